@@ -1,0 +1,119 @@
+"""From a sidecar's raw counters to Istio's metrics: the page at port 15020 (``/stats/prometheus``).
+
+Labels, their order of meaning and the words for what is missing are Istio's:
+https://istio.io/latest/docs/reference/config/metrics/ (``unknown``; revision ``latest``; no gRPC status: empty).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_RAW = re.compile(r"envoy_(istio_\w+?)(_bucket|_sum|_count)?\{(.*)\} (\S+)$")
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One side of a call as Istio's labels name it."""
+
+    name: str = _UNKNOWN
+    namespace: str = _UNKNOWN
+    app: str = _UNKNOWN
+    version: str = _UNKNOWN
+    principal: str = _UNKNOWN
+
+    @classmethod
+    def of_peer(cls, word: str, principal: str) -> Workload:
+        """Read ``workload;namespace;canonical service;revision;cluster``."""
+        fields = word.split(";")
+        principal = principal if principal not in {"", "-"} else _UNKNOWN
+        if len(fields) < 4:
+            return cls(principal=principal)
+        return cls(fields[0], fields[1], fields[2], fields[3], principal)
+
+    def labels(self, side: str) -> dict[str, str]:
+        """The labels of this workload as ``source`` or ``destination``."""
+        known = self.name != _UNKNOWN
+        return {
+            f"{side}_workload": self.name,
+            f"{side}_workload_namespace": self.namespace,
+            f"{side}_principal": self.principal,
+            f"{side}_app": self.app,
+            f"{side}_version": self.version,
+            f"{side}_canonical_service": self.app,
+            f"{side}_canonical_revision": self.version if known else "latest",
+            f"{side}_cluster": "Kubernetes" if known else _UNKNOWN,
+        }
+
+
+def _service_labels(cluster: str, inbound_services: Mapping[str, str]) -> dict[str, str]:
+    host = cluster.rpartition("|")[2] if cluster.startswith("outbound|") else inbound_services.get(cluster, "")
+    if not host:
+        # Istio puts the names of BlackHoleCluster and PassthroughCluster here.
+        name = cluster or _UNKNOWN
+        return {
+            "destination_service": _UNKNOWN,
+            "destination_service_name": name,
+            "destination_service_namespace": _UNKNOWN,
+        }
+    parts = host.split(".")
+    namespace = parts[1] if len(parts) > 1 else _UNKNOWN
+    return {
+        "destination_service": host,
+        "destination_service_name": parts[0],
+        "destination_service_namespace": namespace,
+    }
+
+
+def _istio_labels(raw: Mapping[str, str], own: Workload, inbound_services: Mapping[str, str]) -> dict[str, str]:
+    peer = Workload.of_peer(raw["peer"], raw["peer_principal"])
+    source_side = raw["reporter"] == "source"
+    mutual = raw["peer_principal"] not in {"", "-"}
+    if not mutual:
+        own = Workload(own.name, own.namespace, own.app, own.version)
+    source, destination = (own, peer) if source_side else (peer, own)
+    grpc = raw["grpc_response_status"] if raw["grpc_response_status"] != "-" else ""
+    return {
+        "reporter": raw["reporter"],
+        **source.labels("source"),
+        **destination.labels("destination"),
+        **_service_labels(raw["cluster"], inbound_services),
+        "request_protocol": "grpc" if grpc else "http",
+        "response_code": raw["response_code"],
+        "grpc_response_status": grpc,
+        "response_flags": raw["response_flags"],
+        # Only the destination knows: https://istio.io/latest/docs/reference/config/metrics/#labels
+        "connection_security_policy": _UNKNOWN if source_side else ("mutual_tls" if mutual else "none"),
+    }
+
+
+def istio_metrics(page: str, own: Workload, inbound_services: Mapping[str, str]) -> str:
+    """Envoy's Prometheus page under Istio's names; what is not Istio's passes as it is.
+
+    Args:
+        page: The text of Envoy's ``/stats/prometheus``.
+        own: The workload whose sidecar wrote it, with its principal.
+        inbound_services: Inbound cluster name → full name of the first Service it serves.
+    """
+    lines = []
+    for line in page.splitlines():
+        if line.startswith("# TYPE envoy_istio_"):
+            lines.append(line.replace("envoy_istio_", "istio_", 1))
+            continue
+        match = _RAW.match(line)
+        if not match:
+            lines.append(line)
+            continue
+        raw = dict(_LABEL.findall(match[3]))
+        if "reporter" not in raw:
+            lines.append(line)
+            continue
+        labels = _istio_labels(raw, own, inbound_services)
+        if "le" in raw:
+            labels["le"] = raw["le"]
+        text = ",".join(f'{name}="{value}"' for name, value in labels.items())
+        lines.append(f"{match[1]}{match[2] or ''}{{{text}}} {match[4]}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,252 @@
+"""What a machine without a network needs to run Istio's configuration: a list of named transforms, and nothing else.
+
+The compiler's output is what Istio would deliver. Each transform here changes it in one way that loopback asks for:
+addresses, sockets, config sources, and a stand-in for the filters that a stock Envoy lacks. A transform carries the
+reason in its docstring; ``TRANSFORMS`` is their order.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from meshbdd.lab.addresses import INBOUND_PORT, OUTBOUND_PORT, private_side
+from meshbdd.lab.sidecar import telemetry
+from meshbdd.lab.sidecar.bootstrap import SidecarIdentity
+from meshbdd.lab.xds.resources import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES
+
+OUTBOUND = "outbound"
+"""Name of the one outbound listener and of its route table."""
+
+_MANAGER = "envoy.filters.network.http_connection_manager"
+_FORWARD_PROXY = "type.googleapis.com/envoy.extensions.{}.dynamic_forward_proxy.v3.{}"
+_DNS_CACHE = {"name": "lab", "dns_lookup_family": "V4_ONLY"}
+_NO_TUNNEL = (
+    "This is the lab's sidecar: it forwards plain HTTP requests, and cannot look into a CONNECT tunnel. "
+    "Send the request itself to the proxy; a gRPC client connects to the proxy's address "
+    "with the service's name as authority.\n"
+)
+
+
+@dataclass(slots=True)
+class Delivery:
+    """A sidecar's configuration on its way from the compiler to Envoy, by kind and name."""
+
+    identity: SidecarIdentity
+    log: Path
+    listeners: dict[str, dict[str, Any]]
+    routes: dict[str, dict[str, Any]]
+    clusters: dict[str, dict[str, Any]]
+    endpoints: dict[str, dict[str, Any]]
+    extensions: dict[str, dict[str, Any]]
+
+    def resources(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """The configuration by xDS type."""
+        return {
+            CLUSTER: self.clusters,
+            ENDPOINTS: self.endpoints,
+            LISTENER: self.listeners,
+            ROUTES: self.routes,
+            EXTENSION: self.extensions,
+        }
+
+
+def _address(address: str, port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": address, "port_value": port}}
+
+
+def _managers(listener: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        network["typed_config"]
+        for chain in listener.get("filter_chains", [])
+        for network in chain["filters"]
+        if network["name"] == _MANAGER
+    ]
+
+
+def secrets_over_ads(delivery: Delivery) -> None:
+    """Istio's agent serves secrets on a socket of its own (``sds-grpc``); the lab serves them on the ADS stream."""
+
+    def visit(node: Any) -> None:
+        if isinstance(node, dict):
+            if "sds_config" in node:
+                node["sds_config"] = {"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"}
+            for value in node.values():
+                visit(value)
+        elif isinstance(node, list):
+            for value in node:
+                visit(value)
+
+    visit(delivery.clusters)
+    visit(delivery.listeners)
+
+
+def one_outbound_listener(delivery: Delivery) -> None:
+    """Nothing redirects connections on loopback: applications reach one outbound listener as an HTTP proxy.
+
+    It has the connection manager of Istio's per-port listeners, which differ in name and route table alone.
+    """
+    outbound = {name: item for name, item in delivery.listeners.items() if name != "virtualInbound"}
+    for name in outbound:
+        del delivery.listeners[name]
+    managers = [manager for _, item in sorted(outbound.items()) for manager in _managers(item)]
+    if not managers:
+        return
+    manager = managers[0]
+    manager["stat_prefix"] = OUTBOUND
+    manager["rds"]["route_config_name"] = OUTBOUND
+    manager["local_reply_config"] = {
+        "mappers": [
+            {
+                "filter": {"header_filter": {"header": {"name": ":method", "string_match": {"exact": "CONNECT"}}}},
+                "status_code": 405,
+                "body": {"inline_string": _NO_TUNNEL},
+            }
+        ]
+    }
+    delivery.listeners[OUTBOUND] = {
+        "name": OUTBOUND,
+        "address": _address(private_side(delivery.identity.ip), OUTBOUND_PORT),
+        "traffic_direction": "OUTBOUND",
+        "filter_chains": [{"filters": [{"name": _MANAGER, "typed_config": manager}]}],
+    }
+
+
+def one_route_table(delivery: Delivery) -> None:
+    """The port in the authority picks the route table (80 where none stands), so the tables become one."""
+    merged: list[dict[str, Any]] = []
+    rest: dict[str, Any] = {}
+    last: list[dict[str, Any]] = []
+    for name, table in sorted(delivery.routes.items(), key=lambda item: (item[0] != "80", item[0])):
+        port = name.rpartition(":")[2]
+        rest = rest or {key: value for key, value in table.items() if key not in {"name", "virtual_hosts"}}
+        for host in table.get("virtual_hosts", []):
+            if host["domains"] == ["*"]:
+                last = last or [host]
+                continue
+            plain = host["domains"] if port == "80" else []
+            host["domains"] = [*plain, *(f"{domain}:{port}" for domain in host["domains"])]
+            merged.append(host)
+    rest.pop("ignore_port_in_host_matching", None)
+    delivery.routes.clear()
+    delivery.routes[OUTBOUND] = {**rest, "name": OUTBOUND, "virtual_hosts": [*merged, *last]}
+
+
+def inbound_at_the_pod_address(delivery: Delivery) -> None:
+    """The inbound listener binds the pod's address at every port it has chains for, instead of catching redirections.
+
+    Chains without a port of their own catch what was redirected from undeclared ports; nothing arrives there.
+    """
+    listener = delivery.listeners.get("virtualInbound")
+    if listener is None:
+        return
+    chains = [c for c in listener["filter_chains"] if "destination_port" in c.get("filter_chain_match", {})]
+    ports = sorted({chain["filter_chain_match"]["destination_port"] for chain in chains} - {INBOUND_PORT})
+    listener["filter_chains"] = chains
+    listener["address"] = _address(delivery.identity.ip, INBOUND_PORT)
+    listener["additional_addresses"] = [{"address": _address(delivery.identity.ip, port)} for port in ports]
+    listener["listener_filters"] = [
+        item for item in listener.get("listener_filters", []) if item["name"] != "envoy.filters.listener.original_dst"
+    ]
+
+
+def application_at_the_private_address(delivery: Delivery) -> None:
+    """Inbound clusters lead to the application's private address, where Istio has the original destination."""
+    for name, cluster in delivery.clusters.items():
+        if not name.startswith("inbound|"):
+            continue
+        port = int(name.split("|")[1])
+        cluster["type"] = "STATIC"
+        cluster["lb_policy"] = "ROUND_ROBIN"
+        cluster.pop("cleanup_interval", None)
+        endpoint = {"endpoint": {"address": _address(private_side(delivery.identity.ip), port)}}
+        cluster["load_assignment"] = {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]}
+
+
+def passthrough_by_name(delivery: Delivery) -> None:
+    """Without an original destination, a host that no route knows is looked up by the name in the request."""
+    delivery.clusters.pop("InboundPassthroughCluster", None)
+    cluster = delivery.clusters.get("PassthroughCluster")
+    if cluster is None:
+        return
+    cluster.pop("type", None)
+    cluster["cluster_type"] = {
+        "name": "envoy.clusters.dynamic_forward_proxy",
+        "typed_config": {
+            "@type": _FORWARD_PROXY.format("clusters", "ClusterConfig"),
+            "dns_cache_config": _DNS_CACHE,
+        },
+    }
+    cluster.pop("typed_extension_protocol_options", None)
+    lookup = {
+        "name": "envoy.filters.http.dynamic_forward_proxy",
+        "typed_config": {
+            "@type": _FORWARD_PROXY.format("filters.http", "FilterConfig"),
+            "dns_cache_config": _DNS_CACHE,
+        },
+    }
+    for manager in _managers(delivery.listeners.get(OUTBOUND, {})):
+        manager["http_filters"].insert(-1, lookup)
+
+
+def telemetry_by_access_log(delivery: Delivery) -> None:
+    """Istio's stats and peer-metadata filters are not in a stock Envoy: see ``telemetry``."""
+    for name, listener in delivery.listeners.items():
+        inbound = name != OUTBOUND
+        logs = [telemetry.access_log(delivery.log), telemetry.stats_log(inbound=inbound)]
+        for manager in _managers(listener):
+            manager["access_log"] = logs
+            if inbound:
+                manager["http_filters"].insert(0, telemetry.peer_filter())
+        if inbound:
+            # A connection that no chain takes (plaintext at a STRICT port) is seen by the listener alone.
+            listener["access_log"] = [
+                {**logs[0], "filter": {"response_flag_filter": {"flags": ["NR"]}}},
+            ]
+    for table in delivery.routes.values():
+        table.setdefault("request_headers_to_add", []).append(telemetry.peer_header(delivery.identity))
+
+
+Transform = Callable[[Delivery], None]
+
+TRANSFORMS: tuple[Transform, ...] = (
+    secrets_over_ads,
+    one_outbound_listener,
+    one_route_table,
+    inbound_at_the_pod_address,
+    application_at_the_private_address,
+    passthrough_by_name,
+    telemetry_by_access_log,
+)
+
+
+def deliver(
+    identity: SidecarIdentity,
+    log: Path,
+    *,
+    listeners: Mapping[str, Any],
+    filter_chains: Mapping[str, Any],
+    routes: Mapping[str, Any],
+    clusters: Mapping[str, Any],
+    endpoints: Mapping[str, Any],
+    extensions: Mapping[str, Any],
+) -> Delivery:
+    """Turn the compiler's output for one pod into what its Envoy is sent."""
+    whole = copy.deepcopy(dict(listeners))
+    for key, chain in sorted(filter_chains.items()):
+        whole[key.partition(" / ")[0]].setdefault("filter_chains", []).append(copy.deepcopy(chain))
+    delivery = Delivery(
+        identity,
+        log,
+        whole,
+        copy.deepcopy(dict(routes)),
+        copy.deepcopy(dict(clusters)),
+        dict(endpoints),
+        dict(extensions),
+    )
+    for transform in TRANSFORMS:
+        transform(delivery)
+    return delivery

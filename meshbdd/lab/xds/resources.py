@@ -1,0 +1,122 @@
+"""From dicts in protobuf field names to versioned xDS resources."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# Importing a generated module registers its messages; only registered ones can stand in an Any.
+import envoy.extensions.access_loggers.file.v3.file_pb2
+import envoy.extensions.access_loggers.stats.v3.stats_pb2
+import envoy.extensions.clusters.dynamic_forward_proxy.v3.cluster_pb2
+import envoy.extensions.filters.http.cors.v3.cors_pb2
+import envoy.extensions.filters.http.dynamic_forward_proxy.v3.dynamic_forward_proxy_pb2
+import envoy.extensions.filters.http.fault.v3.fault_pb2
+import envoy.extensions.filters.http.grpc_stats.v3.config_pb2
+import envoy.extensions.filters.http.header_to_metadata.v3.header_to_metadata_pb2
+import envoy.extensions.filters.http.local_ratelimit.v3.local_rate_limit_pb2
+import envoy.extensions.filters.http.rbac.v3.rbac_pb2
+import envoy.extensions.filters.http.router.v3.router_pb2
+import envoy.extensions.filters.listener.http_inspector.v3.http_inspector_pb2
+import envoy.extensions.filters.listener.original_dst.v3.original_dst_pb2
+import envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2
+import envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2
+import envoy.extensions.filters.network.rbac.v3.rbac_pb2
+import envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2
+import envoy.extensions.request_id.uuid.v3.uuid_pb2
+import envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2
+import envoy.extensions.retry.priority.previous_priorities.v3.previous_priorities_config_pb2
+import envoy.extensions.transport_sockets.raw_buffer.v3.raw_buffer_pb2
+import envoy.extensions.transport_sockets.tls.v3.tls_pb2
+import envoy.extensions.upstreams.http.v3.http_protocol_options_pb2  # noqa: F401
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.core.v3 import extension_pb2
+from envoy.config.endpoint.v3 import endpoint_pb2
+from envoy.config.listener.v3 import listener_pb2
+from envoy.config.route.v3 import route_pb2
+from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
+from google.protobuf import any_pb2, json_format
+
+CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+ENDPOINTS = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
+ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+EXTENSION = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
+SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"  # noqa: S105 - a type's name
+
+_MESSAGES: dict[str, Any] = {
+    CLUSTER: cluster_pb2.Cluster,
+    ENDPOINTS: endpoint_pb2.ClusterLoadAssignment,
+    LISTENER: listener_pb2.Listener,
+    ROUTES: route_pb2.RouteConfiguration,
+    EXTENSION: extension_pb2.TypedExtensionConfig,
+    SECRET: secret_pb2.Secret,
+}
+
+
+class NotEnvoyConfig(ValueError):
+    """A dict that is no message of its type: a mistake of the lab's compiler, never of the tester."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One xDS resource: its serialized form and a version that is a digest of it."""
+
+    name: str
+    version: str
+    body: any_pb2.Any = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All resources meant for one sidecar, by type URL and name."""
+
+    resources: Mapping[str, Mapping[str, Resource]]
+
+    def of(self, type_url: str) -> Mapping[str, Resource]:
+        """The resources of one type by name."""
+        return self.resources.get(type_url, {})
+
+
+class Packer:
+    """Serializes dicts, once for all sidecars that get the same one."""
+
+    def __init__(self, size: int = 50_000) -> None:
+        self._size = size
+        self._known: OrderedDict[tuple[str, str], Resource] = OrderedDict()
+
+    def pack(self, type_url: str, name: str, config: Mapping[str, Any]) -> Resource:
+        """Serialize one resource.
+
+        Raises:
+            NotEnvoyConfig: ``config`` is no message of that type.
+        """
+        key = (type_url, json.dumps(config, sort_keys=True, separators=(",", ":")))
+        found = self._known.get(key)
+        if found is not None:
+            self._known.move_to_end(key)
+            return found
+        try:
+            message = json_format.ParseDict(config, _MESSAGES[type_url]())
+        except json_format.ParseError as error:
+            raise NotEnvoyConfig(f"{type_url.rpartition('.')[2]} {name}: {error}") from error
+        body = any_pb2.Any()
+        body.Pack(message, deterministic=True)
+        made = Resource(name, hashlib.blake2b(body.value, digest_size=8).hexdigest(), body)
+        self._known[key] = made
+        if len(self._known) > self._size:
+            self._known.popitem(last=False)
+        return made
+
+    def snapshot(self, config: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Snapshot:
+        """Serialize everything for one sidecar: type URL → name → dict."""
+        return Snapshot(
+            {
+                type_url: {name: self.pack(type_url, name, body) for name, body in named.items()}
+                for type_url, named in config.items()
+            }
+        )
