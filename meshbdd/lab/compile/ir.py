@@ -1,0 +1,223 @@
+"""The intermediate representation: services, routes and policies, free of Kubernetes' and of Envoy's shapes.
+
+Every value is immutable. ``None`` means "not said", which is never the same as 0 or empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Protocol = Literal["http", "http2", "tcp"]
+Mtls = Literal["DISABLE", "PERMISSIVE", "STRICT"]
+Text = Mapping[str, Any]
+"""A string match as Istio writes it: exact, prefix or regex."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A Service's port; ``detected`` where neither name nor appProtocol tells the protocol."""
+
+    number: int
+    name: str
+    protocol: Protocol
+    detected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A ready pod behind a Service's port."""
+
+    address: str
+    port: int
+    labels: Mapping[str, str]
+    workload: str
+    meshed: bool
+    namespace: str
+    service_account: str
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A Service with its ready endpoints by port number."""
+
+    name: str
+    namespace: str
+    host: str
+    address: str
+    ports: tuple[Port, ...]
+    endpoints: Mapping[int, tuple[Endpoint, ...]]
+    selector: Mapping[str, str]
+    target_ports: Mapping[int, Any]
+    service_accounts: tuple[str, ...]
+    created: str = ""
+
+    def port(self, number: int) -> Port | None:
+        """The port of that number."""
+        return next((port for port in self.ports if port.number == number), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The pod that a configuration is for."""
+
+    name: str
+    namespace: str
+    labels: Mapping[str, str]
+    address: str
+    ports: Mapping[str, int]
+    """Named container ports."""
+
+
+# Routes
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """When a route is taken; everything said must hold."""
+
+    uri: Text | None = None
+    ignore_uri_case: bool = False
+    method: Text | None = None
+    authority: Text | None = None
+    scheme: Text | None = None
+    headers: Mapping[str, Text] = field(default_factory=dict)
+    without_headers: Mapping[str, Text] = field(default_factory=dict)
+    query: Mapping[str, Text] = field(default_factory=dict)
+
+    @property
+    def catches_all(self) -> bool:
+        """Whether no route behind this one can be reached."""
+        everything = self.uri is None or self.uri.get("prefix") == "/" or self.uri.get("regex") == ".*"
+        narrow = (self.method, self.authority, self.scheme, self.headers, self.without_headers, self.query)
+        return everything and not any(narrow)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An abort, a delay, or both; a share of ``None`` was not said and means none at all."""
+
+    abort_status: int | None = None
+    abort_grpc: int | None = None
+    abort_percent: float | None = None
+    has_abort: bool = False
+    delay: str | None = None
+    delay_percent: float | None = None
+    delay_hundredths: int | None = None
+    has_delay: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A retry policy: ``attempts`` are retries beside the first try."""
+
+    attempts: int
+    per_try_timeout: str | None = None
+    retry_on: str | None = None
+    backoff: str | None = None
+    ignore_previous_hosts: bool = True
+    remote_localities: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderOps:
+    """Header operations in one direction."""
+
+    set: Mapping[str, str] = field(default_factory=dict)
+    add: Mapping[str, str] = field(default_factory=dict)
+    remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where requests go: a host, perhaps a port and a subset, with a weight."""
+
+    host: str
+    port: int | None = None
+    subset: str = ""
+    weight: int = 0
+    request_headers: HeaderOps = HeaderOps()
+    response_headers: HeaderOps = HeaderOps()
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorTo:
+    """Where copies of requests go, and of how many percent."""
+
+    destination: Destination
+    percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """An answer that sends the caller elsewhere."""
+
+    code: int = 301
+    uri: str | None = None
+    authority: str | None = None
+    scheme: str | None = None
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DirectResponse:
+    """An answer that the sidecar gives itself."""
+
+    status: int
+    body: str | None = None
+    body_bytes: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One rule of a virtual service for one match."""
+
+    match: Match | None
+    name: str = ""
+    origin: str | None = None
+    destinations: tuple[Destination, ...] = ()
+    redirect: Redirect | None = None
+    direct_response: DirectResponse | None = None
+    timeout: str | None = None
+    retry: Retry | None = None
+    fault: Fault | None = None
+    mirrors: tuple[MirrorTo, ...] = ()
+    rewrite_uri: str | None = None
+    rewrite_regex: tuple[str, str] | None = None
+    rewrite_authority: str | None = None
+    request_headers: HeaderOps = HeaderOps()
+    response_headers: HeaderOps = HeaderOps()
+
+
+# Policies of a destination
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficPolicy:
+    """What a DestinationRule says about calls to one host, port and subset; the blocks as written, or ``None``."""
+
+    connection_pool: Mapping[str, Any] | None = None
+    outlier_detection: Mapping[str, Any] | None = None
+    load_balancer: Mapping[str, Any] | None = None
+    tls: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subset:
+    """A named part of a Service's endpoints."""
+
+    name: str
+    labels: Mapping[str, str]
+    policy: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The DestinationRule (or several merged ones) that governs a host."""
+
+    host: str
+    namespace: str
+    origin: str
+    policy: Mapping[str, Any]
+    subsets: tuple[Subset, ...]

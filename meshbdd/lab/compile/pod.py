@@ -1,0 +1,251 @@
+"""Compiling for one pod: which services, routes and policies its sidecar gets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from meshbdd.lab.compile import names
+from meshbdd.lab.compile.envoy import clusters as write_clusters
+from meshbdd.lab.compile.envoy import listeners as write_listeners
+from meshbdd.lab.compile.envoy.routes import write_route
+from meshbdd.lab.compile.ir import Destination, Endpoint, Port, Route, Service, Subset, TrafficPolicy, Workload
+from meshbdd.lab.compile.mesh import Mesh
+from meshbdd.lab.compile.read.destination_rule import policy_for
+from meshbdd.lab.compile.read.services import workload_of
+from meshbdd.lab.compile.read.virtual_service import read_routes
+
+Config = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """The configuration of one sidecar, as Istio would deliver it.
+
+    Attributes:
+        listeners: By name, without their filter chains.
+        filter_chains: By ``<listener> / <index> <name>``.
+        routes: Route configurations by name.
+        clusters: By name.
+        endpoints: By cluster name.
+        extensions: Filter settings that are delivered apart, by name.
+        warnings: What is not as written, in sentences.
+    """
+
+    listeners: Config
+    filter_chains: Config
+    routes: Config
+    clusters: Config
+    endpoints: Config
+    extensions: Config = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``meshbdd lab compile --json`` prints."""
+        hosts = {
+            f"{name} / {host['name']}": host for name, table in self.routes.items() for host in table["virtual_hosts"]
+        }
+        return {
+            "virtual_hosts": dict(sorted(hosts.items())),
+            "clusters": dict(sorted(self.clusters.items())),
+            "endpoints": dict(sorted(self.endpoints.items())),
+            "filter_chains": dict(sorted(self.filter_chains.items())),
+            "listeners": dict(sorted(self.listeners.items())),
+            "extensions": dict(sorted(self.extensions.items())),
+            "warnings": list(self.warnings),
+        }
+
+
+def compile_pod(mesh: Mesh, pod: str, namespace: str) -> Compiled:
+    """Compile for the sidecar of a pod.
+
+    Raises:
+        KeyError: there is no such pod.
+    """
+    return _Compilation(mesh, workload_of(mesh.pods[namespace, pod])).run()
+
+
+class _Compilation:
+    def __init__(self, mesh: Mesh, workload: Workload) -> None:
+        self._mesh = mesh
+        self._me = workload
+        self._services = {service.host: service for service in mesh.services}
+        self._warnings: list[str] = []
+
+    def run(self) -> Compiled:
+        clusters: Config = write_clusters.fixed()
+        endpoints: Config = {}
+        for service in self._mesh.services:
+            for port in service.ports:
+                for name, cluster, assignment in self._outbound(service, port):
+                    clusters[name] = cluster
+                    endpoints[name] = assignment
+        inbound = self._inbound_ports()
+        for item in inbound:
+            clusters[names.inbound_cluster(item.port)] = self._inbound_cluster(item)
+        listeners, chains = self._listeners(inbound)
+        return Compiled(listeners, chains, self._routes(), clusters, endpoints, {}, tuple(self._warnings))
+
+    # Clusters
+
+    def _outbound(self, service: Service, port: Port) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+        rule = self._mesh.rule(service, self._me.namespace)
+        origin = rule.origin if rule else None
+        plain = self._mesh.authentication.of_namespace(service.namespace) == "DISABLE"
+        subsets: list[Subset | None] = [None, *(rule.subsets if rule else ())]
+        for subset in subsets:
+            policy = policy_for(rule, port.number, subset)
+            label = subset.name if subset else ""
+            name = names.outbound_cluster(port.number, service.host, label)
+            cluster = write_clusters.outbound(service, port, policy, subset=label, origin=origin, plain=plain)
+            places = [
+                (place, self._takes_mutual_tls(place, policy, plain=plain))
+                for place in service.endpoints.get(port.number, ())
+                if subset is None or all(place.labels.get(k) == v for k, v in subset.labels.items())
+            ]
+            yield name, cluster, write_clusters.endpoints(name, places)
+
+    def _takes_mutual_tls(self, place: Endpoint, policy: TrafficPolicy, *, plain: bool) -> bool:
+        mode = (policy.tls or {}).get("mode")
+        if not place.meshed or mode == "DISABLE" or (plain and mode is None):
+            return False
+        return self._mesh.authentication.of_port(place.namespace, place.labels, place.port) != "DISABLE"
+
+    def _inbound_cluster(self, item: write_listeners.InboundPort) -> dict[str, Any]:
+        behind = [service for service, port in self._own_services() if self._target(service, port) == item.port]
+        rule = self._mesh.rule(item.service, item.service.namespace)
+        policy = policy_for(rule, item.service_port)
+        port = item.service.port(item.service_port)
+        http2 = port is not None and port.protocol == "http2"
+        return write_clusters.inbound(item.port, behind, policy, rule.origin if rule else None, http2=http2)
+
+    # Listeners
+
+    def _own_services(self) -> Iterator[tuple[Service, Port]]:
+        for service in self._mesh.services:
+            selected = service.selector and all(self._me.labels.get(k) == v for k, v in service.selector.items())
+            if selected and service.namespace == self._me.namespace:
+                for port in service.ports:
+                    yield service, port
+
+    def _target(self, service: Service, port: Port) -> int | None:
+        target = service.target_ports[port.number]
+        if isinstance(target, int) or str(target).isdigit():
+            return int(target)
+        return self._me.ports.get(str(target))
+
+    def _inbound_ports(self) -> list[write_listeners.InboundPort]:
+        found: dict[int, write_listeners.InboundPort] = {}
+        authentication = self._mesh.authentication
+        for service, port in self._own_services():
+            target = self._target(service, port)
+            if target is None or target in found:
+                continue
+            mode = authentication.of_port(self._me.namespace, self._me.labels, target)
+            http = port.protocol != "tcp"
+            found[target] = write_listeners.InboundPort(target, port.number, service, http, mode)
+        return [found[port] for port in sorted(found)]
+
+    def _listeners(self, inbound: list[write_listeners.InboundPort]) -> tuple[Config, Config]:
+        made: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
+        for port in sorted(self._http_ports()):
+            listener, chain = write_listeners.outbound(port)
+            made.append((listener, [chain]))
+        made.append(write_listeners.virtual_outbound())
+        mode = self._mesh.authentication.of_workload(self._me.namespace, self._me.labels)
+        made.append(write_listeners.virtual_inbound(inbound, mode))
+        listeners: Config = {}
+        chains: Config = {}
+        for listener, own in made:
+            listeners[listener["name"]] = listener
+            for index, chain in enumerate(own):
+                chains[f"{listener['name']} / {index:02d} {chain.get('name', '')}".rstrip()] = chain
+        return listeners, chains
+
+    # Routes
+
+    def _http_ports(self) -> set[int]:
+        return {port.number for service in self._mesh.services for port in service.ports if port.protocol != "tcp"}
+
+    def _routes(self) -> Config:
+        governing = self._mesh.governing(self._me.namespace)
+        return {str(port): self._table(port, governing) for port in sorted(self._http_ports())}
+
+    def _table(self, number: int, governing: Mapping[str, Any]) -> dict[str, Any]:
+        hosts = []
+        for service in self._mesh.services:
+            port = service.port(number)
+            if port is None or port.protocol == "tcp":
+                continue
+            if port.detected:
+                self._warn(
+                    f"port {number} of Service {service.name}.{service.namespace} names no protocol; Istio would look "
+                    f"at the bytes, the lab takes it for HTTP (name it http-… or set appProtocol)"
+                )
+            rule = governing.get(service.host)
+            routes = read_routes(rule, self._me, number) if rule else []
+            default = Route(match=None, name="default", destinations=(Destination(service.host),))
+            hosts.append(self._virtual_host(service.host, number, routes or [default], self._domains(service)))
+        if number == 80:
+            for host, rule in governing.items():
+                if host not in self._services:
+                    routes = read_routes(rule, self._me, number)
+                    if routes:
+                        hosts.append(self._virtual_host(host, number, routes, [host, f"{host}."]))
+        hosts.sort(key=lambda host: str(host["name"]))
+        hosts.append(_allow_any())
+        return {
+            "name": str(number),
+            "ignore_port_in_host_matching": True,
+            "max_direct_response_body_size_bytes": 1048576,
+            "validate_clusters": False,
+            "virtual_hosts": hosts,
+        }
+
+    def _virtual_host(self, host: str, port: int, routes: list[Route], domains: list[str]) -> dict[str, Any]:
+        def cluster_of(destination: Destination) -> str:
+            return names.outbound_cluster(self._port_of(destination, port), destination.host, destination.subset)
+
+        def hash_policy_of(destination: Destination) -> list[dict[str, Any]]:
+            target = self._services.get(destination.host)
+            rule = self._mesh.rule(target, self._me.namespace) if target else None
+            subset = next((s for s in rule.subsets if s.name == destination.subset), None) if rule else None
+            policy = policy_for(rule, self._port_of(destination, port), subset)
+            return write_clusters.hash_policy(policy.load_balancer)
+
+        name = f"{host}:{port}"
+        return {
+            "name": name,
+            "domains": domains,
+            "include_request_attempt_count": True,
+            "routes": [write_route(route, name, cluster_of, hash_policy_of) for route in routes],
+        }
+
+    def _port_of(self, destination: Destination, listener: int) -> int:
+        if destination.port:
+            return destination.port
+        service = self._services.get(destination.host)
+        return service.ports[0].number if service and len(service.ports) == 1 else listener
+
+    def _domains(self, service: Service) -> list[str]:
+        dotted = f"{service.name}.{service.namespace}"
+        ours = service.namespace == self._me.namespace
+        short = [service.name, f"{dotted}.svc", dotted] if ours else [dotted, f"{dotted}.svc"]
+        address = [service.address] if re.fullmatch(r"[\d.]+|[0-9a-fA-F:]+", service.address) else []
+        return [service.host, f"{service.host}.", *short, *address]
+
+    def _warn(self, sentence: str) -> None:
+        if sentence not in self._warnings:
+            self._warnings.append(sentence)
+
+
+def _allow_any() -> dict[str, Any]:
+    route = {"cluster": "PassthroughCluster", "timeout": "0s", "max_grpc_timeout": "0s"}
+    return {
+        "name": "allow_any",
+        "domains": ["*"],
+        "include_request_attempt_count": True,
+        "routes": [{"name": "allow_any", "match": {"prefix": "/"}, "route": route}],
+    }

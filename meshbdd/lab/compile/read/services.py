@@ -1,0 +1,126 @@
+"""Services, EndpointSlices and pods."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from meshbdd.lab.compile.ir import Endpoint, Port, Protocol, Service, Workload
+from meshbdd.lab.compile.names import full_host
+
+Object = Mapping[str, Any]
+
+_TLS_MODE = "security.istio.io/tlsMode"
+_SERVICE_LABEL = "kubernetes.io/service-name"
+_PROTOCOLS: dict[str, Protocol] = {
+    "http": "http", "http2": "http2", "grpc": "http2", "grpc-web": "http2", "h2c": "http2",
+    "tcp": "tcp", "tls": "tcp", "https": "tcp", "mongo": "tcp", "mysql": "tcp", "redis": "tcp", "udp": "tcp",
+}  # fmt: skip
+_WELL_KNOWN_TCP = {25, 53, 3306, 27017}
+"""Ports that Istio never sniffs: istio/istio pkg/config/kube/conversion.go."""
+
+
+def protocol_of(port: Object) -> tuple[Protocol, bool]:
+    """The protocol of a Service's port and whether it had to be guessed: appProtocol, else the name up to a hyphen."""
+    app = str(port.get("appProtocol") or "").rpartition("/")[2].lower()
+    if app in _PROTOCOLS:
+        return _PROTOCOLS[app], False
+    name = str(port.get("name") or "").lower()
+    word = "grpc-web" if name.startswith("grpc-web") else name.partition("-")[0]
+    if word in _PROTOCOLS:
+        return _PROTOCOLS[word], False
+    if port["port"] in _WELL_KNOWN_TCP or port.get("protocol", "TCP") != "TCP":
+        return "tcp", False
+    return "http", True
+
+
+def is_meshed(pod: Object) -> bool:
+    """Whether a pod carries a sidecar."""
+    return bool((pod["metadata"].get("labels") or {}).get(_TLS_MODE) == "istio")
+
+
+def workload_of(pod: Object) -> Workload:
+    """The pod as the subject of a configuration."""
+    meta = pod["metadata"]
+    named = {
+        port["name"]: port["containerPort"]
+        for container in pod["spec"]["containers"]
+        for port in container.get("ports") or []
+        if port.get("name")
+    }
+    address = (pod.get("status") or {}).get("podIP", "")
+    return Workload(meta["name"], meta["namespace"], meta.get("labels") or {}, address, named)
+
+
+def _workload_word(pod: Object) -> str:
+    """Who a pod is, as Istio's endpoint metadata says it: workload;namespace;canonical service;revision;cluster."""
+    meta = pod["metadata"]
+    labels = meta.get("labels") or {}
+    owner = next((ref["name"] for ref in meta.get("ownerReferences") or [] if ref.get("controller")), None)
+    workload = owner.rpartition("-")[0] if owner and labels.get("pod-template-hash") else owner or meta["name"]
+    canonical = labels.get("service.istio.io/canonical-name") or labels.get("app.kubernetes.io/name")
+    revision = labels.get("service.istio.io/canonical-revision") or labels.get("app.kubernetes.io/version")
+    names = (canonical or labels.get("app") or workload, revision or labels.get("version") or "latest")
+    return f"{workload};{meta['namespace']};{names[0]};{names[1]};Kubernetes"
+
+
+def _endpoint(address: str, port: int, pod: Object | None) -> Endpoint:
+    if pod is None:
+        return Endpoint(address, port, {}, "", meshed=False, namespace="", service_account="")
+    meta = pod["metadata"]
+    account = pod["spec"].get("serviceAccountName") or "default"
+    labels = meta.get("labels") or {}
+    return Endpoint(address, port, labels, _workload_word(pod), is_meshed(pod), meta["namespace"], account)
+
+
+def read_services(
+    services: Iterable[Object], slices: Iterable[Object], pods: Mapping[tuple[str, str], Object]
+) -> list[Service]:
+    """All Services with their ready endpoints, in Istio's order: by creation, name and namespace."""
+    by_service: dict[tuple[str, str], list[Object]] = defaultdict(list)
+    for item in slices:
+        name = (item["metadata"].get("labels") or {}).get(_SERVICE_LABEL)
+        if name:
+            by_service[item["metadata"]["namespace"], name].append(item)
+    made = [
+        _service(service, by_service, pods) for service in services if service["spec"].get("type") != "ExternalName"
+    ]
+    return sorted(made, key=lambda service: (service.created, service.name, service.namespace))
+
+
+def _service(
+    service: Object, slices: Mapping[tuple[str, str], list[Object]], pods: Mapping[tuple[str, str], Object]
+) -> Service:
+    meta, spec = service["metadata"], service["spec"]
+    ports = []
+    for port in spec.get("ports") or []:
+        protocol, detected = protocol_of(port)
+        ports.append(Port(port["port"], port.get("name") or "", protocol, detected))
+    endpoints: dict[int, tuple[Endpoint, ...]] = {}
+    for port in ports:
+        found = []
+        for item in sorted(slices.get((meta["namespace"], meta["name"]), ()), key=lambda s: str(s["metadata"]["name"])):
+            number = next((p["port"] for p in item.get("ports") or [] if (p.get("name") or "") == port.name), None)
+            if number is None:
+                continue
+            for place in item.get("endpoints") or []:
+                if (place.get("conditions") or {}).get("ready") is False:
+                    continue
+                target = place.get("targetRef") or {}
+                pod = pods.get((target.get("namespace", meta["namespace"]), target.get("name", "")))
+                found += [_endpoint(address, number, pod) for address in place["addresses"]]
+        endpoints[port.number] = tuple(found)
+    everyone = {(e.namespace, e.service_account) for es in endpoints.values() for e in es if e.service_account}
+    return Service(
+        name=meta["name"],
+        namespace=meta["namespace"],
+        host=full_host(meta["name"], meta["namespace"]),
+        address=spec.get("clusterIP") or "",
+        ports=tuple(ports),
+        endpoints=endpoints,
+        selector=spec.get("selector") or {},
+        target_ports={port["port"]: port.get("targetPort", port["port"]) for port in spec.get("ports") or []},
+        service_accounts=tuple(f"spiffe://cluster.local/ns/{ns}/sa/{sa}" for ns, sa in sorted(everyone)),
+        created=str(meta.get("creationTimestamp") or ""),
+    )
