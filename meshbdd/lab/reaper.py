@@ -14,10 +14,14 @@ import sys
 
 
 def start_time(pid: int) -> str | None:
-    """Start of a process in clock ticks since boot (field 22 of ``/proc/PID/stat``), which makes its id unique."""
+    """Start of a running process in clock ticks since boot (``/proc/PID/stat``), which makes its id unique.
+
+    ``None`` where there is no such process, or only a zombie.
+    """
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - keep it import-free
-            return file.read().rpartition(")")[2].split()[19]
+            fields = file.read().rpartition(")")[2].split()
+        return None if fields[0] == "Z" else fields[19]
     except (OSError, IndexError):
         return None
 

@@ -1,0 +1,69 @@
+"""Sidecar injection, as Istio's webhook decides it: at the creation of a pod, by labels.
+
+The rules and the marks that an injected pod carries are Istio's (``pkg/kube/inject/inject.go`` and
+``injection-template.yaml``): the pod's label beats the namespace's, ``false`` on the pod always wins, pods of the host
+network and of system namespaces are never injected.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from meshbdd.lab.addresses import ENVOY_METRICS_PORT, HEALTH_PORT, METRICS_PORT
+
+SIDECAR = "istio-proxy"
+TLS_MODE = "security.istio.io/tlsMode"
+SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease", "local-path-storage", "istio-system"})
+
+_INJECT = "sidecar.istio.io/inject"
+_REVISION = "istio.io/rev"
+
+
+def wants_sidecar(pod: Mapping[str, Any], namespace: Mapping[str, Any]) -> bool:
+    """Whether Istio would inject this pod of this namespace."""
+    meta = pod.get("metadata") or {}
+    if pod.get("spec", {}).get("hostNetwork") or meta.get("namespace") in SYSTEM_NAMESPACES:
+        return False
+    labels = meta.get("labels") or {}
+    on_pod = labels.get(_INJECT, (meta.get("annotations") or {}).get(_INJECT))
+    if on_pod is not None:
+        return str(on_pod).lower() in {"true", "y", "yes", "on", "1"}
+    if labels.get(_REVISION):
+        return True
+    on_namespace = (namespace.get("metadata") or {}).get("labels") or {}
+    if "istio-injection" in on_namespace:
+        return bool(on_namespace["istio-injection"] == "enabled")
+    return bool(on_namespace.get(_REVISION))
+
+
+def is_meshed(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod carries a sidecar."""
+    return ((pod.get("metadata") or {}).get("labels") or {}).get(TLS_MODE) == "istio"
+
+
+def inject(pod: dict[str, Any]) -> None:
+    """Give a pod its sidecar container and the labels and annotations that go with it, in place."""
+    meta, spec = pod.setdefault("metadata", {}), pod.setdefault("spec", {})
+    labels, annotations = meta.setdefault("labels", {}), meta.setdefault("annotations", {})
+    name = labels.get("service.istio.io/canonical-name") or labels.get("app.kubernetes.io/name") or labels.get("app")
+    owner = next((ref["name"] for ref in meta.get("ownerReferences") or []), None)
+    labels.setdefault("service.istio.io/canonical-name", name or owner or meta.get("name") or "unknown")
+    version = labels.get("app.kubernetes.io/version") or labels.get("version") or "latest"
+    labels.setdefault("service.istio.io/canonical-revision", version)
+    labels.setdefault(TLS_MODE, "istio")
+    status = {"initContainers": None, "containers": [SIDECAR], "volumes": None, "imagePullSecrets": None}
+    annotations.setdefault("sidecar.istio.io/status", json.dumps({**status, "revision": "default"}))
+    for key, value in (("scrape", "true"), ("port", str(METRICS_PORT)), ("path", "/stats/prometheus")):
+        annotations[f"prometheus.io/{key}"] = value
+    annotations.setdefault("kubectl.kubernetes.io/default-container", spec["containers"][0]["name"])
+    ready = {"httpGet": {"path": "/healthz/ready", "port": HEALTH_PORT}, "periodSeconds": 15, "failureThreshold": 4}
+    spec["containers"].append(
+        {
+            "name": SIDECAR,
+            "image": "envoyproxy/envoy:lab",
+            "ports": [{"name": "http-envoy-prom", "containerPort": ENVOY_METRICS_PORT, "protocol": "TCP"}],
+            "readinessProbe": ready,
+        }
+    )

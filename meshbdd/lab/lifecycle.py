@@ -1,0 +1,232 @@
+"""Labs come and go: up, down, found again."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from meshbdd import manifests as shipped
+from meshbdd.errors import BadInput, EnvironmentBroken, MeshbddError, Place
+from meshbdd.lab.reaper import start_time
+from meshbdd.lab.sidecar.binary import find_envoy
+from meshbdd.lab.state import LabInfo, check_name, check_platform, clear, find, running, state_root
+from meshbdd.units import Duration
+
+__all__ = ["LabInfo", "down", "find", "running", "shop_objects", "up"]
+
+UP_TIMEOUT = Duration(60)
+"""How long pods may take to get ready: far above the second or two that the shop needs, for slow machines."""
+
+_ORDER = {"Namespace": 0, "CustomResourceDefinition": 1, "ServiceAccount": 2, "ConfigMap": 3, "Secret": 3, "Service": 4}
+
+
+def read_objects(files: Iterable[Path], namespace: str) -> list[dict[str, Any]]:
+    """Read Kubernetes YAML; objects without a namespace get ``namespace``.
+
+    Raises:
+        BadInput: a file that is missing or no Kubernetes YAML.
+    """
+    objects = []
+    for file in files:
+        try:
+            documents = list(yaml.safe_load_all(file.read_text("utf-8")))
+        except OSError as error:
+            raise BadInput("MB0715", f"{file} cannot be read: {error.strerror}.", help="check the path") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            mark = getattr(error, "problem_mark", None)
+            line = mark.line + 1 if mark else None
+            why = getattr(error, "problem", None) or str(error)
+            raise BadInput(
+                "MB0716", f"{file} is not YAML: {why}.", place=Place(file, line), help="mend the file"
+            ) from None
+        for document in documents:
+            if document is None:
+                continue
+            if not isinstance(document, dict) or not {"apiVersion", "kind", "metadata"} <= set(document):
+                raise BadInput(
+                    "MB0717",
+                    f"{file} holds a document without apiVersion, kind and metadata.",
+                    place=Place(file),
+                    help="give the lab Kubernetes objects",
+                )
+            if document["kind"] not in {"Namespace", "CustomResourceDefinition"}:
+                document["metadata"].setdefault("namespace", namespace)
+            objects.append(document)
+    return objects
+
+
+def shop_objects() -> list[dict[str, Any]]:
+    """The demo shop with its clients, as they ship with meshbdd."""
+    files = [file for room in ("shop", "vantage") for file in sorted(shipped.path(room).glob("*.yaml"))]
+    return read_objects(files, "shop")
+
+
+def _pods(objects: Iterable[Mapping[str, Any]]) -> int:
+    count = 0
+    for body in objects:
+        if body["kind"] == "Pod":
+            count += 1
+        elif body["kind"] == "Deployment":
+            count += int(body["spec"].get("replicas", 1))
+    return count
+
+
+@contextlib.contextmanager
+def _only_one(name: str) -> Iterator[None]:
+    """Let one process at a time bring a lab of this name up or down."""
+    root = state_root()
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (root / f".{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def up(
+    name: str = "default",
+    *,
+    shop: bool = True,
+    manifests: Iterable[Path] = (),
+    images: Mapping[str, tuple[str, ...]] | None = None,
+    namespace: str = "shop",
+    cwd: Path | None = None,
+) -> LabInfo:
+    """Bring a lab up and return when every pod is ready.
+
+    Args:
+        name: The lab's name.
+        shop: Whether the demo shop is deployed.
+        manifests: More YAML to deploy.
+        images: Container image → command on this machine.
+        namespace: Namespace of manifests that name none.
+        cwd: Working directory of the pods' commands.
+
+    Raises:
+        BadInput: a bad name or manifest, or a lab of this name is up already.
+        EnvironmentBroken: Envoy is missing, or a pod does not get ready; nothing stays behind.
+    """
+    check_platform()
+    check_name(name)
+    find_envoy()
+    objects = [*(shop_objects() if shop else ()), *read_objects(manifests, namespace)]
+    known = {body["metadata"]["name"] for body in objects if body["kind"] == "Namespace"}
+    needed = {body["metadata"]["namespace"] for body in objects if "namespace" in body["metadata"]} | {namespace}
+    for missing in sorted(needed - known - {"default", "kube-system", "istio-system"}):
+        meta = {"name": missing, "labels": {"istio-injection": "enabled"}}
+        objects.append({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
+    objects.sort(key=lambda body: _ORDER.get(body["kind"], 9))
+    with _only_one(name):
+        if find(name) is not None:
+            raise BadInput(
+                "MB0718", f"The lab '{name}' is up already.", help=f"use it, or `meshbdd lab down {name}` first"
+            )
+        clear(name)
+        folder = state_root() / name
+        folder.mkdir(parents=True, mode=0o700)
+        options = {
+            "name": name,
+            "folder": str(folder),
+            "images": {image: list(argv) for image, argv in (images or {}).items()},
+            "cwd": str(cwd or Path.cwd()),
+            "objects": objects,
+            "pods": _pods(objects),
+            "timeout": UP_TIMEOUT.seconds,
+        }
+        _start(name, folder, options)
+        info = find(name)
+        if info is None:
+            raise EnvironmentBroken(
+                "MB0719", f"The lab '{name}' ended right after it came up.", help=f"look at {folder}/lab.log"
+            )
+        return info
+
+
+def _start(name: str, folder: Path, options: Mapping[str, Any]) -> None:
+    file = folder / "options.json"
+    file.write_text(json.dumps(options))
+    with (folder / "lab.err").open("ab") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "meshbdd.lab.daemon", str(file)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+        )
+    try:
+        line = _first_line(process, UP_TIMEOUT.seconds + 15)
+    except BaseException:
+        _end(process.pid, start_time(process.pid))
+        clear(name)
+        raise
+    answer = json.loads(line) if line else {}
+    if "ready" in answer:
+        return
+    process.wait(timeout=30)
+    words = (folder / "lab.err").read_text(errors="replace").strip().splitlines()
+    error = answer.get("error") or {
+        "code": "MB0720",
+        "sentence": f"The lab's process ended with exit code {process.returncode}: {(words or ['no output'])[-1]}.",
+        "help": "run it again; if it stays so, report it with lab.log",
+    }
+    clear(name)
+    kind: type[MeshbddError] = BadInput if process.returncode == 2 else EnvironmentBroken
+    raise kind(error["code"], error["sentence"], help=error["help"])
+
+
+def _first_line(process: subprocess.Popen[bytes], seconds: float) -> str:
+    stream = process.stdout
+    assert stream is not None  # noqa: S101 - asked for above
+    readable, _, _ = select.select([stream], [], [], seconds)
+    if not readable:
+        raise EnvironmentBroken(
+            "MB0721", f"The lab said nothing for {seconds:g} s.", help="look at `meshbdd lab status`"
+        )
+    return stream.readline().decode()
+
+
+def _end(pid: int, started: str | None, seconds: float = 15) -> None:
+    """End a lab's process in order, or after ``seconds`` by force; the reaper then ends its children."""
+    if started is None or start_time(pid) != started:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    while _runs(pid, started):
+        if time.monotonic() > deadline:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+
+
+def _runs(pid: int, started: str) -> bool:
+    # A lab that this process started stays a zombie until it is waited for.
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    return start_time(pid) == started
+
+
+def down(name: str = "default") -> bool:
+    """Take a lab down: when this returns, no process, file or port of it is left.
+
+    Returns:
+        Whether it was up.
+    """
+    check_name(name)
+    with _only_one(name):
+        info = find(name)
+        if info is not None:
+            _end(info.pid, info.started)
+        clear(name)
+    (state_root() / f".{name}.lock").unlink(missing_ok=True)
+    return info is not None
