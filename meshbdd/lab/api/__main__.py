@@ -37,7 +37,6 @@ def _write_private(path: Path, text: str) -> None:
 
 async def _run(arguments: argparse.Namespace) -> None:
     state: Path = arguments.state
-    state.mkdir(parents=True, exist_ok=True)
     cert, key = self_signed(state, arguments.host)
     token, viewer = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
     api = Api()
@@ -63,8 +62,10 @@ async def _run(arguments: argparse.Namespace) -> None:
 
 def main() -> int:
     """Serve until SIGINT or SIGTERM."""
+    arguments = _arguments()
     try:
-        asyncio.run(_run(_arguments()))
+        arguments.state.mkdir(parents=True, exist_ok=True)
+        asyncio.run(_run(arguments))
     except OSError as error:
         print(f"the API server cannot start: {error}", file=sys.stderr)  # noqa: T201
         return 4

@@ -44,13 +44,13 @@ class PodBackend(Protocol):
 class NoPods:
     """The backend of a bare API server: pods are data, nothing runs."""
 
-    async def logs(self, namespace: str, pod: str, container: str, options: LogOptions) -> AsyncIterator[bytes]:  # noqa: ARG002
+    async def logs(self, namespace: str, pod: str, container: str, options: LogOptions) -> AsyncIterator[bytes]:
         """No pod runs, so there is no log."""
-        raise bad_request(f'container "{container}" in pod "{pod}" is waiting to start: this server runs no pods')
+        why = f'container "{container}" in pod "{pod}" of {namespace} is waiting to start: this server runs no pods'
+        for refusal in (bad_request(why + (" (nor did any before)" if options.previous else "")),):
+            raise refusal
         yield b""
 
-    async def connect(  # noqa: RUF029 - the protocol is asynchronous
-        self, namespace: str, pod: str, port: int
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def connect(self, namespace: str, pod: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Nothing listens."""
         raise ConnectionRefusedError(f"pod {pod}.{namespace} does not run on this server, so port {port} is closed")

@@ -12,7 +12,7 @@ from meshbdd.lab.api.errors import Object
 Validation = Literal["Ignore", "Warn", "Strict"]
 
 Admission = Callable[[str, str, Object | None, Object | None], list[str]]
-"""Called before every write with the operation (CREATE, UPDATE, DELETE), the resource's key, the new and the old object.
+"""Called before a write with the operation (CREATE, UPDATE, DELETE), the resource's key, the new and the old object.
 
 Returns warnings for the caller; raises ``ApiError`` to refuse. It must not change the objects.
 """

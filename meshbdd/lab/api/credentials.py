@@ -18,7 +18,7 @@ _VALID = timedelta(days=365)
 
 
 def self_signed(folder: Path, host: str) -> tuple[Path, Path]:
-    """Write ``apiserver.crt`` and ``apiserver.key`` (P-256, one year, for ``host`` and localhost) and give their paths."""
+    """Write ``apiserver.crt`` and ``apiserver.key`` (P-256, one year, ``host`` and localhost) and give their paths."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "meshbdd-lab-api")])
     start = datetime.now(UTC) - timedelta(minutes=5)
@@ -59,13 +59,7 @@ def _key_usage() -> x509.KeyUsage:
 
 
 def kubeconfig(name: str, url: str, authority: Path, token: str, namespace: str) -> str:
-    """A kubeconfig with one context, the certificate inside.
-
-    Args:
-        name: Of cluster, context and user.
-        authority: Certificate (PEM) to trust.
-        namespace: The context's.
-    """
+    """A kubeconfig with one context; ``name`` is of cluster, context and user, ``authority`` the PEM to trust."""
     data = base64.b64encode(authority.read_bytes()).decode()
     return yaml.safe_dump(
         {

@@ -255,7 +255,7 @@ def read_delete_options(raw: bytes, content_type: str) -> Object | None:
         raise internal("couldn't get version/kind; json parse error: json: cannot unmarshal")
     kind = value.get("kind", "DeleteOptions")
     if kind != "DeleteOptions":
-        raise internal(
-            f'no kind "{kind}" is registered for version "{value.get("apiVersion", "")}" in scheme "pkg/runtime/scheme.go:100"'
-        )
+        version = value.get("apiVersion", "")
+        where = 'in scheme "pkg/runtime/scheme.go:100"'
+        raise internal(f'no kind "{kind}" is registered for version "{version}" {where}')
     return value

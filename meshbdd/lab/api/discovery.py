@@ -119,9 +119,7 @@ def _answer_aggregated(request: Request, told: Object, version: str) -> Response
 def discover(registry: Registry, request: Request, parts: list[str], server: str) -> Response:
     """The answer to ``/api``, ``/apis`` and everything below without a resource.
 
-    Args:
-        parts: The path, split; ``["apis", "apps", "v1"]``.
-        server: ``host:port`` as clients reach it.
+    ``parts`` is the path, split (``["apis", "apps", "v1"]``), ``server`` is ``host:port`` as clients reach it.
     """
     root, *rest = parts
     if not rest and (version := _wants_aggregated(request)):

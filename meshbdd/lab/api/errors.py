@@ -1,7 +1,7 @@
 """Errors of the Kubernetes API, in the wording of a real server.
 
-Wording recorded from Kubernetes v1.32.13; the spelling of the kind in a message (``virtualservices.networking.istio.io``
-or ``VirtualService.networking.istio.io``) follows what that server says for the same mistake.
+Recorded from Kubernetes v1.32.13; the spelling of the kind in a message (``virtualservices.networking.istio.io`` or
+ ``VirtualService.networking.istio.io``) follows what that server says for the same mistake.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ STALE = "the object has been modified; please apply your changes to the latest v
 
 def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> ApiError:
     """422: the object breaks a rule; each cause names a field."""
-    sentences = [f"{cause.field}: {cause.message}" for cause in causes]
+    sentences = list(dict.fromkeys(f"{cause.field}: {cause.message}" for cause in causes))
     told = sentences[0] if len(sentences) == 1 else "[" + ", ".join(sentences) + "]"
     message = f'{qualified(kind, group)} "{name}" is invalid: {told}'
     return ApiError(422, "Invalid", message, _details(name, group, kind, causes))

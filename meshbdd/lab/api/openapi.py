@@ -47,7 +47,7 @@ def _metadata_schema() -> Object:
     text: Object = {"type": "string"}
     names: Object = {"type": "object", "additionalProperties": text}
     fields: Object = {
-        **{name: text for name in ("name", "generateName", "namespace", "uid", "resourceVersion", "selfLink")},
+        **dict.fromkeys(("name", "generateName", "namespace", "uid", "resourceVersion", "selfLink"), text),
         **{name: {"type": "string", "format": "date-time"} for name in ("creationTimestamp", "deletionTimestamp")},
         "generation": {"type": "integer"}, "deletionGracePeriodSeconds": {"type": "integer"}, "labels": names,
         "annotations": names, "finalizers": {"type": "array", "items": text},

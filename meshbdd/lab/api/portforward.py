@@ -1,6 +1,7 @@
 """``pods/portforward`` over WebSocket: the protocol of the Python client (``v4.channel.k8s.io``).
 
-Each port has two channels, data and error; each starts with a message that repeats the port as two bytes, little endian.
+Each port has two channels, data and error; each starts with a message that repeats the port as two bytes, little
+endian.
 """
 
 from __future__ import annotations
@@ -102,10 +103,10 @@ async def serve_portforward(
 async def _carry(forwards: list[_Forward], receive: Receive, send: Send) -> None:
     pumps = {forward.task for forward in forwards if forward.task}
     client = asyncio.create_task(_from_client(forwards, receive))
-    finished = asyncio.gather(*pumps) if pumps else None
-    waiting = {client, *([finished] if finished else [])}
-    done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    if client not in done:
+    while pumps and not client.done():
+        done, _ = await asyncio.wait({client, *pumps}, return_when=asyncio.FIRST_COMPLETED)
+        pumps -= done
+    if not client.done():
         client.cancel()
         await send({"type": "websocket.close", "code": 1000})
 

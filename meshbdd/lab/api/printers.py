@@ -16,7 +16,7 @@ def age(stamp: str | None) -> str:
     if not stamp:
         return "<unknown>"
     try:
-        then = datetime.fromisoformat(stamp.replace("Z", "+00:00"))
+        then = datetime.fromisoformat(stamp)
     except ValueError:
         return "<unknown>"
     seconds = int((datetime.now(UTC) - then).total_seconds())
@@ -62,7 +62,7 @@ def _pod_status(pod: Object) -> str:
     for index, container in enumerate(status.get("initContainerStatuses") or ()):
         state = container.get("state") or {}
         ended, waiting = state.get("terminated"), state.get("waiting")
-        if ended and ended.get("exitCode") == 0 or container.get("started") and _restarts_always(pod, index):
+        if (ended and ended.get("exitCode") == 0) or (container.get("started") and _restarts_always(pod, index)):
             continue
         if ended:
             return f"Init:{ended.get('reason') or 'ExitCode:' + str(ended.get('exitCode'))}"

@@ -26,6 +26,12 @@ def _varint(raw: bytes, at: int) -> tuple[int, int]:
         shift += 7
 
 
+def _slice(raw: bytes, at: int, size: int) -> bytes:
+    if at + size > len(raw):
+        raise IndexError
+    return raw[at : at + size]
+
+
 def fields(raw: bytes) -> Iterator[tuple[int, int | bytes]]:
     """Field numbers and raw values of a message: integers for varints, bytes for anything with a length.
 
@@ -42,14 +48,12 @@ def fields(raw: bytes) -> Iterator[tuple[int, int | bytes]]:
                     yield key >> 3, value
                 case 2:
                     size, at = _varint(raw, at)
-                    if at + size > len(raw):
-                        raise IndexError
-                    yield key >> 3, raw[at : at + size]
+                    yield key >> 3, _slice(raw, at, size)
                     at += size
                 case 1 | 5:
                     at += 8 if key & 7 == 1 else 4
                 case _:
-                    raise IndexError
+                    _slice(raw, at, len(raw))  # groups are not used: refuse
     except IndexError:
         raise bad_request("the protobuf body is truncated or malformed") from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from meshbdd.lab.api.errors import Object
-from meshbdd.lab.api.registry import Column, Resource, Version
+from meshbdd.lab.api.registry import BUILTIN_VERBS, Column, Resource, Version
 
 _GET_PATCH = ("get", "patch", "update")
 
@@ -85,7 +85,7 @@ def _builtin(
         versions=(Version(version, columns=_COLUMNS.get(plural, (NAME, AGE))),), storage=version, short_names=short,
         categories=categories, status=status, scale=scale, generation=generation, stored=not reviews,
         subresources=(*subresources, *more), field_labels=fields,
-        **({"verbs": ("create",)} if reviews else {}),
+        verbs=("create",) if reviews else BUILTIN_VERBS,
     )  # fmt: skip
 
 
@@ -95,6 +95,9 @@ _REPLICAS: Object = {
     "statusReplicasPath": ".status.replicas",
     "labelSelectorPath": ".spec.selector",
 }
+
+_INVOLVED = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
+_AUTHORIZATION = "authorization.k8s.io/v1"
 
 BUILTIN: tuple[Resource, ...] = (
     _builtin(
@@ -106,7 +109,8 @@ BUILTIN: tuple[Resource, ...] = (
         fields=("spec.nodeName", "spec.restartPolicy", "spec.serviceAccountName", "status.phase", "status.podIP"),
         more=(
             ("log", "Pod", ("get",)), ("portforward", "PodPortForwardOptions", ("create", "get")),
-            ("proxy", "PodProxyOptions", _PROXY), ("eviction", "Eviction", ("create",)), ("binding", "Binding", ("create",)),
+            ("proxy", "PodProxyOptions", _PROXY), ("eviction", "Eviction", ("create",)),
+            ("binding", "Binding", ("create",)),
         ),
     ),
     _builtin(
@@ -119,8 +123,7 @@ BUILTIN: tuple[Resource, ...] = (
     _builtin("v1", "serviceaccounts", "ServiceAccount", short=("sa",), more=(("token", "TokenRequest", ("create",)),)),
     _builtin(
         "v1", "events", "Event", short=("ev",),
-        fields=tuple(f"involvedObject.{f}" for f in ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath"))
-        + ("reason", "source", "type"),
+        fields=(*(f"involvedObject.{name}" for name in _INVOLVED), "reason", "source", "type"),
     ),
     _builtin("v1", "nodes", "Node", short=("no",), namespaced=False, status=True, fields=("spec.unschedulable",)),
     _builtin(
@@ -138,7 +141,7 @@ BUILTIN: tuple[Resource, ...] = (
         "apiextensions.k8s.io/v1", "customresourcedefinitions", "CustomResourceDefinition", short=("crd", "crds"),
         namespaced=False, status=True, generation=True, categories=("api-extensions",),
     ),
-    _builtin("authorization.k8s.io/v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False, reviews=True),
-    _builtin("authorization.k8s.io/v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", namespaced=False, reviews=True),
+    _builtin(_AUTHORIZATION, "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False, reviews=True),
+    _builtin(_AUTHORIZATION, "selfsubjectrulesreviews", "SelfSubjectRulesReview", namespaced=False, reviews=True),
     _builtin("authentication.k8s.io/v1", "selfsubjectreviews", "SelfSubjectReview", namespaced=False, reviews=True),
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, cast
 
-from meshbdd.lab.api import decoding, errors, listing
+from meshbdd.lab.api import decoding, errors, listing, rules
 from meshbdd.lab.api.calls import Caller, DeleteOptions, Validation
 from meshbdd.lab.api.core import Api
 from meshbdd.lab.api.errors import ApiError, Object
@@ -137,12 +137,12 @@ def warning_headers(texts: list[str]) -> list[tuple[str, str]]:
 
 
 def give(
-    api: Api, request: Request, target: Target, obj: Object, status: int = 200, warnings: list[str] | None = None
+    request: Request, target: Target, obj: Object, status: int = 200, warnings: list[str] | None = None
 ) -> Response:
     """A response with one object in the form that the client wants."""
     form = choose_form(request.headers.get("accept", ""))
     if obj.get("kind") == target.resource.kind:
-        obj = api.present(target.resource, obj, target.version)
+        obj = rules.present(target.resource, obj, target.version)
     told = shaped(target.resource, target.version, obj, form, request.one("includeObject"))
     return Response(status, encode(told, request, form.media), form.media, warning_headers(warnings or []))
 
@@ -159,7 +159,7 @@ def serve(api: Api, request: Request, target: Target, verb: str) -> Response:
             return _list(api, request, target)
         case "get":
             listing.check_version(api, request.one("resourceVersion"))
-            return give(api, request, target, api.get(target.resource.key, target.name or "", target.namespace))
+            return give(request, target, api.get(target.resource.key, target.name or "", target.namespace))
         case "create":
             return _create(api, request, target)
         case "update":
@@ -175,7 +175,7 @@ def serve(api: Api, request: Request, target: Target, verb: str) -> Response:
 def _list(api: Api, request: Request, target: Target) -> Response:
     objects, metadata = listing.page(api, request, target.resource, target.namespace)
     form = choose_form(request.headers.get("accept", ""))
-    shown = [api.present(target.resource, obj, target.version) for obj in objects]
+    shown = [rules.present(target.resource, obj, target.version) for obj in objects]
     told = shaped_list(target.resource, target.version, shown, metadata, form, request.one("includeObject"))
     return Response(200, encode(told, request, form.media), form.media)
 
@@ -184,16 +184,16 @@ def _create(api: Api, request: Request, target: Target) -> Response:
     if target.resource.namespaced and target.namespace is None:
         raise NoSuchPath
     by = caller(request, target, "create")
-    try:
-        body = decoding.read_object(request.body, request.content_type, target.resource, target.version)
-        by.problems = body.problems
-        made = api.create(target.resource.key, body.value, target.namespace, by=by)
-    except ApiError as error:
-        raise error from None
-    return give(api, request, target, made, 201, by.warnings)
+    body = decoding.read_object(request.body, request.content_type, target.resource, target.version)
+    by.problems = body.problems
+    made = api.create(target.resource.key, body.value, target.namespace, by=by)
+    return give(request, target, made, 201, by.warnings)
 
 
 def _need_name(target: Target) -> str:
+    if not target.name and not target.resource.custom:
+        message = "the server does not allow this method on the requested resource"
+        raise ApiError(405, "MethodNotAllowed", message, {})
     if not target.name:
         raise errors.bad_request("name must be provided")
     return target.name
@@ -212,7 +212,7 @@ def _update(api: Api, request: Request, target: Target) -> Response:
     if given != name:
         raise errors.bad_request(f"the name of the object ({given}) does not match the name on the URL ({name})")
     made = api.update(target.resource.key, body.value, target.namespace, by=by, subresource=target.subresource)
-    return give(api, request, target, made, 200, by.warnings)
+    return give(request, target, made, 200, by.warnings)
 
 
 def _patch(api: Api, request: Request, target: Target) -> Response:
@@ -226,7 +226,7 @@ def _patch(api: Api, request: Request, target: Target) -> Response:
         body = decoding.read_patch(request.body)
         by.problems = body.problems
         made = api.patch(key, name, body.value, kind, target.namespace, by=by, subresource=target.subresource)
-        return give(api, request, target, made, 200, by.warnings)
+        return give(request, target, made, 200, by.warnings)
     config = decoding.read_apply(request.body, target.resource, target.version, strict=by.validation == "Strict")
     metadata = config.get("metadata")
     metadata = dict(metadata) if isinstance(metadata, dict) else {}
@@ -237,7 +237,7 @@ def _patch(api: Api, request: Request, target: Target) -> Response:
     known = api.find(key, name, target.namespace) is not None
     config = {**config, "metadata": metadata}
     made = api.apply(key, config, target.namespace, by=by, force=request.flag("force"), subresource=target.subresource)
-    return give(api, request, target, made, 200 if known else 201, by.warnings)
+    return give(request, target, made, 200 if known else 201, by.warnings)
 
 
 def _delete_options(request: Request) -> tuple[DeleteOptions, list[str]]:
@@ -273,22 +273,21 @@ def _delete(api: Api, request: Request, target: Target, verb: str) -> Response:
         raise NoSuchPath
     options, dry = _delete_options(request)
     by = Caller(request.user.name, request.manager, target.version, check_dry_run(dry, verb))
+    before = str(api.store.version)
     if verb == "deletecollection":
         labels, fields = request.one("labelSelector"), request.one("fieldSelector")
         gone = api.delete_collection(resource.key, target.namespace, labels, fields, options=options, by=by)
-        shown = [api.present(resource, obj, target.version) for obj in gone]
+        shown = [rules.present(resource, obj, target.version) for obj in gone]
         form = choose_form(request.headers.get("accept", ""))
-        metadata = {"continue": "", "resourceVersion": str(api.store.version)}
+        metadata = {"continue": "", "resourceVersion": before}
         told = shaped_list(resource, target.version, shown, metadata, form, request.one("includeObject"))
         return Response(200, encode(told, request, form.media), form.media)
     deleted = api.delete(resource.key, target.name or "", target.namespace, options=options, by=by)
-    still = api.find(resource.key, target.name or "", target.namespace)
-    gone_now = deleted.gone or (still is None and resource.key == "namespaces" and not by.dry_run and False)
-    if not gone_now or resource.key == "pods":  # pods give their last state: their strategy returns deleted objects
-        return give(api, request, target, deleted.object, 200, by.warnings)
+    if not deleted.gone or resource.key == "pods":  # pods give their last state: their strategy returns deleted objects
+        return give(request, target, deleted.object, 200, by.warnings)
     details: Object = {"name": target.name}
     if resource.group:
         details["group"] = resource.group
     details |= {"kind": resource.plural, "uid": deleted.object["metadata"]["uid"]}
     told = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
-    return give(api, request, target, told, 200, by.warnings)
+    return give(request, target, told, 200, by.warnings)

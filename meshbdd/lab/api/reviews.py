@@ -22,7 +22,7 @@ def _access(body: Object, user: User) -> Object:
     return {"spec": spec, "status": status}
 
 
-def _rules(body: Object, user: User) -> Object:
+def _rules(_body: Object, user: User) -> Object:
     verbs = list(READING) if user.reads_only else ["*"]
     return {
         "spec": {},

@@ -22,10 +22,7 @@ def _selector(value: Any) -> str:
 
 
 def scale_of(resource: Resource, obj: Object, *, bare: bool = False) -> Object:
-    """The Scale of an object.
-
-    Args:
-        bare: Whether an object without the field counts as 0 replicas (when it is about to be set).
+    """The Scale of an object; with ``bare``, one without the field counts as 0 replicas (it is about to be set).
 
     Raises:
         ApiError: 500, when the object has no number of replicas.

@@ -46,11 +46,11 @@ def _values(reader: _Reader) -> set[str]:
     if reader.take() != "(":
         raise bad_request(f"unable to parse requirement: found '{reader.peek()}', expected: '('")
     found: set[str] = set()
-    while (token := reader.take()) != ")":
-        if not token:
+    while (value := reader.take()) != ")":
+        if not value:
             raise bad_request("unable to parse requirement: found '', expected: ',' or ')'")
-        if token != ",":
-            found.add(token)
+        if value != ",":
+            found.add(value)
     return found
 
 
@@ -76,9 +76,7 @@ def _requirement(reader: _Reader) -> LabelTest:
     if operator == "notin":
         barred = _values(reader)
         return lambda labels: labels.get(key) not in barred
-    raise bad_request(
-        f"unable to parse requirement: found '{operator}', expected: in, notin, =, ==, !=, gt, lt"  # as the server words it
-    )
+    raise bad_request(f"unable to parse requirement: found '{operator}', expected: in, notin, =, ==, !=, gt, lt")
 
 
 def label_tests(text: str) -> list[LabelTest]:
@@ -110,7 +108,7 @@ def by_labels(text: str) -> Predicate:
 
 
 def matches_selector(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bool:
-    """Whether a ``LabelSelector`` object (matchLabels, matchExpressions) selects these labels; ``None`` selects none."""
+    """Whether a ``LabelSelector`` (matchLabels, matchExpressions) selects these labels; ``None`` selects none."""
     if selector is None:
         return False
     for key, value in (selector.get("matchLabels") or {}).items():

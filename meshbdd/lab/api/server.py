@@ -12,10 +12,11 @@ from pathlib import Path
 
 import uvicorn
 
-from meshbdd.lab.api import discovery, errors, reviews, scaling
+from meshbdd.lab.api import crds, discovery, errors, protobuf, reviews, scaling
 from meshbdd.lab.api.backend import NoPods, PodBackend
 from meshbdd.lab.api.core import Api
-from meshbdd.lab.api.errors import ApiError
+from meshbdd.lab.api.decoding import MEDIA_TYPES, read_object, read_patch
+from meshbdd.lab.api.errors import ApiError, Object
 from meshbdd.lab.api.http import (
     PLAIN,
     Receive,
@@ -38,12 +39,12 @@ from meshbdd.lab.api.rest import (
     Target,
     caller,
     find_target,
-    give,
     serve,
     split_path,
     verb_of,
+    warning_headers,
 )
-from meshbdd.lab.api.decoding import read_object
+from meshbdd.lab.api.store import Event
 from meshbdd.lab.api.streaming import serve_watch
 from meshbdd.lab.api.subresources import serve_binding, serve_eviction, serve_log, serve_proxy
 from meshbdd.lab.api.watching import Watch
@@ -69,6 +70,7 @@ class Application:
         self.watches: set[Watch] = set()
         self._tokens = dict(tokens)
         self._documents = Documents(api.registry)
+        api.subscribe(self._end_watches, [crds.KEY])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection of the ASGI server."""
@@ -90,7 +92,7 @@ class Application:
             response = page_not_found()
         except ApiError as error:
             response = refusal(error, request)
-        except Exception:  # whatever is wrong in here, the client gets an answer and the server goes on
+        except Exception:  # noqa: BLE001 - whatever is wrong in here, the client gets an answer and the server goes on
             _log.exception("%s %s failed", request.method, request.path)
             response = refusal(ApiError(500, "InternalError", "Internal error occurred: see the server's log"), request)
         await send_response(response, send, head=request.method == "HEAD")
@@ -158,10 +160,15 @@ class Application:
 
     async def _resources(self, request: Request, parts: list[str]) -> Response:
         target = find_target(self.api, parts)
-        verb = verb_of(request, target)
-        if target.subresource:
-            verb = SUBRESOURCE_VERBS.get(request.method, "")
+        verb = SUBRESOURCE_VERBS.get(request.method, "") if target.subresource else verb_of(request, target)
         self._authorise(request, target, verb)
+        response = await self._serve(request, target, verb)
+        served = target.resource.version(target.version)
+        if served and served.deprecation:
+            response.headers += warning_headers([served.deprecation])
+        return response
+
+    async def _serve(self, request: Request, target: Target, verb: str) -> Response:
         if not target.resource.stored:
             body = read_object(request.body, request.content_type, target.resource, target.version).value
             told = target.resource
@@ -197,8 +204,7 @@ class Application:
                 return serve_binding(self.api, request, target)
             case "token":
                 self.api.get(resource.key, target.name or "", target.namespace)
-                body = read_object(request.body, request.content_type, resource, target.version).value if False else {}
-                told = reviews.token(target.name or "", target.namespace or "", body)
+                told = reviews.token(target.name or "", target.namespace or "", _token_request(request))
                 return answer(told, request, 201)
             case _:
                 caller(request, target, verb)
@@ -221,10 +227,24 @@ class Application:
         except ApiError as error:
             await _refuse_websocket(send, refusal(error, request))
 
+    def _end_watches(self, event: Event) -> None:
+        """When a CRD goes, its watches end after the DELETED of each object."""
+        if event.type == "DELETED":
+            name = event.object["metadata"]["name"]
+            for watch in [watch for watch in self.watches if name in watch.resources]:
+                asyncio.get_running_loop().call_soon(watch.close)
+
     def close(self) -> None:
         """End all watches, so that the server can stop."""
         for watch in list(self.watches):
             watch.close()
+
+
+def _token_request(request: Request) -> Object:
+    if request.content_type == MEDIA_TYPES[2]:
+        return protobuf.read_object(request.body)
+    body: Object = read_patch(request.body).value
+    return body
 
 
 async def _refuse_websocket(send: Send, response: Response) -> None:
@@ -352,4 +372,4 @@ class ApiServer:
             self._socket.close()
 
 
-__all__ = ["ADMIN", "ANONYMOUS", "ApiServer", "Application", "give"]
+__all__ = ["ADMIN", "ANONYMOUS", "ApiServer", "Application"]

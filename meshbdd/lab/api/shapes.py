@@ -29,7 +29,7 @@ GRANULAR = Shape("granular")
 ATOMIC = Shape("atomic")
 SET = Shape("set")
 
-_META = {("metadata", "ownerReferences"): Shape("map", ("uid",)), ("metadata", "finalizers"): SET}
+_META: dict[Path, Shape] = {("metadata", "ownerReferences"): Shape("map", ("uid",)), ("metadata", "finalizers"): SET}
 
 _CONTAINERS = ("containers", "initContainers", "ephemeralContainers")
 _LISTS: dict[Path, Shape] = {
@@ -66,6 +66,8 @@ class Shapes:
     def __init__(self, schema: Object | None, *, custom: bool) -> None:
         self._custom = custom
         self._known: dict[Path, Shape] = dict(_META)
+        # built-in kinds are structs: their spec and status are there before anybody sets a field
+        self.blank: Object = {"metadata": {}} if custom else {"metadata": {}, "spec": {}, "status": {}}
         if custom and schema:
             self._walk(schema, ())
 
@@ -96,7 +98,7 @@ class Shapes:
     def of_map(self, path: Path) -> Shape:
         """Whether the map at ``path`` is owned as one value."""
         found = self._known.get(path)
-        if found is not None and found.kind == "atomic":
+        if path == ("metadata", "ownerReferences") or (found is not None and found.kind == "atomic"):
             return ATOMIC
         if not self._custom and (path[-2:] in _ATOMIC_MAPS or path[-1:] in _ATOMIC_MAPS):
             return ATOMIC

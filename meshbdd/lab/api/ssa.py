@@ -1,7 +1,7 @@
 """Field ownership: who manages which field, and server-side apply on top of it.
 
-Follows sigs.k8s.io/structured-merge-diff (``merge.Updater``): an update takes over what it changes; an apply owns what it
-says, conflicts with others where values differ, and removes what its manager said before and nobody else owns.
+Follows sigs.k8s.io/structured-merge-diff (``merge.Updater``): an update takes over what it changes; an apply owns what
+it says, conflicts with others where values differ, and removes what its manager said before and nobody else owns.
 """
 
 from __future__ import annotations
@@ -87,7 +87,19 @@ def read_entries(obj: Object) -> list[Entry] | None:
     return entries
 
 
-def _write(obj: Object, entries: Iterable[Entry]) -> None:
+def _timeless(entries: list[Object]) -> list[Object]:
+    return [{key: value for key, value in entry.items() if key != "time"} for entry in entries]
+
+
+def _write(obj: Object, entries: Iterable[Entry], old: Object | None = None) -> None:
+    """Write the entries; where nothing but times would change, the old ones stay."""
+    before = (old or {"metadata": {}})["metadata"].get("managedFields")
+    _write_anew(obj, entries)
+    if before and _timeless(before) == _timeless(obj["metadata"].get("managedFields") or []):
+        obj["metadata"]["managedFields"] = before
+
+
+def _write_anew(obj: Object, entries: Iterable[Entry]) -> None:
     kept = [entry for entry in entries if entry.fields]
     kept.sort(key=lambda e: (e.operation, e.time, e.manager, e.api_version, e.subresource))
     if kept:
@@ -103,9 +115,7 @@ def _released(entries: Iterable[Entry], paths: FieldSet) -> list[Entry]:
 def track_update(old: Object | None, new: Object, by: Entry, shapes: Shapes) -> None:
     """Write the ownership after an update into ``new`` (which is being made and may be changed).
 
-    Args:
-        old: The object before; ``None`` for a creation.
-        by: Who updates, with no fields yet.
+    ``old`` is the object before (``None`` for a creation), ``by`` who updates, with no fields yet.
     """
     if old is not None and not old["metadata"].get("managedFields"):
         new["metadata"].pop("managedFields", None)  # recorded: ownership once reset stays untracked
@@ -115,11 +125,11 @@ def track_update(old: Object | None, new: Object, by: Entry, shapes: Shapes) -> 
         new["metadata"].pop("managedFields", None)
         return
     entries = (read_entries(new) or read_entries(old) or []) if old is not None else []
-    difference = Difference(old or {"metadata": {}}, new, shapes)
+    difference = Difference(old or shapes.blank, new, shapes)
     mine = next((entry for entry in entries if entry.identity == by.identity), None)
     others = [entry for entry in entries if entry is not mine]
     if not difference.changed and not difference.removed:
-        _write(new, entries)
+        _write(new, entries, old)
         return
     others = _released(others, difference.changed | difference.removed)
     fields = ((mine.fields if mine else frozenset()) | difference.changed) - difference.removed
@@ -201,10 +211,8 @@ def _conflicts(entries: list[Entry], changed: FieldSet) -> ApiError | None:
 def apply(live: Object | None, config: Object, by: Entry, shapes: Shapes, *, force: bool) -> Object:
     """The object after ``by`` applied ``config``, with its new ownership.
 
-    Args:
-        live: The object now; ``None`` when the apply creates it.
-        config: What the manager wants to own; without status where ``/status`` holds that.
-        force: Take over what others own.
+    ``live`` is the object now (``None`` when the apply creates it), ``config`` what the manager wants to own, without
+    the status where ``/status`` holds that; ``force`` takes over what others own.
 
     Raises:
         ApiError: 409, naming each field that another manager set to a different value.

@@ -1,7 +1,7 @@
 """The objects in memory, one resourceVersion counter, and a bounded history of changes for watches.
 
-Objects are immutable by convention: nothing ever changes a stored object, a write replaces it. So reading costs no copy,
-and an old version in the history is just another reference.
+Objects are immutable by convention: nothing ever changes a stored object, a write replaces it. So reading costs no
+copy, and an old version in the history is just another reference.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Store:
                 for subscriber in (*self._subscribers.get(told.resource, ()), *self._everything):
                     try:
                         subscriber(told)
-                    except Exception:  # the change is made: neither its author nor the other subscribers may suffer
+                    except Exception:  # noqa: BLE001 - the change is made: neither its author nor the other subscribers may suffer
                         _log.exception("a subscriber failed on %s %s", told.type, told.resource)
         finally:
             self._telling = False

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 
-from meshbdd.lab.api import errors, listing
+from meshbdd.lab.api import errors, listing, rules
 from meshbdd.lab.api.core import Api
 from meshbdd.lab.api.errors import ApiError, Cause, Object
 from meshbdd.lab.api.http import Form, Request, Response, choose_form
@@ -65,7 +65,7 @@ class Frames:
 
     def _frame(self, kind: str, obj: Object) -> bytes:
         if kind not in {"ERROR", "BOOKMARK"}:
-            obj = self._api.present(self._target.resource, obj, self._target.version)
+            obj = rules.present(self._target.resource, obj, self._target.version)
         if kind != "ERROR" and not (kind == "BOOKMARK" and self._form.shape == "Table"):
             obj = shaped(self._target.resource, self._target.version, obj, self._form, self._include, heads=self._heads)
             self._heads = False
@@ -128,10 +128,7 @@ class Frames:
 
 
 def serve_watch(api: Api, request: Request, target: Target, open_watches: set[Watch]) -> Response:
-    """The streaming answer to a watch.
-
-    Args:
-        open_watches: Where the watch is kept while it runs, so that a stopping server can end it.
+    """The streaming answer to a watch; ``open_watches`` keeps it while it runs, so that a stopping server can end it.
 
     Raises:
         ApiError: 400, 406, 422, 500 by the rules of watch options.
@@ -148,7 +145,6 @@ def serve_watch(api: Api, request: Request, target: Target, open_watches: set[Wa
     resource = target.resource
     watch = Watch(api.store, {resource.key: selected(resource, labels, fields)}, target.namespace)
     frames = Frames(api, request, target, form, watch)
-    media = "application/json" if not form.shape else "application/json"
     try:
         if initial and version > api.store.version:
             raise errors.too_large_version(version, api.store.version)
@@ -158,13 +154,13 @@ def serve_watch(api: Api, request: Request, target: Target, open_watches: set[Wa
             watch.resume(api.store.since(resource.key, version))
     except ApiError as error:
         watch.close()
-        return Response(200, _once(frames.error(error)), media)
+        return Response(200, _once(frames.error(error)))
     open_watches.add(watch)
     ending = initial and request.flag("allowWatchBookmarks")
-    return Response(200, _kept(frames.stream(end_of_initial=ending), watch, open_watches, request), media)
+    return Response(200, _kept(frames.stream(end_of_initial=ending), watch, open_watches, request))
 
 
-async def _once(frame: bytes) -> AsyncIterator[bytes]:  # noqa: RUF029 - a stream of one
+async def _once(frame: bytes) -> AsyncIterator[bytes]:
     yield frame
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from meshbdd.lab.api import schema as structure
 from meshbdd.lab.api.errors import Cause, Object
 from meshbdd.lab.api.registry import Resource
-
-try:
-    from meshbdd.lab.api import schema as _schema
-except ImportError:  # pragma: no cover - until the module is there
-    _schema = None  # type: ignore[assignment]
+from meshbdd.lab.api.validation import go_kind
 
 
 def schema_of(resource: Resource, version: str) -> Object | None:
@@ -22,22 +20,65 @@ def schema_of(resource: Resource, version: str) -> Object | None:
 def prune(resource: Resource, version: str, obj: Object) -> list[str]:
     """Drop the fields that the schema does not know from ``obj``, in place, and give their paths."""
     schema = schema_of(resource, version)
-    if schema is None or _schema is None:
-        return []
-    return list(_schema.prune(schema, obj))
+    return list(structure.prune(schema, obj)) if schema is not None else []
 
 
 def default(resource: Resource, version: str, obj: Object) -> None:
     """Fill in the schema's defaults, in place."""
     schema = schema_of(resource, version)
-    if schema is not None and _schema is not None:
-        _schema.default(schema, obj)
+    if schema is not None:
+        structure.default(schema, obj)
 
 
 def causes(resource: Resource, version: str, obj: Object) -> list[Cause]:
     """How the object breaks the schema."""
     schema = schema_of(resource, version)
-    if schema is None or _schema is None:
-        return []
-    found: list[Any] = list(_schema.validate(schema, obj))
+    found = structure.validate(schema, obj) if schema is not None else []
     return [Cause(cause.reason, cause.message, cause.field) for cause in found]
+
+
+_GO_TYPES = {"array": "list", "object": "map"}
+
+
+def type_faults(resource: Resource, version: str, obj: Object) -> list[str]:
+    """Where lists and maps of a configuration to apply are none, or items of keyed lists are not told apart."""
+    schema = schema_of(resource, version)
+    if schema is None:
+        return []
+    properties = {
+        k: v for k, v in (schema.get("properties") or {}).items() if k not in {"metadata", "apiVersion", "kind"}
+    }
+    return _faults({**schema, "properties": properties}, obj, "")
+
+
+def _faults(schema: Object, value: Any, path: str) -> list[str]:
+    kind = schema.get("type")
+    if value is None or (schema.get("x-kubernetes-preserve-unknown-fields") and not schema.get("properties")):
+        return []
+    if kind in _GO_TYPES and go_kind(value) != kind:
+        shown = value if isinstance(value, str) else json.dumps(value)
+        return [f"{path}: expected {_GO_TYPES[kind]}, got &{{{shown}}}"]
+    if kind == "array":
+        keyed = _key_faults(schema, value, path)
+        items = schema.get("items") or {}
+        return keyed or [fault for i, item in enumerate(value) for fault in _faults(items, item, f"{path}[{i}]")]
+    if kind == "object":
+        properties = schema.get("properties") or {}
+        return [f for k, item in value.items() if k in properties for f in _faults(properties[k], item, f"{path}.{k}")]
+    return []
+
+
+def _key_faults(schema: Object, items: list[Any], path: str) -> list[str]:
+    if schema.get("x-kubernetes-list-type") != "map":
+        return []
+    keys, seen = schema.get("x-kubernetes-list-map-keys") or [], set()
+    for index, item in enumerate(items):
+        missing = [key for key in keys if key not in item]
+        if missing:
+            why = f'associative list with keys has an element that omits key field "{missing[0]}"'
+            return [f"{path}: element {index}: {why} (and doesn't have default value)"]
+        told = "[" + ",".join(f"{key}={json.dumps(item[key])}" for key in keys) + "]"
+        if told in seen:
+            return [f"{path}: duplicate entries for key {told}"]
+        seen.add(told)
+    return []

@@ -73,12 +73,12 @@ def _cells(resource: Resource, obj: Object, columns: tuple[Column, ...]) -> list
     return [name, *(printer(obj) if printer else [age(obj["metadata"].get("creationTimestamp"))])]
 
 
-def partial(obj: Object) -> Object:
+def partial(obj: Object, version: str = "v1") -> Object:
     """The object's metadata alone."""
-    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
+    return {"kind": "PartialObjectMetadata", "apiVersion": f"meta.k8s.io/{version}", "metadata": obj["metadata"]}
 
 
-def _row(resource: Resource, obj: Object, columns: tuple[Column, ...], include: str) -> Object:
+def _row(resource: Resource, obj: Object, columns: tuple[Column, ...], include: str, version: str) -> Object:
     row: Object = {"cells": _cells(resource, obj, columns)}
     conditions = _row_conditions(resource, obj)
     if conditions:
@@ -88,7 +88,7 @@ def _row(resource: Resource, obj: Object, columns: tuple[Column, ...], include: 
     elif include == "None":
         row["object"] = None
     else:
-        row["object"] = partial(obj)
+        row["object"] = partial(obj, version)
     return row
 
 
@@ -105,9 +105,8 @@ def table(
 ) -> Object:  # fmt: skip
     """A Table of the objects.
 
-    Args:
-        include: ``includeObject`` of the request: Metadata, Object or None.
-        heads: Whether the columns are told (later frames of a watch leave them out).
+    ``include`` is ``includeObject`` of the request (Metadata, Object or None), ``heads`` whether the columns are told:
+    later frames of a watch leave them out.
 
     Raises:
         ApiError: 400 for another ``include``.
@@ -131,7 +130,7 @@ def table(
         "apiVersion": f"meta.k8s.io/{form.version}",
         "metadata": metadata,
         "columnDefinitions": definitions if heads else None,
-        "rows": [_row(resource, obj, columns, include) for obj in objects],
+        "rows": [_row(resource, obj, columns, include, form.version) for obj in objects],
     }
 
 
@@ -143,7 +142,7 @@ def shaped(
     Raises:
         ApiError: 500 for a list form of one object.
     """
-    if obj.get("kind") == "Status" and obj.get("apiVersion") == "v1" or not form.shape:
+    if not form.shape or (obj.get("kind"), obj.get("apiVersion")) == ("Status", "v1"):
         return obj
     if form.shape == "Table":
         metadata = {k: v for k, v in (("resourceVersion", obj["metadata"].get("resourceVersion")),) if v}

@@ -169,6 +169,17 @@ def metadata_causes(resource: Resource, metadata: Object) -> list[Cause]:
     return causes
 
 
+def finalizer_warnings(metadata: Object) -> list[str]:
+    """A warning for each finalizer without a domain; ``metadata`` may hold Kubernetes' own."""
+    own = {"foregroundDeletion", "orphan", "kubernetes"}
+    return [
+        f'metadata.finalizers: "{name}": prefer a domain-qualified finalizer name to avoid accidental conflicts '
+        "with other finalizer writers"
+        for name in metadata.get("finalizers") or ()
+        if "/" not in name and name not in own
+    ]
+
+
 def unknown_metadata(metadata: Object) -> list[str]:
     """Paths of fields that metadata does not have."""
     return [f"metadata.{field}" for field in metadata if field not in METADATA_FIELDS]

@@ -87,6 +87,11 @@ class Watch(AsyncIterator[Event]):
             return
 
     @property
+    def resources(self) -> frozenset[str]:
+        """What is watched."""
+        return frozenset(self._tests)
+
+    @property
     def closed(self) -> bool:
         """Whether ``close`` was called."""
         return self._closed
