@@ -17,6 +17,9 @@ from dataclasses import dataclass, field
 from meshbdd.errors import EnvironmentBroken
 
 API_PORT = 6443
+_CLAIM_PORT = 6442
+"""Bound for as long as a lab lives: whoever holds it owns the network."""
+
 OUTBOUND_PORT = 15001
 INBOUND_PORT = 15006
 ADMIN_PORT = 15000
@@ -82,7 +85,7 @@ class Subnet:
 
 
 def claim_subnet() -> tuple[Subnet, socket.socket]:
-    """Find a /16 that no other lab uses, and hold it by its bound API socket.
+    """Find a /16 that no other lab uses, and hold it by a bound socket, for as long as that is open.
 
     Raises:
         EnvironmentBroken: no subnet is free, or the machine has no 127.0.0.0/8 (macOS has 127.0.0.1 alone).
@@ -92,13 +95,15 @@ def claim_subnet() -> tuple[Subnet, socket.socket]:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((f"127.{net}.0.1", API_PORT))
-            listener.listen(128)
+            listener.bind((f"127.{net}.0.1", _CLAIM_PORT))
+            listener.listen(1)
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as free:
+                free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                free.bind((f"127.{net}.0.1", API_PORT))
         except OSError as error:
             listener.close()
             last = error
             continue
-        listener.setblocking(False)
         return Subnet(net), listener
     raise EnvironmentBroken(
         "MB0703",

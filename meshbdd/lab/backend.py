@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from meshbdd.lab.addresses import ENVOY_METRICS_PORT, HEALTH_PORT, METRICS_PORT, private_side
+from meshbdd.lab.api.backend import LogOptions
 from meshbdd.lab.api.errors import bad_request, not_found
 from meshbdd.lab.controllers.kubelet import Kubelet
 
@@ -21,18 +22,7 @@ class LabPods:
     def __init__(self, kubelet: Kubelet) -> None:
         self._kubelet = kubelet
 
-    async def logs(
-        self,
-        namespace: str,
-        pod: str,
-        container: str | None,
-        *,
-        follow: bool = False,
-        tail_lines: int | None = None,
-        since_seconds: int | None = None,
-        timestamps: bool = False,
-        previous: bool = False,
-    ) -> AsyncIterator[bytes]:
+    async def logs(self, namespace: str, pod: str, container: str, options: LogOptions) -> AsyncIterator[bytes]:
         """The output of a container, in pieces.
 
         Raises:
@@ -41,26 +31,26 @@ class LabPods:
         runtime = self._kubelet.find(namespace, pod)
         if runtime is None:
             raise not_found("pods", "", pod)
-        found = runtime.find(container)
+        found = runtime.find(container or None)
         if found is None:
             raise bad_request(f"container {container} is not valid for pod {pod}")
-        file = found.log_file(previous=previous)
+        file = found.log_file(previous=options.previous)
         if file is None or not file.exists():
-            what = "previous terminated container" if previous else "container"
+            what = "previous terminated container" if options.previous else "container"
             raise bad_request(f'{what} "{found.name}" in pod "{pod}" not found')
-        if since_seconds is not None or timestamps:
+        if options.since_seconds is not None:
             # A process writes no times of its own; the lab does not make any up.
             age = dt.datetime.now(dt.UTC).timestamp() - file.stat().st_mtime
-            if since_seconds is not None and age > since_seconds:
+            if age > options.since_seconds:
                 return
-        position = _tail_position(file, tail_lines)
+        position = _tail_position(file, options.tail_lines)
         while True:
             with file.open("rb") as stream:
                 stream.seek(position)
                 while data := stream.read(65536):
                     position += len(data)
                     yield data
-            if not follow or "running" not in found.state:
+            if not options.follow or "running" not in found.state:
                 return
             await asyncio.sleep(_FOLLOW_SECONDS)
 

@@ -14,7 +14,6 @@ import logging
 import os
 import secrets
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -24,7 +23,7 @@ from typing import Any
 import yaml
 
 from meshbdd.errors import BadInput, EnvironmentBroken, MeshbddError
-from meshbdd.lab.addresses import METRICS_PORT, Subnet, claim_subnet
+from meshbdd.lab.addresses import API_PORT, METRICS_PORT, Subnet, claim_subnet
 from meshbdd.lab.admission import crds
 from meshbdd.lab.api.core import Api
 from meshbdd.lab.api.errors import ApiError
@@ -73,7 +72,7 @@ class Lab:
         self.nacks: list[dict[str, str]] = []
         self.prometheus: Prometheus | None = None
 
-    async def start(self, subnet: Subnet, listener: socket.socket) -> LabInfo:
+    async def start(self, subnet: Subnet) -> LabInfo:
         """Bring the lab up, without any pods yet."""
         authority = CertificateAuthority(f"meshbdd lab {self.name}")
         admission = LabAdmission(self._namespace)
@@ -100,13 +99,13 @@ class Lab:
         self.control = ControlPlane(self.api, self.kubelet, self.ads, authority, self._pushed)
         self._first_objects()
         await self.ads.start(self._sockets / "ads")
-        self.server = await self._serve_api(subnet, listener, authority)
+        self.server = await self._serve_api(subnet, authority)
         started = start_time(os.getpid()) or ""
         binary = find_prometheus()
         if binary is not None:
             self.prometheus = Prometheus(binary, subnet.own, self.folder / "prometheus", self.processes)
         address = self.prometheus.url if self.prometheus else None
-        info = LabInfo(self.name, os.getpid(), started, f"https://{subnet.own}:6443", self.folder, address)
+        info = LabInfo(self.name, os.getpid(), started, f"https://{subnet.own}:{API_PORT}", self.folder, address)
         info.save()
         return info
 
@@ -115,7 +114,7 @@ class Lab:
         for definition in crds():
             self.api.create("customresourcedefinitions.apiextensions.k8s.io", definition)
 
-    async def _serve_api(self, subnet: Subnet, listener: socket.socket, authority: CertificateAuthority) -> ApiServer:
+    async def _serve_api(self, subnet: Subnet, authority: CertificateAuthority) -> ApiServer:
         certificate = authority.server(subnet.own)
         pki = self.folder / "pki"
         for name, content in (
@@ -125,19 +124,11 @@ class Lab:
         ):
             (pki / name).touch(mode=0o600)
             (pki / name).write_bytes(content)
-        host, port = listener.getsockname()
         server = ApiServer(
-            self.api,
-            host,
-            port,
-            pki / "server.crt",
-            pki / "server.key",
-            self._token,
-            LabPods(self.kubelet),
-            sock=listener,
+            self.api, subnet.own, API_PORT, pki / "server.crt", pki / "server.key", self._token, LabPods(self.kubelet)
         )
         await server.start()
-        self._write_kubeconfig(f"https://{host}:{port}", pki / "ca.crt")
+        self._write_kubeconfig(server.url, pki / "ca.crt")
         return server
 
     def _write_kubeconfig(self, url: str, authority: Path) -> None:
@@ -252,11 +243,11 @@ async def _main(options: Mapping[str, Any]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     folder = Path(options["folder"])
-    subnet, listener = claim_subnet()
+    subnet, claim = claim_subnet()
     images = {image: tuple(argv) for image, argv in options["images"].items()}
     lab = Lab(options["name"], folder, images, Path(options["cwd"]))
     try:
-        info = await lab.start(subnet, listener)
+        info = await lab.start(subnet)
         lab.apply(options["objects"])
         prometheus = asyncio.ensure_future(lab.prometheus.start()) if lab.prometheus else None
         ready = asyncio.ensure_future(_wait_ready(lab, options["pods"], options["timeout"]))
@@ -271,6 +262,7 @@ async def _main(options: Mapping[str, Any]) -> int:
     finally:
         with contextlib.suppress(AttributeError):
             await lab.stop()
+        claim.close()
     return 0
 
 

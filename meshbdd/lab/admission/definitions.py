@@ -83,13 +83,14 @@ _VIRTUAL_SERVICE = obj({
 _POOL = obj({
     "tcp": obj({
         "maxConnections": INT32, "connectTimeout": duration(least="1ms"), "idleTimeout": duration(),
-        "maxConnectionDuration": duration(least="1ms"), "tcpKeepalive": obj({"probes": UINT32, "time": duration(), "interval": duration()}),
+        "maxConnectionDuration": duration(least="1ms"),
+        "tcpKeepalive": obj({"probes": UINT32, "time": duration(), "interval": duration()}),
     }),
     "http": obj({
         "http1MaxPendingRequests": INT32, "http2MaxRequests": INT32, "maxRequestsPerConnection": INT32,
-        "maxRetries": INT32, "idleTimeout": duration(),
-        "h2UpgradePolicy": choice("DEFAULT", "DO_NOT_UPGRADE", "UPGRADE"),
-        "useClientProtocol": BOOL, "maxConcurrentStreams": INT32, "http2KeepAlive": ANY,
+        "maxRetries": INT32, "idleTimeout": duration(), "maxConcurrentStreams": INT32,
+        "h2UpgradePolicy": choice("DEFAULT", "DO_NOT_UPGRADE", "UPGRADE"), "useClientProtocol": BOOL,
+        "http2KeepAlive": ANY,
     }),
 })  # fmt: skip
 _OUTLIER = obj({

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from meshbdd.lab.api import schema as structure
@@ -20,21 +21,74 @@ def schema_of(resource: Resource, version: str) -> Object | None:
 def prune(resource: Resource, version: str, obj: Object) -> list[str]:
     """Drop the fields that the schema does not know from ``obj``, in place, and give their paths."""
     schema = schema_of(resource, version)
-    return list(structure.prune(schema, obj)) if schema is not None else []
+    return sorted(structure.prune(schema, obj)) if schema is not None else []
 
 
 def default(resource: Resource, version: str, obj: Object) -> None:
     """Fill in the schema's defaults, in place."""
     schema = schema_of(resource, version)
     if schema is not None:
+        _drop_nulls(schema, obj)
         structure.default(schema, obj)
 
 
 def causes(resource: Resource, version: str, obj: Object) -> list[Cause]:
     """How the object breaks the schema."""
     schema = schema_of(resource, version)
-    found = structure.validate(schema, obj) if schema is not None else []
-    return [Cause(cause.reason, cause.message, cause.field) for cause in found]
+    if schema is None:
+        return []
+    found = [Cause(cause.reason, cause.message, cause.field) for cause in structure.validate(schema, obj)]
+    if found and _has_rules(resource, version, schema):
+        found.append(_UNCHECKED)
+    return found or list(_duplicates(schema, obj, ""))
+
+
+# recorded: what a server adds when the CRD has CEL rules, which look only at objects of the right shape
+_UNCHECKED = Cause(
+    "FieldValueInvalid",
+    'Invalid value: "null": some validation rules were not checked because the object was invalid; correct the '
+    "existing errors to complete validation",
+    "<nil>",
+)
+
+
+def _has_rules(resource: Resource, version: str, schema: Object) -> bool:
+    key = f"rules of {version}"
+    if key not in resource.shapes:
+        resource.shapes[key] = '"x-kubernetes-validations"' in json.dumps(schema)
+    return bool(resource.shapes[key])
+
+
+def _drop_nulls(schema: Object, value: Any) -> None:
+    """Forget nulls where the schema has no place for them, as Kubernetes does before it validates."""
+    if isinstance(value, list):
+        for item in value:
+            _drop_nulls(schema.get("items") or {}, item)
+    elif isinstance(value, dict):
+        properties = schema.get("properties") or {}
+        for key in [key for key in value if key in properties]:
+            if value[key] is None and not properties[key].get("nullable"):
+                del value[key]
+            else:
+                _drop_nulls(properties[key], value[key])
+
+
+def _duplicates(schema: Object, value: Any, path: str) -> Iterator[Cause]:
+    if isinstance(value, dict):
+        for key, child in (schema.get("properties") or {}).items():
+            if key in value:
+                yield from _duplicates(child, value[key], f"{path}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        kind, keys = schema.get("x-kubernetes-list-type"), schema.get("x-kubernetes-list-map-keys") or []
+        seen: list[Any] = []
+        for index, item in enumerate(value):
+            told = {key: item.get(key) for key in keys} if kind == "map" and isinstance(item, dict) else item
+            if kind in {"map", "set"} and told in seen:
+                pairs = ", ".join(f'"{key}":{json.dumps(told[key])}' for key in keys) if kind == "map" else ""
+                shown = f"map[string]interface {{}}{{{pairs}}}" if kind == "map" else json.dumps(item)
+                yield Cause("FieldValueDuplicate", f"Duplicate value: {shown}", f"{path}[{index}]")
+            seen.append(told)
+            yield from _duplicates(schema.get("items") or {}, item, f"{path}[{index}]")
 
 
 _GO_TYPES = {"array": "list", "object": "map"}
