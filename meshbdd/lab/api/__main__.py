@@ -12,6 +12,8 @@ from pathlib import Path
 
 import yaml
 
+from meshbdd.lab.admission import admission_hook
+from meshbdd.lab.admission import crds as mesh_crds
 from meshbdd.lab.api import crds
 from meshbdd.lab.api.core import Api
 from meshbdd.lab.api.credentials import kubeconfig, self_signed
@@ -39,7 +41,9 @@ async def _run(arguments: argparse.Namespace) -> None:
     state: Path = arguments.state
     cert, key = self_signed(state, arguments.host)
     token, viewer = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
-    api = Api()
+    api = Api() if arguments.no_mesh else Api(admission=admission_hook)
+    for definition in () if arguments.no_mesh else mesh_crds():
+        api.create(crds.KEY, definition)
     for path in arguments.crd:
         for document in yaml.safe_load_all(path.read_text()):
             if document:

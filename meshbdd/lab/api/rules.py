@@ -140,12 +140,13 @@ def complete(told: Resource, new: Object, old: Object | None, by: Caller, cluste
     """
     version = _spoken(told, new, by)
     metadata = new["metadata"]
+    given = clone(new) if by.patched and by.validation == "Strict" else new
     unknown = by.problems + [f'unknown field "{path}"' for path in validation.unknown_metadata(metadata)]
     for field in [field for field in metadata if field not in validation.METADATA_FIELDS]:
         del metadata[field]
     unknown += [f'unknown field "{path}"' for path in structural.prune(told, version, new)]
     if unknown and by.validation == "Strict":
-        raise _strict(told, version, new, unknown, by)
+        raise _strict(told, version, given, unknown, by)
     if by.validation == "Warn":
         by.warnings += unknown
     by.warnings += validation.finalizer_warnings(metadata)

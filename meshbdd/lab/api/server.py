@@ -339,7 +339,8 @@ class ApiServer:
         Raises:
             OSError: The address is in use.
         """
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # asyncio sets TCP_NODELAY only on sockets that say IPPROTO_TCP; without it each answer waits 40 ms for an ACK
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((self.host, self.port))
