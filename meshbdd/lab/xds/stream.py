@@ -158,8 +158,11 @@ class Stream:
 
     async def _push(self) -> None:
         clusters = self._stale(CLUSTER)
-        await self._step(CLUSTER, clusters)
+        warm = self._send(CLUSTER, clusters) if clusters else None
         await self._endpoints_of(clusters)
+        if warm is not None:
+            # Envoy answers for clusters only when none is warming any more (ClusterManagerImpl::updateClusterCounts).
+            await asyncio.wait([warm], timeout=ANSWER_SECONDS)
         for type_url in (SECRET, EXTENSION, LISTENER, ROUTES):
             await self._step(type_url, self._stale(type_url))
         await self._step(LISTENER, (), self._surplus(LISTENER))
