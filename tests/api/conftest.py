@@ -47,7 +47,14 @@ class Server:
 
 def _serve(state: Path) -> Iterator[Server]:
     command = [
-        sys.executable, "-m", "meshbdd.lab.api", "--state", str(state), "--crd", str(DATA / "crds.yaml"), "--no-mesh",
+        sys.executable,
+        "-m",
+        "meshbdd.lab.api",
+        "--state",
+        str(state),
+        "--crd",
+        str(DATA / "crds.yaml"),
+        "--no-mesh",
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -78,7 +85,9 @@ def kubectl(server: Server) -> Callable[..., subprocess.CompletedProcess[str]]:
     environment = {**os.environ, "KUBECONFIG": str(server.kubeconfig), "HOME": str(server.state)}
 
     def run(*arguments: str, stdin: str | None = None, ok: bool = True) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run([program, *arguments], input=stdin, capture_output=True, text=True, timeout=30, env=environment, check=False)
+        done = subprocess.run(
+            [program, *arguments], input=stdin, capture_output=True, text=True, timeout=30, env=environment, check=False
+        )
         assert (done.returncode == 0) is ok, f"kubectl {' '.join(arguments)}: {done.stdout}{done.stderr}"
         return done
 

@@ -9,6 +9,7 @@ import golden
 import pytest
 from conftest import Server
 
+# ruff: noqa: E501 - the names of the recorded cases
 # where the lab answers differently, and why; a case that agrees again fails the test, so that this list stays true
 DIFFERENT = {
     "crud": {
@@ -57,7 +58,9 @@ def test_answers_as_recorded(recording: str, fresh_server: Server) -> None:
     replay = golden.Replay(fresh_server.url, fresh_server.token, fresh_server.viewer, session)
     for name in ("team-a", "team-b", "going"):
         finalizers = ["lab.example.io/hold"] if name == "going" else []
-        made = session.post(f"{fresh_server.url}/api/v1/namespaces", json={"metadata": {"name": name, "finalizers": finalizers}})
+        made = session.post(
+            f"{fresh_server.url}/api/v1/namespaces", json={"metadata": {"name": name, "finalizers": finalizers}}
+        )
         assert made.status_code == 201
     session.delete(f"{fresh_server.url}/api/v1/namespaces/going")
     del session.headers["Authorization"]

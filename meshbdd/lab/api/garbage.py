@@ -42,6 +42,7 @@ class Collector:
         self._index(event, place)
         if event.type == "DELETED":
             self._owner_went(metadata["uid"])
+            self._foreground_owners(event.object)
         elif event.type == "ADDED" and metadata.get("ownerReferences"):
             self._collect(place)
         if metadata.get("deletionTimestamp") and event.type != "DELETED":

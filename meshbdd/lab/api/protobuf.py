@@ -60,7 +60,7 @@ def fields(raw: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """How one field is read: ``kind`` is text, int, bool, bytes, message, map or bytemap."""
+    """How one field is read: ``kind`` is text, int, int-or-text, bool, message, map or bytemap."""
 
     name: str
     kind: str = "text"
@@ -86,6 +86,27 @@ MESSAGES: dict[str, dict[int, Field]] = {
         4: Field("stringData", "map"), 5: Field("immutable", "bool"),
     },
     "ServiceAccount": {1: Field("metadata", _M, "ObjectMeta")},
+    "Deployment": {1: Field("metadata", _M, "ObjectMeta"), 2: Field("spec", _M, "DeploymentSpec")},
+    "DeploymentSpec": {
+        1: Field("replicas", "int"), 2: Field("selector", _M, "LabelSelector"), 3: Field("template", _M, "PodTemplate"),
+    },
+    "LabelSelector": {1: Field("matchLabels", "map")},
+    "PodTemplate": {1: Field("metadata", _M, "ObjectMeta"), 2: Field("spec", _M, "PodSpec")},
+    "PodSpec": {2: Field("containers", _M, "Container", many=True), 3: Field("restartPolicy")},
+    "Container": {
+        1: Field("name"), 2: Field("image"), 3: Field("command", many=True), 4: Field("args", many=True),
+        6: Field("ports", _M, "ContainerPort", many=True),
+    },
+    "ContainerPort": {1: Field("name"), 3: Field("containerPort", "int"), 4: Field("protocol")},
+    "Service": {1: Field("metadata", _M, "ObjectMeta"), 2: Field("spec", _M, "ServiceSpec")},
+    "ServiceSpec": {
+        1: Field("ports", _M, "ServicePort", many=True), 2: Field("selector", "map"), 3: Field("clusterIP"),
+        4: Field("type"),
+    },
+    "ServicePort": {
+        1: Field("name"), 2: Field("protocol"), 3: Field("port", "int"), 4: Field("targetPort", "int-or-text"),
+        5: Field("nodePort", "int"),
+    },
     "DeleteOptions": {
         1: Field("gracePeriodSeconds", "int"), 2: Field("preconditions", _M, "Preconditions"),
         4: Field("propagationPolicy"), 5: Field("dryRun", many=True),
@@ -126,6 +147,9 @@ def _value(raw: int | bytes, field: Field) -> Any:
             return raw
         case "bool":
             return bool(raw)
+        case "int-or-text":
+            told = dict(fields(raw if isinstance(raw, bytes) else b""))  # 1 type (0: number), 2 number, 3 text
+            return _text(told.get(3, b"")) if told.get(1, 0) else told.get(2, 0)
         case "message":
             return read_message(raw if isinstance(raw, bytes) else b"", field.message)
         case _:
