@@ -368,6 +368,11 @@ class ApiServer:
         self.application.close()
         if self._server and self._task:
             self._server.should_exit = True
+            await asyncio.wait({self._task}, timeout=0.3)
+            for connection in list(self._server.server_state.connections):
+                # an idle client may take its time to answer the end of TLS
+                if transport := getattr(connection, "transport", None):
+                    transport.abort()
             await self._task
         if self._socket:
             self._socket.close()

@@ -1,0 +1,218 @@
+"""A small Kubernetes client for plain dicts.
+
+Typed models lose fields that they do not know, and the official client sends a write whose answer was lost up to four
+times more; so objects stay dicts here, every call has a deadline, and nothing is retried behind our back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import urllib3
+import yaml
+from kubernetes import client as kubernetes_client
+from kubernetes import config as kubernetes_config
+
+from meshbdd.cluster.kinds import KINDS
+from meshbdd.errors import BadInput, EnvironmentBroken
+
+Object = dict[str, Any]
+
+TIMEOUT_SECONDS = 10.0
+"""For one call. The client's own default is to wait for ever."""
+
+
+class ApiFailure(EnvironmentBroken):
+    """The API refused a call.
+
+    Attributes:
+        status: The HTTP status.
+        reason: Kubernetes' word for it.
+    """
+
+    def __init__(self, status: int, reason: str, sentence: str) -> None:
+        super().__init__("MB0301", sentence, help="see the API server's words above")
+        self.status = status
+        self.reason = reason
+
+
+class Unanswered(EnvironmentBroken):
+    """A call whose answer did not come: it may or may not have taken effect."""
+
+
+class Cluster:
+    """A connection to one Kubernetes API.
+
+    Use ``Cluster.connect``.
+    """
+
+    def __init__(self, configuration: Any, namespace: str, context: str) -> None:
+        self._configuration = configuration
+        self.client = kubernetes_client.ApiClient(configuration)
+        self.namespace = namespace
+        self.context = context
+        self._uid: str | None = None
+
+    @classmethod
+    def connect(cls, kubeconfig: Path, *, context: str | None = None, namespace: str | None = None) -> Cluster:
+        """Read a kubeconfig once and connect.
+
+        Args:
+            kubeconfig: The file.
+            context: Which of its contexts; the current one where ``None``.
+            namespace: Default namespace; the context's where ``None``.
+
+        Raises:
+            BadInput: the file is missing or broken, or has no such context.
+        """
+        try:
+            content = yaml.safe_load(kubeconfig.read_text("utf-8"))
+        except OSError as error:
+            raise BadInput(
+                "MB0302", f"No kubeconfig at {kubeconfig}: {error.strerror}.", help="check KUBECONFIG"
+            ) from None
+        except yaml.YAMLError as error:
+            raise BadInput("MB0303", f"{kubeconfig} is not YAML: {error}.", help="mend the file") from None
+        wanted = context or (content or {}).get("current-context")
+        found = next((c for c in (content or {}).get("contexts") or [] if c.get("name") == wanted), None)
+        if found is None:
+            raise BadInput("MB0304", f"{kubeconfig} has no context '{wanted}'.", help="name one of its contexts")
+        configuration = kubernetes_client.Configuration()
+        configuration.retries = False
+        try:
+            kubernetes_config.load_kube_config_from_dict(
+                content, context=wanted, client_configuration=configuration, temp_file_path=None
+            )
+        except kubernetes_config.ConfigException as error:
+            raise BadInput("MB0305", f"{kubeconfig} cannot be used: {error}.", help="mend the file") from None
+        return cls(configuration, namespace or found["context"].get("namespace") or "default", str(wanted))
+
+    @property
+    def server(self) -> str:
+        """Address of the API."""
+        return str(self._configuration.host)
+
+    @property
+    def uid(self) -> str:
+        """The cluster's identity: the uid of its ``kube-system`` namespace."""
+        if self._uid is None:
+            self._uid = str(self.get("Namespace", "kube-system")["metadata"]["uid"])
+        return self._uid
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"accept": "application/json", "user-agent": "meshbdd"}
+        for setting in self._configuration.auth_settings().values():
+            if setting["in"] == "header" and setting["value"]:
+                headers[setting["key"]] = setting["value"]
+        return headers
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        query: Mapping[str, str] | None = None,
+        seconds: float = TIMEOUT_SECONDS,
+    ) -> bytes:
+        """One call.
+
+        Raises:
+            ApiFailure: the API answered with an error.
+            Unanswered: no answer came.
+        """
+        headers = self._headers()
+        data = None
+        if body is not None:
+            headers["content-type"] = "application/json"
+            data = json.dumps(body)
+        url = self.server + path + (f"?{urlencode(query)}" if query else "")
+        try:
+            answer = self.client.rest_client.pool_manager.request(
+                method, url, body=data, headers=headers, retries=False, timeout=urllib3.Timeout(seconds)
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise Unanswered(
+                "MB0306",
+                f"The API server {self.server} did not answer {method} {path}: {error}.",
+                help="check that it runs and that the kubeconfig leads to it",
+            ) from None
+        if answer.status >= 400:
+            raise _failure(answer.status, answer.data, f"{method} {path}")
+        return bytes(answer.data)
+
+    def get(self, kind: str, name: str, namespace: str | None = None) -> Object:
+        """One object.
+
+        Raises:
+            ApiFailure: status 404 where there is none.
+        """
+        found: Object = json.loads(self.request("GET", KINDS[kind].path(namespace, name)))
+        return found
+
+    def find(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
+        """One object, or ``None``."""
+        try:
+            return self.get(kind, name, namespace)
+        except ApiFailure as failure:
+            if failure.status == 404:
+                return None
+            raise
+
+    def list(self, kind: str, namespace: str | None = None, labels: str | None = None) -> list[Object]:
+        """All objects of a kind, of one namespace or of all; ``labels`` is a label selector."""
+        query = {"labelSelector": labels} if labels else None
+        content = json.loads(self.request("GET", KINDS[kind].path(namespace), query=query))
+        # Members of a list carry neither kind nor version, and whoever handles them alone needs both.
+        return [{"apiVersion": KINDS[kind].group_version, "kind": kind, **item} for item in content.get("items") or []]
+
+    def create(self, obj: Object, *, dry_run: bool = False) -> Object:
+        """Create an object; an unknown field in it is refused."""
+        path = KINDS[obj["kind"]].path(obj["metadata"].get("namespace"))
+        made: Object = json.loads(self.request("POST", path, body=obj, query=_write_options(dry_run)))
+        return made
+
+    def replace(self, obj: Object, *, dry_run: bool = False) -> Object:
+        """Write an object as a whole; its resourceVersion and uid make this a compare-and-swap."""
+        meta = obj["metadata"]
+        path = KINDS[obj["kind"]].path(meta.get("namespace"), meta["name"])
+        made: Object = json.loads(self.request("PUT", path, body=obj, query=_write_options(dry_run)))
+        return made
+
+    def delete(self, obj: Object) -> None:
+        """Delete exactly this object (by uid); nothing happens if it is gone."""
+        meta = obj["metadata"]
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": meta["uid"]}}
+        try:
+            self.request("DELETE", KINDS[obj["kind"]].path(meta.get("namespace"), meta["name"]), body=options)
+        except ApiFailure as failure:
+            if failure.status != 404:
+                raise
+
+    def log(self, pod: str, namespace: str, container: str) -> bytes:
+        """The output of a container so far."""
+        path = f"{KINDS['Pod'].path(namespace, pod)}/log"
+        return self.request("GET", path, query={"container": container}, seconds=30)
+
+
+def _write_options(dry_run: bool) -> dict[str, str]:
+    return {"fieldManager": "meshbdd", "fieldValidation": "Strict", **({"dryRun": "All"} if dry_run else {})}
+
+
+def _failure(status: int, body: bytes, what: str) -> ApiFailure:
+    try:
+        told = json.loads(body)
+        reason, message = str(told.get("reason", "")), str(told.get("message", ""))
+    except (ValueError, AttributeError):
+        reason, message = "", body.decode(errors="replace")[:256].strip()
+    return ApiFailure(status, reason, f"The API refused {what} with {status}: {message or reason}.")
+
+
+def default_kubeconfig() -> Path:
+    """The kubeconfig of the user: ``KUBECONFIG``, else ``~/.kube/config``."""
+    return Path(os.environ.get("KUBECONFIG") or Path.home() / ".kube" / "config")

@@ -1,0 +1,86 @@
+"""Reaching a port inside a pod through the API server (``pods/portforward``), on a connection that is kept open."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from typing import Any
+
+from kubernetes import client as kubernetes_client
+from kubernetes.stream import portforward
+
+from meshbdd.cluster.client import Cluster
+from meshbdd.errors import EnvironmentBroken
+
+_SECONDS = 5.0
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over a socket that is already connected."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__("localhost", timeout=_SECONDS)
+        self.sock = sock
+
+    def connect(self) -> None:
+        raise ConnectionError("the tunnel is closed")
+
+
+class Tunnel:
+    """HTTP to one port of one pod; opened on first use, opened anew when it broke.
+
+    Args:
+        cluster: The API.
+        pod: The pod's name.
+        namespace: Its namespace.
+        port: A port inside the pod.
+    """
+
+    def __init__(self, cluster: Cluster, pod: str, namespace: str, port: int) -> None:
+        self._cluster = cluster
+        self.pod = pod
+        self.namespace = namespace
+        self._port = port
+        self._forward: Any = None
+        self._connection: _Connection | None = None
+
+    def _open(self) -> _Connection:
+        core = kubernetes_client.CoreV1Api(self._cluster.client)
+        self._forward = portforward(
+            core.connect_get_namespaced_pod_portforward, self.pod, self.namespace, ports=str(self._port)
+        )
+        sock = self._forward.socket(self._port)
+        sock.setblocking(True)
+        sock.settimeout(_SECONDS)
+        return _Connection(sock)
+
+    def get(self, path: str) -> Any:
+        """GET a page of JSON.
+
+        Raises:
+            EnvironmentBroken: the pod does not answer.
+        """
+        last: Exception | None = None
+        for _ in range(2):
+            try:
+                if self._connection is None:
+                    self._connection = self._open()
+                self._connection.request("GET", path)
+                answer = self._connection.getresponse()
+                return json.loads(answer.read())
+            except (OSError, http.client.HTTPException, ValueError, kubernetes_client.ApiException) as error:
+                last = error
+                self.close()
+        raise EnvironmentBroken(
+            "MB0315",
+            f"Port {self._port} of pod {self.pod}.{self.namespace} does not answer through the API server: {last}.",
+            help="check that the pod runs and that the account may create pods/portforward",
+        )
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+        self._forward = None

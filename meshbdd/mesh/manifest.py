@@ -1,0 +1,127 @@
+"""Reading a manifest that a tester has lying around: safely, wholly, and before anything is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from meshbdd.errors import BadInput, Place
+
+ALLOWED = ("VirtualService", "DestinationRule")
+_LARGEST_FILE = 1024 * 1024
+_MOST_NODES = 100_000
+_DEEPEST = 50
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which a key may stand once."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: dict[Any, int] = {}
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)
+        line = key_node.start_mark.line + 1
+        if key in seen:
+            raise yaml.MarkedYAMLError(
+                problem=f'key "{key}" appears twice (lines {seen[key]} and {line})', problem_mark=key_node.start_mark
+            )
+        seen[key] = line
+    loader.flatten_mapping(node)
+    return dict(loader.construct_pairs(node, deep=True))
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def _count(node: Any, depth: int, left: list[int]) -> None:
+    left[0] -= 1
+    if left[0] < 0 or depth > _DEEPEST:
+        raise ValueError
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    for child in children:
+        _count(child, depth + 1, left)
+
+
+def find_manifest(name: str, feature: Path | None, project: Path) -> Path:
+    """The file of that name beside the feature file, else below the project's root.
+
+    Raises:
+        BadInput: there is none, or it lies outside of both.
+    """
+    roots = [root for root in (feature.parent if feature else None, project) if root is not None]
+    for root in roots:
+        file = (root / name).resolve()
+        if file.is_file() and any(file.is_relative_to(home.resolve()) for home in roots):
+            return file
+    raise BadInput(
+        "MB0414",
+        f'There is no manifest "{name}" in {" or in ".join(str(root) for root in roots)}.',
+        help="write its path relative to the feature file or to the project's root",
+    )
+
+
+def read_manifest(file: Path, namespace: str) -> list[dict[str, Any]]:
+    """The documents of a manifest; those without a namespace get ``namespace``.
+
+    Raises:
+        BadInput: not YAML, too large, a kind that is not allowed, or no object at all.
+    """
+    if file.stat().st_size > _LARGEST_FILE:
+        raise BadInput("MB0415", f"{file.name} is larger than 1 MiB.", place=Place(file), help="split it")
+    try:
+        documents = [d for d in yaml.load_all(file.read_text("utf-8-sig"), _Loader) if d is not None]
+        for document in documents:
+            _count(document, 0, [_MOST_NODES])
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        why = getattr(error, "problem", None) or str(error)
+        raise BadInput(
+            "MB0416",
+            f"{file.name} is not valid: {why}.",
+            place=Place(file, mark.line + 1 if mark else None),
+            help="mend that line",
+        ) from None
+    except (ValueError, RecursionError, UnicodeDecodeError):
+        raise BadInput(
+            "MB0417",
+            f"{file.name} is no sensible manifest: not text, or it expands without end.",
+            place=Place(file),
+            help="mend the file",
+        ) from None
+    if not documents:
+        raise BadInput("MB0418", f"{file.name} holds no object.", place=Place(file), help="write one into it")
+    for document in documents:
+        _check(document, file)
+        document["metadata"].setdefault("namespace", namespace)
+    return documents
+
+
+def _check(document: Any, file: Path) -> None:
+    if (
+        not isinstance(document, dict)
+        or not isinstance(document.get("metadata"), dict)
+        or not document["metadata"].get("name")
+    ):
+        raise BadInput(
+            "MB0419",
+            f"{file.name} holds a document without kind and metadata.name.",
+            place=Place(file),
+            help="add them",
+        )
+    if document.get("kind") not in ALLOWED:
+        raise BadInput(
+            "MB0420",
+            f"{file.name} holds a {document.get('kind')}; only {' and '.join(ALLOWED)} may be applied.",
+            place=Place(file),
+            help="take it out of the manifest",
+        )
+    if not isinstance(document.get("spec"), dict):
+        raise BadInput(
+            "MB0421",
+            f"{document['kind']} {document['metadata']['name']} has no spec.",
+            place=Place(file),
+            help="add it",
+        )
