@@ -5,11 +5,14 @@ The data in ``data/`` are recordings of k8s.io/apiextensions-apiserver v0.32.13 
 
 from __future__ import annotations
 
+import json
+import re
+from typing import Any
+
 import golden
 import pytest
 from conftest import Server
 
-# ruff: noqa: E501 - the names of the recorded cases
 # where the lab answers differently, and why; a case that agrees again fails the test, so that this list stays true
 DIFFERENT = {
     "crud": {
@@ -83,3 +86,62 @@ def test_answers_as_recorded(recording: str, fresh_server: Server) -> None:
     assert not unexpected
     assert not set(DIFFERENT[recording]) - set(wrong), "these agree by now: take them off the list"
     assert agreed >= LEAST[recording]
+
+
+WATCH_DIFFERENT = {
+    "storage compacted, but the resourceVersion is still in the watch cache: replayed": "not compacted here",
+}
+
+
+def _slow(case: dict[str, Any]) -> bool:
+    seconds = re.search(r"timeoutSeconds=(\d+)", case["request"]["query"])
+    return bool(seconds) and int(seconds[1]) > 1
+
+
+def _learn_versions(replay: golden.Replay, query: str) -> None:
+    """A version named in a query that no answer told is that of a list made just before the watch."""
+    for name in re.findall(r"<rv\d+>", query):
+        if name not in replay.names:
+            headers = {"Authorization": f"Bearer {replay.token}"}
+            listed = replay.session.get(f"{replay.url}/apis/networking.istio.io/v1/virtualservices", headers=headers)
+            replay.names[name] = listed.json()["metadata"]["resourceVersion"]
+
+
+def _frames(replay: golden.Replay, case: dict[str, Any]) -> list[str]:
+    wanted = case["response"]["body"]
+    with replay.send(case, stream=True) as answer:
+        assert answer.status_code == 200, answer.text
+        for write in case.get("during", []):
+            assert replay.send(write).status_code == write["status"]
+        frames: list[Any] = []
+        for line in answer.iter_lines(chunk_size=1):
+            frames.append(json.loads(line))
+            if "timeoutSeconds" not in case["request"]["query"] and len(frames) == len(wanted):
+                break
+    return replay.compare(frames, wanted, "")
+
+
+def test_watches_as_recorded(fresh_server: Server) -> None:
+    session = fresh_server.session()
+    del session.headers["Authorization"]
+    replay = golden.Replay(fresh_server.url, fresh_server.token, fresh_server.viewer, session)
+    wrong: dict[str, list[str]] = {}
+    watches = 0
+    for case in golden.load("watch.json"):
+        _learn_versions(replay, case["request"]["query"])
+        body = case["response"].get("body")
+        if _slow(case):
+            for write in case.get("during", []):
+                replay.send(write)
+            continue
+        if isinstance(body, list) and "watch=false" not in case["request"]["query"]:
+            watches += 1
+            found = _frames(replay, case)
+        elif isinstance(body, list):
+            found = []  # a list, recorded as one frame
+        else:
+            found = replay.differences(case, replay.send(case))
+        if found:
+            wrong[case["name"]] = found
+    assert {name: found for name, found in wrong.items() if name not in WATCH_DIFFERENT} == {}
+    assert watches >= 20

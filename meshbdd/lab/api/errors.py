@@ -165,13 +165,12 @@ def unsupported_media_type(accepted: Sequence[str]) -> ApiError:
     return ApiError(415, "UnsupportedMediaType", message)
 
 
-def not_acceptable() -> ApiError:
+def not_acceptable(*, streaming: bool = False) -> ApiError:
     """406, naming the media types that can be given."""
-    message = (
-        "only the following media types are accepted: "
-        "application/json, application/yaml, application/vnd.kubernetes.protobuf"
-    )
-    return ApiError(406, "NotAcceptable", message)
+    given = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+    if streaming:
+        given = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+    return ApiError(406, "NotAcceptable", f"only the following media types are accepted: {given}")
 
 
 def method_not_allowed(verb: str, plural: str, group: str) -> ApiError:

@@ -70,7 +70,7 @@ def find_target(api: Api, parts: list[str]) -> Target:
 def verb_of(request: Request, target: Target) -> str:
     """The Kubernetes verb of a request."""
     if request.method in {"GET", "HEAD"}:
-        if target.name:
+        if target.name and not target.watch:
             return "get"
         return "watch" if target.watch or request.flag("watch") else "list"
     if request.method == "DELETE":

@@ -41,11 +41,22 @@ def _check(request: Request) -> bool:
     if initial is None and match:
         why = "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
         causes.append(Cause("FieldValueForbidden", why, "resourceVersionMatch"))
+    if request.one("continue"):
+        why = "Forbidden: resourceVersionMatch is forbidden when continue is provided"
+        causes.append(Cause("FieldValueForbidden", why, "resourceVersionMatch"))
     if causes:
         raise listing.refuse_options(causes)
     if initial is not None:
         return request.flag("sendInitialEvents")
     return request.one("resourceVersion") in {None, "", "0"}
+
+
+def _seconds(request: Request) -> float:
+    told = request.one("timeoutSeconds")
+    try:
+        return float(int(told)) if told and int(told) > 0 else _LONGEST
+    except ValueError:
+        raise errors.bad_request(f'strconv.ParseInt: parsing "{told}": invalid syntax') from None
 
 
 class Frames:
@@ -59,9 +70,8 @@ class Frames:
         self._bookmarks = request.flag("allowWatchBookmarks")
         self._watch = watch
         self._heads = True
-        self._sent = 0
-        seconds = request.one("timeoutSeconds")
-        self._length = float(seconds) if seconds and seconds.isdigit() and int(seconds) > 0 else _LONGEST
+        self._marked = listing.parse_version(request.one("resourceVersion")) or api.store.version
+        self._length = _seconds(request)
 
     def _frame(self, kind: str, obj: Object) -> bytes:
         if kind not in {"ERROR", "BOOKMARK"}:
@@ -77,7 +87,7 @@ class Frames:
 
     def bookmark(self, version: int, annotations: Object | None = None) -> bytes:
         """A frame that says how far the watch has come."""
-        self._sent = version
+        self._marked = version
         metadata: Object = {"resourceVersion": str(version)}
         if annotations:
             metadata["annotations"] = annotations
@@ -100,8 +110,6 @@ class Frames:
 
     def _events(self) -> bytes:
         events: list[Event] = self._watch.take()
-        if events:
-            self._sent = max(self._sent, *(event.version for event in events))
         return b"".join(self._frame(event.type, event.object) for event in events)
 
     async def stream(self, *, end_of_initial: bool) -> AsyncIterator[bytes]:
@@ -110,7 +118,6 @@ class Frames:
         end, next_bookmark = start + self._length, start + _BOOKMARK_EVERY
         try:
             first = self._events() + (self.initial_end() if end_of_initial else b"")
-            self._sent = max(self._sent, self._api.store.version if self._sent == 0 else self._sent)
             yield first
             while not self._watch.closed and (now := time.monotonic()) < end:
                 due = min(
@@ -121,7 +128,7 @@ class Frames:
                     yield frames
                 elif self._bookmarks and time.monotonic() >= min(due, end):
                     next_bookmark = time.monotonic() + _BOOKMARK_EVERY
-                    if self._api.store.version > self._sent:
+                    if self._api.store.version > self._marked:
                         yield self.bookmark(self._api.store.version)
         finally:
             self._watch.close()
@@ -134,6 +141,8 @@ def serve_watch(api: Api, request: Request, target: Target, open_watches: set[Wa
         ApiError: 400, 406, 422, 500 by the rules of watch options.
     """
     form = choose_form(request.headers.get("accept", ""))
+    if form.media != "application/json":
+        raise errors.not_acceptable(streaming=True)
     initial = _check(request)
     version = listing.parse_version(request.one("resourceVersion")) or 0
     explicit = request.one("sendInitialEvents") is not None
@@ -150,7 +159,7 @@ def serve_watch(api: Api, request: Request, target: Target, open_watches: set[Wa
             raise errors.too_large_version(version, api.store.version)
         if initial:
             watch.replay(api.list(resource.key, target.namespace, labels, fields), resource.key)
-        else:
+        elif version:
             watch.resume(api.store.since(resource.key, version))
     except ApiError as error:
         watch.close()

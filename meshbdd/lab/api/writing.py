@@ -97,7 +97,8 @@ class Writer:
         name: Name = (before.get("namespace", ""), before["name"])
         version = str(self._store.next_version())
         if deletion.may_go(told, new):
-            self._store.remove(told.key, name, {**new, "metadata": {**metadata, "resourceVersion": version}})
+            # recorded: watches see the object as it was before its last finalizer went
+            self._store.remove(told.key, name, {**old, "metadata": {**before, "resourceVersion": version}})
             return new
         metadata["resourceVersion"] = version
         self._store.put(told.key, name, new)
