@@ -270,3 +270,20 @@ def test_watch_prints_changes(kubectl: Kubectl, server: Server) -> None:
     finally:
         watching.send_signal(signal.SIGINT)
         watching.wait(10)
+
+
+def test_built_in_kinds_have_schemas(kubectl: Kubectl) -> None:
+    typo = kubectl("apply", "-f", "-", stdin=(DEPLOYMENT % "typo").replace("replicas: 2", "replicsa: 2"), ok=False)
+    assert 'unknown field "spec.replicsa"' in typo.stderr
+    many = kubectl(
+        "apply",
+        "--validate=false",
+        "-f",
+        "-",
+        stdin=(DEPLOYMENT % "many").replace("replicas: 2", "replicas: many"),
+        ok=False,
+    )
+    assert "cannot unmarshal string into Go struct field Deployment.spec.replicas of type integer" in many.stderr
+    told = kubectl("explain", "pod.spec.containers.ports").stdout
+    assert "containerPort\t<integer>" in told
+    assert "Number of port to expose on the pod's IP address" in told

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from meshbdd.lab.api import builtin
 from meshbdd.lab.api.errors import Object
 from meshbdd.lab.api.http import Request, Response, encode, read_accept
 from meshbdd.lab.api.registry import Registry, Resource
@@ -21,6 +22,13 @@ _BASIC: Object = {
     "apiVersion": {"type": "string", "description": "APIVersion defines the versioned schema of this representation."},
     "kind": {"type": "string", "description": "Kind is a string value representing the REST resource."},
 }
+
+
+_COMPONENTS = "#/components/schemas/"
+
+
+def _kind(resource: Resource, version: str) -> Object:
+    return {"group": resource.group, "version": version, "kind": resource.kind}
 
 
 def schema_name(resource: Resource, version: str) -> str:
@@ -39,7 +47,7 @@ def _schema(resource: Resource, version: str, reference: str) -> Object:
     properties = dict(own.get("properties") or {})
     metadata = {"$ref": f"{reference}{_OBJECT_META}"}
     own["properties"] = {**_BASIC, **properties, "metadata": metadata}
-    own["x-kubernetes-group-version-kind"] = [{"group": resource.group, "version": version, "kind": resource.kind}]
+    own["x-kubernetes-group-version-kind"] = [_kind(resource, version)]
     return own
 
 
@@ -68,7 +76,7 @@ def _parameters(*names: str) -> list[Object]:
 def _operations(resource: Resource, version: str) -> Iterable[tuple[str, Object]]:
     root = f"/apis/{resource.group}/{version}" if resource.group else f"/api/{version}"
     base = f"{root}/namespaces/{{namespace}}/{resource.plural}" if resource.namespaced else f"{root}/{resource.plural}"
-    kind = {"group": resource.group, "version": version, "kind": resource.kind}
+    kind = _kind(resource, version)
     writing = _parameters("dryRun", "fieldManager", "fieldValidation")
 
     def operation(action: str, *, writes: bool = False) -> Object:
@@ -94,7 +102,14 @@ def document(registry: Registry, group: str, version: str) -> Object:
     schemas: Object = {_OBJECT_META: _metadata_schema()}
     paths: Object = {}
     for resource in resources:
-        schemas[schema_name(resource, version)] = _schema(resource, version, "#/components/schemas/")
+        told = builtin.components(resource.key)
+        if told:
+            schemas.update(told[1])
+            own = {**told[1][told[0]], "x-kubernetes-group-version-kind": [_kind(resource, version)]}
+            own["properties"] = {**_BASIC, **own["properties"], "metadata": {"$ref": f"{_COMPONENTS}{_OBJECT_META}"}}
+            schemas[told[0]] = own
+        else:
+            schemas[schema_name(resource, version)] = _schema(resource, version, _COMPONENTS)
         paths.update(_operations(resource, version))
     return {
         "openapi": "3.0.0",

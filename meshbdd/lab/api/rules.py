@@ -153,6 +153,8 @@ def complete(told: Resource, new: Object, old: Object | None, by: Caller, cluste
     for empty in [field for field in metadata if metadata[field] in (None, {}, []) and field != "managedFields"]:
         del metadata[empty]
     structural.default(told, version, new)
+    if not told.custom and (fault := structural.misfit(told, version, new)):
+        raise errors.bad_request(f'{told.kind} in version "{version}" cannot be handled as a {told.kind}: {fault}')
     new["apiVersion"], new["kind"] = told.api_version(), told.kind
     if not told.custom:
         defaults.fill_in(told.key, new, cluster_ip, old)

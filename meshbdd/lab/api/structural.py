@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from meshbdd.lab.api import builtin
 from meshbdd.lab.api import schema as structure
 from meshbdd.lab.api.errors import Cause, Object
 from meshbdd.lab.api.registry import Resource
@@ -14,6 +15,8 @@ from meshbdd.lab.api.validation import go_kind
 
 def schema_of(resource: Resource, version: str) -> Object | None:
     """The schema of a version, if it has one."""
+    if not resource.custom:
+        return builtin.schema_of_kind(resource.key)
     served = resource.version(version)
     return served.schema if served else None
 
@@ -89,6 +92,19 @@ def _duplicates(schema: Object, value: Any, path: str) -> Iterator[Cause]:
                 yield Cause("FieldValueDuplicate", f"Duplicate value: {shown}", f"{path}[{index}]")
             seen.append(told)
             yield from _duplicates(schema.get("items") or {}, item, f"{path}[{index}]")
+
+
+def misfit(resource: Resource, version: str, obj: Object) -> str | None:
+    """What Go's decoder says of the first value of a wrong type in an object of a built-in kind."""
+    schema = schema_of(resource, version)
+    for cause in structure.validate(schema, obj) if schema is not None else ():
+        if cause.reason == "FieldValueTypeInvalid":
+            wanted = cause.message.partition(" must be of type ")[2].partition(":")[0]
+            given = cause.message.rpartition(": ")[2].strip('"')
+            given = "number" if given == "integer" else given
+            where = f"{resource.kind}.{cause.field}"
+            return f"json: cannot unmarshal {given} into Go struct field {where} of type {wanted}"
+    return None
 
 
 _GO_TYPES = {"array": "list", "object": "map"}
