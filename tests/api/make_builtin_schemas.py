@@ -66,7 +66,7 @@ def model(kind: Any, found: dict[str, Any]) -> None:
     properties: dict[str, Any] = {}
     found[kind.__name__] = {"type": "object", "properties": properties}
     for name, field in kind.model_fields.items():
-        public = field.alias or kind.attribute_map.get(name, name)
+        public = (field.alias or kind.attribute_map.get(name, name)).lstrip("_")  # "_exec" is "exec"
         properties[public] = schema(field.annotation, found, public)
         words = re.sub(r"\s+", " ", field.description or "").strip().split(". ")[0].rstrip(".")
         if words and "$ref" not in properties[public]:

@@ -261,3 +261,26 @@ def test_calls_cost_microseconds(capsys: pytest.CaptureFixture[str]) -> None:
         print("\nin-process calls: create {:.0f} us, set_status {:.0f} us, get {:.1f} us".format(*figures))
     assert figures[0] < 2000
     assert figures[2] < 50
+
+
+def test_a_namespace_has_its_default_service_account() -> None:
+    api = Api()
+    api.create("namespaces", {"metadata": {"name": "n"}})
+    assert api.get("serviceaccounts", "default", "n")
+
+
+def test_built_in_kinds_refuse_wrong_types_and_keep_odd_field_names() -> None:
+    api = Api()
+    probe = {"exec": {"command": ["true"]}}
+    container = {
+        "name": "c",
+        "image": "i",
+        "livenessProbe": probe,
+        "resources": {"limits": {"cpu": 1, "memory": "1Gi"}},
+    }
+    by = Caller(validation="Strict")
+    made = api.create("pods", {"metadata": {"name": "p"}, "spec": {"containers": [container]}}, "default", by=by)
+    assert made["spec"]["containers"][0]["livenessProbe"]["exec"] == {"command": ["true"]}
+    with pytest.raises(ApiError, match="json: cannot unmarshal string into Go struct field Service") as refused:
+        api.create("services", {"metadata": {"name": "s"}, "spec": {"ports": [{"port": "x"}]}}, "default")
+    assert refused.value.code == 400

@@ -126,7 +126,10 @@ class Collector:
 
     def _namespace(self, event: Event) -> None:
         metadata = event.object["metadata"]
-        if event.resource == "namespaces" and event.type == "MODIFIED" and metadata.get("deletionTimestamp"):
+        if event.resource == "namespaces" and event.type == "ADDED":
+            account = {"metadata": {"name": "default"}}
+            self._api.create("serviceaccounts", account, metadata["name"], by=Caller(manager=_MANAGER))
+        elif event.resource == "namespaces" and event.type == "MODIFIED" and metadata.get("deletionTimestamp"):
             self._empty(metadata["name"])
         elif event.type == "DELETED" and metadata.get("namespace"):
             namespace = self._api.find("namespaces", metadata["namespace"])

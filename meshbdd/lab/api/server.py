@@ -208,7 +208,9 @@ class Application:
                 return answer(told, request, 201)
             case _:
                 caller(request, target, verb)
-                raise errors.bad_request("Upgrade request required")
+                raise errors.bad_request(
+                    "unable to upgrade: this server forwards ports over WebSocket (v4.channel.k8s.io), not over SPDY"
+                )
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.decode("latin-1"): value.decode("utf-8", "replace") for name, value in scope["headers"]}
