@@ -1,1 +1,5 @@
-""""""
+"""Claims: pure functions from samples to verdicts. A verdict is true, or it says that it cannot tell and why."""
+
+from meshbdd.claims.verdict import Outcome, Verdict, judge
+
+__all__ = ["Outcome", "Verdict", "judge"]

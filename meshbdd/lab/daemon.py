@@ -35,7 +35,6 @@ from meshbdd.lab.controllers.endpoints import Endpoints
 from meshbdd.lab.controllers.kubelet import Kubelet
 from meshbdd.lab.controllers.mesh import ControlPlane
 from meshbdd.lab.controllers.metrics import MetricsPage
-from meshbdd.lab.controllers.namespaces import Namespaces
 from meshbdd.lab.controllers.pod import Node
 from meshbdd.lab.controllers.resolving import resolver
 from meshbdd.lab.controllers.workloads import Workloads
@@ -94,7 +93,6 @@ class Lab:
         self.kubelet = Kubelet(self.api, node, subnet)
         Workloads(self.api)
         Endpoints(self.api)
-        Namespaces(self.api)
         self.ads = AdsServer(self._rejected)
         self.control = ControlPlane(self.api, self.kubelet, self.ads, authority, self._pushed)
         self._first_objects()

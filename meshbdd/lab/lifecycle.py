@@ -17,11 +17,11 @@ from typing import Any
 
 import yaml
 
-from meshbdd import manifests as shipped
 from meshbdd.errors import BadInput, EnvironmentBroken, MeshbddError, Place
 from meshbdd.lab.reaper import start_time
 from meshbdd.lab.sidecar.binary import find_envoy
 from meshbdd.lab.state import LabInfo, check_name, check_platform, clear, find, running, state_root
+from meshbdd.manifests import path as shipped
 from meshbdd.units import Duration
 
 __all__ = ["LabInfo", "down", "find", "running", "shop_objects", "up"]
@@ -69,7 +69,7 @@ def read_objects(files: Iterable[Path], namespace: str) -> list[dict[str, Any]]:
 
 def shop_objects() -> list[dict[str, Any]]:
     """The demo shop with its clients, as they ship with meshbdd."""
-    files = [file for room in ("shop", "vantage") for file in sorted(shipped.path(room).glob("*.yaml"))]
+    files = [file for room in ("shop", "vantage") for file in sorted(shipped(room).glob("*.yaml"))]
     return read_objects(files, "shop")
 
 

@@ -141,7 +141,9 @@ class Gate:
         """
         proxies: dict[str, float] = {}
         for marker in markers:
-            found = self._wait(self._proxies(None), functools.partial(_still_has, marker), "the withdrawal of the change")
+            found = self._wait(
+                self._proxies(None), functools.partial(_still_has, marker), "the withdrawal of the change"
+            )
             proxies |= found.proxies
         return Arrival(proxies)
 

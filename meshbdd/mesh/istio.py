@@ -66,8 +66,20 @@ class Istio:
             help=f'did you mean "{near[0]}"?' if near else f"name one of: {', '.join(names) or 'none'}",
         )
 
+    def caller_labels(self, ref: ServiceRef) -> Mapping[str, str]:
+        """The labels by which a caller is known: its Service's, or its Deployment's where it offers no Service.
+
+        Raises:
+            BadInput: there is neither.
+        """
+        if self._cluster.find("Service", ref.name, ref.namespace) is None:
+            deployment = self._cluster.find("Deployment", ref.name, ref.namespace)
+            if deployment is not None:
+                return dict(deployment["spec"]["selector"].get("matchLabels") or {})
+        return self.labels_of(ref)
+
     def labels_of(self, ref: ServiceRef) -> Mapping[str, str]:
-        """The labels by which a caller is known: those that its Service selects."""
+        """The labels that a Service selects."""
         selector = self.service(ref)["spec"].get("selector")
         if not selector:
             raise BadInput(
@@ -83,7 +95,7 @@ class Istio:
         """
         service = self.service(fault.service)
         _check_http(fault.service, service)
-        labels = self.labels_of(fault.scope.called_by) if fault.scope.called_by else None
+        labels = self.caller_labels(fault.scope.called_by) if fault.scope.called_by else None
         tag = self._tag()
         ruling = governing(fault.service, self._cluster.list("VirtualService"))
         edit = self._insert(ruling, fault, labels, tag) if ruling is not None else self._create(fault, labels, tag)

@@ -85,10 +85,10 @@ def plain(node: Any) -> Any:
     for key, value in node.items():
         if key in _DROPPED:
             continue
-        value = _metadata(value) if key == "metadata" else plain(value)
-        if value in ({}, [], None) and key in {"metadata", "filters", "http_filters"}:
+        kept = _metadata(value) if key == "metadata" else plain(value)
+        if kept in ({}, [], None) and key in {"metadata", "filters", "http_filters"}:
             continue
-        made[key] = value
+        made[key] = kept
     return made
 
 

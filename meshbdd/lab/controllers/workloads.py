@@ -135,7 +135,9 @@ class Workloads:
         total = sum((r.get("status") or {}).get("replicas", 0) for r in sets)
         available = sum((r.get("status") or {}).get("availableReplicas", 0) for r in sets)
         done = now.get("availableReplicas", 0) >= wanted and total == wanted
-        before = {c["type"]: c for c in (deployment.get("status") or {}).get("conditions") or []}
+        before: dict[str, dict[str, Any]] = {
+            c["type"]: c for c in (deployment.get("status") or {}).get("conditions") or []
+        }
 
         def condition(kind: str, holds: bool, reason: str, message: str) -> dict[str, Any]:
             status = "True" if holds else "False"

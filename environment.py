@@ -1,0 +1,1 @@
+from meshbdd.hooks import *

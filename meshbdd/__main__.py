@@ -1,0 +1,6 @@
+"""``python -m meshbdd`` is the command ``meshbdd``."""
+
+from meshbdd.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""``meshbdd lab``: up, down, status, kubeconfig, compile."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from meshbdd.errors import BadInput
+from meshbdd.settings import load_settings
+
+
+@click.group()
+def lab() -> None:
+    """The lab: a service mesh on this machine, real Envoy sidecars, no cluster."""
+
+
+@lab.command()
+@click.argument("name", default="default")
+@click.option("--no-shop", is_flag=True, help="Without the demo shop.")
+@click.option(
+    "-f", "--file", "files", multiple=True, type=click.Path(path_type=Path), help="Kubernetes YAML to deploy."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def up(name: str, no_shop: bool, files: tuple[Path, ...], as_json: bool) -> None:
+    """Bring a lab up; returns when every pod is ready."""
+    from meshbdd.lab import lifecycle  # noqa: PLC0415 - slow to import
+
+    settings = load_settings()
+    info = lifecycle.up(name, shop=not no_shop, manifests=files, images=settings.images, cwd=settings.project)
+    if as_json:
+        click.echo(
+            json.dumps(
+                {"name": info.name, "url": info.url, "kubeconfig": str(info.kubeconfig), "prometheus": info.prometheus}
+            )
+        )
+        return
+    click.echo(f"Lab '{info.name}' is up at {info.url}.")
+    click.echo(f"  export KUBECONFIG={info.kubeconfig}")
+    if info.prometheus:
+        click.echo(f"  Prometheus: {info.prometheus}")
+    else:
+        from meshbdd.lab.prometheus import HOW_TO_INSTALL  # noqa: PLC0415 - slow to import
+
+        click.echo(f"  without Prometheus; to have it: {HOW_TO_INSTALL}")
+
+
+@lab.command()
+@click.argument("name", default="default")
+def down(name: str) -> None:
+    """Take a lab down; nothing of it stays."""
+    from meshbdd.lab import lifecycle  # noqa: PLC0415 - slow to import
+
+    click.echo(f"Lab '{name}' is down." if lifecycle.down(name) else f"There was no lab '{name}'.")
+
+
+@lab.command()
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(name: str | None, as_json: bool) -> None:
+    """Show the labs that run, and their pods."""
+    from meshbdd.cluster import Cluster  # noqa: PLC0415 - slow to import
+    from meshbdd.lab import lifecycle  # noqa: PLC0415 - slow to import
+
+    labs = [info for info in lifecycle.running() if name in {None, info.name}]
+    found: list[dict[str, Any]] = []
+    for info in labs:
+        pods = Cluster.connect(info.kubeconfig).list("Pod")
+        rows = []
+        for pod in pods:
+            conditions = {c["type"]: c for c in (pod.get("status") or {}).get("conditions") or []}
+            ready = conditions.get("Ready", {})
+            rows.append(
+                {
+                    "pod": f"{pod['metadata']['name']}.{pod['metadata']['namespace']}",
+                    "ready": ready.get("status") == "True",
+                    "why": ready.get("message", ""),
+                }
+            )
+        found.append({"name": info.name, "url": info.url, "prometheus": info.prometheus, "pods": rows})
+    if as_json:
+        click.echo(json.dumps({"labs": found}))
+        return
+    if not found:
+        click.echo("No lab runs." if name is None else f"No lab '{name}' runs.")
+    for told in found:
+        click.echo(f"{told['name']}  {told['url']}")
+        for row in told["pods"]:
+            click.echo(
+                f"  {'ready  ' if row['ready'] else 'waiting'} {row['pod']}" + (f": {row['why']}" if row["why"] else "")
+            )
+
+
+@lab.command()
+@click.argument("name", default="default")
+def kubeconfig(name: str) -> None:
+    """Print the kubeconfig of a lab."""
+    from meshbdd.lab import lifecycle  # noqa: PLC0415 - slow to import
+
+    info = lifecycle.find(name)
+    if info is None:
+        raise BadInput("MB0220", f"No lab '{name}' runs.", help=f"bring it up: meshbdd lab up {name}")
+    click.echo(info.kubeconfig.read_text(), nl=False)
+
+
+@lab.command(name="compile")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--world", type=click.Path(path_type=Path), help="Services and pods to compile for; the demo shop's if left out."
+)
+@click.option("--for", "pod", metavar="POD.NAMESPACE", help="The sidecar to compile for; the first pod if left out.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of YAML.")
+def compile_(files: tuple[Path, ...], world: Path | None, pod: str | None, as_json: bool) -> None:
+    """Show what YAML becomes for one sidecar; no lab needs to run."""
+    import yaml  # noqa: PLC0415 - not needed for --help
+
+    from meshbdd.lab.compile.command import compile_files  # noqa: PLC0415 - slow to import
+
+    made = compile_files(files, world, pod)
+    click.echo(json.dumps(made, indent=2) if as_json else yaml.safe_dump(made, sort_keys=False), nl=False)

@@ -1,0 +1,90 @@
+"""A request in the form of an HTTP message: request line, headers, blank line, body."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from meshbdd.errors import BadInput, Place
+
+_LINE = re.compile(r"([A-Z]+)\s+(\S+)(?:\s+HTTP/[\d.]+)?")
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*(.*)")
+_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A request; ``${uuid}`` in it stands for a fresh id in every copy that is sent."""
+
+    name: str
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: str | None
+
+    def fresh(self) -> tuple[str, dict[str, str], bytes | None]:
+        """Url, headers and body of one copy."""
+        made = str(uuid.uuid4())
+
+        def fill(text: str) -> str:
+            return text.replace("${uuid}", made)
+
+        body = fill(self.body).encode() if self.body is not None else None
+        return fill(self.url), {name: fill(value) for name, value in self.headers.items()}, body
+
+    @property
+    def host(self) -> str:
+        """The host that is asked."""
+        return urlsplit(self.url).hostname or ""
+
+
+def read_message(name: str, text: str, place: Place | None = None) -> Message:
+    """Read a request.
+
+    Args:
+        name: What the tester calls it.
+        text: The message.
+        place: Where it stands, for errors.
+
+    Raises:
+        BadInput: naming the line that is none.
+    """
+    lines = text.strip("\n").splitlines()
+
+    def wrong(index: int, sentence: str, action: str) -> BadInput:
+        at = Place(place.path, place.line + 2 + index) if place and place.line else place
+        return BadInput("MB0501", f'The request "{name}": {sentence}', place=at, help=action)
+
+    first = _LINE.fullmatch(lines[0].strip()) if lines else None
+    if first is None:
+        shown = lines[0].strip() if lines else ""
+        raise wrong(
+            0, f"'{shown}' is no request line.", "begin with METHOD URL, like POST http://order-service/checkout"
+        )
+    url = first[2]
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        raise wrong(
+            0,
+            f"'{url}' is no address inside the mesh.",
+            "write http://SERVICE/PATH; the mesh itself does the encryption",
+        )
+    headers: dict[str, str] = {}
+    body = None
+    for index, line in enumerate(lines[1:], 1):
+        if not line.strip():
+            body = "\n".join(lines[index + 1 :])
+            break
+        header = _HEADER.fullmatch(line.strip())
+        if header is None:
+            raise wrong(index, f"'{line.strip()}' is no header.", "write Name: value, and a blank line before the body")
+        headers[header[1]] = header[2]
+    unknown = [v for v in _VARIABLE.findall(text) if v != "uuid"]
+    if unknown:
+        raise wrong(0, f"'${{{unknown[0]}}}' is no variable.", "only ${uuid} is known")
+    if body is not None and "content-type" not in {h.lower() for h in headers} and body.lstrip()[:1] in {"{", "["}:
+        headers["content-type"] = "application/json"
+    return Message(name, first[1], url, headers, body or None)

@@ -1,0 +1,95 @@
+"""The sidecars' access logs: one JSON line for each request, with Envoy's response flags."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from meshbdd.cluster import Cluster
+
+SIDECAR = "istio-proxy"
+_MESHED = "security.istio.io/tlsMode=istio"
+INJECTED = {"FI", "DI"}
+"""Response flags of an injected abort and an injected delay: Envoy's access log documentation, %RESPONSE_FLAGS%."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One request as one sidecar saw it.
+
+    Attributes:
+        pod: The sidecar's pod.
+        outbound: Whether it left this pod.
+        service: Full name of the service it went to; empty where the sidecar does not know.
+        route: Name of the route that it took.
+        status: HTTP status, 0 where there was no answer.
+        flags: Envoy's response flags.
+        request_id: The request's id.
+    """
+
+    pod: str
+    outbound: bool
+    service: str
+    route: str
+    status: int
+    flags: frozenset[str]
+    request_id: str
+
+    @property
+    def injected(self) -> bool:
+        """Whether a fault was injected into it here."""
+        return bool(self.flags & INJECTED)
+
+
+def read_entries(pod: str, text: bytes) -> Iterator[Entry]:
+    """The entries of a log; lines that are no JSON (Envoy's own words) are passed over."""
+    for line in text.splitlines():
+        if not line.startswith(b"{"):
+            continue
+        try:
+            data = json.loads(line)
+        except ValueError:
+            continue
+        cluster = str(data.get("upstream_cluster") or "")
+        kind, _, rest = cluster.partition("|")
+        flags = str(data.get("response_flags") or "-")
+        yield Entry(
+            pod=pod,
+            outbound=kind == "outbound",
+            service=rest.rpartition("|")[2] if kind == "outbound" else "",
+            route=str(data.get("route_name") or ""),
+            status=int(data.get("response_code") or 0),
+            flags=frozenset(flags.split(",")) - {"-"},
+            request_id=str(data.get("request_id") or ""),
+        )
+
+
+class AccessLogs:
+    """What every sidecar logged since a point in time, by length: logs only grow.
+
+    Args:
+        cluster: The API that gives the logs.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._seen: dict[str, int] = {}
+
+    def _pods(self) -> Iterable[Mapping[str, str]]:
+        for pod in self._cluster.list("Pod", labels=_MESHED):
+            if (pod.get("status") or {}).get("phase") == "Running":
+                yield pod["metadata"]
+
+    def mark(self) -> None:
+        """Begin here: what stands in the logs now is of no interest."""
+        for meta in self._pods():
+            self._seen[meta["uid"]] = len(self._cluster.log(meta["name"], meta["namespace"], SIDECAR))
+
+    def since_mark(self) -> list[Entry]:
+        """Everything that was logged since ``mark``."""
+        entries: list[Entry] = []
+        for meta in self._pods():
+            text = self._cluster.log(meta["name"], meta["namespace"], SIDECAR)
+            entries += read_entries(meta["name"], text[self._seen.get(meta["uid"], 0) :])
+        return entries

@@ -1,0 +1,131 @@
+"""The words that stand in braces in a phrase, and the options that a step takes from its table.
+
+Patterns are loose and converters strict: «'50' is not a percentage; write it like 50%» helps a tester where a strict
+pattern would end in "undefined step".
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from behave import register_type
+from behave.model import Table
+
+from meshbdd.errors import BadInput
+from meshbdd.units import Duration, Percent
+
+T = TypeVar("T")
+_WORD = r'[^\s"]+'
+_QUOTED = r'[^"]+'
+
+
+def _typed(pattern: str, convert: Callable[[str], T]) -> Callable[[str], T]:
+    def converter(text: str) -> T:
+        try:
+            return convert(text)
+        except BadInput as error:
+            help_ = f" {error.help[0].upper()}{error.help[1:]}." if error.help else ""
+            raise ValueError(f"{error.code}: {error.sentence}{help_}") from None
+
+    converter.pattern = pattern  # type: ignore[attr-defined] # what behave's parser looks for
+    return converter
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise BadInput("MB0106", f"'{text}' is not a count.", help="write a whole number from 1")
+    return int(text)
+
+
+def _status(text: str) -> int:
+    if not text.isdigit() or not 100 <= int(text) <= 599:
+        raise BadInput("MB0107", f"'{text}' is not an HTTP status.", help="write a number from 100 to 599")
+    return int(text)
+
+
+def _service(text: str) -> str:
+    parts = text.split(".")
+    if len(parts) > 2 or not all(p and p.replace("-", "").isalnum() and p == p.lower() and p[0] != "-" for p in parts):
+        raise BadInput(
+            "MB0108", f"'{text}' is not the name of a service.", help="write name or name.namespace, in lower case"
+        )
+    return text
+
+
+GRPC_STATUSES = (
+    "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE",
+    "DATA_LOSS", "UNAUTHENTICATED",
+)  # fmt: skip
+
+
+def _grpc(text: str) -> str:
+    if text not in GRPC_STATUSES:
+        near = difflib.get_close_matches(text.upper(), GRPC_STATUSES, 1)
+        raise BadInput(
+            "MB0109",
+            f"'{text}' is not a gRPC error status.",
+            help=f"write {near[0] if near else 'a name like UNAVAILABLE'}",
+        )
+    return text
+
+
+def register_types() -> None:
+    """Make the types known to behave; before any step that uses them."""
+    register_type(
+        Percent=_typed(_WORD, Percent.parse),
+        Duration=_typed(_WORD, Duration.parse),
+        Count=_typed(_WORD, _count),
+        Status=_typed(_WORD, _status),
+        Grpc=_typed(_WORD, _grpc),
+        Service=_typed(_WORD, _service),
+        Text=_typed(_QUOTED, str),
+    )
+
+
+def read_options(table: Table | None, known: tuple[str, ...]) -> dict[str, str]:
+    """The options in a step's two-column table; behave takes its first row for headings, it counts all the same.
+
+    Args:
+        table: The step's table; ``None`` for none.
+        known: Options that the step takes; one that ends in a blank takes a name, like ``"header "``.
+
+    Raises:
+        BadInput: not two columns, an option that the step does not take, or one that stands twice.
+    """
+    if table is None:
+        return {}
+    rows = [list(table.headings), *(list(row.cells) for row in table.rows)]
+    options: dict[str, str] = {}
+    for cells in rows:
+        if len(cells) != 2:
+            raise BadInput("MB0110", f"The options have {len(cells)} columns.", help="write two: | option | value |")
+        name, value = cells[0].strip(), cells[1].strip()
+        if name not in known and not any(name.startswith(k) and len(name) > len(k) for k in known if k.endswith(" ")):
+            near = difflib.get_close_matches(name, known, 1)
+            shown = ", ".join(k + ("NAME" if k.endswith(" ") else "") for k in known)
+            raise BadInput(
+                "MB0111",
+                f"'{name}' is no option of this step.",
+                help=f"did you mean '{near[0]}'?" if near else f"it takes: {shown}",
+            )
+        if name in options:
+            raise BadInput("MB0112", f"The option '{name}' stands twice.", help="keep one of the two")
+        options[name] = value
+    return options
+
+
+def scope_options() -> tuple[str, ...]:
+    """The options of every fault."""
+    return ("status", "called by", "method", "path", "header ", "inject at")
+
+
+def step_problem(registry: Any, step: Any) -> str | None:
+    """Why a step is not understood; ``None`` where it is."""
+    match = registry.find_match(step)
+    if match is None:
+        return "no step says this."
+    error = getattr(match, "stored_error", None)
+    return str(error) if error else None

@@ -1,0 +1,108 @@
+"""Faults: what goes wrong in the mesh."""
+
+from typing import Any
+
+from behave import step
+from behave.runner import Context
+
+from meshbdd.errors import BadInput
+from meshbdd.intents import EVERY_REQUEST, Fault, Scope
+from meshbdd.units import Duration, Percent
+from meshbdd.vocabulary import read_options, register_types, scope_options
+
+register_types()
+
+
+def _fault(context: Context, service: str, **what: Any) -> Fault:
+    """A fault with the scope that the step's table says."""
+    options = read_options(context.table, scope_options())
+    world = context.world
+    if options.get("inject at", "caller") != "caller":
+        raise BadInput("MB0402", "Faults are injected at the caller only, so far.", help="leave out `| inject at |`")
+    caller = options.get("called by")
+    headers = {name.removeprefix("header "): value for name, value in options.items() if name.startswith("header ")}
+    scope = Scope(world.service(caller) if caller else None, options.get("method"), options.get("path"), headers)
+    if "status" in options and what.get("status"):
+        what["status"] = int(options["status"])
+    return Fault(service=world.service(service), scope=scope, **what)
+
+
+@step("{service:Service} fails {percent:Percent}")
+def fails(context: Context, service: str, percent: Percent) -> None:
+    """Calls to a service are answered with 503 instead, or with the status in the table.
+
+    Example: Given payment-service fails 100%
+    """
+    context.world.fail(_fault(context, service, share=percent, status=503))
+
+
+@step("{service:Service} fails {percent:Percent} with status {status:Status}")
+def fails_with_status(context: Context, service: str, percent: Percent, status: int) -> None:
+    """Calls to a service are answered with this status instead.
+
+    Example: Given payment-service fails 30% with status 503
+    """
+    context.world.fail(_fault(context, service, share=percent, status=status))
+
+
+@step("{service:Service} fails {percent:Percent} with gRPC status {name:Grpc}")
+def fails_with_grpc_status(context: Context, service: str, percent: Percent, name: str) -> None:
+    """GRPC calls to a service are answered with this status instead.
+
+    Example: Given payment-service fails 100% with gRPC status UNAVAILABLE
+    """
+    context.world.fail(_fault(context, service, share=percent, grpc_status=name))
+
+
+@step("{service:Service} is slowed by {duration:Duration}")
+def slowed(context: Context, service: str, duration: Duration) -> None:
+    """Calls to a service take so much longer.
+
+    Example: Given inventory-service is slowed by 5s
+    """
+    context.world.fail(_fault(context, service, share=EVERY_REQUEST, delay=duration))
+
+
+@step("{service:Service} is slowed by {duration:Duration} for {percent:Percent} of requests")
+def slowed_sometimes(context: Context, service: str, duration: Duration, percent: Percent) -> None:
+    """Some of the calls to a service take so much longer.
+
+    Example: Given inventory-service is slowed by 250ms for 50% of requests
+    """
+    context.world.fail(_fault(context, service, share=percent, delay=duration))
+
+
+@step("{service:Service} is down")
+def is_down(context: Context, service: str) -> None:
+    """No endpoint of a service takes connections.
+
+    Example: Given notification-service is down
+    """
+    context.world.take_down(context.world.service(service))
+
+
+@step("{service:Service} recovers")
+def recovers(context: Context, service: str) -> None:
+    """What this scenario did to a service is taken back.
+
+    Example: When payment-service recovers
+    """
+    context.world.recover(context.world.service(service))
+
+
+@step('the manifest "{path:Text}" is applied')
+def manifest_applied(context: Context, path: str) -> None:
+    """A manifest from the project is applied.
+
+    Example: Given the manifest "manifests/examples/payment-fails-500.yaml" is applied
+    """
+    context.world.apply_manifest(path)
+
+
+@step('the manifest "{path:Text}" is removed')
+def manifest_removed(context: Context, path: str) -> None:
+    """What applying a manifest did is taken back.
+
+    Example: When the manifest "manifests/examples/payment-fails-500.yaml" is removed
+    """
+    context.world.remove_manifest(path)

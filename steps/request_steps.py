@@ -1,0 +1,58 @@
+"""Requests: what is sent, how often, and from where."""
+
+from behave import step
+from behave.runner import Context
+
+from meshbdd.errors import BadInput
+from meshbdd.vocabulary import register_types
+
+register_types()
+
+
+@step('the request "{name:Text}":')
+def request(context: Context, name: str) -> None:
+    """A request in the form of an HTTP message; ``${uuid}`` gives a fresh id.
+
+    Example: Given the request "checkout":
+    """
+    if context.text is None:
+        raise BadInput(
+            "MB0503", f'The request "{name}" has no text.', help='write the message below it, between two lines of """'
+        )
+    context.world.define_request(name, context.text)
+
+
+@step('"{name:Text}" is sent')
+def sent(context: Context, name: str) -> None:
+    """One request is sent.
+
+    Example: When "checkout" is sent
+    """
+    context.world.send(name)
+
+
+@step('"{name:Text}" is sent {count:Count} times')
+def sent_times(context: Context, name: str, count: int) -> None:
+    """Requests are sent, one after the other.
+
+    Example: When "checkout" is sent 100 times
+    """
+    context.world.send(name, count)
+
+
+@step('"{name:Text}" is sent {count:Count} times by {users:Count} users')
+def sent_by_users(context: Context, name: str, count: int, users: int) -> None:
+    """Requests are sent by several users at a time.
+
+    Example: When "checkout" is sent 100 times by 5 users
+    """
+    context.world.send(name, count, users)
+
+
+@step('"{name:Text}" is sent from outside the mesh')
+def sent_from_outside(context: Context, name: str) -> None:
+    """One request is sent by a client without a sidecar.
+
+    Example: When "checkout" is sent from outside the mesh
+    """
+    context.world.send(name, outside=True)
