@@ -1,0 +1,36 @@
+# The two commands of the README are `make demo` and `make test`; both set everything up on first use.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+.PHONY: help setup demo test check unit bench clean
+
+help:  ## Show this list
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml .ci/setup
+	@PYTHON=$(PYTHON) VENV=$(VENV) bash .ci/setup
+	@touch $@
+
+setup: $(READY)  ## Make .venv, install the packages, and Prometheus where that can be done
+
+demo: $(READY)  ## Bring the lab up, run the demo features on it, take it down
+	@$(BIN)/meshbdd demo
+
+check: $(READY)  ## Style, types, import directions, unit tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/unit tests/golden tests/vocabulary
+
+test: check  ## Everything: checks, all tests on real processes, the demo features
+	$(BIN)/python -m pytest -q tests/api tests/shop tests/lab tests/crash tests/cli
+	$(BIN)/meshbdd demo
+
+bench: $(READY)  ## Print measured figures
+	$(BIN)/python -m pytest -q -s tests/bench
+
+clean:  ## Remove what was built
+	rm -rf $(VENV) allure-results build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
