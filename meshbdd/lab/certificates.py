@@ -48,9 +48,23 @@ def _pem_key(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 class CertificateAuthority:
-    """Issues the lab's certificates; its key never leaves the lab's process."""
+    """Issues the lab's certificates.
 
-    def __init__(self, name: str = "meshbdd lab") -> None:
+    Args:
+        name: Its name, in its root certificate.
+        root: An existing root in PEM, to go on with; ``None`` for a new one.
+        key: The key of that root in PEM.
+    """
+
+    def __init__(self, name: str = "meshbdd lab", *, root: bytes | None = None, key: bytes | None = None) -> None:
+        if root is not None and key is not None:
+            loaded = serialization.load_pem_private_key(key, None)
+            if not isinstance(loaded, ec.EllipticCurvePrivateKey):
+                raise TypeError("the key of the lab's authority is an elliptic curve key")
+            self._key = loaded
+            self._certificate = x509.load_pem_x509_certificate(root)
+            self._name = self._certificate.subject
+            return
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, name)])
         now = dt.datetime.now(dt.UTC)
@@ -71,6 +85,11 @@ class CertificateAuthority:
     def root(self) -> bytes:
         """The root certificate in PEM."""
         return self._certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def key(self) -> bytes:
+        """The root's key in PEM."""
+        return _pem_key(self._key)
 
     def issue(
         self,

@@ -8,6 +8,7 @@ reaper ends its children.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import logging
@@ -95,7 +96,7 @@ class Lab:
         Endpoints(self.api)
         self.ads = AdsServer(self._rejected)
         self.control = ControlPlane(self.api, self.kubelet, self.ads, authority, self._pushed)
-        self._first_objects()
+        self._first_objects(authority)
         await self.ads.start(self._sockets / "ads")
         self.server = await self._serve_api(subnet, authority)
         started = start_time(os.getpid()) or ""
@@ -107,8 +108,13 @@ class Lab:
         info.save()
         return info
 
-    def _first_objects(self) -> None:
+    def _first_objects(self, authority: CertificateAuthority) -> None:
         self.api.create("namespaces", {"metadata": {"name": "istio-system"}})
+        # Istio keeps its authority in a Secret of this name; who may read it may issue identities, there and here.
+        content = {"ca-cert.pem": authority.root, "ca-key.pem": authority.key}
+        data = {name: base64.b64encode(value).decode() for name, value in content.items()}
+        meta = {"name": "istio-ca-secret", "namespace": "istio-system"}
+        self.api.create("secrets", {"metadata": meta, "type": "istio.io/ca-root", "data": data}, "istio-system")
         for definition in crds():
             self.api.create("customresourcedefinitions.apiextensions.k8s.io", definition)
 

@@ -162,9 +162,15 @@ class Container:
         if log is not None:
             with contextlib.suppress(OSError):
                 lines = log.read_bytes()[-4096:].decode(errors="replace").strip().splitlines()
-        return f"it ended with exit code {code}" + (
+        told = f"it ended with exit code {code}" + (
             f", last line: {lines[-1][:300]}" if lines else " and printed nothing"
         )
+        ports = self.spec.get("ports") or []
+        if ports and any("in use" in line for line in lines[-3:]):
+            # Every pod of the lab has the same port at an address of its own, so 0.0.0.0 is never free.
+            place = f"{private_side(self._pod_ip)}:{ports[0]['containerPort']}"
+            told += f"; it has to listen at $HOST:$PORT ({place}), not at 0.0.0.0"
+        return told
 
     def _watches(self, child: Child) -> list[Awaitable[None]]:
         tasks: list[Awaitable[None]] = [self._watch_ready(child)]

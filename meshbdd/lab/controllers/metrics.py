@@ -20,11 +20,20 @@ async def fetch(host: str, port: int, path: str) -> str:
     """
     reader, writer = await asyncio.open_connection(host, port)
     try:
-        writer.write(f"GET {path} HTTP/1.0\r\nhost: {host}\r\n\r\n".encode())
-        answer = await reader.read()
+        # Envoy's admin interface answers HTTP/1.0 with 426.
+        writer.write(f"GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"transfer-encoding: chunked" not in head.lower():
+            return (await reader.read()).decode(errors="replace")
+        parts = []
+        while size := int((await reader.readline()).split(b";")[0], 16):
+            parts.append(await reader.readexactly(size))
+            await reader.readexactly(2)
+        return b"".join(parts).decode(errors="replace")
+    except (asyncio.IncompleteReadError, ValueError) as error:
+        raise ConnectionResetError(str(error)) from error
     finally:
         writer.close()
-    return answer.partition(b"\r\n\r\n")[2].decode(errors="replace")
 
 
 def inbound_services(compiled: Compiled | None) -> dict[str, str]:

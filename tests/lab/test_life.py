@@ -1,0 +1,154 @@
+"""Labs come and go, and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+
+import pytest
+
+from meshbdd.errors import BadInput, EnvironmentBroken
+from meshbdd.lab import lifecycle
+from tests.tools import LabUnderTest, processes_below, until
+
+ECHO = """
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = os.environ.get("GREETING", "hello").encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+http.server.ThreadingHTTPServer((os.environ.get("WHERE", os.environ["HOST"]), int(os.environ["PORT"])), Handler).serve_forever()
+"""
+
+SERVICE = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: words}
+data: {greeting: "guten tag"}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: echo}
+spec:
+  selector: {app: echo}
+  ports: [{name: http, port: 80, targetPort: 8080}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: echo}
+spec:
+  selector: {matchLabels: {app: echo}}
+  template:
+    metadata: {labels: {app: echo}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - name: app
+        image: example/echo:1.2
+        %s
+        env:
+        - name: GREETING
+          valueFrom: {configMapKeyRef: {name: words, key: greeting}}
+        %s
+        ports: [{containerPort: 8080}]
+"""
+
+
+def _yaml(tmp_path, command='command: [python3, "$(SCRIPT)"]', extra=""):
+    script = tmp_path / "echo.py"
+    script.write_text(ECHO)
+    file = tmp_path / "echo.yaml"
+    file.write_text(SERVICE % (command, f"- {{name: SCRIPT, value: {script}}}\n        {extra}"))
+    return file
+
+
+def test_a_lab_that_is_taken_down_leaves_nothing() -> None:
+    lab = LabUnderTest.up("gone")
+    folder, address = lab.info.folder, lab.info.url.partition("//")[2].partition(":")[0]
+    assert processes_below(folder)
+    lab.down()
+    assert not processes_below(folder)
+    assert not folder.exists()
+    with socket.socket() as free:
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        free.bind((address, 6443))
+
+
+def test_a_killed_lab_leaves_no_orphan() -> None:
+    lab = LabUnderTest.up("killed")
+    assert processes_below(lab.info.folder)
+    os.kill(lab.info.pid, signal.SIGKILL)
+    until("the end of every child", lambda: not processes_below(lab.info.folder), seconds=3)
+    assert lifecycle.find("killed") is None
+    lab.down()
+
+
+def test_two_labs_side_by_side(shop_lab: LabUnderTest) -> None:
+    other = LabUnderTest.up("other")
+    try:
+        assert other.info.url != shop_lab.info.url
+        for lab in (shop_lab, other):
+            assert lab.post("http://order-service/checkout").status_code == 200
+        assert {info.name for info in lifecycle.running()} >= {"shared", "other"}
+    finally:
+        other.down()
+    assert shop_lab.post("http://order-service/checkout").status_code == 200
+
+
+def test_a_lab_is_up_once(shop_lab: LabUnderTest) -> None:
+    with pytest.raises(BadInput, match="is up already"):
+        lifecycle.up("shared")
+
+
+def test_a_service_of_the_users_own(tmp_path) -> None:
+    lab = LabUnderTest.up("own", shop=False, manifests=[_yaml(tmp_path), lifecycle.shipped("vantage") / "client.yaml"])
+    try:
+        answer = lab.get("http://echo/")
+        assert (answer.status_code, answer.text) == (200, "guten tag")
+    finally:
+        lab.down()
+
+
+def test_an_image_is_mapped_to_a_command(tmp_path) -> None:
+    file = _yaml(tmp_path, command="imagePullPolicy: Always")
+    images = {"example/echo": ("python3", "$(SCRIPT)")}
+    lab = LabUnderTest.up(
+        "mapped", shop=False, manifests=[file, lifecycle.shipped("vantage") / "client.yaml"], images=images
+    )
+    try:
+        assert lab.get("http://echo/").text == "guten tag"
+    finally:
+        lab.down()
+
+
+@pytest.mark.parametrize(
+    ("command", "extra", "words"),
+    [
+        ("imagePullPolicy: Always", "", "tool.meshbdd.images"),
+        ("command: [no-such-program]", "", "is no command on this machine"),
+        ("command: [python3, -c, \"raise SystemExit('no licence')\"]", "", "no licence"),
+        ('command: [python3, "$(SCRIPT)"]', '- {name: WHERE, value: "0.0.0.0"}', "at $HOST:$PORT"),
+    ],
+)
+def test_a_pod_that_cannot_get_ready_is_named_with_the_fix(tmp_path, monkeypatch, command, extra, words) -> None:
+    monkeypatch.setattr(lifecycle, "UP_TIMEOUT", lifecycle.Duration(4))
+    with pytest.raises(EnvironmentBroken, match="echo") as caught:
+        lifecycle.up("broken", shop=False, manifests=[_yaml(tmp_path, command, extra)])
+    assert words in caught.value.sentence
+    assert lifecycle.find("broken") is None
+
+
+def test_a_missing_envoy_is_one_sentence(monkeypatch) -> None:
+    monkeypatch.setenv("MESHBDD_ENVOY", "/no/such/envoy")
+    with pytest.raises(EnvironmentBroken, match="MESHBDD_ENVOY names '/no/such/envoy'"):
+        lifecycle.up("noenvoy")
+
+
+@pytest.mark.parametrize("name", ["Upper", "../up", "", "a" * 40])
+def test_a_bad_name_is_refused(name: str) -> None:
+    with pytest.raises(BadInput, match="no name for a lab"):
+        lifecycle.up(name)

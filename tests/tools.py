@@ -1,0 +1,157 @@
+"""A lab as the tests use it: real processes, the product's client, and HTTP through real sidecars."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+import yaml
+
+from meshbdd.cluster import Cluster
+from meshbdd.lab import lifecycle
+from meshbdd.lab.certificates import Certificate, CertificateAuthority
+from meshbdd.units import Duration
+from meshbdd.waiting import NotYet, eventually
+
+OUTBOUND = "lab.meshbdd.dev/outbound"
+
+
+def until(what: str, check: Callable[[], Any], seconds: float = 10) -> Any:
+    """Wait until ``check`` gives something true."""
+
+    def probe() -> Any:
+        seen = check()
+        if not seen:
+            raise NotYet(repr(seen))
+        return seen
+
+    return eventually(probe, what=what, within=Duration(seconds))
+
+
+@dataclass
+class LabUnderTest:
+    info: lifecycle.LabInfo
+    cluster: Cluster
+    applied: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def up(cls, name: str, **options: Any) -> LabUnderTest:
+        info = lifecycle.up(name, **options)
+        return cls(info, Cluster.connect(info.kubeconfig))
+
+    def down(self) -> None:
+        lifecycle.down(self.info.name)
+
+    # the API
+
+    def apply(self, text: str) -> None:
+        for obj in yaml.safe_load_all(text):
+            obj["metadata"].setdefault("namespace", "shop")
+            made = self.cluster.create(obj)
+            self.applied.append(made)
+
+    def clean(self) -> None:
+        while self.applied:
+            obj = self.applied.pop()
+            self.cluster.delete(obj)
+        until("every pod being ready", lambda: all(self._ready(pod) for pod in self.pods()))
+
+    @staticmethod
+    def _ready(pod: dict[str, Any]) -> bool:
+        conditions = (pod.get("status") or {}).get("conditions") or []
+        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+    def pods(self, app: str | None = None) -> list[dict[str, Any]]:
+        return self.cluster.list("Pod", "shop", labels=f"app={app}" if app else None)
+
+    def pod(self, app: str) -> dict[str, Any]:
+        return self.pods(app)[0]
+
+    def outbound(self, app: str) -> str:
+        return str(self.pod(app)["metadata"]["annotations"][OUTBOUND])
+
+    def admin(self, app: str, path: str) -> str:
+        host = self.outbound(app).rpartition(":")[0]
+        return requests.get(f"http://{host}:15000{path}", timeout=5).text
+
+    def issue(self, lifetime: dt.timedelta) -> Certificate:
+        """A certificate of this mesh for the client, issued with the authority that istio-system holds."""
+        raw = json.loads(self.cluster.request("GET", "/api/v1/namespaces/istio-system/secrets/istio-ca-secret"))["data"]
+        root, key = (base64.b64decode(raw[name]) for name in ("ca-cert.pem", "ca-key.pem"))
+        return CertificateAuthority(root=root, key=key).workload("shop", "client", lifetime=lifetime)
+
+    # traffic
+
+    def session(self, app: str = "client") -> requests.Session:
+        session = requests.Session()
+        session.trust_env = False
+        session.proxies = {"http": f"http://{self.outbound(app)}"}
+        return session
+
+    def get(self, url: str, app: str = "client", **options: Any) -> requests.Response:
+        with self.session(app) as session:
+            return session.get(url, timeout=10, **options)
+
+    def post(self, url: str, app: str = "client", **options: Any) -> requests.Response:
+        with self.session(app) as session:
+            return session.post(url, timeout=10, json={"sku": "A1", "quantity": 1}, **options)
+
+    def log(self, app: str) -> list[dict[str, Any]]:
+        pod = self.pod(app)["metadata"]
+        text = self.cluster.log(pod["name"], pod["namespace"], "istio-proxy")
+        return [json.loads(line) for line in text.splitlines() if line.startswith(b"{")]
+
+    def last_logged(self, app: str, request_id: str) -> dict[str, Any]:
+        entry: dict[str, Any] = until(
+            f"{request_id} in the log of {app}",
+            lambda: next((e for e in self.log(app) if e["request_id"] == request_id), None),
+        )
+        return entry
+
+    def in_effect(self, app: str, words: str, path: str = "/config_dump", *, gone: bool = False) -> None:
+        until(
+            f"{words!r} {'leaving' if gone else 'in'} the sidecar of {app}",
+            lambda: (words in self.admin(app, path)) != gone,
+        )
+
+    def kubectl(
+        self, *arguments: str, check: bool = True, stdin: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "KUBECONFIG": str(self.info.kubeconfig)}
+        return subprocess.run(
+            ["kubectl", *arguments],
+            capture_output=True,
+            text=True,
+            check=check,
+            env=environment,
+            timeout=60,
+            input=stdin,
+        )
+
+
+def processes_below(folder: Path) -> list[str]:
+    """Command lines of processes that name a folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                environment = (entry / "environ").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            if str(folder) in line or f"LAB_DATA={folder}" in environment:
+                found.append(line)
+    return found
+
+
+def now() -> float:
+    return time.monotonic()
