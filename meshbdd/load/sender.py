@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -80,15 +81,19 @@ def send(message: Message, vantage: Vantage, within: Duration, count: int = 1, u
         One sample for each request, in the order of their starts.
     """
     numbers = itertools.count()
+    stopped = threading.Event()
 
     def user() -> list[Sample]:
         made = []
         with _session(vantage) as session:
-            while next(numbers) < count:
+            while not stopped.is_set() and next(numbers) < count:
                 made.append(_one(session, message, within))
         return made
 
     with ThreadPoolExecutor(max_workers=users) as pool:
         futures = [pool.submit(user) for _ in range(users)]
-        samples = [sample for future in futures for sample in future.result()]
+        try:
+            samples = [sample for future in futures for sample in future.result()]
+        finally:
+            stopped.set()  # on Ctrl-C the users stop after the request they are at, and the undo begins
     return sorted(samples, key=lambda sample: sample.started)

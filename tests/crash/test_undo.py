@@ -214,5 +214,5 @@ def test_a_run_that_is_ended_leaves_no_fault(lab: LabUnderTest, tmp_path: Path, 
     else:
         assert code != 0, told
     assert comparable(_live(lab)) == comparable(before), told
-    lab.in_effect("order-service", "meshbdd-", gone=True)
+    lab.in_effect("order-service", '"name": "meshbdd-', gone=True)
     assert lab.post("http://order-service/checkout").status_code == 200
