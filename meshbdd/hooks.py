@@ -9,13 +9,11 @@ import contextlib
 import os
 import secrets
 import sys
-import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import behave.model
-
+from meshbdd import behave_fixes
 from meshbdd.cluster import Cluster, sweep
 from meshbdd.cluster.client import default_kubeconfig
 from meshbdd.cluster.signals import Signals
@@ -27,6 +25,9 @@ from meshbdd.vocabulary import step_problem
 from meshbdd.world import Environment, StepText, World
 
 __all__ = ["after_all", "after_scenario", "after_step", "before_all", "before_scenario", "before_step"]
+
+
+behave_fixes.allow_a_project_without_steps()
 
 
 @dataclass(slots=True)
@@ -59,28 +60,6 @@ tally = Tally()
 """Of the run in this process."""
 
 
-class _Sentences:
-    """In place of the module ``traceback`` in behave's model: our own errors are sentences, not call stacks.
-
-    behave formats what a step raised before any hook could, so there is no gentler way in.
-    """
-
-    def __init__(self, context: Any) -> None:
-        self._context = context
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(traceback, name)
-
-    def format_exc(self, *args: Any, **options: Any) -> str:
-        """The exception that is being handled, as behave shows it below the step."""
-        error = sys.exc_info()[1]
-        if not isinstance(error, MeshbddError):
-            return traceback.format_exc(*args, **options)
-        world = getattr(self._context, "world", None)
-        error.place = error.place or (world.place if world else None)
-        return str(error)
-
-
 def _say(sentence: str) -> None:
     if sys.__stderr__ is not None:
         sys.__stderr__.write(f"meshbdd: {sentence}\n")
@@ -108,7 +87,7 @@ def _choose(settings: Settings) -> tuple[Cluster, str | None]:
 
 def before_all(context: Any) -> None:
     """Connect, take the signals over, and undo what dead runs left behind."""
-    behave.model.traceback = _Sentences(context)
+    behave_fixes.show_sentences(lambda: context.world.place if hasattr(context, "world") else None)
     context.meshbdd_signals = Signals(lambda: _remaining(context))
     context.meshbdd_signals.install()
     try:

@@ -31,6 +31,8 @@ OUTBOUND_ANNOTATION = "lab.meshbdd.dev/outbound"
 CLIENT, PLAIN_CLIENT = "client", "client-plain"
 _UNCHANGED = re.compile(r'the response field "[^"]*" of "([^"]*)" is unchanged')
 _LOG_SECONDS = Duration(2)
+LOG_FLUSH_SECONDS = 0.07
+"""A log that did not grow for so long is complete: the lab's sidecars flush theirs every 50 ms."""
 
 Attach = Callable[[str, str, str], None]
 """Name, text and MIME type of a piece of evidence."""
@@ -306,10 +308,17 @@ class World:
         host = f"{change.plan.service.name}.{change.plan.service.namespace}.svc.cluster.local"
         tags = tuple(tag for tag in change.plan.tags if tag)
 
+        seen: list[tuple[float, int]] = []
+
         def probe() -> list[Entry]:
             calls = [entry for entry in self._logs.since_mark() if entry.outbound and entry.service == host]
+            now = time.monotonic()
+            if not seen or seen[-1][1] != len(calls):
+                seen.append((now, len(calls)))
             if not calls:
                 raise NotYet(f"no sidecar logged a call to {change.plan.service}")
+            if now - seen[-1][0] < LOG_FLUSH_SECONDS:
+                raise NotYet(f"{len(calls)} calls so far")
             return calls
 
         calls = eventually(

@@ -12,6 +12,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from meshbdd.errors import BadInput
+
 RESULTS = Path("allure-results")
 _HERE = Path(__file__).resolve().parents[1]
 
@@ -41,6 +43,13 @@ def _summary(results: Path) -> None:
     console.print(f"Allure results: {results.resolve()}")
 
 
+def _options(arguments: Sequence[str], short: str, long: str) -> int:
+    """How often an option stands among behave's arguments."""
+    return sum(
+        a == long or a.startswith(f"{long}=") or (a.startswith(short) and not a.startswith("--")) for a in arguments
+    )
+
+
 def run_features(arguments: Sequence[str]) -> int:
     """Run behave in this process.
 
@@ -51,12 +60,12 @@ def run_features(arguments: Sequence[str]) -> int:
     from meshbdd.hooks import tally  # noqa: PLC0415 - slow to import
 
     shutil.rmtree(RESULTS, ignore_errors=True)  # Allure would take what is left for retries
+    if RESULTS.exists():
+        raise BadInput("MB0222", f"{RESULTS} is there and is no folder of results.", help="move it away")
     own = ["-f", "allure_behave.formatter:AllureFormatter", "-o", str(RESULTS)]
-    shown = (
-        []
-        if any(a in {"-f", "--format"} or a.startswith("--format=") for a in arguments)
-        else ["-f", "pretty", "-o", "/dev/stdout"]
-    )
+    # behave pairs formats and outputs by their order, so each format of the user needs an output before ours follows.
+    own = ["-o", "/dev/stdout"] * (_options(arguments, "-f", "--format") - _options(arguments, "-o", "--outfile")) + own
+    shown = [] if _options(arguments, "-f", "--format") else ["-f", "pretty", "-o", "/dev/stdout"]
     code = _behave([*arguments, *shown, *own])
     if tally.refusal is not None:
         return tally.exit_code

@@ -17,9 +17,13 @@ Object = dict[str, Any]
 UNDO = "meshbdd.dev/undo"
 RUN = "meshbdd.dev/run"
 ROUTE_PREFIX = "meshbdd-"
+ROUTES = ("spec", "http")
+"""Where a VirtualService has the routes that faults are put before."""
 
 LARGEST = 128 * 1024
 """Kubernetes allows 256 KiB of annotations in all; half of it is the most that we take."""
+
+_GROWS = ("resourceVersion", "generation", "managedFields")
 
 
 def canonical(value: Any) -> str:
@@ -27,9 +31,11 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def digest(value: Any) -> str:
-    """A fingerprint of a value."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()
+def digest(obj: Mapping[str, Any]) -> str:
+    """A fingerprint of an object, without its status and without what every write changes."""
+    kept = {key: value for key, value in obj.items() if key != "status"}
+    kept["metadata"] = {key: value for key, value in obj["metadata"].items() if key not in _GROWS}
+    return hashlib.sha256(canonical(kept).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,28 @@ def _start_of(pid: int) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Layer:
+    """One change of one subtree; a later change of the same object lies above it.
+
+    Attributes:
+        id: Names the change; for added routes the prefix of their names.
+        path: The subtree, as keys.
+        original: The subtree before; ``None`` where it was not there.
+        wrote: The subtree as it was written; ``None`` where routes were added: their names tell them apart.
+    """
+
+    id: str
+    path: tuple[str, ...]
+    original: Any
+    wrote: Any = None
+
+    @property
+    def adds_routes(self) -> bool:
+        """Whether it put tagged routes before those that were there, and touched nothing else."""
+        return self.wrote is None and self.path == ROUTES
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """How to undo what one run did to one object.
 
@@ -67,11 +95,10 @@ class Record:
         run: The run's id.
         owner: Its process.
         cluster: Uid of the cluster; a record never acts on another one.
-        uid: Uid of the object.
+        uid: Uid of the object; empty where the run made the object, since only the answer told it.
         created: Whether the run made the object: then its undo is to delete it.
-        path: The touched subtree, as keys.
-        original: That subtree before; ``None`` where it was not there.
-        written: Fingerprint of the subtree as the run wrote it last.
+        layers: What was changed, oldest first.
+        before: Fingerprint of the whole object before the first change.
         managed_fields: ``metadata.managedFields`` before.
         at: Unix time of the first change.
     """
@@ -81,9 +108,8 @@ class Record:
     cluster: str
     uid: str
     created: bool
-    path: tuple[str, ...]
-    original: Any
-    written: str
+    layers: tuple[Layer, ...]
+    before: str = ""
     managed_fields: Any = None
     at: float = field(default_factory=time.time)
 
@@ -99,7 +125,8 @@ class Record:
             return None
         try:
             data = json.loads(text)
-            return cls(**{**data, "owner": Owner(**data["owner"]), "path": tuple(data["path"])})
+            layers = tuple(Layer(**{**layer, "path": tuple(layer["path"])}) for layer in data["layers"])
+            return cls(**{**data, "owner": Owner(**data["owner"]), "layers": layers})
         except (ValueError, TypeError, KeyError):
             return None
 
@@ -126,12 +153,14 @@ def write_path(obj: Object, path: tuple[str, ...], value: Any) -> None:
 def mark(obj: Object, record: Record) -> None:
     """Write the record and the run's label into an object, in place."""
     meta = obj["metadata"]
-    meta.setdefault("annotations", {})[UNDO] = record.dump()
-    meta.setdefault("labels", {})[RUN] = record.run
+    for name, key, value in (("annotations", UNDO, record.dump()), ("labels", RUN, record.run)):
+        if meta.get(name) is None:
+            meta[name] = {}
+        meta[name][key] = value
 
 
 def unmark(obj: Object) -> None:
-    """Take record and label out again, in place, and leave no empty map that was not there."""
+    """Take record and label out again, in place, and leave no empty map behind."""
     meta = obj["metadata"]
     for name, key in (("annotations", UNDO), ("labels", RUN)):
         (meta.get(name) or {}).pop(key, None)
@@ -139,8 +168,11 @@ def unmark(obj: Object) -> None:
             meta.pop(name, None)
 
 
-def without_routes(value: Any, prefix: str) -> Any:
-    """A spec (or its ``http`` list) without the routes that a run tagged."""
-    if isinstance(value, list):
-        return [item for item in value if not (isinstance(item, dict) and str(item.get("name", "")).startswith(prefix))]
-    return value
+def without_routes(routes: Any, prefix: str) -> list[Any]:
+    """A list of routes without those whose names begin with ``prefix``."""
+    return [route for route in routes or [] if not route_name(route).startswith(prefix)]
+
+
+def route_name(route: Any) -> str:
+    """The name of a route; empty where it has none."""
+    return str(route.get("name") or "") if isinstance(route, Mapping) else ""

@@ -7,6 +7,7 @@ to decide when to begin would bend the statistics.
 from __future__ import annotations
 
 import functools
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -95,10 +96,11 @@ class Gate:
     def _wait(self, tunnels: Iterable[Tunnel], holds: Callable[[Tunnel], str | None], what: str) -> Arrival:
         began = time.monotonic()
         arrived: dict[str, float] = {}
+        given_up = threading.Event()
 
         def one(tunnel: Tunnel) -> None:
             def probe() -> None:
-                missing = holds(tunnel)
+                missing = None if given_up.is_set() else holds(tunnel)
                 if missing:
                     raise NotYet(missing)
 
@@ -112,8 +114,12 @@ class Gate:
             )
             arrived[tunnel.pod] = (time.monotonic() - began) * 1000
 
-        for future in [self._pool.submit(one, tunnel) for tunnel in tunnels]:
-            future.result()
+        futures = [self._pool.submit(one, tunnel) for tunnel in tunnels]
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            given_up.set()  # an interrupted run does not wait for proxies that nobody asks about any more
         return Arrival(dict(sorted(arrived.items())))
 
     def wait_present(self, markers: Iterable[Marker]) -> Arrival:

@@ -1,0 +1,183 @@
+"""The command line as its users run it: real processes, exit codes, one sentence for each mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.tools import LabUnderTest
+
+CHECKOUT = """
+    Given the request "checkout":
+      '''
+      POST http://order-service/checkout
+
+      {"sku": "A1", "quantity": 1}
+      '''
+""".replace("'''", '"""')
+
+
+def meshbdd(
+    *arguments: str, cwd: Path, lab: LabUnderTest | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    known = {**os.environ, **environment}
+    if lab is not None:
+        known["KUBECONFIG"] = str(lab.info.kubeconfig)
+    return subprocess.run(
+        [sys.executable, "-m", "meshbdd", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=known,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "features").mkdir()
+    (tmp_path / "environment.py").write_text("import meshbdd.steps\nfrom meshbdd.hooks import *\n")
+    return tmp_path
+
+
+def _feature(folder: Path, steps: str) -> None:
+    (folder / "features" / "x.feature").write_text(f"Feature: F\n  Scenario: S\n{CHECKOUT}{steps}")
+
+
+@pytest.mark.parametrize(
+    ("steps", "code", "words"),
+    [
+        ('    When "checkout" is sent\n    Then the response status is 200\n', 0, "1 passed"),
+        ('    When "checkout" is sent\n    Then the response status is 418\n', 1, "the response status is 418: it was 200"),
+        ("    Then the response status is 200\n", 4, "no request was sent, so there is nothing to judge"),
+        ('    Given payment-service fails 100%\n      | method | GET |\n    When "checkout" is sent\n    Then the response status is 200\n', 0, "1 passed"),
+        ('    Given payment-service fails 100%\n      | called by | notification-service |\n    When "checkout" is sent\n    Then the response status is 200\n', 0, "1 passed"),
+        ("    Given paymnt-service fails 100%\n", 4, 'did you mean "payment-service"?'),
+        ('    Given payment-service fails 100%\n    When "checkuot" is sent\n', 4, 'There is no request "checkuot"'),
+        ("    Given payment-service fails 50\n", 4, "Write it like 50%"),
+        ("    Given payment-service fails 100%\n      | methd | GET |\n", 4, "did you mean 'method'?"),
+        ("    Given payment-service fails 100%\n    When the service explodes\n", 4, "no step says this"),
+    ],
+)  # fmt: skip
+def test_exit_codes_and_sentences(lab: LabUnderTest, folder: Path, steps: str, code: int, words: str) -> None:
+    _feature(folder, steps)
+    ran = meshbdd("run", "-f", "plain", cwd=folder, lab=lab)
+    assert ran.returncode == code, ran.stdout + ran.stderr
+    assert words in ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stdout + ran.stderr
+    assert not lab.cluster.list("VirtualService"), "nothing stays in the cluster"
+
+
+def test_a_fault_that_meets_no_call_is_inconclusive(lab: LabUnderTest, folder: Path) -> None:
+    """The vacuous pass: the claim is true, and says nothing about the fault."""
+    (folder / "features" / "x.feature").write_text(
+        "Feature: F\n  Scenario: S\n    Given the request \"version\":\n      '''\n      GET http://order-service/version\n      '''\n".replace(
+            "'''", '"""'
+        )
+        + '    Given payment-service fails 100%\n    When "version" is sent\n    Then the response status is 200\n'
+    )
+    ran = meshbdd("run", "-f", "plain", cwd=folder, lab=lab)
+    assert ran.returncode == 4, ran.stdout
+    assert "no sidecar logged a call to payment-service.shop" in ran.stdout
+    assert "1 inconclusive" in ran.stdout
+
+
+def test_nothing_selected_is_not_green(lab: LabUnderTest, folder: Path) -> None:
+    _feature(folder, '    When "checkout" is sent\n')
+    ran = meshbdd("run", "--tags=@nothing", cwd=folder, lab=lab)
+    assert ran.returncode == 2
+    assert "nothing was tested" in ran.stderr
+
+
+def test_plain_behave_starts_a_lab_of_its_own_and_takes_it_down(folder: Path) -> None:
+    _feature(folder, '    When "checkout" is sent\n    Then the response status is 200\n')
+    environment = {**os.environ, "MESHBDD_LAB": "auto", "KUBECONFIG": "/nowhere/kubeconfig"}
+    ran = subprocess.run(
+        [sys.executable, "-m", "behave", "-f", "plain"],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "KUBECONFIG=/nowhere/kubeconfig is ignored" in ran.stderr
+    listed = json.loads(meshbdd("lab", "status", "--json", cwd=folder).stdout)["labs"]
+    assert "auto" not in [lab["name"] for lab in listed]
+
+
+def test_a_cluster_that_is_not_there_is_one_sentence(folder: Path) -> None:
+    _feature(folder, '    When "checkout" is sent\n')
+    ran = meshbdd("run", "--target", "cluster", cwd=folder, KUBECONFIG="/nowhere/kubeconfig")
+    assert ran.returncode == 2, ran.stdout + ran.stderr
+    assert "No kubeconfig at /nowhere/kubeconfig" in ran.stderr
+
+
+def test_allure_results_carry_the_evidence(lab: LabUnderTest, folder: Path) -> None:
+    _feature(
+        folder,
+        '    Given payment-service fails 100%\n    When "checkout" is sent\n    Then the response status is 503\n',
+    )
+    assert meshbdd("run", "-f", "plain", cwd=folder, lab=lab).returncode == 0
+    results = list((folder / "allure-results").glob("*-result.json"))
+    assert len(results) == 1
+    attached = [path.read_text() for path in (folder / "allure-results").glob("*-attachment.*")]
+    assert any("the fault hit 6 of 6 calls to payment-service.shop" in text for text in attached)
+    assert any(
+        "+      name: meshbdd-" in text or "+    name: meshbdd-" in text or "name: meshbdd-" in text
+        for text in attached
+    )
+    assert any(text.startswith("passed: the response status is 503: it was 503") for text in attached)
+
+
+def test_compile_shows_what_yaml_becomes(project: Path, tmp_path: Path) -> None:
+    made = meshbdd(
+        "lab",
+        "compile",
+        "--json",
+        "--for",
+        "order-service-1.shop",
+        str(project / "manifests/examples/payment-fails-500.yaml"),
+        cwd=tmp_path,
+    )
+    host = json.loads(made.stdout)["virtual_hosts"]["80 / payment-service.shop.svc.cluster.local:80"]
+    fault = host["routes"][0]["typed_per_filter_config"]["envoy.filters.http.fault"]
+    assert fault["abort"] == {"http_status": 500, "percentage": {"denominator": "MILLION", "numerator": 1000000}}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: x}\nspec: {hosts: [a], http: [{fault: {abort: {httpStatus: 9, percentage: {value: 1}}}, route: [{destination: {host: a}}]}]}\n", "9 is no HTTP status"),
+        ("apiVersion: v1\nkind: Toaster\nmetadata: {name: x}\n", "no kind Toaster"),
+        ("a: [", "is not YAML"),
+    ],
+)  # fmt: skip
+def test_compile_refuses_in_one_sentence(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "x.yaml").write_text(text)
+    ran = meshbdd("lab", "compile", "x.yaml", cwd=tmp_path)
+    assert ran.returncode == 2
+    assert words in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_help_and_steps(tmp_path: Path) -> None:
+    assert "demo" in meshbdd("--help", cwd=tmp_path).stdout
+    phrases = json.loads(meshbdd("steps", "--json", cwd=tmp_path).stdout)["steps"]
+    assert len(phrases) >= 25
+    assert all(entry["example"] for entry in phrases)
+
+
+def test_every_package_is_in_the_wheel(project: Path) -> None:
+    """pyproject.toml lists the packages by hand; the folders are the truth."""
+    listed = set(tomllib.loads((project / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    folders = {".".join(init.parent.relative_to(project).parts) for init in (project / "meshbdd").rglob("__init__.py")}
+    assert listed == folders | {"meshbdd.steps", "meshbdd.manifests"}

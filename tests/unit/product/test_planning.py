@@ -1,0 +1,102 @@
+"""Where a fault goes in a virtual service: pure functions on dicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meshbdd.errors import BadInput
+from meshbdd.intents import Fault, Scope, ServiceRef
+from meshbdd.mesh.manifest import find_manifest, read_manifest
+from meshbdd.mesh.virtual_services import fault_block, governing, tagged_routes
+from meshbdd.units import Duration, Percent
+
+PAYMENT = ServiceRef("payment-service", "shop")
+TO = [{"destination": {"host": "payment-service"}}]
+
+
+BOMB = "a0: &a0 [1, 2]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 8)}]\n" for n in range(1, 9))
+
+
+def vs(name: str, hosts: list[str], created: str, namespace: str = "shop", **spec: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "namespace": namespace, "creationTimestamp": created},
+        "spec": {"hosts": hosts, **spec},
+    }
+
+
+def test_the_oldest_governs_and_an_exact_host_beats_a_pattern() -> None:
+    young = vs("young", ["payment-service"], "2026-02-01T00:00:00Z")
+    old = vs("old", ["payment-service.shop.svc.cluster.local"], "2026-01-01T00:00:00Z", "other")
+    star = vs("star", ["*.shop.svc.cluster.local"], "2025-01-01T00:00:00Z")
+    edge = vs("edge", ["payment-service"], "2020-01-01T00:00:00Z", gateways=["ingress"])
+    elsewhere = vs("elsewhere", ["payment-service"], "2020-01-01T00:00:00Z", "other")
+    found = governing(PAYMENT, [young, star, old, edge, elsewhere])
+    assert found is old
+    assert governing(PAYMENT, [star]) is star
+    assert governing(PAYMENT, [edge, elsewhere]) is None
+
+
+def test_each_route_gets_a_faulted_copy_with_both_conditions() -> None:
+    routes = [{"name": "a", "match": [{"uri": {"prefix": "/charge"}}], "timeout": "3s", "route": TO}, {"route": TO}]
+    fault = Fault(PAYMENT, Percent(30), status=503, scope=Scope(path="/charge/now", headers={"X-User": "qa"}))
+    made = tagged_routes(routes, fault, {"app": "order"}, "meshbdd-r-1-")
+    assert [r["name"] for r in made] == ["meshbdd-r-1-0", "meshbdd-r-1-1"]
+    condition = {
+        "uri": {"exact": "/charge/now"},
+        "headers": {"x-user": {"exact": "qa"}},
+        "sourceLabels": {"app": "order"},
+    }
+    assert made[0]["match"] == [condition]
+    assert made[0]["timeout"] == "3s"
+    assert made[1]["match"] == [condition]
+    assert made[0]["fault"] == {"abort": {"httpStatus": 503, "percentage": {"value": 30}}}
+    assert "fault" not in routes[0], "the tester's own routes are not touched"
+
+
+def test_a_route_that_the_scope_cannot_meet_gets_none() -> None:
+    routes = [{"match": [{"method": {"exact": "GET"}}], "route": TO}, {"redirect": {"uri": "/"}}]
+    assert tagged_routes(routes, Fault(PAYMENT, status=500, scope=Scope(method="POST")), None, "meshbdd-r-1-") == []
+
+
+def test_a_fault_of_the_testers_own_is_not_hidden() -> None:
+    with pytest.raises(BadInput, match="already has a fault of its own on its route theirs"):
+        tagged_routes(
+            [{"name": "theirs", "fault": {"abort": {}}, "route": TO}], Fault(PAYMENT, status=500), None, "meshbdd-r-1-"
+        )
+
+
+def test_the_kinds_of_faults() -> None:
+    assert fault_block(Fault(PAYMENT, delay=Duration(0.25)))["delay"]["fixedDelay"] == "250ms"
+    assert fault_block(Fault(PAYMENT, grpc_status="UNAVAILABLE"))["abort"]["grpcStatus"] == "UNAVAILABLE"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: 1\na: 2\n", 'key "a" appears twice (lines 1 and 2)'),
+        ("kind: Secret\nmetadata: {name: x}\nspec: {}\n", "holds a Secret"),
+        ("", "holds no object"),
+        ("[1, 2]", "without kind and metadata.name"),
+        ("kind: VirtualService\nmetadata: {name: x}\n", "has no spec"),
+        (BOMB, "expands without end"),
+        ("a: !!python/object/apply:os.system [true]", "not valid"),
+        ("a: [", "not valid"),
+    ],
+)  # fmt: skip
+def test_a_bad_manifest_is_one_sentence(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "m.yaml"
+    file.write_text(text)
+    with pytest.raises(BadInput) as caught:
+        read_manifest(file, "shop")
+    assert words in caught.value.sentence
+    assert caught.value.help
+
+
+def test_a_manifest_outside_the_project_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "secret.yaml").write_text("a: 1")
+    with pytest.raises(BadInput, match="There is no manifest"):
+        find_manifest("../secret.yaml", tmp_path / "project" / "x.feature", tmp_path / "project")

@@ -1,0 +1,79 @@
+"""The vocabulary is a contract: each phrase has a good example, and no text is taken by two phrases."""
+
+from __future__ import annotations
+
+import re
+
+import meshbdd.steps
+import pytest
+from behave.matchers import get_step_matcher_factory  # noqa: F401 - makes sure that behave's matchers are loaded
+from behave.step_registry import registry
+
+CONTRACT = [
+    "payment-service fails 100%",
+    "payment-service.shop fails 2.5%",
+    "payment-service fails 100% with status 500",
+    "payment-service fails 100% with gRPC status UNAVAILABLE",
+    "payment-service is slowed by 250ms",
+    "payment-service is slowed by 1m30s for 50% of requests",
+    "payment-service is down",
+    "payment-service recovers",
+    'the manifest "a/b.yaml" is applied',
+    'the manifest "a/b.yaml" is removed',
+    'the request "checkout":',
+    '"checkout" is sent',
+    '"checkout" is sent 100 times',
+    '"checkout" is sent 100 times by 5 users',
+    '"checkout" is sent from outside the mesh',
+    "the response status is 503",
+    "the response status is 503 or 504",
+    'the response field "error" is "payment_unavailable"',
+    'the response field "count" of "orders" is unchanged',
+    "the response arrives within 3s",
+    "every response has status 200",
+    "at least 95% of requests succeed",
+    "more than 95% of requests succeed",
+    "at most 5% of requests fail",
+    "the connection is refused",
+    "the request is denied",
+]
+
+BAD = [
+    ("payment-service fails 50", "'50' is not a percentage. Write it like 50%"),
+    ("payment-service fails 150%", "150% is not between 0% and 100%"),
+    ("payment-service is slowed by 2", "'2' has no unit. Write 2s, 2ms or 2m"),
+    ("payment-service is slowed by soon", "'soon' is not a duration"),
+    ("payment-service fails 10% with status 999", "'999' is not an HTTP status"),
+    ("payment-service fails 10% with gRPC status UNAVAILIBLE", "Write UNAVAILABLE"),
+    ("Payment_Service fails 10%", "'Payment_Service' is not the name of a service"),
+    ('"checkout" is sent zero times', "'zero' is not a count"),
+]
+
+
+def _matches(text: str) -> list[object]:
+    assert meshbdd.steps
+    return [found for matcher in registry.steps["step"] if (found := matcher.match(text)) is not None]
+
+
+@pytest.mark.parametrize("text", CONTRACT)
+def test_a_phrase_of_the_contract_is_taken_by_one_step(text: str) -> None:
+    found = _matches(text)
+    assert len(found) == 1
+    assert not getattr(found[0], "stored_error", None)
+
+
+@pytest.mark.parametrize(("text", "words"), BAD)
+def test_a_bad_value_is_explained(text: str, words: str) -> None:
+    found = _matches(text)
+    assert len(found) == 1, "the phrase is found, so the tester does not read «undefined step»"
+    assert words in str(found[0].stored_error)  # type: ignore[attr-defined] # behave's MatchWithError
+
+
+@pytest.mark.parametrize("matcher", registry.steps["step"], ids=lambda m: m.pattern)
+def test_every_step_says_what_it_means_and_its_example_is_its_own(matcher: object) -> None:
+    text = matcher.func.__doc__ or ""  # type: ignore[attr-defined]
+    example = re.search(r"Example: (?:Given|When|Then|And) (.+)", text)
+    assert example, "no example"
+    found = _matches(example[1].strip())
+    assert len(found) == 1
+    assert matcher.match(example[1].strip()) is not None  # type: ignore[attr-defined]
