@@ -5,8 +5,9 @@ told and undone from the object alone, by anyone, at any time. ``UndoStack`` und
 ``Tunnel`` reaches a port inside a pod through the API server.
 """
 
-from meshbdd.cluster.change import Change, Edit, UndoStack
+from meshbdd.cluster.change import Change, Edit
 from meshbdd.cluster.client import Cluster
+from meshbdd.cluster.stack import UndoStack
 from meshbdd.cluster.sweep import sweep
 
 __all__ = ["Change", "Cluster", "Edit", "UndoStack", "sweep"]

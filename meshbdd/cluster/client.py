@@ -23,6 +23,9 @@ from meshbdd.errors import BadInput, EnvironmentBroken
 
 Object = dict[str, Any]
 
+FIELD_MANAGER = "meshbdd"
+"""Our name in ``managedFields``."""
+
 TIMEOUT_SECONDS = 10.0
 """For one call. The client's own default is to wait for ever."""
 
@@ -201,7 +204,7 @@ class Cluster:
 
 
 def _write_options(dry_run: bool) -> dict[str, str]:
-    return {"fieldManager": "meshbdd", "fieldValidation": "Strict", **({"dryRun": "All"} if dry_run else {})}
+    return {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", **({"dryRun": "All"} if dry_run else {})}
 
 
 def _failure(status: int, body: bytes, what: str) -> ApiFailure:

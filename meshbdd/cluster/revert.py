@@ -13,6 +13,7 @@ from meshbdd.cluster.record import (
     Layer,
     Object,
     Record,
+    digest,
     mark,
     read_path,
     route_name,
@@ -82,7 +83,7 @@ def revert(
     if record.created:
         return Reverted(None, foreign, complete=True)
     unmark(obj)
-    return Reverted(obj, foreign, complete=True)
+    return Reverted(obj, foreign and digest(obj) != record.before, complete=True)
 
 
 def _peel(obj: Object, layer: Layer) -> bool:
@@ -90,12 +91,12 @@ def _peel(obj: Object, layer: Layer) -> bool:
     now = read_path(obj, layer.path)
     if layer.adds_routes:
         rest = without_routes(now, layer.id)
-        foreign = rest != (layer.original or [])
+        foreign = bool(rest != (layer.original or []))
         write_path(obj, layer.path, rest if foreign else layer.original)
         return foreign
     merged = merge(_or_absent(layer.wrote), _or_absent(now), _or_absent(layer.original))
     value = None if merged is ABSENT else merged
-    foreign = value != layer.original
+    foreign = bool(value != layer.original)
     write_path(obj, layer.path, _without_names(value, layer.id) if foreign else layer.original)
     return foreign
 

@@ -1,44 +1,58 @@
-"""Undoing what runs left behind that are gone: by label, and by the names of tagged routes."""
+"""Undoing what runs left behind that are gone: by their records, by label, and by the names of tagged routes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from meshbdd.cluster.change import undo_object
 from meshbdd.cluster.client import ApiFailure, Cluster
-from meshbdd.cluster.record import ROUTE_PREFIX, RUN, Record
+from meshbdd.cluster.record import ROUTE_PREFIX, ROUTES, RUN, Object, Record, read_path, route_name
+from meshbdd.cluster.undo import undo_object
+from meshbdd.errors import RestoreIncomplete
 from meshbdd.units import Duration
 
 _KINDS = ("VirtualService", "DestinationRule", "PeerAuthentication", "Deployment")
 
 
-def _marked(cluster: Cluster, namespace: str) -> Iterator[tuple[dict[str, Any], str]]:
-    for kind in _KINDS:
-        try:
-            objects = cluster.list(kind, namespace)
-        except ApiFailure as failure:
-            if failure.status == 404:
-                continue  # that kind is not installed
+def _list(cluster: Cluster, kind: str, namespace: str) -> list[Object]:
+    """Objects of a kind in all namespaces, or in ``namespace`` where the account may see no more."""
+    try:
+        return cluster.list(kind)
+    except ApiFailure as failure:
+        if failure.status == 404:
+            return []  # that kind is not installed
+        if failure.status != 403:
             raise
-        for obj in objects:
+    return cluster.list(kind, namespace)
+
+
+def _runs(obj: Object) -> set[str]:
+    """The runs whose changes an object carries."""
+    found = {str((obj["metadata"].get("labels") or {}).get(RUN) or "")}
+    record = Record.of(obj)
+    if record is not None:
+        found.add(record.run)
+    routes = read_path(obj, ROUTES)
+    names = [route_name(route) for route in routes] if isinstance(routes, list) else []
+    found |= {name.removeprefix(ROUTE_PREFIX).partition("-")[0] for name in names if name.startswith(ROUTE_PREFIX)}
+    return found - {""}
+
+
+def _left_behind(cluster: Cluster, namespace: str, own_run: str) -> Iterator[tuple[Object, str]]:
+    for kind in _KINDS:
+        for obj in _list(cluster, kind, namespace):
             record = Record.of(obj)
-            if record is not None:
-                yield obj, record.run
-                continue
-            label = (obj["metadata"].get("labels") or {}).get(RUN)
-            names = [str(r.get("name", "")) for r in (obj.get("spec") or {}).get("http") or [] if isinstance(r, dict)]
-            tagged = next((name.split("-")[1] for name in names if name.startswith(ROUTE_PREFIX)), None)
-            if label or tagged:
-                yield obj, str(label or tagged)
+            for run in sorted(_runs(obj) - {own_run}):
+                lives = record is not None and record.run == run and not record.owner.is_gone()
+                if not lives:
+                    yield obj, run
 
 
 def sweep(cluster: Cluster, namespace: str, budget: Duration, *, own_run: str = "") -> list[str]:
-    """Undo the changes of runs whose process is known to be gone.
+    """Undo the changes of runs whose process is known to be gone, in all namespaces that the account may see.
 
     Args:
         cluster: Where.
-        namespace: Which namespace.
+        namespace: The namespace to look into where the account may not list all of them.
         budget: How long each undo may try.
         own_run: Id of the run that asks; its own changes are left alone.
 
@@ -46,17 +60,21 @@ def sweep(cluster: Cluster, namespace: str, budget: Duration, *, own_run: str = 
         A sentence for each object that was restored.
 
     Raises:
-        RestoreIncomplete: an object could not be restored.
+        RestoreIncomplete: naming every object that could not be restored; the others were.
     """
-    told = []
-    for obj, run in list(_marked(cluster, namespace)):
-        record = Record.of(obj)
-        if run == own_run or (record is not None and not record.owner.is_gone()):
-            continue
+    told: list[str] = []
+    failures: list[RestoreIncomplete] = []
+    for obj, run in list(_left_behind(cluster, namespace, own_run)):
         meta = obj["metadata"]
-        kept = undo_object(cluster, obj["kind"], meta["name"], namespace, run, budget)
+        try:
+            kept = undo_object(cluster, obj["kind"], meta["name"], meta["namespace"], run, budget)
+        except RestoreIncomplete as error:
+            failures.append(error)
+            continue
         told.append(
-            f"{obj['kind']} {meta['name']}.{namespace} still carried the change of run {run}; it was undone"
+            f"{obj['kind']} {meta['name']}.{meta['namespace']} still carried the change of run {run}; it was undone"
             + (f" ({kept})" if kept else "")
         )
+    if failures:
+        raise RestoreIncomplete("MB0318", " ".join(e.sentence for e in failures), help=failures[0].help)
     return told

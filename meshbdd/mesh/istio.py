@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from meshbdd.cluster import Cluster, Edit
-from meshbdd.cluster.change import ROUTES
-from meshbdd.cluster.record import ROUTE_PREFIX
+from meshbdd.cluster.record import ROUTE_PREFIX, ROUTES
 from meshbdd.errors import BadInput
 from meshbdd.intents import Fault, ServiceRef
 from meshbdd.mesh.base import Marker, Plan

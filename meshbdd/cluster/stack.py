@@ -1,0 +1,68 @@
+"""The changes of a scenario, and their undoing: last first, all of them, whatever fails."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from meshbdd.cluster.change import Change, Edit
+from meshbdd.errors import RestoreIncomplete
+from meshbdd.units import Duration
+
+
+class UndoStack:
+    """A scenario's changes, undone last first; one that fails does not keep the others from being undone.
+
+    Args:
+        budget: How long one undoing may take in all; each change gets one try in any case.
+    """
+
+    def __init__(self, budget: Duration) -> None:
+        self._budget = budget
+        self._changes: list[Change] = []
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What is in force, oldest first."""
+        return tuple(self._changes)
+
+    def push(self, change: Change) -> None:
+        """Remember a change before it is applied: an answer may be lost, the change not."""
+        self._changes.append(change)
+
+    def undo(self, changes: Iterable[Change] | None = None) -> list[str]:
+        """Undo these changes (all where ``None``); later ones of the same objects stay in force.
+
+        Returns:
+            Sentences about what others changed and was kept.
+
+        Raises:
+            RestoreIncomplete: naming every object that could not be restored.
+            BadInput: a change that is to stay stands on one of these; nothing is undone then.
+        """
+        unwanted = list(self._changes if changes is None else changes)
+        deadline = time.monotonic() + self._budget.seconds
+        kept: list[str] = []
+        failures: list[RestoreIncomplete] = []
+        for change in sorted(unwanted, key=self._changes.index, reverse=True):
+            again = {
+                other.id: other.edit.make
+                for other in self._changes
+                if other not in unwanted and _key(other.edit) == _key(change.edit)
+            }
+            try:
+                told = change.undo(Duration(max(0.0, deadline - time.monotonic())), again)
+            except RestoreIncomplete as error:
+                failures.append(error)
+                continue
+            self._changes.remove(change)
+            if told:
+                kept.append(told)
+        if failures:
+            sentences = " ".join(dict.fromkeys(failure.sentence for failure in failures))
+            raise RestoreIncomplete("MB0314", sentences, help=failures[0].help)
+        return kept
+
+
+def _key(edit: Edit) -> tuple[str, str, str]:
+    return edit.kind, edit.name, edit.namespace
