@@ -19,7 +19,7 @@ from meshbdd.cluster.client import default_kubeconfig
 from meshbdd.cluster.signals import Signals
 from meshbdd.errors import ClaimFailed, Inconclusive, MeshbddError, Place, RestoreIncomplete
 from meshbdd.mesh import Gate, Istio
-from meshbdd.report import attach
+from meshbdd.report import tell
 from meshbdd.settings import Settings, load_settings
 from meshbdd.vocabulary import step_problem
 from meshbdd.world import Environment, StepText, World
@@ -98,7 +98,7 @@ def before_all(context: Any) -> None:
         for sentence in sweep(cluster, settings.namespace or cluster.namespace, settings.undo_budget, own_run=run):
             _say(sentence)
         gate = Gate(cluster, settings.gate_timeout)
-        context.meshbdd = Environment(settings, cluster, Istio(cluster, run), gate, run, settings.target, attach)
+        context.meshbdd = Environment(settings, cluster, Istio(cluster, run), gate, run, settings.target, tell)
     except MeshbddError as error:
         tally.refusal = error
         _say(str(error))
@@ -107,7 +107,7 @@ def before_all(context: Any) -> None:
 
 def _remaining(context: Any) -> list[str]:
     world = getattr(context, "world", None)
-    return [str(change.edit) for change in world.undo_stack.changes] if world else []
+    return [str(change.edit) for change in world.changes.undo_stack.changes] if world else []
 
 
 def before_scenario(context: Any, scenario: Any) -> None:

@@ -33,7 +33,7 @@ def fails(context: Context, service: str, percent: Percent) -> None:
 
     Example: Given payment-service fails 100%
     """
-    context.world.fail(_fault(context, service, share=percent, status=503))
+    context.world.changes.fail(_fault(context, service, share=percent, status=503))
 
 
 @step("{service:Service} fails {percent:Percent} with status {status:Status}")
@@ -42,7 +42,7 @@ def fails_with_status(context: Context, service: str, percent: Percent, status: 
 
     Example: Given payment-service fails 30% with status 503
     """
-    context.world.fail(_fault(context, service, share=percent, status=status))
+    context.world.changes.fail(_fault(context, service, share=percent, status=status))
 
 
 @step("{service:Service} fails {percent:Percent} with gRPC status {name:Grpc}")
@@ -51,7 +51,7 @@ def fails_with_grpc_status(context: Context, service: str, percent: Percent, nam
 
     Example: Given payment-service fails 100% with gRPC status UNAVAILABLE
     """
-    context.world.fail(_fault(context, service, share=percent, grpc_status=name))
+    context.world.changes.fail(_fault(context, service, share=percent, grpc_status=name))
 
 
 @step("{service:Service} is slowed by {duration:Duration}")
@@ -60,7 +60,7 @@ def slowed(context: Context, service: str, duration: Duration) -> None:
 
     Example: Given inventory-service is slowed by 5s
     """
-    context.world.fail(_fault(context, service, share=EVERY_REQUEST, delay=duration))
+    context.world.changes.fail(_fault(context, service, share=EVERY_REQUEST, delay=duration))
 
 
 @step("{service:Service} is slowed by {duration:Duration} for {percent:Percent} of requests")
@@ -69,7 +69,7 @@ def slowed_sometimes(context: Context, service: str, duration: Duration, percent
 
     Example: Given inventory-service is slowed by 250ms for 50% of requests
     """
-    context.world.fail(_fault(context, service, share=percent, delay=duration))
+    context.world.changes.fail(_fault(context, service, share=percent, delay=duration))
 
 
 @step("{service:Service} is down")
@@ -78,7 +78,7 @@ def is_down(context: Context, service: str) -> None:
 
     Example: Given notification-service is down
     """
-    context.world.take_down(context.world.service(service))
+    context.world.changes.take_down(context.world.service(service))
 
 
 @step("{service:Service} recovers")
@@ -87,7 +87,7 @@ def recovers(context: Context, service: str) -> None:
 
     Example: When payment-service recovers
     """
-    context.world.recover(context.world.service(service))
+    context.world.changes.recover(context.world.service(service))
 
 
 @step('the manifest "{path:Text}" is applied')
@@ -96,7 +96,7 @@ def manifest_applied(context: Context, path: str) -> None:
 
     Example: Given the manifest "manifests/examples/payment-fails-500.yaml" is applied
     """
-    context.world.apply_manifest(path)
+    context.world.changes.apply_manifest(path)
 
 
 @step('the manifest "{path:Text}" is removed')
@@ -105,4 +105,4 @@ def manifest_removed(context: Context, path: str) -> None:
 
     Example: When the manifest "manifests/examples/payment-fails-500.yaml" is removed
     """
-    context.world.remove_manifest(path)
+    context.world.changes.remove_manifest(path)

@@ -19,7 +19,7 @@ def request(context: Context, name: str) -> None:
         raise BadInput(
             "MB0503", f'The request "{name}" has no text.', help='write the message below it, between two lines of """'
         )
-    context.world.define_request(name, context.text)
+    context.world.traffic.define(name, context.text, context.world.place)
 
 
 @step('"{name:Text}" is sent')
@@ -28,7 +28,7 @@ def sent(context: Context, name: str) -> None:
 
     Example: When "checkout" is sent
     """
-    context.world.send(name)
+    context.world.traffic.send(name)
 
 
 @step('"{name:Text}" is sent {count:Count} times')
@@ -37,7 +37,7 @@ def sent_times(context: Context, name: str, count: int) -> None:
 
     Example: When "checkout" is sent 100 times
     """
-    context.world.send(name, count)
+    context.world.traffic.send(name, count)
 
 
 @step('"{name:Text}" is sent {count:Count} times by {users:Count} users')
@@ -46,7 +46,7 @@ def sent_by_users(context: Context, name: str, count: int, users: int) -> None:
 
     Example: When "checkout" is sent 100 times by 5 users
     """
-    context.world.send(name, count, users)
+    context.world.traffic.send(name, count, users)
 
 
 @step('"{name:Text}" is sent from outside the mesh')
@@ -55,4 +55,4 @@ def sent_from_outside(context: Context, name: str) -> None:
 
     Example: When "checkout" is sent from outside the mesh
     """
-    context.world.send(name, outside=True)
+    context.world.traffic.send(name, outside=True)

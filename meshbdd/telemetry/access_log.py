@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from meshbdd.cluster import Cluster
+from meshbdd.cluster.client import ApiFailure
 
 SIDECAR = "istio-proxy"
 _MESHED = "security.istio.io/tlsMode=istio"
@@ -76,20 +78,26 @@ class AccessLogs:
         self._cluster = cluster
         self._seen: dict[str, int] = {}
 
-    def _pods(self) -> Iterable[Mapping[str, str]]:
+    def _read(self) -> Iterator[tuple[Mapping[str, str], bytes]]:
+        """Every sidecar's pod and log. A pod that goes away meanwhile has no log any more, and is nobody's caller."""
         for pod in self._cluster.list("Pod", labels=_MESHED):
-            if (pod.get("status") or {}).get("phase") == "Running":
-                yield pod["metadata"]
+            if (pod.get("status") or {}).get("phase") != "Running":
+                continue
+            meta = pod["metadata"]
+            try:
+                yield meta, self._cluster.log(meta["name"], meta["namespace"], SIDECAR)
+            except ApiFailure as failure:
+                if failure.status != HTTPStatus.NOT_FOUND:
+                    raise
 
     def mark(self) -> None:
         """Begin here: what stands in the logs now is of no interest."""
-        for meta in self._pods():
-            self._seen[meta["uid"]] = len(self._cluster.log(meta["name"], meta["namespace"], SIDECAR))
+        for meta, text in self._read():
+            self._seen[meta["uid"]] = len(text)
 
     def since_mark(self) -> list[Entry]:
         """Everything that was logged since ``mark``."""
         entries: list[Entry] = []
-        for meta in self._pods():
-            text = self._cluster.log(meta["name"], meta["namespace"], SIDECAR)
+        for meta, text in self._read():
             entries += read_entries(meta["name"], text[self._seen.get(meta["uid"], 0) :])
         return entries

@@ -1,0 +1,113 @@
+"""What happened in a scenario, as typed events: the scenario tells them, the report shows them.
+
+An event carries facts with their units, no pictures and no mark-up, so that the world needs no report and the report
+nothing but these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from meshbdd.load.sample import Sample
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeArrived:
+    """A change was written, and every proxy that it is for holds it.
+
+    Attributes:
+        summary: The intent in a sentence.
+        reason: The injection point, and why there.
+        differences: A unified diff of YAML for each object written.
+        began: Unix time of the first write.
+        written_ms: Milliseconds until the last write was answered.
+        proxies: Pod → milliseconds, after the last write, until its sidecar was seen to hold the change.
+        service: The service it is about, ``name.namespace``; empty where it is about none.
+        findings: Sentences of the sense checks that did not keep it from being written.
+    """
+
+    summary: str
+    reason: str
+    differences: tuple[str, ...]
+    began: float
+    written_ms: float
+    proxies: Mapping[str, float] = field(default_factory=dict)
+    service: str = ""
+    findings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeWithdrawn:
+    """A change was taken back, and no proxy holds it any more.
+
+    Attributes:
+        summary: The intent in a sentence.
+        began: Unix time at which the undo began.
+        kept: What others had changed meanwhile and was kept, a sentence each.
+    """
+
+    summary: str
+    began: float
+    kept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficSent:
+    """Requests were sent.
+
+    Attributes:
+        name: What the tester calls the request.
+        vantage: The pod that they came from.
+        target: Host that they asked.
+        samples: One for each request, in the order of their starts.
+    """
+
+    name: str
+    vantage: str
+    target: str
+    samples: Sequence[Sample]
+
+
+@dataclass(frozen=True, slots=True)
+class FaultAccounted:
+    """How many calls a fault met.
+
+    Attributes:
+        summary: The fault in a sentence.
+        service: The service, ``name.namespace``.
+        calls: Calls to it that its callers' sidecars logged while the fault was in force.
+        hit: How many of these the fault was injected into.
+        flags: Envoy's response flags of the calls hit.
+        callers: Pod of the caller → (calls, hit).
+    """
+
+    summary: str
+    service: str
+    calls: int
+    hit: int
+    flags: tuple[str, ...] = ()
+    callers: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictReached:
+    """A claim was judged.
+
+    Attributes:
+        outcome: ``passed``, ``failed`` or ``inconclusive``.
+        sentence: The claim and what was seen.
+        numbers: What the sentence rests on.
+    """
+
+    outcome: str
+    sentence: str
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+Event = ChangeArrived | ChangeWithdrawn | TrafficSent | FaultAccounted | VerdictReached
+"""Everything that a scenario tells."""
+
+Tell = Callable[[Event], None]
+"""Who listens to a scenario."""

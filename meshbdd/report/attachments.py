@@ -1,0 +1,75 @@
+"""Events → attachments: what a reviewer reads below a step."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import singledispatch
+
+from meshbdd.evidence import ChangeArrived, ChangeWithdrawn, FaultAccounted, TrafficSent, VerdictReached
+
+_MOST_ROWS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A piece of evidence.
+
+    Attributes:
+        name: What the report calls it.
+        text: Its content.
+        mime: The content's MIME type.
+    """
+
+    name: str
+    text: str
+    mime: str = "text/plain"
+
+
+@singledispatch
+def attachments(event: object) -> list[Attachment]:
+    """What shows an event.
+
+    Raises:
+        TypeError: no event.
+    """
+    raise TypeError(f"{type(event).__name__} is no event")
+
+
+@attachments.register
+def _(event: ChangeArrived) -> list[Attachment]:
+    held = ", ".join(f"{name} after {ms:.0f} ms" for name, ms in event.proxies.items()) or "the API"
+    parts = [
+        event.summary,
+        f"injected {event.reason}",
+        f"written after {event.written_ms:.0f} ms; held by {held}",
+        *event.findings,
+        "",
+        *event.differences,
+    ]
+    return [Attachment(event.summary, "\n".join(parts) + "\n")]
+
+
+@attachments.register
+def _(event: ChangeWithdrawn) -> list[Attachment]:
+    return [Attachment("kept", "\n".join(event.kept))] if event.kept else []
+
+
+@attachments.register
+def _(event: TrafficSent) -> list[Attachment]:
+    rows = (f"{s.started:.3f},{s.seconds * 1000:.1f},{s.told},{s.request_id}" for s in event.samples[:_MOST_ROWS])
+    text = "\n".join(["started,milliseconds,outcome,request id", *rows]) + "\n"
+    return [Attachment(f'samples of "{event.name}"', text, "text/csv")]
+
+
+@attachments.register
+def _(event: FaultAccounted) -> list[Attachment]:
+    told = f"the fault hit {event.hit} of {event.calls} calls to {event.service}"
+    numbers = {"calls": event.calls, "hit": event.hit, "flags": event.flags, "callers": event.callers}
+    return [Attachment("fault accounting", f"{told}\n{json.dumps(numbers)}\n")]
+
+
+@attachments.register
+def _(event: VerdictReached) -> list[Attachment]:
+    numbers = json.dumps({"outcome": event.outcome, **event.numbers}, indent=2, default=str)
+    return [Attachment("verdict", f"{event.outcome}: {event.sentence}\n\n{numbers}\n")]

@@ -1,0 +1,8 @@
+"""The parts of one scenario: its traffic, its changes, and the accounting that holds the two against each other."""
+
+from meshbdd.scenario.accounting import Accounting
+from meshbdd.scenario.changes import Changes
+from meshbdd.scenario.environment import Environment, StepText
+from meshbdd.scenario.traffic import Traffic
+
+__all__ = ["Accounting", "Changes", "Environment", "StepText", "Traffic"]

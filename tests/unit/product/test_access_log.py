@@ -1,0 +1,36 @@
+"""Reading the sidecars' access logs."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from meshbdd.cluster import Cluster
+from meshbdd.cluster.client import ApiFailure
+from meshbdd.telemetry.access_log import AccessLogs
+
+_LINE = b'{"upstream_cluster": "outbound|80||payment-service.shop.svc.cluster.local", "response_code": 503, "response_flags": "FI", "request_id": "r1"}\n'
+
+
+class _TwoPods:
+    """An API with two pods, one of which is deleted between the list and the reading of its log."""
+
+    def list(self, _kind: str, **_options: Any) -> list[dict[str, Any]]:
+        return [
+            {"metadata": {"name": name, "namespace": "shop", "uid": name}, "status": {"phase": "Running"}}
+            for name in ("gone", "here")
+        ]
+
+    def log(self, name: str, _namespace: str, _container: str) -> bytes:
+        if name == "gone":
+            raise ApiFailure(404, "NotFound", 'pods "gone" not found')
+        return _LINE
+
+
+def test_a_pod_that_is_deleted_meanwhile_is_passed_over() -> None:
+    logs = AccessLogs(cast("Cluster", _TwoPods()))
+    entries = logs.since_mark()
+    assert [(e.pod, e.service, e.status, e.injected) for e in entries] == [
+        ("here", "payment-service.shop.svc.cluster.local", 503, True)
+    ]
+    logs.mark()
+    assert logs.since_mark() == []
