@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from behave.matchers import StepParseError
+
 from meshbdd import behave_fixes
 from meshbdd.cluster import Cluster, sweep
 from meshbdd.cluster.client import default_kubeconfig
 from meshbdd.cluster.signals import Signals
-from meshbdd.errors import ClaimFailed, Inconclusive, MeshbddError, Place, RestoreIncomplete
+from meshbdd.errors import BadInput, ClaimFailed, Inconclusive, MeshbddError, Place, RestoreIncomplete
 from meshbdd.mesh import Gate, Istio
 from meshbdd.report import tell
 from meshbdd.settings import Settings, load_settings
@@ -38,6 +40,7 @@ class Tally:
     failed: list[str] = field(default_factory=list)
     inconclusive: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
+    bad_input: list[str] = field(default_factory=list)
     restore_incomplete: list[str] = field(default_factory=list)
     skipped: int = 0
     refusal: MeshbddError | None = None
@@ -51,6 +54,8 @@ class Tally:
             return self.refusal.exit_code
         if self.failed:
             return 1
+        if self.bad_input:
+            return BadInput.exit_code
         if self.inconclusive or self.broken:
             return 4
         return 0 if self.passed else 2
@@ -162,8 +167,17 @@ def _count(scenario: Any, outcome: Exception | None, problem: Exception | None) 
         tally.failed.append(scenario.name)
     elif isinstance(error, Inconclusive):
         tally.inconclusive.append(f"{scenario.name}: {error.sentence}")
+    elif isinstance(error, BadInput):
+        tally.bad_input.append(f"{scenario.name}: {error.sentence}")
+    elif wrong := [step for step in scenario.all_steps if step.status.name == "undefined" or _not_understood(step)]:
+        tally.bad_input.append(f"{scenario.name}: «{wrong[0].name}» is not understood")
     else:
         tally.broken.append(f"{scenario.name}: {error or scenario.status.name}".splitlines()[0])
+
+
+def _not_understood(step: Any) -> bool:
+    """Whether a converter refused a value in the step's text."""
+    return isinstance(step.exception, StepParseError)
 
 
 def after_all(context: Any) -> None:

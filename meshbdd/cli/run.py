@@ -32,6 +32,7 @@ def _summary(results: Path) -> None:
         ("passed", tally.passed, "green"),
         ("failed", tally.failed, "red"),
         ("inconclusive", tally.inconclusive, "yellow"),
+        ("not understood", tally.bad_input, "magenta"),
         ("broken", tally.broken, "magenta"),
         ("restore incomplete", tally.restore_incomplete, "bold red"),
     ):
@@ -64,8 +65,8 @@ def run_features(arguments: Sequence[str]) -> int:
         raise BadInput("MB0222", f"{RESULTS} is there and is no folder of results.", help="move it away")
     own = ["-f", "allure_behave.formatter:AllureFormatter", "-o", str(RESULTS)]
     # behave pairs formats and outputs by their order, so each format of the user needs an output before ours follows.
-    own = ["-o", "/dev/stdout"] * (_options(arguments, "-f", "--format") - _options(arguments, "-o", "--outfile")) + own
-    shown = [] if _options(arguments, "-f", "--format") else ["-f", "pretty", "-o", "/dev/stdout"]
+    own = ["-o", "-"] * (_options(arguments, "-f", "--format") - _options(arguments, "-o", "--outfile")) + own
+    shown = [] if _options(arguments, "-f", "--format") else ["-f", "pretty", "-o", "-"]
     code = _behave([*arguments, *shown, *own])
     if tally.refusal is not None:
         return tally.exit_code

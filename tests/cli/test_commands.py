@@ -59,11 +59,11 @@ def _feature(folder: Path, steps: str) -> None:
         ("    Then the response status is 200\n", 4, "no request was sent, so there is nothing to judge"),
         ('    Given payment-service fails 100%\n      | method | GET |\n    When "checkout" is sent\n    Then the response status is 200\n', 0, "1 passed"),
         ('    Given payment-service fails 100%\n      | called by | notification-service |\n    When "checkout" is sent\n    Then the response status is 200\n', 0, "1 passed"),
-        ("    Given paymnt-service fails 100%\n", 4, 'did you mean "payment-service"?'),
-        ('    Given payment-service fails 100%\n    When "checkuot" is sent\n', 4, 'There is no request "checkuot"'),
-        ("    Given payment-service fails 50\n", 4, "Write it like 50%"),
-        ("    Given payment-service fails 100%\n      | methd | GET |\n", 4, "did you mean 'method'?"),
-        ("    Given payment-service fails 100%\n    When the service explodes\n", 4, "no step says this"),
+        ("    Given paymnt-service fails 100%\n", 2, 'did you mean "payment-service"?'),
+        ('    Given payment-service fails 100%\n    When "checkuot" is sent\n', 2, 'There is no request "checkuot"'),
+        ("    Given payment-service fails 50\n", 2, "Write it like 50%"),
+        ("    Given payment-service fails 100%\n      | methd | GET |\n", 2, "did you mean 'method'?"),
+        ("    Given payment-service fails 100%\n    When the service explodes\n", 2, "no step says this"),
     ],
 )  # fmt: skip
 def test_exit_codes_and_sentences(lab: LabUnderTest, folder: Path, steps: str, code: int, words: str) -> None:
@@ -87,6 +87,23 @@ def test_a_fault_that_meets_no_call_is_inconclusive(lab: LabUnderTest, folder: P
     assert ran.returncode == 4, ran.stdout
     assert "no sidecar logged a call to payment-service.shop" in ran.stdout
     assert "1 inconclusive" in ran.stdout
+
+
+def test_the_output_is_whole_in_a_file(lab: LabUnderTest, folder: Path) -> None:
+    """behave used to open /dev/stdout anew, which truncates a file, and which some users may not do at all."""
+    _feature(folder, '    When "checkout" is sent\n    Then the response status is 200\n')
+    file = folder / "output.txt"
+    with file.open("w") as stream:
+        stream.write("a line before\n")
+        stream.flush()
+        command = [sys.executable, "-m", "meshbdd", "run", "-f", "plain"]
+        environment = {**os.environ, "KUBECONFIG": str(lab.info.kubeconfig)}
+        subprocess.run(command, stdout=stream, cwd=folder, env=environment, timeout=120, check=True)
+    lines = file.read_text().splitlines()
+    assert lines[0] == "a line before"
+    assert "Feature: F" in lines
+    assert any(line.endswith("Then the response status is 200 ... passed") for line in lines)
+    assert lines[-1].startswith("Allure results:")
 
 
 def test_nothing_selected_is_not_green(lab: LabUnderTest, folder: Path) -> None:
