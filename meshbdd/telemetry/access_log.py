@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from meshbdd.cluster import Cluster
 from meshbdd.cluster.client import ApiFailure
 
 SIDECAR = "istio-proxy"
+PROBE_AGENT = "meshbdd-probe"
+"""``User-Agent`` of requests that look at something and are no part of a scenario's traffic."""
 _MESHED = "security.istio.io/tlsMode=istio"
 INJECTED = {"FI", "DI"}
 """Response flags of an injected abort and an injected delay: Envoy's access log documentation, %RESPONSE_FLAGS%."""
@@ -28,6 +31,12 @@ class Entry:
         status: HTTP status, 0 where there was no answer.
         flags: Envoy's response flags.
         request_id: The request's id.
+        started: Unix time at which its first byte came; milliseconds are exact. 0 where the log does not tell.
+        seconds: From its first byte to the last byte of the answer.
+        upstream: ``address:port`` that it was sent to; empty where it was sent nowhere.
+        path: Its path, as the caller wrote it.
+        traceparent: Its W3C trace context; ``None`` where the log's format has no such field (Istio's default has not).
+        probe: Whether meshbdd sent it to look at something, so that no claim counts it.
     """
 
     pod: str
@@ -37,6 +46,12 @@ class Entry:
     status: int
     flags: frozenset[str]
     request_id: str
+    started: float = 0.0
+    seconds: float = 0.0
+    upstream: str = ""
+    path: str = ""
+    traceparent: str | None = None
+    probe: bool = False
 
     @property
     def injected(self) -> bool:
@@ -64,7 +79,21 @@ def read_entries(pod: str, text: bytes) -> Iterator[Entry]:
             status=int(data.get("response_code") or 0),
             flags=frozenset(flags.split(",")) - {"-"},
             request_id=str(data.get("request_id") or ""),
+            started=_unix(data.get("start_time")),
+            seconds=float(data.get("duration") or 0) / 1000,
+            upstream=str(data.get("upstream_host") or ""),
+            path=str(data.get("path") or ""),
+            traceparent=str(data["traceparent"] or "") if "traceparent" in data else None,
+            probe=data.get("user_agent") == PROBE_AGENT,
         )
+
+
+def _unix(text: object) -> float:
+    """Envoy's ``%START_TIME%`` (ISO 8601, milliseconds) as Unix time."""
+    try:
+        return dt.datetime.fromisoformat(str(text)).timestamp()
+    except ValueError:
+        return 0.0
 
 
 class AccessLogs:

@@ -16,7 +16,8 @@ PEER_HEADER = "x-meshbdd-lab-peer"
 
 METADATA = "meshbdd.lab"
 
-# The keys and their order are Istio's: istio/istio pilot/pkg/model/telemetry_logging.go
+# The keys and their order are Istio's: istio/istio pilot/pkg/model/telemetry_logging.go; the last is what an operator adds
+# to meshConfig.accessLogFormat so that the log tells of traces.
 ACCESS_LOG_FIELDS = {
     "start_time": "%START_TIME%",
     "method": "%REQ(:METHOD)%",
@@ -42,6 +43,7 @@ ACCESS_LOG_FIELDS = {
     "downstream_remote_address": "%DOWNSTREAM_REMOTE_ADDRESS%",
     "requested_server_name": "%REQUESTED_SERVER_NAME%",
     "route_name": "%ROUTE_NAME%",
+    "traceparent": "%REQ(TRACEPARENT)%",
 }
 
 _STATS = "type.googleapis.com/envoy.extensions.access_loggers.stats.v3.Config"

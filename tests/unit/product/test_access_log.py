@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from meshbdd.cluster import Cluster
 from meshbdd.cluster.client import ApiFailure
-from meshbdd.telemetry.access_log import AccessLogs
+from meshbdd.telemetry.access_log import AccessLogs, read_entries
 
 _LINE = b'{"upstream_cluster": "outbound|80||payment-service.shop.svc.cluster.local", "response_code": 503, "response_flags": "FI", "request_id": "r1"}\n'
 
@@ -34,3 +34,22 @@ def test_a_pod_that_is_deleted_meanwhile_is_passed_over() -> None:
     ]
     logs.mark()
     assert logs.since_mark() == []
+
+
+def test_an_entry_tells_when_how_long_and_of_which_trace() -> None:
+    line = (
+        b'{"start_time": "2026-03-01T10:00:00.250Z", "duration": 40, "upstream_host": "10.0.0.3:8080", "path": "/charge", '
+        b'"upstream_cluster": "inbound|8080||", "response_code": 200, "response_flags": "-", "traceparent": null}'
+    )
+    (entry,) = read_entries("payment-1", line)
+    assert (entry.started, entry.seconds, entry.upstream, entry.path) == (
+        1772359200.25,
+        0.04,
+        "10.0.0.3:8080",
+        "/charge",
+    )
+    assert entry.traceparent == ""
+    assert not entry.outbound
+    (bare,) = read_entries("payment-1", _LINE)
+    assert bare.traceparent is None, "Istio's default format does not tell"
+    assert bare.started == 0.0
