@@ -9,37 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# Importing a generated module registers its messages; only registered ones can stand in an Any.
-import envoy.extensions.access_loggers.file.v3.file_pb2
-import envoy.extensions.access_loggers.stats.v3.stats_pb2
-import envoy.extensions.clusters.dynamic_forward_proxy.v3.cluster_pb2
-import envoy.extensions.filters.http.cors.v3.cors_pb2
-import envoy.extensions.filters.http.dynamic_forward_proxy.v3.dynamic_forward_proxy_pb2
-import envoy.extensions.filters.http.fault.v3.fault_pb2
-import envoy.extensions.filters.http.grpc_stats.v3.config_pb2
-import envoy.extensions.filters.http.header_to_metadata.v3.header_to_metadata_pb2
-import envoy.extensions.filters.http.local_ratelimit.v3.local_rate_limit_pb2
-import envoy.extensions.filters.http.rbac.v3.rbac_pb2
-import envoy.extensions.filters.http.router.v3.router_pb2
-import envoy.extensions.filters.listener.http_inspector.v3.http_inspector_pb2
-import envoy.extensions.filters.listener.original_dst.v3.original_dst_pb2
-import envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2
-import envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2
-import envoy.extensions.filters.network.rbac.v3.rbac_pb2
-import envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2
-import envoy.extensions.request_id.uuid.v3.uuid_pb2
-import envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2
-import envoy.extensions.retry.priority.previous_priorities.v3.previous_priorities_config_pb2
-import envoy.extensions.transport_sockets.raw_buffer.v3.raw_buffer_pb2
-import envoy.extensions.transport_sockets.tls.v3.tls_pb2
-import envoy.extensions.upstreams.http.v3.http_protocol_options_pb2  # noqa: F401
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import extension_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
 from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
-from google.protobuf import any_pb2, json_format
+from google.protobuf import any_pb2
+
+from meshbdd.lab.xds.messages import MessageError, parse
 
 CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 ENDPOINTS = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
@@ -101,8 +79,8 @@ class Packer:
             self._known.move_to_end(key)
             return found
         try:
-            message = json_format.ParseDict(config, _MESSAGES[type_url]())
-        except json_format.ParseError as error:
+            message = parse(_MESSAGES[type_url], config)
+        except MessageError as error:
             raise NotEnvoyConfig(f"{type_url.rpartition('.')[2]} {name}: {error}") from error
         body = any_pb2.Any()
         body.Pack(message, deterministic=True)
