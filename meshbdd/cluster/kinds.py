@@ -28,5 +28,9 @@ KINDS = {
     "Deployment": Kind("apps/v1", "deployments"),
     "VirtualService": Kind("networking.istio.io/v1", "virtualservices"),
     "DestinationRule": Kind("networking.istio.io/v1", "destinationrules"),
+    "EnvoyFilter": Kind("networking.istio.io/v1alpha3", "envoyfilters"),
+    "Sidecar": Kind("networking.istio.io/v1", "sidecars"),
     "PeerAuthentication": Kind("security.istio.io/v1", "peerauthentications"),
+    "AuthorizationPolicy": Kind("security.istio.io/v1", "authorizationpolicies"),
+    "HTTPRoute": Kind("gateway.networking.k8s.io/v1", "httproutes"),
 }

@@ -13,13 +13,8 @@ _KINDS_TO_COME = {
     "50-authz-deny-path-method": "AuthorizationPolicy",
     "51-authz-allow-nothing": "AuthorizationPolicy",
     "52-authz-namespaces-headers-ports": "AuthorizationPolicy",
-    "53-ef-inbound-fault-insert": "EnvoyFilter",
-    "54-ef-inbound-fault-merge": "EnvoyFilter",
     "55-httproute-weights": "HTTPRoute",
     "56-httproute-match-timeout": "HTTPRoute",
-    "58-ef-armed-fault-off": "EnvoyFilter",
-    "59-ef-armed-fault-on": "EnvoyFilter",
-    "60-ef-cluster-epoch": "EnvoyFilter",
 }
 _EVERY_POD = {"55-httproute-weights", "56-httproute-match-timeout"}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from meshbdd.lab.admission import envoy_filter
 from meshbdd.lab.admission.fields import (
     ANY,
     BOOL,
@@ -158,7 +159,7 @@ def _crd(
     schema = {"type": "object", "properties": {"spec": spec, "status": ANY}}
     served = [
         {
-            "name": version, "served": True, "storage": version == "v1",
+            "name": version, "served": True, "storage": version == versions[0],
             "schema": {"openAPIV3Schema": schema}, "subresources": {"status": {}},
             "additionalPrinterColumns": [*columns, _AGE],
         }
@@ -188,6 +189,9 @@ def _definitions() -> tuple[dict[str, Any], ...]:
         _crd(
             networking, "DestinationRule", "destinationrules", ("dr",), _DESTINATION_RULE, all_versions,
             [_column("Host", ".spec.host")], "networking-istio-io",
+        ),
+        _crd(
+            networking, "EnvoyFilter", "envoyfilters", (), envoy_filter.SCHEMA, ("v1alpha3",), [], "networking-istio-io",
         ),
         _crd(
             security, "PeerAuthentication", "peerauthentications", ("pa",), _PEER_AUTHENTICATION, ("v1", "v1beta1"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from meshbdd.lab.admission import envoy_filter
 from meshbdd.lab.admission.rules import Problem
 
 _POLICY = {
@@ -57,6 +58,8 @@ def unsupported(obj: Mapping[str, Any]) -> list[Problem]:
         for pattern, what in _TABLE.get(obj.get("kind", ""), {}).items()
         for path in _find(obj, pattern.split("."), "")
     ]
+    if obj.get("kind") == "EnvoyFilter":
+        found += list(envoy_filter.unsupported(obj.get("spec") or {}))
     if obj.get("kind") == "DestinationRule":
         found += list(_own_certificates(obj.get("spec") or {}))
     return found

@@ -221,3 +221,47 @@ class Rule:
     origin: str
     policy: Mapping[str, Any]
     subsets: tuple[Subset, ...]
+
+
+# Patches of Envoy's configuration
+
+
+@dataclass(frozen=True, slots=True)
+class ChainPlace:
+    """Where a patch of an inbound HTTP filter applies; what is ``None`` was not said."""
+
+    listener: str | None = None
+    port: int | None = None
+    chain: Mapping[str, Any] = field(default_factory=dict)
+    network_filter: str | None = None
+    http_filter: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterPlace:
+    """Which clusters a patch applies to; a name beats everything else."""
+
+    context: Literal["ANY", "SIDECAR_INBOUND", "SIDECAR_OUTBOUND"] = "ANY"
+    name: str | None = None
+    service: str | None = None
+    subset: str | None = None
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """One patch: of an HTTP filter, of a cluster, or an extension's settings (then without a place).
+
+    Attributes:
+        owner: The object that holds it, ``EnvoyFilter name in namespace``.
+        path: Where in the object it stands.
+        operation: ``MERGE``, ``ADD``, or one of the three inserts.
+        value: What to put there, in protobuf field names.
+        place: Where.
+    """
+
+    owner: str
+    path: str
+    operation: str
+    value: Mapping[str, Any]
+    place: ChainPlace | ClusterPlace | None

@@ -10,8 +10,20 @@ from typing import Any
 from meshbdd.lab.compile import names
 from meshbdd.lab.compile.envoy import clusters as write_clusters
 from meshbdd.lab.compile.envoy import listeners as write_listeners
+from meshbdd.lab.compile.envoy.patches import extensions, patch_clusters, patch_filters
 from meshbdd.lab.compile.envoy.routes import write_route
-from meshbdd.lab.compile.ir import Destination, Endpoint, Port, Route, Service, Subset, TrafficPolicy, Workload
+from meshbdd.lab.compile.ir import (
+    ChainPlace,
+    ClusterPlace,
+    Destination,
+    Endpoint,
+    Port,
+    Route,
+    Service,
+    Subset,
+    TrafficPolicy,
+    Workload,
+)
 from meshbdd.lab.compile.mesh import Mesh
 from meshbdd.lab.compile.read.destination_rule import policy_for
 from meshbdd.lab.compile.read.services import workload_of
@@ -86,7 +98,15 @@ class _Compilation:
         for item in inbound:
             clusters[names.inbound_cluster(item.port)] = self._inbound_cluster(item)
         listeners, chains = self._listeners(inbound)
-        return Compiled(listeners, chains, self._routes(), clusters, endpoints, {}, tuple(self._warnings))
+        patches, warnings = self._mesh.envoy_filters.patches(self._me.namespace, self._me.labels)
+        if filters := [patch for patch in patches if isinstance(patch.place, ChainPlace)]:
+            chains, idle = patch_filters(chains, filters)
+            warnings += idle
+        patch_clusters(clusters, (patch for patch in patches if isinstance(patch.place, ClusterPlace)))
+        delivered = extensions(chains, (patch for patch in patches if patch.place is None))
+        for sentence in warnings:
+            self._warn(sentence)
+        return Compiled(listeners, chains, self._routes(), clusters, endpoints, delivered, tuple(self._warnings))
 
     # Clusters
 

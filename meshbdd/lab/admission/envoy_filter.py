@@ -1,0 +1,240 @@
+"""EnvoyFilter: what Istio's webhook checks, what it warns of, and which forms the lab compiles."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from meshbdd.lab.admission.fields import ANY, INT32, TEXT, UINT32, array, choice, obj, table
+from meshbdd.lab.admission.rules import Object, Problem
+from meshbdd.lab.compile.envoy.types import FAULT
+from meshbdd.lab.compile.read.envoy_filter import read_value
+from meshbdd.lab.xds.messages import MessageError
+
+_LABEL = {**TEXT, "maxLength": 63}
+_FILTER = obj({"name": TEXT, "subFilter": obj({"name": TEXT})})
+_CHAIN = obj({
+    "name": TEXT, "sni": TEXT, "transportProtocol": TEXT, "applicationProtocols": TEXT, "destinationPort": UINT32,
+    "filter": _FILTER,
+})  # fmt: skip
+_ROUTE = obj({"name": TEXT, "action": choice("ANY", "ROUTE", "REDIRECT", "DIRECT_RESPONSE")})
+_MATCH = obj(
+    {
+        "context": choice("ANY", "SIDECAR_INBOUND", "SIDECAR_OUTBOUND", "GATEWAY", "WAYPOINT"),
+        "proxy": obj({"proxyVersion": TEXT, "metadata": table(TEXT)}),
+        "listener": obj({
+            "name": TEXT, "portName": TEXT, "portNumber": UINT32, "listenerFilter": TEXT, "filterChain": _CHAIN,
+        }),
+        "routeConfiguration": obj({
+            "name": TEXT, "gateway": TEXT, "portName": TEXT, "portNumber": UINT32,
+            "vhost": obj({"name": TEXT, "domainName": TEXT, "route": _ROUTE}),
+        }),
+        "cluster": obj({"name": TEXT, "service": TEXT, "subset": TEXT, "portNumber": UINT32}),
+        "waypoint": obj({"filter": _FILTER, "portNumber": UINT32, "route": obj({"name": TEXT})}),
+    },
+    one_of=("listener", "routeConfiguration", "cluster", "waypoint"),
+)  # fmt: skip
+_PATCH = obj({
+    "filterClass": choice("UNSPECIFIED", "AUTHN", "AUTHZ", "STATS"),
+    "operation": choice(
+        "INVALID", "MERGE", "ADD", "REMOVE", "INSERT_BEFORE", "INSERT_AFTER", "INSERT_FIRST", "REPLACE",
+        "MERGE_AND_REPLACE_LIST",
+    ),
+    "value": ANY,
+})  # fmt: skip
+_APPLY_TO = choice(
+    "INVALID", "LISTENER", "FILTER_CHAIN", "NETWORK_FILTER", "HTTP_FILTER", "ROUTE_CONFIGURATION", "VIRTUAL_HOST",
+    "HTTP_ROUTE", "CLUSTER", "EXTENSION_CONFIG", "BOOTSTRAP", "LISTENER_FILTER",
+)  # fmt: skip
+TARGET = obj({"group": TEXT, "kind": TEXT, "name": TEXT, "namespace": TEXT}, required=("kind", "name"))
+SCHEMA = obj({
+    "workloadSelector": obj({"labels": table(_LABEL)}), "targetRefs": array(TARGET, maxItems=16), "priority": INT32,
+    "configPatches": array(obj({"applyTo": _APPLY_TO, "match": _MATCH, "patch": _PATCH})),
+})  # fmt: skip
+
+_LISTENER_KINDS = {"LISTENER", "FILTER_CHAIN", "NETWORK_FILTER", "HTTP_FILTER"}
+_ROUTE_KINDS = {"ROUTE_CONFIGURATION", "VIRTUAL_HOST", "HTTP_ROUTE"}
+_MATCHES = ("listener", "routeConfiguration", "cluster")
+_MANAGERS = {"envoy.filters.network.http_connection_manager", "envoy.http_connection_manager"}
+_OLD_NAMES = frozenset({
+    "envoy.buffer", "envoy.cors", "envoy.csrf", "envoy.http_dynamo_filter", "envoy.ext_authz", "envoy.fault",
+    "envoy.grpc_http1_bridge", "envoy.grpc_json_transcoder", "envoy.grpc_web", "envoy.gzip", "envoy.health_check",
+    "envoy.ip_tagging", "envoy.lua", "envoy.rate_limit", "envoy.router", "envoy.squash", "envoy.client_ssl_auth",
+    "envoy.http_connection_manager", "envoy.mongo_proxy", "envoy.ratelimit", "envoy.redis_proxy", "envoy.tcp_proxy",
+})  # fmt: skip
+"""Names that Envoy's filters had until 2020."""
+_INSERTS = {"INSERT_BEFORE", "INSERT_AFTER", "INSERT_FIRST"}
+_COMPILED = {"HTTP_FILTER": {"MERGE", *_INSERTS}, "EXTENSION_CONFIG": {"ADD", *_INSERTS}, "CLUSTER": {"MERGE"}}
+
+
+def _entries(spec: Object) -> Iterator[tuple[str, Object]]:
+    for index, entry in enumerate(spec.get("configPatches") or []):
+        yield f"spec.configPatches[{index}]", entry
+
+
+def _compiled_value(entry: Object) -> bool:
+    return entry.get("applyTo") in _COMPILED and _type_of(entry["patch"].get("value") or {}) in {FAULT, None}
+
+
+def selector(labels: Object, path: str) -> Iterator[Problem]:
+    """A selector's labels: no wildcards, no empty names."""
+    for name, value in labels.items():
+        if not name or "*" in name or "*" in str(value):
+            yield f"{path}.{name}", f'"{value}": a selector takes no wildcards and no empty names'
+
+
+def problems(spec: Object) -> Iterator[Problem]:
+    """What Istio's webhook refuses."""
+    yield from selector((spec.get("workloadSelector") or {}).get("labels") or {}, "spec.workloadSelector.labels")
+    for path, entry in _entries(spec):
+        patch, context = entry.get("patch"), (entry.get("match") or {}).get("context")
+        if context == "WAYPOINT":
+            continue
+        if entry.get("applyTo") in {None, "INVALID"}:
+            yield f"{path}.applyTo", "a patch says what it applies to"
+        elif patch is None:
+            yield f"{path}.patch", "there is no patch"
+        elif patch.get("operation") in {None, "INVALID"}:
+            yield f"{path}.patch.operation", "a patch has an operation"
+        elif patch["operation"] != "REMOVE" and patch.get("value") is None:
+            yield f"{path}.patch.value", "only REMOVE goes without a value"
+        else:
+            yield from _match(entry, path)
+            yield from _value(entry, path)
+
+
+def _match(entry: Object, path: str) -> Iterator[Problem]:
+    match, kind = entry.get("match") or {}, entry["applyTo"]
+    version = (match.get("proxy") or {}).get("proxyVersion") or ""
+    try:
+        re.compile(version)
+    except re.error as error:
+        yield f"{path}.match.proxy.proxyVersion", f'"{version}" is no regular expression: {error}'
+    said = next((name for name in _MATCHES if match.get(name) is not None), None)
+    wanted = (
+        "listener" if kind in _LISTENER_KINDS
+        else "routeConfiguration" if kind in _ROUTE_KINDS
+        else "cluster" if kind == "CLUSTER" else said
+    )  # fmt: skip
+    if said is not None and said != wanted:
+        yield f"{path}.match.{said}", f"{kind} is matched by {wanted}"
+        return
+    network = ((match.get("listener") or {}).get("filterChain") or {}).get("filter")
+    if network is None or kind not in _LISTENER_KINDS:
+        return
+    where = f"{path}.match.listener.filterChain.filter"
+    if not network.get("name"):
+        yield f"{where}.name", "a filter match has a name"
+    elif network.get("subFilter") is not None:
+        if kind != "HTTP_FILTER":
+            yield f"{where}.subFilter", "only HTTP_FILTER takes a sub-filter"
+        elif network["name"] not in _MANAGERS:
+            yield f"{where}.name", "a sub-filter belongs to envoy.filters.network.http_connection_manager"
+        elif not network["subFilter"].get("name"):
+            yield f"{where}.subFilter.name", "a sub-filter match has a name"
+
+
+def _value(entry: Object, path: str) -> Iterator[Problem]:
+    if entry["patch"].get("value") is None or not _compiled_value(entry):
+        return
+    try:
+        read_value(entry)
+    except MessageError as error:
+        yield f"{path}.patch.value", f"it is not of Envoy's form: {str(error).rstrip('.')}"
+
+
+def warnings(spec: Object) -> Iterator[str]:
+    """What Istio warns of."""
+    yield "EnvoyFilter shows Envoy's inside, which may change at any time; prefer other resources"
+    if spec.get("workloadSelector") is not None and not (spec["workloadSelector"].get("labels") or {}):
+        yield "spec.workloadSelector has no labels, so it selects the whole namespace"
+    for path, entry in _entries(spec):
+        network = (((entry.get("match") or {}).get("listener") or {}).get("filterChain") or {}).get("filter") or {}
+        for name in (network.get("name"), (network.get("subFilter") or {}).get("name")):
+            if name in _OLD_NAMES:
+                yield f'{path}.match: "{name}" is the old name of a filter'
+        if entry.get("applyTo") in _COMPILED and entry["patch"].get("value") is not None:
+            lost = read_value(entry)[1]
+            if lost:
+                yield f"{path}.patch.value: {lost}"
+
+
+def unsupported(spec: Object) -> Iterator[Problem]:
+    """Everything but the three forms that the lab compiles."""
+    if spec.get("targetRefs"):
+        yield "spec.targetRefs", "the lab does not have waypoints and gateways"
+    for path, entry in _entries(spec):
+        kind, operation = entry["applyTo"], entry["patch"]["operation"]
+        match = entry.get("match") or {}
+        if kind not in _COMPILED:
+            yield f"{path}.applyTo", f"the lab does not have patches of {kind} (only {', '.join(sorted(_COMPILED))})"
+        elif operation not in _COMPILED[kind]:
+            yield f"{path}.patch.operation", f"the lab does not have {operation} of {kind}"
+        else:
+            if match.get("proxy"):
+                yield f"{path}.match.proxy", "the lab does not have proxies of several versions"
+            if entry["patch"].get("filterClass") not in {None, "UNSPECIFIED"}:
+                yield f"{path}.patch.filterClass", "the lab does not have filter classes"
+            yield from _FORMS[kind](entry, match, path)
+
+
+def _type_of(value: Mapping[str, Any]) -> Any:
+    config = value.get("typed_config", value.get("typedConfig"))
+    return config.get("@type") if isinstance(config, Mapping) else None
+
+
+def _fault_filter(entry: Object, match: Object, path: str) -> Iterator[Problem]:
+    if match.get("context") != "SIDECAR_INBOUND":
+        yield f"{path}.match.context", "the lab patches HTTP filters in SIDECAR_INBOUND only"
+    sub = (((match.get("listener") or {}).get("filterChain") or {}).get("filter") or {}).get("subFilter") or {}
+    where = f"{path}.match.listener.filterChain.filter.subFilter"
+    if str(sub.get("name", "")).startswith("istio."):
+        yield f"{where}.name", f"the lab does not have Istio's own filter {sub['name']}"
+    given = entry["patch"]["value"]
+    if _type_of(given) not in {FAULT, None}:
+        yield f"{path}.patch.value.typed_config", f"the lab patches fault filters only ({FAULT})"
+        return
+    value = read_value(entry)[0] or {}
+    for name in value.keys() - {"name", "typed_config", "config_discovery"}:
+        yield f"{path}.patch.value.{name}", "the lab patches name, typed_config and config_discovery only"
+    if entry["patch"]["operation"] == "MERGE":
+        if not sub:
+            yield where, "the lab merges into a filter that is named"
+        if _type_of(given) is None:
+            yield f"{path}.patch.value", f"the lab merges the typed_config of a fault filter only ({FAULT})"
+    elif _type_of(given) is None and "config_discovery" not in value:
+        yield f"{path}.patch.value", "the lab inserts a typed_config or a config_discovery"
+    yield from _armed(value.get("config_discovery"), f"{path}.patch.value.config_discovery")
+
+
+def _armed(discovery: Object | None, path: str) -> Iterator[Problem]:
+    if discovery is None:
+        return
+    if "ads" not in (discovery.get("config_source") or {}):
+        yield f"{path}.config_source", "the lab delivers settings by ads only"
+    if discovery.get("type_urls") != [FAULT]:
+        yield f"{path}.type_urls", f"the lab arms fault filters only ({FAULT})"
+    if (discovery.get("default_config") or {}).get("@type", FAULT) != FAULT:
+        yield f"{path}.default_config", f"the lab arms fault filters only ({FAULT})"
+
+
+def _settings(entry: Object, _match: Object, path: str) -> Iterator[Problem]:
+    value = entry["patch"]["value"]
+    if not value.get("name"):
+        yield f"{path}.patch.value.name", "settings that are delivered apart have a name"
+    if _type_of(value) != FAULT:
+        yield f"{path}.patch.value.typed_config", f"the lab delivers the settings of fault filters only ({FAULT})"
+
+
+def _metadata(entry: Object, match: Object, path: str) -> Iterator[Problem]:
+    if match.get("context") == "GATEWAY":
+        yield f"{path}.match.context", "the lab does not have gateways"
+    value = read_value(entry)[0] or {}
+    for name in value.keys() - {"metadata"}:
+        yield f"{path}.patch.value.{name}", "the lab merges the metadata of clusters only"
+    for name in (value.get("metadata") or {}).keys() - {"filter_metadata"}:
+        yield f"{path}.patch.value.metadata.{name}", "the lab merges filter_metadata only"
+
+
+_FORMS = {"HTTP_FILTER": _fault_filter, "EXTENSION_CONFIG": _settings, "CLUSTER": _metadata}

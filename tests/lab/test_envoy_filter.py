@@ -1,0 +1,162 @@
+"""EnvoyFilters by traffic: a server-side fault, one that is armed and switched by its settings, and an epoch."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+
+import requests
+
+from tests.tools import LabUnderTest, until
+
+FAULT = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"
+MANAGER = "envoy.filters.network.http_connection_manager"
+CHARGE = "http://payment-service/charge"
+INSERTED = f"""
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {{name: payment-fault}}
+spec:
+  workloadSelector: {{labels: {{app: payment-service}}}}
+  configPatches:
+  - applyTo: HTTP_FILTER
+    match: {{context: SIDECAR_INBOUND, listener: {{filterChain: {{filter: {{name: {MANAGER}}}}}}}}}
+    patch:
+      operation: INSERT_BEFORE
+      value:
+        name: meshbdd.fault
+        typed_config:
+          "@type": {FAULT}
+          abort: {{http_status: 418, percentage: {{numerator: 100}}}}
+"""
+MERGED = f"""
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {{name: payment-fault}}
+spec:
+  configPatches:
+  - applyTo: HTTP_FILTER
+    match:
+      context: SIDECAR_INBOUND
+      listener: {{filterChain: {{filter: {{name: {MANAGER}, subFilter: {{name: envoy.filters.http.fault}}}}}}}}
+    patch:
+      operation: MERGE
+      value:
+        typed_config:
+          "@type": {FAULT}
+          abort: {{http_status: 418, percentage: {{numerator: 100}}}}
+          headers: [{{name: ":path", string_match: {{prefix: /charge}}}}]
+"""
+ARMED = f"""
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {{name: armed}}
+spec:
+  workloadSelector: {{labels: {{app: payment-service}}}}
+  configPatches:
+  - applyTo: HTTP_FILTER
+    match:
+      context: SIDECAR_INBOUND
+      listener: {{filterChain: {{filter: {{name: {MANAGER}, subFilter: {{name: envoy.filters.http.router}}}}}}}}
+    patch:
+      operation: INSERT_BEFORE
+      value:
+        name: meshbdd.fault
+        config_discovery:
+          config_source: {{ads: {{}}, initial_fetch_timeout: 0s, resource_api_version: V3}}
+          type_urls: [{FAULT}]
+  - applyTo: EXTENSION_CONFIG
+    match: {{context: SIDECAR_INBOUND}}
+    patch:
+      operation: ADD
+      value:
+        name: meshbdd.fault
+        typed_config:
+          "@type": {FAULT}
+"""
+EPOCH = """
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: epoch}
+spec:
+  configPatches:
+  - applyTo: CLUSTER
+    match: {context: SIDECAR_OUTBOUND, cluster: {service: payment-service.shop.svc.cluster.local}}
+    patch: {operation: MERGE, value: {metadata: {filter_metadata: {meshbdd: {epoch: "7"}}}}}
+"""
+
+
+def _listeners(lab: LabUnderTest) -> str:
+    dump = json.loads(lab.admin("payment-service", "/config_dump?resource=dynamic_listeners"))
+    return json.dumps([item.get("active_state") for item in dump["configs"]])
+
+
+def _settings(lab: LabUnderTest) -> str:
+    return lab.admin("payment-service", "/config_dump?resource=ecds_filters")
+
+
+def test_an_inserted_fault_is_the_servers_answer(lab: LabUnderTest) -> None:
+    lab.apply(INSERTED)
+    # A connection that is open keeps the old listener for one answer.
+    until("the fault", lambda: lab.post(CHARGE).status_code == 418)
+    # At the server, therefore an answer that callers may retry, with the flag in the server's log.
+    answer = lab.post(CHARGE, headers={"x-request-id": "inserted-1"})
+    assert (answer.status_code, answer.text) == (418, "fault filter abort")
+    assert lab.last_logged("payment-service", "inserted-1")["response_flags"] == "FI"
+    assert lab.last_logged("client", "inserted-1")["response_flags"] == "-"
+    assert lab.post("http://inventory-service/reserve").status_code == 200
+
+
+def test_a_merged_fault_keeps_to_its_path(lab: LabUnderTest) -> None:
+    lab.apply(MERGED)
+    until("the merged fault", lambda: lab.post(CHARGE).status_code == 418)
+    assert lab.get("http://payment-service/healthz").status_code == 200
+
+
+def test_an_armed_fault_is_switched_on_open_connections(lab: LabUnderTest) -> None:
+    """Arming changes the listener once; after that every switch counts for the next request of an open connection."""
+    lab.apply(ARMED)
+    until("the armed filter", lambda: "config_discovery" in _listeners(lab) and "meshbdd.fault" in _settings(lab))
+    lab.apply(EPOCH)  # so that no connection of before the arming is left
+    until("the epoch", lambda: re.search(r'"epoch": "7"', _clusters(lab)))
+    armed = _listeners(lab)
+    with lab.session() as session:
+
+        def status() -> int:
+            return session.post(CHARGE, timeout=10, json={"sku": "A1", "quantity": 1}).status_code
+
+        assert status() == 200
+        held = lab.cluster.get("EnvoyFilter", "armed", "shop")
+        fault = held["spec"]["configPatches"][1]["patch"]["value"]["typed_config"]
+        for code in (418, 503, None):
+            fault.pop("abort", None)
+            if code:
+                fault["abort"] = {"http_status": code, "percentage": {"numerator": 100}}
+            held = lab.cluster.replace(held)
+            fault = held["spec"]["configPatches"][1]["patch"]["value"]["typed_config"]
+            until("the settings", lambda code=code: (f'"http_status": {code}' if code else "{") in _settings(lab)
+                  and (code is not None or "http_status" not in _settings(lab)))  # fmt: skip
+            assert [status() for _ in range(5)] == [code or 200] * 5
+    assert _listeners(lab) == armed, "the listener was left alone"
+
+
+def test_an_epoch_replaces_the_callers_cluster_and_loses_no_request(lab: LabUnderTest) -> None:
+    before = _clusters(lab)
+    assert "epoch" not in before
+    seen: Counter[int] = Counter()
+    with requests.Session() as session:
+        session.trust_env = False
+        session.proxies = {"http": f"http://{lab.outbound('client')}"}
+        lab.apply(EPOCH)
+        for _ in range(50):
+            seen[session.post(CHARGE, timeout=10, json={"sku": "A1", "quantity": 1}).status_code] += 1
+        until("the epoch", lambda: re.search(r'"epoch": "7"', _clusters(lab)))
+        for _ in range(50):
+            seen[session.post(CHARGE, timeout=10, json={"sku": "A1", "quantity": 1}).status_code] += 1
+    assert seen == {200: 100}
+
+
+def _clusters(lab: LabUnderTest) -> str:
+    dump = json.loads(lab.admin("client", "/config_dump?resource=dynamic_active_clusters"))
+    return json.dumps([c for c in dump["configs"] if c["cluster"]["name"].startswith("outbound|80||payment")])

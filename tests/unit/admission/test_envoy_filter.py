@@ -1,0 +1,125 @@
+"""EnvoyFilter: refused by Istio's rules, or because the lab compiles three forms only; always with the path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from meshbdd.lab.admission import admit
+from tests.unit.compile.test_envoy_filter import FAULT, MANAGER, fault, patch
+
+
+def decide(*patches: dict[str, Any], **spec: Any) -> Any:
+    return admit(
+        {
+            "kind": "EnvoyFilter",
+            "metadata": {"name": "ef", "namespace": "shop"},
+            "spec": {"configPatches": list(patches), **spec},
+        }
+    )
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """A good patch with one field changed; ``None`` takes the field away."""
+    made = patch()
+    node = made
+    *parents, last = path.split(".")
+    for name in parents:
+        node = node.setdefault(name, {})
+    if value is None:
+        node.pop(last, None)
+    else:
+        node[last] = value
+    return made
+
+
+def test_the_three_forms_are_taken_with_istios_general_warning() -> None:
+    armed = {"name": "slot", "config_discovery": {"config_source": {"ads": {}}, "type_urls": [FAULT]}}
+    settings = {
+        "applyTo": "EXTENSION_CONFIG",
+        "patch": {"operation": "ADD", "value": {"name": "slot", "typed_config": fault()}},
+    }
+    epoch = {
+        "applyTo": "CLUSTER",
+        "match": {"context": "ANY"},
+        "patch": {"operation": "MERGE", "value": {"metadata": {"filter_metadata": {"a": {"b": "c"}}}}},
+    }
+    merged = patch("MERGE", "envoy.filters.http.fault", value={"typed_config": fault()})
+    decision = decide(patch(), merged, patch(value=armed), settings, epoch)
+    assert decision.refused is None
+    assert len(decision.warnings) == 1
+
+
+@pytest.mark.parametrize(
+    ("entry", "by", "words"),
+    [
+        (changed("applyTo", None), "webhook", "spec.configPatches[0].applyTo"),
+        (changed("patch", None), "webhook", "spec.configPatches[0].patch"),
+        (changed("patch.operation", None), "webhook", "spec.configPatches[0].patch.operation"),
+        (changed("patch.value", None), "webhook", "spec.configPatches[0].patch.value"),
+        (changed("match.proxy", {"proxyVersion": "("}), "webhook", "match.proxy.proxyVersion"),
+        (changed("match.listener.filterChain.filter", {"name": ""}), "webhook", "filterChain.filter.name"),
+        (
+            changed("match.listener.filterChain.filter", {"name": MANAGER, "subFilter": {}}),
+            "webhook", "filter.subFilter.name",
+        ),
+        (
+            changed("match.listener.filterChain.filter", {"name": "envoy.tcp_proxy", "subFilter": {"name": "x"}}),
+            "webhook", "filter.name",
+        ),
+        (changed("match", {"context": "SIDECAR_INBOUND", "cluster": {}}), "webhook", "match.cluster"),
+        (
+            changed("patch.value.typed_config", {"@type": FAULT, "abort": {"http_status": "many"}}),
+            "webhook", "patch.value",
+        ),
+        (changed("applyTo", "LISTENER"), "webhook", "subFilter"),
+        (
+            {"applyTo": "ROUTE_CONFIGURATION", "patch": {"operation": "MERGE", "value": {}}},
+            "unsupported", "spec.configPatches[0].applyTo",
+        ),
+        (changed("patch.operation", "REPLACE"), "unsupported", "spec.configPatches[0].patch.operation"),
+        (changed("patch.operation", "ADD"), "unsupported", "spec.configPatches[0].patch.operation"),
+        (changed("match.context", "SIDECAR_OUTBOUND"), "unsupported", "spec.configPatches[0].match.context"),
+        (changed("match.proxy", {"proxyVersion": "^1.*"}), "unsupported", "spec.configPatches[0].match.proxy"),
+        (
+            changed("patch.value.typed_config", {"@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua"}),
+            "unsupported", "spec.configPatches[0].patch.value.typed_config",
+        ),
+        (changed("patch.value.is_optional", True), "unsupported", "patch.value.is_optional"),
+        (changed("patch.value.typed_config", None), "unsupported", "spec.configPatches[0].patch.value"),
+        (
+            changed("patch.value", {"name": "a", "config_discovery": {"config_source": {"self": {}}, "type_urls": [FAULT]}}),
+            "unsupported", "config_discovery.config_source",
+        ),
+        (
+            changed("patch.value", {"name": "a", "config_discovery": {"config_source": {"ads": {}}, "type_urls": ["x"]}}),
+            "unsupported", "config_discovery.type_urls",
+        ),
+        (
+            {"applyTo": "CLUSTER", "patch": {"operation": "MERGE", "value": {"connect_timeout": "1s"}}},
+            "unsupported", "spec.configPatches[0].patch.value.connect_timeout",
+        ),
+        (
+            {"applyTo": "CLUSTER", "patch": {"operation": "ADD", "value": {"name": "a"}}},
+            "unsupported", "spec.configPatches[0].patch.operation",
+        ),
+    ],
+)  # fmt: skip
+def test_a_refusal_has_its_path(entry: dict[str, Any], by: str, words: str) -> None:
+    decision = decide(entry)
+    assert decision.refused is not None
+    assert decision.refused_by == by, decision.refused
+    assert words in decision.refused
+
+
+def test_selectors() -> None:
+    assert decide(patch(), workloadSelector={"labels": {"app": "a*"}}).refused_by == "webhook"
+    assert len(decide(patch(), workloadSelector={"labels": {}}).warnings) == 2
+    assert decide(patch(), targetRefs=[{"kind": "Gateway", "name": "g"}]).refused_by == "unsupported"
+
+
+def test_old_names_of_filters_are_warned_of() -> None:
+    decision = decide(patch(at="envoy.router"))
+    assert decision.refused is None
+    assert any('"envoy.router" is the old name' in warning for warning in decision.warnings)
