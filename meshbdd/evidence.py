@@ -99,11 +99,13 @@ class VerdictReached:
         outcome: ``passed``, ``failed`` or ``inconclusive``.
         sentence: The claim and what was seen.
         numbers: What the sentence rests on.
+        notes: What a reviewer should know of the rule by which it was judged, a sentence each.
     """
 
     outcome: str
     sentence: str
     numbers: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 Event = ChangeArrived | ChangeWithdrawn | TrafficSent | FaultAccounted | VerdictReached

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from meshbdd.claims import Verdict, judge, responses
+from meshbdd.claims import Claim, Verdict, judge, responses
 from meshbdd.errors import BadInput, Inconclusive, Place
 from meshbdd.evidence import VerdictReached
 from meshbdd.intents import ServiceRef
@@ -78,6 +78,15 @@ class World:
         """Request id → what was injected into which of its calls, as the sidecars logged it."""
         return self._accounting.faulted() if self.changes.in_force else {}
 
+    def judge(self, claim: Claim) -> None:
+        """Judge the requests of the last step that sent some.
+
+        Raises:
+            ClaimFailed: the claim is false.
+            Inconclusive: it cannot be told.
+        """
+        self.claim(claim.judge(self.traffic.samples, self.faulted()))
+
     def claim(self, verdict: Verdict) -> None:
         """Let a verdict count, unless a fault of this scenario met no call at all.
 
@@ -86,7 +95,7 @@ class World:
             Inconclusive: it cannot be told.
         """
         self._accounting.account(self.changes.in_force)
-        self._environment.tell(VerdictReached(str(verdict.outcome), verdict.sentence, verdict.numbers))
+        self._environment.tell(VerdictReached(str(verdict.outcome), verdict.sentence, verdict.numbers, verdict.notes))
         judge(verdict)
 
     def claim_unchanged(self, path: str, name: str) -> None:

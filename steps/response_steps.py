@@ -16,7 +16,7 @@ def status_is(context: Context, status: int) -> None:
 
     Example: Then the response status is 503
     """
-    context.world.claim(responses.status_is(context.world.samples, [status]))
+    context.world.judge(responses.status_is([status]))
 
 
 @step("the response status is {one:Status} or {other:Status}")
@@ -25,7 +25,7 @@ def status_is_one_of(context: Context, one: int, other: int) -> None:
 
     Example: Then the response status is 503 or 504
     """
-    context.world.claim(responses.status_is(context.world.samples, [one, other]))
+    context.world.judge(responses.status_is([one, other]))
 
 
 @step('the response field "{path:Text}" is "{value:Text}"')
@@ -34,7 +34,7 @@ def field_is(context: Context, path: str, value: str) -> None:
 
     Example: Then the response field "error" is "payment_unavailable"
     """
-    context.world.claim(responses.field_is(context.world.samples, path, value))
+    context.world.judge(responses.field_is(path, value))
 
 
 @step('the response field "{path:Text}" of "{name:Text}" is unchanged')
@@ -52,7 +52,7 @@ def arrives_within(context: Context, duration: Duration) -> None:
 
     Example: Then the response arrives within 3s
     """
-    context.world.claim(responses.arrives_within(context.world.samples, duration))
+    context.world.judge(responses.arrives_within(duration))
 
 
 @step("every response has status {status:Status}")
@@ -61,7 +61,7 @@ def every_status_is(context: Context, status: int) -> None:
 
     Example: Then every response has status 200
     """
-    context.world.claim(responses.every_status_is(context.world.samples, status))
+    context.world.judge(shares.every_status_is(status))
 
 
 @step("at least {percent:Percent} of requests succeed")
@@ -70,7 +70,7 @@ def succeed_at_least(context: Context, percent: Percent) -> None:
 
     Example: Then at least 95% of requests succeed
     """
-    context.world.claim(shares.succeed_at_least(context.world.samples, percent, context.world.faulted()))
+    context.world.judge(shares.succeed_at_least(percent))
 
 
 @step("more than {percent:Percent} of requests succeed")
@@ -79,7 +79,7 @@ def succeed_more_than(context: Context, percent: Percent) -> None:
 
     Example: Then more than 95% of requests succeed
     """
-    context.world.claim(shares.succeed_more_than(context.world.samples, percent, context.world.faulted()))
+    context.world.judge(shares.succeed_more_than(percent))
 
 
 @step("at most {percent:Percent} of requests fail")
@@ -88,7 +88,7 @@ def fail_at_most(context: Context, percent: Percent) -> None:
 
     Example: Then at most 5% of requests fail
     """
-    context.world.claim(shares.fail_at_most(context.world.samples, percent, context.world.faulted()))
+    context.world.judge(shares.fail_at_most(percent))
 
 
 @step("the connection is refused")
@@ -97,7 +97,7 @@ def connection_refused(context: Context) -> None:
 
     Example: Then the connection is refused
     """
-    context.world.claim(responses.is_refused(context.world.samples))
+    context.world.judge(responses.is_refused())
 
 
 @step("the request is denied")
@@ -106,4 +106,4 @@ def request_denied(context: Context) -> None:
 
     Example: Then the request is denied
     """
-    context.world.claim(responses.is_denied(context.world.samples))
+    context.world.judge(responses.is_denied())

@@ -1,111 +1,143 @@
-"""Claims about single answers, or about every one of them."""
+"""Claims about a single answer: the last one, or on ``enough`` each of a few."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from meshbdd.claims.fields import field_text
+from meshbdd.claims.share import Faulted
 from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.load.sample import Sample
 from meshbdd.units import Duration
 
-
-def _last(samples: Sequence[Sample]) -> Sample | None:
-    return samples[-1] if samples else None
-
-
-def status_is(samples: Sequence[Sample], wanted: Sequence[int]) -> Verdict:
-    """The last answer has one of these statuses."""
-    claim = f"the response status is {' or '.join(map(str, wanted))}"
-    sample = _last(samples)
-    if sample is None:
-        return Verdict.nothing_to_judge(claim)
-    body = f", body {sample.body[:200].decode(errors='replace')}" if sample.body else ""
-    return Verdict.of(
-        sample.status in wanted, f"{claim}: it was {sample.told}{body}", status=sample.status, error=sample.error
-    )
+ENOUGH = 5
+"""Requests that a claim about an answer asks of ``enough``: what holds of each answer needs no statistics."""
 
 
-def every_status_is(samples: Sequence[Sample], wanted: int) -> Verdict:
-    """Every answer has this status."""
-    claim = f"every response has status {wanted}"
-    if not samples:
-        return Verdict.nothing_to_judge(claim)
-    counts = Counter(sample.told for sample in samples)
-    told = ", ".join(f"{number} × {word}" for word, number in counts.most_common())
-    return Verdict.of(
-        set(counts) == {str(wanted)}, f"{claim}: of {len(samples)} responses {told}", statuses=dict(counts)
-    )
+@dataclass(frozen=True, slots=True)
+class AnswerClaim:
+    """A claim about an answer.
+
+    Attributes:
+        text: The claim as the tester wrote it.
+        of: Judges one request.
+    """
+
+    text: str
+    of: Callable[[Sample], Verdict]
+
+    def judge(self, samples: Sequence[Sample], _faulted: Faulted | None = None) -> Verdict:
+        """Judge the last answer."""
+        return self.of(samples[-1]) if samples else Verdict.nothing_to_judge(self.text)
+
+    def judge_enough(
+        self, samples: Sequence[Sample], _faulted: Faulted | None = None, *, stopped: str = ""
+    ) -> Verdict | None:
+        """Judge each answer; the first of which it is not true decides."""
+        verdicts = [self.of(sample) for sample in samples]
+        wrong = next((verdict for verdict in verdicts if verdict.outcome is not Outcome.PASSED), None)
+        if wrong is not None:
+            return wrong
+        if len(verdicts) >= ENOUGH:
+            return verdicts[-1]
+        if not stopped:
+            return None
+        return Verdict.cannot_tell(f"{self.text}: {len(verdicts)} requests were sent, {stopped}", "send more requests")
 
 
-def field_is(samples: Sequence[Sample], path: str, wanted: str) -> Verdict:
-    """A field of the last answer's JSON has this value, compared as text."""
-    claim = f'the response field "{path}" is "{wanted}"'
-    sample = _last(samples)
-    if sample is None:
-        return Verdict.nothing_to_judge(claim)
-    if sample.status is None:
-        return Verdict.of(False, f"{claim}: there was no answer ({sample.told})")
-    try:
-        value = sample.field(path)
-    except LookupError as error:
-        return Verdict.of(False, f"{claim}: {error}")
-    return Verdict.of(_text(value) == wanted, f'{claim}: it is "{_text(value)}"', value=value)
+def status_is(wanted: Sequence[int]) -> AnswerClaim:
+    """The answer has one of these statuses."""
+    text = f"the response status is {' or '.join(map(str, wanted))}"
+
+    def of(sample: Sample) -> Verdict:
+        body = f", body {sample.body[:200].decode(errors='replace')}" if sample.body else ""
+        return Verdict.of(
+            sample.status in wanted, f"{text}: it was {sample.told}{body}", status=sample.status, error=sample.error
+        )
+
+    return AnswerClaim(text, of)
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value)
+def field_is(path: str, wanted: str) -> AnswerClaim:
+    """A field of the answer's JSON has this value, compared as text."""
+    text = f'the response field "{path}" is "{wanted}"'
+
+    def of(sample: Sample) -> Verdict:
+        if sample.status is None:
+            return Verdict.of(False, f"{text}: there was no answer ({sample.told})")
+        try:
+            value = sample.field(path)
+        except LookupError as error:
+            return Verdict.of(False, f"{text}: {error}")
+        return Verdict.of(field_text(value) == wanted, f'{text}: it is "{field_text(value)}"', value=value)
+
+    return AnswerClaim(text, of)
 
 
 def unchanged(name: str, path: str, before: Sample | None, now: Sample) -> Verdict:
     """A field of an answer is what it was before the scenario's first change."""
     claim = f'the response field "{path}" of "{name}" is unchanged'
     if before is None:
-        return Verdict(Outcome.INCONCLUSIVE, f"{claim}: it was not asked before the first change")
-    try:
-        was, value = before.field(path), now.field(path)
-    except LookupError as error:
-        return Verdict(Outcome.INCONCLUSIVE, f"{claim}: {error}")
+        return Verdict.cannot_tell(
+            f"{claim}: it was not asked before the first change", "define the request before the first change"
+        )
+    values = []
+    for when, sample in (("before", before), ("now", now)):
+        if not sample.succeeded:
+            return Verdict.cannot_tell(
+                f'{claim}: "{name}" was answered {sample.told} {when}', f'see why "{name}" fails; it must not'
+            )
+        try:
+            values.append(sample.field(path))
+        except LookupError as error:
+            return Verdict.cannot_tell(f"{claim}: {when}, {error}", "name a field that the answer has")
+    was, value = values
     return Verdict.of(
-        was == value, f"{claim}: it was {_text(was)} before and is {_text(value)} now", before=was, now=value
+        was == value, f"{claim}: it was {field_text(was)} before and is {field_text(value)} now", before=was, now=value
     )
 
 
-def arrives_within(samples: Sequence[Sample], limit: Duration) -> Verdict:
-    """The last answer, whole, came within ``limit``."""
-    claim = f"the response arrives within {limit}"
-    sample = _last(samples)
-    if sample is None:
-        return Verdict.nothing_to_judge(claim)
-    if sample.status is None:
-        return Verdict.of(False, f"{claim}: none came; {sample.told} after {sample.seconds:.3f} s")
-    return Verdict.of(
-        sample.seconds <= limit.seconds, f"{claim}: it took {sample.seconds:.3f} s", seconds=sample.seconds
-    )
+def arrives_within(limit: Duration) -> AnswerClaim:
+    """The answer, whole, came within ``limit``."""
+    text = f"the response arrives within {limit}"
+
+    def of(sample: Sample) -> Verdict:
+        if sample.status is None:
+            return Verdict.of(False, f"{text}: none came; {sample.told} after {sample.seconds:.3f} s")
+        return Verdict.of(
+            sample.seconds <= limit.seconds,
+            f"{text}: it took {sample.seconds:.3f} s",
+            seconds=sample.seconds,
+            limit_seconds=limit.seconds,
+        )
+
+    return AnswerClaim(text, of)
 
 
-def is_refused(samples: Sequence[Sample]) -> Verdict:
+def is_refused() -> AnswerClaim:
     """A refusal or reset of the connection before the first byte of an answer."""
-    claim = "the connection is refused"
-    sample = _last(samples)
-    if sample is None:
-        return Verdict.nothing_to_judge(claim)
-    return Verdict.of(
-        sample.error in {"refused", "reset"}, f"{claim}: the outcome was {sample.told}", error=sample.error
-    )
+    text = "the connection is refused"
+
+    def of(sample: Sample) -> Verdict:
+        return Verdict.of(
+            sample.status is None and sample.error in {"refused", "reset"},
+            f"{text}: the outcome was {sample.told}",
+            error=sample.error,
+        )
+
+    return AnswerClaim(text, of)
 
 
-def is_denied(samples: Sequence[Sample]) -> Verdict:
+def is_denied() -> AnswerClaim:
     """403 or PERMISSION_DENIED made by the proxy, not by the application."""
-    claim = "the request is denied"
-    sample = _last(samples)
-    if sample is None:
-        return Verdict.nothing_to_judge(claim)
-    headers = sample.headers or {}
-    by_proxy = b"RBAC: access denied" in sample.body or headers.get("grpc-message", "").startswith("RBAC")
-    denied = sample.status == 403 or headers.get("grpc-status") == "7"
-    whose = "" if by_proxy or not denied else ", made by the application and not by a proxy"
-    return Verdict.of(denied and by_proxy, f"{claim}: the outcome was {sample.told}{whose}", status=sample.status)
+    text = "the request is denied"
+
+    def of(sample: Sample) -> Verdict:
+        headers = sample.headers or {}
+        by_proxy = b"RBAC: access denied" in sample.body or headers.get("grpc-message", "").startswith("RBAC")
+        denied = sample.status == 403 or headers.get("grpc-status") == "7"
+        whose = "" if by_proxy or not denied else ", made by the application and not by a proxy"
+        return Verdict.of(denied and by_proxy, f"{text}: the outcome was {sample.told}{whose}", status=sample.status)
+
+    return AnswerClaim(text, of)

@@ -1,86 +1,110 @@
-"""Claims about how many requests succeed. An explicit count is taken literally."""
+"""Claims about how many requests succeed, or have a status."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from meshbdd.claims.statistics import at_least_probability, wilson
-from meshbdd.claims.verdict import Verdict
+from meshbdd.claims.sequential import Band, Every
+from meshbdd.claims.share import Faulted, Seen, ShareClaim, Tally, shown_share
+from meshbdd.errors import BadInput
 from meshbdd.load.sample import Sample
 from meshbdd.units import Percent
 
-Faulted = Mapping[str, str]
-"""Request id → what the proxies say was injected into its calls, for the breakdown."""
+_BETTER = 5
+"""The design share of a bound: where a system fails so many times less than the bound allows, 99 % for 95 %."""
+
+_ROUNDING = 1e-9
+"""How far a product of binary fractions may lie beside a whole number and still mean it."""
 
 
-def breakdown(samples: Sequence[Sample], faulted: Faulted | None = None) -> str:
+def fewest_hits(total: int, share: float) -> int:
+    """The least number of ``total`` that is at least this share."""
+    return math.ceil(total * share - _ROUNDING)
+
+
+def most_hits(total: int, share: float) -> int:
+    """The largest number of ``total`` that is at most this share."""
+    return math.floor(total * share + _ROUNDING)
+
+
+def design_of(bound: float) -> float:
+    """Where a system is thought to be that keeps well above a lower bound."""
+    return 1 - (1 - bound) / _BETTER
+
+
+def breakdown(samples: Sequence[Sample], faulted: Faulted) -> str:
     """What the requests that did not succeed met, most frequent first."""
     failures = [sample for sample in samples if not sample.succeeded]
-    counts = Counter((sample.told, (faulted or {}).get(sample.request_id, "")) for sample in failures)
+    counts = Counter((_told(sample), faulted.get(sample.request_id, "")) for sample in failures)
     parts = [
         f"{number} {'was' if number == 1 else 'were'} {told}{f' ({why})' if why else ''}"
         for (told, why), number in counts.most_common(4)
     ]
-    return ", ".join(parts)
+    rest = len(failures) - sum(number for _, number in counts.most_common(4))
+    return ", ".join([*parts, *([f"{rest} were others"] if rest else [])])
 
 
-def _seen(samples: Sequence[Sample], faulted: Faulted | None) -> tuple[int, str]:
-    good, total = sum(sample.succeeded for sample in samples), len(samples)
-    low, high = wilson(good, total)
-    failures = breakdown(samples, faulted)
-    text = f"{good} of {total} did ({good / total:.1%}, 95% interval {low * 100:.1f}–{high * 100:.1f}%)"
-    return good, text + (f"; {failures}" if failures else "")
+def _told(sample: Sample) -> str:
+    """The outcome; a gRPC failure comes with HTTP status 200."""
+    grpc = (sample.headers or {}).get("grpc-status", "0")
+    return sample.told if grpc == "0" else f"{sample.told} with gRPC status {grpc}"
 
 
-def succeed_at_least(samples: Sequence[Sample], bound: Percent, faulted: Faulted | None = None) -> Verdict:
+def _succeeded(tally: Tally, faulted: Faulted) -> str:
+    failures = breakdown(tally.samples, faulted)
+    return shown_share(tally, "did") + (f"; {failures}" if failures else "")
+
+
+def _failed(tally: Tally, faulted: Faulted) -> str:
+    failures = breakdown(tally.samples, faulted)
+    turned = Tally(tally.samples, tally.total - tally.most, tally.total - tally.fewest)
+    return shown_share(turned, "did") + (f"; {failures}" if failures else "")
+
+
+def _succeed(text: str, bound: float, *, beyond: bool = False, seen: Seen = _succeeded) -> ShareClaim:
+    """At least, or with ``beyond`` more than, this share succeeds."""
+    never = "true" if bound >= 1 and beyond else "false" if bound <= 0 and not beyond else None
+    if never:
+        raise BadInput("MB0611", f"«{text}» can never be {never}.", help="claim a share between 0% and 100%")
+
+    def accepted(total: int) -> tuple[int, int]:
+        return (most_hits(total, bound) + 1 if beyond else fewest_hits(total, bound)), total
+
+    test = Every() if bound >= 1 else Band(bound, 1.0, design_of(bound)) if bound > 0 else None
+    told = f"a system that fails {_BETTER} times less than allowed"
+    return ShareClaim(text, lambda sample: sample.succeeded, accepted, test, seen, told)
+
+
+def succeed_at_least(bound: Percent) -> ShareClaim:
     """At least ``bound`` of the requests succeed."""
-    return _succeed(
-        samples,
-        f"at least {bound} of requests succeed",
-        math.ceil(len(samples) * bound.value / 100 - 1e-9),
-        bound,
-        faulted,
-    )
+    return _succeed(f"at least {bound} of requests succeed", bound.fraction)
 
 
-def succeed_more_than(samples: Sequence[Sample], bound: Percent, faulted: Faulted | None = None) -> Verdict:
+def succeed_more_than(bound: Percent) -> ShareClaim:
     """More than ``bound`` of the requests succeed."""
-    return _succeed(
-        samples,
-        f"more than {bound} of requests succeed",
-        math.floor(len(samples) * bound.value / 100 + 1e-9) + 1,
-        bound,
-        faulted,
-    )
+    return _succeed(f"more than {bound} of requests succeed", bound.fraction, beyond=True)
 
 
-def fail_at_most(samples: Sequence[Sample], bound: Percent, faulted: Faulted | None = None) -> Verdict:
+def fail_at_most(bound: Percent) -> ShareClaim:
     """At most ``bound`` of the requests fail."""
-    allowed = math.floor(len(samples) * bound.value / 100 + 1e-9)
-    return _succeed(
-        samples, f"at most {bound} of requests fail", len(samples) - allowed, Percent(100 - bound.value), faulted
-    )
+    return _succeed(f"at most {bound} of requests fail", 1 - bound.fraction, seen=_failed)
 
 
-def _succeed(samples: Sequence[Sample], claim: str, needed: int, bound: Percent, faulted: Faulted | None) -> Verdict:
-    if not samples:
-        return Verdict.nothing_to_judge(claim)
-    good, seen = _seen(samples, faulted)
-    total = len(samples)
-    # How often the rule lies: red on a system five times better than asked, green on one that just misses.
-    design = 1 - (1 - bound.fraction) / 5
-    return Verdict.of(
-        good >= needed,
-        f"{claim}: {seen}",
-        requests=total,
-        succeeded=good,
-        needed=needed,
-        interval_95=[round(x, 6) for x in wilson(good, total)],
-        wrongly_red_at={"true share": round(design, 6), "probability": 1 - at_least_probability(needed, total, design)},
-        wrongly_green_at={
-            "true share": bound.fraction,
-            "probability": at_least_probability(needed, total, bound.fraction),
-        },
+def every_status_is(wanted: int) -> ShareClaim:
+    """Every answer has this status; a request without an answer has none."""
+
+    def seen(tally: Tally, _faulted: Faulted) -> str:
+        counts = Counter(sample.told for sample in tally.samples)
+        told = ", ".join(f"{number} × {word}" for word, number in counts.most_common())
+        return f"of {tally.total} responses {told}"
+
+    return ShareClaim(
+        f"every response has status {wanted}",
+        lambda sample: sample.status == wanted,
+        lambda total: (total, total),
+        Every(),
+        seen,
+        "what every means",
     )

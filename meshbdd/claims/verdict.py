@@ -26,11 +26,15 @@ class Verdict:
         outcome: Passed, failed or inconclusive.
         sentence: The claim, what was seen, over how many requests.
         numbers: What the sentence rests on.
+        notes: What a reviewer should know of the rule by which it was judged, a sentence each.
+        help: One action where it is inconclusive.
     """
 
     outcome: Outcome
     sentence: str
     numbers: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    help: str = "send requests before the claim"
 
     @classmethod
     def of(cls, holds: bool, sentence: str, **numbers: Any) -> Verdict:
@@ -41,6 +45,11 @@ class Verdict:
     def nothing_to_judge(cls, claim: str) -> Verdict:
         """No sample is never a pass."""
         return cls(Outcome.INCONCLUSIVE, f"{claim}: no request was sent, so there is nothing to judge")
+
+    @classmethod
+    def cannot_tell(cls, sentence: str, action: str, **numbers: Any) -> Verdict:
+        """Neither true nor false, and what would help."""
+        return cls(Outcome.INCONCLUSIVE, sentence, numbers, help=action)
 
 
 def judge(verdict: Verdict) -> None:
@@ -53,4 +62,4 @@ def judge(verdict: Verdict) -> None:
     if verdict.outcome is Outcome.FAILED:
         raise ClaimFailed("MB0601", verdict.sentence)
     if verdict.outcome is Outcome.INCONCLUSIVE:
-        raise Inconclusive("MB0602", verdict.sentence, help="send requests before the claim")
+        raise Inconclusive("MB0602", verdict.sentence, help=verdict.help)

@@ -72,4 +72,5 @@ def _(event: FaultAccounted) -> list[Attachment]:
 @attachments.register
 def _(event: VerdictReached) -> list[Attachment]:
     numbers = json.dumps({"outcome": event.outcome, **event.numbers}, indent=2, default=str)
-    return [Attachment("verdict", f"{event.outcome}: {event.sentence}\n\n{numbers}\n")]
+    notes = "".join(f"note: {note}\n" for note in event.notes)
+    return [Attachment("verdict", f"{event.outcome}: {event.sentence}\n{notes}\n{numbers}\n")]

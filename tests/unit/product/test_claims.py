@@ -1,3 +1,5 @@
+"""Claims on literal counts and about single answers: what is true, what is false, and what cannot be told."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -5,8 +7,7 @@ from typing import Any
 import pytest
 
 from meshbdd.claims import Outcome, judge, responses, shares
-from meshbdd.claims.statistics import at_least_probability, wilson
-from meshbdd.errors import ClaimFailed, Inconclusive
+from meshbdd.errors import BadInput, ClaimFailed, Inconclusive
 from meshbdd.load import Sample
 from meshbdd.units import Duration, Percent
 
@@ -20,12 +21,25 @@ def sample(
 def test_the_sentence_of_a_failed_share_is_the_house_form() -> None:
     samples = [sample()] * 88 + [Sample(f"f{i}", 0.0, 0.1, 503, None, {}) for i in range(12)]
     faulted = {f"f{i}": "payment-service, response flag FI" for i in range(12)}
-    verdict = shares.succeed_at_least(samples, Percent(95), faulted)
+    verdict = shares.succeed_at_least(Percent(95)).judge(samples, faulted)
     assert verdict.outcome is Outcome.FAILED
     assert verdict.sentence == (
         "at least 95% of requests succeed: 88 of 100 did (88.0%, 95% interval 80.2–93.0%); "
         "12 were 503 (payment-service, response flag FI)"
     )
+
+
+def test_what_fails_is_counted_where_the_claim_is_about_failures() -> None:
+    verdict = shares.fail_at_most(Percent(5)).judge([sample()] * 88 + [sample(503)] * 12)
+    assert verdict.sentence.startswith("at most 5% of requests fail: 12 of 100 did (12.0%, 95% interval 7.0–19.8%)")
+
+
+def test_every_kind_of_failure_is_accounted_for() -> None:
+    kinds = [sample(500), sample(502), sample(503), sample(504), sample(None, "reset"), sample(grpc_status="14")]
+    told = shares.breakdown([*kinds, sample(500), sample()], {})
+    assert told.startswith("2 were 500, ")
+    assert told.endswith(", 2 were others")
+    assert shares.breakdown([sample(grpc_status="14")], {}) == "1 was 200 with gRPC status 14"
 
 
 @pytest.mark.parametrize(
@@ -37,19 +51,40 @@ def test_the_sentence_of_a_failed_share_is_the_house_form() -> None:
         (shares.succeed_more_than, 95, 96, True),
         (shares.fail_at_most, 5, 95, True),
         (shares.fail_at_most, 5, 94, False),
-        (shares.succeed_at_least, 0, 0, True),
-        (shares.succeed_more_than, 100, 100, False),
+        (shares.succeed_at_least, 100, 100, True),
+        (shares.succeed_at_least, 100, 99, False),
+        (shares.fail_at_most, 0, 100, True),
+        (shares.fail_at_most, 0, 99, False),
+        (shares.succeed_more_than, 0, 1, True),
+        (shares.succeed_more_than, 0, 0, False),
+        (shares.succeed_at_least, 29, 29, True),  # 0.29 * 100 is a little more than 29 in binary fractions
+        (shares.fail_at_most, 7.1, 93, True),
     ],
 )
 def test_a_literal_count_is_taken_literally(claim: Any, bound: float, good: int, holds: bool) -> None:
     samples = [sample()] * good + [sample(500)] * (100 - good)
-    assert (claim(samples, Percent(bound)).outcome is Outcome.PASSED) == holds
+    assert (claim(Percent(bound)).judge(samples).outcome is Outcome.PASSED) == holds
 
 
-@pytest.mark.parametrize("claim", [shares.succeed_at_least, shares.succeed_more_than, shares.fail_at_most])
+@pytest.mark.parametrize(
+    ("claim", "bound"), [(shares.succeed_at_least, 0), (shares.succeed_more_than, 100), (shares.fail_at_most, 100)]
+)
+def test_a_claim_that_cannot_fail_or_cannot_hold_is_refused(claim: Any, bound: float) -> None:
+    with pytest.raises(BadInput, match=r"can never be (true|false)"):
+        claim(Percent(bound))
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        shares.succeed_at_least(Percent(50)), shares.succeed_more_than(Percent(50)), shares.fail_at_most(Percent(50)),
+        shares.every_status_is(200), responses.status_is([200]), responses.field_is("a", "b"),
+        responses.arrives_within(Duration(1)), responses.is_refused(), responses.is_denied(),
+    ],
+)  # fmt: skip
 def test_nothing_sent_is_never_green(claim: Any) -> None:
     with pytest.raises(Inconclusive):
-        judge(claim([], Percent(50)))
+        judge(claim.judge([]))
 
 
 def test_what_succeeds() -> None:
@@ -61,35 +96,50 @@ def test_what_succeeds() -> None:
 
 
 def test_the_report_says_how_often_the_rule_lies() -> None:
-    numbers = shares.succeed_more_than([sample()] * 100, Percent(95)).numbers
-    # 96 or more of 100 at a true 95 %: it would pass 44 % of the time (exact binomial).
-    assert numbers["wrongly_green_at"]["probability"] == pytest.approx(0.436, abs=0.001)
+    verdict = shares.succeed_more_than(Percent(95)).judge([sample()] * 97 + [sample(500)] * 3)
+    # reference: 96 or more of 100 pass 44 % of the time at a true 95 %; at a true 99 % fewer fail 0.34 % of the time
+    assert verdict.numbers["wrongly_green_at"][0]["probability"] == pytest.approx(0.436, abs=0.001)
+    assert verdict.numbers["wrongly_red_at"]["probability"] == pytest.approx(0.0034, abs=0.0001)
+    assert "red with a chance of 0.3%" in verdict.notes[0]
+    assert "green with a chance of 43.6% at 0.95" in verdict.notes[0]
 
 
-def test_exact_binomial_and_interval() -> None:
-    assert at_least_probability(0, 10, 0.5) == 1
-    assert at_least_probability(10, 10, 0.5) == pytest.approx(1 / 1024)
-    assert at_least_probability(5, 9, 0.5) == pytest.approx(0.5)
-    low, high = wilson(88, 100)
-    assert (round(low, 3), round(high, 3)) == (0.802, 0.930)
-    with pytest.raises(ValueError, match="observation"):
-        wilson(0, 0)
+def test_a_count_too_small_for_its_claim_says_so_and_what_would_do() -> None:
+    claim = shares.succeed_more_than(Percent(95))
+    thin = claim.judge([sample()] * 97 + [sample(500)] * 3)
+    assert thin.outcome is Outcome.PASSED, "a literal count stays literal"
+    assert "100 requests cannot carry this claim" in thin.notes[1]
+    assert "anywhere from 89.5% to 99.7%" in thin.notes[1]
+    assert "would need about 191" in thin.notes[1]
+    assert len(claim.judge([sample()] * 300).notes) == 1, "300 of 300 carry it"
+    assert len(claim.judge([sample()] * 50 + [sample(500)] * 50).notes) == 1, "50 of 100 carry it, too"
+
+
+def test_one_counterexample_carries_a_claim_about_every_response() -> None:
+    claim = shares.every_status_is(200)
+    assert len(claim.judge([sample()] * 9 + [sample(500)]).notes) == 1
+    assert "10 requests cannot carry this claim" in claim.judge([sample()] * 10).notes[1]
+    assert len(claim.judge([sample()] * 700).notes) == 1
 
 
 def test_fields_and_statuses() -> None:
-    answer = [sample(503, body=b'{"error": "payment_unavailable", "items": [{"n": 1}]}')]
-    assert responses.field_is(answer, "error", "payment_unavailable").outcome is Outcome.PASSED
-    assert responses.field_is(answer, "items.0.n", "1").outcome is Outcome.PASSED
-    assert "has no field 'nothing'" in responses.field_is(answer, "nothing", "x").sentence
-    assert responses.status_is(answer, [503, 504]).outcome is Outcome.PASSED
+    answer = [sample(503, body=b'{"error": "payment_unavailable", "items": [{"n": 1}], "no": null, "yes": true}')]
+    assert responses.field_is("error", "payment_unavailable").judge(answer).outcome is Outcome.PASSED
+    assert responses.field_is("items.0.n", "1").judge(answer).outcome is Outcome.PASSED
+    assert responses.field_is("no", "null").judge(answer).outcome is Outcome.PASSED
+    assert responses.field_is("yes", "true").judge(answer).outcome is Outcome.PASSED
+    assert "has no field 'nothing'" in responses.field_is("nothing", "x").judge(answer).sentence
+    assert responses.status_is([503, 504]).judge(answer).outcome is Outcome.PASSED
     with pytest.raises(ClaimFailed, match="it was 503"):
-        judge(responses.status_is(answer, [200]))
-    assert responses.every_status_is([*answer, sample()], 503).sentence.endswith("of 2 responses 1 × 503, 1 × 200")
+        judge(responses.status_is([200]).judge(answer))
+    assert shares.every_status_is(503).judge([*answer, sample()]).sentence.endswith("of 2 responses 1 × 503, 1 × 200")
+    assert shares.every_status_is(200).judge([sample(), sample(None, "reset")]).outcome is Outcome.FAILED
 
 
 def test_denied_is_said_by_a_proxy() -> None:
-    assert responses.is_denied([sample(403, body=b"RBAC: access denied")]).outcome is Outcome.PASSED
-    told = responses.is_denied([sample(403, body=b"go away")])
+    denied = responses.is_denied()
+    assert denied.judge([sample(403, body=b"RBAC: access denied")]).outcome is Outcome.PASSED
+    told = denied.judge([sample(403, body=b"go away")])
     assert told.outcome is Outcome.FAILED
     assert "made by the application" in told.sentence
 
@@ -103,7 +153,30 @@ def test_unchanged_needs_a_before() -> None:
     assert responses.unchanged("orders", "count", sample(200, body=b"oops"), now).outcome is Outcome.INCONCLUSIVE
 
 
+def test_the_same_failure_twice_is_not_unchanged() -> None:
+    broken = sample(500, body=b'{"count": null}')
+    verdict = responses.unchanged("orders", "count", broken, broken)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert '"orders" was answered 500 before' in verdict.sentence
+
+
 def test_in_time_means_a_whole_answer() -> None:
-    assert responses.arrives_within([sample(seconds=3.2)], Duration(3)).outcome is Outcome.FAILED
-    assert responses.arrives_within([sample(None, "timeout", seconds=1)], Duration(3)).outcome is Outcome.FAILED
-    assert responses.is_refused([sample(None, "reset")]).outcome is Outcome.PASSED
+    in_time = responses.arrives_within(Duration(3))
+    assert in_time.judge([sample(seconds=3.2)]).outcome is Outcome.FAILED
+    assert in_time.judge([sample(None, "timeout", seconds=1)]).outcome is Outcome.FAILED
+    assert responses.is_refused().judge([sample(None, "reset")]).outcome is Outcome.PASSED
+    assert responses.is_refused().judge([sample(None, "timeout")]).outcome is Outcome.FAILED
+
+
+def test_on_enough_each_answer_counts() -> None:
+    claim = responses.status_is([503])
+    assert claim.judge_enough([sample(503)] * 4) is None
+    passed = claim.judge_enough([sample(503)] * 5)
+    assert passed
+    assert passed.outcome is Outcome.PASSED
+    failed = claim.judge_enough([sample(503), sample(200), sample(503)])
+    assert failed
+    assert failed.outcome is Outcome.FAILED
+    stopped = claim.judge_enough([sample(503)], stopped="then the mesh was changed")
+    assert stopped
+    assert stopped.outcome is Outcome.INCONCLUSIVE

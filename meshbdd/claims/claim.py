@@ -1,0 +1,28 @@
+"""What the world asks of a claim about requests, whatever it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from meshbdd.claims.share import Faulted
+from meshbdd.claims.verdict import Verdict
+from meshbdd.load.sample import Sample
+
+
+class Claim(Protocol):
+    """A claim about the requests of a scenario."""
+
+    def judge(self, samples: Sequence[Sample], faulted: Faulted | None = None) -> Verdict:
+        """Judge an explicit count, literally."""
+
+    def judge_enough(
+        self, samples: Sequence[Sample], faulted: Faulted | None = None, *, stopped: str = ""
+    ) -> Verdict | None:
+        """Judge a stream of which more can be drawn; ``None`` where the claim needs more of it.
+
+        Args:
+            samples: The stream so far, in the order of the requests' starts.
+            faulted: What the proxies say was injected.
+            stopped: Why there will be no more; empty where there can be.
+        """

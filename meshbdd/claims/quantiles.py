@@ -1,0 +1,112 @@
+"""Claims about latency quantiles: the p99 is below a limit exactly where 99 % of requests take less.
+
+On an explicit count the empirical quantile decides, by the nearest rank; the bounds that order statistics give without
+any assumption on the distribution are printed. On ``enough`` the bounds decide: the sequential test of that share.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from meshbdd.claims.sequential import Band
+from meshbdd.claims.share import Faulted, ShareClaim, Tally
+from meshbdd.claims.shares import design_of, fewest_hits
+from meshbdd.claims.statistics import at_least_probability, at_most_probability, least
+from meshbdd.load.sample import Sample
+from meshbdd.units import Duration
+
+QUANTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
+"""The quantiles that a tester may ask for, in percent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantile:
+    """An empirical quantile with its bounds, in seconds; infinite where that request had no answer.
+
+    Attributes:
+        value: The nearest rank's.
+        low: Lower bound of the true quantile; 0 where so few requests give none.
+        high: Upper bound; infinite where so few requests give none.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+def latency(sample: Sample) -> float:
+    """Seconds until the whole answer; a request without one is slower than any limit."""
+    return math.inf if sample.status is None else sample.seconds
+
+
+def quantile(latencies: Sequence[float], percent: float, confidence: float = 0.95) -> Quantile:
+    """An empirical quantile and its distribution-free bounds.
+
+    The number of latencies below the true quantile is binomial, so two ranks enclose it with a known probability
+    (H. A. David and H. N. Nagaraja, Order Statistics, 2003, section 7.1).
+
+    Args:
+        latencies: In any order.
+        percent: Which quantile, 99 for p99.
+        confidence: That of the two bounds together.
+
+    Raises:
+        ValueError: there are no latencies.
+    """
+    if not latencies:
+        raise ValueError("a quantile needs at least one latency")
+    ranked, n = sorted(latencies), len(latencies)
+    share, tail = percent / 100, (1 - confidence) / 2
+    low = least(n + 1, lambda k: at_most_probability(k, n, share) > tail)
+    high = least(n + 1, lambda k: at_least_probability(k, n, share) <= tail)
+    return Quantile(
+        ranked[max(fewest_hits(n, share), 1) - 1],
+        ranked[low - 1] if low >= 1 else 0.0,
+        ranked[high - 1] if high <= n else math.inf,
+    )
+
+
+def latency_below(percent: float, limit: Duration) -> ShareClaim:
+    """A quantile of the latencies is below ``limit``."""
+    share = percent / 100
+
+    def found(tally: Tally) -> Quantile:
+        return quantile([latency(sample) for sample in tally.samples], percent)
+
+    def seen(tally: Tally, _faulted: Faulted) -> str:
+        it = found(tally)
+        most = "no upper bound" if math.isinf(it.high) else shown(it.high)
+        text = (
+            f"it was {shown(it.value)} (95% bounds {shown(it.low)} to {most}); "
+            f"{tally.fewest} of {tally.total} requests took less than {limit}"
+        )
+        unanswered = sum(sample.status is None for sample in tally.samples)
+        failed = sum(not sample.succeeded for sample in tally.samples) - unanswered
+        if unanswered:
+            text += f", {unanswered} had no answer and count as slower"
+        return text + (f", {failed} were answered with a failure" if failed else "")
+
+    def figures(tally: Tally) -> dict[str, Any]:
+        it = found(tally)
+        seconds = {"value": it.value, "bounds_95": [it.low, it.high]}
+        return {"kind": "latency", "quantile": percent, "limit_seconds": limit.seconds, **seconds}
+
+    return ShareClaim(
+        f"the p{percent:g} latency is below {limit}",
+        lambda sample: latency(sample) < limit.seconds,
+        lambda total: (max(fewest_hits(total, share), 1), total),
+        Band(share, 1.0, design_of(share)),
+        seen,
+        "a system of which five times fewer requests are slower than allowed",
+        figures,
+    )
+
+
+def shown(seconds: float) -> str:
+    """A latency as a tester reads it."""
+    if math.isinf(seconds):
+        return "no answer in time"
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.3f} s"
