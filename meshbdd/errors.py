@@ -12,7 +12,7 @@
 
 behave shows an ``AssertionError`` as *failed* and anything else as *error*; so only ``ClaimFailed``, the one verdict
 about the system under test, is an ``AssertionError``. Code numbers are grouped by room: 01 units and vocabulary,
-02 settings and command line, 03 cluster, 04 mesh, 05 requests and load, 06 claims, 07 lab, 08 report.
+02 settings and command line, 03 cluster, 04 mesh, 05 requests and load, 06 claims, 07 lab, 08 report, 09 sense checks.
 """
 
 from __future__ import annotations

@@ -1,0 +1,10 @@
+"""Sense checks: what is doubtful about Kubernetes and Istio objects, said before anything is written.
+
+Pure functions from objects to findings: nothing is asked of a cluster, nothing of a proxy. ``check`` judges a world,
+``check_changes`` what a change would make of it. Objects are plain dicts, as the API gives them or YAML holds them.
+"""
+
+from meshbdd.sense.checking import check, check_changes
+from meshbdd.sense.finding import Check, Finding, Severity
+
+__all__ = ["Check", "Finding", "Severity", "check", "check_changes"]

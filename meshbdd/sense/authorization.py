@@ -1,0 +1,87 @@
+"""AuthorizationPolicies: rules about callers that do not exist, and rules that no request can match."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from meshbdd.sense import catalog
+from meshbdd.sense.finding import Finding
+from meshbdd.sense.inventory import Inventory
+from meshbdd.sense.reading import Object, mapping, mappings, namespace_of, texts, told
+from meshbdd.sense.selectors import listened, selected_pods
+
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
+
+
+def check(world: Inventory) -> Iterator[Finding]:
+    """What the rules of AuthorizationPolicies say of sources and operations."""
+    for policy in world.of("AuthorizationPolicy"):
+        for number, rule in enumerate(mappings(policy, "spec", "rules"), 1):
+            for entry in mappings(rule, "from"):
+                source = mapping(entry, "source")
+                yield from _namespaces(world, policy, number, source)
+                yield from _principals(world, policy, number, source)
+            for entry in mappings(rule, "to"):
+                yield from _operation(world, policy, number, mapping(entry, "operation"))
+
+
+def _namespaces(world: Inventory, policy: Object, number: int, source: Any) -> Iterator[Finding]:
+    for name in (*texts(source, "namespaces"), *texts(source, "notNamespaces")):
+        if world.namespaces and not any(_like(name, known) for known in world.namespaces):
+            yield catalog.UNKNOWN_NAMESPACE.on(
+                policy,
+                f'rule {number} is about namespace "{name}", which does not exist (there are {told(sorted(world.namespaces))}).',
+            )
+
+
+def _like(pattern: str, name: str) -> bool:
+    """Istio's patterns: a star alone, before a suffix, or after a prefix."""
+    if pattern == "*":
+        return True
+    if pattern.startswith("*"):
+        return name.endswith(pattern[1:])
+    if pattern.endswith("*"):
+        return name.startswith(pattern[:-1])
+    return name == pattern
+
+
+def _principals(world: Inventory, policy: Object, number: int, source: Any) -> Iterator[Finding]:
+    known = sorted({f"cluster.local/ns/{w.namespace}/sa/{w.account}" for w in world.workloads})
+    for name in texts(source, "principals"):
+        if name.startswith("spiffe://"):
+            yield catalog.UNKNOWN_PRINCIPAL.on(
+                policy,
+                f'rule {number}: principal "{name}" matches nobody: Istio writes it without spiffe://.',
+                f"write {name.removeprefix('spiffe://')}",
+            )
+        elif known and not any(_like(name, principal) for principal in known):
+            yield catalog.UNKNOWN_PRINCIPAL.on(policy, f'rule {number}: no pod has principal "{name}".')
+    for name in texts(source, "serviceAccounts"):
+        accounts = {f"{w.namespace}/{w.account}" for w in world.workloads}
+        full = name if "/" in name else f"{namespace_of(policy)}/{name}"
+        if accounts and full not in accounts:
+            yield catalog.UNKNOWN_PRINCIPAL.on(policy, f'rule {number}: no pod has the service account "{full}".')
+
+
+def _operation(world: Inventory, policy: Object, number: int, operation: Any) -> Iterator[Finding]:
+    for method in texts(operation, "methods"):
+        if method != method.upper() and method.upper() in _METHODS:
+            yield catalog.NEVER_MATCHES.on(
+                policy, f'rule {number}: method "{method}" matches no request: methods are compared as they are written.',
+                f"write {method.upper()}",
+            )  # fmt: skip
+    for path in texts(operation, "paths"):
+        if not path.startswith(("/", "*", "{")):
+            yield catalog.NEVER_MATCHES.on(
+                policy, f'rule {number}: path "{path}" matches no request: paths begin with "/".', f"write /{path}"
+            )
+    pods = selected_pods(world, policy)
+    listening = listened(world, pods)
+    for port in texts(operation, "ports"):
+        if listening and port.isdigit() and int(port) not in listening:
+            yield catalog.NOT_A_WORKLOAD_PORT.on(
+                policy,
+                f"rule {number} is for port {port}; its pods listen on {told(sorted(map(str, listening)))} "
+                "(it takes the container's port, not the Service's), so it matches no request.",
+            )

@@ -1,0 +1,67 @@
+"""All rules over all objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from meshbdd.sense import (
+    authorization,
+    destination_rules,
+    envoy_filters,
+    gateway_api,
+    routes,
+    selectors,
+    sidecars,
+    tls,
+    virtual_services,
+    workloads,
+)
+from meshbdd.sense.finding import Finding, name_of
+from meshbdd.sense.inventory import Inventory
+from meshbdd.sense.reading import Object
+
+_RULES: tuple[Callable[[Inventory], Iterator[Finding]], ...] = (
+    virtual_services.references,
+    virtual_services.conflicts,
+    virtual_services.protocols,
+    routes.reachability,
+    routes.resilience,
+    destination_rules.existence,
+    destination_rules.rivals,
+    destination_rules.breakers,
+    tls.clients,
+    selectors.nothing,
+    selectors.peer_authentications,
+    authorization.check,
+    workloads.injection,
+    workloads.services,
+    workloads.protocols,
+    sidecars.check,
+    envoy_filters.check,
+    gateway_api.check,
+)
+
+
+def check(objects: Iterable[Object]) -> list[Finding]:
+    """Everything doubtful in a world, by object and code, each finding once.
+
+    Args:
+        objects: All of it, as the API gives it or YAML holds it; every object with its namespace.
+    """
+    world = Inventory(objects)
+    found = dict.fromkeys(finding for rule in _RULES for finding in rule(world))
+    return sorted(found, key=lambda f: (f.object, f.code, f.sentence))
+
+
+def check_changes(changed: Iterable[Object], world: Iterable[Object]) -> list[Finding]:
+    """What is doubtful once these objects are in the world: about them, or about others because of them.
+
+    Args:
+        changed: Objects as they will be; they take the place of those of the same kind and name.
+        world: Objects as they are now.
+    """
+    new, now = list(changed), list(world)
+    names = {name_of(obj) for obj in new}
+    before = set(check(now))
+    after = check([*(obj for obj in now if name_of(obj) not in names), *new])
+    return [finding for finding in after if finding.object in names or finding not in before]

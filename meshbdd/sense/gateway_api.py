@@ -1,0 +1,38 @@
+"""HTTPRoutes and GRPCRoutes of the Gateway API on a mesh: parents and backends that do not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from meshbdd.sense import catalog
+from meshbdd.sense.finding import Finding
+from meshbdd.sense.inventory import Inventory, ports_of, service_host
+from meshbdd.sense.reading import mappings, namespace_of, text, told, whole
+
+
+def check(world: Inventory) -> Iterator[Finding]:
+    """References of all routes to Services."""
+    by_name = {(text(s, "metadata", "name"), namespace_of(s)): s for s in world.of("Service")}
+    for kind in ("HTTPRoute", "GRPCRoute"):
+        for route in world.of(kind):
+            places = [("its parent", p) for p in mappings(route, "spec", "parentRefs") if text(p, "kind") == "Service"]
+            for number, rule in enumerate(mappings(route, "spec", "rules"), 1):
+                backends = [b for b in mappings(rule, "backendRefs") if text(b, "kind") in {"", "Service"}]
+                places += [(f"a backend of rule {number}", b) for b in backends]
+            for where, ref in places:
+                home = text(ref, "namespace") or namespace_of(route)
+                service = by_name.get((text(ref, "name"), home))
+                if service is None:
+                    near = world.nearest(text(ref, "name"), home)
+                    yield catalog.UNKNOWN_HOST.on(
+                        route,
+                        f'{where} is Service "{text(ref, "name")}" in namespace "{home}", which does not exist.',
+                        f'did you mean "{near.partition(".")[0]}"?' if near else None,
+                    )
+                    continue
+                port = whole(ref, "port")
+                if port is not None and port not in ports_of(service):
+                    has = told([str(p) for p in ports_of(service)])
+                    yield catalog.UNKNOWN_PORT.on(
+                        route, f"{where} is port {port} of {service_host(service)}, which has {has}."
+                    )

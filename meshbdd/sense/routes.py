@@ -1,0 +1,162 @@
+"""The rules of a VirtualService: whether requests reach them, and whether fault, retries and timeouts go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from meshbdd.sense import catalog
+from meshbdd.sense.finding import Finding, name_of
+from meshbdd.sense.inventory import Inventory, full_name
+from meshbdd.sense.matching import covers, matches_of
+from meshbdd.sense.reading import Object, at, duration, mapping, mappings, namespace_of, text, texts, told, whole
+from meshbdd.units import Duration
+
+Rule = Mapping[str, Any]
+
+
+def reachability(world: Inventory) -> Iterator[Finding]:
+    """Rules behind others that take all their requests, and single matches of such a kind."""
+    for obj in world.of("VirtualService"):
+        for protocol in ("http", "tcp", "tls"):
+            rules = mappings(obj, "spec", protocol)
+            for number, rule in enumerate(rules, 1):
+                yield from _reached(obj, rules, number, rule, _covers if protocol == "http" else _same)
+
+
+def _covers(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    return covers(first, second)
+
+
+def _same(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    return all(second.get(key) == value for key, value in first.items())
+
+
+def _reached(obj: Object, rules: list[Rule], number: int, rule: Rule, takes: Any) -> Iterator[Finding]:
+    taken: dict[int, int] = {}
+    own = matches_of(rule)
+    for index, match in enumerate(own):
+        for earlier, other in enumerate(rules[: number - 1], 1):
+            if any(takes(wide, match) for wide in matches_of(other)):
+                taken[index] = earlier
+                break
+        else:
+            if any(takes(wide, match) for wide in own[:index]):
+                taken[index] = number
+    if len(taken) == len(own) and all(earlier < number for earlier in taken.values()):
+        ruling = told([_called(rules, n) for n in sorted(set(taken.values()))])
+        yield catalog.UNREACHABLE.on(
+            obj, f"no request reaches {_called(rules, number)}: {ruling} takes all of its requests."
+        )
+        return
+    for index, earlier in taken.items():
+        yield catalog.INEFFECTIVE_MATCH.on(
+            obj,
+            f"match {index + 1} of {_called(rules, number)} has no effect: {_called(rules, earlier)} takes its requests already.",
+        )
+
+
+def _called(rules: list[Rule], number: int) -> str:
+    name = text(rules[number - 1], "name")
+    return f"rule {number}" + (f' ("{name}")' if name else "")
+
+
+def resilience(world: Inventory) -> Iterator[Finding]:
+    """Faults that do nothing, faults that switch off what stands beside them, and tries that do not fit."""
+    breakers = _breakers(world)
+    for obj in world.of("VirtualService"):
+        rules = mappings(obj, "spec", "http")
+        for number, rule in enumerate(rules, 1):
+            where = _called(rules, number)
+            yield from _fault(obj, where, rule)
+            yield from _tries(obj, where, rule)
+            if mapping(rule, "fault", "abort"):
+                yield from _breaker(obj, where, rule, breakers)
+        yield from _unnoticed(obj, rules)
+
+
+def _fault(obj: Object, where: str, rule: Rule) -> Iterator[Finding]:
+    abort, delay = mapping(rule, "fault", "abort"), mapping(rule, "fault", "delay")
+    for word, block in (("abort", abort), ("delay", delay)):
+        if block and at(block, "percentage", "value") is None and whole(block, "percent") is None:
+            yield catalog.NO_SHARE.on(
+                obj, f"the {word} on {where} has no percentage, and Istio takes that for 0%: it hits no request."
+            )
+    status = whole(abort, "httpStatus")
+    if abort and status is None and not text(abort, "grpcStatus"):
+        yield catalog.NO_FAULT.on(
+            obj, f"the abort on {where} says no httpStatus and no grpcStatus: nothing is aborted."
+        )
+    if status is not None and not 200 <= status <= 599:
+        yield catalog.NO_FAULT.on(
+            obj,
+            f"the abort on {where} answers {status}; Envoy takes 200 to 599 only, refuses the whole route table, and keeps the old one.",
+        )
+    if delay and not text(delay, "fixedDelay"):
+        yield catalog.NO_FAULT.on(obj, f"the delay on {where} says no fixedDelay: nothing is delayed.")
+    retries = mapping(rule, "retries")
+    if (abort or delay) and retries and whole(retries, "attempts") != 0:
+        yield catalog.FAULT_AND_RETRIES.on(
+            obj, f"the fault on {where} is injected before the retries beside it: no faulted request is ever retried."
+        )
+    limit, held = duration(rule, "timeout"), duration(delay, "fixedDelay")
+    if limit is not None and limit.seconds > 0 and held is not None:
+        yield catalog.DELAY_AND_TIMEOUT.on(
+            obj,
+            f"the delay of {held} on {where} is injected before the timeout of {limit} beside it begins: "
+            f"nothing is cut off, callers wait {held} and more.",
+        )
+
+
+def _tries(obj: Object, where: str, rule: Rule) -> Iterator[Finding]:
+    attempts = whole(rule, "retries", "attempts")
+    limit, each = duration(rule, "timeout"), duration(rule, "retries", "perTryTimeout")
+    if not attempts or limit is None or each is None or not limit.seconds or not each.seconds:
+        return
+    tries = attempts + 1
+    if each.seconds * tries > limit.seconds + 1e-9:
+        fit = int(limit.seconds / each.seconds + 1e-9)
+        yield catalog.TRIES_BEYOND_TIMEOUT.on(
+            obj,
+            f"{where} allows {tries} tries (1 + attempts: {attempts}) of {each} each, which takes {Duration(each.seconds * tries)}; "
+            f"its timeout of {limit} includes all of them, so {_fitting(fit, tries)}.",
+        )
+
+
+def _fitting(fit: int, tries: int) -> str:
+    if fit == 0:
+        return "not even one may take its time"
+    return f"only {fit} of {tries} can take its time" if fit == 1 else f"only {fit} of {tries} can take their time"
+
+
+def _unnoticed(obj: Object, rules: list[Rule]) -> Iterator[Finding]:
+    """A delay for some callers, where the timeout that the other rules set for the same service is longer."""
+    limits = [d for r in rules if not mapping(r, "fault") and (d := duration(r, "timeout")) and d.seconds]
+    for number, rule in enumerate(rules, 1):
+        held = duration(rule, "fault", "delay", "fixedDelay")
+        if held and limits and not duration(rule, "timeout") and held <= min(limits):
+            yield catalog.UNNOTICED_DELAY.on(
+                obj,
+                f"the delay of {held} on {_called(rules, number)} is no longer than the timeout of {min(limits)} that the other "
+                "rules give these calls: nobody who keeps to it notices.",
+            )
+
+
+def _breakers(world: Inventory) -> dict[str, Object]:
+    return {
+        full_name(text(rule, "spec", "host"), namespace_of(rule)): rule
+        for rule in world.of("DestinationRule")
+        if mapping(rule, "spec", "trafficPolicy", "outlierDetection")
+        or any(mapping(s, "trafficPolicy", "outlierDetection") for s in mappings(rule, "spec", "subsets"))
+    }
+
+
+def _breaker(obj: Object, where: str, rule: Rule, breakers: Mapping[str, Object]) -> Iterator[Finding]:
+    hosts = [text(r, "destination", "host") for r in mappings(rule, "route")] or texts(obj, "spec", "hosts")
+    for host in dict.fromkeys(full_name(h, namespace_of(obj)) for h in hosts):
+        if host in breakers:
+            yield catalog.FAULT_BESIDE_BREAKER.on(
+                obj,
+                f"the abort on {where} never reaches {host}, so the circuit breaker of {name_of(breakers[host])} counts none of "
+                "these errors and does not open.",
+            )

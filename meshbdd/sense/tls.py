@@ -1,0 +1,111 @@
+"""Whether clients speak what servers expect: DestinationRule ``tls`` against PeerAuthentication."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from meshbdd.sense import catalog
+from meshbdd.sense.destination_rules import host_of, policies
+from meshbdd.sense.finding import Finding
+from meshbdd.sense.inventory import ROOT_NAMESPACE, Inventory, Workload, target_ports
+from meshbdd.sense.reading import Object, at, mapping, namespace_of, selects, text, told, whole
+
+STRICT, DISABLE = "STRICT", "DISABLE"
+
+
+def in_force(world: Inventory, pod: Workload, port: int | None = None) -> str:
+    """The mode of mutual TLS that a pod's sidecar asks for at a container port.
+
+    Port before workload before namespace before mesh, the oldest of equals; PERMISSIVE where nobody says anything.
+    https://istio.io/latest/docs/reference/config/security/peer_authentication/
+    """
+    mode = "PERMISSIVE"
+    for policy in _levels(world, pod):
+        said = text(policy, "spec", "mtls", "mode")
+        mode = said if said not in {"", "UNSET"} else mode
+        # In YAML the keys are numbers, in JSON texts; the workload's level is the last and the only one with ports.
+        ports = {str(key): level for key, level in mapping(policy, "spec", "portLevelMtls").items()}
+        at_port = text(ports.get(str(port)), "mode")
+        if mapping(policy, "spec", "selector") and at_port not in {"", "UNSET"}:
+            return at_port
+    return mode
+
+
+def _levels(world: Inventory, pod: Workload) -> Iterator[Object]:
+    """The policies that a pod obeys, the widest first."""
+    found = sorted(world.of("PeerAuthentication"), key=_age)
+    wide = [p for p in found if not mapping(p, "spec", "selector", "matchLabels")]
+    for namespace in (ROOT_NAMESPACE, pod.namespace):
+        yield from [p for p in wide if namespace_of(p) == namespace][:1]
+    own = [
+        p
+        for p in found
+        if namespace_of(p) == pod.namespace != ROOT_NAMESPACE
+        and mapping(p, "spec", "selector", "matchLabels")
+        and selects(mapping(p, "spec", "selector", "matchLabels"), pod.labels)
+    ]
+    yield from own[:1]
+
+
+def _age(policy: Object) -> tuple[str, str]:
+    # An object that is still to be written is the youngest.
+    return text(policy, "metadata", "creationTimestamp") or "9999", text(policy, "metadata", "name")
+
+
+def clients(world: Inventory) -> Iterator[Finding]:
+    """Client TLS that the servers do not take, and TLS that verifies nobody."""
+    for rule in world.of("DestinationRule"):
+        hosts = world.hosts_under(host_of(rule))
+        for where, block, labels in policies(rule):
+            mode = text(block, "tls", "mode")
+            if mode in {"SIMPLE", "MUTUAL"}:
+                yield from _verification(rule, where, mapping(block, "tls"))
+            if mode:
+                yield from _against_servers(world, rule, where, mode, hosts, labels, whole(block, "port", "number"))
+
+
+def _verification(rule: Object, where: str, tls: Mapping[str, Any]) -> Iterator[Finding]:
+    verified = text(tls, "caCertificates") or text(tls, "credentialName") or at(tls, "insecureSkipVerify") is True
+    if not verified:
+        yield catalog.NO_CA.on(
+            rule, f"{where}: tls mode {text(tls, 'mode')} without caCertificates does not verify who the server is."
+        )
+
+
+def _against_servers(
+    world: Inventory, rule: Object, where: str, mode: str, hosts: list[str], labels: Any, port: int | None
+) -> Iterator[Finding]:
+    strict, plain = [], []
+    for host in hosts:
+        service = world.services.get(host)
+        if service is None:
+            continue
+        for pod in world.behind(service, labels):
+            ports = _targets(service, pod, port)
+            modes = {in_force(world, pod, number) for number in ports} if pod.meshed else {DISABLE}
+            if modes == {STRICT} or (STRICT in modes and port is None):
+                strict.append(host)
+            if modes == {DISABLE}:
+                plain.append(host)
+    if mode != "ISTIO_MUTUAL" and strict:
+        yield catalog.PLAINTEXT_TO_STRICT.on(
+            rule,
+            f"{where}: tls mode {mode} switches automatic mutual TLS off, and mutual TLS is STRICT at "
+            f"{told(list(dict.fromkeys(strict)))}; callers get 503 (UC).",
+        )
+    if mode == "ISTIO_MUTUAL" and plain:
+        yield catalog.TLS_TO_PLAINTEXT.on(
+            rule,
+            f"{where}: tls mode ISTIO_MUTUAL, and mutual TLS is disabled, or there is no sidecar, at "
+            f"{told(list(dict.fromkeys(plain)))}; callers get 503 (UF).",
+        )
+
+
+def _targets(service: Object, pod: Workload, port: int | None) -> set[int | None]:
+    wanted = service
+    if port is not None:
+        spec = mapping(service, "spec")
+        ports = [p for p in spec.get("ports") or [] if whole(p, "port") == port]
+        wanted = {**service, "spec": {**spec, "ports": ports}}
+    return set(target_ports(wanted, [pod])) or {None}

@@ -1,0 +1,230 @@
+"""VirtualServices: which are in force, and whether what their rules name exists."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from meshbdd.sense import catalog
+from meshbdd.sense.finding import Finding, name_of
+from meshbdd.sense.inventory import Inventory, full_name, ports_of
+from meshbdd.sense.protocols import carries_http, told_ports
+from meshbdd.sense.reading import Object, mapping, mappings, namespace_of, selects, text, texts, told, whole
+
+EVERYWHERE = "*"
+
+
+def on_mesh(obj: Object) -> bool:
+    """Whether sidecars use it: with no gateway named, or with the word ``mesh`` among them."""
+    return "mesh" in (texts(obj, "spec", "gateways") or ["mesh"])
+
+
+def visible_in(obj: Object) -> set[str]:
+    """The namespaces whose sidecars see it; ``*``: all."""
+    said = texts(obj, "spec", "exportTo") or [EVERYWHERE]
+    return {namespace_of(obj) if name == "." else name for name in said if name != "~"}
+
+
+def destinations(obj: Object) -> Iterator[tuple[int, str, Any]]:
+    """Rule number (from 1), ``route`` or ``mirror``, and the destination, of all rules."""
+    for protocol in ("http", "tcp", "tls"):
+        for number, rule in enumerate(mappings(obj, "spec", protocol), 1):
+            for route in mappings(rule, "route"):
+                yield number, "route", mapping(route, "destination")
+            if mapping(rule, "mirror"):
+                yield number, "mirror", mapping(rule, "mirror")
+            for mirror in mappings(rule, "mirrors"):
+                yield number, "mirror", mapping(mirror, "destination")
+
+
+def subset_labels(world: Inventory, host: str, subset: str, near: str) -> Any:
+    """The labels of a subset; ``None`` where no DestinationRule that is looked at for the host defines it.
+
+    Istio looks into the client's namespace, the service's, and the root namespace, so a rule elsewhere does not count.
+    """
+    service = world.destination(host, near)
+    homes = {near, namespace_of(service) if service else near, "istio-system"}
+    for rule in world.of("DestinationRule"):
+        if namespace_of(rule) in homes and full_name(text(rule, "spec", "host"), namespace_of(rule)) == host:
+            for entry in mappings(rule, "spec", "subsets"):
+                if text(entry, "name") == subset:
+                    return mapping(entry, "labels")
+    return None
+
+
+def references(world: Inventory) -> Iterator[Finding]:
+    """Hosts, ports, subsets, gateways, delegates and callers that rules name and that do not exist."""
+    for obj in world.of("VirtualService"):
+        yield from _hosts(world, obj)
+        yield from _gateways(world, obj)
+        for number, kind, destination in destinations(obj):
+            yield from _destination(world, obj, f"rule {number}'s {kind}", destination)
+        for number, rule in enumerate(mappings(obj, "spec", "http"), 1):
+            yield from _delegate(world, obj, number, rule)
+            yield from _callers(world, obj, number, rule)
+            yield from _weights(obj, number, rule)
+
+
+def _hosts(world: Inventory, obj: Object) -> Iterator[Finding]:
+    if not on_mesh(obj):
+        return
+    for host in texts(obj, "spec", "hosts"):
+        if host == "*":
+            yield catalog.WILDCARD_ON_MESH.on(
+                obj, 'hosts "*" is for gateways only, and this object is for sidecars; Istio refuses it.'
+            )
+            continue
+        home = namespace_of(obj)
+        name = full_name(host, home)
+        near = world.nearest(host, home)
+        internal = "." not in host or name.endswith(".svc.cluster.local") or (near and near.startswith(f"{host}."))
+        if name.startswith("*") or not internal or not world.services or world.destination(host, home) is not None:
+            continue  # names of one's own, outside of the cluster's, may be given rules without a service
+        yield catalog.UNKNOWN_ROUTED_HOST.on(
+            obj,
+            f'its rules are for host "{host}" ({name}), which no Service has; calls to the Service you mean do not meet them.',
+            f'did you mean "{near}"?' if near else None,
+        )
+
+
+def _gateways(world: Inventory, obj: Object) -> Iterator[Finding]:
+    known = {f"{namespace_of(g)}/{text(g, 'metadata', 'name')}": g for g in world.of("Gateway")}
+    for name in texts(obj, "spec", "gateways"):
+        if name == "mesh":
+            continue
+        full = name if "/" in name else f"{namespace_of(obj)}/{name}"
+        if full not in known:
+            yield catalog.UNKNOWN_GATEWAY.on(obj, f'gateway "{name}" does not exist, so no gateway uses these rules.')
+            continue
+        served = [h.rpartition("/")[2] for s in mappings(known[full], "spec", "servers") for h in texts(s, "hosts")]
+        for host in texts(obj, "spec", "hosts"):
+            wanted = full_name(host, namespace_of(obj)) if "." not in host else host
+            if served and not any(_serves(pattern, host) or _serves(pattern, wanted) for pattern in served):
+                yield catalog.NOT_IN_GATEWAY.on(
+                    obj, f'gateway "{name}" serves {told(served)}, and not "{host}", so it never uses the rules for it.'
+                )
+
+
+def _serves(pattern: str, host: str) -> bool:
+    if pattern.startswith("*"):
+        return host.endswith(pattern[1:])
+    return host == pattern or (host.startswith("*") and pattern.endswith(host[1:]))
+
+
+def _destination(world: Inventory, obj: Object, where: str, destination: Any) -> Iterator[Finding]:
+    home, host = namespace_of(obj), text(destination, "host")
+    if not host:
+        return
+    target = world.destination(host, home)
+    if target is None:
+        near = world.nearest(host, home)
+        yield catalog.UNKNOWN_HOST.on(
+            obj,
+            f'{where} leads to "{host}" ({full_name(host, home)}), which does not exist; callers get 503 (no cluster).',
+            f'did you mean "{near}"?' if near else None,
+        )
+        return
+    ports, port = ports_of(target), whole(destination, "port", "number")
+    if port is not None and port not in ports:
+        yield catalog.UNKNOWN_PORT.on(
+            obj,
+            f'{where} leads to port {port} of "{host}", which has {told([str(p) for p in ports]) or "none"}; callers get 503.',
+        )
+    if port is None and len(ports) > 1 and not on_mesh(obj):
+        yield catalog.PORT_NEEDED.on(
+            obj,
+            f'{where} names no port of "{host}", which has {told([str(p) for p in ports])}; a gateway cannot choose.',
+        )
+    yield from _subset(world, obj, where, destination, target)
+
+
+def _subset(world: Inventory, obj: Object, where: str, destination: Any, target: Object) -> Iterator[Finding]:
+    subset, home = text(destination, "subset"), namespace_of(obj)
+    if not subset:
+        return
+    host = full_name(text(destination, "host"), home)
+    labels = subset_labels(world, host, subset, home)
+    if labels is None:
+        yield catalog.UNKNOWN_SUBSET.on(
+            obj, f'{where} leads to subset "{subset}" of {host}, which no DestinationRule defines; callers get 503.'
+        )
+    elif world.endpoints(target, labels) == 0:
+        yield catalog.ROUTE_TO_EMPTY_SUBSET.on(
+            obj,
+            f'{where} leads to subset "{subset}" of {host}, and no pod has its labels '
+            f"({told([f'{k}: {v}' for k, v in labels.items()])}); these requests get 503 (UH).",
+        )
+
+
+def _delegate(world: Inventory, obj: Object, number: int, rule: Any) -> Iterator[Finding]:
+    wanted = mapping(rule, "delegate")
+    if not wanted:
+        return
+    home = text(wanted, "namespace") or namespace_of(obj)
+    names = {(text(v, "metadata", "name"), namespace_of(v)) for v in world.of("VirtualService")}
+    if (text(wanted, "name"), home) not in names:
+        yield catalog.UNKNOWN_DELEGATE.on(
+            obj, f"rule {number} delegates to VirtualService {home}/{text(wanted, 'name')}, which does not exist."
+        )
+
+
+def _callers(world: Inventory, obj: Object, number: int, rule: Any) -> Iterator[Finding]:
+    for match in mappings(rule, "match"):
+        wanted, namespace = mapping(match, "sourceLabels"), text(match, "sourceNamespace")
+        if not world.workloads or not (wanted or namespace):
+            continue
+        own = [w for w in world.workloads if not namespace or w.namespace == namespace]
+        if not any(selects(wanted, w.labels) for w in own):
+            said = told([f"{k}: {v}" for k, v in wanted.items()] + ([f"namespace {namespace}"] if namespace else []))
+            yield catalog.NO_SUCH_CALLER.on(
+                obj, f"rule {number} is for callers with {said}, and no pod is such a caller."
+            )
+
+
+def _weights(obj: Object, number: int, rule: Any) -> Iterator[Finding]:
+    weights = [whole(route, "weight") for route in mappings(rule, "route")]
+    said = [weight for weight in weights if weight is not None]
+    if len(weights) > 1 and said and 0 < sum(said) != 100:
+        shares = told([f"{weight / sum(said):.1%}" for weight in said])
+        yield catalog.WEIGHTS.on(
+            obj, f"rule {number}'s weights add up to {sum(said)}; Istio takes them as shares, so they mean {shares}."
+        )
+
+
+def conflicts(world: Inventory) -> Iterator[Finding]:
+    """VirtualServices for one host: the oldest is in force, the others are ignored without a word."""
+    by_host: dict[str, list[Object]] = defaultdict(list)
+    for obj in world.of("VirtualService"):
+        if on_mesh(obj):
+            for host in dict.fromkeys(full_name(h, namespace_of(obj)) for h in texts(obj, "spec", "hosts")):
+                by_host[host].append(obj)
+    for host, objects in by_host.items():
+        for obj in objects:
+            rivals = [other for other in objects if other is not obj]
+            same = [r for r in rivals if visible_in(r) & visible_in(obj)]
+            if same:
+                yield catalog.TWO_FOR_A_HOST.on(
+                    obj,
+                    f"{told([name_of(r) for r in same])} has rules for {host} too; sidecars use the oldest alone (IST0109).",
+                )
+            elif EVERYWHERE in visible_in(obj) and (hiding := [r for r in rivals if visible_in(r)]):
+                there = told(sorted(set().union(*(visible_in(r) for r in hiding))))
+                yield catalog.SHADOWED.on(
+                    obj,
+                    f"{told([name_of(r) for r in hiding])} takes its place for {host} in namespace {there}, wholly.",
+                )
+
+
+def protocols(world: Inventory) -> Iterator[Finding]:
+    """HTTP rules for services whose ports are not HTTP: Istio makes no HTTP route there, and says nothing."""
+    for obj in world.of("VirtualService"):
+        if not on_mesh(obj) or not mappings(obj, "spec", "http"):
+            continue
+        for host in texts(obj, "spec", "hosts"):
+            service = world.destination(host, namespace_of(obj))
+            if service is not None and ports_of(service) and not carries_http(service):
+                yield catalog.NO_HTTP.on(
+                    obj,
+                    f'no port of "{host}" is HTTP ({told_ports(service)}), so its HTTP rules have no effect at all.',
+                )

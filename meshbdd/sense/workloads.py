@@ -1,0 +1,103 @@
+"""Namespaces, pods and Services: who gets a sidecar, who is selected, which port says its protocol."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from meshbdd.sense import catalog
+from meshbdd.sense.finding import Finding, name_of
+from meshbdd.sense.inventory import INJECT, ROOT_NAMESPACE, Inventory, injects, is_meshed, target_ports
+from meshbdd.sense.protocols import protocol_of
+from meshbdd.sense.reading import at, labels_of, mapping, mappings, namespace_of, text, told, whole
+
+SYSTEM_NAMESPACES = {ROOT_NAMESPACE, "kube-system", "kube-public", "kube-node-lease", "local-path-storage"}
+"""Where Istio injects nothing and nobody expects it."""
+
+
+def injection(world: Inventory) -> Iterator[Finding]:
+    """Namespaces and pods that get no sidecar though nobody said that they should not."""
+    for name, namespace in world.namespaces.items():
+        labels = labels_of(namespace)
+        if name in SYSTEM_NAMESPACES or labels.get("istio.io/dataplane-mode") == "ambient":
+            continue
+        if labels.get("istio-injection") and "istio.io/rev" in labels:
+            yield catalog.TWO_INJECTION_LABELS.on(
+                namespace,
+                "it has both istio-injection and istio.io/rev; istio-injection decides, the revision is ignored.",
+            )
+            continue
+        if not labels.get("istio-injection") and "istio.io/rev" not in labels:
+            yield from _not_injected(world, name)
+    for pod in world.of("Pod"):
+        home = world.namespaces.get(namespace_of(pod))
+        if home is not None and injects(home) and not is_meshed(pod) and not _opted_out(pod):
+            yield catalog.NO_SIDECAR.on(
+                pod, "its namespace has injection, and it has no sidecar: injection happens only when a pod is created."
+            )
+
+
+def _not_injected(world: Inventory, name: str) -> Iterator[Finding]:
+    here = [w for w in world.workloads if w.namespace == name]
+    if name == "default" and not here:
+        return
+    bare = [w for w in here if not w.meshed and not _opted_out(w.obj)]
+    if here and not bare:
+        return
+    namespace = world.namespaces[name]
+    noted = mapping(namespace, "metadata", "annotations")
+    why = " (it is there as an annotation; Istio reads the label)" if "istio-injection" in noted else ""
+    pods = f"its pods ({told([name_of(w.obj) for w in bare])}) have" if bare else "pods that start in it get"
+    yield catalog.NOT_INJECTED.on(namespace, f"it has no label istio-injection{why}, so {pods} no sidecar.")
+
+
+def _opted_out(owner: object) -> bool:
+    spec = at(owner, "spec")
+    pod = mapping(spec, "template") or owner
+    wish = labels_of(pod).get(INJECT) or mapping(pod, "metadata", "annotations").get(INJECT)  # type: ignore[arg-type] # a mapping, as read
+    return str(wish).lower() == "false" or at(pod, "spec", "hostNetwork") is True
+
+
+def services(world: Inventory) -> Iterator[Finding]:
+    """Services that select nothing, and ports that say too little."""
+    for service in world.of("Service"):
+        if text(service, "spec", "type") == "ExternalName" or namespace_of(service) in SYSTEM_NAMESPACES:
+            continue
+        selector = mapping(service, "spec", "selector")
+        behind = world.behind(service)
+        if selector and world.workloads and not behind:
+            said = told([f"{k}: {v}" for k, v in selector.items()])
+            yield catalog.SERVICE_SELECTS_NOTHING.on(
+                service, f"no pod in namespace {namespace_of(service)} has the labels {said}; callers get 503 (UH)."
+            )
+        for port in mappings(service, "spec", "ports"):
+            called = text(port, "name") or "without a name"
+            if not protocol_of(port):
+                yield catalog.PORT_NAME.on(
+                    service,
+                    f"port {whole(port, 'port')} ({called}) does not say its protocol; Istio guesses it from the first bytes.",
+                )
+            wanted = at(port, "targetPort")
+            named = {text(p, "name") for pod in behind for p in pod.container_ports()}
+            if behind and isinstance(wanted, str) and not wanted.isdigit() and wanted not in named:
+                yield catalog.NO_TARGET_PORT.on(
+                    service,
+                    f'port {whole(port, "port")} leads to target port "{wanted}", which no container of its pods has.',
+                )
+
+
+def protocols(world: Inventory) -> Iterator[Finding]:
+    """One container port that two Services declare differently: both cannot be right."""
+    seen: dict[tuple[str, int], dict[str, str]] = defaultdict(dict)
+    for service in world.of("Service"):
+        for behind in world.behind(service):
+            for port in mappings(service, "spec", "ports"):
+                protocol = protocol_of(port)
+                only = {**service, "spec": {**mapping(service, "spec"), "ports": [port]}}
+                for number in target_ports(only, [behind]) if protocol else ():
+                    seen[name_of(behind.obj), number].setdefault(protocol, name_of(service))
+    rivals = {(number, tuple(declared.items())): pod for (pod, number), declared in seen.items() if len(declared) > 1}
+    for (number, declared_by), pod in rivals.items():  # one pod stands for all of which the same is said
+        said = told([f"{protocol} by {service}" for protocol, service in declared_by])
+        for _, service_name in declared_by:
+            yield catalog.TWO_PROTOCOLS.on(service_name, f"port {number} of {pod} is declared {said}.")

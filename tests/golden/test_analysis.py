@@ -1,0 +1,77 @@
+"""The sense checks against Istio's own analyzers: what these find is found, and more; sound worlds are left in peace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from meshbdd import sense
+from tests.golden.meaning import DATA
+
+
+def _documents(text: str) -> list[dict[str, Any]]:
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+WORLD = _documents((DATA / "world.yaml").read_text("utf-8"))
+CASES: list[dict[str, Any]] = yaml.safe_load((DATA / "istio-analysis.yaml").read_text("utf-8"))
+
+SILENT = {
+    "destination-rules-two": {"MB0933"},
+    "destination-rule-disable-under-strict": {"MB0936"},
+    "peer-authentication-no-pods": {"MB0950"},
+    "service-no-pods": {"MB0951"},
+    "fault-and-retries-one-route": {"MB0920"},
+    "per-try-exceeds-timeout": {"MB0925"},
+    "delay-longer-than-own-timeout": {"MB0921"},
+    "sidecar-no-egress": {"MB0970"},
+}
+"""Worlds of which Istio's analyzers say nothing, and what there is to say."""
+
+
+def _found(case: dict[str, Any]) -> list[sense.Finding]:
+    return sense.check_changes(_documents(case["resources"]), WORLD)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c["name"])
+def test_what_istio_finds_is_found(case: dict[str, Any]) -> None:
+    found = _found(case)
+    assert {message["object"] for message in case["messages"]} <= {finding.object for finding in found}
+    assert found, "each of these worlds is doubtful"
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if not c["messages"]], ids=lambda c: c["name"])
+def test_where_istio_is_silent(case: dict[str, Any]) -> None:
+    assert SILENT[case["name"]] <= {finding.code for finding in _found(case)}
+
+
+def test_the_table_of_silent_cases_is_whole() -> None:
+    assert set(SILENT) == {case["name"] for case in CASES if not case["messages"]}
+
+
+def _shop(project: Path) -> list[dict[str, Any]]:
+    files = [file for room in ("shop", "vantage") for file in sorted((project / "manifests" / room).glob("*.yaml"))]
+    return [document for file in files for document in _documents(file.read_text("utf-8"))]
+
+
+def test_sound_worlds_are_left_in_peace(project: Path) -> None:
+    assert sense.check(WORLD) == []
+    assert sense.check(_shop(project)) == []
+
+
+EXAMPLES = {"circuit-breaker.yaml": ["MB0934"]}
+"""The guide's circuit breaker can never open: one endpoint, and 10 % of one is none."""
+
+
+def test_the_examples_are_sound_but_for_one(project: Path) -> None:
+    found = {}
+    for file in sorted((project / "manifests" / "examples").glob("*.yaml")):
+        documents = _documents(file.read_text("utf-8"))
+        for document in documents:
+            document["metadata"].setdefault("namespace", "shop")
+        codes = [finding.code for finding in sense.check_changes(documents, _shop(project))]
+        found |= {file.name: codes} if codes else {}
+    assert found == EXAMPLES
