@@ -9,10 +9,6 @@ from tests.golden.meaning import PODS, cases, compiled, differences, golden, mea
 # Kinds that the compiler does not take yet; the API refuses them with a sentence. A strict expected failure: the line
 # has to go as soon as the case agrees.
 _KINDS_TO_COME = {
-    "49-authz-allow-principal": "AuthorizationPolicy",
-    "50-authz-deny-path-method": "AuthorizationPolicy",
-    "51-authz-allow-nothing": "AuthorizationPolicy",
-    "52-authz-namespaces-headers-ports": "AuthorizationPolicy",
     "55-httproute-weights": "HTTPRoute",
     "56-httproute-match-timeout": "HTTPRoute",
 }

@@ -223,6 +223,40 @@ class Rule:
     subsets: tuple[Subset, ...]
 
 
+# Who may call
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One attribute: any of ``values`` must hold, and none of ``not_values``; those that are empty say nothing."""
+
+    key: str
+    values: tuple[str, ...] = ()
+    not_values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRule:
+    """What is done and who does it: one list of conditions of each must hold as a whole."""
+
+    operations: tuple[tuple[Condition, ...], ...]
+    sources: tuple[tuple[Condition, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AccessPolicy:
+    """An authorization policy; a rule of ``None`` is one that cannot be read, which is passed over.
+
+    ``dry_run``: its outcome is only counted.
+    """
+
+    name: str
+    namespace: str
+    action: Literal["ALLOW", "DENY", "AUDIT"]
+    rules: tuple[AccessRule | None, ...]
+    dry_run: bool = False
+
+
 # Patches of Envoy's configuration
 
 

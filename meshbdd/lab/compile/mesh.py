@@ -8,6 +8,7 @@ from typing import Any
 
 from meshbdd.lab.compile.ir import Rule, Service
 from meshbdd.lab.compile.names import covers, full_host, specificity
+from meshbdd.lab.compile.read.authorization_policy import AuthorizationPolicies
 from meshbdd.lab.compile.read.destination_rule import exported_to, rule_for
 from meshbdd.lab.compile.read.envoy_filter import EnvoyFilters
 from meshbdd.lab.compile.read.peer_authentication import PeerAuthentications
@@ -38,6 +39,7 @@ class Mesh:
         self._virtual_services = [vs for vs in sorted(by_kind.get("VirtualService", ()), key=_age) if for_mesh(vs)]
         self._rules = sorted(by_kind.get("DestinationRule", ()), key=_age)
         self.authentication = PeerAuthentications(sorted(by_kind.get("PeerAuthentication", ()), key=_age), root)
+        self.authorization = AuthorizationPolicies(sorted(by_kind.get("AuthorizationPolicy", ()), key=_age), root)
         self.envoy_filters = EnvoyFilters(sorted(by_kind.get("EnvoyFilter", ()), key=_age), root)
         self._rule_cache: dict[tuple[str, str], Rule | None] = {}
         self._governing_cache: dict[str, dict[str, Object]] = {}

@@ -10,6 +10,7 @@ from typing import Any
 from meshbdd.lab.compile import names
 from meshbdd.lab.compile.envoy import clusters as write_clusters
 from meshbdd.lab.compile.envoy import listeners as write_listeners
+from meshbdd.lab.compile.envoy import rbac
 from meshbdd.lab.compile.envoy.patches import extensions, patch_clusters, patch_filters
 from meshbdd.lab.compile.envoy.routes import write_route
 from meshbdd.lab.compile.ir import (
@@ -175,7 +176,9 @@ class _Compilation:
             made.append((listener, [chain]))
         made.append(write_listeners.virtual_outbound())
         mode = self._mesh.authentication.of_workload(self._me.namespace, self._me.labels)
-        made.append(write_listeners.virtual_inbound(inbound, mode))
+        policies = self._mesh.authorization.of_workload(self._me.namespace, self._me.labels)
+        access = write_listeners.Access(rbac.http_filters(policies), rbac.network_filters(policies))
+        made.append(write_listeners.virtual_inbound(inbound, mode, access))
         listeners: Config = {}
         chains: Config = {}
         for listener, own in made:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from meshbdd.lab.compile import names
@@ -41,11 +41,11 @@ class InboundPort:
 
 
 @dataclass(frozen=True, slots=True)
-class Listeners:
-    """Listeners by name, and their filter chains by ``<listener> / <index> <name>``."""
+class Access:
+    """The filters that let callers in, or not: for chains that speak HTTP, and for those that do not."""
 
-    listeners: dict[str, dict[str, Any]]
-    filter_chains: dict[str, dict[str, Any]]
+    http: list[dict[str, Any]] = field(default_factory=list)
+    network: list[dict[str, Any]] = field(default_factory=list)
 
 
 def _address(address: str, port: int) -> dict[str, Any]:
@@ -62,10 +62,10 @@ def http_filters() -> list[dict[str, Any]]:
     ]
 
 
-def _manager(stat_prefix: str, **more: Any) -> dict[str, Any]:
+def _manager(stat_prefix: str, access: Access = Access(), **more: Any) -> dict[str, Any]:
     config = {
         "stat_prefix": stat_prefix,
-        "http_filters": http_filters(),
+        "http_filters": [*access.http, *http_filters()],
         "normalize_path": True,
         "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
         "proxy_100_continue": True,
@@ -127,7 +127,7 @@ def virtual_outbound() -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return listener, [black_hole, {"name": "virtualOutbound-catchall-tcp", "filters": [_tcp("PassthroughCluster")]}]
 
 
-def _inbound_manager(port: str, cluster: str, vhost: str, operation: str | None) -> dict[str, Any]:
+def _inbound_manager(port: str, cluster: str, vhost: str, operation: str | None, access: Access) -> dict[str, Any]:
     route: dict[str, Any] = {
         "name": "default",
         "match": {"prefix": "/"},
@@ -147,6 +147,7 @@ def _inbound_manager(port: str, cluster: str, vhost: str, operation: str | None)
     }
     return _manager(
         f"inbound_0.0.0.0_{port};",
+        access,
         route_config=table,
         server_name="istio-envoy",
         forward_client_cert_details="APPEND_FORWARD",
@@ -154,15 +155,16 @@ def _inbound_manager(port: str, cluster: str, vhost: str, operation: str | None)
     )
 
 
-def _port_chains(inbound: InboundPort) -> list[dict[str, Any]]:
+def _port_chains(inbound: InboundPort, access: Access) -> list[dict[str, Any]]:
     """The chains of one port: mutual TLS, plaintext, or both (PERMISSIVE)."""
     name = f"0.0.0.0_{inbound.port}"
     cluster = names.inbound_cluster(inbound.port)
     operation = f"{inbound.service.host}:{inbound.service_port}/*"
     if inbound.http:
-        filters = [_inbound_manager(str(inbound.port), cluster, f"inbound|http|{inbound.service_port}", operation)]
+        host = f"inbound|http|{inbound.service_port}"
+        filters = [_inbound_manager(str(inbound.port), cluster, host, operation, access)]
     else:
-        filters = [_tcp(cluster, f"inbound|{inbound.port}||;")]
+        filters = [*access.network, _tcp(cluster, f"inbound|{inbound.port}||;")]
     where = {"destination_port": inbound.port}
     secured: dict[str, Any] = {**where, "transport_protocol": "tls"}
     if inbound.mtls == "PERMISSIVE":
@@ -184,11 +186,11 @@ def _port_chains(inbound: InboundPort) -> list[dict[str, Any]]:
     return [mutual, plain] if inbound.http else [mutual, through, plain]
 
 
-def _passthrough_chains(mtls: Mtls) -> list[dict[str, Any]]:
+def _passthrough_chains(mtls: Mtls, access: Access) -> list[dict[str, Any]]:
     """What takes connections to ports that no Service leads to."""
-    manager = _inbound_manager("0", "InboundPassthroughCluster", "inbound|http|0", None)
+    manager = _inbound_manager("0", "InboundPassthroughCluster", "inbound|http|0", None, access)
     http = "virtualInbound-catchall-http"
-    tcp = [_tcp("InboundPassthroughCluster")]
+    tcp = [*access.network, _tcp("InboundPassthroughCluster")]
     tls_alpn = {} if mtls == "STRICT" else {"application_protocols": ["istio-peer-exchange", "istio"]}
     mutual_http = {
         "name": http, "filters": [manager], "transport_socket": tls.downstream(),
@@ -217,7 +219,9 @@ def _disabled_at(ports: Sequence[int]) -> dict[str, Any]:
     return ranges[0] if len(ranges) == 1 else {"or_match": {"rules": ranges}}
 
 
-def virtual_inbound(ports: Sequence[InboundPort], workload_mtls: Mtls) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def virtual_inbound(
+    ports: Sequence[InboundPort], workload_mtls: Mtls, access: Access
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The inbound listener with its chains: black hole, passthrough, then each port."""
     chains: list[dict[str, Any]] = [
         {
@@ -225,10 +229,10 @@ def virtual_inbound(ports: Sequence[InboundPort], workload_mtls: Mtls) -> tuple[
             "filter_chain_match": {"destination_port": INBOUND_PORT},
             "filters": [_tcp("BlackHoleCluster")],
         },
-        *_passthrough_chains(workload_mtls),
+        *_passthrough_chains(workload_mtls, access),
     ]
     for port in ports:
-        chains += _port_chains(port)
+        chains += _port_chains(port, access)
     filters = [typed("envoy.filters.listener.original_dst", ORIGINAL_DST)]
     if workload_mtls != "DISABLE" or any(port.mtls != "DISABLE" for port in ports):
         off = [INBOUND_PORT, *(port.port for port in ports if port.mtls == "DISABLE")]
