@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from meshbdd.lab.admission import envoy_filter
+from meshbdd.lab.admission import authorization_policy, envoy_filter
 from meshbdd.lab.admission.fields import (
     ANY,
     BOOL,
@@ -192,6 +192,10 @@ def _definitions() -> tuple[dict[str, Any], ...]:
         ),
         _crd(
             networking, "EnvoyFilter", "envoyfilters", (), envoy_filter.SCHEMA, ("v1alpha3",), [], "networking-istio-io",
+        ),
+        _crd(
+            security, "AuthorizationPolicy", "authorizationpolicies", ("ap",), authorization_policy.SCHEMA,
+            ("v1", "v1beta1"), [_column("Action", ".spec.action")], "security-istio-io",
         ),
         _crd(
             security, "PeerAuthentication", "peerauthentications", ("pa",), _PEER_AUTHENTICATION, ("v1", "v1beta1"),

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from meshbdd.lab.admission.fields import ANY, INT32, TEXT, UINT32, array, choice, obj, table
-from meshbdd.lab.admission.rules import Object, Problem
+from meshbdd.lab.admission.fields import ANY, INT32, TARGET, TEXT, UINT32, array, choice, obj, table
+from meshbdd.lab.admission.rules import Object, Problem, selector
 from meshbdd.lab.compile.envoy.types import FAULT
 from meshbdd.lab.compile.read.envoy_filter import read_value
 from meshbdd.lab.xds.messages import MessageError
@@ -47,7 +47,6 @@ _APPLY_TO = choice(
     "INVALID", "LISTENER", "FILTER_CHAIN", "NETWORK_FILTER", "HTTP_FILTER", "ROUTE_CONFIGURATION", "VIRTUAL_HOST",
     "HTTP_ROUTE", "CLUSTER", "EXTENSION_CONFIG", "BOOTSTRAP", "LISTENER_FILTER",
 )  # fmt: skip
-TARGET = obj({"group": TEXT, "kind": TEXT, "name": TEXT, "namespace": TEXT}, required=("kind", "name"))
 SCHEMA = obj({
     "workloadSelector": obj({"labels": table(_LABEL)}), "targetRefs": array(TARGET, maxItems=16), "priority": INT32,
     "configPatches": array(obj({"applyTo": _APPLY_TO, "match": _MATCH, "patch": _PATCH})),
@@ -75,13 +74,6 @@ def _entries(spec: Object) -> Iterator[tuple[str, Object]]:
 
 def _compiled_value(entry: Object) -> bool:
     return entry.get("applyTo") in _COMPILED and _type_of(entry["patch"].get("value") or {}) in {FAULT, None}
-
-
-def selector(labels: Object, path: str) -> Iterator[Problem]:
-    """A selector's labels: no wildcards, no empty names."""
-    for name, value in labels.items():
-        if not name or "*" in name or "*" in str(value):
-            yield f"{path}.{name}", f'"{value}": a selector takes no wildcards and no empty names'
 
 
 def problems(spec: Object) -> Iterator[Problem]:

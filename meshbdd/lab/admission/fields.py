@@ -44,3 +44,7 @@ def table(values: Schema) -> Schema:
 def choice(*values: str) -> Schema:
     """One of some words."""
     return {"type": "string", "enum": list(values)}
+
+
+TARGET = obj({"group": TEXT, "kind": TEXT, "name": TEXT, "namespace": TEXT}, required=("kind", "name"))
+"""What a policy may point to instead of selecting workloads: a gateway or a waypoint."""

@@ -126,9 +126,7 @@ def destination_rule_warnings(spec: Object) -> Iterator[str]:
 def peer_authentication(spec: Object) -> Iterator[Problem]:
     """A PeerAuthentication's spec."""
     wanted = (spec.get("selector") or {}).get("matchLabels") or {}
-    for name, value in wanted.items():
-        if "*" in str(value) or "*" in name:
-            yield f"spec.selector.matchLabels.{name}", f'"{value}": a selector takes no wildcards'
+    yield from rules.selector(wanted, "spec.selector.matchLabels")
     if spec.get("portLevelMtls") and not wanted:
         yield "spec.portLevelMtls", "modes of single ports need a selector"
     for number in spec.get("portLevelMtls") or {}:

@@ -73,6 +73,13 @@ def subset_name(name: str, path: str) -> Iterator[Problem]:
         yield path, f'"{name}" is no subset name (lower-case letters, digits, hyphens)'
 
 
+def selector(wanted: Object, path: str) -> Iterator[Problem]:
+    """A selector's labels: no wildcards, no empty names."""
+    for name, value in wanted.items():
+        if not name or "*" in name or "*" in str(value):
+            yield f"{path}.{name}", f'"{value}": a selector takes no wildcards and no empty names'
+
+
 def labels(wanted: Object, path: str) -> Iterator[Problem]:
     """Label names and values as Kubernetes takes them."""
     for name, value in wanted.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from meshbdd.lab.admission import envoy_filter
+from meshbdd.lab.admission import authorization_policy, envoy_filter
 from meshbdd.lab.admission.rules import Problem
 
 _POLICY = {
@@ -32,6 +32,7 @@ _DESTINATION_RULE = {
     **{f"spec.trafficPolicy.portLevelSettings[].{path}": why for path, why in _POLICY.items()},
     **{f"spec.subsets[].trafficPolicy.{path}": why for path, why in _POLICY.items()},
 }
+_FORMS = {"EnvoyFilter": envoy_filter.unsupported, "AuthorizationPolicy": authorization_policy.unsupported}
 _TABLE = {"VirtualService": _VIRTUAL_SERVICE, "DestinationRule": _DESTINATION_RULE}
 
 
@@ -58,8 +59,8 @@ def unsupported(obj: Mapping[str, Any]) -> list[Problem]:
         for pattern, what in _TABLE.get(obj.get("kind", ""), {}).items()
         for path in _find(obj, pattern.split("."), "")
     ]
-    if obj.get("kind") == "EnvoyFilter":
-        found += list(envoy_filter.unsupported(obj.get("spec") or {}))
+    if obj.get("kind") in _FORMS:
+        found += list(_FORMS[obj["kind"]](obj.get("spec") or {}))
     if obj.get("kind") == "DestinationRule":
         found += list(_own_certificates(obj.get("spec") or {}))
     return found

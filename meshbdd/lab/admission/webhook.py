@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from meshbdd.lab.admission import envoy_filter, kinds
+from meshbdd.lab.admission import authorization_policy, envoy_filter, kinds
 from meshbdd.lab.admission.definitions import spec_schema
 from meshbdd.lab.admission.fields import Schema
 from meshbdd.lab.admission.rules import Object, Problem, at_least
@@ -19,11 +19,13 @@ _RULES: dict[str, Callable[[Object], Iterator[Problem]]] = {
     "DestinationRule": kinds.destination_rule,
     "PeerAuthentication": kinds.peer_authentication,
     "EnvoyFilter": envoy_filter.problems,
+    "AuthorizationPolicy": authorization_policy.problems,
 }
 _WARNINGS: dict[str, Callable[[Object], Iterator[str]]] = {
     "VirtualService": kinds.virtual_service_warnings,
     "DestinationRule": kinds.destination_rule_warnings,
     "EnvoyFilter": envoy_filter.warnings,
+    "AuthorizationPolicy": authorization_policy.warnings,
 }
 
 

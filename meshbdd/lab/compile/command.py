@@ -13,7 +13,7 @@ from meshbdd.lab.lifecycle import read_objects, shop_objects
 
 _KNOWN = {
     "Namespace", "Pod", "Service", "EndpointSlice", "Deployment", "ServiceAccount",
-    "VirtualService", "DestinationRule", "PeerAuthentication", "EnvoyFilter",
+    "VirtualService", "DestinationRule", "PeerAuthentication", "EnvoyFilter", "AuthorizationPolicy",
 }  # fmt: skip
 
 
