@@ -12,6 +12,7 @@ from meshbdd.errors import BadInput, Place
 
 _LINE = re.compile(r"([A-Z]+)\s+(\S+)(?:\s+HTTP/[\d.]+)?")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*(.*)")
+_UUID = "${uuid}"
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -25,15 +26,29 @@ class Message:
     headers: Mapping[str, str]
     body: str | None
 
-    def fresh(self) -> tuple[str, dict[str, str], bytes | None]:
-        """Url, headers and body of one copy."""
-        made = str(uuid.uuid4())
+    def fresh(self, made: str | None = None) -> tuple[str, dict[str, str], bytes | None]:
+        """Url, headers and body of one copy.
+
+        Args:
+            made: What ``${uuid}`` stands for in it; ``None``: a random one.
+        """
+        made = made or str(uuid.uuid4())
 
         def fill(text: str) -> str:
-            return text.replace("${uuid}", made)
+            return text.replace(_UUID, made)
 
         body = fill(self.body).encode() if self.body is not None else None
         return fill(self.url), {name: fill(value) for name, value in self.headers.items()}, body
+
+    @property
+    def varies(self) -> bool:
+        """Whether one copy differs from another."""
+        return any(_UUID in text for text in (self.url, self.body or "", *self.headers.values()))
+
+    @property
+    def own_id(self) -> str | None:
+        """The ``x-request-id`` that the tester gave it."""
+        return next((value for name, value in self.headers.items() if name.lower() == "x-request-id"), None)
 
     @property
     def host(self) -> str:

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from meshbdd.errors import Inconclusive
+from meshbdd.load.answer import read_field
+
 _GRPC = "grpc-status"
 
 
@@ -17,11 +20,18 @@ class Sample:
     Attributes:
         request_id: Its ``x-request-id``, by which proxies' logs know it.
         started: Unix time of its start.
-        seconds: From its start to the last byte of the answer, or to the failure.
+        seconds: From its start to the last byte of the answer, or to the failure; where a rate was asked for, from the
+            time at which it should have started.
         status: HTTP status; ``None`` where no whole answer came.
-        error: ``refused``, ``reset`` or ``timeout``; ``None`` where an answer came.
-        headers: The answer's headers, names in lower case.
-        body: The answer's body, at most 1 MiB of it.
+        error: ``refused``, ``reset``, ``timeout``, ``cut`` …; ``None`` where an answer came.
+        headers: The answer's headers, names in lower case; of a long load perhaps only those asked for.
+        body: The answer's body, at most 1 MiB of it; empty where it was not kept.
+        scheduled: Unix time at which it should have started; ``None`` where each user sends when the last answer came.
+        first_byte: Seconds from its start to the first byte of the answer; ``None`` where none came.
+        size: Bytes of the body.
+        flags: Envoy's response flags, where the answer carries them in a header.
+        fields: Path → JSON text of the fields that were asked for; ``None`` where the body does not have it.
+        kept: Whether headers and body were kept; of a long load only some are.
     """
 
     request_id: str
@@ -31,6 +41,12 @@ class Sample:
     error: str | None = None
     headers: Mapping[str, str] | None = None
     body: bytes = b""
+    scheduled: float | None = None
+    first_byte: float | None = None
+    size: int = 0
+    flags: str = ""
+    fields: Mapping[str, str | None] | None = None
+    kept: bool = True
 
     @property
     def succeeded(self) -> bool:
@@ -48,16 +64,17 @@ class Sample:
 
         Raises:
             LookupError: the body is no JSON, or has nothing there.
+            Inconclusive: the body was not kept, so nobody can tell.
         """
-        try:
-            node: Any = json.loads(self.body)
-        except ValueError:
-            raise LookupError(f"the body is no JSON: {self.body[:200].decode(errors='replace')!r}") from None
-        for part in path.split("."):
-            if isinstance(node, list) and part.isdigit() and int(part) < len(node):
-                node = node[int(part)]
-            elif isinstance(node, dict) and part in node:
-                node = node[part]
-            else:
-                raise LookupError(f"the body has no field '{path}': {self.body[:200].decode(errors='replace')}")
-        return node
+        if self.fields is not None and path in self.fields:
+            text = self.fields[path]
+            if text is None:
+                raise LookupError(f"the body has no field '{path}'")
+            return json.loads(text)
+        if not self.kept:
+            raise Inconclusive(
+                "MB0514",
+                f"The field '{path}' of {self.request_id} cannot be told: too much was sent to keep every answer.",
+                help="send fewer requests",
+            )
+        return read_field(self.body, path)

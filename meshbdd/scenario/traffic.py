@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from meshbdd.errors import BadInput, EnvironmentBroken, Place
 from meshbdd.evidence import TrafficSent
-from meshbdd.load import Message, Sample, Vantage, read_message, send
+from meshbdd.load import Entry, Message, Sample, Vantage, read_message, send
 from meshbdd.scenario.environment import Environment
 
 OUTBOUND_ANNOTATION = "lab.meshbdd.dev/outbound"
@@ -60,7 +60,7 @@ class Traffic:
                     f"The client pod {pod} cannot be entered from here; only the lab's pods can so far.",
                     help="run on the lab: --target lab",
                 )
-            self._vantages[pod] = Vantage(pod, address)
+            self._vantages[pod] = Vantage(pod, address, Entry.SIDECAR if pod == CLIENT else Entry.PROXY)
         return self._vantages[pod]
 
     def send(self, name: str, count: int = 1, users: int = 1, *, outside: bool = False) -> None:

@@ -1,0 +1,232 @@
+"""The engine: libcurl's multi interface on epoll, one thread, every request written down.
+
+libcurl tells which sockets it wants watched and is told which of them are ready (its "socket action" interface), so the
+work for a request does not grow with the number of connections.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+
+import pycurl
+
+from meshbdd.load.answer import STOPPED, Outcome, failure_word, read_answer
+from meshbdd.load.ids import RequestIds
+from meshbdd.load.places import resolve
+from meshbdd.load.plan import Plan
+from meshbdd.load.record import Record
+from meshbdd.load.schedule import arrivals
+from meshbdd.load.sockets import Sockets
+from meshbdd.load.transfer import Transfer
+
+_LONGEST_WAIT = 1.0
+_CACHED_ANSWERS = 4096
+_MOST_CONNECTIONS = 100_000
+
+
+class Engine:
+    """Carries a plan out in the thread that calls ``run``; everything else may be called from any thread.
+
+    Args:
+        plan: What to send.
+        ids: Ids of the requests.
+        seed: For Poisson arrivals.
+    """
+
+    def __init__(self, plan: Plan, ids: RequestIds, seed: int) -> None:
+        self.plan = plan
+        self.record = Record(plan.keep)
+        self.sent = 0
+        self.unsent = 0
+        """Requests that were due, but not within their timeout could a connection be had for them."""
+        self.began_unix = 0.0
+        self.began = 0
+        self.ended = 0
+        """``time.perf_counter_ns`` at the end; 0 while it runs."""
+        self._ids = ids
+        self._places = resolve(plan)
+        self._schedule = arrivals(plan.pace, seed) if plan.pace else None
+        self._stopping = self._at_once = False
+        self._under_way = 0
+        self._transfers: dict[pycurl.Curl, Transfer] = {}
+        self._free: list[Transfer] = []
+        self._cache: dict[tuple[bytes, bytes | None], tuple[int, bool]] = {}
+        self._sockets = Sockets()
+        self._multi = pycurl.CurlMulti()
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._sockets.watch)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, _MOST_CONNECTIONS)  # libcurl's own limit would close some after use
+        self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_NOTHING)  # a user has a connection of its own
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Start no more requests.
+
+        Args:
+            at_once: Do not wait for those under way either.
+        """
+        self._stopping = True
+        self._at_once = self._at_once or at_once
+        if not self.ended:
+            self._sockets.wake()
+
+    def run(self) -> None:
+        """Send until the plan is fulfilled or ``stop`` is called."""
+        self.began_unix, self.began = time.time(), time.perf_counter_ns()
+        try:
+            if self._schedule is not None:
+                self._run_open(self._schedule)
+            else:
+                self._run_closed()
+        finally:
+            self._close()
+
+    def _run_closed(self) -> None:
+        plan = self.plan
+        until = None if plan.duration is None else self.began + round(plan.duration.seconds * 1e9)
+        for _ in range(plan.users if plan.count is None else min(plan.users, plan.count)):
+            self._free.append(self._transfer())
+        while not self._at_once:
+            while self._free and self._may_start(until):
+                now = time.perf_counter_ns()
+                self._start(self._free.pop(), now, now)
+            if not self._under_way:
+                break
+            self._turn(_LONGEST_WAIT if until is None else (until - time.perf_counter_ns()) / 1e9)
+
+    def _may_start(self, until: int | None) -> bool:
+        return (
+            not self._stopping
+            and (self.plan.count is None or self.sent < self.plan.count)
+            and (until is None or time.perf_counter_ns() < until)
+        )
+
+    def _run_open(self, schedule: Iterator[int]) -> None:
+        plan, patience = self.plan, round(self.plan.timeout.seconds * 1e9)
+        end = None if plan.duration is None else round(plan.duration.seconds * 1e9)
+        wanted = itertools.takewhile(lambda due: end is None or due < end, itertools.islice(schedule, plan.count))
+        due = next(wanted, None)
+        while not self._at_once and not (self._stopping and not self._under_way):
+            now = time.perf_counter_ns()
+            while due is not None and not self._stopping and (late := now - self.began - due) >= 0:
+                if late > patience:
+                    self.unsent += 1
+                elif (transfer := self._take()) is not None:
+                    now = time.perf_counter_ns()
+                    self._start(transfer, now, self.began + due)
+                else:
+                    break
+                due = next(wanted, None)
+            if due is None and not self._under_way:
+                break
+            if due is None or self._stopping or not self._can_take():
+                self._turn(_LONGEST_WAIT)
+            else:
+                self._turn((self.began + due - time.perf_counter_ns()) / 1e9)
+
+    def _transfer(self) -> Transfer:
+        made = Transfer(self.plan, self._ids, self._sockets, self._places)
+        self._transfers[made.curl] = made
+        return made
+
+    def _can_take(self) -> bool:
+        return bool(self._free) or len(self._transfers) < self.plan.connections
+
+    def _take(self) -> Transfer | None:
+        """A handle that is free: the one used last, so that few connections stay busy; ``None``: all are under way."""
+        if self._free:
+            return self._free.pop()
+        return self._transfer() if self._can_take() else None
+
+    def _start(self, transfer: Transfer, now: int, due: int) -> None:
+        transfer.begin(self.sent, now, due)
+        self.sent += 1
+        self._under_way += 1
+        self._multi.add_handle(transfer.curl)
+
+    def _turn(self, seconds: float) -> None:
+        """Let libcurl work: start what was added, end what took too long, and go on where sockets are ready.
+
+        Args:
+            seconds: How long to wait at most for a socket.
+        """
+        act = self._multi.socket_action
+        act(pycurl.SOCKET_TIMEOUT, 0)
+        if self._harvest():
+            return
+        timer = self._multi.timeout()
+        wait = min(seconds, _LONGEST_WAIT) if timer < 0 else min(seconds, _LONGEST_WAIT, timer / 1000)
+        for number, bits in self._sockets.ready(max(wait, 0.0)):
+            act(number, bits)
+        self._harvest()
+
+    def _harvest(self) -> int:
+        """Write down what has finished; says how many."""
+        found = 0
+        while True:
+            left, answered, failed = self._multi.info_read()
+            now = time.perf_counter_ns()
+            for curl in answered:
+                transfer = self._transfers[curl]
+                self._finish(transfer, self._read(transfer), now)
+            for curl, code, _ in failed:
+                transfer = self._transfers[curl]
+                word = failure_word(code, curl.getinfo(pycurl.OS_ERRNO))
+                self._finish(transfer, (self.record.outcome_number(Outcome(None, word)), False), now)
+            found += len(answered) + len(failed)
+            if not left:
+                return found
+
+    def _read(self, transfer: Transfer) -> tuple[int, bool]:
+        """Number of an answer's outcome, and whether it is a success; answers that look alike are read once."""
+        head = b"".join(transfer.lines)
+        key = (head, b"".join(transfer.chunks) if self.plan.fields else None)
+        known = self._cache.get(key)
+        if known is None:
+            outcome = read_answer(head, key[1] or b"", self.plan.headers, self.plan.fields)
+            if len(self._cache) >= _CACHED_ANSWERS:
+                self._cache.clear()
+            known = self._cache[key] = self.record.outcome_number(outcome), outcome.succeeded
+        return known
+
+    def _finish(self, transfer: Transfer, outcome: tuple[int, bool], now: int) -> None:
+        curl, began = transfer.curl, transfer.began
+        first_byte, total = curl.getinfo(pycurl.STARTTRANSFER_TIME_T), curl.getinfo(pycurl.TOTAL_TIME_T)
+        if self._schedule is not None:
+            # From the moment it was handed to libcurl, not from the moment that libcurl took it up.
+            whole = (now - began) // 1000
+            first_byte, total = (first_byte and whole - (total - first_byte)), whole
+        number, good = outcome
+        self.record.write(
+            transfer.number,
+            (began - self.began) // 1000,
+            (began - transfer.due) // 1000,
+            first_byte,
+            total,
+            curl.getinfo(pycurl.SIZE_DOWNLOAD_T),
+            number,
+        )
+        self.record.finished += 1
+        if not good:
+            self.record.failed += 1
+        self.record.keep(transfer.number, b"".join(transfer.lines), b"".join(transfer.chunks), good=good)
+        self._multi.remove_handle(curl)
+        self._under_way -= 1
+        self._free.append(transfer)
+        transfer.active = False
+
+    def _close(self) -> None:
+        """Write down what is still under way, and give everything back."""
+        stopped = self.record.outcome_number(Outcome(None, STOPPED)) if self._under_way else 0
+        now = time.perf_counter_ns()
+        for transfer in self._transfers.values():
+            if transfer.active:
+                self._multi.remove_handle(transfer.curl)
+                start, lag = (transfer.began - self.began) // 1000, (transfer.began - transfer.due) // 1000
+                self.record.write(transfer.number, start, lag, 0, (now - transfer.began) // 1000, 0, stopped)
+                self.record.stopped += 1
+        self._multi.close()
+        for transfer in self._transfers.values():
+            transfer.curl.close()
+        self.ended = time.perf_counter_ns()
+        self._sockets.close()
