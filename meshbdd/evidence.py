@@ -108,7 +108,20 @@ class VerdictReached:
     notes: tuple[str, ...] = ()
 
 
-Event = ChangeArrived | ChangeWithdrawn | TrafficSent | FaultAccounted | VerdictReached
+@dataclass(frozen=True, slots=True)
+class QueryAnswered:
+    """Prometheus answered a query.
+
+    Attributes:
+        promql: The query.
+        rows: Labels and value of each series.
+    """
+
+    promql: str
+    rows: tuple[tuple[Mapping[str, str], float], ...]
+
+
+Event = ChangeArrived | ChangeWithdrawn | TrafficSent | FaultAccounted | VerdictReached | QueryAnswered
 """Everything that a scenario tells."""
 
 Tell = Callable[[Event], None]

@@ -9,7 +9,7 @@ import contextlib
 import os
 import secrets
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +70,11 @@ def _say(sentence: str) -> None:
         sys.__stderr__.write(f"meshbdd: {sentence}\n")
 
 
-def _choose(settings: Settings) -> tuple[Cluster, str | None]:
-    """The cluster to run on, and the name of the lab that was started for it."""
+def _choose(settings: Settings) -> tuple[Cluster, Settings, str | None]:
+    """The cluster to run on, the settings that it completes, and the name of the lab that was started for it."""
     if settings.target == "cluster":
-        return Cluster.connect(default_kubeconfig(), context=settings.context, namespace=settings.namespace), None
+        cluster = Cluster.connect(default_kubeconfig(), context=settings.context, namespace=settings.namespace)
+        return cluster, settings, None
     from meshbdd.lab import lifecycle  # noqa: PLC0415 - a run on a cluster needs no lab installed
 
     named = os.environ.get("KUBECONFIG")
@@ -87,7 +88,8 @@ def _choose(settings: Settings) -> tuple[Cluster, str | None]:
     if found is None:
         found = lifecycle.up(settings.lab, images=settings.images, cwd=settings.project)
         started = found.name
-    return Cluster.connect(found.kubeconfig, namespace=settings.namespace), started
+    settings = replace(settings, prometheus=settings.prometheus or found.prometheus)
+    return Cluster.connect(found.kubeconfig, namespace=settings.namespace), settings, started
 
 
 def before_all(context: Any) -> None:
@@ -97,7 +99,7 @@ def before_all(context: Any) -> None:
     context.meshbdd_signals.install()
     try:
         settings = load_settings(Path(context.config.base_dir), options=dict(context.config.userdata))
-        cluster, started = _choose(settings)
+        cluster, settings, started = _choose(settings)
         context.meshbdd_started_lab = started
         run = secrets.token_hex(16)
         for sentence in sweep(cluster, settings.namespace or cluster.namespace, settings.undo_budget, own_run=run):

@@ -42,6 +42,9 @@ class Settings:
     request_timeout: Duration = Duration(30)
     """How long one request of the tester may take in all. Longer than service timeouts, so that it decides no claim."""
 
+    prometheus: str | None = None
+    """URL of the Prometheus that queries go to; ``None``: the lab's own, or Istio's addon inside the cluster."""
+
     undo_budget: Duration = Duration(120)
     """How long an undo may be retried before the run ends as "restore incomplete"."""
 

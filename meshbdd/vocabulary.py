@@ -7,6 +7,7 @@ pattern would end in "undefined step".
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -45,6 +46,16 @@ def _status(text: str) -> int:
     return int(text)
 
 
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise BadInput("MB0113", f"'{text}' is not a number.", help="write it like 5 or 0.25")
+    return value
+
+
 def _service(text: str) -> str:
     parts = text.split(".")
     if len(parts) > 2 or not all(p and p.replace("-", "").isalnum() and p == p.lower() and p[0] != "-" for p in parts):
@@ -81,6 +92,8 @@ def register_types() -> None:
         Status=_typed(_WORD, _status),
         Grpc=_typed(_WORD, _grpc),
         Service=_typed(_WORD, _service),
+        Number=_typed(_WORD, _number),
+        Promql=_typed(r".+", str),
         Text=_typed(_QUOTED, str),
     )
 

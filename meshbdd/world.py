@@ -15,11 +15,12 @@ from meshbdd.errors import BadInput, Inconclusive, Place
 from meshbdd.evidence import VerdictReached
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
-from meshbdd.scenario import Accounting, Changes, Environment, StepText, Traffic
+from meshbdd.scenario import Accounting, Changes, Environment, Observations, StepText, Traffic
 
 __all__ = ["Environment", "StepText", "World"]
 
 _UNCHANGED = re.compile(r'the response field "[^"]*" of "([^"]*)" is unchanged')
+_TRACED = "the trace context reaches "
 
 
 class World:
@@ -33,6 +34,7 @@ class World:
     Attributes:
         traffic: Its requests and samples.
         changes: What it changed in the mesh.
+        observed: What the mesh says of it.
         place: Where the step that runs stands.
     """
 
@@ -48,7 +50,10 @@ class World:
             arrived=self._accounting.mark,
             leaving=lambda item: self._accounting.account([item]),
         )
-        self.traffic = Traffic(environment, sent=self.changes.sent)
+        texts = [step.text for step in steps]
+        traced = any(text.startswith(_TRACED) for text in texts)
+        self.traffic = Traffic(environment, sent=self.changes.sent, traced=traced)
+        self.observed = Observations(environment, self.traffic, self.service, texts)
         self.place: Place | None = None
 
     @property
@@ -115,6 +120,7 @@ class World:
         except Inconclusive as error:
             vacuous = error
         finally:
+            self.observed.close()
             self.changes.take_back_all()
         if vacuous is not None:
             raise vacuous

@@ -5,7 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from kubernetes import client as kubernetes_client
 from kubernetes.stream import portforward
@@ -13,6 +14,7 @@ from kubernetes.stream import portforward
 from meshbdd.cluster.client import Cluster
 from meshbdd.errors import EnvironmentBroken
 
+T = TypeVar("T")
 _SECONDS = 5.0
 
 
@@ -61,6 +63,17 @@ class Tunnel:
         Raises:
             EnvironmentBroken: the pod does not answer.
         """
+        return self._ask(path, json.loads)
+
+    def text(self, path: str) -> str:
+        """GET a page of text.
+
+        Raises:
+            EnvironmentBroken: the pod does not answer.
+        """
+        return self._ask(path, bytes.decode)
+
+    def _ask(self, path: str, read: Callable[[bytes], T]) -> T:
         last: Exception | None = None
         for _ in range(2):
             try:
@@ -68,7 +81,7 @@ class Tunnel:
                     self._connection = self._open()
                 self._connection.request("GET", path)
                 answer = self._connection.getresponse()
-                return json.loads(answer.read())
+                return read(answer.read())
             except (OSError, http.client.HTTPException, ValueError, kubernetes_client.ApiException) as error:
                 last = error
                 self.close()

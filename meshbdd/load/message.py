@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from meshbdd.errors import BadInput, Place
@@ -13,6 +13,7 @@ from meshbdd.errors import BadInput, Place
 _LINE = re.compile(r"([A-Z]+)\s+(\S+)(?:\s+HTTP/[\d.]+)?")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*(.*)")
 _UUID = "${uuid}"
+_TRACE = "${trace}"
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -35,10 +36,15 @@ class Message:
         made = made or str(uuid.uuid4())
 
         def fill(text: str) -> str:
-            return text.replace(_UUID, made)
+            return text.replace(_UUID, made).replace(_TRACE, made.replace("-", ""))
 
         body = fill(self.body).encode() if self.body is not None else None
         return fill(self.url), {name: fill(value) for name, value in self.headers.items()}, body
+
+    def traced(self) -> Message:
+        """The same, with a W3C trace context whose trace id is the request's id without its hyphens."""
+        own = {"x-request-id": _UUID, "traceparent": f"00-{_TRACE}-0000000000000001-01"}
+        return replace(self, headers={**{n: v for n, v in self.headers.items() if n.lower() not in own}, **own})
 
     @property
     def varies(self) -> bool:

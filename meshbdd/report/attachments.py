@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from dataclasses import dataclass
 from functools import singledispatch
 
-from meshbdd.evidence import ChangeArrived, ChangeWithdrawn, FaultAccounted, TrafficSent, VerdictReached
+from meshbdd.evidence import ChangeArrived, ChangeWithdrawn, FaultAccounted, QueryAnswered, TrafficSent, VerdictReached
 
 _MOST_ROWS = 1000
 
@@ -74,3 +76,13 @@ def _(event: VerdictReached) -> list[Attachment]:
     numbers = json.dumps({"outcome": event.outcome, **event.numbers}, indent=2, default=str)
     notes = "".join(f"note: {note}\n" for note in event.notes)
     return [Attachment("verdict", f"{event.outcome}: {event.sentence}\n{notes}\n{numbers}\n")]
+
+
+@attachments.register
+def _(event: QueryAnswered) -> list[Attachment]:
+    names = sorted({name for labels, _ in event.rows for name in labels})
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow([*names, "value"])
+    writer.writerows([*(labels.get(name, "") for name in names), f"{value:g}"] for labels, value in event.rows)
+    return [Attachment(f"query {event.promql}", table.getvalue(), "text/csv")]

@@ -3,6 +3,7 @@
 from meshbdd.scenario.accounting import Accounting
 from meshbdd.scenario.changes import Changes
 from meshbdd.scenario.environment import Environment, StepText
+from meshbdd.scenario.observations import Observations
 from meshbdd.scenario.traffic import Traffic
 
-__all__ = ["Accounting", "Changes", "Environment", "StepText", "Traffic"]
+__all__ = ["Accounting", "Changes", "Environment", "Observations", "StepText", "Traffic"]

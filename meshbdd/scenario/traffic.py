@@ -19,9 +19,13 @@ class Traffic:
     Args:
         environment: What the run shares.
         sent: Told the ids of the requests that a step sent.
+        traced: Whether requests carry a trace context (``traceparent``), because a claim asks where it gets to.
     """
 
-    def __init__(self, environment: Environment, sent: Callable[[Sequence[str]], None]) -> None:
+    def __init__(
+        self, environment: Environment, sent: Callable[[Sequence[str]], None], *, traced: bool = False
+    ) -> None:
+        self._traced = traced
         self._environment = environment
         self._sent = sent
         self._messages: dict[str, Message] = {}
@@ -31,7 +35,8 @@ class Traffic:
 
     def define(self, name: str, text: str, place: Place | None) -> None:
         """Remember a request."""
-        self._messages[name] = read_message(name, text, place)
+        message = read_message(name, text, place)
+        self._messages[name] = message.traced() if self._traced else message
 
     def _message(self, name: str) -> Message:
         if name not in self._messages:
@@ -73,6 +78,16 @@ class Traffic:
         self.samples = send(message, vantage, self._environment.settings.request_timeout, count, min(users, count))
         self._sent([sample.request_id for sample in self.samples])
         self._environment.tell(TrafficSent(name, vantage.name, message.host, tuple(self.samples)))
+
+    def probe(self, method: str, url: str, agent: str, *, outside: bool = False) -> Sample:
+        """Look at something with one request that is no part of the scenario's traffic; ``agent`` marks it in logs."""
+        message = Message("probe", method, url, {"user-agent": agent}, None)
+        vantage = self._vantage(PLAIN_CLIENT if outside else CLIENT)
+        return send(message, vantage, self._environment.settings.request_timeout)[0]
+
+    def traces(self) -> list[str]:
+        """The trace ids of the samples, where their requests carried a trace context of ours."""
+        return [sample.request_id.replace("-", "") for sample in self.samples] if self._traced else []
 
     def ask(self, name: str) -> Sample:
         """Send a request once, for its answer alone: no claim counts it."""

@@ -36,6 +36,19 @@ CONTRACT = [
     "at most 5% of requests fail",
     "the connection is refused",
     "the request is denied",
+    "every pod of payment-service has a sidecar",
+    "calls from order-service to payment-service use mutual TLS",
+    "payment-service rejects plaintext",
+    "the certificate of payment-service is valid for at least 1h",
+    "the certificate of payment-service rotates within 15s",
+    "the mesh reports at least 10 requests from order-service to payment-service",
+    *(
+        f'the query "sum(rate(istio_requests_total{{a="b",c!=\'d\'}}[1m]))" is {relation} 0.5{within}'
+        for relation in ("at least", "at most", "exactly")
+        for within in ("", " within 30s")
+    ),
+    "the trace context reaches payment-service",
+    "the access log of payment-service has at least 10 requests with status 200",
 ]
 
 BAD = [
@@ -46,6 +59,8 @@ BAD = [
     ("payment-service fails 10% with status 999", "'999' is not an HTTP status"),
     ("payment-service fails 10% with gRPC status UNAVAILIBLE", "Write UNAVAILABLE"),
     ("Payment_Service fails 10%", "'Payment_Service' is not the name of a service"),
+    ('the query "up" is at least many', "'many' is not a number"),
+    ('the query "up" is at least nan', "'nan' is not a number"),
     ('"checkout" is sent zero times', "'zero' is not a count"),
 ]
 

@@ -1,0 +1,45 @@
+Feature: What the mesh reports
+  Whoever is on call looks at the mesh's own metrics, logs and traces; they have to be there and to be right.
+
+  Background:
+    Given the request "checkout":
+      """
+      POST http://order-service/checkout
+
+      {"sku": "A1", "quantity": 1}
+      """
+
+  Scenario: Requests are counted by caller and callee
+    When "checkout" is sent 10 times
+    Then the mesh reports at least 10 requests from client to order-service
+    And the mesh reports at least 10 requests from order-service to payment-service
+
+  Scenario: Failing calls are in the access log
+    Given payment-service fails 100% with status 500
+      | called by | client |
+    And the request "charge":
+      """
+      POST http://payment-service/charge
+
+      {"sku": "A1", "quantity": 1}
+      """
+    When "charge" is sent 5 times
+    Then every response has status 500
+    When "checkout" is sent 5 times
+    Then the access log of payment-service has at least 5 requests with status 200
+
+  Scenario: A trace can be followed through every service
+    When "checkout" is sent 5 times
+    Then the trace context reaches order-service
+    And the trace context reaches payment-service
+    And the trace context reaches inventory-service
+    And the trace context reaches notification-service
+
+  Scenario: Prometheus knows the requests
+    When "checkout" is sent 10 times
+    Then the query "sum(istio_requests_total{reporter="destination",destination_service="payment-service.shop.svc.cluster.local"})" is at least 10
+    And the query "sum(istio_requests_total{destination_service_name="payment-service",response_code="200"})" is at least 10
+
+  Scenario: Latency is in a histogram
+    When "checkout" is sent 10 times
+    Then the query "histogram_quantile(0.99, sum by (le) (istio_request_duration_milliseconds_bucket{destination_service_name="payment-service"}))" is at most 1000

@@ -1,0 +1,222 @@
+"""Claims about the mesh itself: proxies, certificates, mutual TLS, and what it reports. Pure functions.
+
+Nothing seen is never the same as zero: a claim whose evidence is missing is inconclusive.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from meshbdd.claims.verdict import Verdict
+from meshbdd.load.sample import Sample
+from meshbdd.units import Duration
+
+
+def _unknown(claim: str, why: str, action: str, **numbers: object) -> Verdict:
+    return Verdict.cannot_tell(f"{claim}: {why}", action, **numbers)
+
+
+def every_pod_has_a_sidecar(service: str, without: Mapping[str, str], total: int) -> Verdict:
+    """Every running pod of a service has a proxy that is ready.
+
+    Args:
+        service: The service.
+        without: Pods that have none → why.
+        total: How many pods run.
+    """
+    claim = f"every pod of {service} has a sidecar"
+    if not total:
+        return _unknown(claim, "no pod of it runs", "bring its pods up")
+    if without:
+        told = "; ".join(f"{pod} has none: {why}" for pod, why in sorted(without.items()))
+        return Verdict.of(False, f"{claim}: {told}", pods=total, without=dict(without))
+    return Verdict.of(True, f"{claim}: {total} of {total} pods have one", pods=total)
+
+
+def uses_mutual_tls(source: str, target: str, seen: Mapping[str, int]) -> Verdict:
+    """All calls that the callee's proxies counted since the scenario began came over mutual TLS.
+
+    Args:
+        source: The caller.
+        target: The callee.
+        seen: ``connection_security_policy`` → number of requests.
+    """
+    claim = f"calls from {source} to {target} use mutual TLS"
+    total = sum(seen.values())
+    if not total:
+        return _unknown(
+            claim,
+            f"no proxy of {target} counted a call from {source} in this scenario",
+            "send a request that makes one",
+        )
+    good = seen.get("mutual_tls", 0)
+    told = ", ".join(f"{number} × {policy}" for policy, number in sorted(seen.items()))
+    return Verdict.of(good == total, f"{claim}: of {total} calls {told}", calls=total, by_policy=dict(seen))
+
+
+def rejects_plaintext(
+    service: str, answers: Mapping[int, Sample], control: Mapping[int, Sample], ports: Sequence[int]
+) -> Verdict:
+    """A client outside the mesh gets a reset at every port at which a meshed client is answered.
+
+    Args:
+        service: The service.
+        answers: Port → what the client outside the mesh met.
+        control: Port → what a meshed client met; a service that answers nobody rejects nothing.
+        ports: Its ports.
+    """
+    claim = f"{service} rejects plaintext"
+    for port in ports:
+        plain, meshed = answers[port], control[port]
+        if plain.status is not None:
+            return Verdict.of(
+                False, f"{claim}: port {port} answered a client without a certificate with {plain.told}", port=port
+            )
+        if plain.error not in {"reset", "refused"}:
+            return _unknown(
+                claim,
+                f"at port {port} the client outside the mesh met a {plain.told}",
+                "look at the service",
+                port=port,
+            )
+        if meshed.status is None or (
+            meshed.status >= 500 and "x-envoy-upstream-service-time" not in (meshed.headers or {})
+        ):
+            why = f"port {port} does not answer a meshed client either ({meshed.told})"
+            return _unknown(claim, why, "look at the service", port=port)
+    told = ", ".join(f"port {port} {answers[port].told}" for port in ports)
+    return Verdict.of(True, f"{claim}: {told} without a certificate, answered with one", ports=list(ports))
+
+
+def certificate_is_valid(service: str, left: Mapping[str, float], wanted: Duration) -> Verdict:
+    """Every proxy's certificate is valid for so much longer.
+
+    Args:
+        service: The service.
+        left: Pod → seconds until its certificate ends.
+        wanted: How long it shall be valid from now.
+    """
+    claim = f"the certificate of {service} is valid for at least {wanted}"
+    if not left:
+        return _unknown(claim, "no pod of it has a proxy", "give it a sidecar")
+    pod, seconds = min(left.items(), key=lambda item: item[1])
+    shown = dt.timedelta(seconds=round(seconds))
+    word = f"that of {pod} for {shown} more" if seconds > 0 else f"that of {pod} ended {-shown} ago"
+    return Verdict.of(seconds >= wanted.seconds, f"{claim}: {word}", seconds_left=dict(left))
+
+
+def certificate_rotated(
+    service: str, before: Mapping[str, str], after: Mapping[str, str], seconds: float, limit: Duration
+) -> Verdict:
+    """Every proxy got another certificate in time.
+
+    Args:
+        service: The service.
+        before: Pod → serial number at first.
+        after: Pod → serial number at last.
+        seconds: How long was waited.
+        limit: How long it may take.
+    """
+    claim = f"the certificate of {service} rotates within {limit}"
+    if not before:
+        return _unknown(claim, "no pod of it has a proxy", "give it a sidecar")
+    gone = sorted(set(before) - set(after))
+    if gone:
+        return _unknown(claim, f"pod {gone[0]} went away meanwhile", "keep the pods while this waits")
+    same = sorted(pod for pod, serial in before.items() if after[pod] == serial)
+    numbers = {"before": dict(before), "after": dict(after), "seconds": round(seconds, 3)}
+    if same:
+        return Verdict.of(False, f"{claim}: that of {same[0]} is the same after {seconds:.1f} s", **numbers)
+    return Verdict.of(True, f"{claim}: {len(before)} of {len(before)} did, after {seconds:.1f} s", **numbers)
+
+
+def reports_requests(
+    source: str, target: str, wanted: int, seen: int, *, sent: int, reporter: str, why_not: str = ""
+) -> Verdict:
+    """The mesh counted at least so many requests from one service to another since the scenario began.
+
+    Args:
+        source: The caller.
+        target: The callee.
+        wanted: How many at least.
+        seen: How many were counted.
+        sent: How many requests the scenario sent at all.
+        reporter: Which side's proxies counted.
+        why_not: Why nobody could count; empty where somebody could.
+    """
+    claim = f"the mesh reports at least {wanted} requests from {source} to {target}"
+    if why_not:
+        return _unknown(claim, why_not, "give it a sidecar")
+    if not sent:
+        return _unknown(claim, "this scenario sent no request before", "send requests before the claim")
+    return Verdict.of(
+        seen >= wanted, f"{claim}: the proxies of the {reporter} counted {seen}", seen=seen, reporter=reporter
+    )
+
+
+def trace_reached(service: str, sent: Sequence[str], arrived: Sequence[str | None]) -> Verdict:
+    """The trace ids of the scenario's requests are those of the calls that a service got.
+
+    Args:
+        service: The service.
+        sent: Trace id of each request.
+        arrived: ``traceparent`` of each call that its proxies logged; ``None`` where their log does not tell.
+    """
+    claim = f"the trace context reaches {service}"
+    if not sent:
+        return _unknown(claim, "no request with a trace context was sent before", "send requests before the claim")
+    if not arrived:
+        return _unknown(claim, f"no proxy of {service} logged a call", "send requests that make its callers call it")
+    if any(text is None for text in arrived):
+        return _unknown(claim, "the access log has no field traceparent", "add it to meshConfig.accessLogFormat")
+    there = Counter(trace_id(text or "") for text in arrived)
+    found = sum(trace in there for trace in set(sent))
+    foreign = sum(number for trace, number in there.items() if trace not in set(sent))
+    told = f"{found} of {len(set(sent))} traces did, in {len(arrived)} calls"
+    if foreign:
+        told += f"; {foreign} calls carried another trace or none"
+    return Verdict.of(found == len(set(sent)), f"{claim}: {told}", traces=len(set(sent)), found=found, foreign=foreign)
+
+
+def trace_id(traceparent: str) -> str:
+    """The trace id in a W3C ``traceparent`` (https://www.w3.org/TR/trace-context/#traceparent-header), or ``""``."""
+    parts = traceparent.split("-")
+    return parts[1] if len(parts) >= 4 and len(parts[1]) == 32 else ""
+
+
+def log_has(service: str, wanted: int, status: int, statuses: Sequence[int], why_not: str = "") -> Verdict:
+    """The access logs of a service's proxies have at least so many requests with a status since the scenario began.
+
+    Args:
+        service: The service.
+        wanted: How many at least.
+        status: With which status.
+        statuses: The statuses that were logged.
+        why_not: Why nothing could be logged; empty where something could.
+    """
+    claim = f"the access log of {service} has at least {wanted} requests with status {status}"
+    if why_not:
+        return _unknown(claim, why_not, "give it a sidecar")
+    counts = Counter(statuses)
+    told = ", ".join(f"{number} × {code}" for code, number in counts.most_common()) or "no request at all"
+    if not counts:
+        return _unknown(claim, told, "send requests before the claim")
+    return Verdict.of(counts[status] >= wanted, f"{claim}: it has {told}", statuses=dict(counts))
+
+
+def query_is(claim: str, value: float | None, relation: str, wanted: float, why_empty: str = "") -> Verdict:
+    """The one number that a query gives stands in a relation to another.
+
+    Args:
+        claim: The claim as the tester wrote it.
+        value: What the query gave; ``None`` where it gave nothing.
+        relation: ``at least``, ``at most`` or ``exactly``.
+        wanted: The number to compare with.
+        why_empty: Why the query gave nothing.
+    """
+    if value is None:
+        return _unknown(claim, f"it finds nothing, and nothing is no number: {why_empty}", "correct the query")
+    holds = {"at least": value >= wanted, "at most": value <= wanted, "exactly": value == wanted}[relation]
+    return Verdict.of(holds, f"{claim}: it is {value:g}", value=value)

@@ -1,0 +1,304 @@
+"""What a scenario asks the mesh itself: proxies, certificates, metrics, logs and Prometheus, since it began."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from meshbdd.claims import Verdict, mesh
+from meshbdd.errors import BadInput, Inconclusive
+from meshbdd.evidence import QueryAnswered
+from meshbdd.intents import ServiceRef
+from meshbdd.load import Sample
+from meshbdd.scenario.environment import Environment
+from meshbdd.scenario.traffic import Traffic
+from meshbdd.telemetry import certificates, metrics
+from meshbdd.telemetry.access_log import PROBE_AGENT, AccessLogs, Entry
+from meshbdd.telemetry.prometheus import Prometheus, Row, over_http, through_api
+from meshbdd.telemetry.proxies import Object, Proxies
+from meshbdd.units import Duration
+from meshbdd.waiting import NotYet, eventually
+
+T = TypeVar("T")
+
+_COUNTED = re.compile(r"(?:the mesh reports at least \S+ requests|calls) from (\S+) to (\S+)")
+_LOGGED = re.compile(r"the (?:access log of|trace context reaches) \S+")
+_SETTLE = Duration(5)
+"""Counters lag by Envoy's flush of statistics (5 s by default: istio/istio pkg/bootstrap/config.go), logs by less."""
+_SCRAPE = Duration(40)
+"""Two scrapes of Istio's sample configuration (15 s each), and some time for the answers."""
+
+
+class Observations:
+    """The mesh as one scenario sees it.
+
+    Args:
+        environment: What the run shares.
+        traffic: The scenario's requests.
+        service: Reads a service as the tester names it.
+        steps: The texts of the scenario's steps: what will be asked is counted from here on.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        traffic: Traffic,
+        service: Callable[[str], ServiceRef],
+        steps: Iterable[str],
+    ) -> None:
+        self._environment = environment
+        self._traffic = traffic
+        self._proxies = Proxies(environment.cluster)
+        self._logs = AccessLogs(environment.cluster)
+        self._before: dict[tuple[ServiceRef, ServiceRef], Counter[metrics.Requests]] = {}
+        self._probes: Counter[ServiceRef] = Counter()
+        texts = list(steps)
+        for text in texts:
+            for source, target in _COUNTED.findall(text):
+                pair = (service(source), service(target))
+                self._before[pair] = self._counters(*pair)
+        if any(_LOGGED.search(text) for text in texts):
+            self._logs.mark()
+
+    def close(self) -> None:
+        """Close the ways to the proxies."""
+        self._proxies.close()
+
+    # Proxies
+
+    def sidecars(self, service: ServiceRef) -> Verdict:
+        """Every pod of a service has a sidecar."""
+        views = self._proxies.views(service)
+        without = {view.name: view.why for view in views if not view.meshed}
+        return mesh.every_pod_has_a_sidecar(str(service), without, len(views))
+
+    def _meshed(self, service: ServiceRef) -> list[Object]:
+        return self._proxies.meshed(service)
+
+    # Security
+
+    def mutual_tls(self, source: ServiceRef, target: ServiceRef) -> Verdict:
+        """All calls from one service to another since the scenario began came over mutual TLS."""
+
+        def probe() -> dict[str, int]:
+            found: Counter[str] = Counter()
+            for line, number in self._since(source, target).items():
+                if line.reporter == "destination":
+                    found[line.security] += number
+            if not found:
+                raise NotYet("no call counted")
+            return dict(found)
+
+        return mesh.uses_mutual_tls(str(source), str(target), _or_nothing(probe, dict))
+
+    def rejects_plaintext(self, service: ServiceRef) -> Verdict:
+        """No port of a service answers a client outside the mesh, and each answers one inside."""
+        found = self._environment.cluster.find("Service", service.name, service.namespace)
+        if found is None:
+            raise BadInput("MB0647", f'Service "{service}" does not exist.', help="correct the name")
+        ports = [
+            int(port["port"])
+            for port in found["spec"].get("ports") or []
+            if str(port.get("appProtocol") or port.get("name") or "http").startswith("http")
+        ]
+        host = f"{service.name}.{service.namespace}.svc.cluster.local"
+        plain: dict[int, Sample] = {}
+        meshed: dict[int, Sample] = {}
+        for port in ports:
+            url = f"http://{host}:{port}/"
+            plain[port] = self._traffic.probe("HEAD", url, PROBE_AGENT, outside=True)
+            meshed[port] = self._traffic.probe("HEAD", url, PROBE_AGENT)
+            self._probes[service] += 1
+        return mesh.rejects_plaintext(str(service), plain, meshed, ports)
+
+    def certificate_valid(self, service: ServiceRef, wanted: Duration) -> Verdict:
+        """The certificates of a service's proxies are valid for so much longer."""
+        now = dt.datetime.now(dt.UTC)
+        found = [certificates.of_pod(self._proxies, pod) for pod in self._meshed(service)]
+        left = {certificate.pod: (certificate.expires - now).total_seconds() for certificate in found}
+        return mesh.certificate_is_valid(str(service), left, wanted)
+
+    def certificate_rotates(self, service: ServiceRef, limit: Duration) -> Verdict:
+        """Every proxy of a service gets another certificate in time."""
+        began = time.monotonic()
+        before = self._serials(service)
+        last: dict[str, str] = {}
+
+        def probe() -> None:
+            last.clear()
+            last.update(self._serials(service))
+            if any(last.get(pod) == serial for pod, serial in before.items()):
+                raise NotYet("the same serial numbers")
+
+        _or_nothing(probe, lambda: None, limit)
+        return mesh.certificate_rotated(str(service), before, last, time.monotonic() - began, limit)
+
+    def _serials(self, service: ServiceRef) -> dict[str, str]:
+        found = [certificates.of_pod(self._proxies, pod) for pod in self._meshed(service)]
+        return {certificate.pod: certificate.serial for certificate in found}
+
+    # Telemetry
+
+    def _counters(self, source: ServiceRef, target: ServiceRef) -> Counter[metrics.Requests]:
+        workloads = {(_workload(pod), str(pod["metadata"]["namespace"])) for pod in self._proxies.pods(source)}
+        counted = metrics.requests_to(self._proxies, target, [source])
+        return Counter({line: number for line, number in counted.items() if line.source in workloads})
+
+    def _since(self, source: ServiceRef, target: ServiceRef) -> Counter[metrics.Requests]:
+        """What was counted since the scenario began; a counter that fell began anew."""
+        before = self._before[source, target]
+        return Counter(
+            {
+                line: number - before[line] if number >= before[line] else number
+                for line, number in self._counters(source, target).items()
+                if number != before[line]
+            }
+        )
+
+    def reported(self, source: ServiceRef, target: ServiceRef, wanted: int) -> Verdict:
+        """The proxies counted at least so many requests from one service to another since the scenario began."""
+        reporter, why_not = "destination", ""
+        if not self._meshed(target):
+            reporter = "source"
+            if not self._meshed(source):
+                why_not = f"neither {source} nor {target} has a sidecar that could count"
+        elif not self._meshed(source):
+            why_not = f"{source} has no sidecar, so nobody knows its calls by its name"
+        seen = 0
+
+        def probe() -> int:
+            nonlocal seen
+            lines = self._since(source, target)
+            seen = sum(number for line, number in lines.items() if line.reporter == reporter)
+            seen = max(0, seen - self._own_probes(source, target))
+            if seen < wanted:
+                raise NotYet(str(seen))
+            return seen
+
+        sent = len(self._traffic.samples)
+        if not why_not and sent:
+            _or_nothing(probe, lambda: seen)
+        return mesh.reports_requests(
+            str(source), str(target), wanted, seen, sent=sent, reporter=reporter, why_not=why_not
+        )
+
+    def _own_probes(self, source: ServiceRef, target: ServiceRef) -> int:
+        return self._probes[target] if source.name == "client" else 0
+
+    def _inbound(self, service: ServiceRef) -> list[Entry]:
+        """What the proxies of a service logged of calls to it since the scenario began."""
+        pods = {str(pod["metadata"]["name"]) for pod in self._meshed(service)}
+        return [e for e in self._logs.since_mark() if e.pod in pods and not e.outbound and not e.probe]
+
+    def logged(self, service: ServiceRef, wanted: int, status: int) -> Verdict:
+        """The access logs of a service have at least so many requests with a status since the scenario began."""
+        statuses: list[int] = []
+
+        def probe() -> None:
+            statuses[:] = [entry.status for entry in self._inbound(service)]
+            if statuses.count(status) < wanted:
+                raise NotYet(str(len(statuses)))
+
+        why_not = "" if self._meshed(service) else "no pod of it has a sidecar"
+        if not why_not:
+            _or_nothing(probe, lambda: None)
+        return mesh.log_has(str(service), wanted, status, statuses, why_not)
+
+    def trace_reaches(self, service: ServiceRef) -> Verdict:
+        """The trace context of the scenario's requests arrives with the calls that a service gets."""
+        sent = self._traffic.traces()
+        arrived: list[str | None] = []
+
+        def probe() -> None:
+            arrived[:] = [entry.traceparent for entry in self._inbound(service)]
+            if mesh.trace_reached(str(service), sent, arrived).outcome != "passed":
+                raise NotYet(str(len(arrived)))
+
+        if sent:
+            _or_nothing(probe, lambda: None)
+        return mesh.trace_reached(str(service), sent, arrived)
+
+    # Prometheus
+
+    def query(self, promql: str, relation: str, wanted: float, within: Duration | None = None) -> Verdict:
+        """The one number that a query gives stands in a relation to another, now or within some time."""
+        limit = f" within {within}" if within else ""
+        claim = f'the query "{promql}" is {relation} {wanted:g}{limit}'
+        url = self._environment.settings.prometheus
+        prometheus = Prometheus(over_http(url) if url else through_api(self._environment.cluster))
+        if within is None:
+            self._wait_for_scrape(prometheus)
+            return self._judge(prometheus, claim, promql, relation, wanted)
+        verdict: list[Verdict] = []
+
+        def probe() -> None:
+            verdict[:] = [self._judge(prometheus, claim, promql, relation, wanted)]
+            if verdict[0].outcome != "passed":
+                raise NotYet(verdict[0].sentence)
+
+        _or_nothing(probe, lambda: None, within)
+        return verdict[0]
+
+    def _wait_for_scrape(self, prometheus: Prometheus) -> None:
+        """See that Prometheus has scraped every proxy since the scenario's last request.
+
+        A Prometheus whose targets go by other names than the pods' addresses is taken at its word for all that it has.
+
+        Raises:
+            Inconclusive: it scrapes nothing, or not in time.
+        """
+        last = max((sample.started + sample.seconds for sample in self._traffic.samples), default=0.0)
+        pods = {str((pod.get("status") or {}).get("podIP")): pod for pod in self._proxies.every()}
+
+        def probe() -> None:
+            scrapes = prometheus.last_scrapes()
+            if not scrapes:
+                raise NotYet("it scrapes nothing")
+            missing = [pod for address, pod in pods.items() if address not in scrapes]
+            if missing and len(missing) < len(pods):
+                raise NotYet(f"it does not scrape {missing[0]['metadata']['name']}")
+            oldest = min(scrapes.values())
+            if oldest < last:
+                raise NotYet(f"a target was last scraped {last - oldest:.1f} s before the last request ended")
+
+        eventually(
+            probe,
+            what="Prometheus scraping every proxy after the last request",
+            within=_SCRAPE,
+            code="MB0648",
+            failure=Inconclusive,
+            help="look at Prometheus' targets",
+        )
+
+    def _judge(self, prometheus: Prometheus, claim: str, promql: str, relation: str, wanted: float) -> Verdict:
+        rows: Sequence[Row] = prometheus.query(promql)
+        self._environment.tell(QueryAnswered(promql, tuple((dict(row.labels), row.value) for row in rows)))
+        if len(rows) > 1:
+            raise BadInput(
+                "MB0649",
+                f"The query {promql!r} gives {len(rows)} series, and a claim needs one number.",
+                help="wrap it in sum(…), max(…) or min(…)",
+            )
+        if not rows:
+            return mesh.query_is(claim, None, relation, wanted, prometheus.why_empty(promql))
+        return mesh.query_is(claim, rows[0].value, relation, wanted)
+
+
+def _workload(pod: Object) -> str:
+    """The name of a pod's workload as Istio's metrics have it: its Deployment's, without the template's hash."""
+    meta = pod["metadata"]
+    owners = meta.get("ownerReferences") or []
+    owner = str(owners[0]["name"]) if owners else str(meta["name"])
+    hash_ = (meta.get("labels") or {}).get("pod-template-hash")
+    return owner.removesuffix(f"-{hash_}") if hash_ else owner
+
+
+def _or_nothing(probe: Callable[[], T], otherwise: Callable[[], T], within: Duration = _SETTLE) -> T:
+    try:
+        return eventually(probe, what="it", within=within, failure=Inconclusive)
+    except Inconclusive:
+        return otherwise()

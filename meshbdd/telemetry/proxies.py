@@ -1,0 +1,137 @@
+"""The proxies of a service: which pods have one, and what its pages say, through the API server as on any cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from meshbdd.cluster import Cluster
+from meshbdd.cluster.tunnel import Tunnel
+from meshbdd.errors import BadInput
+from meshbdd.intents import ServiceRef
+
+ADMIN_PORT, METRICS_PORT = 15000, 15020
+"""https://istio.io/latest/docs/ops/deployment/application-requirements/ lists the sidecar's ports."""
+
+SIDECARS = ("istio-proxy", "linkerd-proxy")
+MESHED = "security.istio.io/tlsMode=istio"
+"""Label that Istio's injector puts on every pod with a sidecar."""
+
+_INJECT = "sidecar.istio.io/inject"
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    """A pod, as far as its proxy is concerned.
+
+    Attributes:
+        name: Its name.
+        meshed: Whether it has a proxy that is ready.
+        why: Why it has none; empty where it has one.
+    """
+
+    name: str
+    meshed: bool
+    why: str = ""
+
+
+def _containers(pod: Object) -> Iterator[tuple[str, bool]]:
+    """Name and readiness of every container; a native sidecar is an init container (istioctl's FindContainerFromPod)."""
+    status, spec = pod.get("status") or {}, pod.get("spec") or {}
+    ready = {
+        s["name"]: bool(s.get("ready"))
+        for kind in ("containerStatuses", "initContainerStatuses")
+        for s in status.get(kind) or []
+    }
+    for kind in ("containers", "initContainers"):
+        for container in spec.get(kind) or []:
+            yield container["name"], ready.get(container["name"], False)
+
+
+def view(pod: Object, namespace: Object | None) -> PodView:
+    """Whether a pod has a proxy, and if not, what its labels and its namespace's say of that.
+
+    The order in which Istio's injector decides is that of its webhook: pod label, then namespace label, at creation only.
+    """
+    name = str(pod["metadata"]["name"])
+    found = [ready for container, ready in _containers(pod) if container in SIDECARS]
+    if found:
+        return PodView(name, found[0], "" if found[0] else "its sidecar is not ready")
+    labels = pod["metadata"].get("labels") or {}
+    above = ((namespace or {}).get("metadata") or {}).get("labels") or {}
+    if labels.get(_INJECT) == "false":
+        why = f"its label {_INJECT} is false"
+    elif above.get("istio-injection") == "enabled" or "istio.io/rev" in above or labels.get(_INJECT) == "true":
+        why = "it is older than the injection label and was not restarted"
+    elif above.get("istio-injection") == "disabled":
+        why = "its namespace's label istio-injection is disabled"
+    else:
+        why = "its namespace has no label istio-injection=enabled"
+    return PodView(name, False, why)
+
+
+class Proxies:
+    """Looks at the proxies of services.
+
+    Args:
+        cluster: The API through which they are reached.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._tunnels: dict[tuple[str, int], Tunnel] = {}
+
+    def close(self) -> None:
+        """Close what is open."""
+        for tunnel in self._tunnels.values():
+            tunnel.close()
+        self._tunnels.clear()
+
+    def pods(self, service: ServiceRef) -> list[Object]:
+        """The running pods that a Service selects, or that carry its name as ``app`` where it is a mere client.
+
+        Raises:
+            BadInput: there is no such Service and no such client.
+        """
+        found = self._cluster.find("Service", service.name, service.namespace)
+        selector = (found["spec"].get("selector") or {}) if found else {"app": service.name}
+        labels = ",".join(f"{name}={value}" for name, value in sorted(selector.items()))
+        pods = self._cluster.list("Pod", service.namespace, labels=labels or None)
+        running: list[Object] = [
+            pod
+            for pod in pods
+            if (pod.get("status") or {}).get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp")
+        ]
+        if found is None and not running:
+            names = ", ".join(s["metadata"]["name"] for s in self._cluster.list("Service", service.namespace))
+            raise BadInput(
+                "MB0641",
+                f'There is no Service and no client "{service.name}" in namespace "{service.namespace}".',
+                help=f"name one of: {names or 'none'}",
+            )
+        return running
+
+    def views(self, service: ServiceRef) -> list[PodView]:
+        """Every running pod of a service, with or without a proxy."""
+        namespace = self._cluster.find("Namespace", service.namespace)
+        return [view(pod, namespace) for pod in self.pods(service)]
+
+    def every(self) -> list[Object]:
+        """Every running pod that has a proxy, in all namespaces."""
+        pods: list[Object] = [*self._cluster.list("Pod", labels=MESHED)]
+        return [pod for pod in pods if (pod.get("status") or {}).get("phase") == "Running"]
+
+    def meshed(self, service: ServiceRef) -> list[Object]:
+        """The running pods of a service that have a proxy."""
+        return [pod for pod in self.pods(service) if any(name in SIDECARS for name, _ in _containers(pod))]
+
+    def tunnel(self, pod: Object, port: int) -> Tunnel:
+        """A way to a port inside a pod, kept open."""
+        meta = pod["metadata"]
+        key = (meta["uid"], port)
+        if key not in self._tunnels:
+            self._tunnels[key] = Tunnel(self._cluster, meta["name"], meta["namespace"], port)
+        return self._tunnels[key]

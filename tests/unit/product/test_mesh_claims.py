@@ -1,0 +1,211 @@
+"""Claims about the mesh itself, and the reading of its pages: pure functions."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from meshbdd.claims import Outcome, mesh
+from meshbdd.errors import BadInput, EnvironmentBroken
+from meshbdd.intents import ServiceRef
+from meshbdd.load import Sample
+from meshbdd.telemetry import certificates, metrics
+from meshbdd.telemetry.prometheus import Prometheus, selectors
+from meshbdd.telemetry.proxies import view
+from meshbdd.units import Duration
+
+PAYMENT = ServiceRef("payment-service", "shop")
+TRACE = "0123456789abcdef0123456789abcdef"
+
+
+def sample(status: int | None, error: str | None = None, **headers: str) -> Sample:
+    return Sample("r", 0.0, 0.1, status, error, headers)
+
+
+def pod(*containers: str, ready: bool = True, init: tuple[str, ...] = (), **labels: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "p", "labels": {name.replace("_", "."): value for name, value in labels.items()}},
+        "spec": {"containers": [{"name": n} for n in containers], "initContainers": [{"name": n} for n in init]},
+        "status": {
+            "containerStatuses": [{"name": n, "ready": ready} for n in containers],
+            "initContainerStatuses": [{"name": n, "ready": ready} for n in init],
+        },
+    }
+
+
+def test_a_pod_without_a_sidecar_is_named_with_the_reason() -> None:
+    enabled = {"metadata": {"labels": {"istio-injection": "enabled"}}}
+    assert view(pod("app", "istio-proxy"), enabled).meshed
+    assert view(pod("app", init=("istio-proxy",)), enabled).meshed, "a native sidecar is an init container"
+    assert view(pod("app", "istio-proxy", ready=False), enabled).why == "its sidecar is not ready"
+    bare = view(pod("app"), {"metadata": {"labels": {}}})
+    assert (bare.meshed, bare.why) == (False, "its namespace has no label istio-injection=enabled")
+    assert "older than the injection label" in view(pod("app"), enabled).why
+    off = pod("app")
+    off["metadata"]["labels"]["sidecar.istio.io/inject"] = "false"
+    assert view(off, enabled).why == "its label sidecar.istio.io/inject is false"
+    assert mesh.every_pod_has_a_sidecar("x", {}, 0).outcome is Outcome.INCONCLUSIVE
+    assert mesh.every_pod_has_a_sidecar("x", {"p": "why"}, 2).outcome is Outcome.FAILED
+
+
+def test_mutual_tls_needs_calls_and_all_of_them() -> None:
+    assert mesh.uses_mutual_tls("a", "b", {}).outcome is Outcome.INCONCLUSIVE
+    assert mesh.uses_mutual_tls("a", "b", {"mutual_tls": 5}).outcome is Outcome.PASSED
+    verdict = mesh.uses_mutual_tls("a", "b", {"mutual_tls": 5, "none": 1})
+    assert verdict.outcome is Outcome.FAILED
+    assert "1 × none" in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("plain", "meshed", "outcome"),
+    [
+        (sample(None, "reset"), sample(404), Outcome.PASSED),
+        (sample(200), sample(404), Outcome.FAILED),
+        (sample(404), sample(404), Outcome.FAILED),
+        (sample(None, "reset"), sample(503), Outcome.INCONCLUSIVE),  # it answers nobody
+        (sample(None, "reset"), sample(503, **{"x-envoy-upstream-service-time": "1"}), Outcome.PASSED),
+        (sample(None, "refused"), sample(None, "timeout"), Outcome.INCONCLUSIVE),
+        (sample(None, "timeout"), sample(200), Outcome.INCONCLUSIVE),
+    ],
+)
+def test_rejecting_plaintext_needs_a_service_that_answers_others(
+    plain: Sample, meshed: Sample, outcome: Outcome
+) -> None:
+    assert mesh.rejects_plaintext("x", {80: plain}, {80: meshed}, [80]).outcome is outcome
+
+
+def test_certificates() -> None:
+    page = {
+        "certificates": [
+            {"ca_cert": [{"serial_number": "ca"}], "cert_chain": []},
+            {
+                "cert_chain": [
+                    {
+                        "serial_number": "1f",
+                        "subject_alt_names": [{"uri": "spiffe://cluster.local/ns/shop/sa/x"}],
+                        "expiration_time": "2026-03-01T10:00:00Z",
+                    }
+                ]
+            },
+        ]
+    }
+    found = certificates.read("p", page)
+    assert (found.serial, found.identities) == ("1f", ("spiffe://cluster.local/ns/shop/sa/x",))
+    assert found.expires == dt.datetime(2026, 3, 1, 10, tzinfo=dt.UTC)
+    with pytest.raises(EnvironmentBroken, match="has no certificate"):
+        certificates.read("p", {"certificates": []})
+    assert mesh.certificate_is_valid("x", {"a": 4000, "b": 3599}, Duration(3600)).outcome is Outcome.FAILED
+    assert mesh.certificate_is_valid("x", {"a": 4000, "b": 3601}, Duration(3600)).outcome is Outcome.PASSED
+    assert mesh.certificate_is_valid("x", {}, Duration(1)).outcome is Outcome.INCONCLUSIVE
+    assert "ended" in mesh.certificate_is_valid("x", {"a": -60}, Duration(1)).sentence
+    limit = Duration(5)
+    assert mesh.certificate_rotated("x", {"a": "1"}, {"a": "2"}, 1, limit).outcome is Outcome.PASSED
+    assert mesh.certificate_rotated("x", {"a": "1", "b": "1"}, {"a": "2", "b": "1"}, 5, limit).outcome is Outcome.FAILED
+    assert mesh.certificate_rotated("x", {"a": "1"}, {}, 1, limit).outcome is Outcome.INCONCLUSIVE
+    assert mesh.certificate_rotated("x", {}, {}, 1, limit).outcome is Outcome.INCONCLUSIVE
+
+
+def test_counters_tell_of_one_service_only() -> None:
+    labels = (
+        'reporter="{reporter}",source_workload="order-service",source_workload_namespace="shop",'
+        'destination_service_name="{name}",destination_service_namespace="shop",connection_security_policy="mutual_tls",'
+        'response_code="200"'
+    )
+    page = "# TYPE istio_requests_total counter\n" + "\n".join(
+        f"istio_requests_total{{{labels.format(reporter=reporter, name=name)}}} {value}"
+        for reporter, name, value in [
+            ("destination", "payment-service", 3),
+            ("source", "payment-service", 2),
+            ("source", "other", 9),
+        ]
+    )
+    counted = metrics.read("p", page + "\n", PAYMENT)
+    assert sorted((line.reporter, number) for line, number in counted.items()) == [("destination", 3), ("source", 2)]
+
+
+def test_reported_requests() -> None:
+    def judge(seen: int, sent: int = 1, why_not: str = "") -> Outcome:
+        return mesh.reports_requests("a", "b", 10, seen, sent=sent, reporter="destination", why_not=why_not).outcome
+
+    assert judge(10) is Outcome.PASSED
+    assert judge(9) is Outcome.FAILED
+    assert judge(0) is Outcome.FAILED, "requests were sent and the mesh tells of none"
+    assert judge(0, sent=0) is Outcome.INCONCLUSIVE
+    assert judge(10, why_not="no sidecar") is Outcome.INCONCLUSIVE
+
+
+def test_a_trace_arrives_whole_or_fails() -> None:
+    ours = f"00-{TRACE}-00f067aa0ba902b7-01"
+    other = f"00-{'f' * 32}-00f067aa0ba902b7-01"
+    assert mesh.trace_reached("x", [TRACE], [ours]).outcome is Outcome.PASSED
+    assert mesh.trace_reached("x", [TRACE], [other]).outcome is Outcome.FAILED
+    assert mesh.trace_reached("x", [TRACE], [""]).outcome is Outcome.FAILED
+    assert mesh.trace_reached("x", [TRACE], [None]).outcome is Outcome.INCONCLUSIVE
+    assert mesh.trace_reached("x", [TRACE], []).outcome is Outcome.INCONCLUSIVE
+    assert mesh.trace_reached("x", [], [ours]).outcome is Outcome.INCONCLUSIVE
+    assert mesh.trace_reached("x", [TRACE, "a" * 32], [ours]).outcome is Outcome.FAILED
+
+
+def test_access_logs() -> None:
+    assert mesh.log_has("x", 2, 200, [200, 200, 503]).outcome is Outcome.PASSED
+    assert mesh.log_has("x", 2, 200, [200, 503]).outcome is Outcome.FAILED
+    assert mesh.log_has("x", 2, 200, []).outcome is Outcome.INCONCLUSIVE
+    assert mesh.log_has("x", 1, 200, [200], "no pod of it has a sidecar").outcome is Outcome.INCONCLUSIVE
+
+
+class _Fake:
+    """A Prometheus with one series."""
+
+    def __init__(self) -> None:
+        self.series = {
+            "__name__": "istio_requests_total",
+            "destination_service": "payment-service.shop.svc.cluster.local",
+            "response_code": "200",
+        }
+
+    def __call__(self, path: str, parameters: Mapping[str, str]) -> Any:
+        if path.startswith("/api/v1/label/"):
+            name = path.split("/")[4]
+            return {"data": [self.series[name]] if name in self.series else []}
+        query = parameters["query"]
+        metric, matchers = selectors(query)[0] if "{" in query else (query.strip("count()"), [])
+        there = metric == self.series["__name__"] and all(self.series.get(label) == v for label, _, v in matchers)
+        result = [{"metric": self.series, "value": [0, "7"]}] if there else []
+        return {"status": "success", "data": {"resultType": "vector", "result": result}}
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        (
+            'istio_requests_total{destination_service="payment-service"}',
+            'the label destination_service="payment-service" matches nothing; the nearest series there is has destination_service="payment-service.shop.svc.cluster.local"',
+        ),
+        ('istio_request_total{response_code="200"}', "there is no metric istio_request_total; the nearest is istio_requests_total"),
+        ('istio_requests_total{destination="x"}', "istio_requests_total has no label destination; did you mean destination_service?"),
+    ],
+)  # fmt: skip
+def test_a_query_that_finds_nothing_says_which_part_misses(query: str, words: str) -> None:
+    prometheus = Prometheus(_Fake())
+    assert prometheus.query(query) == []
+    assert prometheus.why_empty(query) == words
+    verdict = mesh.query_is("the query", None, "at most", 5, words)
+    assert verdict.outcome is Outcome.INCONCLUSIVE, "nothing is not a small number"
+
+
+def test_relations() -> None:
+    outcomes = {
+        (relation, value): mesh.query_is("q", value, relation, 5).outcome
+        for relation in ("at least", "at most", "exactly")
+        for value in (4.0, 5.0, 6.0)
+    }
+    passed = {key for key, outcome in outcomes.items() if outcome is Outcome.PASSED}
+    assert passed == {("at least", 5.0), ("at least", 6.0), ("at most", 4.0), ("at most", 5.0), ("exactly", 5.0)}
+
+
+def test_a_refused_query_is_bad_input() -> None:
+    with pytest.raises(BadInput, match="does not take the query"):
+        Prometheus(lambda _path, _parameters: {"status": "error", "error": "parse error"}).query("sum(")
