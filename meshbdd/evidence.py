@@ -14,6 +14,17 @@ from meshbdd.load.sample import Sample
 
 
 @dataclass(frozen=True, slots=True)
+class RunBegan:
+    """A run is connected.
+
+    Attributes:
+        facts: Where it takes place, and with what: words for a reviewer.
+    """
+
+    facts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class ChangeArrived:
     """A change was written, and every proxy that it is for holds it.
 
@@ -121,7 +132,7 @@ class QueryAnswered:
     rows: tuple[tuple[Mapping[str, str], float], ...]
 
 
-Event = ChangeArrived | ChangeWithdrawn | TrafficSent | FaultAccounted | VerdictReached | QueryAnswered
+Event = RunBegan | ChangeArrived | ChangeWithdrawn | TrafficSent | FaultAccounted | VerdictReached | QueryAnswered
 """Everything that a scenario tells."""
 
 Tell = Callable[[Event], None]

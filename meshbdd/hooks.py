@@ -9,59 +9,35 @@ import contextlib
 import os
 import secrets
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-from behave.matchers import StepParseError
 
 from meshbdd import behave_fixes
 from meshbdd.cluster import Cluster, sweep
 from meshbdd.cluster.client import default_kubeconfig
 from meshbdd.cluster.signals import Signals
-from meshbdd.errors import BadInput, ClaimFailed, Inconclusive, MeshbddError, Place, RestoreIncomplete
+from meshbdd.errors import MeshbddError, Place
+from meshbdd.evidence import RunBegan
 from meshbdd.mesh import Gate, Istio
-from meshbdd.report import tell
+from meshbdd.report import expect, report_problem, tell
 from meshbdd.settings import Settings, load_settings
 from meshbdd.vocabulary import step_problem
 from meshbdd.world import Environment, StepText, World
 
-__all__ = ["after_all", "after_scenario", "after_step", "before_all", "before_scenario", "before_step"]
+__all__ = ["after_all", "after_scenario", "before_all", "before_scenario", "before_step"]
 
 
 behave_fixes.allow_a_project_without_steps()
 
 
-@dataclass(slots=True)
-class Tally:
-    """What became of a run, for the one who started it."""
+class _Refusal:
+    """Why a run did not begin, for the one who started it."""
 
-    passed: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-    inconclusive: list[str] = field(default_factory=list)
-    broken: list[str] = field(default_factory=list)
-    bad_input: list[str] = field(default_factory=list)
-    restore_incomplete: list[str] = field(default_factory=list)
-    skipped: int = 0
-    refusal: MeshbddError | None = None
-
-    @property
-    def exit_code(self) -> int:
-        """The exit code of ``meshbdd run``: what needs attention first wins."""
-        if self.restore_incomplete:
-            return 3
-        if self.refusal is not None:
-            return self.refusal.exit_code
-        if self.failed:
-            return 1
-        if self.bad_input:
-            return BadInput.exit_code
-        if self.inconclusive or self.broken:
-            return 4
-        return 0 if self.passed else 2
+    error: MeshbddError | None = None
 
 
-tally = Tally()
+refusal = _Refusal()
 """Of the run in this process."""
 
 
@@ -94,6 +70,7 @@ def _choose(settings: Settings) -> tuple[Cluster, Settings, str | None]:
 
 def before_all(context: Any) -> None:
     """Connect, take the signals over, and undo what dead runs left behind."""
+    expect(context._runner.features)
     behave_fixes.show_sentences(lambda: context.world.place if hasattr(context, "world") else None)
     context.meshbdd_signals = Signals(lambda: _remaining(context))
     context.meshbdd_signals.install()
@@ -106,10 +83,25 @@ def before_all(context: Any) -> None:
             _say(sentence)
         gate = Gate(cluster, settings.gate_timeout)
         context.meshbdd = Environment(settings, cluster, Istio(cluster, run), gate, run, settings.target, tell)
+        tell(RunBegan(_facts(context.meshbdd, started)))
     except MeshbddError as error:
-        tally.refusal = error
+        refusal.error = error
+        report_problem(error)
         _say(str(error))
         raise
+
+
+def _facts(environment: Environment, started: str | None) -> dict[str, str]:
+    where = (
+        f"lab, {'started for this run' if started else 'was up already'}" if environment.target == "lab" else "cluster"
+    )
+    settings = environment.settings
+    facts = {"Target": where, "Mesh": settings.mesh, "Namespace": environment.namespace, "Run": environment.run}
+    return (
+        facts
+        if environment.target == "lab"
+        else {**facts, "Context": settings.context or "the kubeconfig's current one"}
+    )
 
 
 def _remaining(context: Any) -> list[str]:
@@ -125,7 +117,6 @@ def before_scenario(context: Any, scenario: Any) -> None:
         for step in scenario.all_steps
     ]
     context.world = World(context.meshbdd, Path(scenario.filename), steps)
-    context.meshbdd_outcome = None
 
 
 def before_step(context: Any, step: Any) -> None:
@@ -133,53 +124,12 @@ def before_step(context: Any, step: Any) -> None:
     context.world.place = Place(Path(step.filename), step.line)
 
 
-def after_step(context: Any, step: Any) -> None:
-    """Remember what ended a scenario."""
-    error = step.exception
-    if error is None:
-        return
-    context.meshbdd_outcome = error
-
-
-def after_scenario(context: Any, scenario: Any) -> None:
+def after_scenario(context: Any, _scenario: Any) -> None:
     """Undo, whatever happened; nothing interrupts this."""
     world = getattr(context, "world", None)
-    problem: Exception | None = None
     with context.meshbdd_signals.shielded():
-        try:
-            if world is not None:
-                world.close()
-        except RestoreIncomplete as error:
-            tally.restore_incomplete.append(f"{scenario.name}: {error.sentence}")
-            problem = error
-        except MeshbddError as error:
-            problem = error
-    _count(scenario, context.meshbdd_outcome if hasattr(context, "meshbdd_outcome") else None, problem)
-    if problem is not None:
-        raise problem
-
-
-def _count(scenario: Any, outcome: Exception | None, problem: Exception | None) -> None:
-    error = outcome or problem
-    if error is None and scenario.status.name == "skipped":
-        tally.skipped += 1
-    elif error is None and all(step.status.name == "passed" for step in scenario.all_steps):
-        tally.passed.append(scenario.name)
-    elif isinstance(error, ClaimFailed | AssertionError):
-        tally.failed.append(scenario.name)
-    elif isinstance(error, Inconclusive):
-        tally.inconclusive.append(f"{scenario.name}: {error.sentence}")
-    elif isinstance(error, BadInput):
-        tally.bad_input.append(f"{scenario.name}: {error.sentence}")
-    elif wrong := [step for step in scenario.all_steps if step.status.name == "undefined" or _not_understood(step)]:
-        tally.bad_input.append(f"{scenario.name}: «{wrong[0].name}» is not understood")
-    else:
-        tally.broken.append(f"{scenario.name}: {error or scenario.status.name}".splitlines()[0])
-
-
-def _not_understood(step: Any) -> bool:
-    """Whether a converter refused a value in the step's text."""
-    return isinstance(step.exception, StepParseError)
+        if world is not None:
+            world.close()
 
 
 def after_all(context: Any) -> None:

@@ -1,27 +1,24 @@
-"""Evidence for the reviewer: what a scenario tells becomes attachments of the step that runs, in the Allure report."""
+"""What a reviewer sees: results that agree with behave, and the evidence of each verdict."""
+
+from __future__ import annotations
 
 import allure_commons
-from allure_commons.types import AttachmentType
 
 from meshbdd.evidence import Event
-from meshbdd.report.attachments import Attachment, attachments
+from meshbdd.report.attachments import attachments
+from meshbdd.report.formatter import MeshbddFormatter, expect, formatters, report_problem
 
-_LARGEST = 1024 * 1024
-"""Reports with larger attachments get slow to open; both Allure versions keep them inside the page."""
-
-_TYPES = {"text/plain": AttachmentType.TEXT, "text/csv": AttachmentType.CSV, "application/json": AttachmentType.JSON}
+__all__ = ["MeshbddFormatter", "expect", "formatters", "report_problem", "tell"]
 
 
 def tell(event: Event) -> None:
-    """Show an event; nothing happens where no Allure formatter listens."""
-    for attachment in attachments(event):
-        _attach(attachment)
+    """Show an event; nothing happens where no Allure formatter listens.
 
-
-def _attach(attachment: Attachment) -> None:
-    text = attachment.text
-    body = text if len(text) <= _LARGEST else text[:_LARGEST] + "\n… cut at 1 MiB\n"
-    kind = _TYPES[attachment.mime]
-    allure_commons.plugin_manager.hook.attach_data(
-        body=body, name=attachment.name, attachment_type=kind.mime_type, extension=kind.extension
-    )
+    A stock Allure formatter gets the texts at once; what is drawn is drawn by meshbdd's own.
+    """
+    ours = [formatter.listener for formatter in formatters()]
+    for formatter in formatters():
+        formatter.tell(event)
+    attach = allure_commons.plugin_manager.subset_hook_caller("attach_data", remove_plugins=ours)
+    for item in attachments(event):
+        attach(body=item.body, name=item.name, attachment_type=item.mime, extension=item.extension)

@@ -8,9 +8,21 @@ import json
 from dataclasses import dataclass
 from functools import singledispatch
 
-from meshbdd.evidence import ChangeArrived, ChangeWithdrawn, FaultAccounted, QueryAnswered, TrafficSent, VerdictReached
+from meshbdd.evidence import (
+    ChangeArrived,
+    ChangeWithdrawn,
+    FaultAccounted,
+    QueryAnswered,
+    RunBegan,
+    TrafficSent,
+    VerdictReached,
+)
+
+LARGEST = 1024 * 1024
+"""Characters. Reports with larger attachments get slow to open; both Allure versions keep them inside the page."""
 
 _MOST_ROWS = 1000
+_EXTENSIONS = {"text/plain": "txt", "text/csv": "csv", "application/json": "json", "image/svg+xml": "svg"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +39,16 @@ class Attachment:
     text: str
     mime: str = "text/plain"
 
+    @property
+    def body(self) -> str:
+        """The content, cut where it would make a report slow to open."""
+        return self.text if len(self.text) <= LARGEST else self.text[:LARGEST] + "\n… cut at 1 MiB\n"
+
+    @property
+    def extension(self) -> str:
+        """The ending of its file."""
+        return _EXTENSIONS[self.mime]
+
 
 @singledispatch
 def attachments(event: object) -> list[Attachment]:
@@ -36,6 +58,11 @@ def attachments(event: object) -> list[Attachment]:
         TypeError: no event.
     """
     raise TypeError(f"{type(event).__name__} is no event")
+
+
+@attachments.register
+def _(_event: RunBegan) -> list[Attachment]:
+    return []
 
 
 @attachments.register

@@ -1,0 +1,230 @@
+"""One result for each scenario that behave knows, whatever becomes of it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import allure_commons
+from allure_behave.listener import AllureListener, GroupContext
+from allure_behave.utils import step_table
+from allure_commons.model2 import Label, Parameter, Status, StatusDetails, TestResult, TestStepResult
+from allure_commons.types import AttachmentType
+from allure_commons.utils import now, uuid4
+
+from meshbdd.evidence import Event
+from meshbdd.report.identity import Identities, name_of
+from meshbdd.report.outcome import STATUS, Category, Outcome, Problem, outcome_of
+from meshbdd.report.record import RunRecord, ScenarioRecord
+from meshbdd.report.reporter import Reporter
+from meshbdd.report.results import ResultsFolder
+from meshbdd.report.scene import Scene
+
+_KILLED = Outcome(Status.BROKEN, (Problem(Category.INTERRUPTED, "the run was killed in the middle of this scenario"),))
+
+
+class Listener(AllureListener):  # type: ignore[misc] # allure-behave has no types
+    """Turns behave's calls into results.
+
+    allure-behave's listener, except for what it loses (docs/report.md lists it): it knows scenarios only by their
+    steps, so it takes a failed hook for a skipped scenario and a failed clean-up for a passed one.
+
+    Args:
+        config: behave's configuration.
+        folder: Where the results go.
+        record: What became of the run.
+    """
+
+    def __init__(self, config: Any, folder: ResultsFolder, record: RunRecord) -> None:
+        # Not calling the base: it would make a reporter of its own, which shares its state with all others.
+        known = config.userdata.get
+        self.behave_config = config
+        self.issue_pattern = known("AllureFormatter.issue_pattern")
+        self.link_pattern = known("AllureFormatter.link_pattern")
+        self.logger = Reporter(folder)
+        self.record = record
+        self.identities = Identities(Path(config.base_dir).resolve(), self.issue_pattern, self.link_pattern)
+        self.group_context = GroupContext(self.logger)
+        self.group_context.enter()
+        self.steps: deque[Any] = deque()
+        self.current_step_uuid: str | None = None
+        self.current_scenario_uuid: str | None = None
+        self._began = 0.0
+        self._test: TestResult | None = None
+        self.scene = Scene()
+
+    # Hooks of allure-commons that would be called for every Allure formatter's scenario: not ours.
+
+    def start_test(self, *_: Any, **__: Any) -> None:
+        """Nothing: ``start_scenario`` is called by the formatter of this listener alone."""
+
+    def stop_test(self, *_: Any, **__: Any) -> None:
+        """Nothing, see ``start_test``."""
+
+    # scenarios
+
+    def start_scenario(self, scenario: Any) -> None:
+        """A scenario begins. Its result is written at once, so that a killed run shows where it ended."""
+        self.steps.clear()
+        self.group_context.enter()
+        self._began, self.scene = time.time(), Scene()
+        self._test = self._result(scenario)
+        self.current_scenario_uuid = self._test.uuid
+        self._conclude(self._test, _KILLED)
+        self.logger.write_test(self._test)
+        self.logger.schedule_test(self._test.uuid, self._test)
+
+    def stop_scenario(self, scenario: Any, *, interrupted: bool = False) -> None:
+        """A scenario is over.
+
+        Args:
+            scenario: behave's model of it.
+            interrupted: The run was ended in its middle, outside of any step.
+        """
+        test = self._test
+        self._test = self.current_scenario_uuid = None
+        if test is None:
+            return
+        while self.logger.last_executable is not test:  # a step that an interruption left open
+            self.logger.stop_step(self.current_step_uuid, stop=now(), status=Status.BROKEN)
+        self.flush_steps()
+        if scenario.status.name == "skipped" and not self.behave_config.show_skipped:
+            self._drop(test)
+            return
+        outcome = outcome_of(scenario)
+        if interrupted:
+            outcome = Outcome(outcome.status, note="the run was ended in the middle of this scenario")
+        self._remember(scenario, outcome)
+        self._conclude(test, outcome)
+        self.scene.show(self.logger, test)
+        self.logger.close_test(test.uuid)
+        self.group_context.append_test(test.uuid)
+        self._exit_group()
+
+    def _drop(self, test: TestResult) -> None:
+        self.logger.drop_test(test.uuid)
+        with contextlib.suppress(OSError):
+            (self.logger.folder.path / f"{test.uuid}-result.json").unlink()
+        self._exit_group()
+
+    def add_not_run(self, scenario: Any) -> None:
+        """A scenario that never began: not selected, behind a failed hook, or after the run's end."""
+        outcome = outcome_of(scenario)
+        if outcome.status == Status.SKIPPED and not self.behave_config.show_skipped:
+            return
+        self._began, self.scene = time.time(), Scene()
+        self._remember(scenario, outcome)
+        test = self._result(scenario)
+        steps = (
+            TestStepResult(name=f"{step.keyword} {step.name}", status=Status.SKIPPED) for step in scenario.all_steps
+        )
+        test.steps.extend(steps)
+        self._conclude(test, outcome)
+        self.logger.write_test(test)
+
+    def _result(self, scenario: Any) -> TestResult:
+        test = TestResult(uuid=uuid4(), start=now())
+        self.identities.describe(scenario, test)
+        told = [*scenario.feature.description, *scenario.description]
+        test.description = "\n".join([name_of(scenario), "", *told] if name_of(scenario) != test.name else told)
+        return test
+
+    def _conclude(self, test: TestResult, outcome: Outcome) -> None:
+        test.stop = now()
+        test.status = outcome.status
+        details = StatusDetails(message=outcome.message, trace=outcome.trace or None)
+        test.statusDetails = details if outcome.message else None
+
+    def _remember(self, scenario: Any, outcome: Outcome) -> None:
+        rule = next((label.value for label in self._result(scenario).labels if label.name == "story"), "")
+        self.record.scenarios[id(scenario)] = ScenarioRecord(
+            self.identities.file(scenario).as_posix(),
+            scenario.line,
+            scenario.feature.name,
+            rule,
+            name_of(scenario),
+            scenario.status.name,
+            outcome,
+            self._began,
+            time.time() - self._began,
+            self.scene.data,
+        )
+
+    # steps
+
+    def match_step(self, match: Any) -> None:
+        """The next step begins."""
+        if not self.steps:
+            return
+        self.start_behave_step(self.steps.popleft())
+        step = self.logger.get_item(self.current_step_uuid)
+        step.parameters = [
+            Parameter(name=argument.name or f"{number}", value=argument.original)
+            for number, argument in enumerate(match.arguments or (), 1)
+        ]
+
+    def start_behave_step(self, step: Any) -> None:
+        """A step begins, with its text and its table."""
+        self.current_step_uuid = uuid4()
+        self.logger.start_step(
+            None, self.current_step_uuid, TestStepResult(name=f"{step.keyword} {step.name}", start=now())
+        )
+        if step.text:
+            self.logger.attach_data(uuid4(), step.text, name="text", attachment_type=AttachmentType.TEXT)
+        if step.table:
+            self.logger.attach_data(uuid4(), step_table(step), name="table", attachment_type=AttachmentType.CSV)
+
+    def stop_behave_step(self, result: Any) -> None:
+        """A step is over."""
+        status = STATUS.get(result.status.name, Status.BROKEN)
+        message = (result.error_message or "").strip() if status in {Status.FAILED, Status.BROKEN} else ""
+        if result.status.name == "undefined":
+            message = "no step says this"
+        self.logger.stop_step(
+            self.current_step_uuid,
+            stop=now(),
+            status=Status.SKIPPED if status == Status.UNKNOWN else status,
+            statusDetails=StatusDetails(message=message) if message else None,
+        )
+
+    def tell(self, event: Event) -> None:
+        """Keep what the scenario tells, at the step that runs."""
+        self.scene.add(event, self.logger.last_executable)
+
+    # groups of fixtures
+
+    def _exit_group(self) -> None:
+        if self.group_context._groups:
+            self.group_context.exit()
+
+    def stop_feature(self) -> None:
+        """A feature is over."""
+        self._exit_group()
+
+    def stop_session(self) -> None:
+        """The run is over; an interrupted one leaves groups open."""
+        while self.group_context._groups:
+            self.group_context.exit()
+
+    # what tests may say of themselves through ``allure.dynamic``, which allure-behave passes over
+
+    @allure_commons.hookimpl  # type: ignore[untyped-decorator]
+    def add_title(self, test_title: str) -> None:
+        """A parameter of the test, because the name must stay behave's."""
+        self.add_parameter("title", test_title, None, None)
+
+    @allure_commons.hookimpl  # type: ignore[untyped-decorator]
+    def add_label(self, label_type: str, labels: tuple[str, ...]) -> None:
+        """A label of the scenario that runs."""
+        if self._test is not None:
+            self._test.labels.extend(Label(name=label_type, value=value) for value in labels)
+
+    @allure_commons.hookimpl  # type: ignore[untyped-decorator]
+    def add_parameter(self, name: str, value: str, excluded: bool | None, mode: str | None) -> None:
+        """A parameter of the scenario that runs; it takes no part in its history."""
+        if self._test is not None:
+            item = Parameter(name=name, value=value, excluded=True if excluded is None else excluded, mode=mode)
+            self._test.parameters.append(item)

@@ -1,0 +1,203 @@
+"""What became of a scenario, in the words of Allure, of the exit code and of a reviewer.
+
+behave has the last word: the status here is always the counterpart of behave's own. What this adds is why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from allure_commons.model2 import Status
+from behave.matchers import StepParseError
+
+from meshbdd.errors import BadInput, EnvironmentBroken, Inconclusive, MeshbddError, Refused, RestoreIncomplete
+
+STATUS: Mapping[str, str] = {
+    "passed": Status.PASSED,
+    "pending_warn": Status.PASSED,
+    "failed": Status.FAILED,
+    "skipped": Status.SKIPPED,
+    "untested": Status.UNKNOWN,
+    "untested_pending": Status.UNKNOWN,
+    "untested_undefined": Status.UNKNOWN,
+    "error": Status.BROKEN,
+    "hook_error": Status.BROKEN,
+    "cleanup_error": Status.BROKEN,
+    "undefined": Status.BROKEN,
+    "pending": Status.BROKEN,
+}
+"""behave's status (``behave.model_type.Status``) → Allure's. *unknown*: nothing ran, so nothing is known."""
+
+_UNDERSTOOD = ("undefined", "pending")
+
+
+class Category(StrEnum):
+    """Why a scenario is not green; the names of the report's categories, first match first."""
+
+    RESTORE = "Restore incomplete"
+    PRODUCT = "Product defect"
+    INCONCLUSIVE = "Inconclusive"
+    FEATURE = "Feature file"
+    MESH = "Mesh configuration"
+    ENVIRONMENT = "Environment"
+    INTERRUPTED = "Interrupted"
+    UNEXPECTED = "Unexpected error"
+
+    @property
+    def prefix(self) -> str:
+        """What a message of this category begins with; by it both versions of Allure sort it."""
+        return "" if self is Category.PRODUCT else f"{self.value.lower()}: "
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of ``meshbdd run`` where nothing graver happened."""
+        return {Category.RESTORE: 3, Category.PRODUCT: 1, Category.FEATURE: 2, Category.MESH: 2}.get(self, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that went wrong in a scenario.
+
+    Attributes:
+        category: Of which kind.
+        sentence: What.
+        trace: The call stack of an error that nobody foresaw; empty for sentences.
+    """
+
+    category: Category
+    sentence: str
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a scenario.
+
+    Attributes:
+        status: Allure's word, the counterpart of behave's.
+        problems: What went wrong, in the order of time.
+        note: Why it was skipped or did not run; empty otherwise.
+    """
+
+    status: str
+    problems: tuple[Problem, ...] = ()
+    note: str = ""
+
+    @property
+    def category(self) -> Category | None:
+        """The gravest kind of what went wrong, of those that fit the status: behave's last word is the status."""
+        kinds = {problem.category for problem in self.problems}
+        if self.status != Status.FAILED and len(kinds) > 1:
+            kinds.discard(Category.PRODUCT)
+        return next((category for category in Category if category in kinds), None)
+
+    @property
+    def message(self) -> str:
+        """What a reviewer reads first: the gravest sentence, then the others."""
+        category = self.category
+        if category is None:
+            return self.note
+        first = next(problem for problem in self.problems if problem.category is category)
+        others = [f"also: {problem.category.prefix}{problem.sentence}" for problem in self.problems if problem != first]
+        return "\n".join([category.prefix + first.sentence, *others])
+
+    @property
+    def trace(self) -> str:
+        """Call stacks, where there are any."""
+        return "\n".join(problem.trace for problem in self.problems if problem.trace)
+
+
+def category_of(error: BaseException | None) -> Category:
+    """The kind of an error."""
+    match error:
+        case RestoreIncomplete():
+            return Category.RESTORE
+        case AssertionError():
+            return Category.PRODUCT
+        case Inconclusive():
+            return Category.INCONCLUSIVE
+        case BadInput() if error.code.startswith("MB04"):
+            return Category.MESH
+        case BadInput() | StepParseError():
+            return Category.FEATURE
+        case EnvironmentBroken() | Refused():
+            return Category.ENVIRONMENT
+        case KeyboardInterrupt():
+            return Category.INTERRUPTED
+    return Category.UNEXPECTED
+
+
+def sentence_of(error: BaseException) -> str:
+    """An error in one sentence and one action."""
+    if isinstance(error, MeshbddError):
+        return f"{error.sentence}\nhelp: {error.help}" if error.help else error.sentence
+    if isinstance(error, KeyboardInterrupt):
+        return "the run was ended while this step ran"
+    return str(error) or type(error).__name__
+
+
+def outcome_of(scenario: Any) -> Outcome:
+    """What became of a scenario that behave has finished with.
+
+    Args:
+        scenario: behave's model of it.
+    """
+    status = STATUS.get(scenario.status.name, Status.BROKEN)
+    broken_above = next((above for above in _containers(scenario) if above.hook_failed), None)
+    if status == Status.UNKNOWN and broken_above is not None:
+        told = (broken_above.error_message or "").strip() or f"a hook of the {broken_above.type} failed"
+        category = category_of(broken_above.exception) if broken_above.exception else Category.UNEXPECTED
+        return Outcome(Status.BROKEN, (Problem(category, told),))
+    if status == Status.UNKNOWN:
+        return Outcome(status, note="not run: the run ended before it")
+    if status == Status.SKIPPED:
+        reason = scenario.skip_reason or next((above.skip_reason for above in _containers(scenario)), None)
+        return Outcome(status, note=f"skipped: {reason or 'not selected by tags, names or lines'}")
+    if status == Status.PASSED:
+        return Outcome(status)
+    problems = (*_step_problems(scenario), *_hook_problems(scenario))
+    return Outcome(status, problems or (Problem(Category.UNEXPECTED, f"behave says {scenario.status.name}"),))
+
+
+def _containers(scenario: Any) -> Iterator[Any]:
+    """The rule and the feature around a scenario."""
+    above = scenario.parent
+    while above is not None:
+        if hasattr(above, "run_items"):
+            yield above
+        above = getattr(above, "parent", None)
+
+
+def _step_problems(scenario: Any) -> Iterator[Problem]:
+    for step in scenario.all_steps:
+        name = step.status.name
+        if STATUS.get(name) not in {Status.FAILED, Status.BROKEN}:
+            continue
+        error = step.exception
+        if name in _UNDERSTOOD:
+            word = "no step says this" if name == "undefined" else "this step is not implemented yet"
+            yield Problem(Category.FEATURE, f"{word}: {step.keyword} {step.name} ({step.location})")
+        elif error is None:
+            yield Problem(Category.UNEXPECTED, (step.error_message or f"the step {step.name} broke").strip())
+        else:
+            category = category_of(error)
+            trace = (step.error_message or "") if category is Category.UNEXPECTED else ""
+            yield Problem(category, sentence_of(error), trace)
+
+
+def _hook_problems(scenario: Any) -> Iterator[Problem]:
+    if scenario.hook_failed:
+        error = scenario.exception
+        if isinstance(error, MeshbddError):
+            yield Problem(category_of(error), sentence_of(error))
+        told = (scenario.error_message or "").strip()
+        if told and not (isinstance(error, MeshbddError) and told.count("HOOK-ERROR") == 1):
+            category = Category.RESTORE if f"{RestoreIncomplete.__name__}: " in told else Category.UNEXPECTED
+            yield Problem(category, told)
+    if scenario.status.name == "cleanup_error":
+        lines = (scenario.captured.output or "").splitlines()
+        told = next((line for line in lines if line.startswith("CLEANUP-ERROR")), "a cleanup function failed")
+        yield Problem(Category.UNEXPECTED, told)

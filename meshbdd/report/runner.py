@@ -1,0 +1,132 @@
+"""behave, run in this process with meshbdd's formatter behind everything that the user asked for."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from behave.__main__ import run_behave as behave_run
+from behave.configuration import Configuration
+from behave.exception import ConfigError, TagExpressionError
+from behave.formatter._registry import register_as
+from behave.formatter.base import StreamOpener
+from behave.parser import ParserError
+from behave.runner import Runner
+
+from meshbdd.errors import BadInput, MeshbddError, Place
+from meshbdd.report.formatter import NAMES, MeshbddFormatter, expect
+from meshbdd.report.outcome import Category, Problem
+from meshbdd.report.record import RunRecord
+from meshbdd.report.results import ResultsFolder
+from meshbdd.report.runfile import add_problem
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a run of behave ended.
+
+    Attributes:
+        code: behave's exit code.
+        record: What became of the scenarios; ``None`` where behave was asked for something else than running them.
+        folder: The results; ``None`` as above.
+    """
+
+    code: int
+    record: RunRecord | None = None
+    folder: ResultsFolder | None = None
+
+
+class _CouldNotRun(BaseException):
+    """Carries an error past behave, which would print it in its own words, or with a call stack."""
+
+
+class _Runner(Runner):  # type: ignore[misc] # behave has no types
+    def run(self) -> bool:
+        try:
+            return bool(super().run())
+        except Exception as error:
+            raise _CouldNotRun from error
+
+    def run_model(self, features: Any = None) -> bool:
+        expect(self.features)  # also those that a failing before_all leaves out
+        return bool(super().run_model(features))
+
+
+def run_behave(arguments: Sequence[str], results: Path) -> Ran:
+    """Run behave with the user's arguments, and our formatter behind theirs.
+
+    Args:
+        arguments: behave's.
+        results: Folder for the results where the arguments do not name one with ``-f meshbdd -o FOLDER``.
+
+    Raises:
+        BadInput: the arguments, the feature files, the step files or the results folder are not what they should be.
+    """
+    register_as("meshbdd", MeshbddFormatter)
+    try:
+        config = Configuration(list(arguments))
+    except (ConfigError, TagExpressionError) as error:
+        raise BadInput("MB0224", f"behave does not understand this: {error}", help="see behave --help") from None
+    config.meshbdd_record, config.meshbdd_folder, config.meshbdd_begun = RunRecord(), None, False
+    if not config.dry_run:
+        config.meshbdd_folder = ResultsFolder(_add_formatter(config, results))
+        config.meshbdd_folder.take()  # refused before behave begins
+    own = config.runner in {"", "default", "behave.runner:Runner"}
+    try:
+        code = int(behave_run(config, _Runner if own else None) or 0)
+    except _CouldNotRun as wrapped:
+        raise _could_not_run(wrapped.__cause__, config) from None
+    record: RunRecord = config.meshbdd_record
+    if not config.meshbdd_begun:
+        return Ran(code)
+    if code and not record.went_wrong:
+        told = "behave reports an error outside of the scenarios; its output above says which"
+        add_problem(config.meshbdd_folder, record, Problem(Category.UNEXPECTED, told))
+    return Ran(code, record, config.meshbdd_folder)
+
+
+def _add_formatter(config: Any, results: Path) -> Path:
+    """Put our formatter behind the user's. behave pairs formats and outputs by their order.
+
+    Returns:
+        Where the results go.
+    """
+    formats = list(config.format or [])
+    if not formats or len(formats) == len(config.defaults.get("format") or ()):
+        formats.append(config.default_format)  # as behave does where the command line names none
+    outputs = list(config.outputs)
+    outputs += [StreamOpener(stream=sys.stdout) for _ in formats[len(outputs) :]]
+    if not NAMES & set(formats):
+        formats.append("meshbdd")
+        outputs.append(StreamOpener(str(results)))
+    config.format, config.outputs = formats, outputs
+    return Path(next(output.name or results for name, output in zip(formats, outputs, strict=True) if name in NAMES))
+
+
+def _could_not_run(error: BaseException | None, config: Any) -> MeshbddError:
+    """What to say of an error that came before the first scenario, or from a formatter of the user's."""
+    if isinstance(error, ParserError):
+        place = Place(Path(str(error.filename)), error.line) if error.filename else None
+        told = BadInput(
+            "MB0225",
+            f"A feature file cannot be read: {error.args[0]}",
+            place=place,
+            help="mend the file; nothing was run",
+        )
+    elif isinstance(error, MeshbddError):
+        return error
+    else:
+        frames = traceback.extract_tb(error.__traceback__) if error is not None else []
+        place = Place(Path(frames[-1].filename), frames[-1].lineno) if frames else None
+        told = BadInput(
+            "MB0226", f"behave could not run: {type(error).__name__}: {error}", place=place, help="mend what it names"
+        )
+    if config.meshbdd_folder is not None and not config.meshbdd_begun:
+        add_problem(
+            config.meshbdd_folder, config.meshbdd_record, Problem(Category.FEATURE, f"{told.sentence} ({told.place})")
+        )
+    return told

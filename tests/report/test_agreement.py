@@ -1,0 +1,176 @@
+"""The report agrees with behave, scenario by scenario, whatever becomes of them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.report.toy import ALL, OTHERS, Toy, behave_counts, by_name, read, statuses
+
+BROKEN = ("error", "hook_error", "cleanup_error")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Toy, str]:
+    toy = Toy(tmp_path_factory.mktemp("toy"), {"sub/a.feature": ALL, **OTHERS})
+    done = toy.run("-f", "plain")
+    assert done.returncode == 3, done.stdout + done.stderr
+    return toy, done.stdout
+
+
+def test_every_scenario_has_one_result_of_behaves_status(ran: tuple[Toy, str]) -> None:
+    toy, output = ran
+    said, shown = behave_counts(output), statuses(toy.results)
+    behind_hooks = 2  # behave calls those untested; the report says what kept them from running
+    assert said["untested"] == behind_hooks
+    assert shown == Counter(
+        passed=said["passed"],
+        failed=said["failed"],
+        broken=sum(said[word] for word in BROKEN) + behind_hooks,
+        skipped=said["skipped"],
+    )
+    assert sum(shown.values()) == sum(said.values())
+    assert len({result["historyId"] for result in read(toy.results)}) == sum(shown.values()), "no two look like retries"
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "message"),
+    [
+        ("a claim fails", "failed", "at least 95% of requests succeed: 88 of 100 did"),
+        ("an assertion fails", "failed", "one is not two"),
+        ("inconclusive", "broken", "inconclusive: no call met the fault"),
+        ("bad input", "broken", "feature file: There is no request"),
+        ("mesh", "broken", "mesh configuration: The host is governed by nothing"),
+        ("environment", "broken", "environment: no lab answers"),
+        ("a step breaks", "broken", "unexpected error: division by zero"),
+        ("unknown words", "broken", "feature file: no step says this: Given the moon is blue"),
+        ("the hook before fails", "broken", "unexpected error: HOOK-ERROR in before_scenario: RuntimeError: no before"),
+        ("the hook after fails", "broken", "unexpected error: HOOK-ERROR in after_scenario: RuntimeError: no after"),
+        ("the undo fails", "broken", "restore incomplete: VirtualService shop/x still carries the fault"),
+        ("the clean-up fails", "broken", "unexpected error: CLEANUP-ERROR in remove_fault"),
+        ("skipped by a hook", "skipped", "skipped: not on this mesh"),
+        ("skipped in the middle", "skipped", "skipped: seen enough"),
+        ("failing in a rule", "failed", "at least 95% of requests succeed: 2 of 3 did"),
+        ("behind a rule's hook", "broken", "unexpected error: HOOK-ERROR in before_rule: RuntimeError: no rule"),
+        ("behind a feature's hook", "broken", "unexpected error: HOOK-ERROR in before_feature: RuntimeError: no feature"),
+    ],
+)  # fmt: skip
+def test_why_a_scenario_is_not_green(ran: tuple[Toy, str], name: str, status: str, message: str) -> None:
+    result = by_name(ran[0].results)[name]
+    assert (result["status"], result["statusDetails"]["message"][: len(message)]) == (status, message)
+
+
+def test_a_failed_undo_hides_no_failed_claim(ran: tuple[Toy, str]) -> None:
+    message = by_name(ran[0].results)["the undo fails"]["statusDetails"]["message"]
+    assert "also: at least 95% of requests succeed: 1 of 2 did" in message
+
+
+def test_what_fails_outside_of_scenarios_is_in_the_report(ran: tuple[Toy, str]) -> None:
+    errors = [error["message"] for globe in read(ran[0].results, "globals") for error in globe.get("errors", ())]
+    assert any("feature «Gamma»: HOOK-ERROR in after_feature" in message for message in errors)
+
+
+def test_names_places_and_arguments(ran: tuple[Toy, str]) -> None:
+    toy, _ = ran
+    results = by_name(toy.results)
+    assert "rows 1 -- @1.1" in results, "behave's own name, trimmed"
+    assert results["in a rule"]["titlePath"] == ["features", "sub", "Alpha", "First rule"]
+    labels = {label["name"]: label["value"] for label in results["in a rule"]["labels"]}
+    assert (labels["parentSuite"], labels["suite"], labels["subSuite"]) == ("features/sub", "Alpha", "First rule")
+    assert labels["severity"] == "critical", "a tag of the feature"
+    step = results["a claim fails"]["steps"][1]
+    assert {p["name"]: p["value"] for p in step["parameters"]} == {"n": "88", "total": "100"}
+    assert [s["status"] for s in results["a claim fails"]["steps"]] == ["passed", "failed", "skipped"]
+    assert "What alpha is for." in json.dumps(results["same name"])
+    assert "сервис падает 💥" in results
+    long = next(result for name, result in results.items() if name.startswith("long long"))
+    assert ("long " * 200).strip() in long["description"], "nothing of a long name is lost"
+
+
+def test_run_json_and_junit_say_the_same(ran: tuple[Toy, str]) -> None:
+    toy, output = ran
+    told = json.loads((toy.results / "meshbdd" / "run.json").read_text())
+    assert Counter(told["counts"]) == statuses(toy.results)
+    assert Counter(told["behave"]) == Counter({k: v for k, v in behave_counts(output).items() if v})
+    assert told["exit_code"] == 3
+    cases = ET.parse(toy.results / "meshbdd" / "junit.xml").getroot().iter("testcase")
+    kinds = Counter(next((child.tag for child in case), "passed") for case in cases)
+    said = statuses(toy.results)
+    assert kinds == Counter(
+        passed=said["passed"], failure=said["failed"], error=said["broken"], skipped=said["skipped"]
+    )
+
+
+def test_plain_behave_says_the_same(ran: tuple[Toy, str], tmp_path: Path) -> None:
+    toy = Toy(tmp_path / "toy", {"sub/a.feature": ALL, **OTHERS})
+    assert toy.behave().returncode == 1
+    want, got = (
+        sorted((r["name"], r["status"], r["historyId"]) for r in read(results))
+        for results in (ran[0].results, toy.results)
+    )
+    assert got == want, "ids do not hang on where or how the run was started"
+
+
+def test_history_survives_a_row_inserted_above(tmp_path: Path) -> None:
+    text = "Feature: F\n  Scenario Outline: S <n>\n    Given it passes\n    Examples:\n      | n |\n"
+    before, after = (
+        Toy(tmp_path / "1", {"a.feature": text + "      | 1 |\n"}),
+        Toy(tmp_path / "2", {"a.feature": text + "      | 0 |\n      | 1 |\n"}),
+    )
+    assert (before.run().returncode, after.run().returncode) == (0, 0)
+    old, new = by_name(before.results)["S 1 -- @1.1"], by_name(after.results)["S 1 -- @1.2"]
+    assert (old["historyId"], old["testCaseId"]) == (new["historyId"], new["testCaseId"])
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 4), ("SIGTERM", 4)])
+def test_a_run_that_is_ended_shows_what_ran_and_what_did_not(tmp_path: Path, name: str, code: int) -> None:
+    end = f"Feature: A\n  Scenario: first\n    Given it passes\n  Scenario: end\n    Given the signal {name} comes\n  Scenario: after\n    Given it passes\n"
+    toy = Toy(tmp_path / "toy", {"a.feature": end, "z.feature": "Feature: Z\n  Scenario: later\n    Given it passes\n"})
+    done = toy.run("-f", "plain")
+    results = by_name(toy.results)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert results["first"]["status"] == "passed"
+    assert results["end"]["statusDetails"]["message"].startswith("interrupted: ")
+    assert results["after"]["status"] == "unknown"
+    said = behave_counts(done.stdout)
+    assert (said["passed"], said["error"]) == (1, 1)
+    assert "1 passed, 1 interrupted" in done.stdout
+
+
+def test_a_killed_run_leaves_what_ran(tmp_path: Path) -> None:
+    toy = Toy(
+        tmp_path / "toy",
+        {
+            "a.feature": "Feature: A\n  Scenario: first\n    Given it passes\n  Scenario: end\n    Given the signal SIGKILL comes\n"
+        },
+    )
+    assert toy.run().returncode == -9
+    results = by_name(toy.results)
+    assert results["first"]["status"] == "passed"
+    assert results["end"]["status"] == "broken"
+    assert "killed in the middle" in results["end"]["statusDetails"]["message"]
+    assert not list(toy.results.glob("*.tmp"))
+
+
+def test_a_before_all_that_fails(tmp_path: Path) -> None:
+    toy = Toy(tmp_path / "toy", {"a.feature": "Feature: A\n  Scenario: never\n    Given it passes\n"})
+    done = toy.run("-f", "plain", "-D", "boom=1")
+    assert done.returncode == 4, done.stdout
+    errors = [error["message"] for globe in read(toy.results, "globals") for error in globe["errors"]]
+    assert errors, "the report is not empty and green"
+    assert by_name(toy.results)["never"]["status"] == "unknown"
+
+
+def test_two_formatters_do_not_mix(tmp_path: Path) -> None:
+    """allure-commons hands every result to every formatter of the process; ours keeps out of that."""
+    toy = Toy(tmp_path / "toy", {"sub/a.feature": ALL})
+    toy.run("-f", "allure_behave.formatter:AllureFormatter", "-o", "theirs", "-f", "plain", "-o", "out/plain.txt")
+    assert "Scenario: a claim fails" in (toy.folder / "out" / "plain.txt").read_text()
+    theirs = read(toy.folder / "theirs")
+    assert len(theirs) == len({result["uuid"] for result in theirs})
+    assert not {r["uuid"] for r in theirs} & {r["uuid"] for r in read(toy.results)}
+    assert sum(statuses(toy.results).values()) == ALL.count("Scenario: ") + 3
