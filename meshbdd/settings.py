@@ -45,6 +45,10 @@ class Settings:
     prometheus: str | None = None
     """URL of the Prometheus that queries go to; ``None``: the lab's own, or Istio's addon inside the cluster."""
 
+    enough_timeout: Duration = Duration(60)
+    """How long one claim may draw the requests that it needs (``enough "…" requests are sent``); then it is inconclusive.
+    At 100 requests a second a minute is enough for every claim but those on the p99.9."""
+
     undo_budget: Duration = Duration(120)
     """How long an undo may be retried before the run ends as "restore incomplete"."""
 
@@ -68,7 +72,7 @@ def _convert(name: str, value: Any, place: Place | None, source: str) -> Any:
                 help="write [tool.meshbdd.images]",
             )
         return {str(k): tuple(v.split() if isinstance(v, str) else map(str, v)) for k, v in value.items()}
-    if name in {"gate_timeout", "request_timeout", "undo_budget"}:
+    if name in {"gate_timeout", "request_timeout", "enough_timeout", "undo_budget"}:
         return Duration.parse(str(value))
     if not isinstance(value, str):
         raise BadInput(

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from behave import register_type
 from behave.model import Table
 
 from meshbdd.errors import BadInput
-from meshbdd.units import Duration, Percent
+from meshbdd.units import Duration, Percent, Rate
 
 T = TypeVar("T")
 _WORD = r'[^\s"]+'
@@ -65,6 +65,19 @@ def _service(text: str) -> str:
     return text
 
 
+QUANTILES = ("p50", "p90", "p95", "p99", "p99.9")
+
+
+def _quantile(text: str) -> float:
+    if text not in QUANTILES:
+        raise BadInput(
+            "MB0113",
+            f"'{text}' is not a latency quantile.",
+            help=f"write {', '.join(QUANTILES[:-1])} or {QUANTILES[-1]}",
+        )
+    return float(text[1:])
+
+
 GRPC_STATUSES = (
     "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
     "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE",
@@ -88,6 +101,8 @@ def register_types() -> None:
     register_type(
         Percent=_typed(_WORD, Percent.parse),
         Duration=_typed(_WORD, Duration.parse),
+        Rate=_typed(_WORD, Rate.parse),
+        Quantile=_typed(_WORD, _quantile),
         Count=_typed(_WORD, _count),
         Status=_typed(_WORD, _status),
         Grpc=_typed(_WORD, _grpc),
@@ -128,6 +143,15 @@ def read_options(table: Table | None, known: tuple[str, ...]) -> dict[str, str]:
             raise BadInput("MB0112", f"The option '{name}' stands twice.", help="keep one of the two")
         options[name] = value
     return options
+
+
+def count_option(options: Mapping[str, str], name: str) -> int | None:
+    """An option that is a whole number from 1; ``None`` where it does not stand.
+
+    Raises:
+        BadInput: it is none.
+    """
+    return _count(options[name]) if name in options else None
 
 
 def scope_options() -> tuple[str, ...]:

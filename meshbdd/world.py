@@ -7,10 +7,12 @@ One road for every claim: samples → claim → verdict → evidence (``World.cl
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from meshbdd.claims import Claim, Verdict, judge, responses
+from meshbdd.claims.share import Explain
 from meshbdd.errors import BadInput, Inconclusive, Place
 from meshbdd.evidence import VerdictReached
 from meshbdd.intents import ServiceRef
@@ -47,6 +49,7 @@ class World:
             environment,
             feature,
             before_first=self._before_first_change,
+            changing=self._mesh_changes,
             arrived=self._accounting.mark,
             leaving=lambda item: self._accounting.account([item]),
         )
@@ -79,18 +82,29 @@ class World:
             for name in _UNCHANGED.findall(step.text):
                 self._before[name] = self.traffic.ask(name)
 
-    def faulted(self) -> dict[str, str]:
-        """Request id → what was injected into which of its calls, as the sidecars logged it."""
-        return self._accounting.faulted() if self.changes.in_force else {}
+    def _mesh_changes(self, summary: str) -> None:
+        self.traffic.mesh_changes(summary)
 
     def judge(self, claim: Claim) -> None:
-        """Judge the requests of the last step that sent some.
+        """Judge the requests of the last step that sent some, or let the claim send as many as it needs.
 
         Raises:
             ClaimFailed: the claim is false.
             Inconclusive: it cannot be told.
         """
-        self.claim(claim.judge(self.traffic.samples, self.faulted()))
+        self.claim(self.traffic.judge(claim, self._explainer()))
+
+    def _explainer(self) -> Explain:
+        """Tells of a failure what was injected into its calls; reads the logs when the first one is asked for."""
+
+        @cache
+        def faulted() -> Mapping[str, str]:
+            if not self.changes.in_force:
+                return {}
+            self._accounting.account(self.changes.in_force)  # waits until the logs are complete
+            return self._accounting.faulted()
+
+        return lambda request_id: faulted().get(request_id, "")
 
     def claim(self, verdict: Verdict) -> None:
         """Let a verdict count, unless a fault of this scenario met no call at all.
@@ -112,11 +126,12 @@ class World:
 
         Raises:
             RestoreIncomplete: something is still changed.
-            Inconclusive: a fault was never met by any call.
+            Inconclusive: a fault was never met by any call, or requests that were to be sent never were.
         """
         vacuous: Inconclusive | None = None
         try:
             self._accounting.account(self.changes.in_force)
+            self.traffic.close()
         except Inconclusive as error:
             vacuous = error
         finally:

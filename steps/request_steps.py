@@ -4,7 +4,7 @@ from behave import step
 from behave.runner import Context
 
 from meshbdd.errors import BadInput
-from meshbdd.vocabulary import register_types
+from meshbdd.vocabulary import count_option, read_options, register_types
 
 register_types()
 
@@ -56,3 +56,15 @@ def sent_from_outside(context: Context, name: str) -> None:
     Example: When "checkout" is sent from outside the mesh
     """
     context.world.traffic.send(name, outside=True)
+
+
+@step('enough "{name:Text}" requests are sent')
+def sent_enough(context: Context, name: str) -> None:
+    """As many requests are sent as the claims that follow need, by 5 users at a time.
+
+    The table may name other ``users``, and how many requests there are ``at most``.
+
+    Example: When enough "checkout" requests are sent
+    """
+    options = read_options(context.table, ("users", "at most"))
+    context.world.traffic.enough(name, count_option(options, "users"), count_option(options, "at most"))

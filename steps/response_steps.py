@@ -3,9 +3,9 @@
 from behave import step
 from behave.runner import Context
 
-from meshbdd.claims import responses, shares
+from meshbdd.claims import fields, quantiles, responses, shares
 from meshbdd.units import Duration, Percent
-from meshbdd.vocabulary import register_types
+from meshbdd.vocabulary import read_options, register_types
 
 register_types()
 
@@ -89,6 +89,40 @@ def fail_at_most(context: Context, percent: Percent) -> None:
     Example: Then at most 5% of requests fail
     """
     context.world.judge(shares.fail_at_most(percent))
+
+
+@step('between {low:Percent} and {high:Percent} of responses have "{path:Text}" equal to "{value:Text}"')
+def share_between(context: Context, low: Percent, high: Percent, path: str, value: str) -> None:
+    """A share of the responses within these bounds has a field equal to a value.
+
+    Example: Then between 5% and 20% of responses have "version" equal to "canary"
+    """
+    context.world.judge(fields.between(low, high, path, value, context.world.changes.configured_shares()))
+
+
+@step('about {share:Percent} of responses have "{path:Text}" equal to "{value:Text}"')
+def share_about(context: Context, share: Percent, path: str, value: str) -> None:
+    """About this share of the responses has a field equal to a value.
+
+    Accepted is what lies ``within`` so many points as the table says; by default from half of the share to half as
+    much again, at least five points more. Above 50% that is mirrored: about 90% means the rest is about 10%.
+
+    Example: Then about 10% of responses have "version" equal to "canary"
+    """
+    within = read_options(context.table, ("within",)).get("within")
+    points = Percent.parse(within) if within is not None else None
+    context.world.judge(fields.about(share, path, value, context.world.changes.configured_shares(), points))
+
+
+@step("the {quantile:Quantile} latency is below {duration:Duration}")
+def latency_below(context: Context, quantile: float, duration: Duration) -> None:
+    """A quantile of the latencies, p50, p90, p95, p99 or p99.9, is below a limit.
+
+    A request without an answer counts as slower than any limit.
+
+    Example: Then the p99 latency is below 300ms
+    """
+    context.world.judge(quantiles.latency_below(quantile, duration))
 
 
 @step("the connection is refused")

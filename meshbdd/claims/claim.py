@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from meshbdd.claims.share import Faulted
+from meshbdd.claims.share import Explain, Stopped, unexplained
 from meshbdd.claims.verdict import Verdict
 from meshbdd.load.sample import Sample
 
@@ -13,16 +13,16 @@ from meshbdd.load.sample import Sample
 class Claim(Protocol):
     """A claim about the requests of a scenario."""
 
-    def judge(self, samples: Sequence[Sample], faulted: Faulted | None = None) -> Verdict:
+    def judge(self, samples: Sequence[Sample], explain: Explain = unexplained) -> Verdict:
         """Judge an explicit count, literally."""
 
     def judge_enough(
-        self, samples: Sequence[Sample], faulted: Faulted | None = None, *, stopped: str = ""
+        self, samples: Sequence[Sample], explain: Explain = unexplained, *, stopped: Stopped | None = None
     ) -> Verdict | None:
         """Judge a stream of which more can be drawn; ``None`` where the claim needs more of it.
 
         Args:
             samples: The stream so far, in the order of the requests' starts.
-            faulted: What the proxies say was injected.
-            stopped: Why there will be no more; empty where there can be.
+            explain: What the proxies say was injected.
+            stopped: Why there will be no more; ``None`` where there can be.
         """

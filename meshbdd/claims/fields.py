@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from meshbdd.claims.sequential import Band, Every, Test, equal_evidence
-from meshbdd.claims.share import Faulted, Seen, ShareClaim, Tally, shown_share
+from meshbdd.claims.share import Explain, Seen, ShareClaim, Tally, shown_share
 from meshbdd.claims.shares import design_of, fewest_hits, most_hits
 from meshbdd.errors import BadInput
 from meshbdd.load.sample import Sample
@@ -120,7 +120,7 @@ def _test(low: float, high: float, configured: Sequence[float]) -> tuple[Test | 
 
 
 def _seen(path: str) -> Seen:
-    def seen(tally: Tally, _faulted: Faulted) -> str:
+    def seen(tally: Tally, _explain: Explain) -> str:
         values = Counter(field_of(sample, path) for sample in tally.samples)
         without = values.pop(None, 0)
         told = ", ".join(f'{number} × "{value}"' for value, number in values.most_common(4))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshbdd.claims.sequential import Band
-from meshbdd.claims.share import Faulted, ShareClaim, Tally
+from meshbdd.claims.share import Explain, ShareClaim, Tally
 from meshbdd.claims.shares import design_of, fewest_hits
 from meshbdd.claims.statistics import at_least_probability, at_most_probability, least
 from meshbdd.load.sample import Sample
@@ -76,7 +76,7 @@ def latency_below(percent: float, limit: Duration) -> ShareClaim:
     def found(tally: Tally) -> Quantile:
         return quantile([latency(sample) for sample in tally.samples], percent)
 
-    def seen(tally: Tally, _faulted: Faulted) -> str:
+    def seen(tally: Tally, _explain: Explain) -> str:
         it = found(tally)
         most = "no upper bound" if math.isinf(it.high) else shown(it.high)
         text = (

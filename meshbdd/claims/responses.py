@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from meshbdd.claims.fields import field_text
-from meshbdd.claims.share import Faulted
+from meshbdd.claims.share import Explain, Stopped, unexplained
 from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.load.sample import Sample
 from meshbdd.units import Duration
@@ -27,12 +27,12 @@ class AnswerClaim:
     text: str
     of: Callable[[Sample], Verdict]
 
-    def judge(self, samples: Sequence[Sample], _faulted: Faulted | None = None) -> Verdict:
+    def judge(self, samples: Sequence[Sample], _explain: Explain = unexplained) -> Verdict:
         """Judge the last answer."""
         return self.of(samples[-1]) if samples else Verdict.nothing_to_judge(self.text)
 
     def judge_enough(
-        self, samples: Sequence[Sample], _faulted: Faulted | None = None, *, stopped: str = ""
+        self, samples: Sequence[Sample], _explain: Explain = unexplained, *, stopped: Stopped | None = None
     ) -> Verdict | None:
         """Judge each answer; the first of which it is not true decides."""
         verdicts = [self.of(sample) for sample in samples]
@@ -41,9 +41,9 @@ class AnswerClaim:
             return wrong
         if len(verdicts) >= ENOUGH:
             return verdicts[-1]
-        if not stopped:
+        if stopped is None:
             return None
-        return Verdict.cannot_tell(f"{self.text}: {len(verdicts)} requests were sent, {stopped}", "send more requests")
+        return Verdict.cannot_tell(f"{self.text}: {len(verdicts)} requests were sent, {stopped.why}", stopped.action)
 
 
 def status_is(wanted: Sequence[int]) -> AnswerClaim:

@@ -12,11 +12,30 @@ from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.errors import BadInput
 from meshbdd.load.sample import Sample
 
-Faulted = Mapping[str, str]
-"""Request id → what the proxies say was injected into its calls, for the breakdown."""
+Explain = Callable[[str], str]
+"""Request id → what the proxies say was injected into its calls; empty where they say nothing. Asked of failures only."""
+
+
+def unexplained(_request_id: str) -> str:
+    """Where no fault is in force."""
+    return ""
+
 
 _POINTS = 200
 """How many points of a path the numbers keep: as many as a plot can show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Why a claim gets no more requests.
+
+    Attributes:
+        why: The end of a sentence.
+        action: What would help.
+    """
+
+    why: str
+    action: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +58,7 @@ class Tally:
         return len(self.samples)
 
 
-Seen = Callable[[Tally, Faulted], str]
+Seen = Callable[[Tally, Explain], str]
 """Says what was seen, in words."""
 
 
@@ -70,13 +89,13 @@ class ShareClaim:
         hits = [self.hit(sample) for sample in samples]
         return Tally(samples, hits.count(True), hits.count(True) + hits.count(None))
 
-    def judge(self, samples: Sequence[Sample], faulted: Faulted | None = None) -> Verdict:
+    def judge(self, samples: Sequence[Sample], explain: Explain = unexplained) -> Verdict:
         """Judge an explicit count, literally."""
         if not samples:
             return Verdict.nothing_to_judge(self.text)
         tally = self.tally(samples)
         low, high = self.accepted(tally.total)
-        sentence = f"{self.text}: {self.seen(tally, faulted or {})}"
+        sentence = f"{self.text}: {self.seen(tally, explain)}"
         numbers = {**_counted(tally), **self.figures(tally), "accepted": [low, high], **self._rule(tally.total)}
         notes = self._notes(tally)
         if low <= tally.fewest and tally.most <= high:
@@ -87,14 +106,14 @@ class ShareClaim:
         return Verdict(Outcome.INCONCLUSIVE, f"{sentence}; that leaves it open", numbers, notes, action)
 
     def judge_enough(
-        self, samples: Sequence[Sample], faulted: Faulted | None = None, *, stopped: str = ""
+        self, samples: Sequence[Sample], explain: Explain = unexplained, *, stopped: Stopped | None = None
     ) -> Verdict | None:
         """Judge by the sequential test.
 
         Args:
             samples: The stream so far, in the order of the requests' starts.
-            faulted: For the breakdown.
-            stopped: Why there will be no more; empty where there can be.
+            explain: For the breakdown.
+            stopped: Why there will be no more; ``None`` where there can be.
 
         Returns:
             ``None`` where it needs more.
@@ -105,19 +124,19 @@ class ShareClaim:
         test = self.sequential
         hits = [self.hit(sample) for sample in samples]
         decision = decide(test, hits)
-        if decision.outcome is None and not stopped:
+        if decision.outcome is None and stopped is None:
             return None
-        if decision.total == 0:
-            return Verdict.cannot_tell(f"{self.text}: no request was sent, {stopped}", "send requests before the claim")
+        if stopped is not None and decision.total == 0:
+            return Verdict.cannot_tell(f"{self.text}: no request was sent, {stopped.why}", stopped.action)
         tally = Tally(samples[: decision.total], decision.fewest, decision.most)
-        sentence = f"{self.text}: {self.seen(tally, faulted or {})}"
+        sentence = f"{self.text}: {self.seen(tally, explain)}"
         numbers = {**_counted(tally), **self.figures(tally), **self._course(hits, decision)}
         if decision.outcome in {Outcome.PASSED, Outcome.FAILED}:
             return Verdict(decision.outcome, sentence, numbers, self._promise(decision))
-        why = stopped if decision.outcome is None else f"too near to the edge to tell within {test.limit:,} requests"
-        return Verdict(
-            Outcome.INCONCLUSIVE, f"{sentence}; {why}", numbers, help="claim a bound that the system keeps clear of"
-        )
+        if stopped is None or decision.outcome is not None:
+            why = f"too near to the edge to tell within {test.limit:,} requests"
+            stopped = Stopped(why, "claim a bound that the system keeps clear of")
+        return Verdict.cannot_tell(f"{sentence}; that does not tell, {stopped.why}", stopped.action, **numbers)
 
     @property
     def sequential(self) -> Test:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from meshbdd.claims.sequential import Band, Every
-from meshbdd.claims.share import Faulted, Seen, ShareClaim, Tally, shown_share
+from meshbdd.claims.share import Explain, Seen, ShareClaim, Tally, shown_share
 from meshbdd.errors import BadInput
 from meshbdd.load.sample import Sample
 from meshbdd.units import Percent
@@ -34,10 +34,10 @@ def design_of(bound: float) -> float:
     return 1 - (1 - bound) / _BETTER
 
 
-def breakdown(samples: Sequence[Sample], faulted: Faulted) -> str:
+def breakdown(samples: Sequence[Sample], explain: Explain) -> str:
     """What the requests that did not succeed met, most frequent first."""
     failures = [sample for sample in samples if not sample.succeeded]
-    counts = Counter((_told(sample), faulted.get(sample.request_id, "")) for sample in failures)
+    counts = Counter((_told(sample), explain(sample.request_id)) for sample in failures)
     parts = [
         f"{number} {'was' if number == 1 else 'were'} {told}{f' ({why})' if why else ''}"
         for (told, why), number in counts.most_common(4)
@@ -52,13 +52,13 @@ def _told(sample: Sample) -> str:
     return sample.told if grpc == "0" else f"{sample.told} with gRPC status {grpc}"
 
 
-def _succeeded(tally: Tally, faulted: Faulted) -> str:
-    failures = breakdown(tally.samples, faulted)
+def _succeeded(tally: Tally, explain: Explain) -> str:
+    failures = breakdown(tally.samples, explain)
     return shown_share(tally, "did") + (f"; {failures}" if failures else "")
 
 
-def _failed(tally: Tally, faulted: Faulted) -> str:
-    failures = breakdown(tally.samples, faulted)
+def _failed(tally: Tally, explain: Explain) -> str:
+    failures = breakdown(tally.samples, explain)
     turned = Tally(tally.samples, tally.total - tally.most, tally.total - tally.fewest)
     return shown_share(turned, "did") + (f"; {failures}" if failures else "")
 
@@ -95,7 +95,7 @@ def fail_at_most(bound: Percent) -> ShareClaim:
 def every_status_is(wanted: int) -> ShareClaim:
     """Every answer has this status; a request without an answer has none."""
 
-    def seen(tally: Tally, _faulted: Faulted) -> str:
+    def seen(tally: Tally, _explain: Explain) -> str:
         counts = Counter(sample.told for sample in tally.samples)
         told = ", ".join(f"{number} × {word}" for word, number in counts.most_common())
         return f"of {tally.total} responses {told}"

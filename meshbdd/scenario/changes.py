@@ -17,6 +17,7 @@ from meshbdd.intents import Fault, ServiceRef
 from meshbdd.mesh import Plan
 from meshbdd.mesh.base import difference, preview
 from meshbdd.mesh.manifest import find_manifest, read_manifest
+from meshbdd.mesh.shares import configured_shares
 from meshbdd.scenario.environment import Environment
 
 
@@ -37,6 +38,7 @@ class Changes:
         environment: What the run shares.
         feature: The feature file; manifests are looked up beside it.
         before_first: Called once, before anything is written.
+        changing: Called with the summary of what is about to be written or taken back.
         arrived: Called whenever a change is in force everywhere.
         leaving: Called with what is about to be taken back.
     """
@@ -47,12 +49,14 @@ class Changes:
         feature: Path,
         *,
         before_first: Callable[[], None],
+        changing: Callable[[str], None],
         arrived: Callable[[], None],
         leaving: Callable[[InForce], None],
     ) -> None:
         self._environment = environment
         self._feature = feature
         self._before_first = before_first
+        self._changing = changing
         self._arrived = arrived
         self._leaving = leaving
         self._changed = False
@@ -93,6 +97,11 @@ class Changes:
             )
         self._withdraw(found)
 
+    def configured_shares(self) -> list[float]:
+        """The shares that this scenario's changes in force configure, the latest first."""
+        objects = [change.after for item in reversed(self.in_force) for change in item.changes if change.after]
+        return [share for obj in objects for share in configured_shares(obj)]
+
     def sent(self, requests: Sequence[str]) -> None:
         """Note which requests ran while these changes were in force."""
         for item in self.in_force:
@@ -105,6 +114,7 @@ class Changes:
             self._changed = True
         for edit in plan.edits:  # everything is admitted before anything is written
             self._dry_run(edit)
+        self._changing(plan.summary)
         now = InForce(plan)
         self.in_force.append(now)
         began, clock = time.time(), time.monotonic()
@@ -141,6 +151,7 @@ class Changes:
 
     def _withdraw(self, found: Sequence[InForce]) -> None:
         for item in found:
+            self._changing(f"{item.plan.summary} is withdrawn")
             self._leaving(item)
         self.in_force = [item for item in self.in_force if item not in found]
         self._take_back(found)

@@ -24,6 +24,7 @@ CONTRACT = [
     '"checkout" is sent',
     '"checkout" is sent 100 times',
     '"checkout" is sent 100 times by 5 users',
+    'enough "checkout" requests are sent',
     '"checkout" is sent from outside the mesh',
     "the response status is 503",
     "the response status is 503 or 504",
@@ -34,6 +35,13 @@ CONTRACT = [
     "at least 95% of requests succeed",
     "more than 95% of requests succeed",
     "at most 5% of requests fail",
+    "the p50 latency is below 20ms",
+    "the p90 latency is below 20ms",
+    "the p95 latency is below 20ms",
+    "the p99 latency is below 300ms",
+    "the p99.9 latency is below 1s",
+    'between 5% and 20% of responses have "version" equal to "canary"',
+    'about 10% of responses have "version" equal to "canary"',
     "the connection is refused",
     "the request is denied",
     "every pod of payment-service has a sidecar",
@@ -62,6 +70,9 @@ BAD = [
     ('the query "up" is at least many', "'many' is not a number"),
     ('the query "up" is at least nan', "'nan' is not a number"),
     ('"checkout" is sent zero times', "'zero' is not a count"),
+    ("the p98 latency is below 300ms", "'p98' is not a latency quantile. Write p50, p90, p95, p99 or p99.9"),
+    ("the p99 latency is below 300", "'300' has no unit"),
+    ('between 5 and 20% of responses have "version" equal to "canary"', "'5' is not a percentage"),
 ]
 
 

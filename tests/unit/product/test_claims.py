@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from meshbdd.claims import Outcome, judge, responses, shares
+from meshbdd.claims.share import Stopped, unexplained
 from meshbdd.errors import BadInput, ClaimFailed, Inconclusive
 from meshbdd.load import Sample
 from meshbdd.units import Duration, Percent
@@ -21,7 +22,7 @@ def sample(
 def test_the_sentence_of_a_failed_share_is_the_house_form() -> None:
     samples = [sample()] * 88 + [Sample(f"f{i}", 0.0, 0.1, 503, None, {}) for i in range(12)]
     faulted = {f"f{i}": "payment-service, response flag FI" for i in range(12)}
-    verdict = shares.succeed_at_least(Percent(95)).judge(samples, faulted)
+    verdict = shares.succeed_at_least(Percent(95)).judge(samples, lambda request: faulted.get(request, ""))
     assert verdict.outcome is Outcome.FAILED
     assert verdict.sentence == (
         "at least 95% of requests succeed: 88 of 100 did (88.0%, 95% interval 80.2–93.0%); "
@@ -36,10 +37,10 @@ def test_what_fails_is_counted_where_the_claim_is_about_failures() -> None:
 
 def test_every_kind_of_failure_is_accounted_for() -> None:
     kinds = [sample(500), sample(502), sample(503), sample(504), sample(None, "reset"), sample(grpc_status="14")]
-    told = shares.breakdown([*kinds, sample(500), sample()], {})
+    told = shares.breakdown([*kinds, sample(500), sample()], unexplained)
     assert told.startswith("2 were 500, ")
     assert told.endswith(", 2 were others")
-    assert shares.breakdown([sample(grpc_status="14")], {}) == "1 was 200 with gRPC status 14"
+    assert shares.breakdown([sample(grpc_status="14")], unexplained) == "1 was 200 with gRPC status 14"
 
 
 @pytest.mark.parametrize(
@@ -177,6 +178,6 @@ def test_on_enough_each_answer_counts() -> None:
     failed = claim.judge_enough([sample(503), sample(200), sample(503)])
     assert failed
     assert failed.outcome is Outcome.FAILED
-    stopped = claim.judge_enough([sample(503)], stopped="then the mesh was changed")
+    stopped = claim.judge_enough([sample(503)], stopped=Stopped("and the mesh was changed", "claim first"))
     assert stopped
     assert stopped.outcome is Outcome.INCONCLUSIVE

@@ -14,6 +14,7 @@ import pytest
 from meshbdd.claims import Outcome, comparison, fields, quantiles, shares
 from meshbdd.claims.refutation import from_inside, from_outside
 from meshbdd.claims.sequential import BETA, Band, Every, decide, equal_evidence, fixed_size
+from meshbdd.claims.share import Stopped
 from meshbdd.claims.statistics import at_least_probability, at_most_probability, clopper_pearson, divergence, wilson
 from meshbdd.errors import BadInput
 from meshbdd.load import Sample
@@ -210,11 +211,12 @@ def test_a_limit_makes_it_inconclusive_with_the_numbers() -> None:
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert verdict.sentence.endswith("too near to the edge to tell within 2,190 requests")
     assert verdict.numbers["requests"] == 2190
-    stopped = claim.judge_enough(on_the_edge[:40], stopped="then the time was up")
+    stopped = claim.judge_enough(on_the_edge[:40], stopped=Stopped("and the time was up", "wait longer"))
     assert stopped
     assert stopped.outcome is Outcome.INCONCLUSIVE
-    assert stopped.sentence.endswith("; then the time was up")
-    nothing = claim.judge_enough([], stopped="because the mesh was changed")
+    assert stopped.sentence.endswith("; that does not tell, and the time was up")
+    assert stopped.help == "wait longer"
+    nothing = claim.judge_enough([], stopped=Stopped("and the mesh was changed", "claim first"))
     assert nothing
     assert nothing.outcome is Outcome.INCONCLUSIVE
 
