@@ -71,7 +71,7 @@ QUANTILES = ("p50", "p90", "p95", "p99", "p99.9")
 def _quantile(text: str) -> float:
     if text not in QUANTILES:
         raise BadInput(
-            "MB0113",
+            "MB0114",
             f"'{text}' is not a latency quantile.",
             help=f"write {', '.join(QUANTILES[:-1])} or {QUANTILES[-1]}",
         )
