@@ -1,0 +1,132 @@
+"""Whether a route, an egress network or a rate limit is accepted: conditions of its status.
+
+linkerd2 policy-controller/k8s/status/src/index.rs. A route is in effect only at parents that accept it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_network
+from typing import Any
+
+from meshbdd.lab.linkerd.objects import (
+    CORE,
+    GATEWAY,
+    POLICY,
+    ROUTE_KINDS,
+    Object,
+    Objects,
+    Parent,
+    age,
+    group_of,
+    parents,
+)
+from meshbdd.lab.linkerd.settings import ControlPlaneSettings
+
+CONTROLLER = "linkerd.io/policy-controller"
+Condition = dict[str, str]
+
+_ACCEPTED: Condition = {"type": "Accepted", "status": "True", "reason": "Accepted"}
+
+
+def _no(kind: str, reason: str, message: str = "") -> Condition:
+    return {"type": kind, "status": "False", "reason": reason, **({"message": message} if message else {})}
+
+
+def _precedes(route: Object, other: Object) -> bool:
+    return ROUTE_KINDS.index(other["kind"]) < ROUTE_KINDS.index(route["kind"])
+
+
+def acceptance(objects: Objects, route: Object, parent: Parent) -> Condition:
+    """Whether a parent takes a route."""
+    place = (parent.namespace, parent.name)
+    if parent.kind == "Server":
+        return _ACCEPTED if objects.find("Server", *place) else _no("Accepted", "NoMatchingParent")
+    if parent.kind == "EgressNetwork":
+        if place not in objects.egress_networks:
+            return _no("Accepted", "NoMatchingParent")
+    else:
+        service = objects.services.get(place)
+        if service is None:
+            return _no("Accepted", "NoMatchingParent")
+        if service["spec"].get("clusterIP") in {None, "", "None"}:
+            return _no("Accepted", "NoMatchingParent", "parent service must have a ClusterIP")
+    if any(_precedes(route, other) and parent in parents(other) for other in objects.routes()):
+        return _no("Accepted", "RouteReasonConflicted")
+    return _ACCEPTED
+
+
+def is_accepted(objects: Objects, route: Object, parent: Parent) -> bool:
+    """Whether a route is in effect at a parent."""
+    return acceptance(objects, route, parent)["status"] == "True"
+
+
+def _resolved(objects: Objects, route: Object) -> Condition:
+    own = route["metadata"]["namespace"]
+    for rule in route["spec"].get("rules") or []:
+        for ref in rule.get("backendRefs") or []:
+            kind = (ref.get("group") or CORE, ref.get("kind") or "Service")
+            place = (ref.get("namespace") or own, ref["name"])
+            known = {(CORE, "Service"): objects.services, (POLICY, "EgressNetwork"): objects.egress_networks}
+            if kind not in known:
+                return _no("ResolvedRefs", "InvalidKind")
+            if place not in known[kind]:
+                return _no("ResolvedRefs", "BackendNotFound")
+    return {"type": "ResolvedRefs", "status": "True", "reason": "ResolvedRefs"}
+
+
+def route_status(objects: Objects, route: Object) -> list[dict[str, Any]]:
+    """``status.parents`` of a route, without times."""
+    told = []
+    for parent in parents(route):
+        conditions = [acceptance(objects, route, parent)]
+        if parent.kind != "Server":
+            conditions.append(_resolved(objects, route))
+        ref: dict[str, Any] = {
+            "group": parent.group, "kind": parent.kind, "namespace": parent.namespace, "name": parent.name,
+            **({"port": parent.port} if parent.port is not None else {}),
+            **({"sectionName": parent.section} if parent.section is not None else {}),
+        }  # fmt: skip
+        told.append({"parentRef": ref, "controllerName": CONTROLLER, "conditions": conditions})
+    return told
+
+
+def governing_rate_limit(objects: Objects, namespace: str, server: str) -> Object | None:
+    """The rate limit of a Server: the oldest one."""
+    for policy in objects.of("HTTPLocalRateLimitPolicy"):
+        target = policy["spec"]["targetRef"]
+        if (policy["metadata"]["namespace"], target.get("kind"), target.get("name")) == (namespace, "Server", server):
+            return policy
+    return None
+
+
+def rate_limit_condition(objects: Objects, policy: Object) -> Condition:
+    """Whether a rate limit is in effect."""
+    namespace, target = policy["metadata"]["namespace"], policy["spec"]["targetRef"]
+    if objects.find("Server", namespace, target["name"]) is None:
+        return _no("Accepted", "NoMatchingTarget")
+    winner = governing_rate_limit(objects, namespace, target["name"])
+    if winner is not None and age(winner) != age(policy):
+        return _no("Accepted", "RateLimitReasonAlreadyExists")
+    return _ACCEPTED
+
+
+def egress_condition(network: Object, settings: ControlPlaneSettings) -> Condition:
+    """Whether an egress network is in effect: its own networks may not overlap the cluster's."""
+    inside = [ip_network(cidr) for cidr in settings.cluster_networks]
+    for entry in network["spec"].get("networks") or []:
+        asked = ip_network(entry["cidr"], strict=False)
+        if any(asked.version == own.version and asked.overlaps(own) for own in inside):
+            return _no("Accepted", "EgressNetReasonOverlap", "networks overlap with clusterNetworks")
+    return _ACCEPTED
+
+
+def statuses(objects: Objects, settings: ControlPlaneSettings) -> Iterator[tuple[Object, Mapping[str, Any]]]:
+    """The status of every object that Linkerd writes one for."""
+    for route in objects.routes():
+        if group_of(route) in {GATEWAY, POLICY} and (told := route_status(objects, route)):
+            yield route, {"parents": told}
+    for network in objects.of("EgressNetwork"):
+        yield network, {"conditions": [egress_condition(network, settings)]}
+    for policy in objects.of("HTTPLocalRateLimitPolicy"):
+        yield policy, {"conditions": [rate_limit_condition(objects, policy)]}

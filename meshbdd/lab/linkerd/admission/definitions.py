@@ -1,0 +1,145 @@
+"""CustomResourceDefinitions of the kinds that Linkerd reads: field names and constraints are its public API.
+
+linkerd2 charts/linkerd-crds/templates; https://linkerd.io/2/reference/authorization-policy/
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from meshbdd.lab.admission.fields import ANY, BOOL, INT32, NUMBER, TEXT, Schema, array, choice, obj, table
+from meshbdd.lab.linkerd.admission import gateway
+from meshbdd.lab.linkerd.admission.gateway import HEADER_MODIFIER, REDIRECT, defaulted
+from meshbdd.lab.linkerd.objects import GATEWAY, POLICY
+
+_SELECTOR = obj({
+    "matchLabels": table(TEXT),
+    "matchExpressions": array(
+        obj(
+            {"key": TEXT, "operator": choice("In", "NotIn", "Exists", "DoesNotExist"), "values": array(TEXT)},
+            required=("key", "operator"),
+        )
+    ),
+})  # fmt: skip
+_INT_OR_STRING: Schema = {"x-kubernetes-int-or-string": True}
+_TARGET = obj({"group": TEXT, "kind": TEXT, "name": TEXT, "namespace": TEXT}, required=("kind", "name"))
+_NETWORK = obj({"cidr": TEXT, "except": array(TEXT)}, required=("cidr",))
+_SERVER = obj(
+    {
+        "podSelector": _SELECTOR, "externalWorkloadSelector": _SELECTOR, "port": _INT_OR_STRING,
+        "proxyProtocol": defaulted(choice("unknown", "HTTP/1", "HTTP/2", "gRPC", "opaque", "TLS"), "unknown"),
+        "accessPolicy": defaulted(TEXT, "deny"),
+    },
+    required=("port",),
+)  # fmt: skip
+_SERVER_AUTHORIZATION = obj(
+    {
+        "server": obj({"name": TEXT, "selector": _SELECTOR}),
+        "client": obj({
+            "networks": array(_NETWORK), "unauthenticated": BOOL,
+            "meshTLS": obj({
+                "unauthenticatedTLS": BOOL, "identities": array(TEXT),
+                "serviceAccounts": array(obj({"name": TEXT, "namespace": TEXT}, required=("name",))),
+            }),
+        }),
+    },
+    required=("client", "server"),
+)  # fmt: skip
+_AUTHORIZATION_POLICY = obj(
+    {"targetRef": _TARGET, "requiredAuthenticationRefs": array(_TARGET)},
+    required=("targetRef", "requiredAuthenticationRefs"),
+)
+_MESH_TLS = obj({"identities": array(TEXT, minItems=1), "identityRefs": array(_TARGET, minItems=1)})
+_MESH_TLS["oneOf"] = [{"required": ["identities"]}, {"required": ["identityRefs"]}]
+_NETWORK_AUTHENTICATION = obj({"networks": array(_NETWORK)}, required=("networks",))
+_RATE = obj({"requestsPerSecond": {**INT32, "minimum": 1}}, required=("requestsPerSecond",))
+_RATE_LIMIT = obj(
+    {
+        "targetRef": _TARGET, "total": _RATE, "identity": _RATE,
+        "overrides": array(
+            obj({**_RATE["properties"], "clientRefs": array(_TARGET)}, required=("requestsPerSecond", "clientRefs"))
+        ),
+    },
+    required=("targetRef",),
+)  # fmt: skip
+_EGRESS = obj(
+    {"trafficPolicy": choice("Allow", "Deny"), "networks": array(_NETWORK, minItems=1)}, required=("trafficPolicy",)
+)
+_POLICY_FILTERS = gateway.filters(
+    "RequestHeaderModifier", "RequestRedirect",
+    more={"requestHeaderModifier": HEADER_MODIFIER, "requestRedirect": REDIRECT},
+)  # fmt: skip
+_POLICY_ROUTE = obj({
+    "parentRefs": array(gateway.PARENT_REF), "hostnames": array(TEXT), "rules": gateway.http_rules(_POLICY_FILTERS),
+})  # fmt: skip
+
+# A ServiceProfile's conditions nest without end; the shipped definition leaves them open too.
+_PROFILE = obj({
+    "routes": array(
+        obj(
+            {
+                "name": TEXT, "condition": ANY, "timeout": TEXT, "isRetryable": BOOL,
+                "responseClasses": array(obj({"condition": ANY, "isFailure": BOOL}, required=("condition",))),
+            },
+            required=("name", "condition"),
+        )
+    ),
+    "retryBudget": obj(
+        {"retryRatio": NUMBER, "minRetriesPerSecond": INT32, "ttl": TEXT},
+        required=("retryRatio", "minRetriesPerSecond", "ttl"),
+    ),
+    "dstOverrides": array(obj({"authority": TEXT, "weight": _INT_OR_STRING})),
+    "opaquePorts": array(TEXT),
+})  # fmt: skip
+
+_KINDS: tuple[tuple[str, str, str, tuple[str, ...], Schema], ...] = (
+    (POLICY, "Server", "servers", ("v1beta3", "v1beta2", "v1beta1"), _SERVER),
+    (POLICY, "ServerAuthorization", "serverauthorizations", ("v1beta1",), _SERVER_AUTHORIZATION),
+    (POLICY, "AuthorizationPolicy", "authorizationpolicies", ("v1alpha1",), _AUTHORIZATION_POLICY),
+    (POLICY, "MeshTLSAuthentication", "meshtlsauthentications", ("v1alpha1",), _MESH_TLS),
+    (POLICY, "NetworkAuthentication", "networkauthentications", ("v1alpha1",), _NETWORK_AUTHENTICATION),
+    (POLICY, "HTTPLocalRateLimitPolicy", "httplocalratelimitpolicies", ("v1alpha1",), _RATE_LIMIT),
+    (POLICY, "EgressNetwork", "egressnetworks", ("v1alpha1",), _EGRESS),
+    (POLICY, "HTTPRoute", "httproutes", ("v1beta3", "v1beta2", "v1beta1"), _POLICY_ROUTE),
+    (GATEWAY, "HTTPRoute", "httproutes", ("v1", "v1beta1"), gateway.HTTP_ROUTE),
+    (GATEWAY, "GRPCRoute", "grpcroutes", ("v1",), gateway.GRPC_ROUTE),
+    (GATEWAY, "TLSRoute", "tlsroutes", ("v1alpha2",), gateway.TLS_ROUTE),
+    (GATEWAY, "TCPRoute", "tcproutes", ("v1alpha2",), gateway.TCP_ROUTE),
+    ("linkerd.io", "ServiceProfile", "serviceprofiles", ("v1alpha2",), _PROFILE),
+)
+RESOURCES = tuple(f"{plural}.{group}" for group, _kind, plural, _versions, _spec in _KINDS)
+"""The API's names of Linkerd's kinds."""
+
+
+def _definition(group: str, kind: str, plural: str, versions: tuple[str, ...], spec: Schema) -> dict[str, Any]:
+    schema = {"type": "object", "required": ["spec"], "properties": {"spec": spec, "status": ANY}}
+    served = [
+        {
+            "name": version, "served": True, "storage": version == versions[0],
+            "schema": {"openAPIV3Schema": schema}, "subresources": {"status": {}},
+        }
+        for version in versions
+    ]  # fmt: skip
+    names = {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower()}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {"group": group, "names": names, "scope": "Namespaced", "versions": served},
+    }
+
+
+@functools.cache
+def _definitions() -> tuple[dict[str, Any], ...]:
+    return tuple(_definition(*entry) for entry in _KINDS)
+
+
+def crds() -> list[dict[str, Any]]:
+    """The definitions that the lab installs in Linkerd mode."""
+    return list(_definitions())
+
+
+def spec_schema(group: str, kind: str) -> Schema | None:
+    """The schema of a kind's ``spec``; ``None`` for a kind that is not Linkerd's."""
+    return next((spec for g, k, _plural, _versions, spec in _KINDS if (g, k) == (group, kind)), None)

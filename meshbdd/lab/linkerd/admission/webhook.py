@@ -1,0 +1,215 @@
+"""What Linkerd's validating webhook denies: linkerd2 policy-controller/runtime/src/admission.rs.
+
+Services are not looked at: a bad annotation of a Service silently counts as not said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Any
+
+from meshbdd.lab.api.errors import ApiError
+from meshbdd.lab.api.schema import prune, validate
+from meshbdd.lab.api.store import clone
+from meshbdd.lab.linkerd.admission.definitions import spec_schema
+from meshbdd.lab.linkerd.objects import CORE, GATEWAY, POLICY, annotations_of, group_of, parents
+from meshbdd.lab.linkerd.read import annotations as read_annotations
+from meshbdd.lab.linkerd.read.matches import http_match, rpc_match
+from meshbdd.lab.linkerd.settings import DEFAULT_POLICIES
+from meshbdd.lab.linkerd.values import Unreadable
+
+Object = Mapping[str, Any]
+WEBHOOK = "linkerd-policy-validator.linkerd.io"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The decision on an object.
+
+    Attributes:
+        denied: The webhook's sentence; ``None``: allowed.
+        schema: Where the object breaks its kind's definition: path and reason.
+    """
+
+    denied: str | None = None
+    schema: tuple[tuple[str, str], ...] = ()
+
+
+def _route(route: Object) -> None:
+    attached = parents(route)
+    to_service = any(parent.kind in {"Service", "EgressNetwork"} for parent in attached)
+    if not attached:
+        return
+    read = rpc_match if route["kind"] == "GRPCRoute" else http_match
+    for rule in route["spec"].get("rules") or []:
+        for match in rule.get("matches") or [] if route["kind"] in {"HTTPRoute", "GRPCRoute"} else []:
+            read(match)
+    if not to_service:
+        return
+    _backends(route)
+    if route["kind"] in {"HTTPRoute", "GRPCRoute"}:
+        annotations = annotations_of(route)
+        if route["kind"] == "GRPCRoute":
+            read_annotations.grpc_retries(annotations)
+        else:
+            read_annotations.http_retries(annotations)
+        read_annotations.accrual(annotations)
+        read_annotations.timeouts(annotations)
+
+
+def _backends(route: Object) -> None:
+    for rule in route["spec"].get("rules") or []:
+        for ref in rule.get("backendRefs") or []:
+            service = (ref.get("group") or CORE, ref.get("kind") or "Service") == (CORE, "Service")
+            if service and ref.get("port") is None:
+                raise Unreadable("invalid backendRef")
+
+
+def _server(server: Object) -> None:
+    policy = server["spec"].get("accessPolicy")
+    if policy is not None and policy not in DEFAULT_POLICIES:
+        raise Unreadable(f"unknown access policy: {policy}")
+
+
+def _authorization_policy(policy: Object) -> None:
+    spec = policy["spec"]
+    target = spec["targetRef"]
+    allowed = {
+        (POLICY, "Server"),
+        (POLICY, "HTTPRoute"),
+        (GATEWAY, "HTTPRoute"),
+        (GATEWAY, "GRPCRoute"),
+        (CORE, "Namespace"),
+    }
+    kind = (target.get("group") or CORE, target["kind"])
+    if kind not in allowed:
+        raise Unreadable(f"invalid targetRef kind: {_canonical(*kind)}")
+    counts: dict[str, int] = {}
+    for ref in spec.get("requiredAuthenticationRefs") or []:
+        found = (ref.get("group") or CORE, ref["kind"])
+        known = {(POLICY, "MeshTLSAuthentication"), (POLICY, "NetworkAuthentication"), (CORE, "ServiceAccount")}
+        if found not in known:
+            raise Unreadable(f"unsupported authentication kind(s): {_canonical(*found)}")
+        counts[found[1]] = counts.get(found[1], 0) + 1
+    for name, count in counts.items():
+        if count > 1:
+            raise Unreadable(f"only a single {name} may be set")
+    if {"MeshTLSAuthentication", "ServiceAccount"} <= set(counts):
+        raise Unreadable("a MeshTLSAuthentication and ServiceAccount may not be set together")
+
+
+def _canonical(group: str, kind: str) -> str:
+    return kind if group == CORE else f"{kind}.{group}"
+
+
+def _mesh_tls(authentication: Object) -> None:
+    for ref in authentication["spec"].get("identityRefs") or []:
+        kind = (ref.get("group") or CORE, ref["kind"])
+        if kind not in {(CORE, "ServiceAccount"), (CORE, "Namespace")}:
+            raise Unreadable(f"invalid identity target kind: {_canonical(*kind)}")
+
+
+def _blocks(entries: list[Object] | None) -> None:
+    for entry in entries or []:
+        try:
+            block = ip_network(entry["cidr"])
+        except ValueError as error:
+            raise Unreadable(f"invalid CIDR: {error}") from None
+        for text in entry.get("except") or []:
+            try:
+                hole = ip_network(text)
+            except ValueError as error:
+                raise Unreadable(f"invalid CIDR: {error}") from None
+            if hole.version != block.version or not (hole.overlaps(block)):
+                raise Unreadable(f"cidr '{block}' does not include exception '{hole}'")
+            if hole.prefixlen <= block.prefixlen:
+                raise Unreadable(f"cidr '{block}' is completely negated by exception '{hole}'")
+
+
+def _network_authentication(authentication: Object) -> None:
+    if not authentication["spec"].get("networks"):
+        raise Unreadable("at least one network must be specified")
+    _blocks(authentication["spec"]["networks"])
+
+
+def _server_authorization(authorization: Object) -> None:
+    _blocks(authorization["spec"]["client"].get("networks"))
+
+
+def _egress(network: Object) -> None:
+    _blocks(network["spec"].get("networks"))
+
+
+def _rate_limit(policy: Object) -> None:
+    spec, target = policy["spec"], policy["spec"]["targetRef"]
+    kind = (target.get("group") or CORE, target["kind"])
+    if kind != (POLICY, "Server"):
+        raise Unreadable(f"invalid targetRef kind: {_canonical(*kind)}")
+    for entry in spec.get("overrides") or []:
+        for ref in entry.get("clientRefs") or []:
+            client = (ref.get("group") or CORE, ref["kind"])
+            if client != (CORE, "ServiceAccount"):
+                raise Unreadable("overrides.clientRefs must target a ServiceAccount")
+    total = (spec.get("total") or {}).get("requestsPerSecond")
+    limits = [(spec.get("identity") or {}).get("requestsPerSecond")]
+    limits += [entry["requestsPerSecond"] for entry in spec.get("overrides") or []]
+    if total is not None and any(most is not None and most > total for most in limits):
+        raise Unreadable("limits must not exceed total.requestsPerSecond")
+
+
+_RULES: dict[tuple[str, str], Callable[[Object], None]] = {
+    (GATEWAY, "HTTPRoute"): _route, (GATEWAY, "GRPCRoute"): _route, (POLICY, "HTTPRoute"): _route,
+    (GATEWAY, "TLSRoute"): _route, (GATEWAY, "TCPRoute"): _route,
+    (POLICY, "Server"): _server, (POLICY, "AuthorizationPolicy"): _authorization_policy,
+    (POLICY, "MeshTLSAuthentication"): _mesh_tls, (POLICY, "NetworkAuthentication"): _network_authentication,
+    (POLICY, "ServerAuthorization"): _server_authorization, (POLICY, "EgressNetwork"): _egress,
+    (POLICY, "HTTPLocalRateLimitPolicy"): _rate_limit,
+}  # fmt: skip
+
+
+def _schema_faults(obj: Object) -> Iterator[tuple[str, str]]:
+    schema = spec_schema(group_of(obj), obj["kind"])
+    if schema is None:
+        return
+    spec = clone(dict(obj.get("spec") or {}))
+    for cause in validate(schema, spec, "spec"):
+        yield cause.field, cause.message
+    for path in prune(schema, spec, "spec"):
+        yield path, "unknown field"
+
+
+def decide(obj: Object) -> Decision:
+    """Decide as Linkerd's webhook does, and say where the object breaks its definition."""
+    faults = tuple(_schema_faults(obj))
+    rule = _RULES.get((group_of(obj), obj["kind"]))
+    if rule is None:
+        return Decision(schema=faults)
+    try:
+        rule(obj)
+    except Unreadable as error:
+        return Decision(str(error), faults)
+    except (KeyError, TypeError, AttributeError):
+        # The definition refuses what is not of its shape before a webhook is asked.
+        return Decision(None, faults)
+    return Decision(None, faults)
+
+
+def admission_hook(operation: str, _resource: str, new: Object | None, _old: Object | None) -> list[str]:
+    """The API's admission for Linkerd's kinds.
+
+    Raises:
+        ApiError: 400 in the words of a denied admission request.
+    """
+    if (
+        operation == "DELETE"
+        or new is None
+        or "apiVersion" not in new
+        or spec_schema(group_of(new), new["kind"]) is None
+    ):
+        return []
+    decision = decide(new)
+    if decision.denied is not None:
+        raise ApiError(400, "BadRequest", f'admission webhook "{WEBHOOK}" denied the request: {decision.denied}')
+    return []

@@ -1,0 +1,123 @@
+"""The objects that Linkerd's control plane watches, by kind, with the defaults that the API server would have filled in."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Object = Mapping[str, Any]
+
+GATEWAY, POLICY, CORE = "gateway.networking.k8s.io", "policy.linkerd.io", "core"
+ROUTE_KINDS = ("GRPCRoute", "HTTPRoute", "TLSRoute", "TCPRoute")
+"""In order of precedence on one port: linkerd2 policy-controller/k8s/status/src/index.rs."""
+NEVER = "9999"
+
+
+def group_of(obj: Object) -> str:
+    """The API group; the core group is written out, as Linkerd does."""
+    return str(obj["apiVersion"]).rpartition("/")[0] or CORE
+
+
+def annotations_of(obj: Object | None) -> Mapping[str, str]:
+    """The annotations of an object that may not exist."""
+    return ((obj or {}).get("metadata") or {}).get("annotations") or {}
+
+
+def age(obj: Object) -> tuple[str, str, str]:
+    """Linkerd's order: by creation, those without a time last, then by name."""
+    meta = obj["metadata"]
+    return str(meta.get("creationTimestamp") or NEVER), meta["name"], meta.get("namespace") or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """What a route is attached to."""
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+    port: int | None
+    section: str | None = None
+
+    @classmethod
+    def of(cls, ref: Object, route_namespace: str) -> Parent:
+        """Read a parentRef."""
+        return cls(
+            ref.get("group") or CORE,
+            ref["kind"],
+            ref.get("namespace") or route_namespace,
+            ref["name"],
+            ref.get("port"),
+            ref.get("sectionName"),
+        )
+
+
+def parents(route: Object) -> list[Parent]:
+    """The parentRefs of a route that Linkerd has a say in."""
+    found = [Parent.of(ref, route["metadata"]["namespace"]) for ref in route["spec"].get("parentRefs") or []]
+    known = {(CORE, "Service"), (POLICY, "Server"), (POLICY, "EgressNetwork")}
+    return [parent for parent in found if (parent.group, parent.kind) in known]
+
+
+def _with_defaults(obj: Object) -> Object:
+    """What the shipped resource definitions fill in; the API has done so for objects that come from it."""
+    kind = obj["kind"]
+    if kind not in {*ROUTE_KINDS, "Server"}:
+        return obj
+    made: dict[str, Any] = copy.deepcopy(dict(obj))
+    spec = made.setdefault("spec", {})
+    if kind == "Server":
+        spec.setdefault("accessPolicy", "deny")
+        spec.setdefault("proxyProtocol", "unknown")
+        return made
+    for ref in spec.get("parentRefs") or []:
+        ref.setdefault("group", GATEWAY)
+        ref.setdefault("kind", "Gateway")
+    if kind == "HTTPRoute":
+        spec.setdefault("rules", [{}])
+        for rule in spec["rules"]:
+            rule.setdefault("matches", [{}])
+            for match in rule["matches"]:
+                path = match.setdefault("path", {})
+                path.setdefault("type", "PathPrefix")
+                path.setdefault("value", "/")
+    return made
+
+
+class Objects:
+    """All objects, indexed once for a change."""
+
+    def __init__(self, objects: Iterable[Object]) -> None:
+        by_kind: dict[str, list[Object]] = defaultdict(list)
+        for obj in objects:
+            by_kind[obj["kind"]].append(_with_defaults(obj))
+        for kind in (*ROUTE_KINDS, "Server", "HTTPLocalRateLimitPolicy", "EgressNetwork"):
+            by_kind[kind].sort(key=age)
+        self._by_kind = by_kind
+        self.services = self._by_name("Service")
+        self.pods = self._by_name("Pod")
+        self.egress_networks = self._by_name("EgressNetwork")
+
+    def _by_name(self, kind: str) -> dict[tuple[str, str], Object]:
+        return {(obj["metadata"]["namespace"], obj["metadata"]["name"]): obj for obj in self.of(kind)}
+
+    def of(self, kind: str) -> list[Object]:
+        """The objects of a kind, the oldest first where age matters."""
+        return self._by_kind.get(kind, [])
+
+    def routes(self) -> Iterator[Object]:
+        """Every route, kind after kind in their order of precedence."""
+        for kind in ROUTE_KINDS:
+            yield from self.of(kind)
+
+    def find(self, kind: str, namespace: str, name: str, group: str | None = None) -> Object | None:
+        """One object."""
+        for obj in self.of(kind):
+            meta = obj["metadata"]
+            if (meta["namespace"], meta["name"]) == (namespace, name) and group in {None, group_of(obj)}:
+                return obj
+        return None

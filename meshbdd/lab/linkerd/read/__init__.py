@@ -1,0 +1,1 @@
+"""Reading: Kubernetes resources → Linkerd's policies, by Linkerd's rules."""

@@ -1,0 +1,155 @@
+"""Retries, timeouts and failure accrual: annotations of Services and routes.
+
+linkerd2 policy-controller/k8s/index/src/outbound/index.rs; https://linkerd.io/2/reference/retries/, …/timeouts/,
+…/circuit-breaking/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from meshbdd.lab.linkerd.model import Accrual, Backoff, Biaser, Retries, SuccessRate, Timeouts
+from meshbdd.lab.linkerd.values import Unreadable, annotation_duration, fraction, number
+
+Annotations = Mapping[str, str]
+
+GRPC_CONDITIONS = ("cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable")
+_ACCRUAL = "balancer.linkerd.io/failure-accrual"
+_CONSECUTIVE = _ACCRUAL + "-consecutive-"
+_ALPHA = "balancer.alpha.linkerd.io/"
+
+
+def _duration(annotations: Annotations, key: str) -> Decimal | None:
+    return annotation_duration(annotations[key]) if key in annotations else None
+
+
+def timeouts(annotations: Annotations) -> Timeouts:
+    """``timeout.linkerd.io/*``.
+
+    Raises:
+        Unreadable: one of them cannot be read.
+    """
+    return Timeouts(
+        response=_duration(annotations, "timeout.linkerd.io/response"),
+        request=_duration(annotations, "timeout.linkerd.io/request"),
+        idle=_duration(annotations, "timeout.linkerd.io/idle"),
+    )
+
+
+def _limits(annotations: Annotations) -> tuple[int | None, Decimal | None]:
+    text = annotations.get("retry.linkerd.io/limit")
+    limit = number(text, 65535) if text is not None else None
+    return limit or None, _duration(annotations, "retry.linkerd.io/timeout") or None
+
+
+def _statuses(text: str) -> tuple[int, int] | None:
+    def code(word: str) -> int | None:
+        return int(word) if word.isascii() and word.isdigit() and 100 <= int(word) < 600 else None
+
+    if text.lower() == "5xx":
+        return 500, 599
+    if text.lower() == "gateway-error":
+        return 502, 504
+    first, dash, last = text.partition("-")
+    start, end = code(first), code(last if dash else first)
+    return (start, end) if start and end and start <= end else None
+
+
+def http_retries(annotations: Annotations) -> Retries | None:
+    """``retry.linkerd.io/http`` with limit and timeout; any of the three is a policy, a limit of 0 counts as not said.
+
+    Raises:
+        Unreadable: one of them cannot be read; the list is not trimmed.
+    """
+    limit, timeout = _limits(annotations)
+    text = annotations.get("retry.linkerd.io/http")
+    if limit is None and timeout is None and text is None:
+        return None
+    ranges = []
+    for part in text.split(",") if text is not None else ():
+        found = _statuses(part)
+        if found is None:
+            raise Unreadable(f"invalid retry condition: {text}")
+        ranges.append(found)
+    return Retries(limit or 1, tuple(ranges), timeout=timeout)
+
+
+def grpc_retries(annotations: Annotations) -> Retries | None:
+    """``retry.linkerd.io/grpc`` with limit and timeout.
+
+    Raises:
+        Unreadable: one of them cannot be read.
+    """
+    limit, timeout = _limits(annotations)
+    text = annotations.get("retry.linkerd.io/grpc")
+    if limit is None and timeout is None and text is None:
+        return None
+    names = []
+    for part in text.split(",") if text is not None else ():
+        if part.lower() not in GRPC_CONDITIONS:
+            raise Unreadable(f"unknown grpc retry condition: {part}")
+        names.append(part.lower())
+    return Retries(limit or 1, grpc=tuple(names), timeout=timeout)
+
+
+def accrual(annotations: Annotations) -> Accrual | None:
+    """``balancer.linkerd.io/failure-accrual`` and its parameters.
+
+    Raises:
+        Unreadable: an unknown mode, or a parameter that cannot be.
+    """
+    mode = annotations.get(_ACCRUAL)
+    if mode is None:
+        return None
+    if mode not in {"consecutive", "unified"}:
+        raise Unreadable(f"unsupported failure accrual mode: {mode}")
+    text = annotations.get(_CONSECUTIVE + "max-failures")
+    failures = number(text) if text is not None else 7
+    backoff = _backoff(annotations)
+    if mode == "consecutive":
+        return Accrual(failures, backoff)
+    threshold = annotations.get(_ALPHA + "failure-accrual-success-rate-threshold")
+    window = _duration(annotations, _ALPHA + "failure-accrual-success-rate-window")
+    least = annotations.get(_ALPHA + "failure-accrual-success-rate-min-requests")
+    rate = SuccessRate(
+        fraction(threshold) if threshold is not None else 0.8,
+        window if window is not None else Decimal(10),
+        number(least) if least is not None else 5,
+    )
+    return Accrual(failures, backoff, rate)
+
+
+def _backoff(annotations: Annotations) -> Backoff:
+    most = _duration(annotations, _CONSECUTIVE + "max-penalty")
+    least = _duration(annotations, _CONSECUTIVE + "min-penalty")
+    most = Decimal(60) if most is None else most
+    least = Decimal(1) if least is None else least
+    if least > most:
+        raise Unreadable(f"min_penalty ({_rust(least)}) cannot exceed max_penalty ({_rust(most)})")
+    text = annotations.get(_CONSECUTIVE + "jitter-ratio")
+    jitter = fraction(text) if text is not None else 0.5
+    if jitter > 100:
+        raise Unreadable("jitter cannot be greater than 100")
+    if jitter < 0:
+        raise Unreadable("jitter cannot be negative")
+    honor = annotations.get(_ALPHA + "failure-accrual-honor-retry-after", "false")
+    return Backoff(least, most, jitter, honor == "true")
+
+
+def _rust(seconds: Decimal) -> str:
+    """A duration as Rust's Debug writes it."""
+    return f"{seconds.normalize():f}s" if seconds >= 1 or not seconds else f"{(seconds * 1000).normalize():f}ms"
+
+
+def biaser(annotations: Annotations) -> Biaser | None:
+    """``balancer.alpha.linkerd.io/penalize-failures``.
+
+    Raises:
+        Unreadable: a parameter that cannot be.
+    """
+    if annotations.get(_ALPHA + "penalize-failures") != "true":
+        return None
+    penalty = _duration(annotations, _ALPHA + "load-biaser-penalty")
+    longest = _duration(annotations, _ALPHA + "load-biaser-max-retry-after")
+    return Biaser(Decimal(5) if penalty is None else penalty, Decimal(300) if longest is None else longest)

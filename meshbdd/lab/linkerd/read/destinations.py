@@ -1,0 +1,225 @@
+"""What the destination service answers: the endpoints of a Service's port, and ServiceProfiles.
+
+linkerd2 controller/api/destination/{endpoint_translator,profile_translator}.go
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from meshbdd.lab.compile.values import seconds
+from meshbdd.lab.linkerd.objects import Objects, annotations_of
+from meshbdd.lab.linkerd.read.inbound import container_ports
+from meshbdd.lab.linkerd.read.outbound import OPAQUE_PORTS
+from meshbdd.lab.linkerd.settings import ControlPlaneSettings
+from meshbdd.lab.linkerd.values import ports
+
+Object = Mapping[str, Any]
+
+CONTROL_PLANE = "linkerd.io/control-plane-ns"
+"""The label that makes a pod a meshed one: linkerd2 pkg/k8s/labels.go."""
+WHOLE_WEIGHT = 10000
+
+
+class NoProfile(LookupError):
+    """A profile that cannot be sent; the proxy goes on without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One endpoint. ``identity`` is ``None`` for a pod without a proxy."""
+
+    address: str
+    port: int
+    pod: str
+    namespace: str
+    service_account: str
+    workload: str
+    identity: str | None
+    opaque: bool = False
+
+    @property
+    def meshed(self) -> bool:
+        """Whether its proxy is reached by mutual TLS."""
+        return self.identity is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How many retries a ServiceProfile's routes may cost."""
+
+    ratio: float = 0.2
+    per_second: int = 10
+    ttl: Decimal = Decimal(10)
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileRoute:
+    """A route of a ServiceProfile; ``condition`` and ``responses`` as written."""
+
+    name: str
+    condition: Object
+    responses: tuple[Object, ...] = ()
+    retryable: bool = False
+    timeout: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a proxy is told of a Service's port beside its policy."""
+
+    service: tuple[str, str] | None
+    port: int
+    name: str = ""
+    namespace: str = ""
+    opaque: bool = False
+    routes: tuple[ProfileRoute, ...] = ()
+    overrides: tuple[tuple[str, int], ...] = ()
+    budget: Budget = Budget()
+    endpoint: Place | None = None
+
+    @property
+    def governs(self) -> bool:
+        """Whether it switches routes and annotations off: linkerd2-proxy app/outbound/src/http/logical.rs."""
+        return bool(self.routes or self.overrides)
+
+
+class Destinations:
+    """Answers for endpoints and profiles.
+
+    Args:
+        objects: What the control plane watches.
+        settings: How it was installed.
+        warn: Takes what the destination service would log.
+    """
+
+    def __init__(self, objects: Objects, settings: ControlPlaneSettings, warn: Callable[[str], None]) -> None:
+        self._objects = objects
+        self._settings = settings
+        self._warn = warn
+
+    def endpoints(self, name: str, namespace: str, port: int) -> tuple[Place, ...]:
+        """The ready endpoints of a Service's port."""
+        service = self._objects.services.get((namespace, name))
+        if service is None:
+            return ()
+        said = next((p for p in service["spec"].get("ports") or [] if p["port"] == port), None)
+        if said is None:
+            return ()
+        found: list[Place] = []
+        for item in self._objects.of("EndpointSlice"):
+            labels = item["metadata"].get("labels") or {}
+            if (item["metadata"]["namespace"], labels.get("kubernetes.io/service-name")) == (namespace, name):
+                found += self._places(item, said.get("name") or "")
+        return tuple(sorted(found, key=lambda place: (place.address, place.port)))
+
+    def _places(self, item: Object, port_name: str) -> Iterator[Place]:
+        numbers = [p["port"] for p in item.get("ports") or [] if (p.get("name") or "") == port_name]
+        for entry in item.get("endpoints") or [] if numbers else []:
+            if (entry.get("conditions") or {}).get("ready") is False:
+                continue
+            target = entry.get("targetRef") or {}
+            namespace = target.get("namespace") or item["metadata"]["namespace"]
+            pod = self._objects.pods.get((namespace, target.get("name", "")))
+            for address in entry["addresses"]:
+                yield self.place(pod, address, numbers[0])
+
+    def place(self, pod: Object | None, address: str, port: int) -> Place:
+        """One address of a pod."""
+        if pod is None:
+            return Place(address, port, "", "", "", "", None)
+        meta = pod["metadata"]
+        account = pod["spec"].get("serviceAccountName") or "default"
+        meshed = (meta.get("labels") or {}).get(CONTROL_PLANE) == self._settings.namespace
+        text = annotations_of(pod).get(OPAQUE_PORTS)
+        opaque = port in (self._settings.opaque_ports if text is None else ports(text))
+        identity = self._settings.identity(meta["namespace"], account) if meshed else None
+        labels = meta.get("labels") or {}
+        workload = labels.get("linkerd.io/proxy-deployment") or meta["name"]
+        return Place(address, port, meta["name"], meta["namespace"], account, workload, identity, opaque and meshed)
+
+    def profile(self, name: str, namespace: str, port: int, client: str) -> Profile:
+        """The profile of a Service's port for clients of a namespace; theirs beats the Service's.
+
+        Raises:
+            NoProfile: its retry budget cannot be read, so nothing is sent.
+        """
+        service = self._objects.services.get((namespace, name))
+        text = annotations_of(service).get(OPAQUE_PORTS)
+        opaque = port in (self._settings.opaque_ports if text is None else ports(text))
+        host = f"{name}.{namespace}.svc.{self._settings.domain}"
+        for where in dict.fromkeys((client, namespace)):
+            found = self._objects.find("ServiceProfile", where, host)
+            if found is not None:
+                return self._read(found, (namespace, name), port, opaque=opaque)
+        return Profile((namespace, name), port, opaque=opaque)
+
+    def profile_of_address(self, address: str, port: int) -> Profile:
+        """The profile of one pod's port."""
+        pod = next((p for p in self._objects.pods.values() if (p.get("status") or {}).get("podIP") == address), None)
+        place = self.place(pod, address, port)
+        return Profile(None, port, opaque=place.opaque, endpoint=place)
+
+    def _read(self, found: Object, service: tuple[str, str], port: int, *, opaque: bool) -> Profile:
+        meta, spec = found["metadata"], found["spec"]
+        routes = []
+        for entry in spec.get("routes") or []:
+            timeout = None
+            if entry.get("timeout"):
+                try:
+                    timeout = seconds(entry["timeout"]) or None
+                except ValueError:
+                    self._warn(
+                        f"error failed to parse duration for route '{entry['name']}' in service profile "
+                        f"'{meta['name']}' in namespace '{meta['namespace']}': time: invalid duration "
+                        f'"{entry["timeout"]}"'
+                    )
+            routes.append(
+                ProfileRoute(
+                    entry["name"],
+                    entry["condition"],
+                    tuple(entry.get("responseClasses") or ()),
+                    bool(entry.get("isRetryable")),
+                    timeout,
+                )
+            )
+        overrides = []
+        for entry in spec.get("dstOverrides") or []:
+            authority = entry["authority"]
+            overrides.append((authority if ":" in authority else f"{authority}:{port}", _weight(entry["weight"])))
+        return Profile(
+            service, port, meta["name"], meta["namespace"], opaque, tuple(routes), tuple(overrides),
+            self._budget(spec.get("retryBudget")),
+        )  # fmt: skip
+
+    def _budget(self, said: Object | None) -> Budget:
+        if said is None:
+            return Budget()
+        try:
+            ttl = seconds(said["ttl"])
+        except ValueError:
+            self._warn(f'error time: invalid duration "{said["ttl"]}"')
+            raise NoProfile("no update was sent") from None
+        return Budget(float(said["retryRatio"]), int(said["minRetriesPerSecond"]), ttl)
+
+
+def _weight(quantity: object) -> int:
+    """A Kubernetes quantity (``900m``, ``1``) in ten-thousandths."""
+    text = str(quantity)
+    thousandths = int(text[:-1]) if text.endswith("m") else int(Decimal(text) * 1000)
+    return thousandths * WHOLE_WEIGHT // 1000
+
+
+__all__ = [
+    "CONTROL_PLANE",
+    "Budget",
+    "Destinations",
+    "NoProfile",
+    "Place",
+    "Profile",
+    "ProfileRoute",
+    "container_ports",
+]

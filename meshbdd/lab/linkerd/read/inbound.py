@@ -1,0 +1,208 @@
+"""Inbound policies: what a proxy does with connections to one port of its pod.
+
+linkerd2 policy-controller/k8s/index/src/inbound/index.rs and policy-controller/grpc/src/inbound.rs
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from meshbdd.lab.compile.ir import Match
+from meshbdd.lab.linkerd.accepted import governing_rate_limit, is_accepted
+from meshbdd.lab.linkerd.model import (
+    Authorization,
+    Default,
+    InboundServer,
+    Protocol,
+    RateLimit,
+    Resource,
+    RpcMatch,
+    ServerRoute,
+    ServerRule,
+)
+from meshbdd.lab.linkerd.objects import POLICY, Objects, annotations_of, group_of, parents
+from meshbdd.lab.linkerd.read.authorizations import EVERYWHERE, Authorizations, of_default, selects
+from meshbdd.lab.linkerd.read.matches import http_match, route_filter, rpc_match
+from meshbdd.lab.linkerd.read.outbound import EVERYTHING, OPAQUE_PORTS
+from meshbdd.lab.linkerd.settings import DEFAULT_POLICIES, ControlPlaneSettings
+from meshbdd.lab.linkerd.values import Unreadable, ports
+
+Object = Mapping[str, Any]
+
+DEFAULT_POLICY = "config.linkerd.io/default-inbound-policy"
+REQUIRE_IDENTITY = "config.linkerd.io/proxy-require-identity-inbound-ports"
+_PROTOCOLS: Mapping[str, Protocol] = {
+    "unknown": "detect", "HTTP/1": "http1", "HTTP/2": "http2", "gRPC": "grpc", "opaque": "opaque", "TLS": "tls",
+}  # fmt: skip
+
+
+def container_ports(pod: Object) -> dict[str, int]:
+    """The ports that a pod declares, by name; a port without a name stands under its number."""
+    containers = [*(pod["spec"].get("initContainers") or []), *pod["spec"]["containers"]]
+    return {
+        port.get("name") or str(port["containerPort"]): port["containerPort"]
+        for container in containers
+        for port in container.get("ports") or []
+        if port.get("protocol", "TCP") == "TCP"
+    }
+
+
+class InboundPolicies:
+    """Answers for inbound policies.
+
+    Args:
+        objects: What the control plane watches.
+        settings: How it was installed.
+        warn: Takes what the controller would log.
+    """
+
+    def __init__(self, objects: Objects, settings: ControlPlaneSettings, warn: Callable[[str], None]) -> None:
+        self._objects = objects
+        self._settings = settings
+        self._warn = warn
+        self._authorizations = Authorizations(objects, settings, warn)
+
+    def at_port(self, pod: Object, port: int) -> InboundServer:
+        """The policy of one port of a pod."""
+        servers = [server for server in self._objects.of("Server") if self._selects(server, pod, port)]
+        for other in servers[1:]:
+            self._warn(
+                f"WARN Port already matched by another server; skipping port={port} "
+                f"server={servers[0]['metadata']['name']} conflict={other['metadata']['name']}"
+            )
+        return self._of_server(servers[0], pod, port) if servers else self._default(pod, port)
+
+    def ports_of(self, pod: Object) -> set[int]:
+        """The ports of a pod that something is said about: declared ones and those of Servers."""
+        declared = container_ports(pod)
+        found = set(declared.values())
+        for server in self._objects.of("Server"):
+            port = server["spec"]["port"]
+            number = declared.get(str(port), port)
+            if isinstance(number, int) and self._selects(server, pod, number):
+                found.add(number)
+        return found
+
+    def _selects(self, server: Object, pod: Object, port: int) -> bool:
+        spec, meta = server["spec"], pod["metadata"]
+        if server["metadata"]["namespace"] != meta["namespace"] or "podSelector" not in spec:
+            return False
+        said = spec["port"]
+        number = said if isinstance(said, int) else container_ports(pod).get(str(said))
+        return number == port and selects(spec["podSelector"], meta.get("labels") or {})
+
+    def _default(self, pod: Object, port: int) -> InboundServer:
+        annotations = annotations_of(pod)
+        policy = annotations.get(DEFAULT_POLICY, "")
+        if policy not in DEFAULT_POLICIES:
+            policy = self._settings.default_policy
+        if port in ports(annotations.get(REQUIRE_IDENTITY, "")):
+            policy = {
+                "all-unauthenticated": "all-authenticated",
+                "cluster-unauthenticated": "cluster-authenticated",
+            }.get(policy, policy)
+        text = annotations.get(OPAQUE_PORTS)
+        opaque = self._settings.opaque_ports if text is None else ports(text)
+        protocol: Protocol = "opaque" if port in opaque else "detect"
+        routes = () if protocol == "opaque" else tuple(self._built_in(pod, port, protocol))
+        return InboundServer(Default(policy), protocol, of_default(policy, self._settings), routes)
+
+    def _of_server(self, server: Object, pod: Object, port: int) -> InboundServer:
+        meta, spec = server["metadata"], server["spec"]
+        protocol = _PROTOCOLS[spec.get("proxyProtocol") or "unknown"]
+        access = spec.get("accessPolicy") or "deny"
+        authorizations = sorted(
+            (*self._authorizations.of_server(server), *of_default(access, self._settings)),
+            key=lambda a: str(a.meta),
+        )
+        routes: tuple[ServerRoute, ...] = ()
+        limit = None
+        if protocol not in {"opaque", "tls"}:
+            routes = tuple(self._routes(server, protocol)) or tuple(self._built_in(pod, port, protocol))
+            limit = self._rate_limit(server)
+        return InboundServer(
+            Resource(POLICY, "server", meta["name"]), protocol, tuple(authorizations), routes, limit
+        )  # fmt: skip
+
+    def _routes(self, server: Object, protocol: Protocol) -> Iterator[ServerRoute]:
+        meta = server["metadata"]
+        kind = "GRPCRoute" if protocol == "grpc" else "HTTPRoute"
+        for route in self._objects.of(kind):
+            for parent in parents(route):
+                here = (parent.kind, parent.namespace, parent.name) == ("Server", meta["namespace"], meta["name"])
+                if here and is_accepted(self._objects, route, parent):
+                    # One that cannot be read is left out whole, and logged once for all its parents.
+                    with contextlib.suppress(Unreadable):
+                        yield self._route(route, meta["name"])
+                    break
+
+    def _route(self, route: Object, server: str) -> ServerRoute:
+        read = rpc_match if route["kind"] == "GRPCRoute" else http_match
+        rules = tuple(
+            ServerRule(
+                tuple(read(match) for match in rule.get("matches") or []),
+                tuple(route_filter(block) for block in rule.get("filters") or []),
+            )
+            for rule in route["spec"].get("rules") or []
+        )
+        meta = Resource(group_of(route), route["kind"], route["metadata"]["name"])
+        return ServerRoute(
+            meta, rules, self._authorizations.of_route(route, server), tuple(route["spec"].get("hostnames") or ())
+        )
+
+    def unreadable_routes(self) -> None:
+        """Log the routes that this side leaves out; Linkerd looks at all of them, whatever their parent."""
+        for route in self._objects.routes():
+            if route["kind"] not in {"HTTPRoute", "GRPCRoute"}:
+                continue
+            try:
+                self._route(route, "")
+            except Unreadable as error:
+                meta = route["metadata"]
+                self._warn(f"INFO Ignoring {route['kind']} ns={meta['namespace']} name={meta['name']} error={error}")
+
+    def _built_in(self, pod: Object, port: int, protocol: Protocol) -> Iterator[ServerRoute]:
+        """The routes of a port that has none: everything, and the pod's own probes without authentication."""
+        if protocol == "grpc":
+            yield ServerRoute(Default("default"), (ServerRule((RpcMatch(any_rpc=False),)),))
+            return
+        yield ServerRoute(Default("default"), (ServerRule((EVERYTHING,)),))
+        paths = sorted(set(_probe_paths(pod, port)))
+        if paths:
+            matches = tuple(Match(uri={"exact": path}, method={"exact": "GET"}) for path in paths)
+            allowed = (Authorization(Default("probe"), EVERYWHERE),)
+            yield ServerRoute(Default("probe"), (ServerRule(matches),), allowed)
+
+    def _rate_limit(self, server: Object) -> RateLimit | None:
+        meta = server["metadata"]
+        policy = governing_rate_limit(self._objects, meta["namespace"], meta["name"])
+        if policy is None:
+            return None
+        spec = policy["spec"]
+        overrides = []
+        for entry in spec.get("overrides") or []:
+            clients = tuple(
+                self._settings.identity(ref.get("namespace") or meta["namespace"], ref["name"])
+                for ref in entry.get("clientRefs") or []
+            )
+            overrides.append((entry["requestsPerSecond"], clients))
+        return RateLimit(
+            policy["metadata"]["name"],
+            (spec.get("total") or {}).get("requestsPerSecond"),
+            (spec.get("identity") or {}).get("requestsPerSecond"),
+            tuple(overrides),
+        )
+
+
+def _probe_paths(pod: Object, port: int) -> Iterator[str]:
+    named = container_ports(pod)
+    for container in pod["spec"]["containers"]:
+        for name in ("livenessProbe", "readinessProbe", "startupProbe"):
+            get = (container.get(name) or {}).get("httpGet")
+            if get:
+                said = get.get("port")
+                number = said if isinstance(said, int) else named.get(str(said))
+                if number == port:
+                    yield str(get.get("path") or "/").partition("?")[0]

@@ -1,0 +1,87 @@
+"""Linkerd's three ways to read a duration, and lists of ports."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+_UNITS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
+_PART = re.compile(r"(\d{1,5})(h|ms|m|s)")
+
+
+class Unreadable(ValueError):
+    """A value that Linkerd does not take, in its own words."""
+
+
+def number(text: str, most: int = 4294967295) -> int:
+    """A whole number as Rust parses it: digits alone.
+
+    Raises:
+        Unreadable: it is none.
+    """
+    if not text:
+        raise Unreadable("cannot parse integer from empty string")
+    if not re.fullmatch(r"\+?[0-9]+", text):
+        raise Unreadable("invalid digit found in string")
+    if int(text) > most:
+        raise Unreadable("number too large to fit in target type")
+    return int(text)
+
+
+def fraction(text: str) -> float:
+    """A decimal number.
+
+    Raises:
+        Unreadable: it is none.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise Unreadable("invalid float literal") from None
+
+
+def annotation_duration(text: str) -> Decimal:
+    """A duration in an annotation: one whole number and its unit.
+
+    linkerd2 policy-controller/k8s/index/src/outbound/index.rs, ``parse_duration``.
+
+    Raises:
+        Unreadable: anything else, such as ``1.5s``, ``1m30s`` or ``soon``.
+    """
+    text = text.strip()
+    digits = [index for index, letter in enumerate(text) if letter.isascii() and letter.isdigit()]
+    if not digits:
+        raise Unreadable(f"{text} does not contain a timeout duration value")
+    if "." in text:
+        raise Unreadable("fractional values not supported")
+    magnitude, unit = number(text[: digits[-1] + 1], 2**64 - 1), text[digits[-1] + 1 :]
+    if unit not in _UNITS:
+        if not unit and magnitude == 0:
+            return Decimal(0)
+        raise Unreadable(f"invalid duration unit {unit} (expected one of 'ms', 's', 'm', 'h', or 'd')")
+    return magnitude * _UNITS[unit]
+
+
+def gateway_duration(text: str) -> Decimal | None:
+    """``timeouts.request`` of a gateway.networking.k8s.io route: read like an annotation, and nothing if that fails."""
+    try:
+        return annotation_duration(text) or None
+    except Unreadable:
+        return None
+
+
+def policy_duration(text: str) -> Decimal | None:
+    """``timeouts.request`` of a policy.linkerd.io route: compound as in GEP-2257 (``1m30s``), 0 is none."""
+    if not text or _PART.sub("", text):
+        return None
+    return sum((int(count) * _UNITS[unit] for count, unit in _PART.findall(text)), Decimal(0)) or None
+
+
+def ports(text: str) -> frozenset[int]:
+    """The value of ``config.linkerd.io/opaque-ports`` and its like: numbers and ranges; what is neither is passed over."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if first.isdigit() and (last or first).isdigit():
+            found.update(range(int(first), int(last or first) + 1))
+    return frozenset(found)

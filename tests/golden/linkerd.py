@@ -1,0 +1,111 @@
+"""Linkerd's recorded answers, the lab's, and comparing the two by meaning."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from meshbdd.lab.linkerd.compile import Questions, status, verdicts
+from meshbdd.lab.linkerd.policies import Policies
+from meshbdd.lab.linkerd.settings import ControlPlaneSettings
+
+DATA = Path(__file__).parent / "data" / "linkerd"
+SECTIONS = ("outbound", "inbound", "profile", "endpoints", "status", "admission", "schema", "log")
+"""All of the recorded sections are compared but ``config``, which is a setting that goes in."""
+
+
+def cases() -> list[str]:
+    return sorted(path.name for path in DATA.iterdir() if path.is_dir())
+
+
+def key(obj: dict[str, Any]) -> tuple[str, str, str, str]:
+    meta = obj["metadata"]
+    return obj["apiVersion"].rpartition("/")[0], obj["kind"], meta.get("namespace", ""), meta["name"]
+
+
+def resources(case: str) -> list[dict[str, Any]]:
+    return [d for d in yaml.safe_load_all((DATA / case / "in.yaml").read_text()) if d]
+
+
+@functools.cache
+def world() -> list[dict[str, Any]]:
+    return [d for d in yaml.safe_load_all((DATA / "world.yaml").read_text()) if d]
+
+
+def with_world(own: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    replaced = {key(obj) for obj in own}
+    return copy.deepcopy([*(obj for obj in world() if key(obj) not in replaced), *own])
+
+
+def settings(case: str) -> ControlPlaneSettings:
+    config = golden(case).get("config") or {}
+    return ControlPlaneSettings(
+        default_policy=config.get("default_policy", "all-unauthenticated"),
+        allow_request_headers=config.get("allow_l5d_request_headers", False),
+    )
+
+
+def _expanded(node: Any, siblings: dict[str, Any] | None) -> Any:
+    """``same as X`` stands for the value of X beside it."""
+    if isinstance(node, str) and node.startswith("same as ") and siblings is not None:
+        return _expanded(siblings[node.removeprefix("same as ")], siblings)
+    if isinstance(node, dict):
+        return {name: _expanded(value, node) for name, value in node.items()}
+    if isinstance(node, list):
+        return [_expanded(value, None) for value in node]
+    return node
+
+
+def golden(case: str) -> dict[str, Any]:
+    return _expanded(json.loads((DATA / case / "out.json").read_text()), None)
+
+
+def mine(case: str, asked: dict[str, Any]) -> dict[str, Any]:
+    """The lab's answers to the questions that were asked in a case."""
+    own = resources(case)
+    policies = Policies(with_world(own), settings(case))
+    questions = Questions(policies)
+    ask = {
+        "outbound": questions.outbound,
+        "inbound": questions.inbound,
+        "profile": questions.profile,
+        "endpoints": questions.endpoints,
+    }
+    made: dict[str, Any] = {
+        name: {question: answer(question) for question in asked.get(name, {})} for name, answer in ask.items()
+    }
+    return {**made, "status": status(policies), **verdicts(own), "log": policies.log()}
+
+
+def _order(node: Any) -> str:
+    return json.dumps(node, sort_keys=True)
+
+
+_SETS = {"authorizations", "networks", "except", "identities", "suffixes", "addrs", "conditions"}
+"""Lists whose order means nothing; the recording sorted some of them."""
+
+
+def meaning(node: Any, name: str = "") -> Any:
+    """An answer without what no proxy sees."""
+    if isinstance(node, dict):
+        return {key: meaning(value, key) for key, value in node.items()}
+    if isinstance(node, list):
+        plain = [meaning(value) for value in node]
+        return sorted(plain, key=_order) if name in _SETS else plain
+    return float(node) if isinstance(node, int) and not isinstance(node, bool) else node
+
+
+def comparable(answers: dict[str, Any]) -> dict[str, Any]:
+    made = {name: meaning(answers.get(name) or {}) for name in SECTIONS}
+    made["log"] = sorted(answers.get("log") or [])
+    # A definition's sentence is the API server's own; that the field is refused, and which, is what counts.
+    made["schema"] = {
+        title: sorted({line.partition(": ")[0] for line in lines})
+        for title, lines in (answers.get("schema") or {}).items()
+    }
+    return made

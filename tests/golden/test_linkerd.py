@@ -1,0 +1,60 @@
+"""The lab's Linkerd compiler against Linkerd's own control plane, case by case."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshbdd.lab.linkerd.compile import show
+from meshbdd.lab.linkerd.policies import Policies
+from tests.golden.linkerd import cases, comparable, golden, mine, resources, settings, with_world
+from tests.golden.meaning import differences
+
+DIFFERENT: dict[str, str] = {}
+"""Case → why the lab's answer is another one. Strict: a line has to go as soon as its case agrees."""
+
+
+def found_differences(case: str) -> list[str]:
+    theirs = golden(case)
+    return differences(comparable(mine(case, theirs)), comparable(theirs))
+
+
+def _parameters() -> list[object]:
+    return [
+        pytest.param(case, marks=[pytest.mark.xfail(strict=True, reason=DIFFERENT[case])] if case in DIFFERENT else [])
+        for case in cases()
+    ]
+
+
+@pytest.mark.parametrize("case", _parameters())
+def test_the_lab_compiles_as_linkerd_does(case: str) -> None:
+    found = found_differences(case)
+    assert not found, "\n".join(found[:20])
+
+
+def test_every_recorded_question_is_answered_without_being_asked() -> None:
+    """``show`` gives the whole answer by itself: each recorded question of each case is among what it prints."""
+    missing = []
+    for case in cases():
+        theirs = golden(case)
+        own = resources(case)
+        made = show(Policies(with_world(own), settings(case)), own)
+        for section in ("outbound", "inbound", "profile", "endpoints"):
+            missing += [f"{case}: {question}" for question in theirs.get(section, {}) if question not in made[section]]
+    assert not missing
+
+
+def test_the_comparison_sees_one_wrong_number() -> None:
+    theirs = golden("021-retry-http-gateway-error-service")
+    ours = mine("021-retry-http-gateway-error-service", theirs)
+    policy = ours["outbound"]["order-service.shop:80 from shop"]["protocol"]["detect"]
+    policy["http1"]["routes"][0]["rules"][0]["retry"]["max_retries"] = 4
+    found = differences(comparable(ours), comparable(theirs))
+    assert found
+    assert all("max_retries" in line for line in found)
+
+
+def test_agreement_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    agree = sum(not found_differences(case) for case in cases())
+    with capsys.disabled():
+        print(f"\nLinkerd: {agree} of {len(cases())} agree")
+    assert agree == len(cases()) - len(DIFFERENT)
