@@ -111,12 +111,19 @@ def kubeconfig(name: str) -> None:
     "--world", type=click.Path(path_type=Path), help="Services and pods to compile for; the demo shop's if left out."
 )
 @click.option("--for", "pod", metavar="POD.NAMESPACE", help="The sidecar to compile for; the first pod if left out.")
+@click.option(
+    "--mesh", type=click.Choice(["istio", "linkerd"]), default="istio", show_default=True, help="Whose resources."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of YAML.")
-def compile_(files: tuple[Path, ...], world: Path | None, pod: str | None, as_json: bool) -> None:
-    """Show what YAML becomes for one sidecar; no lab needs to run."""
+def compile_(files: tuple[Path, ...], world: Path | None, pod: str | None, mesh: str, as_json: bool) -> None:
+    """Show what YAML becomes for one sidecar; no lab needs to run.
+
+    With --mesh linkerd: the policies that Linkerd's control plane would send, for all pods if none is named.
+    """
     import yaml  # noqa: PLC0415 - not needed for --help
 
-    from meshbdd.lab.compile.command import compile_files  # noqa: PLC0415 - slow to import
+    from meshbdd.lab.compile.command import compile_files as compile_istio  # noqa: PLC0415 - slow to import
+    from meshbdd.lab.linkerd.command import compile_files as compile_linkerd  # noqa: PLC0415 - slow to import
 
-    made = compile_files(files, world, pod)
+    made = (compile_linkerd if mesh == "linkerd" else compile_istio)(files, world, pod)
     click.echo(json.dumps(made, indent=2) if as_json else yaml.safe_dump(made, sort_keys=False), nl=False)

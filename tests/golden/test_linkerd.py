@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
+import pytest
+from click.testing import CliRunner
+
+from meshbdd.cli import cli
 from meshbdd.lab.linkerd.compile import show
 from meshbdd.lab.linkerd.policies import Policies
-from tests.golden.linkerd import cases, comparable, golden, mine, resources, settings, with_world
+from tests.golden.linkerd import DATA, cases, comparable, golden, meaning, mine, resources, settings, with_world
 from tests.golden.meaning import differences
 
 DIFFERENT: dict[str, str] = {}
@@ -58,3 +62,16 @@ def test_agreement_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
         print(f"\nLinkerd: {agree} of {len(cases())} agree")
     assert agree == len(cases()) - len(DIFFERENT)
+
+
+def test_the_command_prints_what_the_recording_has() -> None:
+    """The whole way through the command line, with a resource that replaces one of the world."""
+    case = DATA / "015-timeout-annotations-service"
+    told = CliRunner().invoke(
+        cli,
+        ["lab", "compile", "--mesh", "linkerd", "--json", "--world", str(DATA / "world.yaml"), str(case / "in.yaml")],
+    )
+    assert told.exit_code == 0
+    made = json.loads(told.output)["outbound"]
+    theirs = golden(case.name)["outbound"]
+    assert not differences(meaning({name: made[name] for name in theirs}), meaning(theirs))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,38 @@ _KNOWN = {
 }  # fmt: skip
 
 
-def _pods_of(deployments: Iterable[dict[str, Any]], injected: set[str]) -> Iterable[dict[str, Any]]:
+Mark = Callable[[dict[str, Any], Mapping[str, Any]], None]
+"""Injects a pod of a namespace, in place, where its mesh would."""
+
+
+def _mark_istio(pod: dict[str, Any], namespace: Mapping[str, Any]) -> None:
+    labels = pod["metadata"]["labels"]
+    enabled = ((namespace.get("metadata") or {}).get("labels") or {}).get("istio-injection") == "enabled"
+    if enabled and labels.get("sidecar.istio.io/inject") != "false":
+        labels["security.istio.io/tlsMode"] = "istio"
+
+
+def _pods_of(
+    deployments: Iterable[dict[str, Any]], namespaces: Mapping[str, Mapping[str, Any]], mark: Mark
+) -> Iterable[dict[str, Any]]:
     """A pod for each Deployment, with a made-up address."""
     for number, deployment in enumerate(deployments, 1):
         meta, template = deployment["metadata"], deployment["spec"]["template"]
-        labels = {**(template.get("metadata") or {}).get("labels", {})}
-        if meta["namespace"] in injected and labels.get("sidecar.istio.io/inject") != "false":
-            labels["security.istio.io/tlsMode"] = "istio"
-        yield {
+        said = template.get("metadata") or {}
+        pod = {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": f"{meta['name']}-1", "namespace": meta["namespace"], "labels": labels},
-            "spec": template["spec"],
+            "metadata": {
+                "name": f"{meta['name']}-1",
+                "namespace": meta["namespace"],
+                "labels": {**said.get("labels", {})},
+                "annotations": {**said.get("annotations", {})},
+            },
+            "spec": {**template["spec"]},
             "status": {"podIP": f"10.0.{number // 250}.{number % 250}"},
         }
+        mark(pod, namespaces.get(meta["namespace"], {}))
+        yield pod
 
 
 def _slices_of(services: Iterable[dict[str, Any]], pods: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
@@ -62,17 +80,13 @@ def _slices_of(services: Iterable[dict[str, Any]], pods: list[dict[str, Any]]) -
         }  # fmt: skip
 
 
-def complete(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def complete(objects: list[dict[str, Any]], mark: Mark = _mark_istio) -> list[dict[str, Any]]:
     """A world in which something runs: Deployments get a pod, Services their endpoints, where none are given."""
     by_kind: dict[str, list[dict[str, Any]]] = {}
     for obj in objects:
         by_kind.setdefault(obj["kind"], []).append(obj)
-    injected = {
-        n["metadata"]["name"]
-        for n in by_kind.get("Namespace", ())
-        if (n["metadata"].get("labels") or {}).get("istio-injection") == "enabled"
-    }
-    made = list(_pods_of(by_kind.get("Deployment", ()), injected))
+    namespaces = {namespace["metadata"]["name"]: namespace for namespace in by_kind.get("Namespace", ())}
+    made = list(_pods_of(by_kind.get("Deployment", ()), namespaces, mark))
     pods = [*by_kind.get("Pod", ()), *made]
     given = {
         (s["metadata"].get("labels") or {}).get("kubernetes.io/service-name") for s in by_kind.get("EndpointSlice", ())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from meshbdd.lab.linkerd.model import (
     FAIL_FAST,
     MAX_RETRY_BODY,
@@ -43,7 +45,7 @@ class _Writer:
         made: Json
         match policy.protocol:
             case "detect":
-                made = {"http1": http, "http2": http, "opaque": opaque, "timeout": _DETECT}
+                made = {"http1": http, "http2": copy.deepcopy(http), "opaque": opaque, "timeout": _DETECT}
             case "opaque":
                 made = opaque
             case "tls":

@@ -1,0 +1,77 @@
+"""Proxy injection, as Linkerd's webhook decides it: at the creation of a pod, by annotation.
+
+linkerd2 pkg/inject: the pod's annotation beats the namespace's; pods of the host network are left alone. The proxy is a
+native sidecar, an init container that goes on running, unless an annotation asks for a plain container.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from meshbdd.lab.linkerd.objects import annotations_of
+from meshbdd.lab.linkerd.ports import ADMIN_PORT, INBOUND_PORT
+from meshbdd.lab.linkerd.read.destinations import CONTROL_PLANE
+
+PROXY = "linkerd-proxy"
+VERSION = "lab"
+SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease", "cert-manager", "linkerd"})
+
+_INJECT = "linkerd.io/inject"
+_NATIVE = "config.linkerd.io/proxy-enable-native-sidecar"
+_COPIED = ("config.linkerd.io/", "config.alpha.linkerd.io/")
+
+
+def wants_proxy(pod: Mapping[str, Any], namespace: Mapping[str, Any]) -> bool:
+    """Whether Linkerd would inject this pod of this namespace."""
+    meta = pod.get("metadata") or {}
+    if (pod.get("spec") or {}).get("hostNetwork") or meta.get("namespace") in SYSTEM_NAMESPACES:
+        return False
+    said = annotations_of(pod).get(_INJECT) or annotations_of(namespace).get(_INJECT)
+    return said in {"enabled", "ingress"}
+
+
+def is_meshed(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod carries a proxy."""
+    return CONTROL_PLANE in ((pod.get("metadata") or {}).get("labels") or {})
+
+
+def _owner(pod: Mapping[str, Any]) -> tuple[str, str] | None:
+    meta = pod["metadata"]
+    owner = next((ref for ref in meta.get("ownerReferences") or [] if ref.get("controller")), None)
+    if owner is None:
+        return None
+    if owner["kind"] == "ReplicaSet" and "pod-template-hash" in (meta.get("labels") or {}):
+        return "deployment", owner["name"].rpartition("-")[0]
+    return owner["kind"].lower(), owner["name"]
+
+
+def inject(pod: dict[str, Any], namespace: Mapping[str, Any]) -> None:
+    """Give a pod its proxy and the labels and annotations that go with it, in place."""
+    meta, spec = pod.setdefault("metadata", {}), pod.setdefault("spec", {})
+    labels, annotations = meta.setdefault("labels", {}), meta.setdefault("annotations", {})
+    for name, value in annotations_of(namespace).items():
+        if name.startswith(_COPIED):
+            annotations.setdefault(name, value)
+    labels[CONTROL_PLANE] = "linkerd"
+    labels["linkerd.io/workload-ns"] = meta.get("namespace", "")
+    owner = _owner(pod)
+    if owner is not None:
+        labels[f"linkerd.io/proxy-{owner[0]}"] = owner[1]
+    annotations.setdefault("linkerd.io/proxy-version", VERSION)
+    annotations.setdefault("linkerd.io/created-by", "linkerd/proxy-injector lab")
+    ready = {"httpGet": {"path": "/ready", "port": ADMIN_PORT}, "initialDelaySeconds": 2}
+    proxy: dict[str, Any] = {
+        "name": PROXY,
+        "image": "envoyproxy/envoy:lab",
+        "ports": [
+            {"name": "linkerd-proxy", "containerPort": INBOUND_PORT},
+            {"name": "linkerd-admin", "containerPort": ADMIN_PORT},
+        ],
+        "readinessProbe": ready,
+        "livenessProbe": {"httpGet": {"path": "/live", "port": ADMIN_PORT}, "initialDelaySeconds": 10},
+    }
+    if annotations.get(_NATIVE, "true") == "false":
+        spec["containers"] = [proxy, *spec["containers"]]
+        return
+    spec["initContainers"] = [*(spec.get("initContainers") or []), {**proxy, "restartPolicy": "Always"}]
