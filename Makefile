@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-.PHONY: help setup demo test check unit bench clean
+.PHONY: help setup demo test check unit bench fidelity clean
 
 help:  ## Show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,11 +26,14 @@ check: $(READY)  ## Style, types, import directions, unit tests
 	$(BIN)/python -m pytest -q tests/unit tests/golden tests/vocabulary
 
 test: check  ## Everything: checks, all tests on real processes, the demo features
-	$(BIN)/python -m pytest -q tests/statistics tests/api tests/shop tests/lab tests/crash tests/load tests/cli tests/report
+	$(BIN)/python -m pytest -q tests/statistics tests/api tests/shop tests/lab tests/fidelity tests/crash tests/load tests/cli tests/report
 	$(BIN)/meshbdd demo
 
 bench: $(READY)  ## Print measured figures
 	$(BIN)/python -m pytest -q -s tests/bench
+
+fidelity: $(READY)  ## How true the lab is: each rule by traffic, and each row's proof that it can fail
+	@$(BIN)/python -m tests.fidelity
 
 clean:  ## Remove what was built
 	rm -rf $(VENV) allure-results build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
