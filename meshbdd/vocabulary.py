@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from behave import register_type
@@ -19,6 +20,10 @@ from meshbdd.units import Duration, Percent, Rate
 
 T = TypeVar("T")
 _WORD = r'[^\s"]+'
+_PLACEHOLDER = re.compile(r"\{(\w+)(?::\w+)?\}")
+_VALUE = re.compile(r'"[^"]*"')
+_ALIKE = 0.6
+"""How much of two phrases must agree before one is offered for the other."""
 _QUOTED = r'[^"]+'
 
 
@@ -163,6 +168,21 @@ def step_problem(registry: Any, step: Any) -> str | None:
     """Why a step is not understood; ``None`` where it is."""
     match = registry.find_match(step)
     if match is None:
-        return "no step says this."
+        near = _nearest_phrase(step.name, [matcher.pattern for matcher in registry.steps["step"]])
+        return f"no step says this; did you mean «{near}»?" if near else "no step says this."
     error = getattr(match, "stored_error", None)
     return str(error) if error else None
+
+
+def _nearest_phrase(text: str, patterns: Iterable[str]) -> str | None:
+    """The phrase that somebody may have meant: the one that shares the most words with the text, nearly right ones too."""
+    said = [word for word in _VALUE.sub(" ", text).split() if not any(character.isdigit() for character in word)]
+
+    def likeness(pattern: str) -> float:
+        own = _PLACEHOLDER.sub(" ", pattern.replace('"', " ")).split()
+        near = [found[0] for word in said if (found := difflib.get_close_matches(word, own, 1, 0.7))]
+        same = sum(block.size for block in difflib.SequenceMatcher(None, own, near).get_matching_blocks())
+        return 2 * same / (len(own) + len(said))
+
+    best = max(patterns, key=likeness, default=None)
+    return _PLACEHOLDER.sub(r"{\1}", best) if best and likeness(best) >= _ALIKE else None
