@@ -5,6 +5,7 @@ Pure functions from objects to findings: nothing is asked of a cluster, nothing 
 """
 
 from meshbdd.sense.checking import check, check_changes
-from meshbdd.sense.finding import Check, Finding, Severity
+from meshbdd.sense.finding import Check, Finding, Severity, name_of
+from meshbdd.sense.routes import injects_fault
 
-__all__ = ["Check", "Finding", "Severity", "check", "check_changes"]
+__all__ = ["Check", "Finding", "Severity", "check", "check_changes", "injects_fault", "name_of"]

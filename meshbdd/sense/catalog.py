@@ -48,15 +48,18 @@ NO_SUCH_CALLER = Check("MB0916", _W, "a rule for callers that do not exist", "co
 
 # Faults, retries and time
 FAULT_AND_RETRIES = Check(
-    "MB0920", _W, "a fault beside retries on one rule", "inject the fault at the server: | inject at | server |"
+    "MB0920", _W, "a fault beside retries on one rule", "let a step inject it at the server: | inject at | server |"
 )
 DELAY_AND_TIMEOUT = Check(
-    "MB0921", _W, "a delay beside a timeout on one rule", "delay the answer at the server: | inject at | server |"
+    "MB0921", _W, "a delay beside a timeout on one rule", "let a step inject it at the server: | inject at | server |"
 )
 NO_SHARE = Check("MB0922", _E, "a fault without a percentage hits nothing", "add percentage: {value: 100}")
 NO_FAULT = Check("MB0923", _E, "a fault that does nothing", "say the status or the delay")
 FAULT_BESIDE_BREAKER = Check(
-    "MB0924", _W, "aborts that the circuit breaker never sees", "inject the fault at the server: | inject at | server |"
+    "MB0924",
+    _W,
+    "aborts that the circuit breaker never sees",
+    "let a step inject it at the server: | inject at | server |",
 )
 TRIES_BEYOND_TIMEOUT = Check(
     "MB0925", _W, "tries that the timeout cuts off", "raise timeout, or lower attempts or perTryTimeout"

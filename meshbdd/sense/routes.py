@@ -24,6 +24,11 @@ def reachability(world: Inventory) -> Iterator[Finding]:
                 yield from _reached(obj, rules, number, rule, _covers if protocol == "http" else _same)
 
 
+def injects_fault(obj: Object) -> bool:
+    """Whether an object is a VirtualService with a fault, which nobody leaves in force."""
+    return text(obj, "kind") == "VirtualService" and any(mapping(r, "fault") for r in mappings(obj, "spec", "http"))
+
+
 def _covers(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     return covers(first, second)
 
