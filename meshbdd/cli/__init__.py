@@ -10,6 +10,7 @@ from meshbdd import __version__
 from meshbdd.errors import MeshbddError
 
 _COMMANDS = {
+    "check": ("meshbdd.cli.check", "check", "Say what is wrong or doubtful about features and manifests."),
     "demo": ("meshbdd.cli.run", "demo", "Bring a lab up, run the demo features on it, take it down."),
     "lab": ("meshbdd.cli.lab", "lab", "The lab: a service mesh on this machine."),
     "run": ("meshbdd.cli.run", "run", "Run feature files; takes behave's options too."),

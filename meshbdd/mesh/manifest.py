@@ -10,6 +10,10 @@ import yaml
 from meshbdd.errors import BadInput, Place
 
 ALLOWED = ("VirtualService", "DestinationRule")
+_WITHOUT_NAMESPACE = {
+    "Namespace", "Node", "PersistentVolume", "StorageClass", "ClusterRole", "ClusterRoleBinding",
+    "CustomResourceDefinition", "GatewayClass", "IngressClass",
+}  # fmt: skip
 _LARGEST_FILE = 1024 * 1024
 _MOST_NODES = 100_000
 _DEEPEST = 50
@@ -64,10 +68,22 @@ def find_manifest(name: str, feature: Path | None, project: Path) -> Path:
 
 
 def read_manifest(file: Path, namespace: str) -> list[dict[str, Any]]:
-    """The documents of a manifest; those without a namespace get ``namespace``.
+    """The documents of a manifest that a step may apply; those without a namespace get ``namespace``.
 
     Raises:
-        BadInput: not YAML, too large, a kind that is not allowed, or no object at all.
+        BadInput: as ``read_objects``, or a kind that is not allowed.
+    """
+    documents = read_objects(file, namespace)
+    for document in documents:
+        _check_kind(document, file)
+    return documents
+
+
+def read_objects(file: Path, namespace: str) -> list[dict[str, Any]]:
+    """The Kubernetes objects in a file; those without a namespace get ``namespace``, if their kind has namespaces.
+
+    Raises:
+        BadInput: not YAML, too large, or no object at all.
     """
     if file.stat().st_size > _LARGEST_FILE:
         raise BadInput("MB0415", f"{file.name} is larger than 1 MiB.", place=Place(file), help="split it")
@@ -91,19 +107,29 @@ def read_manifest(file: Path, namespace: str) -> list[dict[str, Any]]:
             place=Place(file),
             help="mend the file",
         ) from None
+    documents = [item for document in documents for item in _items(document)]
     if not documents:
         raise BadInput("MB0418", f"{file.name} holds no object.", place=Place(file), help="write one into it")
     for document in documents:
-        _check(document, file)
-        document["metadata"].setdefault("namespace", namespace)
+        _check_shape(document, file)
+        if document["kind"] not in _WITHOUT_NAMESPACE:
+            document["metadata"].setdefault("namespace", namespace)
     return documents
 
 
-def _check(document: Any, file: Path) -> None:
+def _items(document: Any) -> list[Any]:
+    """A document, or the members of a ``List`` as ``kubectl get -o yaml`` prints it."""
+    items = document.get("items") if isinstance(document, dict) and document.get("kind") == "List" else None
+    return items if isinstance(items, list) else [document]
+
+
+def _check_shape(document: Any, file: Path) -> None:
     if (
         not isinstance(document, dict)
+        or not isinstance(document.get("kind"), str)
         or not isinstance(document.get("metadata"), dict)
-        or not document["metadata"].get("name")
+        or not isinstance(document["metadata"].get("name"), str)
+        or not document["metadata"]["name"]
     ):
         raise BadInput(
             "MB0419",
@@ -111,6 +137,9 @@ def _check(document: Any, file: Path) -> None:
             place=Place(file),
             help="add them",
         )
+
+
+def _check_kind(document: dict[str, Any], file: Path) -> None:
     if document.get("kind") not in ALLOWED:
         raise BadInput(
             "MB0420",

@@ -1,0 +1,179 @@
+"""``meshbdd check``: what is wrong or doubtful about features and manifests, before anything runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from meshbdd.errors import BadInput, Place
+
+if TYPE_CHECKING:  # imported by the command itself, so that --help is quick
+    from meshbdd.rehearsal import Report
+
+Object = dict[str, Any]
+
+_FEATURES, _MANIFESTS = {".feature"}, {".yaml", ".yml", ".json"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Manifest:
+    file: Path
+    objects: list[Object]
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--world",
+    type=click.Path(path_type=Path),
+    help="YAML with the services and pods there are; the demo shop if left out.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(files: tuple[Path, ...], world: Path | None, as_json: bool) -> None:
+    """Say what is wrong or doubtful about features and manifests; nothing is run and nothing is written.
+
+    FILES are .feature and .yaml files, or folders of them. Manifests are judged together, as if all of them were
+    applied. Those with a fault, and those that a given feature applies, are for one test each: they are judged one by
+    one, on top of the others.
+
+    Exit code: 0 no error, 1 an error, 2 something is not understood.
+    """
+    from meshbdd.rehearsal import Report, manifests_of, rehearse  # noqa: PLC0415 - slow to import
+    from meshbdd.sense import injects_fault  # noqa: PLC0415 - slow to import
+    from meshbdd.settings import load_settings  # noqa: PLC0415 - slow to import
+
+    settings = load_settings()
+    namespace = settings.namespace or "shop"
+    report = Report()
+    features, files_of_objects = _sort(files)
+    manifests = _read(files_of_objects, namespace, report)
+    applied = {manifest for feature in features for manifest in manifests_of(feature, settings)}
+    tests = [m for m in manifests if m.file.resolve() in applied or any(map(injects_fault, m.objects))]
+    there = _judge([m for m in manifests if m not in tests], _world(world, namespace), report)
+    for manifest in tests:
+        _judge([manifest], there, report)
+    if features:
+        _load_steps(features)
+    for feature in features:
+        report.take(rehearse(feature, there, settings, namespace, _admit))
+    _print(report, len(features) + len(files_of_objects), as_json=as_json)
+    raise SystemExit(2 if report.not_understood else 1 if report.errors else 0)
+
+
+def _sort(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Feature files and manifests; a folder stands for those below it.
+
+    Raises:
+        BadInput: a file that is missing, or neither.
+    """
+    features: list[Path] = []
+    manifests: list[Path] = []
+    for file in files:
+        if not file.exists():
+            raise BadInput("MB0244", f"There is no file {file}.", help="check the path")
+        below = sorted(p for p in file.rglob("*") if p.suffix in _FEATURES | _MANIFESTS) if file.is_dir() else [file]
+        if not below:
+            raise BadInput("MB0246", f"{file} holds no feature file and no manifest.", help="name another folder")
+        for found in below:
+            if found.suffix not in _FEATURES | _MANIFESTS:
+                raise BadInput(
+                    "MB0245", f"{found} is neither a feature file nor a manifest.", help="name .feature and .yaml files"
+                )
+            (features if found.suffix in _FEATURES else manifests).append(found)
+    return list(dict.fromkeys(features)), list(dict.fromkeys(manifests))
+
+
+def _world(file: Path | None, namespace: str) -> list[Object]:
+    from meshbdd.manifests import path as shipped  # noqa: PLC0415 - not needed for --help
+    from meshbdd.mesh.manifest import read_objects  # noqa: PLC0415 - slow to import
+
+    if file is not None:
+        if not file.is_file():
+            raise BadInput("MB0244", f"There is no file {file}.", help="check the path")
+        return read_objects(file, namespace)
+    rooms = [sorted(shipped(room).glob("*.yaml")) for room in ("shop", "vantage")]
+    return [obj for room in rooms for path in room for obj in read_objects(path, namespace)]
+
+
+def _read(files: Iterable[Path], namespace: str, report: Report) -> list[_Manifest]:
+    """The manifests; a file that cannot be read is a finding."""
+    from meshbdd.mesh.manifest import read_objects  # noqa: PLC0415 - slow to import
+
+    found = []
+    for file in files:
+        try:
+            found.append(_Manifest(file, read_objects(file, namespace)))
+        except BadInput as error:
+            report.refused(error, Place(file))
+    return found
+
+
+def _judge(manifests: Iterable[_Manifest], there: list[Object], report: Report) -> list[Object]:
+    """Judge manifests that are applied together, and give the world with them."""
+    from meshbdd.sense import catalog, check_changes, name_of  # noqa: PLC0415 - slow to import
+
+    objects: dict[str, Object] = {}
+    places: dict[str, Place] = {}
+    for manifest in manifests:
+        objects |= {name_of(obj): obj for obj in manifest.objects}
+        places |= {name_of(obj): Place(manifest.file) for obj in manifest.objects}
+    for finding in check_changes(objects.values(), there):
+        report.add(finding, places.get(finding.object))
+    said = {finding.object for finding in report.findings if finding.code == catalog.WILDCARD_ON_MESH.code}
+    for name, obj in objects.items():
+        refusal = None if name in said else _refusal(obj)
+        if refusal is not None:
+            report.add(catalog.WOULD_BE_REFUSED.on(obj, f"Istio refuses it: {refusal}."), places[name])
+    return [*(obj for obj in there if name_of(obj) not in objects), *objects.values()]
+
+
+def _refusal(obj: Object) -> str | None:
+    """Why Istio's admission refuses an object. Its rules come with the lab; without the lab they are not asked."""
+    try:
+        from meshbdd.lab.admission import admit  # noqa: PLC0415 - an optional part
+    except ImportError:
+        return None
+    decision = admit(obj)
+    return None if decision.refused_by == "unsupported" else decision.refused
+
+
+def _admit(obj: Object) -> None:
+    from meshbdd.sense import catalog  # noqa: PLC0415 - slow to import
+
+    if (refusal := _refusal(obj)) is not None:
+        raise BadInput(
+            catalog.WOULD_BE_REFUSED.code, f"Istio refuses it: {refusal}.", help=catalog.WOULD_BE_REFUSED.help
+        )
+
+
+def _load_steps(features: Iterable[Path]) -> None:
+    """The vocabulary, and the steps that a project wrote itself."""
+    from behave.runner_util import load_step_modules  # noqa: PLC0415 - slow to import
+
+    import meshbdd.steps  # noqa: PLC0415 - registers them
+
+    ours = Path(str(meshbdd.steps.__file__)).resolve().parent
+    homes = {home for file in features for home in file.resolve().parents if (home / "steps").is_dir()}
+    own = sorted(home / "steps" for home in homes if (home / "steps").resolve() != ours)
+    load_step_modules([str(folder) for folder in own])
+
+
+def _print(report: Report, files: int, *, as_json: bool) -> None:
+    findings = report.sorted()
+    if as_json:
+        click.echo(json.dumps([finding.to_json() for finding, _ in findings], indent=2, ensure_ascii=False))
+        return
+    for finding, place in findings:
+        named = "" if finding.object == str(place) else f"{finding.object}: "
+        lines = [f"{finding.code} {finding.severity}: {named}{finding.sentence}"]
+        lines += [f"  --> {place}"] if place else []
+        lines += [f"  help: {finding.help}"] if finding.help else []
+        click.echo("\n".join(lines))
+    counts = {word: sum(f.severity == word for f, _ in findings) for word in ("error", "warning", "info")}
+    told = ", ".join(f"{n} {word}{'s' if n > 1 and word != 'info' else ''}" for word, n in counts.items() if n)
+    click.echo(f"{told or 'Nothing doubtful'} in {files} file{'s' if files != 1 else ''}.")

@@ -1,0 +1,10 @@
+"""Rehearsing feature files: every step runs for real, on a cluster that is a dictionary and with nobody to talk to.
+
+What a step would refuse at run time it refuses here too, in the same words, because it is the same code. What only a
+running mesh can tell (answers, logs, arrival) is left open.
+"""
+
+from meshbdd.rehearsal.features import manifests_of, rehearse
+from meshbdd.rehearsal.report import Report
+
+__all__ = ["Report", "manifests_of", "rehearse"]

@@ -1,0 +1,101 @@
+"""Steps that are understood and yet cannot mean what their author thinks: thin counts, delays that nobody notices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from meshbdd.claims.sequential import Band
+from meshbdd.claims.share import ShareClaim
+from meshbdd.claims.statistics import at_least_probability, at_most_probability, clopper_pearson
+from meshbdd.errors import BadInput
+from meshbdd.sense import Finding
+from meshbdd.sense.catalog import THIN_COUNT, UNNOTICED_DELAY
+from meshbdd.units import Duration, Rate
+
+MOST_FALSE_RED = 0.01
+"""A literal count that turns a perfect system red more often than this cannot carry its claim."""
+
+CONFIDENCE = 0.90
+"""Of the interval that the best possible outcome gives; one-sided 95 %."""
+
+_SENT = re.compile(r'"[^"]+" is sent(?: (\d+) times(?: by \d+ users)?| from outside the mesh)?')
+_SENT_AT = re.compile(r'"[^"]+" is sent at (\S+) for (\S+)')
+_SLOWED = re.compile(r"(\S+) is slowed by (\S+?)(?: for \S+ of requests)?")
+_TIMES_OUT = re.compile(r"calls to (\S+) time out after (\S+)")
+_GIVES_UP = re.compile(r"(\S+) gives up on (\S+) within (\S+)")
+
+
+def planned_count(text: str, before: int | None) -> int | None:
+    """How many requests there are to judge after a step; ``None`` where that is not fixed."""
+    if found := _SENT.fullmatch(text):
+        return int(found[1] or 1)
+    if found := _SENT_AT.fullmatch(text):
+        try:
+            return int(Rate.parse(found[1]).per_second * Duration.parse(found[2]).seconds)
+        except BadInput:
+            return None
+    return None if re.match(r'enough ".*" requests are sent|the load stops', text) else before
+
+
+def thin_count(claim: object, count: int | None, place: str) -> Finding | None:
+    """Whether a literal count is too small for a claim about a share.
+
+    It is where even the best outcome leaves an edge of the claim open, and where a system that is as good as it should
+    be turns red too often.
+    """
+    if not isinstance(claim, ShareClaim) or not isinstance(claim.test, Band) or not count:
+        return None
+    low, high = claim.accepted(count)
+    test = claim.test
+    red = at_most_probability(low - 1, count, test.design) + at_least_probability(high + 1, count, test.design)
+    upper = test.upper if test.upper < 1 else None
+    best = count if upper is None else round(count * test.design)
+    least, most = clopper_pearson(best, count, CONFIDENCE)
+    instead = f"«enough requests are sent» needs about {test.expected:,}"
+    if least <= test.lower or (upper is not None and most >= upper):
+        return THIN_COUNT.on(
+            place,
+            f"{count} request{'s' if count > 1 else ''} cannot carry «{claim.text}»: even at {best} of {count} the true share may "
+            f"lie anywhere from {least:.1%} to {most:.1%}; {instead}.",
+        )
+    if red > MOST_FALSE_RED:
+        return THIN_COUNT.on(
+            place,
+            f"{count} requests cannot carry «{claim.text}»: a system whose true share is {test.design:.4g} would be red in "
+            f"{red:.1%} of runs; {instead}.",
+        )
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class StepLine:
+    """A step's text, and where it stands."""
+
+    text: str
+    place: str
+
+
+def unnoticed_delays(steps: Sequence[StepLine]) -> Iterator[Finding]:
+    """Delays no longer than the limit which is to notice them: the claim holds also of a caller that never gives up."""
+    delays: dict[str, list[tuple[Duration, StepLine]]] = {}
+    limits: list[tuple[str, Duration, str]] = []
+    for step in steps:
+        try:
+            if found := _SLOWED.fullmatch(step.text):
+                delays.setdefault(found[1], []).append((Duration.parse(found[2]), step))
+            elif found := _TIMES_OUT.fullmatch(step.text):
+                limits.append((found[1], Duration.parse(found[2]), step.text))
+            elif found := _GIVES_UP.fullmatch(step.text):
+                limits.append((found[2], Duration.parse(found[3]), step.text))
+        except BadInput:
+            continue  # said already, where the step is not understood
+    for service, limit, text in limits:
+        for delay, step in delays.get(service, ()):
+            if delay <= limit:
+                yield UNNOTICED_DELAY.on(
+                    step.place,
+                    f"a delay of {delay} is no longer than «{text}» allows: nobody has to give up, so nothing is shown.",
+                    f"slow {service} by more than {limit}",
+                )

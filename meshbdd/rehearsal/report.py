@@ -1,0 +1,57 @@
+"""What a check found, and where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from meshbdd.errors import BadInput, MeshbddError, Place
+from meshbdd.sense import Finding, Severity
+
+
+@dataclass(slots=True)
+class Report:
+    """Findings, each once.
+
+    Attributes:
+        places: Finding → the file, or the step, that it comes from; ``None`` for one about an object of the world.
+        not_understood: Whether something is bad input, which a run would refuse.
+    """
+
+    places: dict[Finding, Place | None] = field(default_factory=dict)
+    not_understood: bool = False
+
+    @property
+    def findings(self) -> list[Finding]:
+        """All findings."""
+        return list(self.places)
+
+    @property
+    def errors(self) -> bool:
+        """Whether one is an error."""
+        return any(finding.severity is Severity.ERROR for finding in self.places)
+
+    def add(self, finding: Finding, place: Place | None) -> None:
+        """Add a finding, unless it is there already."""
+        self.places.setdefault(finding, place)
+
+    def refused(self, error: MeshbddError, place: Place) -> None:
+        """Add what somebody refuses."""
+        where = error.place or place
+        self.not_understood |= isinstance(error, BadInput)
+        self.add(Finding(str(where), error.code, Severity.ERROR, error.sentence, error.help or ""), where)
+
+    def take(self, other: Report) -> None:
+        """Add all of another report."""
+        for finding, place in other.places.items():
+            self.add(finding, place)
+        self.not_understood |= other.not_understood
+
+    def sorted(self) -> list[tuple[Finding, Place | None]]:
+        """By file and line, then by object and code."""
+
+        def key(item: tuple[Finding, Place | None]) -> tuple[str, int, str, str, str]:
+            finding, place = item
+            path, line = (str(place.path), place.line or 0) if place else ("", 0)
+            return path, line, finding.object, finding.code, finding.sentence
+
+        return sorted(self.places.items(), key=key)

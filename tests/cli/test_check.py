@@ -1,0 +1,172 @@
+"""``meshbdd check`` as its users run it; in this process where nothing of it stays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meshbdd.cli import main
+from tests.cli.test_commands import meshbdd
+from tests.golden.meaning import DATA
+
+
+@dataclass(frozen=True)
+class Ran:
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def findings(self) -> list[dict[str, Any]]:
+        return json.loads(self.stdout)
+
+
+Check = Callable[..., Ran]
+
+
+@pytest.fixture
+def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Check:
+    def run(*arguments: str, cwd: Path = tmp_path) -> Ran:
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr("sys.argv", ["meshbdd", "check", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        return Ran(int(ended.value.code or 0), told.out, told.err)
+
+    return run
+
+
+ROUTE = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: NAME}
+spec:
+  hosts: [payment-service]
+  http: [{route: [{destination: {host: HOST}}]}]
+"""
+
+
+def _write(folder: Path, **files: str) -> None:
+    for name, text in files.items():
+        (folder / name.replace("_", ".")).write_text(text)
+
+
+def _route(name: str = "a", host: str = "payment-service") -> str:
+    return ROUTE.replace("NAME", name).replace("HOST", host)
+
+
+def test_sound_manifests_and_the_shipped_ones(check: Check, tmp_path: Path, project: Path) -> None:
+    _write(tmp_path, a_yaml=_route())
+    ran = check("--json", "a.yaml")
+    assert (ran.returncode, ran.findings, ran.stderr) == (0, [], "")
+    ran = check("features", "manifests/shop", "manifests/vantage", cwd=project)
+    assert ran.stdout.startswith("Nothing doubtful in ")
+    assert ran.returncode == 0
+
+
+def test_findings_are_json_of_four_fields(check: Check, tmp_path: Path) -> None:
+    _write(tmp_path, a_yaml=_route(host="paymnt-service"))
+    ran = check("--json", "a.yaml")
+    assert ran.returncode == 1
+    (found,) = ran.findings
+    assert set(found) == {"object", "code", "severity", "sentence"}
+    assert (found["object"], found["code"], found["severity"]) == ("VirtualService shop/a", "MB0901", "error")
+
+
+def test_people_read_sentence_place_and_help(check: Check, tmp_path: Path) -> None:
+    _write(tmp_path, a_yaml=_route(host="paymnt-service"))
+    told = check("a.yaml").stdout
+    assert "MB0901 error: VirtualService shop/a: rule 1's route leads to" in told
+    assert "--> a.yaml" in told
+    assert 'help: did you mean "payment-service"?' in told
+    assert "1 error in 1 file." in told
+
+
+def test_the_world_is_another_file(check: Check, tmp_path: Path) -> None:
+    _write(tmp_path, a_yaml=_route(), b_yaml=_route("b"))
+    world = tmp_path / "world.yaml"
+    world.write_text(
+        (DATA / "world.yaml").read_text("utf-8")
+        + "---"
+        + _route("b").replace("{name: b}", "{name: b, namespace: shop}")
+    )
+    ran = check("--json", "--world", str(world), "a.yaml")
+    assert sorted(f"{f['code']} {f['object']}" for f in ran.findings) == [
+        "MB0910 VirtualService shop/a",
+        "MB0910 VirtualService shop/b",
+    ]
+    assert ran.returncode == 1
+
+
+def test_manifests_are_judged_together_and_faults_one_by_one(check: Check, tmp_path: Path) -> None:
+    fault = "  http: [{fault: {abort: {httpStatus: 503, percentage: {value: 100}}}, "
+    _write(tmp_path, x_yaml=_route("x").replace("  http: [{", fault), y_yaml=_route("y").replace("  http: [{", fault))
+    assert check("--json", "x.yaml", "y.yaml").findings == []
+    _write(tmp_path, z_yaml=_route("z"))
+    found = check("--json", ".").findings
+    assert {f["object"] for f in found if f["code"] == "MB0910"} == {f"VirtualService shop/{name}" for name in "xyz"}
+
+
+def test_what_istio_refuses(check: Check, tmp_path: Path) -> None:
+    _write(tmp_path, a_yaml=_route().replace("hosts: [payment-service]", 'hosts: ["pay_ment service"]'))
+    ran = check("a.yaml")
+    assert "MB0990 error: VirtualService shop/a: Istio refuses it:" in ran.stdout
+    assert ran.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere.yaml"], "MB0244 error: There is no file nowhere.yaml."),
+        (["--world", "nowhere.yaml", "good.yaml"], "MB0244 error: There is no file nowhere.yaml."),
+        (["notes.txt"], "MB0245 error: notes.txt is neither a feature file nor a manifest."),
+        (["empty"], "MB0246 error: empty holds no feature file and no manifest."),
+        (["broken.yaml"], "MB0416 error: broken.yaml is not valid:"),
+        (["list.yaml"], "MB0419 error: list.yaml holds a document without kind and metadata.name."),
+        (["nothing.yaml"], "MB0418 error: nothing.yaml holds no object."),
+        (["bad.feature"], "bad.feature is no feature file"),
+        (["undefined.feature"], "The step «the sky falls» is not understood: no step says this."),
+        ([], "Missing argument 'FILES...'"),
+    ],
+)
+def test_bad_input_is_a_sentence_and_exit_code_2(
+    check: Check, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    _write(
+        tmp_path,
+        good_yaml=_route(),
+        notes_txt="notes",
+        broken_yaml="a: [",
+        list_yaml="- 1\n- 2\n",
+        nothing_yaml="---\n",
+        bad_feature="Scenario: S\n",
+        undefined_feature="Feature: F\n  Scenario: S\n    Given the sky falls\n",
+    )
+    (tmp_path / "empty").mkdir()
+    ran = check(*arguments)
+    assert ran.returncode == 2
+    assert words in ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_one_bad_file_does_not_hide_what_is_found_in_others(check: Check, tmp_path: Path) -> None:
+    _write(tmp_path, a_yaml=_route(host="paymnt-service"), b_yaml="a: [")
+    ran = check("--json", "a.yaml", "b.yaml")
+    assert [f["code"] for f in ran.findings] == ["MB0901", "MB0416"]
+    assert ran.returncode == 2
+
+
+def test_steps_that_a_project_wrote_itself_are_known_and_not_run(tmp_path: Path) -> None:
+    (tmp_path / "steps").mkdir()
+    (tmp_path / "steps" / "own_steps.py").write_text(
+        "from behave import step\n\n@step('the sky falls')\ndef falls(context):\n    raise SystemExit(99)\n"
+    )
+    _write(tmp_path, x_feature="Feature: F\n  Scenario: S\n    Given the sky falls\n")
+    ran = meshbdd("check", "x.feature", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -1,0 +1,224 @@
+"""Feature files are understood without a mesh: the same sentences as in a run, and doubts that no run would tell."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import meshbdd.steps
+import pytest
+import yaml
+
+from meshbdd.errors import BadInput
+from meshbdd.rehearsal import Report, manifests_of, rehearse
+from meshbdd.settings import Settings
+from tests.golden.meaning import DATA
+
+assert meshbdd.steps
+
+WORLD = [d for d in yaml.safe_load_all((DATA / "world.yaml").read_text("utf-8")) if d]
+
+HEAD = '''
+Feature: F
+  Background:
+    Given the request "checkout":
+      """
+      POST http://order-service/checkout
+
+      {}
+      """
+
+  Scenario: S
+'''
+
+Rehearse = Callable[..., Report]
+
+
+def _admit(obj: dict[str, Any]) -> None:
+    if "refuse me" in str(obj):
+        raise BadInput("MB0990", "Istio refuses it.", help="correct the field")
+
+
+@pytest.fixture
+def rehearsed(tmp_path: Path) -> Rehearse:
+    def run(steps: str, **manifests: str) -> Report:
+        (tmp_path / "x.feature").write_text(HEAD + textwrap.indent(textwrap.dedent(steps).strip("\n"), "    ") + "\n")
+        for name, text in manifests.items():
+            (tmp_path / f"{name}.yaml").write_text(textwrap.dedent(text))
+        return rehearse(tmp_path / "x.feature", WORLD, Settings(project=tmp_path), "shop", _admit)
+
+    return run
+
+
+def _found(report: Report) -> list[str]:
+    return [f"{f.code} {getattr(place, 'line', None)} {f.sentence}" for f, place in report.sorted()]
+
+
+SOUND = [
+    """
+    Given payment-service fails 100% with status 500
+      | called by | order-service |
+    When "checkout" is sent 100 times by 5 users
+    Then more than 95% of requests succeed
+    And payment-service recovers
+    """,
+    """
+    Given payment-service fails 100%
+    And inventory-service is slowed by 250ms for 50% of requests
+    When "checkout" is sent
+    Then the response field "count" of "checkout" is unchanged
+    """,
+    """
+    When "checkout" is sent 10 times
+    Then every response has status 200
+    """,
+]
+
+
+@pytest.mark.parametrize("steps", SOUND)
+def test_a_sound_scenario_is_left_in_peace(rehearsed: Rehearse, steps: str) -> None:
+    report = rehearsed(steps)
+    assert _found(report) == []
+    assert not report.not_understood
+
+
+@pytest.mark.parametrize(
+    ("steps", "line", "words"),
+    [
+        ("Given paymnt-service fails 100%", 12, 'MB0405 12 Service "paymnt-service" does not exist'),
+        ("Given payment-service.shp fails 100%", 12, 'MB0404 12 Namespace "shp" does not exist'),
+        ("Given payment-service fail 100%", 12, "did you mean «{service} fails {percent}»?"),
+        ("Given payment-service is slowd by 2s", 12, "did you mean «{service} is slowed by {duration}»?"),
+        ("Given the sky falls", 12, "MB0508 12 The step «the sky falls» is not understood: no step says this."),
+        ("Given payment-service fails 50", 12, "MB0101 12 '50' is not a percentage. Write it like 50%."),
+        ("Given payment-service fails 1% with status 700", 12, "MB0107 12 '700' is not an HTTP status."),
+        ("Given payment-service fails 1%\n  | methd | GET |", 12, "MB0111 12 'methd' is no option of this step."),
+        ('When "checkuot" is sent', 12, 'MB0502 12 There is no request "checkuot"; defined are: "checkout".'),
+        ('Given the manifest "none.yaml" is applied', 12, 'MB0414 12 There is no manifest "none.yaml"'),
+        ("Given payment-service recovers", 12, "MB0507 12 payment-service.shop cannot recover"),
+        ('Given the request "odd":\n  """\n  GET nowhere\n  """', 14, "MB0501 14 The request \"odd\": 'nowhere' is no address"),
+    ],
+)  # fmt: skip
+def test_what_a_run_would_refuse_is_refused(rehearsed: Rehearse, steps: str, line: int, words: str) -> None:
+    report = rehearsed(steps)
+    (told,) = _found(report)
+    assert words in told
+    assert report.not_understood
+    assert report.sorted()[0][0].object.endswith(f"x.feature:{line}")
+
+
+def test_all_mistakes_are_found_at_once_and_none_follows_from_another(rehearsed: Rehearse) -> None:
+    report = rehearsed("""
+        Given paymnt-service fails 100%
+        And payment-service fails 50
+        When "checkuot" is sent
+        And paymnt-service recovers
+        """)
+    assert [told[:9] for told in _found(report)] == ["MB0405 12", "MB0101 13", "MB0502 14"]
+
+
+FAULT = """
+    apiVersion: networking.istio.io/v1
+    kind: VirtualService
+    metadata: {name: pay}
+    spec:
+      hosts: [payment-service]
+      http: [{fault: {abort: {httpStatus: 503, percentage: {value: 100}}}, retries: {attempts: 3}, route: [{destination: {host: payment-service}}]}]
+    """
+
+
+def test_a_manifest_in_a_step_is_judged_where_it_is_applied(rehearsed: Rehearse, tmp_path: Path) -> None:
+    report = rehearsed(
+        """
+        Given the manifest "pay.yaml" is applied
+        When "checkout" is sent
+        """,
+        pay=FAULT,
+    )
+    ((finding, place),) = report.sorted()
+    assert (finding.code, finding.object, place and place.line) == ("MB0920", "VirtualService shop/pay", 12)
+    assert manifests_of(tmp_path / "x.feature", Settings(project=tmp_path)) == {tmp_path / "pay.yaml"}
+
+
+def test_a_manifest_that_istio_refuses(rehearsed: Rehearse) -> None:
+    report = rehearsed(
+        'Given the manifest "pay.yaml" is applied',
+        pay=FAULT.replace("{name: pay}", "{name: pay, annotations: {x: refuse me}}"),
+    )
+    assert _found(report) == ["MB0990 12 Istio refuses it."]
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ('When "checkout" is sent 20 times\nThen more than 95% of requests succeed', "even at 20 of 20 the true share may lie anywhere from 86.1%"),
+        ('When "checkout" is sent 58 times\nThen at least 95% of requests succeed', "58 requests cannot carry"),
+        ('When "checkout" is sent\nThen at most 5% of requests fail', "1 request cannot carry"),
+    ],
+)  # fmt: skip
+def test_a_count_that_cannot_carry_its_claim(rehearsed: Rehearse, steps: str, words: str) -> None:
+    (told,) = _found(rehearsed(steps))
+    assert told.startswith("MB0927 13")
+    assert words in told
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        'When "checkout" is sent 100 times\nThen at least 95% of requests succeed',
+        'When "checkout" is sent 20 times\nThen every response has status 200',
+        'When "checkout" is sent 20 times\nThen the response arrives within 3s',
+    ],
+)
+def test_a_count_that_can(rehearsed: Rehearse, steps: str) -> None:
+    assert _found(rehearsed(steps)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "holds no feature"),
+        ("Scenario: without a feature\n  Given nothing\n", "is no feature file"),
+    ],
+)
+def test_a_file_that_is_no_feature(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "x.feature"
+    file.write_text(text)
+    report = rehearse(file, WORLD, Settings(project=tmp_path), "shop", _admit)
+    (told,) = _found(report)
+    assert words in told
+    assert report.not_understood
+
+
+def test_scenarios_do_not_see_each_other_and_outlines_are_rehearsed_row_by_row(tmp_path: Path) -> None:
+    file = tmp_path / "x.feature"
+    file.write_text("""
+Feature: F
+  Scenario Outline: <service>
+    Given <service> fails 100%
+    And the manifest "pay.yaml" is applied
+
+    Examples:
+      | service           |
+      | inventory-service |
+      | paymnt-service    |
+""")
+    (tmp_path / "pay.yaml").write_text(textwrap.dedent(FAULT).replace("retries: {attempts: 3}, ", ""))
+    report = rehearse(file, WORLD, Settings(project=tmp_path), "shop", _admit)
+    assert [told.partition(".")[0] for told in _found(report)] == [
+        'MB0405 4 Service "paymnt-service" does not exist in namespace "shop"'
+    ]
+
+
+def test_the_shipped_features_are_sound(project: Path) -> None:
+    from meshbdd.mesh.manifest import read_objects
+
+    files = [file for room in ("shop", "vantage") for file in sorted((project / "manifests" / room).glob("*.yaml"))]
+    shop = [obj for file in files for obj in read_objects(file, "shop")]
+    told = {}
+    for file in sorted((project / "features").rglob("*.feature")):
+        found = _found(rehearse(file, shop, Settings(project=project), "shop", _admit))
+        told |= {file.name: found} if found else {}
+    assert told == {}
