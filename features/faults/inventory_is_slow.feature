@@ -17,7 +17,7 @@ Feature: Inventory is slow
     And the response field "error" is "inventory_unavailable"
     And the response arrives within 3s
 
-  Scenario: The same from the guide's manifest
+  Scenario: Checkout gives up on a slow inventory, from the guide's manifest
     Given the manifest "manifests/examples/inventory-delay-5s.yaml" is applied
     When "checkout" is sent
     Then the response status is 503

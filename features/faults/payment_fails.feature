@@ -21,7 +21,7 @@ Feature: Payment fails
     And the response field "error" is "payment_unavailable"
     And the response field "count" of "orders" is unchanged
 
-  Scenario: The same from the guide's manifest
+  Scenario: Checkout answers clearly when payment is broken, from the guide's manifest
     Given the manifest "manifests/examples/payment-fails-500.yaml" is applied
     When "checkout" is sent
     Then the response status is 503
@@ -45,3 +45,11 @@ Feature: Payment fails
     When payment-service recovers
     And "checkout" is sent
     Then the response field "status" is "confirmed"
+
+  Scenario: Checkout does not wait for a payment that hangs
+    Given payment-service is slowed by 5s
+    When "checkout" is sent
+    Then the response status is 503
+    And the response field "error" is "payment_unavailable"
+    And the response arrives within 3s
+    And the response field "count" of "orders" is unchanged

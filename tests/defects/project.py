@@ -1,0 +1,88 @@
+"""A copy of the demo project whose files may be made wrong, and what a run of it says of each scenario."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from behave.parser import parse_file
+
+from tests.tools import LabUnderTest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A scenario and where it stands, as behave takes it on its command line."""
+
+    name: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project folder of its own."""
+
+    folder: Path
+
+    @classmethod
+    def copy(cls, folder: Path) -> Project:
+        """Copy features, examples and environment.py of the checkout."""
+        for part in ("features", "manifests"):
+            shutil.copytree(CHECKOUT / part, folder / part)
+        for part in ("environment.py", "pyproject.toml"):
+            shutil.copy(CHECKOUT / part, folder / part)
+        return cls(folder)
+
+    def scenarios(self) -> list[Place]:
+        """Every scenario; rows of an outline by the line of their example."""
+        found = []
+        for file in sorted((self.folder / "features").rglob("*.feature")):
+            feature = parse_file(str(file))
+            for scenario in feature.walk_scenarios():
+                where = f"{file.relative_to(self.folder)}:{scenario.line}"
+                found.append(Place(scenario.name, where))
+        return found
+
+    def change(self, file: str, old: str, new: str) -> None:
+        """Replace a text that stands in a file."""
+        path = self.folder / file
+        text = path.read_text("utf-8")
+        assert old in text, f"{file} has no {old!r} any more: the defect is none"
+        path.write_text(text.replace(old, new), "utf-8")
+
+    def run(
+        self, lab: LabUnderTest, places: Iterable[Place], environment: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """Run scenarios.
+
+        Returns:
+            Scenario → ``passed``, ``failed``, ``inconclusive`` or what else became of it.
+        """
+        results = self.folder / "allure-results"
+        shutil.rmtree(results, ignore_errors=True)
+        ran = subprocess.run(
+            [sys.executable, "-m", "meshbdd", "run", "-f", "progress", *sorted({place.where for place in places})],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            env={**os.environ, **(environment or {}), "KUBECONFIG": str(lab.info.kubeconfig)},
+            timeout=550,
+            check=False,
+        )
+        file = next(results.glob("**/run*.json"), None)
+        assert file is not None, ran.stdout + ran.stderr
+        return {s["name"]: _word(s) for s in json.loads(file.read_text("utf-8"))["scenarios"] if s["status"] != "skipped"}
+
+
+def _word(scenario: Mapping[str, str]) -> str:
+    if scenario["status"] == "broken" and (scenario["category"] or "").casefold().startswith("inconclusive"):
+        return "inconclusive"
+    return scenario["status"]
