@@ -2,7 +2,7 @@
 
 ====================  =====================================================================
 ``127.N.0.1``         the lab itself: Kubernetes API, Prometheus
-``127.N.1-63.x``      pods (inbound sidecar listener, status ports)
+``127.N.1-63.x``      pods (inbound sidecar listener, status ports; the application itself where there is no sidecar)
 ``127.N.64-127.x``    cluster IPs of Services; nothing listens there, plain pods are led past them
 ``127.N.129-191.x``   the private side of the pod with address ``127.N.1-63.x`` (+128): the application,
                       the sidecar's outbound listener and Envoy's admin interface

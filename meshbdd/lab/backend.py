@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from meshbdd.lab.addresses import ENVOY_METRICS_PORT, HEALTH_PORT, METRICS_PORT, private_side
+from meshbdd.lab.addresses import ENVOY_METRICS_PORT, HEALTH_PORT, METRICS_PORT
 from meshbdd.lab.api.backend import LogOptions
 from meshbdd.lab.api.errors import bad_request, not_found
 from meshbdd.lab.controllers.kubelet import Kubelet
@@ -64,7 +64,7 @@ class LabPods:
         runtime = self._kubelet.find(namespace, pod)
         if runtime is None:
             raise not_found("pods", "", pod)
-        address = runtime.ip if port in _AT_POD_ADDRESS else private_side(runtime.ip)
+        address = runtime.ip if port in _AT_POD_ADDRESS else runtime.home
         return await asyncio.open_connection(address, port)
 
 

@@ -71,9 +71,7 @@ DEFECTS = (
         frozenset({_BROKEN, _BROKEN_MANIFEST, _HANGS, _AGAIN}),
         shop=_orders("wrong-payment-status"),
     ),
-    Defect(
-        "no error code", frozenset({_BROKEN, _BROKEN_MANIFEST, _HANGS}), shop=_orders("wrong-payment-error")
-    ),
+    Defect("no error code", frozenset({_BROKEN, _BROKEN_MANIFEST, _HANGS}), shop=_orders("wrong-payment-error")),
     Defect(
         "any payment answer counts",
         frozenset({_BROKEN, _BROKEN_MANIFEST, _AGAIN}),

@@ -34,11 +34,11 @@ class Project:
 
     @classmethod
     def copy(cls, folder: Path) -> Project:
-        """Copy features, examples and environment.py of the checkout."""
+        """Copy features and manifests of the checkout, as a user's project would have them."""
         for part in ("features", "manifests"):
             shutil.copytree(CHECKOUT / part, folder / part)
-        for part in ("environment.py", "pyproject.toml"):
-            shutil.copy(CHECKOUT / part, folder / part)
+        shutil.copy(CHECKOUT / "pyproject.toml", folder / "pyproject.toml")
+        (folder / "environment.py").write_text("import meshbdd.steps\nfrom meshbdd.hooks import *\n")
         return cls(folder)
 
     def scenarios(self) -> list[Place]:
@@ -79,7 +79,9 @@ class Project:
         )
         file = next(results.glob("**/run*.json"), None)
         assert file is not None, ran.stdout + ran.stderr
-        return {s["name"]: _word(s) for s in json.loads(file.read_text("utf-8"))["scenarios"] if s["status"] != "skipped"}
+        return {
+            s["name"]: _word(s) for s in json.loads(file.read_text("utf-8"))["scenarios"] if s["status"] != "skipped"
+        }
 
 
 def _word(scenario: Mapping[str, str]) -> str:

@@ -100,7 +100,9 @@ def test_the_healthy_shop_is_green(lab: LabUnderTest, tmp_path: Path, capsys: py
     for number in range(1, times + 1):
         statuses = project.run(lab, project.scenarios())
         with capsys.disabled():
-            print(f"\nhealthy shop, run {number} of {times}: {len(statuses)} scenarios, {sum(s == 'passed' for s in statuses.values())} green")
+            print(
+                f"\nhealthy shop, run {number} of {times}: {len(statuses)} scenarios, {sum(s == 'passed' for s in statuses.values())} green"
+            )
         assert set(statuses.values()) == {"passed"}, {n: s for n, s in statuses.items() if s != "passed"}
 
 

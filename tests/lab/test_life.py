@@ -135,7 +135,7 @@ def test_an_image_is_mapped_to_a_command(tmp_path) -> None:
     ],
 )
 def test_a_pod_that_cannot_get_ready_is_named_with_the_fix(tmp_path, monkeypatch, command, extra, words) -> None:
-    monkeypatch.setattr(lifecycle, "UP_TIMEOUT", lifecycle.Duration(4))
+    monkeypatch.setattr(lifecycle, "UP_TIMEOUT", lifecycle.Duration(10))
     with pytest.raises(EnvironmentBroken, match="echo") as caught:
         lifecycle.up("broken", shop=False, manifests=[_yaml(tmp_path, command, extra)])
     assert words in caught.value.sentence

@@ -148,6 +148,32 @@ def test_a_pod_without_a_sidecar_meets_no_policy(lab: LabUnderTest) -> None:
     assert _charge(lab, "client-plain")[0].status_code == 200
 
 
+BARE = """
+apiVersion: v1
+kind: Pod
+metadata: {name: bare, namespace: shop, labels: {app: bare, sidecar.istio.io/inject: "false"}}
+spec:
+  containers:
+  - {name: app, image: meshbdd/shop, args: [payment-service], ports: [{containerPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: bare, namespace: shop}
+spec: {selector: {app: bare}, ports: [{name: http, port: 80, targetPort: 8080}]}
+"""
+
+
+def test_a_service_without_a_sidecar_is_reached_in_plaintext(lab: LabUnderTest) -> None:
+    """Auto mutual TLS is for endpoints that have a sidecar; the others are called as if there were no mesh."""
+    lab.apply(BARE)
+    lab.in_effect("client", "outbound|80||bare.shop", "/clusters")
+    until("the bare pod answering a meshed client", lambda: lab.post("http://bare/charge").status_code == 200)
+    until(
+        "the bare pod answering a plain client",
+        lambda: lab.post("http://bare/charge", "client-plain").status_code == 200,
+    )
+
+
 def _fail_at_the_service(lab: LabUnderTest, count: int) -> list[int]:
     """Requests that the application itself answers with 404, made 5xx by asking for what it cannot do."""
     with lab.session() as session:

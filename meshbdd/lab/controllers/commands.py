@@ -205,6 +205,7 @@ def build(
     data: Path,
     lookup: Lookup,
     cwd: Path,
+    home: str,
 ) -> Command:
     """Everything that is needed to start one container.
 
@@ -216,19 +217,19 @@ def build(
         data: Folder shared by all pods of the lab, ``LAB_DATA`` in the environment.
         lookup: Reads ConfigMaps and Secrets.
         cwd: Working directory where the container names none.
+        home: Address at which the application listens.
 
     Raises:
         CannotRun: with Kubernetes' reason and a sentence.
     """
     pod_ip = pod["status"]["podIP"]
-    private = private_side(pod_ip)
     ports = [port["containerPort"] for port in container.get("ports") or []]
-    proxy = f"http://{private}:{OUTBOUND_PORT}"
+    proxy = f"http://{private_side(pod_ip)}:{OUTBOUND_PORT}"
     known = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    known |= {"HOST": private, "HOSTNAME": pod["metadata"]["name"], "LAB_DATA": str(data), "PYTHONUNBUFFERED": "1"}
+    known |= {"HOST": home, "HOSTNAME": pod["metadata"]["name"], "LAB_DATA": str(data), "PYTHONUNBUFFERED": "1"}
     if ports:
         known["PORT"] = str(ports[0])
-    around = f"{private},{pod_ip},localhost,127.0.0.1"
+    around = f"{home},{pod_ip},localhost,127.0.0.1"
     known |= {"http_proxy": proxy, "HTTP_PROXY": proxy, "no_proxy": around, "NO_PROXY": around}
     _declared(container, pod, lookup, known)
     mounts = {

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from meshbdd.lab.addresses import private_side
 from meshbdd.lab.controllers.commands import CannotRun, Command
 from meshbdd.lab.controllers.probes import EAGER_SECONDS, ask, own_probe
 from meshbdd.lab.processes import Child, ProcessTable, listening_addresses
@@ -30,7 +29,7 @@ class Container:
 
     Args:
         spec: The container of the pod's spec.
-        pod_ip: The pod's address.
+        home: Address at which its application listens.
         log_folder: Where its output goes, one file for each start.
         command: Makes the command anew for each start; may raise ``CannotRun``.
         table: Starts the process.
@@ -41,7 +40,7 @@ class Container:
     def __init__(
         self,
         spec: Mapping[str, Any],
-        pod_ip: str,
+        home: str,
         log_folder: Path,
         command: Callable[[], Command],
         table: ProcessTable,
@@ -52,7 +51,7 @@ class Container:
     ) -> None:
         self.spec = spec
         self.name: str = spec["name"]
-        self._pod_ip = pod_ip
+        self._home = home
         self._log_folder = log_folder
         self._make_command = command
         self._table = table
@@ -168,7 +167,7 @@ class Container:
         ports = self.spec.get("ports") or []
         if ports and any("in use" in line for line in lines[-3:]):
             # Every pod of the lab has the same port at an address of its own, so 0.0.0.0 is never free.
-            place = f"{private_side(self._pod_ip)}:{ports[0]['containerPort']}"
+            place = f"{self._home}:{ports[0]['containerPort']}"
             told += f"; it has to listen at $HOST:$PORT ({place}), not at 0.0.0.0"
         return told
 
@@ -179,7 +178,7 @@ class Container:
         return tasks
 
     async def _ask(self, probe: Mapping[str, Any]) -> str | None:
-        return await ask(probe, self.spec, self._pod_ip, self._command)
+        return await ask(probe, self.spec, self._home, self._command)
 
     async def _watch_ready(self, child: Child) -> None:
         startup = self.spec.get("startupProbe")
@@ -219,7 +218,7 @@ class Container:
         """The sentence for a container that opened its port where the sidecar's own address is."""
         if not self._private_ports:
             return None
-        home = private_side(self._pod_ip)
+        home = self._home
         declared = {int(port["containerPort"]) for port in self.spec.get("ports") or []}
         places = listening_addresses(child.pid)
         wrong = sorted(

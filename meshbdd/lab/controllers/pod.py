@@ -67,6 +67,10 @@ class PodRuntime:
         pod: The pod object, with ``status.podIP``.
         node: The machine.
         changed: Called whenever the pod's status is another one.
+
+    Attributes:
+        ip: The pod's address.
+        home: Where its applications listen: behind the sidecar, or at the pod's address where there is none.
     """
 
     def __init__(self, pod: Mapping[str, Any], node: Node, changed: Callable[[], None]) -> None:
@@ -75,6 +79,7 @@ class PodRuntime:
         self._changed = changed
         self.ip: str = pod["status"]["podIP"]
         self.meshed = is_meshed(pod)
+        self.home = private_side(self.ip) if self.meshed else self.ip
         self.identity = identity_of(pod)
         meta = pod["metadata"]
         self.folder = node.folder / f"{meta['namespace']}_{meta['name']}_{meta['uid'][:8]}"
@@ -92,7 +97,7 @@ class PodRuntime:
         if spec["name"] == SIDECAR and self.meshed:
             ready = {"httpGet": {"host": self.ip, "port": HEALTH_PORT, "path": "/healthz/ready"}, "periodSeconds": 15}
             return Container(
-                spec, self.ip, log, self._sidecar_command, self._node.processes, self._changed,
+                spec, self.home, log, self._sidecar_command, self._node.processes, self._changed,
                 ready_probe=ready, private_ports=False,
             )  # fmt: skip
 
@@ -105,9 +110,10 @@ class PodRuntime:
                 data=self._node.data,
                 lookup=self._node.lookup,
                 cwd=self._node.cwd,
+                home=self.home,
             )
 
-        return Container(spec, self.ip, log, command, self._node.processes, self._changed)
+        return Container(spec, self.home, log, command, self._node.processes, self._changed)
 
     @property
     def access_log(self) -> Path:

@@ -11,7 +11,6 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from meshbdd.lab.addresses import private_side
 from meshbdd.lab.controllers.commands import Command
 
 EAGER_SECONDS = 0.02
@@ -66,14 +65,19 @@ async def _exec(check: Mapping[str, Any], command: Command) -> str | None:
 
 
 async def ask(
-    probe: Mapping[str, Any], container: Mapping[str, Any], pod_ip: str, command: Command | None
+    probe: Mapping[str, Any], container: Mapping[str, Any], address: str, command: Command | None
 ) -> str | None:
     """Ask once.
+
+    Args:
+        probe: The probe.
+        container: Its container.
+        address: Where the application listens.
+        command: What runs in the container.
 
     Returns:
         ``None`` for success, else what was seen.
     """
-    address = private_side(pod_ip)
     limit = float(probe.get("timeoutSeconds") or 1)
     try:
         async with asyncio.timeout(limit):
