@@ -23,6 +23,7 @@ __all__ = ["Environment", "StepText", "World"]
 
 _UNCHANGED = re.compile(r'the response field "[^"]*" of "([^"]*)" is unchanged')
 _TRACED = "the trace context reaches "
+_FIELD = re.compile(r'(?:the response field|of responses have) "([^"]+)"')
 
 
 class World:
@@ -50,12 +51,12 @@ class World:
             feature,
             before_first=self._before_first_change,
             changing=self._mesh_changes,
-            arrived=self._accounting.mark,
+            arrived=self._mesh_changed,
             leaving=lambda item: self._accounting.account([item]),
         )
         texts = [step.text for step in steps]
         traced = any(text.startswith(_TRACED) for text in texts)
-        self.traffic = Traffic(environment, sent=self.changes.sent, traced=traced)
+        self.traffic = Traffic(environment, sent=self.changes.sent, traced=traced, fields=_fields(texts))
         self.observed = Observations(environment, self.traffic, self.service, texts)
         self.place: Place | None = None
 
@@ -85,6 +86,10 @@ class World:
     def _mesh_changes(self, summary: str) -> None:
         self.traffic.mesh_changes(summary)
 
+    def _mesh_changed(self) -> None:
+        self.traffic.mesh_changed()
+        self._accounting.mark()
+
     def judge(self, claim: Claim) -> None:
         """Judge the requests of the last step that sent some, or let the claim send as many as it needs.
 
@@ -113,6 +118,7 @@ class World:
             ClaimFailed: the claim is false.
             Inconclusive: it cannot be told.
         """
+        self.traffic.note_load()
         self._accounting.account(self.changes.in_force)
         self._environment.tell(VerdictReached(str(verdict.outcome), verdict.sentence, verdict.numbers, verdict.notes))
         judge(verdict)
@@ -130,6 +136,7 @@ class World:
         """
         vacuous: Inconclusive | None = None
         try:
+            self.traffic.end()
             self._accounting.account(self.changes.in_force)
             self.traffic.close()
         except Inconclusive as error:
@@ -139,3 +146,8 @@ class World:
             self.changes.take_back_all()
         if vacuous is not None:
             raise vacuous
+
+
+def _fields(texts: Sequence[str]) -> list[str]:
+    """The fields of responses that a scenario's claims ask for."""
+    return [path for text in texts for path in _FIELD.findall(text)]

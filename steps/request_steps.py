@@ -4,6 +4,7 @@ from behave import step
 from behave.runner import Context
 
 from meshbdd.errors import BadInput
+from meshbdd.units import Duration, Rate
 from meshbdd.vocabulary import count_option, read_options, register_types
 
 register_types()
@@ -47,6 +48,33 @@ def sent_by_users(context: Context, name: str, count: int, users: int) -> None:
     Example: When "checkout" is sent 100 times by 5 users
     """
     context.world.traffic.send(name, count, users)
+
+
+@step('"{name:Text}" is sent at {rate:Rate} for {duration:Duration}')
+def sent_at_rate(context: Context, name: str, rate: Rate, duration: Duration) -> None:
+    """Requests start as a schedule says, whatever became of those before; latencies count from the scheduled times.
+
+    Example: When "checkout" is sent at 200/s for 30s
+    """
+    context.world.traffic.send_at_rate(name, rate, duration)
+
+
+@step('"{name:Text}" keeps being sent at {rate:Rate}')
+def keeps_being_sent(context: Context, name: str, rate: Rate) -> None:
+    """Requests start as a schedule says while the steps that follow run, until the load stops or the scenario ends.
+
+    Example: When "checkout" keeps being sent at 50/s
+    """
+    context.world.traffic.keep_sending(name, rate)
+
+
+@step("the load stops")
+def load_stops(context: Context) -> None:
+    """The load that keeps being sent ends; the claims that follow judge all of it.
+
+    Example: When the load stops
+    """
+    context.world.traffic.stop_load()
 
 
 @step('"{name:Text}" is sent from outside the mesh')

@@ -13,6 +13,10 @@ from meshbdd.load.sample import Sample
 class Claim(Protocol):
     """A claim about the requests of a scenario."""
 
+    @property
+    def text(self) -> str:
+        """The claim as the tester wrote it."""
+
     def judge(self, samples: Sequence[Sample], explain: Explain = unexplained) -> Verdict:
         """Judge an explicit count, literally."""
 

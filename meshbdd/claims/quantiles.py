@@ -7,14 +7,15 @@ any assumption on the distribution are printed. On ``enough`` the bounds decide:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from meshbdd.claims.sequential import Band
-from meshbdd.claims.share import Explain, ShareClaim, Tally
+from meshbdd.claims.share import Explain, ShareClaim, Stopped, Tally, unexplained
 from meshbdd.claims.shares import design_of, fewest_hits
 from meshbdd.claims.statistics import at_least_probability, at_most_probability, least
+from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.load.sample import Sample
 from meshbdd.units import Duration
 
@@ -69,12 +70,61 @@ def quantile(latencies: Sequence[float], percent: float, confidence: float = 0.9
     )
 
 
-def latency_below(percent: float, limit: Duration) -> ShareClaim:
+@dataclass(frozen=True, slots=True)
+class LatencyClaim:
+    """A claim about a latency quantile, which this machine's own lateness must not make false.
+
+    Where requests start as a schedule says, latency counts from the scheduled time; a request that started late had to
+    wait, for a free connection or for this machine. Where the claim is false by that waiting alone, nobody can tell.
+
+    Attributes:
+        claim: The claim.
+        without_lag: The same with latencies that count from the real starts.
+    """
+
+    claim: ShareClaim
+    without_lag: ShareClaim
+
+    @property
+    def text(self) -> str:
+        """The claim as the tester wrote it."""
+        return self.claim.text
+
+    def judge(self, samples: Sequence[Sample], explain: Explain = unexplained) -> Verdict:
+        """Judge an explicit count: its empirical quantile decides."""
+        verdict = self.claim.judge(samples, explain)
+        if verdict.outcome is not Outcome.FAILED or self.without_lag.judge(samples).outcome is Outcome.FAILED:
+            return verdict
+        late = max(lag(sample) for sample in samples)
+        return Verdict.cannot_tell(
+            f"{verdict.sentence}; requests started up to {shown(late)} late, and without that it would hold",
+            "send at a lower rate, or from a machine that is less busy",
+            **verdict.numbers,
+        )
+
+    def judge_enough(
+        self, samples: Sequence[Sample], explain: Explain = unexplained, *, stopped: Stopped | None = None
+    ) -> Verdict | None:
+        """Judge by the sequential test: its bounds decide. There is no schedule, so nothing starts late."""
+        return self.claim.judge_enough(samples, explain, stopped=stopped)
+
+
+def lag(sample: Sample) -> float:
+    """Seconds by which a request started later than its schedule said."""
+    return max(0.0, sample.started - sample.scheduled) if sample.scheduled is not None else 0.0
+
+
+def latency_below(percent: float, limit: Duration) -> LatencyClaim:
     """A quantile of the latencies is below ``limit``."""
+    claim = _below(percent, limit, latency)
+    return LatencyClaim(claim, _below(percent, limit, lambda sample: latency(sample) - lag(sample)))
+
+
+def _below(percent: float, limit: Duration, measure: Callable[[Sample], float]) -> ShareClaim:
     share = percent / 100
 
     def found(tally: Tally) -> Quantile:
-        return quantile([latency(sample) for sample in tally.samples], percent)
+        return quantile([measure(sample) for sample in tally.samples], percent)
 
     def seen(tally: Tally, _explain: Explain) -> str:
         it = found(tally)
@@ -96,7 +146,7 @@ def latency_below(percent: float, limit: Duration) -> ShareClaim:
 
     return ShareClaim(
         f"the p{percent:g} latency is below {limit}",
-        lambda sample: latency(sample) < limit.seconds,
+        lambda sample: measure(sample) < limit.seconds,
         lambda total: (max(fewest_hits(total, share), 1), total),
         Band(share, 1.0, design_of(share)),
         seen,

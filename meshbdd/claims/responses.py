@@ -121,7 +121,7 @@ def is_refused() -> AnswerClaim:
 
     def of(sample: Sample) -> Verdict:
         return Verdict.of(
-            sample.status is None and sample.error in {"refused", "reset"},
+            sample.error in {"refused", "reset"} and sample.first_byte is None,
             f"{text}: the outcome was {sample.told}",
             error=sample.error,
         )

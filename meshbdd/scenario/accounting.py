@@ -17,6 +17,8 @@ from meshbdd.waiting import NotYet, eventually
 _LOG_SECONDS = Duration(2)
 LOG_FLUSH_SECONDS = 0.07
 """A log that did not grow for so long is complete: the lab's sidecars flush theirs every 50 ms."""
+GROWING_SECONDS = 0.5
+"""A log that still grows after so long belongs to a load that goes on; what ended before holds it by now."""
 
 
 class Accounting:
@@ -66,9 +68,10 @@ class Accounting:
             now = time.monotonic()
             if not seen or seen[-1][1] != len(calls):
                 seen.append((now, len(calls)))
+            grows = now - seen[-1][0] < LOG_FLUSH_SECONDS and now - seen[0][0] < GROWING_SECONDS
             if not calls:
                 raise NotYet(f"no sidecar logged a call to {service}")
-            if now - seen[-1][0] < LOG_FLUSH_SECONDS:
+            if grows:
                 raise NotYet(f"{len(calls)} calls so far")
             return calls
 

@@ -1,4 +1,4 @@
-"""A scenario's requests: what is defined, where it is sent from, and the samples that the claims judge."""
+"""A scenario's requests: what is defined, what is sent, and the samples that the claims judge."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Callable, Sequence
 
 from meshbdd.claims import Claim, Verdict
 from meshbdd.claims.share import Explain, Stopped
-from meshbdd.errors import BadInput, EnvironmentBroken, Inconclusive, Place
+from meshbdd.errors import BadInput, Inconclusive, Place
 from meshbdd.evidence import TrafficSent
-from meshbdd.load import Entry, Message, Sample, Vantage, read_message, send
+from meshbdd.load import Load, Message, Pace, Plan, Result, Sample, read_message
+from meshbdd.scenario.background import NOTED, Background
 from meshbdd.scenario.enough import Enough
 from meshbdd.scenario.environment import Environment
+from meshbdd.scenario.loaded import LoadedSamples
+from meshbdd.scenario.vantages import CLIENT, PLAIN_CLIENT, Vantages
+from meshbdd.units import Duration, Rate
 
-OUTBOUND_ANNOTATION = "lab.meshbdd.dev/outbound"
-CLIENT, PLAIN_CLIENT = "client", "client-plain"
 USERS = 5
 """Users at a time that send enough requests: so many that it is quick, so few that they do not overload a service."""
 
@@ -23,22 +25,31 @@ class Traffic:
 
     Args:
         environment: What the run shares.
-        sent: Told the ids of the requests that a step sent.
+        sent: Told the ids of requests that were sent.
         traced: Whether requests carry a trace context (``traceparent``), because a claim asks where it gets to.
+        fields: Paths of the fields that claims of the scenario ask for, kept of every answer.
     """
 
     def __init__(
-        self, environment: Environment, sent: Callable[[Sequence[str]], None], *, traced: bool = False
+        self,
+        environment: Environment,
+        sent: Callable[[Sequence[str]], None],
+        *,
+        traced: bool = False,
+        fields: Sequence[str] = (),
     ) -> None:
         self._traced = traced
+        self._fields = tuple(dict.fromkeys(fields))
         self._environment = environment
         self._sent = sent
         self._messages: dict[str, Message] = {}
-        self._vantages: dict[str, Vantage] = {}
+        self._vantages = Vantages(environment)
         self.samples: Sequence[Sample] = []
         """What the last step that sent something got; the claims that follow judge it."""
         self._enough: Enough | None = None
         self._unused: str | None = None
+        self._background: Background | None = None
+        self._change = self._newer = ""
 
     def define(self, name: str, text: str, place: Place | None) -> None:
         """Remember a request."""
@@ -55,77 +66,176 @@ class Traffic:
             )
         return self._messages[name]
 
-    def _vantage(self, pod: str) -> Vantage:
-        if pod not in self._vantages:
-            pods = self._environment.cluster.list("Pod", self._environment.namespace, labels=f"app={pod}")
-            running = [p for p in pods if (p.get("status") or {}).get("phase") == "Running"]
-            if not running:
-                raise EnvironmentBroken(
-                    "MB0503",
-                    f'There is no running client pod labelled app={pod} in namespace "{self._environment.namespace}".',
-                    help="apply the manifests of meshbdd's folder vantage",
-                )
-            address = (running[0]["metadata"].get("annotations") or {}).get(OUTBOUND_ANNOTATION)
-            if not address:
-                raise EnvironmentBroken(
-                    "MB0504",
-                    f"The client pod {pod} cannot be entered from here; only the lab's pods can so far.",
-                    help="run on the lab: --target lab",
-                )
-            self._vantages[pod] = Vantage(pod, address, Entry.SIDECAR if pod == CLIENT else Entry.PROXY)
-        return self._vantages[pod]
+    def _plan(
+        self,
+        message: Message,
+        vantage: str = CLIENT,
+        *,
+        users: int = 1,
+        count: int | None = None,
+        pace: Pace | None = None,
+        duration: Duration | None = None,
+    ) -> Plan:
+        return Plan(
+            message,
+            self._vantages.of(vantage),
+            users=users,
+            pace=pace,
+            count=count,
+            duration=duration,
+            timeout=self._environment.settings.request_timeout,
+            fields=self._fields,
+        )
+
+    def _run(self, plan: Plan) -> Result:
+        """Send, and note what was sent. On Ctrl-C it stops at once."""
+        with Load.start(plan) as load:
+            result = load.wait()
+        self._sent([result.ids.of(number) for number in range(min(result.sent, NOTED))])
+        return result
+
+    def _took(self, plan: Plan, samples: Sequence[Sample]) -> None:
+        """These samples are what the claims that follow judge."""
+        self._leave_enough()
+        self.samples, self._newer = samples, ""
+        self._tell(plan, samples)
+
+    def _tell(self, plan: Plan, samples: Sequence[Sample]) -> None:
+        vantage = plan.vantage.name if plan.vantage else ""
+        self._environment.tell(TrafficSent(plan.message.name, vantage, plan.message.host, samples))
 
     def send(self, name: str, count: int = 1, users: int = 1, *, outside: bool = False) -> None:
-        """Send a request; its samples are what the claims that follow judge."""
-        if count < 1 or users < 1:
-            raise BadInput(
-                "MB0505", f'"{name}" cannot be sent {count} times by {users} users.', help="send at least one request"
-            )
-        self._leave_enough()
-        message, vantage = self._message(name), self._vantage(PLAIN_CLIENT if outside else CLIENT)
-        self.samples = self._send(message, vantage, count, users)
-        self._environment.tell(TrafficSent(name, vantage.name, message.host, tuple(self.samples)))
+        """Send a number of requests."""
+        vantage = PLAIN_CLIENT if outside else CLIENT
+        plan = self._plan(self._message(name), vantage, count=count, users=min(users, count))
+        self._took(plan, list(self._run(plan).samples()))
 
-    def _send(self, message: Message, vantage: Vantage, count: int, users: int) -> list[Sample]:
-        samples = send(message, vantage, self._environment.settings.request_timeout, count, min(users, count))
-        self._sent([sample.request_id for sample in samples])
-        return samples
+    def send_at_rate(self, name: str, rate: Rate, duration: Duration) -> None:
+        """Send as a schedule says, whatever becomes of the requests before."""
+        plan = self._plan(self._message(name), pace=Pace(rate), duration=duration)
+        self._took(plan, LoadedSamples(self._run(plan)))
 
     def enough(self, name: str, users: int | None = None, at_most: int | None = None) -> None:
         """Let the claims that follow send as many requests as they need."""
         self._leave_enough()
-        message, vantage = self._message(name), self._vantage(CLIENT)
-        within = self._environment.settings.enough_timeout
-        self._enough = Enough(name, lambda count: self._send(message, vantage, count, users or USERS), within, at_most)
-        self.samples = self._enough.samples
+        message = self._message(name)
+
+        def draw(count: int) -> list[Sample]:
+            plan = self._plan(message, count=count, users=min(users or USERS, count))
+            return list(self._run(plan).samples())
+
+        self._enough = Enough(name, draw, self._environment.settings.enough_timeout, at_most)
+        self.samples, self._newer = self._enough.samples, ""
 
     def _leave_enough(self) -> None:
-        """Whether the claims asked for any, for ``close``: nothing sent and nothing judged must not be green."""
+        """Nothing sent and nothing judged must not be green: ``close`` tells of it."""
         if self._enough is not None and not self._enough.judged:
             self._unused = self._unused or self._enough.name
         self._enough = None
 
+    def keep_sending(self, name: str, rate: Rate) -> None:
+        """Send as a schedule says until ``stop_load``, while other steps run.
+
+        Raises:
+            BadInput: another load runs.
+        """
+        if self._background is not None:
+            raise BadInput(
+                "MB0521", f'"{self._background.name}" is still being sent.', help="stop it first: When the load stops"
+            )
+        self._leave_enough()
+        self.samples, self._newer = [], ""  # what was sent before it is no answer to what is claimed after it
+        self._background = Background(name, self._plan(self._message(name), pace=Pace(rate)))
+
+    def stop_load(self) -> None:
+        """End the load that runs in the background; the claims that follow judge all of it.
+
+        Raises:
+            BadInput: none runs.
+        """
+        load = self._background
+        if load is None:
+            raise BadInput("MB0522", "There is no load to stop.", help='start one: When "…" keeps being sent at 50/s')
+        samples = load.stop()
+        self.note_load()
+        self._background = None
+        self._took(load.plan, samples)
+
+    def note_load(self) -> None:
+        """Tell what the load in the background has sent since the last look."""
+        if self._background is not None:
+            self._sent(self._background.fresh())
+
     def mesh_changes(self, summary: str) -> None:
         """The mesh is about to change: a stream that began before must not go on after it."""
+        self.note_load()
+        self._change = summary
         if self._enough is not None:
             why = f"and the mesh was changed («{summary}») before the claim"
             self._enough.end(Stopped(why, "claim first, then change"))
 
+    def mesh_changed(self) -> None:
+        """A change is in force everywhere: what the load sends from now on runs under it, what was sent before did not."""
+        if self.samples and self._enough is None:
+            self._newer = self._change
+        if self._background is not None:
+            self._background.skip()
+
     def judge(self, claim: Claim, explain: Explain) -> Verdict:
-        """Judge what the last step that sends something sent, or lets send."""
+        """Judge what the last step that sends something sent, or lets send.
+
+        Raises:
+            BadInput: that is a load that still runs.
+        """
+        if self._background is not None and not self.samples and self._enough is None:
+            raise BadInput(
+                "MB0523",
+                f'"{self._background.name}" is still being sent, so what became of it cannot be judged yet.',
+                help="write before the claim: When the load stops",
+            )
+        if self._newer:
+            return Verdict.cannot_tell(
+                f"{claim.text}: no request was sent since the mesh was changed («{self._newer}»)",
+                "send requests between the change and the claim",
+            )
         if self._enough is None:
             return claim.judge(self.samples, explain)
         before = len(self._enough.samples)
         try:
             return self._enough.judge(claim, explain)
         finally:
-            drawn = tuple(self._enough.samples[before:])
-            if drawn:
-                message = self._message(self._enough.name)
-                self._environment.tell(TrafficSent(message.name, CLIENT, message.host, drawn))
+            if drawn := self._enough.samples[before:]:
+                self._tell(self._plan(self._message(self._enough.name)), drawn)
+
+    def probe(self, method: str, url: str, agent: str, *, outside: bool = False) -> Sample:
+        """Look at something with one request that is no part of the scenario's traffic; ``agent`` marks it in logs."""
+        return self._one(
+            Message("probe", method, url, {"user-agent": agent}, None), PLAIN_CLIENT if outside else CLIENT
+        )
+
+    def traces(self) -> list[str]:
+        """The trace ids of the samples, where their requests carried a trace context of ours."""
+        return [sample.request_id.replace("-", "") for sample in self.samples] if self._traced else []
+
+    def ask(self, name: str) -> Sample:
+        """Send a request once, for its answer alone: no claim counts it."""
+        return self._one(self._message(name))
+
+    def _one(self, message: Message, vantage: str = CLIENT) -> Sample:
+        with Load.start(self._plan(message, vantage, count=1)) as load:
+            return next(load.wait().samples())
+
+    def end(self) -> None:
+        """The scenario is over: nothing is sent any more."""
+        load = self._background
+        if load is not None:
+            samples = load.stop(at_once=True)
+            self.note_load()
+            self._background = None
+            self._tell(load.plan, samples)
 
     def close(self) -> None:
-        """The scenario is over.
+        """Nothing is claimed any more.
 
         Raises:
             Inconclusive: enough requests were to be sent, and no claim asked for any.
@@ -137,17 +247,3 @@ class Traffic:
                 f'Enough "{self._unused}" requests were to be sent, but no claim follows that asks for any.',
                 help="write the claims that they are for after it",
             )
-
-    def probe(self, method: str, url: str, agent: str, *, outside: bool = False) -> Sample:
-        """Look at something with one request that is no part of the scenario's traffic; ``agent`` marks it in logs."""
-        message = Message("probe", method, url, {"user-agent": agent}, None)
-        vantage = self._vantage(PLAIN_CLIENT if outside else CLIENT)
-        return send(message, vantage, self._environment.settings.request_timeout)[0]
-
-    def traces(self) -> list[str]:
-        """The trace ids of the samples, where their requests carried a trace context of ours."""
-        return [sample.request_id.replace("-", "") for sample in self.samples] if self._traced else []
-
-    def ask(self, name: str) -> Sample:
-        """Send a request once, for its answer alone: no claim counts it."""
-        return send(self._message(name), self._vantage(CLIENT), self._environment.settings.request_timeout)[0]

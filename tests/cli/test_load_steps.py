@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.cli.test_commands import meshbdd
-from tests.tools import LabUnderTest
+from tests.tools import LabUnderTest, until
 
 BACKGROUND = """
   Background:
@@ -72,6 +76,75 @@ SCENARIOS = {
         "inconclusive",
         "no request was sent, and the mesh was changed («payment-service.shop fails with 503 for 100% of calls»)",
     ),
+    "open loop": (
+        """
+        When "version" is sent at 50/s for 1s
+        Then the p99 latency is below 10s
+        And every response has status 200
+        """,
+        "passed",
+        "",
+    ),
+    "load under a fault": (
+        """
+        When "checkout" keeps being sent at 20/s
+        And payment-service fails 100%
+        And "checkout" is sent
+        Then the response status is 503
+        When payment-service recovers
+        And "checkout" is sent
+        Then the response status is 200
+        When the load stops
+        Then every response has status 200
+        """,
+        "failed",
+        " × 503",
+    ),
+    "load left running": (
+        """
+        When "checkout" keeps being sent at 20/s
+        And "version" is sent
+        Then the response status is 200
+        """,
+        "passed",
+        "",
+    ),
+    "load still runs": (
+        """
+        When "checkout" keeps being sent at 20/s
+        Then every response has status 200
+        """,
+        "not understood",
+        '"checkout" is still being sent, so what became of it cannot be judged yet',
+    ),
+    "two loads": (
+        """
+        When "checkout" keeps being sent at 20/s
+        And "version" keeps being sent at 20/s
+        """,
+        "not understood",
+        '"checkout" is still being sent',
+    ),
+    "no load": ("When the load stops", "not understood", "There is no load to stop"),
+    "load that meets no fault": (
+        """
+        Given payment-service fails 100%
+        When "version" keeps being sent at 50/s
+        And "version" is sent 3 times
+        Then every response has status 200
+        """,
+        "inconclusive",
+        "no sidecar logged a call to payment-service.shop",
+    ),
+    "sent before the change": (
+        """
+        When "checkout" is sent
+        And payment-service fails 100%
+        Then the response status is 200
+        """,
+        "inconclusive",
+        "no request was sent since the mesh was changed («payment-service.shop fails with 503 for 100% of calls»)",
+    ),
     "no claim": ('When enough "checkout" requests are sent', "inconclusive", "no claim follows that asks for any"),
     "vacuous": (
         """
@@ -118,23 +191,26 @@ SCENARIOS = {
 }
 
 
-@pytest.fixture(scope="module")
-def ran(shop_lab: LabUnderTest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """The folder of a run of all scenarios, and what it printed of each; under "" what it printed at the end."""
-    folder = tmp_path_factory.mktemp("load")
+def project(folder: Path, scenarios: str) -> None:
     (folder / "features").mkdir()
     (folder / "environment.py").write_text("import meshbdd.steps\nfrom meshbdd.hooks import *\n")
     (folder / "pyproject.toml").write_text("")
     canary = Path(__file__).resolve().parents[2] / "manifests/examples/canary-90-10.yaml"
     (folder / "canary.yaml").write_text(canary.read_text())
-    scenarios = "".join(f"\n  Scenario: {name}\n{steps}\n" for name, (steps, _, _) in SCENARIOS.items())
     (folder / "features" / "x.feature").write_text(f"Feature: F\n{BACKGROUND}{scenarios}")
+
+
+@pytest.fixture(scope="module")
+def ran(shop_lab: LabUnderTest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """The folder of a run of all scenarios, and what it printed of each; under "" the line of counts."""
+    folder = tmp_path_factory.mktemp("load")
+    project(folder, "".join(f"\n  Scenario: {name}\n{steps}\n" for name, (steps, _, _) in SCENARIOS.items()))
     done = meshbdd("run", "-f", "plain", cwd=folder, lab=shop_lab)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    body, _, end = done.stdout.partition("\nmeshbdd ")
-    told = dict(part.split("\n", 1) for part in re.split(r"\n  Scenario: ", body)[1:])
-    return folder, {**told, "": end}
+    told = dict(part.split("\n", 1) for part in re.split(r"\n  Scenario: ", done.stdout)[1:])
+    counts = next(line for line in done.stdout.splitlines() if re.fullmatch(r"\d+ passed.* in [\d.]+ s", line))
+    return folder, {**told, "": counts}
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -160,6 +236,35 @@ def test_nothing_stays_in_the_cluster(ran: tuple[Path, dict[str, str]], shop_lab
     assert ran
     assert not shop_lab.cluster.list("VirtualService")
     assert not shop_lab.cluster.list("DestinationRule")
+
+
+def test_a_fault_is_accounted_for_by_the_load_that_ran_meanwhile(ran: tuple[Path, dict[str, str]]) -> None:
+    texts = [file.read_text() for file in (ran[0] / "allure-results").glob("*-attachment.txt")]
+    calls = [int(found[2]) for text in texts if (found := re.match(r"the fault hit (\d+) of (\d+) calls", text))]
+    assert max(calls) > 10, "six tries of each checkout: that is more than the one that the step sent"
+
+
+@pytest.mark.parametrize("steps", ['"checkout" is sent at 20/s for 60s', '"checkout" keeps being sent at 20/s'])
+def test_ctrl_c_stops_a_load_at_once(lab: LabUnderTest, tmp_path: Path, steps: str) -> None:
+    wait = '    And "checkout" is sent 100000 times\n' if "keeps" in steps else ""
+    project(tmp_path, f"  Scenario: S\n    Given payment-service fails 100%\n    When {steps}\n{wait}")
+    logged = len(lab.log("client"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "meshbdd", "run", "-f", "plain"],
+        cwd=tmp_path,
+        env={**os.environ, "KUBECONFIG": str(lab.info.kubeconfig)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        until("the load reaching the mesh", lambda: len(lab.log("client")) > logged + 3, seconds=30)
+        process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=30)[0]  # the load alone would take 60 s
+    finally:
+        process.kill()
+    assert process.returncode != 0, output
+    assert not lab.cluster.list("VirtualService"), "the fault is taken back"
 
 
 def test_the_evidence_holds_what_a_plot_needs(ran: tuple[Path, dict[str, str]]) -> None:

@@ -344,6 +344,19 @@ def test_a_latency_claim_on_enough_is_decided_by_the_bounds() -> None:
     assert slow.outcome is Outcome.FAILED
 
 
+def test_a_machine_that_sends_too_late_makes_no_service_slow() -> None:
+    late = [Sample("id", 100.4, 0.45, 200, scheduled=100.0)] * 5 + [
+        Sample("id", 100.0, 0.05, 200, scheduled=100.0)
+    ] * 95
+    claim = quantiles.latency_below(99, Duration(0.3))
+    verdict = claim.judge(late)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "requests started up to 400.0 ms late, and without that it would hold" in verdict.sentence
+    stall = [Sample("id", 100.0, 0.45, 200, scheduled=100.0)] * 5
+    assert claim.judge([*stall, *late]).outcome is Outcome.FAILED, "lateness excuses no service that is slow itself"
+    assert quantiles.latency_below(90, Duration(0.3)).judge(late).outcome is Outcome.PASSED
+
+
 # Before and after
 
 

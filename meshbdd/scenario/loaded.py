@@ -1,0 +1,48 @@
+"""The requests of a finished load as the claims see them, made when they are looked at: a load can be long."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import overload
+
+from meshbdd.load import Result, Sample
+
+UNSENT = "unsent"
+"""The error of a request that was due, but for which no connection came free within its timeout: its user waited in vain."""
+
+
+class LoadedSamples(Sequence[Sample]):
+    """The samples of a load in the order of their starts; those that could not even be sent come last.
+
+    Args:
+        result: The load, which is over.
+    """
+
+    def __init__(self, result: Result) -> None:
+        self._result = result
+
+    def __len__(self) -> int:
+        return len(self._result) + self._result.unsent
+
+    def __iter__(self) -> Iterator[Sample]:
+        yield from self._result.samples()
+        yield from itertools.repeat(self._unsent(), self._result.unsent)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
+        if isinstance(index, slice):
+            return (
+                list(itertools.islice(self, *index.indices(len(self)))) if (index.step or 1) > 0 else list(self)[index]
+            )
+        place = index + len(self) if index < 0 else index
+        if not 0 <= place < len(self):
+            raise IndexError(index)
+        return next(itertools.islice(self, place, None))
+
+    def _unsent(self) -> Sample:
+        timeout = self._result.plan.timeout.seconds
+        return Sample("", self._result.began + self._result.seconds, timeout, None, UNSENT)

@@ -1,0 +1,47 @@
+"""Where a scenario's requests come from: the meshed client pod, or its twin outside the mesh."""
+
+from __future__ import annotations
+
+from meshbdd.errors import EnvironmentBroken
+from meshbdd.load import Entry, Vantage
+from meshbdd.scenario.environment import Environment
+
+OUTBOUND_ANNOTATION = "lab.meshbdd.dev/outbound"
+CLIENT, PLAIN_CLIENT = "client", "client-plain"
+
+
+class Vantages:
+    """The client pods of the default namespace, each looked up once.
+
+    Args:
+        environment: What the run shares.
+    """
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._known: dict[str, Vantage] = {}
+
+    def of(self, pod: str) -> Vantage:
+        """The way in by a client pod.
+
+        Raises:
+            EnvironmentBroken: there is no such pod, or no way in.
+        """
+        if pod not in self._known:
+            pods = self._environment.cluster.list("Pod", self._environment.namespace, labels=f"app={pod}")
+            running = [p for p in pods if (p.get("status") or {}).get("phase") == "Running"]
+            if not running:
+                raise EnvironmentBroken(
+                    "MB0503",
+                    f'There is no running client pod labelled app={pod} in namespace "{self._environment.namespace}".',
+                    help="apply the manifests of meshbdd's folder vantage",
+                )
+            address = (running[0]["metadata"].get("annotations") or {}).get(OUTBOUND_ANNOTATION)
+            if not address:
+                raise EnvironmentBroken(
+                    "MB0504",
+                    f"The client pod {pod} cannot be entered from here; only the lab's pods can so far.",
+                    help="run on the lab: --target lab",
+                )
+            self._known[pod] = Vantage(pod, address, Entry.SIDECAR if pod == CLIENT else Entry.PROXY)
+        return self._known[pod]

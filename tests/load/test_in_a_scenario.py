@@ -1,0 +1,94 @@
+"""Loads as a scenario uses them: in the background, and as samples that are made when claims look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from meshbdd.claims import Outcome, quantiles, shares
+from meshbdd.load import Load, Message, Pace, Plan
+from meshbdd.scenario.background import NOTED, Background
+from meshbdd.scenario.loaded import LoadedSamples
+from meshbdd.units import Duration, Percent, Rate
+from tests.load.server import Server
+from tests.tools import until
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    server.start()
+    yield server
+    server.stop()
+
+
+def plan(server: Server, path: str = "ok", **what: object) -> Plan:
+    return Plan(Message("it", "GET", server.url(path), {}, None), **what)  # type: ignore[arg-type] # fields of a plan
+
+
+def test_samples_are_a_sequence_in_the_order_of_the_starts(server: Server) -> None:
+    with Load.start(plan(server, count=50)) as load:
+        samples = LoadedSamples(load.wait())
+    whole = list(samples)
+    assert len(samples) == len(whole) == 50
+    assert [s.started for s in whole] == sorted(s.started for s in whole)
+    for index in (0, 7, -1, -50):
+        assert samples[index] == whole[index]
+    for part in (slice(3), slice(10, 20, 3), slice(-5, None), slice(None, None, -1)):
+        assert samples[part] == whole[part]
+    with pytest.raises(IndexError):
+        samples[50]
+
+
+def test_requests_that_could_not_even_be_sent_are_failures(server: Server) -> None:
+    """One connection, a server that hangs: most of what is due finds no connection within its timeout."""
+    pace = Pace(Rate(50))
+    hanging = plan(server, "hang", pace=pace, duration=Duration(1), connections=1, timeout=Duration(0.2))
+    with Load.start(hanging) as load:
+        result = load.wait()
+    samples = LoadedSamples(result)
+    assert result.unsent > 0, "the point of this test"
+    assert len(samples) == len(list(samples)) == len(result) + result.unsent
+    assert samples[-1].told == "unsent"
+    assert shares.fail_at_most(Percent(99)).judge(samples).outcome is Outcome.FAILED
+    mixed = LoadedSamples(replace(result, unsent=3))
+    assert [s.error for s in mixed].count("unsent") == 3
+
+
+def test_a_stall_shows_in_the_quantiles(server: Server) -> None:
+    """No coordinated omission: requests due during the stall count from when they were due."""
+    with Load.start(plan(server, pace=Pace(Rate(200)), duration=Duration(2))) as load:
+        until("some answers", lambda: load.progress().finished > 100)
+        server.stall(0.5)
+        samples = LoadedSamples(load.wait())
+    assert len(samples) == 400
+    assert quantiles.latency_below(95, Duration(0.25)).judge(samples).outcome is Outcome.FAILED
+    assert quantiles.latency_below(50, Duration(5)).judge(samples).outcome is Outcome.PASSED
+
+
+def test_a_background_load_tells_once_what_ran_meanwhile(server: Server) -> None:
+    load = Background("it", plan(server, pace=Pace(Rate(200))))
+    try:
+        first = until("requests", load.fresh)
+        second = until("more requests", load.fresh)
+        assert not set(first) & set(second)
+        until("many more", lambda: len(server.ids) > len(first) + len(second) + 20)
+        load.skip()
+        skipped = len(server.ids)
+        later = until("requests after that", load.fresh)
+        assert len(later) <= NOTED
+        assert not set(later) & {*first, *second}
+        assert set(later) <= set(server.ids)
+        assert skipped > len(first) + len(second)
+    finally:
+        samples = load.stop()
+    assert {*first, *second, *later} < {sample.request_id for sample in samples}
+    assert all(sample.status == 200 for sample in samples)
+
+
+def test_a_load_is_stopped_at_once_while_answers_are_missing(server: Server) -> None:
+    load = Background("it", plan(server, "hang", pace=Pace(Rate(100)), timeout=Duration(60)))
+    until("requests under way", lambda: server.seen.total() > 5)
+    assert list(load.stop(at_once=True)) == [], "they have no outcome, so nothing is claimed of them"
