@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import threading
 from collections.abc import Iterator
 
 import pycurl
@@ -33,6 +34,8 @@ class Sockets:
         self._rest = True
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake, select.EPOLLIN)
+        self._open = threading.Lock()
+        self._closed = False
 
     def watch(self, what: int, number: int, _multi: object, _data: object) -> None:
         """The socket callback of libcurl (CURLMOPT_SOCKETFUNCTION)."""
@@ -90,10 +93,16 @@ class Sockets:
                 yield number, bits
 
     def wake(self) -> None:
-        """End a wait, from any thread."""
-        os.eventfd_write(self._wake, 1)
+        """End a wait, from any thread; nothing happens once they are closed."""
+        with (
+            self._open
+        ):  # else the load could end, and its descriptor's number belong to somebody else, just before this
+            if not self._closed:
+                os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:
         """Give the descriptors back."""
-        self._epoll.close()
-        os.close(self._wake)
+        with self._open:
+            self._closed = True
+            self._epoll.close()
+            os.close(self._wake)

@@ -9,6 +9,7 @@ import pytest
 
 from meshbdd.claims import Outcome, quantiles, shares
 from meshbdd.load import Load, Message, Pace, Plan
+from meshbdd.load.sockets import Sockets
 from meshbdd.scenario.background import NOTED, Background
 from meshbdd.scenario.loaded import LoadedSamples
 from meshbdd.units import Duration, Percent, Rate
@@ -69,7 +70,8 @@ def test_a_stall_shows_in_the_quantiles(server: Server) -> None:
 
 
 def test_a_background_load_tells_once_what_ran_meanwhile(server: Server) -> None:
-    load = Background("it", plan(server, pace=Pace(Rate(200))))
+    load = Background("it")
+    load.start(plan(server, pace=Pace(Rate(200))))
     try:
         first = until("requests", load.fresh)
         second = until("more requests", load.fresh)
@@ -83,12 +85,24 @@ def test_a_background_load_tells_once_what_ran_meanwhile(server: Server) -> None
         assert set(later) <= set(server.ids)
         assert skipped > len(first) + len(second)
     finally:
-        samples = load.stop()
+        result = load.stop()
+    assert result is not None
+    samples = LoadedSamples(result)
     assert {*first, *second, *later} < {sample.request_id for sample in samples}
     assert all(sample.status == 200 for sample in samples)
 
 
 def test_a_load_is_stopped_at_once_while_answers_are_missing(server: Server) -> None:
-    load = Background("it", plan(server, "hang", pace=Pace(Rate(100)), timeout=Duration(60)))
+    load = Background("it")
+    load.start(plan(server, "hang", pace=Pace(Rate(100)), timeout=Duration(60)))
     until("requests under way", lambda: server.seen.total() > 5)
-    assert list(load.stop(at_once=True)) == [], "they have no outcome, so nothing is claimed of them"
+    result = load.stop(at_once=True)
+    assert result is not None
+    assert list(LoadedSamples(result)) == [], "they have no outcome, so nothing is claimed of them"
+
+
+def test_a_load_may_end_just_before_it_is_woken() -> None:
+    """``stop`` tells the engine, and then wakes it: meanwhile it may have seen that, and ended."""
+    sockets = Sockets()
+    sockets.close()
+    sockets.wake()
