@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from meshbdd.claims.sequential import Band
-from meshbdd.claims.share import Explain, ShareClaim, Stopped, Tally, unexplained
+from meshbdd.claims.share import Explain, ShareClaim, Tally, unexplained
 from meshbdd.claims.shares import design_of, fewest_hits
 from meshbdd.claims.statistics import at_least_probability, at_most_probability, least
 from meshbdd.claims.verdict import Outcome, Verdict
@@ -71,29 +71,24 @@ def quantile(latencies: Sequence[float], percent: float, confidence: float = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class LatencyClaim:
+class LatencyClaim(ShareClaim):
     """A claim about a latency quantile, which this machine's own lateness must not make false.
 
     Where requests start as a schedule says, latency counts from the scheduled time; a request that started late had to
     wait, for a free connection or for this machine. Where the claim is false by that waiting alone, nobody can tell.
 
     Attributes:
-        claim: The claim.
-        without_lag: The same with latencies that count from the real starts.
+        without_lag: The same claim about latencies that count from the real starts.
     """
 
-    claim: ShareClaim
-    without_lag: ShareClaim
-
-    @property
-    def text(self) -> str:
-        """The claim as the tester wrote it."""
-        return self.claim.text
+    without_lag: ShareClaim | None = None
 
     def judge(self, samples: Sequence[Sample], explain: Explain = unexplained) -> Verdict:
         """Judge an explicit count: its empirical quantile decides."""
-        verdict = self.claim.judge(samples, explain)
-        if verdict.outcome is not Outcome.FAILED or self.without_lag.judge(samples).outcome is Outcome.FAILED:
+        verdict = ShareClaim.judge(self, samples, explain)
+        if verdict.outcome is not Outcome.FAILED or self.without_lag is None:
+            return verdict
+        if self.without_lag.judge(samples).outcome is Outcome.FAILED:
             return verdict
         late = max(lag(sample) for sample in samples)
         return Verdict.cannot_tell(
@@ -101,12 +96,6 @@ class LatencyClaim:
             "send at a lower rate, or from a machine that is less busy",
             **verdict.numbers,
         )
-
-    def judge_enough(
-        self, samples: Sequence[Sample], explain: Explain = unexplained, *, stopped: Stopped | None = None
-    ) -> Verdict | None:
-        """Judge by the sequential test: its bounds decide. There is no schedule, so nothing starts late."""
-        return self.claim.judge_enough(samples, explain, stopped=stopped)
 
 
 def lag(sample: Sample) -> float:
@@ -116,8 +105,10 @@ def lag(sample: Sample) -> float:
 
 def latency_below(percent: float, limit: Duration) -> LatencyClaim:
     """A quantile of the latencies is below ``limit``."""
-    claim = _below(percent, limit, latency)
-    return LatencyClaim(claim, _below(percent, limit, lambda sample: latency(sample) - lag(sample)))
+    counted = _below(percent, limit, latency)
+    without_lag = _below(percent, limit, lambda sample: latency(sample) - lag(sample))
+    same = {field.name: getattr(counted, field.name) for field in fields(counted)}
+    return LatencyClaim(**same, without_lag=without_lag)
 
 
 def _below(percent: float, limit: Duration, measure: Callable[[Sample], float]) -> ShareClaim:

@@ -5,43 +5,49 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from meshbdd.load import Load, Plan
-from meshbdd.scenario.loaded import LoadedSamples
+from meshbdd.load import Load, Plan, Result
 
 NOTED = 1000
 """How many ids of a load are noted at most: whether a fault met any call is asked of them, not how many ran."""
 
 
 class Background:
-    """A running load, and which of its requests ran under which changes.
+    """A load in the background, and which of its requests ran under which changes.
 
     Args:
         name: What the tester calls the request.
-        plan: What is sent, until it is stopped.
     """
 
-    def __init__(self, name: str, plan: Plan) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.plan = plan
-        self._load = Load.start(plan)
+        self._load: Load | None = None
         self._noted = 0
+
+    def start(self, plan: Plan) -> None:
+        """Begin to send."""
+        self._load = Load.start(plan)
 
     def skip(self) -> None:
         """What was sent until now ran under no change in particular: one was on its way."""
-        self._noted = self._load.progress().sent
+        self._noted = self._load.progress().sent if self._load else 0
 
     def fresh(self) -> Sequence[str]:
         """Ids of the requests that began and ended since the last look."""
+        if self._load is None:
+            return []
         result = self._load.result()
         rows = list(itertools.islice(result.rows(self._noted), NOTED))
         if rows:
             self._noted = rows[-1].number + 1
         return [result.ids.of(row.number) for row in rows]
 
-    def stop(self, *, at_once: bool = False) -> LoadedSamples:
+    def stop(self, *, at_once: bool = False) -> Result | None:
         """Send no more.
 
         Args:
             at_once: Do not wait for what is under way.
+
+        Returns:
+            What became of it; ``None`` where it never began.
         """
-        return LoadedSamples(self._load.stop(at_once=at_once))
+        return self._load.stop(at_once=at_once) if self._load else None

@@ -145,7 +145,8 @@ class Traffic:
             )
         self._leave_enough()
         self.samples, self._newer = [], ""  # what was sent before it is no answer to what is claimed after it
-        self._background = Background(name, self._plan(self._message(name), pace=Pace(rate)))
+        self._background = Background(name)
+        self._background.start(self._plan(self._message(name), pace=Pace(rate)))
 
     def stop_load(self) -> None:
         """End the load that runs in the background; the claims that follow judge all of it.
@@ -156,10 +157,11 @@ class Traffic:
         load = self._background
         if load is None:
             raise BadInput("MB0522", "There is no load to stop.", help='start one: When "…" keeps being sent at 50/s')
-        samples = load.stop()
+        result = load.stop()
         self.note_load()
         self._background = None
-        self._took(load.plan, samples)
+        if result is not None:
+            self._took(result.plan, LoadedSamples(result))
 
     def note_load(self) -> None:
         """Tell what the load in the background has sent since the last look."""
@@ -228,11 +230,11 @@ class Traffic:
     def end(self) -> None:
         """The scenario is over: nothing is sent any more."""
         load = self._background
-        if load is not None:
-            samples = load.stop(at_once=True)
-            self.note_load()
-            self._background = None
-            self._tell(load.plan, samples)
+        result = load.stop(at_once=True) if load else None
+        self.note_load()
+        self._background = None
+        if result is not None:
+            self._tell(result.plan, LoadedSamples(result))
 
     def close(self) -> None:
         """Nothing is claimed any more.
