@@ -59,7 +59,7 @@ def golden(case: str, pod: str) -> dict[str, dict[str, Any]]:
 
 
 _DROPPED = {
-    "decorator", "tracing", "stat_prefix", "alt_stat_name", "access_log", "cleanup_interval", "max_direct_response_body_size_bytes",
+    "decorator", "tracing", "stat_prefix", "alt_stat_name", "access_log",
 }  # fmt: skip
 
 

@@ -52,6 +52,11 @@ class Service:
     target_ports: Mapping[int, Any]
     service_accounts: tuple[str, ...]
     created: str = ""
+    exported_to: frozenset[str] = frozenset({"*"})
+
+    def visible_to(self, namespace: str) -> bool:
+        """Whether workloads of a namespace see this Service."""
+        return bool(self.exported_to & {"*", namespace}) or ("." in self.exported_to and namespace == self.namespace)
 
     def port(self, number: int) -> Port | None:
         """The port of that number."""
@@ -77,7 +82,12 @@ class Workload:
 class Match:
     """When a route is taken; everything said must hold."""
 
+    name: str = ""
+    statistics: str = ""
+    """A prefix for this route's own statistics."""
     uri: Text | None = None
+    by_segments: bool = False
+    """Whether a prefix of the path ends where a segment ends, as the Gateway API has it."""
     ignore_uri_case: bool = False
     method: Text | None = None
     authority: Text | None = None
@@ -89,9 +99,11 @@ class Match:
     @property
     def catches_all(self) -> bool:
         """Whether no route behind this one can be reached."""
-        everything = self.uri is None or self.uri.get("prefix") == "/" or self.uri.get("regex") == ".*"
-        narrow = (self.method, self.authority, self.scheme, self.headers, self.without_headers, self.query)
-        return everything and not any(narrow)
+        everything = not self.uri or self.uri.get("prefix") == "/" or self.uri.get("regex") == ".*"
+        narrow = (self.headers, self.without_headers, self.query)
+        # An empty match of the method and its like is said, though it asks for nothing but a value.
+        said = (self.method, self.authority, self.scheme)
+        return everything and not any(narrow) and all(text is None for text in said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +128,7 @@ class Retry:
     per_try_timeout: str | None = None
     retry_on: str | None = None
     backoff: str | None = None
-    ignore_previous_hosts: bool = True
+    ignore_previous_hosts: bool | None = None
     remote_localities: bool = False
 
 
@@ -146,7 +158,10 @@ class MirrorTo:
     """Where copies of requests go, and of how many percent."""
 
     destination: Destination
-    percent: float
+    percent: float | None
+    """``None``: all of them."""
+    hundredths: int | None = None
+    """A share in whole hundredths, in place of ``percent``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +169,14 @@ class Redirect:
     """An answer that sends the caller elsewhere."""
 
     code: int = 301
-    uri: str | None = None
-    authority: str | None = None
-    scheme: str | None = None
+    uri: str = ""
+    prefix: str | None = None
+    """What takes the place of the matched prefix, instead of ``uri``."""
+    authority: str = ""
+    scheme: str = ""
     port: int | None = None
+    request_port: bool = False
+    """Whether the port is the one that was called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +203,37 @@ class Route:
     fault: Fault | None = None
     mirrors: tuple[MirrorTo, ...] = ()
     rewrite_uri: str | None = None
+    removes_prefix: bool = False
+    """Whether the matched prefix is taken off the path, as the Gateway API has it."""
     rewrite_regex: tuple[str, str] | None = None
     rewrite_authority: str | None = None
+    cors: Mapping[str, Any] | None = None
     request_headers: HeaderOps = HeaderOps()
     response_headers: HeaderOps = HeaderOps()
+    missing_is_500: bool = False
+    """Whether a destination that does not exist is answered with 500, as the Gateway API has it, and not with 503."""
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualService:
+    """The rules for some hosts: names completed, delegates put in their place.
+
+    Attributes:
+        name: Its name, and ``namespace`` where it is.
+        origin: Where its routes came from, for their metadata.
+        hosts: Whole names, or patterns.
+        exported_to: Namespaces that see it; ``*`` for all.
+        rules: ``http`` as written, with whole names.
+        gateway_api: Whether it was made of HTTPRoutes, which follow other rules here and there.
+    """
+
+    name: str
+    namespace: str
+    origin: str
+    hosts: tuple[str, ...]
+    exported_to: frozenset[str]
+    rules: tuple[Mapping[str, Any], ...]
+    gateway_api: bool = False
 
 
 # Policies of a destination
@@ -201,6 +247,7 @@ class TrafficPolicy:
     outlier_detection: Mapping[str, Any] | None = None
     load_balancer: Mapping[str, Any] | None = None
     tls: Mapping[str, Any] | None = None
+    retry_budget: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +266,7 @@ class Rule:
     host: str
     namespace: str
     origin: str
-    policy: Mapping[str, Any]
+    policy: Mapping[str, Any] | None
     subsets: tuple[Subset, ...]
 
 

@@ -6,14 +6,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from meshbdd.lab.compile.ir import Rule, Service
-from meshbdd.lab.compile.names import covers, full_host, specificity
+from meshbdd.lab.compile.ir import Service, VirtualService, Workload
 from meshbdd.lab.compile.read.authorization_policy import AuthorizationPolicies
-from meshbdd.lab.compile.read.destination_rule import exported_to, rule_for
+from meshbdd.lab.compile.read.destination_rule import DestinationRules
 from meshbdd.lab.compile.read.envoy_filter import EnvoyFilters
+from meshbdd.lab.compile.read.http_route import read_http_routes
 from meshbdd.lab.compile.read.peer_authentication import PeerAuthentications
 from meshbdd.lab.compile.read.services import read_services
-from meshbdd.lab.compile.read.virtual_service import for_mesh
+from meshbdd.lab.compile.read.sidecar import sidecar_for
+from meshbdd.lab.compile.read.virtual_service import read_virtual_services
+from meshbdd.lab.compile.scope import Scope, make_scope
 
 Object = Mapping[str, Any]
 
@@ -31,18 +33,21 @@ class Mesh:
     """
 
     def __init__(self, by_kind: Mapping[str, list[Object]], root: str) -> None:
+        def oldest_first(kind: str) -> list[Object]:
+            return sorted(by_kind.get(kind, ()), key=_age)
+
         self.root = root
         self.pods: dict[tuple[str, str], Object] = {
             (pod["metadata"]["namespace"], pod["metadata"]["name"]): pod for pod in by_kind.get("Pod", ())
         }
         self.services = read_services(by_kind.get("Service", ()), by_kind.get("EndpointSlice", ()), self.pods)
-        self._virtual_services = [vs for vs in sorted(by_kind.get("VirtualService", ()), key=_age) if for_mesh(vs)]
-        self._rules = sorted(by_kind.get("DestinationRule", ()), key=_age)
-        self.authentication = PeerAuthentications(sorted(by_kind.get("PeerAuthentication", ()), key=_age), root)
-        self.authorization = AuthorizationPolicies(sorted(by_kind.get("AuthorizationPolicy", ()), key=_age), root)
-        self.envoy_filters = EnvoyFilters(sorted(by_kind.get("EnvoyFilter", ()), key=_age), root)
-        self._rule_cache: dict[tuple[str, str], Rule | None] = {}
-        self._governing_cache: dict[str, dict[str, Object]] = {}
+        self._virtual_services = _in_order(oldest_first("VirtualService"), by_kind.get("HTTPRoute", ()), self.services)
+        self.destination_rules = DestinationRules(oldest_first("DestinationRule"), root)
+        self.authentication = PeerAuthentications(oldest_first("PeerAuthentication"), root)
+        self.authorization = AuthorizationPolicies(oldest_first("AuthorizationPolicy"), root)
+        self.envoy_filters = EnvoyFilters(oldest_first("EnvoyFilter"), root)
+        self._sidecars = oldest_first("Sidecar")
+        self._scopes: dict[tuple[str, int | None], Scope] = {}
 
     @classmethod
     def read(cls, objects: Iterable[Object], *, root_namespace: str = "istio-system") -> Mesh:
@@ -52,49 +57,22 @@ class Mesh:
             by_kind[obj["kind"]].append(obj)
         return cls(by_kind, root_namespace)
 
-    def rule(self, service: Service, caller: str) -> Rule | None:
-        """The DestinationRule for calls from namespace ``caller``."""
-        key = (service.host, caller)
-        if key not in self._rule_cache:
-            self._rule_cache[key] = rule_for(service.host, service.namespace, caller, self._rules, self.root)
-        return self._rule_cache[key]
+    def scope(self, workload: Workload) -> Scope:
+        """What a workload sees."""
+        sidecar = sidecar_for(self._sidecars, workload.namespace, workload.labels, self.root)
+        key = (workload.namespace, id(sidecar) if sidecar is not None else None)
+        if key not in self._scopes:
+            self._scopes[key] = make_scope(sidecar, workload.namespace, self.services, self._virtual_services)
+        return self._scopes[key]
 
-    def virtual_services(self, caller: str) -> list[Object]:
-        """The virtual services that sidecars of a namespace see: private ones first, then public, oldest first."""
 
-        def rank(vs: Object) -> int:
-            seen = vs["spec"].get("exportTo") or ["*"]
-            if vs["metadata"]["namespace"] == caller and "." in seen:
-                return 0
-            return 1 if caller in seen else 2
-
-        seen = [vs for vs in self._virtual_services if exported_to(vs, caller)]
-        return sorted(seen, key=rank)
-
-    def governing(self, caller: str) -> dict[str, Object]:
-        """Host → the virtual service that governs it for callers of a namespace: the first one, and none beside it.
-
-        A host is a Service's, or one that a virtual service alone names.
-        """
-        if caller in self._governing_cache:
-            return self._governing_cache[caller]
-        seen = self.virtual_services(caller)
-        claims = [
-            (full_host(host, vs["metadata"]["namespace"]), vs) for vs in seen for host in vs["spec"].get("hosts") or []
-        ]
-        exact: dict[str, Object] = {}
-        for host, vs in claims:
-            exact.setdefault(host, vs)
-        patterns = sorted({host for host in exact if host.startswith("*")}, key=specificity)
-        found: dict[str, Object] = {}
-        for service in self.services:
-            pattern = (
-                service.host if service.host in exact else next((p for p in patterns if covers(p, service.host)), None)
-            )
-            if pattern is not None:
-                found[service.host] = exact[pattern]
-        for host, vs in exact.items():
-            if host not in found and not host.startswith("*"):
-                found[host] = vs
-        self._governing_cache[caller] = found
-        return found
+def _in_order(
+    objects: Iterable[Object], http_routes: Iterable[Object], services: Iterable[Service]
+) -> list[VirtualService]:
+    """Virtual services and those made of HTTPRoutes, by age."""
+    objects = list(objects)
+    created = {(obj["metadata"]["namespace"], obj["metadata"]["name"]): _age(obj)[0] for obj in objects}
+    made = [(created[item.namespace, item.name], item) for item in read_virtual_services(objects)]
+    made += read_http_routes(http_routes, {(service.namespace, service.name) for service in services})
+    made.sort(key=lambda pair: (pair[0], pair[1].name, pair[1].namespace))
+    return [item for _, item in made]

@@ -25,6 +25,18 @@ def covers(pattern: str, host: str) -> bool:
     return pattern == host
 
 
+def within(host: str, pattern: str) -> bool:
+    """Whether every host of a pattern (``host``) is one of another."""
+    if host.startswith("*"):
+        return pattern.startswith("*") and len(host) >= len(pattern) and host[1:].endswith(pattern[1:])
+    return covers(pattern, host)
+
+
+def overlaps(one: str, other: str) -> bool:
+    """Whether one of two host patterns holds all hosts of the other."""
+    return within(one, other) or within(other, one)
+
+
 def specificity(pattern: str) -> tuple[bool, int]:
     """Sort key of host patterns: exact ones first, then the longest."""
     return pattern.startswith("*"), -len(pattern)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,14 +11,12 @@ from meshbdd.lab.compile.envoy import clusters as write_clusters
 from meshbdd.lab.compile.envoy import listeners as write_listeners
 from meshbdd.lab.compile.envoy import rbac
 from meshbdd.lab.compile.envoy.patches import extensions, patch_clusters, patch_filters
-from meshbdd.lab.compile.envoy.routes import write_route
 from meshbdd.lab.compile.ir import (
     ChainPlace,
     ClusterPlace,
-    Destination,
     Endpoint,
     Port,
-    Route,
+    Rule,
     Service,
     Subset,
     TrafficPolicy,
@@ -28,7 +25,7 @@ from meshbdd.lab.compile.ir import (
 from meshbdd.lab.compile.mesh import Mesh
 from meshbdd.lab.compile.read.destination_rule import policy_for
 from meshbdd.lab.compile.read.services import workload_of
-from meshbdd.lab.compile.read.virtual_service import read_routes
+from meshbdd.lab.compile.virtual_hosts import Tables
 
 Config = dict[str, dict[str, Any]]
 
@@ -84,13 +81,14 @@ class _Compilation:
     def __init__(self, mesh: Mesh, workload: Workload) -> None:
         self._mesh = mesh
         self._me = workload
-        self._services = {service.host: service for service in mesh.services}
+        self._scope = mesh.scope(workload)
+        self._reachable = {service.host: service for service in self._scope.reachable}
         self._warnings: list[str] = []
 
     def run(self) -> Compiled:
         clusters: Config = write_clusters.fixed()
         endpoints: Config = {}
-        for service in self._mesh.services:
+        for service in self._scope.reachable:
             for port in service.ports:
                 for name, cluster, assignment in self._outbound(service, port):
                     clusters[name] = cluster
@@ -109,10 +107,17 @@ class _Compilation:
             self._warn(sentence)
         return Compiled(listeners, chains, self._routes(), clusters, endpoints, delivered, tuple(self._warnings))
 
+    def _rule(self, host: str) -> Rule | None:
+        """The DestinationRule for calls to a host."""
+        service = self._reachable.get(host)
+        if service is None:
+            return None
+        return self._mesh.destination_rules.rule(host, service.namespace, self._me.namespace, self._me.labels)
+
     # Clusters
 
     def _outbound(self, service: Service, port: Port) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-        rule = self._mesh.rule(service, self._me.namespace)
+        rule = self._rule(service.host)
         origin = rule.origin if rule else None
         plain = self._mesh.authentication.of_namespace(service.namespace) == "DISABLE"
         subsets: list[Subset | None] = [None, *(rule.subsets if rule else ())]
@@ -136,11 +141,13 @@ class _Compilation:
 
     def _inbound_cluster(self, item: write_listeners.InboundPort) -> dict[str, Any]:
         behind = [service for service, port in self._own_services() if self._target(service, port) == item.port]
-        rule = self._mesh.rule(item.service, item.service.namespace)
+        home = item.service.namespace
+        rule = self._mesh.destination_rules.rule(item.service.host, home, home)
         policy = policy_for(rule, item.service_port)
+        pool = self._scope.inbound_pool if self._scope.inbound_pool is not None else policy.connection_pool
         port = item.service.port(item.service_port)
         http2 = port is not None and port.protocol == "http2"
-        return write_clusters.inbound(item.port, behind, policy, rule.origin if rule else None, http2=http2)
+        return write_clusters.inbound(item.port, behind, pool, rule.origin if rule else None, http2=http2)
 
     # Listeners
 
@@ -170,11 +177,12 @@ class _Compilation:
         return [found[port] for port in sorted(found)]
 
     def _listeners(self, inbound: list[write_listeners.InboundPort]) -> tuple[Config, Config]:
+        rest = "PassthroughCluster" if self._scope.unknown_hosts else "BlackHoleCluster"
         made: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
         for port in sorted(self._http_ports()):
-            listener, chain = write_listeners.outbound(port)
+            listener, chain = write_listeners.outbound(port, rest)
             made.append((listener, [chain]))
-        made.append(write_listeners.virtual_outbound())
+        made.append(write_listeners.virtual_outbound(rest))
         mode = self._mesh.authentication.of_workload(self._me.namespace, self._me.labels)
         policies = self._mesh.authorization.of_workload(self._me.namespace, self._me.labels)
         access = write_listeners.Access(rbac.http_filters(policies), rbac.network_filters(policies))
@@ -190,85 +198,19 @@ class _Compilation:
     # Routes
 
     def _http_ports(self) -> set[int]:
-        return {port.number for service in self._mesh.services for port in service.ports if port.protocol != "tcp"}
+        return {port.number for service in self._scope.services for port in service.ports if port.protocol != "tcp"}
 
     def _routes(self) -> Config:
-        governing = self._mesh.governing(self._me.namespace)
-        return {str(port): self._table(port, governing) for port in sorted(self._http_ports())}
-
-    def _table(self, number: int, governing: Mapping[str, Any]) -> dict[str, Any]:
-        hosts = []
-        for service in self._mesh.services:
-            port = service.port(number)
-            if port is None or port.protocol == "tcp":
-                continue
-            if port.detected:
-                self._warn(
-                    f"port {number} of Service {service.name}.{service.namespace} names no protocol; Istio would look "
-                    f"at the bytes, the lab takes it for HTTP (name it http-… or set appProtocol)"
-                )
-            rule = governing.get(service.host)
-            routes = read_routes(rule, self._me, number) if rule else []
-            default = Route(match=None, name="default", destinations=(Destination(service.host),))
-            hosts.append(self._virtual_host(service.host, number, routes or [default], self._domains(service)))
-        if number == 80:
-            for host, rule in governing.items():
-                if host not in self._services:
-                    routes = read_routes(rule, self._me, number)
-                    if routes:
-                        hosts.append(self._virtual_host(host, number, routes, [host, f"{host}."]))
-        hosts.sort(key=lambda host: str(host["name"]))
-        hosts.append(_allow_any())
-        return {
-            "name": str(number),
-            "ignore_port_in_host_matching": True,
-            "max_direct_response_body_size_bytes": 1048576,
-            "validate_clusters": False,
-            "virtual_hosts": hosts,
-        }
-
-    def _virtual_host(self, host: str, port: int, routes: list[Route], domains: list[str]) -> dict[str, Any]:
-        def cluster_of(destination: Destination) -> str:
-            return names.outbound_cluster(self._port_of(destination, port), destination.host, destination.subset)
-
-        def hash_policy_of(destination: Destination) -> list[dict[str, Any]]:
-            target = self._services.get(destination.host)
-            rule = self._mesh.rule(target, self._me.namespace) if target else None
-            subset = next((s for s in rule.subsets if s.name == destination.subset), None) if rule else None
-            policy = policy_for(rule, self._port_of(destination, port), subset)
-            return write_clusters.hash_policy(policy.load_balancer)
-
-        name = f"{host}:{port}"
-        return {
-            "name": name,
-            "domains": domains,
-            "include_request_attempt_count": True,
-            "routes": [write_route(route, name, cluster_of, hash_policy_of) for route in routes],
-        }
-
-    def _port_of(self, destination: Destination, listener: int) -> int:
-        if destination.port:
-            return destination.port
-        service = self._services.get(destination.host)
-        return service.ports[0].number if service and len(service.ports) == 1 else listener
-
-    def _domains(self, service: Service) -> list[str]:
-        dotted = f"{service.name}.{service.namespace}"
-        ours = service.namespace == self._me.namespace
-        short = [service.name, f"{dotted}.svc", dotted] if ours else [dotted, f"{dotted}.svc"]
-        address = [service.address] if re.fullmatch(r"[\d.]+|[0-9a-fA-F:]+", service.address) else []
-        return [service.host, f"{service.host}.", *short, *address]
+        for service in self._scope.services:
+            for port in service.ports:
+                if port.detected:
+                    self._warn(
+                        f"port {port.number} of Service {service.name}.{service.namespace} names no protocol; Istio would "
+                        f"look at the bytes, the lab takes it for HTTP (name it http-… or set appProtocol)"
+                    )
+        tables = Tables(self._scope, self._me, self._rule)
+        return {str(port): tables.table(port) for port in sorted(self._http_ports())}
 
     def _warn(self, sentence: str) -> None:
         if sentence not in self._warnings:
             self._warnings.append(sentence)
-
-
-def _allow_any() -> dict[str, Any]:
-    route = {"cluster": "PassthroughCluster", "timeout": "0s", "max_grpc_timeout": "0s"}
-    return {
-        "name": "allow_any",
-        "domains": ["*"],
-        "include_request_attempt_count": True,
-        "routes": [{"name": "allow_any", "match": {"prefix": "/"}, "route": route}],
-    }

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
+_META = re.compile(r"[\\.+*?()|\[\]{}^$]")
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(h|ms|us|µs|ns|m|s)")
 _SECONDS = {
     "h": Decimal(3600), "m": Decimal(60), "s": Decimal(1),
@@ -58,3 +59,8 @@ def string_match(match: Mapping[str, Any], *, ignore_case: bool = False) -> dict
     if ignore_case and "safe_regex" not in made:
         made["ignore_case"] = True
     return made
+
+
+def quote(text: str) -> str:
+    """Take a text literally in a regular expression, as Go's ``regexp.QuoteMeta`` does."""
+    return _META.sub(lambda found: "\\" + found.group(), text)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from meshbdd.lab.compile import names
@@ -22,18 +23,36 @@ _POLICIES = {
 """``None`` is Envoy's own default, which protobuf JSON leaves out."""
 
 
-def _limits(pool: Mapping[str, Any] | None) -> dict[str, Any]:
+def _limits(pool: Mapping[str, Any] | None, budget: Mapping[str, Any] | None) -> dict[str, Any]:
     tcp, http = (pool or {}).get("tcp") or {}, (pool or {}).get("http") or {}
     # A 0 counts as "not said" in Istio.
-    return {
+    made: dict[str, Any] = {
         "max_connections": tcp.get("maxConnections") or _NO_LIMIT,
         "max_pending_requests": http.get("http1MaxPendingRequests") or _NO_LIMIT,
         "max_requests": http.get("http2MaxRequests") or _NO_LIMIT,
         "max_retries": http.get("maxRetries") or _NO_LIMIT,
     }
+    if budget is not None:
+        share = (budget.get("percent") or {}).get("value", 0.0) if budget.get("percent") is not None else 20.0
+        made["retry_budget"] = {
+            "budget_percent": {"value": share} if share else {},
+            "min_retry_concurrency": budget.get("minRetryConcurrency") or 3,
+            **({"budget_interval": duration(budget["budgetInterval"])} if budget.get("budgetInterval") else {}),
+        }
+    return made
 
 
-def _http_options(pool: Mapping[str, Any] | None, *, http2: bool) -> dict[str, Any] | None:
+@dataclass(frozen=True, slots=True)
+class _Protocol:
+    """What a cluster speaks: as its port says, or as the caller does."""
+
+    http2: bool = False
+    as_caller: bool = False
+
+
+def _http_options(
+    pool: Mapping[str, Any] | None, speaks: _Protocol, error_codes: Sequence[int] = ()
+) -> dict[str, Any] | None:
     tcp, http = (pool or {}).get("tcp") or {}, (pool or {}).get("http") or {}
     common: dict[str, Any] = {}
     idle = http.get("idleTimeout") or tcp.get("idleTimeout")
@@ -43,26 +62,47 @@ def _http_options(pool: Mapping[str, Any] | None, *, http2: bool) -> dict[str, A
         common["max_requests_per_connection"] = http["maxRequestsPerConnection"]
     if tcp.get("maxConnectionDuration"):
         common["max_connection_duration"] = duration(tcp["maxConnectionDuration"])
-    upgrade = http.get("h2UpgradePolicy") == "UPGRADE"
-    streams = http.get("maxConcurrentStreams")
-    if not common and not http2 and not upgrade and not http.get("useClientProtocol"):
+    streams, alive = http.get("maxConcurrentStreams"), http.get("http2KeepAlive")
+    as_caller = speaks.as_caller or bool(http.get("useClientProtocol"))
+    said = bool(common) or bool(streams) or alive is not None
+    if not said and not speaks.http2 and not as_caller and not error_codes:
         return None
     made: dict[str, Any] = {"@type": HTTP_OPTIONS}
-    if common:
+    if said:
         made["common_http_protocol_options"] = common
-    if http.get("useClientProtocol"):
+    if as_caller:
         made["use_downstream_protocol_config"] = {"http_protocol_options": {}, "http2_protocol_options": {}}
-    elif http2 or upgrade:
-        made["explicit_http_config"] = {
-            "http2_protocol_options": {"max_concurrent_streams": streams} if streams else {}
-        }
+    elif speaks.http2:
+        options: dict[str, Any] = {"max_concurrent_streams": streams} if streams else {}
+        if alive is not None:
+            options["connection_keepalive"] = {
+                name: duration(alive[name]) for name in ("interval", "timeout") if alive.get(name)
+            }
+        made["explicit_http_config"] = {"http2_protocol_options": options}
     else:
         made["explicit_http_config"] = {"http_protocol_options": {}}
+    if error_codes:
+        made["outlier_detection"] = {"error_matcher": _any_status(error_codes)}
     return made
 
 
-def _apply_pool(cluster: dict[str, Any], pool: Mapping[str, Any] | None, *, http2: bool) -> None:
-    cluster["circuit_breakers"] = {"thresholds": [_limits(pool)]}
+def _any_status(codes: Sequence[int]) -> dict[str, Any]:
+    rules = [
+        {"http_response_headers_match": {"headers": [{"name": ":status", "string_match": {"exact": str(code)}}]}}
+        for code in codes
+    ]
+    return rules[0] if len(rules) == 1 else {"or_match": {"rules": rules}}
+
+
+def _apply_pool(
+    cluster: dict[str, Any],
+    pool: Mapping[str, Any] | None,
+    speaks: _Protocol,
+    *,
+    budget: Mapping[str, Any] | None = None,
+    error_codes: Sequence[int] = (),
+) -> None:
+    cluster["circuit_breakers"] = {"thresholds": [_limits(pool, budget)]}
     tcp = (pool or {}).get("tcp") or {}
     if tcp.get("connectTimeout"):
         cluster["connect_timeout"] = duration(tcp["connectTimeout"])
@@ -73,7 +113,7 @@ def _apply_pool(cluster: dict[str, Any], pool: Mapping[str, Any] | None, *, http
             if alive.get(theirs):
                 keep[ours] = int(float(duration(alive[theirs])[:-1]))
         cluster["upstream_connection_options"] = {"tcp_keepalive": keep}
-    options = _http_options(pool, http2=http2)
+    options = _http_options(pool, speaks, error_codes)
     if options is not None:
         cluster["typed_extension_protocol_options"] = {HTTP_OPTIONS_KEY: options}
 
@@ -95,47 +135,52 @@ def write_outlier_detection(block: Mapping[str, Any]) -> dict[str, Any]:
         made["max_ejection_percent"] = block["maxEjectionPercent"]
     if block.get("splitExternalLocalOriginErrors"):
         made["split_external_local_origin_errors"] = True
-        local = block.get("consecutiveLocalOriginFailures")
-        if local is not None:
+        if local := block.get("consecutiveLocalOriginFailures"):
             made["consecutive_local_origin_failure"] = local
-            made["enforcing_consecutive_local_origin_failure"] = 100 if local > 0 else 0
+            made["enforcing_consecutive_local_origin_failure"] = 100
         made["enforcing_local_origin_success_rate"] = 0
     return made
 
 
 def _apply_balancer(cluster: dict[str, Any], block: Mapping[str, Any] | None) -> None:
-    hashing = (block or {}).get("consistentHash")
-    if hashing:
-        if "maglev" in hashing:
-            size = (hashing["maglev"] or {}).get("tableSize")
-            cluster["lb_policy"] = "MAGLEV"
-            cluster["maglev_lb_config"] = {"table_size": str(size)} if size else {}
-            return
-        size = (hashing.get("ringHash") or {}).get("minimumRingSize") or hashing.get("minimumRingSize") or 1024
-        cluster["lb_policy"] = "RING_HASH"
-        cluster["ring_hash_lb_config"] = {"minimum_ring_size": str(size)}
+    block = block or {}
+    if hashing := block.get("consistentHash"):
+        _apply_hash(cluster, hashing)
         return
-    policy = _POLICIES.get((block or {}).get("simple") or "UNSPECIFIED", "LEAST_REQUEST")
+    policy = _POLICIES.get(block.get("simple") or "UNSPECIFIED", "LEAST_REQUEST")
     if policy:
         cluster["lb_policy"] = policy
+    if policy != "RANDOM" and (start := _slow_start(block)):
+        cluster["least_request_lb_config" if policy else "round_robin_lb_config"] = {"slow_start_config": start}
 
 
-def hash_policy(block: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """The route's hash policy for a load balancer block; empty for none."""
-    hashing = (block or {}).get("consistentHash") or {}
-    if hashing.get("httpHeaderName"):
-        return [{"header": {"header_name": hashing["httpHeaderName"]}}]
-    if hashing.get("httpCookie"):
-        cookie = hashing["httpCookie"]
-        made = {"name": cookie["name"], **({"path": cookie["path"]} if cookie.get("path") else {})}
-        if cookie.get("ttl"):
-            made["ttl"] = duration(cookie["ttl"])
-        return [{"cookie": made}]
-    if hashing.get("useSourceIp"):
-        return [{"connection_properties": {"source_ip": True}}]
-    if hashing.get("httpQueryParameterName"):
-        return [{"query_parameter": {"name": hashing["httpQueryParameterName"]}}]
-    return []
+def _apply_hash(cluster: dict[str, Any], hashing: Mapping[str, Any]) -> None:
+    if hashing.get("maglev") is not None:
+        cluster["lb_policy"] = "MAGLEV"
+        if size := hashing["maglev"].get("tableSize"):
+            cluster["maglev_lb_config"] = {"table_size": str(size)}
+        return
+    cluster["lb_policy"] = "RING_HASH"
+    ring = hashing.get("ringHash")
+    size = ring.get("minimumRingSize") if ring is not None else hashing.get("minimumRingSize") or 1024
+    if size:
+        cluster["ring_hash_lb_config"] = {"minimum_ring_size": str(size)}
+
+
+def _slow_start(block: Mapping[str, Any]) -> dict[str, Any]:
+    """How slowly a new endpoint gets its share."""
+    warmup = block.get("warmup")
+    if warmup is None:
+        window = block.get("warmupDurationSecs")
+        return {"slow_start_window": duration(window)} if window else {}
+    least = warmup["minimumPercent"] if warmup.get("minimumPercent") is not None else 10.0
+    aggression = warmup["aggression"] if warmup.get("aggression") is not None else 1.0
+    return {
+        "slow_start_window": duration(warmup["duration"]),
+        # Istio's key names no runtime value, so the default counts.
+        "aggression": {"default_value": aggression, "runtime_key": "("},
+        "min_weight_percent": {"value": least} if least else {},
+    }
 
 
 def _metadata(service: Service, origin: str | None, subset: str) -> dict[str, Any]:
@@ -175,7 +220,13 @@ def outbound(
         "common_lb_config": {"healthy_panic_threshold": {}},
         "metadata": _metadata(service, origin, subset),
     }
-    _apply_pool(cluster, policy.connection_pool, http2=port.protocol == "http2")
+    _apply_pool(
+        cluster,
+        policy.connection_pool,
+        _Protocol(http2, as_caller=port.detected),
+        budget=policy.retry_budget,
+        error_codes=(policy.outlier_detection or {}).get("outlierDetectionHttpErrorCodes") or (),
+    )
     if policy.outlier_detection is not None:
         cluster["outlier_detection"] = write_outlier_detection(policy.outlier_detection)
         least = policy.outlier_detection.get("minHealthPercent")
@@ -193,7 +244,8 @@ def outbound(
 
 
 def _upgrades(policy: TrafficPolicy) -> bool:
-    return ((policy.connection_pool or {}).get("http") or {}).get("h2UpgradePolicy") == "UPGRADE"
+    http = (policy.connection_pool or {}).get("http") or {}
+    return http.get("h2UpgradePolicy") == "UPGRADE" and not http.get("useClientProtocol")
 
 
 def endpoints(cluster: str, places: Iterable[tuple[Endpoint, bool]]) -> dict[str, Any]:
@@ -218,7 +270,7 @@ def endpoints(cluster: str, places: Iterable[tuple[Endpoint, bool]]) -> dict[str
 
 
 def inbound(
-    port: int, services: list[Service], policy: TrafficPolicy, origin: str | None, *, http2: bool
+    port: int, services: list[Service], pool: Mapping[str, Any] | None, origin: str | None, *, http2: bool
 ) -> dict[str, Any]:
     """The cluster that leads to a workload's own port; of a DestinationRule only the connection limits count here."""
     name = names.inbound_cluster(port)
@@ -236,14 +288,14 @@ def inbound(
         "metadata": {"filter_metadata": {"istio": metadata}},
         "upstream_bind_config": {"source_address": {"address": "127.0.0.6", "port_value": 0}},
     }
-    _apply_pool(cluster, policy.connection_pool, http2=http2)
+    _apply_pool(cluster, pool, _Protocol(http2))
     return cluster
 
 
 def fixed() -> dict[str, dict[str, Any]]:
     """The clusters that every sidecar has."""
     passthrough = {
-        "circuit_breakers": {"thresholds": [_limits(None)]},
+        "circuit_breakers": {"thresholds": [_limits(None, None)]},
         "connect_timeout": CONNECT_TIMEOUT,
         "lb_policy": "CLUSTER_PROVIDED",
         "type": "ORIGINAL_DST",

@@ -84,10 +84,11 @@ def _tcp(cluster: str, stat_prefix: str | None = None) -> dict[str, Any]:
     )
 
 
-def outbound(port: int, name: str | None = None, address: str = "0.0.0.0") -> tuple[dict[str, Any], dict[str, Any]]:  # noqa: S104 - Istio's name for it
-    """The outbound listener of a port, and its one filter chain."""
+def outbound(port: int, rest: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The outbound listener of a port, and its one filter chain; cluster ``rest`` takes what is no HTTP."""
+    address = "0.0.0.0"  # noqa: S104 - Istio's name for it
     listener_name = f"{address}_{port}"
-    rds = {"config_source": ADS, "route_config_name": name or str(port)}
+    rds = {"config_source": ADS, "route_config_name": str(port)}
     chain = {
         "filter_chain_match": {"application_protocols": _PLAIN_ALPN, "transport_protocol": "raw_buffer"},
         "filters": [_manager(f"outbound_{listener_name};", rds=rds)],
@@ -100,7 +101,7 @@ def outbound(port: int, name: str | None = None, address: str = "0.0.0.0") -> tu
         "continue_on_listener_filters_timeout": True,
         "default_filter_chain": {
             "filter_chain_match": {},
-            "filters": [_tcp("PassthroughCluster")],
+            "filters": [_tcp(rest)],
             "name": "PassthroughFilterChain",
         },
         "listener_filters": [typed("envoy.filters.listener.http_inspector", HTTP_INSPECTOR)],
@@ -110,8 +111,8 @@ def outbound(port: int, name: str | None = None, address: str = "0.0.0.0") -> tu
     return listener, chain
 
 
-def virtual_outbound() -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What catches calls that no port listener takes."""
+def virtual_outbound(rest: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What catches calls that no port listener takes, and hands them to cluster ``rest``."""
     listener = {
         "name": "virtualOutbound",
         "address": _address("0.0.0.0", OUTBOUND_PORT),  # noqa: S104 - the lab's transforms bind it elsewhere
@@ -124,7 +125,7 @@ def virtual_outbound() -> tuple[dict[str, Any], list[dict[str, Any]]]:
         "filter_chain_match": {"destination_port": OUTBOUND_PORT},
         "filters": [_tcp("BlackHoleCluster")],
     }
-    return listener, [black_hole, {"name": "virtualOutbound-catchall-tcp", "filters": [_tcp("PassthroughCluster")]}]
+    return listener, [black_hole, {"name": "virtualOutbound-catchall-tcp", "filters": [_tcp(rest)]}]
 
 
 def _inbound_manager(port: str, cluster: str, vhost: str, operation: str | None, access: Access) -> dict[str, Any]:

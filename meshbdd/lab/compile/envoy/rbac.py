@@ -14,11 +14,11 @@ from typing import Any, Literal
 from meshbdd.lab.compile.envoy.types import HTTP_RBAC, NETWORK_RBAC, URI_TEMPLATE, typed
 from meshbdd.lab.compile.ir import AccessPolicy, AccessRule, Condition
 from meshbdd.lab.compile.read.authorization_policy import CLAIMS, HEADERS, METADATA_PREFIX
+from meshbdd.lab.compile.values import quote
 
 Matcher = dict[str, Any]
 _JWT, _PAYLOAD = "envoy.filters.http.jwt_authn", "payload"
 _ANYTHING: Matcher = {"safe_regex": {"regex": ".+"}}
-_META = re.compile(r"[\\.+*?()|\[\]{}^$]")
 _NEVER = {"permissions": [{"not_rule": {"any": True}}], "principals": [{"not_id": {"any": True}}]}
 _ACTIONS: dict[str, str | None] = {"AUDIT": "LOG", "DENY": "DENY", "ALLOW": None}
 """In the order of the filters; ``None`` is protobuf's default."""
@@ -123,11 +123,6 @@ def _name(key: str) -> str:
         if key.startswith(prefix):
             return prefix
     return key
-
-
-def quote(text: str) -> str:
-    """Take a text literally in a regular expression, as Go's ``regexp.QuoteMeta`` does."""
-    return _META.sub(lambda found: "\\" + found.group(), text)
 
 
 def _text(value: str, prefix: str = "", *, ignore_case: bool = False) -> Matcher:

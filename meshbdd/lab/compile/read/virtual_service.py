@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from meshbdd.lab.compile.ir import (
@@ -15,9 +15,11 @@ from meshbdd.lab.compile.ir import (
     Redirect,
     Retry,
     Route,
+    VirtualService,
     Workload,
 )
 from meshbdd.lab.compile.names import full_host, origin
+from meshbdd.lab.compile.read.delegates import with_delegates
 
 Object = Mapping[str, Any]
 
@@ -31,49 +33,107 @@ GRPC_STATUSES = {
 }  # fmt: skip
 """https://github.com/grpc/grpc/blob/master/doc/statuscodes.md"""
 
+_MESH = "mesh"
+
 
 def for_mesh(obj: Object) -> bool:
     """Whether sidecars use this virtual service: bound to ``mesh``, which is the default."""
-    return "mesh" in (obj["spec"].get("gateways") or ["mesh"])
+    return _MESH in (obj["spec"].get("gateways") or [_MESH])
 
 
-def read_routes(obj: Object, caller: Workload, port: int) -> list[Route]:
-    """The routes that a caller's sidecar gets of a virtual service at one port, in order.
+def exported_to(spec: Object, namespace: str) -> frozenset[str]:
+    """The namespaces that see an object of ``namespace``; ``*`` for all."""
+    return frozenset(namespace if entry == "." else entry for entry in spec.get("exportTo") or ["*"])
 
-    A route that catches everything ends the list: Istio does not even emit what stands behind it.
-    """
-    made: list[Route] = []
-    for rule in obj["spec"].get("http") or []:
-        for match in _matches(rule, caller, port):
-            made.append(_route(obj, rule, match))
-            if match is None or match.catches_all:
-                return made
+
+def read_virtual_services(objects: Iterable[Object]) -> list[VirtualService]:
+    """The virtual services that sidecars use, in the order given; those without hosts are for others to delegate to."""
+    objects = list(objects)
+    delegates = {
+        (obj["metadata"]["namespace"], obj["metadata"]["name"]): obj for obj in objects if not obj["spec"].get("hosts")
+    }
+    return [_virtual_service(obj, delegates) for obj in objects if obj["spec"].get("hosts") and for_mesh(obj)]
+
+
+def _virtual_service(obj: Object, delegates: Mapping[tuple[str, str], Object]) -> VirtualService:
+    spec, meta = obj["spec"], obj["metadata"]
+    namespace = meta["namespace"]
+
+    def delegate(name: str, home: str) -> list[Object] | None:
+        found = delegates.get((home, name))
+        if found is None or not exported_to(found["spec"], home) & {"*", namespace}:
+            return None
+        return [complete(rule, home) for rule in found["spec"].get("http") or []]
+
+    return VirtualService(
+        name=meta["name"],
+        namespace=namespace,
+        origin=origin(obj),
+        hosts=tuple(full_host(host, namespace).lower() for host in spec["hosts"]),
+        exported_to=exported_to(spec, namespace),
+        rules=with_delegates([complete(rule, namespace) for rule in spec.get("http") or []], namespace, delegate),
+    )
+
+
+def complete(rule: Object, namespace: str) -> dict[str, Any]:
+    """A rule whose destinations have whole names."""
+
+    def named(destination: Object) -> dict[str, Any]:
+        return {**destination, "host": full_host(destination.get("host", ""), namespace)}
+
+    made = dict(rule)
+    if rule.get("mirror"):
+        made["mirror"] = named(rule["mirror"])
+    for field in ("route", "mirrors"):
+        if rule.get(field):
+            made[field] = [{**entry, "destination": named(entry.get("destination") or {})} for entry in rule[field]]
     return made
 
 
-def _matches(rule: Object, caller: Workload, port: int) -> Iterator[Match | None]:
-    blocks = rule.get("match") or []
+def read_routes(virtual_service: VirtualService, caller: Workload, port: int) -> list[Route]:
+    """The routes that a caller's sidecar gets of a virtual service at one port, in order.
+
+    A route that catches everything ends the list: Istio does not even emit what stands behind it. An empty list means
+    that the virtual service is not for this caller.
+    """
+    made: list[Route] = []
+    for rule in virtual_service.rules:
+        blocks = rule.get("match") or []
+        for match in _matches(blocks, caller, port, by_segments=virtual_service.gateway_api):
+            made.append(_route(virtual_service, rule, match))
+            if match is not None and match.catches_all:
+                return made
+        if not blocks:
+            return made
+    return made
+
+
+def _matches(blocks: list[Object], caller: Workload, port: int, *, by_segments: bool) -> Iterator[Match | None]:
     if not blocks:
         yield None
     for block in blocks:
         if _is_for(block, caller, port):
-            yield _match(block)
+            yield _match(block, by_segments=by_segments)
 
 
 def _is_for(block: Object, caller: Workload, port: int) -> bool:
     if block.get("port") not in {None, 0, port}:
         return False
-    if block.get("gateways") and "mesh" not in block["gateways"]:
-        return False
+    if block.get("gateways"):
+        # Whoever names gateways says with that who is meant; the caller's labels are not looked at.
+        return _MESH in block["gateways"]
     if block.get("sourceNamespace") not in {None, "", caller.namespace}:
         return False
     labels = block.get("sourceLabels") or {}
     return all(caller.labels.get(name) == value for name, value in labels.items())
 
 
-def _match(block: Object) -> Match:
+def _match(block: Object, *, by_segments: bool) -> Match:
     return Match(
+        name=block.get("name") or "",
+        statistics=block.get("statPrefix") or "",
         uri=block.get("uri"),
+        by_segments=by_segments,
         ignore_uri_case=bool(block.get("ignoreUriCase")),
         method=block.get("method"),
         authority=block.get("authority"),
@@ -89,11 +149,11 @@ def _operations(headers: Object | None, side: str) -> HeaderOps:
     return HeaderOps(ops.get("set") or {}, ops.get("add") or {}, tuple(ops.get("remove") or ()))
 
 
-def _destination(entry: Object, namespace: str) -> Destination:
+def _destination(entry: Object) -> Destination:
     target = entry["destination"]
     headers = entry.get("headers")
     return Destination(
-        host=full_host(target["host"], namespace),
+        host=target.get("host") or "",
         port=(target.get("port") or {}).get("number"),
         subset=target.get("subset") or "",
         weight=int(entry.get("weight") or 0),
@@ -127,35 +187,36 @@ def _retry(block: Object | None) -> Retry | None:
         per_try_timeout=block.get("perTryTimeout"),
         retry_on=block.get("retryOn"),
         backoff=block.get("backoff"),
-        ignore_previous_hosts=block.get("retryIgnorePreviousHosts") is not False,
+        ignore_previous_hosts=block.get("retryIgnorePreviousHosts"),
         remote_localities=bool(block.get("retryRemoteLocalities")),
     )
 
 
-def _mirrors(rule: Object, namespace: str) -> tuple[MirrorTo, ...]:
+def _mirrors(rule: Object) -> tuple[MirrorTo, ...]:
+    """Where copies go; a share of 0 that was said means none at all."""
     made = []
     if rule.get("mirror"):
-        share = (rule.get("mirrorPercentage") or {}).get("value")
-        if share is None:
-            share = (
-                rule.get("mirrorPercent", rule.get("mirror_percent", 100.0)) if "mirrorPercentage" not in rule else 0.0
-            )
-        made.append(MirrorTo(_destination({"destination": rule["mirror"]}, namespace), float(share)))
+        hundredths = rule.get("mirrorPercent", rule.get("mirror_percent"))
+        share = (rule.get("mirrorPercentage") or {}).get("value", 0.0) if "mirrorPercentage" in rule else None
+        target = _destination({"destination": rule["mirror"]})
+        made.append(MirrorTo(target, share, hundredths if share is None else None))
     for entry in rule.get("mirrors") or []:
-        share = (entry.get("percentage") or {}).get("value", 0.0) if "percentage" in entry else 100.0
-        made.append(MirrorTo(_destination(entry, namespace), float(share)))
-    return tuple(mirror for mirror in made if mirror.percent > 0)
+        share = (entry.get("percentage") or {}).get("value", 0.0) if "percentage" in entry else None
+        made.append(MirrorTo(_destination(entry), share))
+    return tuple(mirror for mirror in made if mirror.percent != 0 and mirror.hundredths != 0)
 
 
 def _redirect(block: Object | None) -> Redirect | None:
-    if not block:
+    if block is None:
         return None
     return Redirect(
-        int(block.get("redirectCode") or 301),
-        block.get("uri"),
-        block.get("authority"),
-        block.get("scheme"),
-        block.get("port"),
+        code=int(block.get("redirectCode") or 301),
+        uri=block.get("uri") or "",
+        prefix=block.get("prefixRewrite") or None,
+        authority=block.get("authority") or "",
+        scheme=block.get("scheme") or "",
+        port=block.get("port"),
+        request_port=block.get("derivePort") == "FROM_REQUEST_PORT",
     )
 
 
@@ -166,24 +227,27 @@ def _direct(block: Object | None) -> DirectResponse | None:
     return DirectResponse(int(block["status"]), body.get("string"), body.get("bytes"))
 
 
-def _route(obj: Object, rule: Object, match: Match | None) -> Route:
-    namespace = obj["metadata"]["namespace"]
+def _route(virtual_service: VirtualService, rule: Object, match: Match | None) -> Route:
     rewrite = rule.get("rewrite") or {}
-    regex = rewrite.get("uriRegexRewrite")
+    regex, uri = rewrite.get("uriRegexRewrite"), rewrite.get("uri") or None
+    name = rule.get("name") or ""
     return Route(
         match=match,
-        name=rule.get("name") or "",
-        origin=origin(obj),
-        destinations=tuple(_destination(entry, namespace) for entry in rule.get("route") or []),
+        name=f"{name}.{match.name}" if match is not None and match.name else name,
+        origin=virtual_service.origin,
+        destinations=tuple(_destination(entry) for entry in rule.get("route") or []),
         redirect=_redirect(rule.get("redirect")),
         direct_response=_direct(rule.get("directResponse")),
         timeout=rule.get("timeout"),
         retry=_retry(rule.get("retries")),
         fault=_fault(rule.get("fault")),
-        mirrors=_mirrors(rule, namespace),
-        rewrite_uri=rewrite.get("uri"),
+        mirrors=_mirrors(rule),
+        rewrite_uri=None if regex else uri,
+        removes_prefix=virtual_service.gateway_api and uri == "/",
         rewrite_regex=(regex["match"], regex["rewrite"]) if regex else None,
         rewrite_authority=rewrite.get("authority"),
+        cors=rule.get("corsPolicy"),
         request_headers=_operations(rule.get("headers"), "request"),
         response_headers=_operations(rule.get("headers"), "response"),
+        missing_is_500=virtual_service.gateway_api,
     )
