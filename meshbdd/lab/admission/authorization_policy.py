@@ -55,7 +55,7 @@ _SEGMENT = re.compile(r"[a-zA-Z0-9\-._~%!$&'()+,;:@=]+")
 _NOT_WITH_CUSTOM = ("namespaces", "serviceAccounts", "trustDomains", "principals", "requestPrincipals")
 
 
-def problems(spec: Object) -> Iterator[Problem]:
+def problems(spec: Object, _namespace: str) -> Iterator[Problem]:
     """What Istio's schema and webhook refuse."""
     yield from selector((spec.get("selector") or {}).get("matchLabels") or {}, "spec.selector.matchLabels")
     chosen = [name for name in ("selector", "targetRef", "targetRefs") if spec.get(name) is not None]

@@ -76,7 +76,7 @@ def _compiled_value(entry: Object) -> bool:
     return entry.get("applyTo") in _COMPILED and _type_of(entry["patch"].get("value") or {}) in {FAULT, None}
 
 
-def problems(spec: Object) -> Iterator[Problem]:
+def problems(spec: Object, _namespace: str) -> Iterator[Problem]:
     """What Istio's webhook refuses."""
     yield from selector((spec.get("workloadSelector") or {}).get("labels") or {}, "spec.workloadSelector.labels")
     for path, entry in _entries(spec):

@@ -6,17 +6,29 @@ Learnt from istio/istio ``pkg/config/validation``; the words are ours.
 
 from __future__ import annotations
 
+import http
+import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from meshbdd.lab.compile.names import overlaps
 from meshbdd.lab.compile.values import seconds
 
 Problem = tuple[str, str]
 Object = Mapping[str, Any]
 
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_DNS_LABEL = re.compile(r"(?i)[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_DNS_LABEL = re.compile(r"[a-zA-Z0-9](?:[-a-zA-Z0-9]*[a-zA-Z0-9])?")
+_WILDCARD_LABEL = re.compile(rf"\*|(?:\*-?)?{_DNS_LABEL.pattern}")
+_LABEL_NAME = re.compile(
+    rf"(?:{_DNS_LABEL.pattern}(?:\.{_DNS_LABEL.pattern})*/)?(?:[A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
+)
+_LABEL_VALUE = re.compile(r"(?:(?:[A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~A-Za-z0-9]+")
+_HEADER_VALUE = re.compile(r"(?:[^%]|%%|%[^%(]+(?:\([^)]*\)[^%]*)?%)*")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_PSEUDO = frozenset({":method", ":scheme", ":authority", ":path", ":status"})
+_STATUSES = frozenset(status.value for status in http.HTTPStatus)
 _RETRY_CONDITIONS = frozenset({
     "5xx", "gateway-error", "reset", "reset-before-request", "connect-failure", "envoy-ratelimited", "retriable-4xx",
     "refused-stream", "retriable-status-codes", "retriable-headers", "http3-post-connect-failure", "cancelled",
@@ -29,22 +41,114 @@ GRPC_NAMES = frozenset({
 })  # fmt: skip
 
 
-def host(name: str, path: str, *, wildcard: bool = True) -> Iterator[Problem]:
-    """A host name, perhaps with a leading wildcard."""
-    bare = name
-    if wildcard and name.startswith("*"):
-        bare = name[2:] if name.startswith("*.") else name[1:]
-        if not bare:
-            return
-    if not bare or len(bare) > 255 or not all(_DNS_LABEL.fullmatch(part) for part in bare.rstrip(".").split(".")):
+def is_dns_label(text: str) -> bool:
+    """Whether a text is a DNS label; Istio takes capital letters, too."""
+    return len(text) <= 63 and _DNS_LABEL.fullmatch(text) is not None
+
+
+def dns_label(text: str, path: str) -> Iterator[Problem]:
+    """A DNS label."""
+    if not is_dns_label(text):
+        yield path, f'"{text}" is no DNS label (letters, digits, hyphens)'
+
+
+def is_host(name: str) -> bool:
+    """Whether a text is a host name, or one whose first label is or begins with a wildcard."""
+    first, dot, rest = name.partition(".")
+    if not name or len(name) > 255 or len(first) > 63 or not _WILDCARD_LABEL.fullmatch(first):
+        return False
+    if not dot:
+        return True
+    labels_ = rest.split(".")
+    if not labels_[-1]:
+        labels_.pop()
+    return bool(not labels_ or not labels_[-1].isdigit()) and all(map(is_dns_label, labels_))
+
+
+def host(name: str, path: str) -> Iterator[Problem]:
+    """A host name, perhaps with a wildcard in its first label, or an address."""
+    if is_host(name):
+        return
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
         yield path, f'"{name}" is no host name'
 
 
+def distinct_hosts(names: Sequence[str], path: str) -> Iterator[Problem]:
+    """Hosts of which none is another, or one of another's."""
+    for index, name in enumerate(names):
+        for other in names[index + 1 :]:
+            if name == other:
+                yield path, f'"{name}" stands twice'
+            elif overlaps(name, other):
+                yield path, f'"{name}" and "{other}" have hosts in common'
+
+
+def gateways(names: Iterable[str], path: str) -> Iterator[Problem]:
+    """Names of gateways: ``mesh``, ``namespace/name``, or a host name of old."""
+    for name in names:
+        namespace, slash, own = name.partition("/")
+        whole = is_dns_label(namespace) and is_dns_label(own)
+        if not (whole if slash else "*" not in name and is_host(name)):
+            yield path, f'"{name}" is no gateway (namespace/name)'
+
+
+def export_to(entries: Sequence[str], namespace: str, path: str, *, selects: bool = False) -> Iterator[Problem]:
+    """Who sees an object: ``*``, ``.`` or namespaces; of a rule for single workloads only its own namespace does."""
+    seen = [namespace if entry == "." else entry for entry in entries]
+    for entry in {entry for entry in seen if seen.count(entry) > 1}:
+        yield path, f'"{entry}" stands twice'
+    for entry in seen:
+        if entry != "*" and not is_dns_label(entry):
+            yield path, f'"{entry}" is neither a namespace nor * nor .'
+    if selects and seen and set(seen) != {namespace}:
+        yield path, "a rule with a workload selector is seen in its own namespace only"
+    if "*" in seen and len(seen) > 1:
+        yield path, "* stands alone"
+
+
 def percentage(block: Object | None, path: str) -> Iterator[Problem]:
-    """A percentage from 0 to 100."""
+    """A percentage from 0 to 100, in steps of a ten-thousandth."""
     value = (block or {}).get("value")
-    if value is not None and not 0 <= value <= 100:
-        yield f"{path}.value", f"{value} is not between 0 and 100"
+    if value is not None and not (value == 0 or 0.0001 <= value <= 100):
+        yield f"{path}.value", f"{value} is neither 0 nor between 0.0001 and 100"
+
+
+def milliseconds(text: Any, path: str, *, step: str = "1ms") -> Iterator[Problem]:
+    """A duration of whole milliseconds (or another ``step``), at least one."""
+    if text is None:
+        return
+    try:
+        value, unit = seconds(str(text)), seconds(step)
+    except ValueError:
+        return  # the schema says so
+    if value < seconds("1ms"):
+        yield path, f"{text} is shorter than 1ms"
+    elif value % unit:
+        yield path, f"{text} is not a multiple of {step}"
+
+
+def header_name(name: str, path: str, *, pseudo: bool = True) -> Iterator[Problem]:
+    """The name of a header."""
+    if not (pseudo and name in _PSEUDO) and not _HEADER_NAME.fullmatch(name):
+        yield path, f'"{name}" is no header name'
+
+
+def header_operations(headers: Object | None, path: str) -> Iterator[Problem]:
+    """Headers to be set, added and removed; the authority may be set in requests, and nothing else that Envoy keeps."""
+    for side in ("request", "response"):
+        ops = (headers or {}).get(side) or {}
+        for kind in ("set", "add"):
+            for name, value in (ops.get(kind) or {}).items():
+                authority = side == "request" and name.lower() in {"host", ":authority"}
+                if not name or (not authority and (name.startswith(":") or name.lower() == "host")):
+                    yield f"{path}.{side}.{kind}", f'"{name}" cannot be set'
+                if _CONTROL.search(value) or not _HEADER_VALUE.fullmatch(value):
+                    yield f"{path}.{side}.{kind}.{name}", f"{value!r} is no header value (write %% for a percent sign)"
+        for name in ops.get("remove") or []:
+            if not name or name.startswith(":") or name.lower() == "host":
+                yield f"{path}.{side}.remove", f'"{name}" cannot be removed'
 
 
 def port(number: Any, path: str) -> Iterator[Problem]:
@@ -55,22 +159,30 @@ def port(number: Any, path: str) -> Iterator[Problem]:
 
 def regex(text: str, path: str) -> Iterator[Problem]:
     """A regular expression that compiles; Envoy takes RE2, Python's syntax is near enough to find broken ones."""
+    if len(text) > 1024:
+        yield path, "a regular expression has at most 1024 characters"
     try:
         re.compile(text)
     except re.error as error:
         yield path, f'"{text}" is no regular expression: {error}'
 
 
-def string_match(match: Any, path: str) -> Iterator[Problem]:
-    """A string match whose regular expression compiles."""
-    if isinstance(match, Mapping) and match.get("regex"):
+def string_match(match: Any, path: str, *, empty_prefix: bool = False) -> Iterator[Problem]:
+    """A string match that says something, and whose regular expression compiles."""
+    if not isinstance(match, Mapping):
+        return
+    if match.get("prefix") == "" and not empty_prefix:
+        yield f"{path}.prefix", "an empty prefix matches nothing in particular"
+    if match.get("regex") == "":
+        yield f"{path}.regex", "an empty regular expression matches nothing in particular"
+    elif match.get("regex"):
         yield from regex(match["regex"], f"{path}.regex")
 
 
 def subset_name(name: str, path: str) -> Iterator[Problem]:
     """A subset's name is a DNS label."""
-    if name and not _LABEL.fullmatch(name):
-        yield path, f'"{name}" is no subset name (lower-case letters, digits, hyphens)'
+    if name and not is_dns_label(name):
+        yield path, f'"{name}" is no subset name (letters, digits, hyphens)'
 
 
 def selector(wanted: Object, path: str) -> Iterator[Problem]:
@@ -81,9 +193,11 @@ def selector(wanted: Object, path: str) -> Iterator[Problem]:
 
 
 def labels(wanted: Object, path: str) -> Iterator[Problem]:
-    """Label names and values as Kubernetes takes them."""
+    """Label names and values as Istio takes them."""
     for name, value in wanted.items():
-        if value and not re.fullmatch(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", str(value)):
+        if not _LABEL_NAME.fullmatch(name):
+            yield path, f'"{name}" is no label name'
+        if not _LABEL_VALUE.fullmatch(str(value)):
             yield f"{path}.{name}", f'"{value}" is no label value'
 
 
@@ -92,16 +206,16 @@ def retry(block: Object, path: str) -> Iterator[Problem]:
     attempts = block.get("attempts", 0)
     if attempts < 0:
         yield f"{path}.attempts", f"{attempts} is negative"
-    if attempts == 0 and any(
-        block.get(name) for name in ("perTryTimeout", "retryOn", "retryRemoteLocalities", "backoff")
-    ):
+    others = block.get("retryOn") or None, block.get("perTryTimeout"), block.get("retryRemoteLocalities")
+    if attempts == 0 and any(other is not None for other in others):
         yield path, "0 attempts turn retries off, so nothing else may be said"
-    for word in (word.strip() for word in str(block.get("retryOn") or "").split(",")):
-        if word.isdigit():
-            if not 100 <= int(word) <= 599:
-                yield f"{path}.retryOn", f"{word} is no HTTP status"
-        elif word and word not in _RETRY_CONDITIONS:
-            yield f"{path}.retryOn", f'"{word}" is no retry condition'
+    # Blanks count: "5xx, 429" is refused.
+    for word in block["retryOn"].split(",") if block.get("retryOn") else ():
+        number = int(word) if word.isascii() and word.isdigit() else 0
+        if number not in _STATUSES and word not in _RETRY_CONDITIONS:
+            yield f"{path}.retryOn", f'"{word}" is neither a retry condition nor an HTTP status'
+    for name in ("perTryTimeout", "backoff"):
+        yield from milliseconds(block.get(name), f"{path}.{name}")
 
 
 def fault(block: Object, path: str) -> Iterator[Problem]:
@@ -121,20 +235,19 @@ def fault(block: Object, path: str) -> Iterator[Problem]:
             yield f"{path}.abort.http2Error", "Istio does not support HTTP/2 error faults"
     if delay is not None:
         yield from percentage(delay.get("percentage"), f"{path}.delay.percentage")
-        if delay.get("percent") is not None and not 0 <= delay["percent"] <= 100:
-            yield f"{path}.delay.percent", f"{delay['percent']} is not between 0 and 100"
+        yield from milliseconds(delay.get("fixedDelay"), f"{path}.delay.fixedDelay")
         if delay.get("exponentialDelay") is not None:
             yield f"{path}.delay.exponentialDelay", "Istio does not support exponential delays"
 
 
 def destination(block: Object, path: str) -> Iterator[Problem]:
     """A destination: a host, a subset, a port."""
-    if block.get("host") == "*":
-        yield f"{path}.host", '"*" is no destination'
-    elif block.get("host"):
-        yield from host(block["host"], f"{path}.host", wildcard=False)
+    name = block.get("host") or ""
+    if name == "*" or not is_host(name):
+        yield f"{path}.host", f'"{name}" is no destination'
     yield from subset_name(block.get("subset") or "", f"{path}.subset")
-    yield from port((block.get("port") or {}).get("number"), f"{path}.port.number")
+    if block.get("port") is not None:
+        yield from port(block["port"].get("number") or 0, f"{path}.port.number")
 
 
 def at_least(text: Any, least: str) -> bool:
@@ -143,62 +256,3 @@ def at_least(text: Any, least: str) -> bool:
         return seconds(str(text)) >= seconds(least)
     except ValueError:
         return True  # another rule says so
-
-
-def outlier(block: Object, path: str) -> Iterator[Problem]:
-    """Outlier detection's percentages."""
-    for name in ("maxEjectionPercent", "minHealthPercent"):
-        if name in block and not 0 <= block[name] <= 100:
-            yield f"{path}.{name}", f"{block[name]} is not between 0 and 100"
-    if block.get("consecutiveErrors", 0) < 0:
-        yield f"{path}.consecutiveErrors", f"{block['consecutiveErrors']} is negative"
-
-
-def pool(block: Object, path: str) -> Iterator[Problem]:
-    """Connection limits are not negative, and something is said."""
-    if not block.get("tcp") and not block.get("http"):
-        yield path, "a connection pool says something of tcp or http"
-    for side, name in (
-        ("tcp", "maxConnections"), ("http", "http1MaxPendingRequests"), ("http", "http2MaxRequests"),
-        ("http", "maxRequestsPerConnection"), ("http", "maxRetries"), ("http", "maxConcurrentStreams"),
-    ):  # fmt: skip
-        value = (block.get(side) or {}).get(name)
-        if value is not None and value < 0:
-            yield f"{path}.{side}.{name}", f"{value} is negative"
-    http = block.get("http") or {}
-    if http.get("h2UpgradePolicy") == "UPGRADE" and http.get("useClientProtocol"):
-        yield f"{path}.http", "useClientProtocol must not be set beside h2UpgradePolicy UPGRADE"
-
-
-def traffic_policy(block: Object | None, path: str, *, port_level: bool = False) -> Iterator[Problem]:
-    """A traffic policy, of a host, a subset or a port."""
-    if block is None:
-        return
-    said = (
-        "connectionPool",
-        "loadBalancer",
-        "outlierDetection",
-        "tls",
-        "portLevelSettings",
-        "tunnel",
-        "proxyProtocol",
-        "retryBudget",
-    )
-    if not port_level and not any(block.get(name) is not None for name in said):
-        yield path, "a traffic policy says something"
-    if block.get("outlierDetection") is not None:
-        yield from outlier(block["outlierDetection"], f"{path}.outlierDetection")
-    if block.get("connectionPool") is not None:
-        yield from pool(block["connectionPool"], f"{path}.connectionPool")
-    tls = block.get("tls") or {}
-    if tls.get("mode") == "MUTUAL" and not tls.get("credentialName"):
-        for name in ("clientCertificate", "privateKey"):
-            if not tls.get(name):
-                yield f"{path}.tls.{name}", "mode MUTUAL needs a certificate and its key"
-    for index, entry in enumerate(block.get("portLevelSettings") or []):
-        where = f"{path}.portLevelSettings[{index}]"
-        if not entry.get("port"):
-            yield f"{where}.port", "a port-level setting names its port"
-        else:
-            yield from port(entry["port"].get("number", 0), f"{where}.port.number")
-        yield from traffic_policy(entry, where, port_level=True)

@@ -6,26 +6,47 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from meshbdd.lab.admission import authorization_policy, envoy_filter, kinds
+from meshbdd.lab.admission import (
+    authorization_policy,
+    destination_rule,
+    envoy_filter,
+    http_route,
+    peer_authentication,
+    reachability,
+    sidecar,
+    virtual_service,
+)
 from meshbdd.lab.admission.definitions import spec_schema
 from meshbdd.lab.admission.fields import Schema
 from meshbdd.lab.admission.rules import Object, Problem, at_least
-from meshbdd.lab.admission.unsupported import unsupported
 from meshbdd.lab.api.errors import ApiError
 from meshbdd.lab.api.schema import validate
 
-_RULES: dict[str, Callable[[Object], Iterator[Problem]]] = {
-    "VirtualService": kinds.virtual_service,
-    "DestinationRule": kinds.destination_rule,
-    "PeerAuthentication": kinds.peer_authentication,
+_RULES: dict[str, Callable[[Object, str], Iterator[Problem]]] = {
+    "VirtualService": virtual_service.problems,
+    "DestinationRule": destination_rule.problems,
+    "PeerAuthentication": peer_authentication.problems,
     "EnvoyFilter": envoy_filter.problems,
     "AuthorizationPolicy": authorization_policy.problems,
+    "Sidecar": sidecar.problems,
+    "HTTPRoute": http_route.problems,
 }
 _WARNINGS: dict[str, Callable[[Object], Iterator[str]]] = {
-    "VirtualService": kinds.virtual_service_warnings,
-    "DestinationRule": kinds.destination_rule_warnings,
+    "VirtualService": reachability.warnings,
+    "DestinationRule": destination_rule.warnings,
+    "PeerAuthentication": peer_authentication.warnings,
     "EnvoyFilter": envoy_filter.warnings,
     "AuthorizationPolicy": authorization_policy.warnings,
+    "Sidecar": sidecar.warnings,
+    "HTTPRoute": http_route.warnings,
+}
+_UNSUPPORTED: dict[str, Callable[[Object], Iterator[Problem]]] = {
+    "VirtualService": virtual_service.unsupported,
+    "DestinationRule": destination_rule.unsupported,
+    "EnvoyFilter": envoy_filter.unsupported,
+    "AuthorizationPolicy": authorization_policy.unsupported,
+    "Sidecar": sidecar.unsupported,
+    "HTTPRoute": http_route.unsupported,
 }
 
 
@@ -61,23 +82,26 @@ def _least(schema: Schema, value: Any, path: str) -> Iterator[Problem]:
 def admit(obj: Mapping[str, Any]) -> Admission:
     """Decide as Istio does; kinds that are not Istio's are accepted."""
     kind = str(obj.get("kind", ""))
-    schema = spec_schema(kind)
+    schema = spec_schema(kind, obj.get("apiVersion"))
     if schema is None:
         return Admission()
     meta = obj.get("metadata") or {}
-    name = f"{kind} {meta.get('name', '?')}" + (f" in {meta['namespace']}" if meta.get("namespace") else "")
+    namespace = meta.get("namespace") or ""
+    name = f"{kind} {meta.get('name', '?')}" + (f" in {namespace}" if namespace else "")
     spec = obj.get("spec") or {}
     for cause in validate(schema, spec, "spec"):
         return Admission(f"{name}: {cause.field}: {cause.message}", "schema")
     for path, why in _least(schema, spec, "spec"):
         return Admission(f"{name}: {path}: {why}", "schema")
-    problems = list(_RULES[kind](spec))
-    if problems:
-        return Admission(f"{name}: " + "; ".join(f"{path}: {why}" for path, why in problems), "webhook")
-    missing = unsupported(obj)
-    if missing:
-        return Admission(f"{name}: " + "; ".join(f"{path}: {why}" for path, why in missing), "unsupported")
-    return Admission(warnings=tuple(_WARNINGS[kind](spec)) if kind in _WARNINGS else ())
+    for decided, found in (("webhook", _RULES[kind](spec, namespace)), ("unsupported", _lacking(kind, spec))):
+        problems = list(found)
+        if problems:
+            return Admission(f"{name}: " + "; ".join(f"{path}: {why}" for path, why in problems), decided)
+    return Admission(warnings=tuple(_WARNINGS[kind](spec)))
+
+
+def _lacking(kind: str, spec: Object) -> Iterator[Problem]:
+    yield from _UNSUPPORTED[kind](spec) if kind in _UNSUPPORTED else ()
 
 
 def admission_hook(operation: str, resource: str, new: Object | None, _old: Object | None) -> list[str]:
@@ -86,7 +110,7 @@ def admission_hook(operation: str, resource: str, new: Object | None, _old: Obje
     Raises:
         ApiError: 400 in the words of a denied admission request.
     """
-    if operation == "DELETE" or new is None or "istio.io" not in resource:
+    if operation == "DELETE" or new is None or not resource.endswith((".istio.io", ".gateway.networking.k8s.io")):
         return []
     decision = admit(new)
     if decision.refused is not None:

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from meshbdd.errors import BadInput
-from meshbdd.lab.admission import admit
+from meshbdd.lab.admission import admit, crds
+from meshbdd.lab.admission.definitions import definition_of
 from meshbdd.lab.compile import Mesh, compile_pod
 from meshbdd.lab.lifecycle import read_objects, shop_objects
 
-_KNOWN = {
-    "Namespace", "Pod", "Service", "EndpointSlice", "Deployment", "ServiceAccount",
-    "VirtualService", "DestinationRule", "PeerAuthentication", "EnvoyFilter", "AuthorizationPolicy",
-}  # fmt: skip
+_OWN = frozenset({"Namespace", "Pod", "Service", "EndpointSlice", "Deployment", "ServiceAccount"})
+"""Kinds of Kubernetes' own that the compiler has a use for."""
 
 
 Mark = Callable[[dict[str, Any], Mapping[str, Any]], None]
@@ -95,6 +94,25 @@ def complete(objects: list[dict[str, Any]], mark: Mark = _mark_istio) -> list[di
     return [*objects, *made, *_slices_of(bare, pods)]
 
 
+def _admitted(obj: dict[str, Any]) -> tuple[str, ...]:
+    """The warnings that a resource is accepted with.
+
+    Raises:
+        BadInput: a kind that the lab does not have, or a resource that is refused.
+    """
+    if obj["kind"] not in _OWN and definition_of(obj["kind"], obj["apiVersion"]) is None:
+        known = sorted({*_OWN, *(item["spec"]["names"]["kind"] for item in crds())})
+        raise BadInput(
+            "MB0730",
+            f"The lab has no kind {obj['kind']} ({obj['apiVersion']}).",
+            help=f"it knows: {', '.join(known)}",
+        )
+    decision = admit(obj)
+    if decision.refused:
+        raise BadInput("MB0731", f"{decision.refused}.", help="correct the resource")
+    return tuple(f"{obj['kind']} {obj['metadata']['name']}: {sentence}" for sentence in decision.warnings)
+
+
 def compile_files(files: Iterable[Path], world: Path | None = None, pod: str | None = None) -> dict[str, Any]:
     """Compile resources for one sidecar.
 
@@ -107,16 +125,7 @@ def compile_files(files: Iterable[Path], world: Path | None = None, pod: str | N
         BadInput: a file that is no YAML, a resource that is refused, or a pod that is not in the world.
     """
     resources = read_objects(files, "shop")
-    for obj in resources:
-        if obj["kind"] not in _KNOWN:
-            raise BadInput(
-                "MB0730",
-                f"The lab has no kind {obj['kind']} ({obj['apiVersion']}).",
-                help=f"it knows: {', '.join(sorted(_KNOWN))}",
-            )
-        decision = admit(obj)
-        if decision.refused:
-            raise BadInput("MB0731", f"{decision.refused}.", help="correct the resource")
+    warnings = [warning for obj in resources for warning in _admitted(obj)]
     base = read_objects([world], "shop") if world else shop_objects()
     objects = complete([*base, *resources])
     mesh = Mesh.read(objects)
@@ -127,4 +136,5 @@ def compile_files(files: Iterable[Path], world: Path | None = None, pod: str | N
     if (namespace, name) not in mesh.pods:
         known = ", ".join(f"{n}.{ns}" for ns, n in sorted(mesh.pods)) or "none"
         raise BadInput("MB0732", f"There is no pod '{pod}' in that world; it has: {known}.", help="name one of them")
-    return compile_pod(mesh, name, namespace).to_json()
+    made = compile_pod(mesh, name, namespace).to_json()
+    return {**made, "warnings": [*dict.fromkeys([*warnings, *made["warnings"]])]}

@@ -8,9 +8,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from meshbdd.lab.admission import gateway
 from meshbdd.lab.admission.fields import ANY, BOOL, INT32, NUMBER, TEXT, Schema, array, choice, obj, table
-from meshbdd.lab.linkerd.admission import gateway
-from meshbdd.lab.linkerd.admission.gateway import HEADER_MODIFIER, REDIRECT, defaulted
+from meshbdd.lab.admission.gateway import HEADER_MODIFIER, REDIRECT, defaulted
 from meshbdd.lab.linkerd.objects import GATEWAY, POLICY
 
 _SELECTOR = obj({

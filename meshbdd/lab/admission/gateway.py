@@ -53,9 +53,18 @@ def filters(*kinds: str, more: Schema) -> Schema:
     return array(obj({"type": choice(*kinds), **more}, required=("type",)))
 
 
+_FRACTION = obj({"numerator": INT32, "denominator": defaulted(INT32, 100)}, required=("numerator",))
+_MIRROR = obj(
+    {
+        "backendRef": obj(_BACKEND_FIELDS, required=("name",)), "percent": {**INT32, "minimum": 0, "maximum": 100},
+        "fraction": _FRACTION,
+    },
+    required=("backendRef",),
+)  # fmt: skip
 _MORE: Schema = {
     "requestHeaderModifier": HEADER_MODIFIER, "responseHeaderModifier": HEADER_MODIFIER,
-    "requestRedirect": REDIRECT, "requestMirror": ANY, "urlRewrite": ANY, "extensionRef": ANY, "cors": ANY,
+    "requestRedirect": REDIRECT, "requestMirror": _MIRROR,
+    "urlRewrite": obj({"hostname": TEXT, "path": _REDIRECT_PATH}), "extensionRef": ANY, "cors": ANY,
 }  # fmt: skip
 _HTTP_FILTERS = filters(
     "RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "RequestRedirect", "URLRewrite",
@@ -105,7 +114,8 @@ def _route(rules: Schema, *, hostnames: bool = True) -> Schema:
     return obj({**fields, **({"hostnames": array(TEXT)} if hostnames else {})})
 
 
-HTTP_ROUTE = _route(http_rules(_HTTP_FILTERS, more={"retry": ANY, "sessionPersistence": ANY}))
+_RETRY = obj({"codes": array(INT32), "attempts": INT32, "backoff": _DURATION})
+HTTP_ROUTE = _route(http_rules(_HTTP_FILTERS, more={"retry": _RETRY, "sessionPersistence": ANY}))
 _RPC = obj({
     "type": defaulted(choice("Exact", "RegularExpression"), "Exact"), "service": TEXT, "method": TEXT,
 })  # fmt: skip

@@ -1,0 +1,246 @@
+"""DestinationRule: its schema, what Istio's webhook checks and warns of, and what the lab does not compile.
+
+https://istio.io/latest/docs/reference/config/networking/destination-rule/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from meshbdd.lab.admission import rules
+from meshbdd.lab.admission.fields import (
+    ANY,
+    BOOL,
+    INT32,
+    NUMBER,
+    TEXT,
+    UINT32,
+    Schema,
+    array,
+    choice,
+    duration,
+    obj,
+    table,
+)
+from meshbdd.lab.admission.rules import Object, Problem
+from meshbdd.lab.compile.values import seconds
+
+_TICK = "1ms"
+_PORT = obj({"number": UINT32})
+POOL = obj({
+    "tcp": obj({
+        "maxConnections": INT32, "connectTimeout": duration(least=_TICK), "idleTimeout": duration(),
+        "maxConnectionDuration": duration(least=_TICK),
+        "tcpKeepalive": obj({"probes": UINT32, "time": duration(least=_TICK), "interval": duration(least=_TICK)}),
+    }),
+    "http": obj({
+        "http1MaxPendingRequests": INT32, "http2MaxRequests": INT32, "maxRequestsPerConnection": INT32,
+        "maxRetries": INT32, "idleTimeout": duration(least=_TICK), "maxConcurrentStreams": INT32,
+        "h2UpgradePolicy": choice("DEFAULT", "DO_NOT_UPGRADE", "UPGRADE"), "useClientProtocol": BOOL,
+        "http2KeepAlive": obj({"interval": duration(least=_TICK), "timeout": duration(least=_TICK)}),
+    }),
+})  # fmt: skip
+_OUTLIER = obj({
+    "consecutiveErrors": INT32, "consecutive5xxErrors": UINT32, "consecutiveGatewayErrors": UINT32,
+    "consecutiveLocalOriginFailures": UINT32, "splitExternalLocalOriginErrors": BOOL,
+    "interval": duration(least=_TICK), "baseEjectionTime": duration(least=_TICK),
+    "maxEjectionPercent": INT32, "minHealthPercent": INT32,
+    "outlierDetectionHttpErrorCodes": array({**UINT32, "minimum": 100, "maximum": 599}),
+})  # fmt: skip
+_COOKIE = obj(
+    {
+        "name": TEXT, "path": TEXT, "ttl": duration(),
+        "attributes": array(obj({"name": TEXT, "value": TEXT}, required=("name",))),
+    },
+    required=("name",),
+)  # fmt: skip
+_HASH = obj(
+    {
+        "httpHeaderName": TEXT, "useSourceIp": BOOL, "httpQueryParameterName": TEXT, "httpCookie": _COOKIE,
+        "minimumRingSize": UINT32, "ringHash": obj({"minimumRingSize": UINT32}), "maglev": obj({"tableSize": UINT32}),
+    },
+    one_of=("httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName"),
+)  # fmt: skip
+_SHARE = {**NUMBER, "minimum": 0}
+_WARMUP = obj(
+    {"duration": duration(), "minimumPercent": {**_SHARE, "maximum": 100}, "aggression": _SHARE},
+    required=("duration",),
+)
+_BALANCER = obj(
+    {
+        "simple": choice("UNSPECIFIED", "LEAST_CONN", "RANDOM", "PASSTHROUGH", "ROUND_ROBIN", "LEAST_REQUEST"),
+        "consistentHash": _HASH, "localityLbSetting": ANY, "zoneAwareLbSetting": ANY,
+        "warmupDurationSecs": duration(), "warmup": _WARMUP,
+    },
+    one_of=("simple", "consistentHash"),
+)  # fmt: skip
+_TLS = obj({
+    "mode": choice("DISABLE", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"), "clientCertificate": TEXT, "privateKey": TEXT,
+    "caCertificates": TEXT, "credentialName": TEXT, "subjectAltNames": array(TEXT), "sni": TEXT,
+    "insecureSkipVerify": BOOL, "caCrl": TEXT,
+})  # fmt: skip
+_BUDGET = obj({
+    "percent": obj({"value": NUMBER}), "budgetInterval": duration(), "minRetryConcurrency": UINT32,
+})  # fmt: skip
+_BLOCKS: Schema = {"connectionPool": POOL, "loadBalancer": _BALANCER, "outlierDetection": _OUTLIER, "tls": _TLS}
+_POLICY = obj({
+    **_BLOCKS, "portLevelSettings": array(obj({"port": _PORT, **_BLOCKS})),
+    "tunnel": ANY, "proxyProtocol": ANY, "retryBudget": _BUDGET,
+})  # fmt: skip
+SCHEMA = obj(
+    {
+        "host": TEXT, "trafficPolicy": _POLICY, "exportTo": array(TEXT),
+        "subsets": array(obj({"name": TEXT, "labels": table(TEXT), "trafficPolicy": _POLICY}, required=("name",))),
+        "workloadSelector": obj({"matchLabels": table({**TEXT, "maxLength": 63})}),
+    },
+    required=("host",),
+)  # fmt: skip
+
+_MAX_TABLE = 5_000_011
+_COUNTS = (
+    ("tcp", "maxConnections"), ("http", "http1MaxPendingRequests"), ("http", "http2MaxRequests"),
+    ("http", "maxRequestsPerConnection"), ("http", "maxRetries"), ("http", "maxConcurrentStreams"),
+)  # fmt: skip
+_TIMES = (
+    ("tcp", "connectTimeout"), ("tcp", "maxConnectionDuration"), ("http", "idleTimeout"),
+)  # fmt: skip
+_LACKING = {
+    "tunnel": "tunnels",
+    "proxyProtocol": "the PROXY protocol",
+    "loadBalancer.localityLbSetting": "localities (there is one machine)",
+    "loadBalancer.zoneAwareLbSetting": "zones (there is one machine)",
+}
+
+
+def problems(spec: Object, namespace: str) -> Iterator[Problem]:
+    """What Istio's webhook refuses."""
+    if not rules.is_host(spec.get("host") or ""):
+        yield "spec.host", f'"{spec.get("host") or ""}" is no host name'
+    yield from _policy(spec.get("trafficPolicy"), "spec.trafficPolicy")
+    names = [entry.get("name") for entry in spec.get("subsets") or []]
+    for index, entry in enumerate(spec.get("subsets") or []):
+        path = f"spec.subsets[{index}]"
+        if not entry.get("name"):
+            yield f"{path}.name", "a subset has a name"
+        yield from rules.subset_name(entry.get("name") or "", f"{path}.name")
+        if names.index(entry.get("name")) != index:
+            yield f"{path}.name", f'"{entry.get("name")}" stands twice'
+        yield from rules.labels(entry.get("labels") or {}, f"{path}.labels")
+        yield from _policy(entry.get("trafficPolicy"), f"{path}.trafficPolicy")
+    selector = spec.get("workloadSelector")
+    yield from rules.export_to(spec.get("exportTo") or [], namespace, "spec.exportTo", selects=selector is not None)
+    yield from rules.selector((selector or {}).get("matchLabels") or {}, "spec.workloadSelector.matchLabels")
+
+
+def _policy(block: Object | None, path: str, *, port_level: bool = False) -> Iterator[Problem]:
+    """A traffic policy, of a host, a subset or a port."""
+    if block is None:
+        return
+    said = [*_BLOCKS, *(() if port_level else ("portLevelSettings", "tunnel", "proxyProtocol", "retryBudget"))]
+    if not any(block.get(name) is not None for name in said):
+        yield path, "a traffic policy says something"
+    if block.get("outlierDetection") is not None:
+        yield from _outlier(block["outlierDetection"], f"{path}.outlierDetection")
+    if block.get("connectionPool") is not None:
+        yield from pool(block["connectionPool"], f"{path}.connectionPool")
+    yield from _balancer(block.get("loadBalancer") or {}, f"{path}.loadBalancer")
+    tls = block.get("tls") or {}
+    if tls.get("mode") == "MUTUAL" and not tls.get("credentialName"):
+        for name in ("clientCertificate", "privateKey"):
+            if not tls.get(name):
+                yield f"{path}.tls.{name}", "mode MUTUAL needs a certificate and its key"
+    for index, entry in enumerate(block.get("portLevelSettings") or []):
+        where = f"{path}.portLevelSettings[{index}]"
+        if entry.get("port") is None:
+            yield f"{where}.port", "a port-level setting names its port"
+        yield from _policy(entry, where, port_level=True)
+
+
+def _outlier(block: Object, path: str) -> Iterator[Problem]:
+    for name in ("maxEjectionPercent", "minHealthPercent"):
+        if name in block and not 0 <= block[name] <= 100:
+            yield f"{path}.{name}", f"{block[name]} is not between 0 and 100"
+    if block.get("consecutiveLocalOriginFailures") and not block.get("splitExternalLocalOriginErrors"):
+        yield f"{path}.consecutiveLocalOriginFailures", "it counts only with splitExternalLocalOriginErrors"
+    for name in ("baseEjectionTime", "interval"):
+        yield from rules.milliseconds(block.get(name), f"{path}.{name}")
+
+
+def pool(block: Object, path: str) -> Iterator[Problem]:
+    """Connection limits are not negative, durations whole milliseconds, and something is said."""
+    if block.get("tcp") is None and block.get("http") is None:
+        yield path, "a connection pool says something of tcp or http"
+    for side, name in _COUNTS:
+        value = (block.get(side) or {}).get(name)
+        if value is not None and value < 0:
+            yield f"{path}.{side}.{name}", f"{value} is negative"
+    for side, name in _TIMES:
+        yield from rules.milliseconds((block.get(side) or {}).get(name), f"{path}.{side}.{name}")
+    http, tcp = block.get("http") or {}, block.get("tcp") or {}
+    if http.get("h2UpgradePolicy") == "UPGRADE" and http.get("useClientProtocol"):
+        yield f"{path}.http", "useClientProtocol must not be set beside h2UpgradePolicy UPGRADE"
+    for name in ("interval", "timeout") if http.get("http2KeepAlive") is not None else ():
+        if http["http2KeepAlive"].get(name) is None:
+            yield f"{path}.http.http2KeepAlive.{name}", "it is required"
+        yield from rules.milliseconds(http["http2KeepAlive"].get(name), f"{path}.http.http2KeepAlive.{name}")
+    # An idle timeout of 0 turns it off.
+    if tcp.get("idleTimeout") and seconds(tcp["idleTimeout"]):
+        yield from rules.milliseconds(tcp["idleTimeout"], f"{path}.tcp.idleTimeout")
+    for name in ("time", "interval"):
+        yield from rules.milliseconds((tcp.get("tcpKeepalive") or {}).get(name), f"{path}.tcp.tcpKeepalive.{name}")
+
+
+def _balancer(block: Object, path: str) -> Iterator[Problem]:
+    hashing = block.get("consistentHash") or {}
+    where = f"{path}.consistentHash"
+    names = [entry.get("name") for entry in (hashing.get("httpCookie") or {}).get("attributes") or []]
+    for name in {name for name in names if not name or names.count(name) > 1}:
+        yield f"{where}.httpCookie.attributes", f'"{name or ""}" is empty or stands twice'
+    if hashing.get("minimumRingSize") and (hashing.get("ringHash") is not None or hashing.get("maglev") is not None):
+        yield f"{where}.minimumRingSize", "it does not go with ringHash or maglev"
+    size = (hashing.get("maglev") or {}).get("tableSize") or 0
+    if hashing.get("maglev") is not None and not (0 < size < _MAX_TABLE and _is_prime(size)):
+        yield f"{where}.maglev.tableSize", f"{size} is no prime number below {_MAX_TABLE}"
+    warmup = block.get("warmup")
+    if warmup is not None:
+        yield from rules.milliseconds(warmup.get("duration"), f"{path}.warmup.duration")
+        if warmup.get("aggression") is not None and warmup["aggression"] <= 0:
+            yield f"{path}.warmup.aggression", f"{warmup['aggression']} is not above 0"
+
+
+def _is_prime(number: int) -> bool:
+    return number > 1 and all(number % divisor for divisor in range(2, int(number**0.5) + 1))
+
+
+def warnings(spec: Object) -> Iterator[str]:
+    """What Istio warns of: fields whose meaning is gone, in the host's own policy; a selector without labels."""
+    policy = spec.get("trafficPolicy") or {}
+    if (policy.get("outlierDetection") or {}).get("consecutiveErrors"):
+        field = "spec.trafficPolicy.outlierDetection.consecutiveErrors"
+        yield f"{field} is deprecated and does nothing; use consecutive5xxErrors"
+    if ((policy.get("loadBalancer") or {}).get("consistentHash") or {}).get("minimumRingSize"):
+        field = "spec.trafficPolicy.loadBalancer.consistentHash.minimumRingSize"
+        yield f"{field} is deprecated; use ringHash"
+    if spec.get("workloadSelector") is not None and not (spec["workloadSelector"].get("matchLabels") or {}):
+        yield "spec.workloadSelector has no labels, so it selects the whole namespace"
+
+
+def unsupported(spec: Object) -> Iterator[Problem]:
+    """What the lab does not have."""
+    policies: list[tuple[str, Mapping[str, Any]]] = [("spec.trafficPolicy", spec.get("trafficPolicy") or {})]
+    for index, subset in enumerate(spec.get("subsets") or []):
+        policies.append((f"spec.subsets[{index}].trafficPolicy", subset.get("trafficPolicy") or {}))
+    for path, policy in list(policies):
+        for index, entry in enumerate(policy.get("portLevelSettings") or []):
+            policies.append((f"{path}.portLevelSettings[{index}]", entry))
+    for path, policy in policies:
+        balancer, mode = policy.get("loadBalancer") or {}, (policy.get("tls") or {}).get("mode")
+        for name, what in _LACKING.items():
+            block, _, field = name.rpartition(".")
+            if ((policy.get(block) or {}) if block else policy).get(field) is not None:
+                yield f"{path}.{name}", f"the lab does not have {what}"
+        if mode in {"SIMPLE", "MUTUAL"}:
+            yield f"{path}.tls.mode", f"the lab does not have TLS with certificates of your own (mode {mode})"
+        if balancer.get("simple") == "PASSTHROUGH":
+            yield f"{path}.loadBalancer.simple", "the lab does not have the original destination that PASSTHROUGH needs"

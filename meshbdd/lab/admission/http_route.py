@@ -1,0 +1,115 @@
+"""HTTPRoute: what the Gateway API's definition refuses beyond its schema, and what the lab does not compile.
+
+The rules are CEL expressions of the shipped definitions: https://gateway-api.sigs.k8s.io/reference/spec/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from meshbdd.lab.admission.gateway import HTTP_ROUTE as SCHEMA
+from meshbdd.lab.admission.rules import Object, Problem
+from meshbdd.lab.compile.read.http_route import GROUP, parent_service
+from meshbdd.lab.compile.values import seconds
+
+__all__ = ["SCHEMA", "problems", "unsupported", "warnings"]
+
+_FIELDS = {
+    "RequestHeaderModifier": "requestHeaderModifier", "ResponseHeaderModifier": "responseHeaderModifier",
+    "RequestRedirect": "requestRedirect", "URLRewrite": "urlRewrite", "RequestMirror": "requestMirror",
+    "ExtensionRef": "extensionRef", "CORS": "cors",
+}  # fmt: skip
+_ONCE = frozenset({"RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "CORS"})
+_COMPILED = frozenset({
+    "RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "RequestMirror",
+})  # fmt: skip
+_OF_BACKENDS = frozenset({"RequestHeaderModifier", "ResponseHeaderModifier"})
+
+
+def _rules(spec: Object) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for index, rule in enumerate(spec.get("rules") or []):
+        yield f"spec.rules[{index}]", rule
+
+
+def problems(spec: Object, _namespace: str) -> Iterator[Problem]:
+    """What the API server refuses by the definition's rules."""
+    for path, rule in _rules(spec):
+        yield from _filters(rule.get("filters") or [], f"{path}.filters")
+        kinds = {item["type"] for item in rule.get("filters") or []}
+        if "RequestRedirect" in kinds and rule.get("backendRefs"):
+            yield f"{path}.filters", "a rule that redirects has no backendRefs"
+        for index, match in enumerate(rule.get("matches") or []):
+            yield from _match(match, f"{path}.matches[{index}]")
+        for kind in ("requestRedirect", "urlRewrite"):
+            for item in rule.get("filters") or []:
+                if ((item.get(kind) or {}).get("path") or {}).get("type") == "ReplacePrefixMatch":
+                    yield from _one_prefix(rule, path)
+        for index, backend in enumerate(rule.get("backendRefs") or []):
+            where = f"{path}.backendRefs[{index}]"
+            target = (backend.get("group") or "", backend.get("kind") or "Service")
+            if target == ("", "Service") and backend.get("port") is None:
+                yield f"{where}.port", "a Service needs its port"
+            yield from _filters(backend.get("filters") or [], f"{where}.filters")
+        timeouts = rule.get("timeouts") or {}
+        whole, single = (timeouts.get(name) for name in ("request", "backendRequest"))
+        if whole and single and seconds(whole) and seconds(single) > seconds(whole):
+            yield f"{path}.timeouts.backendRequest", f"{single} is longer than the request's {whole}"
+
+
+def _filters(filters: list[Any], path: str) -> Iterator[Problem]:
+    kinds = [item["type"] for item in filters]
+    for kind in sorted(_ONCE):
+        if kinds.count(kind) > 1:
+            yield path, f"{kind} stands twice"
+    if {"RequestRedirect", "URLRewrite"} <= set(kinds):
+        yield path, "a rule either redirects or rewrites"
+    for index, item in enumerate(filters):
+        for kind, field in _FIELDS.items():
+            if (item["type"] == kind) != (item.get(field) is not None):
+                said = "is missing" if item["type"] == kind else f"does not go with type {item['type']}"
+                yield f"{path}[{index}].{field}", f"it {said}"
+        mirror = item.get("requestMirror") or {}
+        if mirror.get("percent") is not None and mirror.get("fraction") is not None:
+            yield f"{path}[{index}].requestMirror", "a mirror has either percent or fraction"
+
+
+def _match(match: Object, path: str) -> Iterator[Problem]:
+    value, kind = ((match.get("path") or {}).get(name) for name in ("value", "type"))
+    if value is not None and kind != "RegularExpression":
+        if not value.startswith("/"):
+            yield f"{path}.path.value", f'"{value}" does not begin with a slash'
+        for bad in ("//", "/./", "/../", "%2f", "%2F", "#"):
+            if bad in value:
+                yield f"{path}.path.value", f'"{value}" must not hold "{bad}"'
+        if value.endswith(("/..", "/.")):
+            yield f"{path}.path.value", f'"{value}" must not end so'
+
+
+def _one_prefix(rule: Object, path: str) -> Iterator[Problem]:
+    matches = rule.get("matches") or [{}]
+    if len(matches) != 1 or ((matches[0].get("path") or {}).get("type") or "PathPrefix") != "PathPrefix":
+        yield f"{path}.filters", "ReplacePrefixMatch needs exactly one match, of a path's prefix"
+
+
+def warnings(spec: Object) -> Iterator[str]:
+    """What a tester may not expect: a parent that the lab has nothing for."""
+    for index, ref in enumerate(spec.get("parentRefs") or []):
+        if parent_service(ref, "") is None:
+            kind = f"{ref.get('group', GROUP)}/{ref.get('kind', 'Gateway')}"
+            yield f"spec.parentRefs[{index}]: the lab has no {kind}, so the route touches no sidecar by it"
+
+
+def unsupported(spec: Object) -> Iterator[Problem]:
+    """What the lab does not have."""
+    for path, rule in _rules(spec):
+        if rule.get("sessionPersistence"):
+            yield f"{path}.sessionPersistence", "the lab does not have session persistence"
+        for index, item in enumerate(rule.get("filters") or []):
+            if item["type"] not in _COMPILED:
+                yield f"{path}.filters[{index}].type", f"the lab does not have filters of type {item['type']}"
+        for number, backend in enumerate(rule.get("backendRefs") or []):
+            for index, item in enumerate(backend.get("filters") or []):
+                if item["type"] not in _OF_BACKENDS:
+                    where = f"{path}.backendRefs[{number}].filters[{index}].type"
+                    yield where, f"Istio does not have filters of type {item['type']} for one backend"
