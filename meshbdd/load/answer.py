@@ -107,6 +107,17 @@ def read_head(head: bytes) -> tuple[int, dict[str, str]]:
     return status, headers
 
 
+def body_length(head: bytes) -> int | None:
+    """Bytes of the body of a whole answer, where the head says it.
+
+    Args:
+        head: The answer's head as it came, to another request than HEAD.
+    """
+    _, headers = read_head(head)
+    length = headers.get("content-length", "")
+    return int(length) if length.isdigit() and "content-encoding" not in headers else None
+
+
 def read_field(body: bytes, path: str) -> Any:
     """The value at a dotted path of a JSON body.
 

@@ -1,8 +1,4 @@
-"""The engine: libcurl's multi interface on epoll, one thread, every request written down.
-
-libcurl tells which sockets it wants watched and is told which of them are ready (its "socket action" interface), so the
-work for a request does not grow with the number of connections.
-"""
+"""The engine: libcurl's multi interface, one thread, every request written down."""
 
 from __future__ import annotations
 
@@ -12,18 +8,19 @@ from collections.abc import Iterator
 
 import pycurl
 
-from meshbdd.load.answer import STOPPED, Outcome, failure_word, read_answer
+from meshbdd.load.answer import STOPPED, Outcome, body_length, failure_word, read_answer
+from meshbdd.load.driving import Driver, Sweeping, Watching
 from meshbdd.load.ids import RequestIds
 from meshbdd.load.places import resolve
 from meshbdd.load.plan import Plan
 from meshbdd.load.record import Record
 from meshbdd.load.schedule import arrivals
-from meshbdd.load.sockets import Sockets
 from meshbdd.load.transfer import Transfer
 
 _LONGEST_WAIT = 1.0
 _CACHED_ANSWERS = 4096
 _MOST_CONNECTIONS = 100_000
+_FEW_USERS = 128
 
 
 class Engine:
@@ -52,12 +49,12 @@ class Engine:
         self._under_way = 0
         self._transfers: dict[pycurl.Curl, Transfer] = {}
         self._free: list[Transfer] = []
-        self._cache: dict[tuple[bytes, bytes | None], tuple[int, bool]] = {}
-        self._sockets = Sockets()
+        self._cache: dict[tuple[bytes, bytes | None], tuple[int, bool, int | None]] = {}
         self._multi = pycurl.CurlMulti()
-        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._sockets.watch)
         self._multi.setopt(pycurl.M_MAXCONNECTS, _MOST_CONNECTIONS)  # libcurl's own limit would close some after use
         self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_NOTHING)  # a user has a connection of its own
+        few = plan.pace is None and plan.users <= _FEW_USERS
+        self._driver: Driver = Sweeping(self._multi) if few else Watching(self._multi)
 
     def stop(self, *, at_once: bool = False) -> None:
         """Start no more requests.
@@ -68,7 +65,7 @@ class Engine:
         self._stopping = True
         self._at_once = self._at_once or at_once
         if not self.ended:
-            self._sockets.wake()
+            self._driver.wake()
 
     def run(self) -> None:
         """Send until the plan is fulfilled or ``stop`` is called."""
@@ -125,7 +122,7 @@ class Engine:
                 self._turn((self.began + due - time.perf_counter_ns()) / 1e9)
 
     def _transfer(self) -> Transfer:
-        made = Transfer(self.plan, self._ids, self._sockets, self._places)
+        made = Transfer(self.plan, self._ids, self._driver, self._places)
         self._transfers[made.curl] = made
         return made
 
@@ -150,14 +147,12 @@ class Engine:
         Args:
             seconds: How long to wait at most for a socket.
         """
-        act = self._multi.socket_action
-        act(pycurl.SOCKET_TIMEOUT, 0)
+        self._driver.advance()
         if self._harvest():
             return
         timer = self._multi.timeout()
         wait = min(seconds, _LONGEST_WAIT) if timer < 0 else min(seconds, _LONGEST_WAIT, timer / 1000)
-        for number, bits in self._sockets.ready(max(wait, 0.0)):
-            act(number, bits)
+        self._driver.wait(max(wait, 0.0))
         self._harvest()
 
     def _harvest(self) -> int:
@@ -172,13 +167,13 @@ class Engine:
             for curl, code, _ in failed:
                 transfer = self._transfers[curl]
                 word = failure_word(code, curl.getinfo(pycurl.OS_ERRNO))
-                self._finish(transfer, (self.record.outcome_number(Outcome(None, word)), False), now)
+                self._finish(transfer, (self.record.outcome_number(Outcome(None, word)), False, None), now)
             found += len(answered) + len(failed)
             if not left:
                 return found
 
-    def _read(self, transfer: Transfer) -> tuple[int, bool]:
-        """Number of an answer's outcome, and whether it is a success; answers that look alike are read once."""
+    def _read(self, transfer: Transfer) -> tuple[int, bool, int | None]:
+        """An answer's outcome as ``_finish`` takes it; answers that look alike are read once."""
         head = b"".join(transfer.lines)
         key = (head, b"".join(transfer.chunks) if self.plan.fields else None)
         known = self._cache.get(key)
@@ -186,30 +181,33 @@ class Engine:
             outcome = read_answer(head, key[1] or b"", self.plan.headers, self.plan.fields)
             if len(self._cache) >= _CACHED_ANSWERS:
                 self._cache.clear()
-            known = self._cache[key] = self.record.outcome_number(outcome), outcome.succeeded
+            size = body_length(head) if self.plan.message.method != "HEAD" else 0
+            known = self._cache[key] = self.record.outcome_number(outcome), outcome.succeeded, size
         return known
 
-    def _finish(self, transfer: Transfer, outcome: tuple[int, bool], now: int) -> None:
-        curl, began = transfer.curl, transfer.began
+    def _finish(self, transfer: Transfer, outcome: tuple[int, bool, int | None], now: int) -> None:
+        """Write a request down.
+
+        Args:
+            transfer: It.
+            outcome: Number of its outcome, whether that is a success, and the body's length where its head tells it.
+            now: When its end was seen.
+        """
+        curl, began, record = transfer.curl, transfer.began, self.record
         first_byte, total = curl.getinfo(pycurl.STARTTRANSFER_TIME_T), curl.getinfo(pycurl.TOTAL_TIME_T)
         if self._schedule is not None:
             # From the moment it was handed to libcurl, not from the moment that libcurl took it up.
             whole = (now - began) // 1000
             first_byte, total = (first_byte and whole - (total - first_byte)), whole
-        number, good = outcome
-        self.record.write(
-            transfer.number,
-            (began - self.began) // 1000,
-            (began - transfer.due) // 1000,
-            first_byte,
-            total,
-            curl.getinfo(pycurl.SIZE_DOWNLOAD_T),
-            number,
-        )
-        self.record.finished += 1
+        number, good, size = outcome
+        if size is None:
+            size = curl.getinfo(pycurl.SIZE_DOWNLOAD_T)
+        lag = (began - transfer.due) // 1000
+        record.write(transfer.number, (began - self.began) // 1000, lag, first_byte, total, size, number)
+        record.finished += 1
         if not good:
-            self.record.failed += 1
-        self.record.keep(transfer.number, b"".join(transfer.lines), b"".join(transfer.chunks), good=good)
+            record.failed += 1
+        record.keep(transfer.number, b"".join(transfer.lines), b"".join(transfer.chunks), good=good)
         self._multi.remove_handle(curl)
         self._under_way -= 1
         self._free.append(transfer)
@@ -229,4 +227,4 @@ class Engine:
         for transfer in self._transfers.values():
             transfer.curl.close()
         self.ended = time.perf_counter_ns()
-        self._sockets.close()
+        self._driver.close()

@@ -85,23 +85,18 @@ class Record:
 
     def write(self, number: int, start: int, lag: int, first_byte: int, end: int, size: int, outcome: int) -> None:
         """Write down what became of a request; the columns of ``Row``."""
-        ROW.pack_into(
-            self._block(number),
-            number % ROWS * ROW.size,
-            start & MOST,
-            start >> 32,
-            min(lag, MOST),
-            min(first_byte, MOST),
-            min(end, MOST),
-            min(size, MOST),
-            outcome,
-        )
+        block, place = self._block(number), number % ROWS * ROW.size
+        try:
+            ROW.pack_into(block, place, start & MOST, start >> 32, lag, first_byte, end, size, outcome)
+        except struct.error:
+            lag, first_byte, end, size = (min(max(value, 0), MOST) for value in (lag, first_byte, end, size))
+            ROW.pack_into(block, place, start & MOST, start >> 32, lag, first_byte, end, size, outcome)
 
     def _block(self, number: int) -> bytearray:
         """The block that a row belongs to, made when it is first asked for."""
         index = number // ROWS
-        while len(self._blocks) <= index:
-            self._blocks.append(bytearray(ROWS * ROW.size))
+        if len(self._blocks) <= index:
+            self._blocks += [bytearray(ROWS * ROW.size) for _ in range(index + 1 - len(self._blocks))]
         return self._blocks[index]
 
     def keep(self, number: int, head: bytes, body: bytes, *, good: bool) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pycurl
 
+from meshbdd.load.driving import Driver
 from meshbdd.load.ids import RequestIds
 from meshbdd.load.plan import Plan
-from meshbdd.load.sockets import Sockets
 from meshbdd.load.vantage import Entry
 
 LARGEST_BODY = 64 * 1024 * 1024
@@ -34,10 +34,10 @@ class Transfer:
 
     __slots__ = (
         "_attempts",
+        "_driver",
         "_fill",
         "_follow",
         "_kept",
-        "_sockets",
         "active",
         "began",
         "chunks",
@@ -47,7 +47,7 @@ class Transfer:
         "number",
     )
 
-    def __init__(self, plan: Plan, ids: RequestIds, sockets: Sockets, places: Sequence[str]) -> None:
+    def __init__(self, plan: Plan, ids: RequestIds, driver: Driver, places: Sequence[str]) -> None:
         self.curl = pycurl.Curl()
         self.number = self.began = self.due = 0
         self.active = False
@@ -55,8 +55,8 @@ class Transfer:
         self.chunks: list[bytes] = []
         self._kept = self._attempts = 0
         self._follow = plan.follow
-        self._sockets = sockets
-        self.curl.setopt(pycurl.SOCKOPTFUNCTION, sockets.opened)
+        self._driver = driver
+        self.curl.setopt(pycurl.SOCKOPTFUNCTION, driver.opened)
         self.curl.setopt(pycurl.RESOLVE, list(places))
         self._fill = _prepare(self.curl, plan, ids)
         self.curl.setopt(pycurl.WRITEFUNCTION, self._write)
@@ -91,7 +91,7 @@ class Transfer:
         if not (self._follow and self.lines):
             return pycurl.PREREQFUNC_ABORT
         self.lines.clear()  # of the answer that redirected here
-        self._sockets.rest_no_more()  # it may have to look a name up
+        self._driver.other_sockets()  # it may have to look a name up
         return pycurl.PREREQFUNC_OK
 
 
@@ -139,26 +139,31 @@ def _speak(curl: pycurl.Curl, plan: Plan) -> None:
 
 
 def _fill(curl: pycurl.Curl, plan: Plan, ids: RequestIds) -> Callable[[int], None]:
-    """Set method, url, headers and body; returns what sets those that differ from request to request."""
-    message, setopt, header_option = plan.message, curl.setopt, pycurl.HTTPHEADER
+    """Set method, url, headers and body; returns what sets those that differ from request to request.
+
+    The id rides on libcurl's user agent, which it writes into the head as it stands: a list of headers, made anew for
+    each request, would cost as much as the rest of what is done here for one.
+    """
+    message, setopt, user_agent, of = plan.message, curl.setopt, pycurl.USERAGENT, ids.of
     url, headers, body = message.fresh(ids.variable(0))
-    lines = _header_lines(headers, plan.grpc)
     setopt(pycurl.URL, url)
+    setopt(pycurl.HTTPHEADER, _header_lines(headers, plan.grpc))
     _method(curl, message.method, body)
+    own = next((value for name, value in message.headers.items() if name.lower() == "user-agent"), "meshbdd")
+    ending = "\r\nx-request-id: "
+
+    def identity(number: int) -> None:
+        setopt(user_agent, own + ending + of(number))
 
     def everything(number: int) -> None:
         url, headers, body = message.fresh(ids.variable(number))
         setopt(pycurl.URL, url)
         if body is not None:
             setopt(pycurl.POSTFIELDS, body)
-        setopt(header_option, [f"x-request-id: {ids.of(number)}", *_header_lines(headers, plan.grpc)])
+        setopt(pycurl.HTTPHEADER, _header_lines(headers, plan.grpc))
+        setopt(user_agent, own.replace("${uuid}", ids.variable(number)) + ending + of(number))
 
-    def identity(number: int) -> None:
-        setopt(header_option, [f"x-request-id: {ids.of(number)}", *lines])
-
-    if message.varies:
-        return everything
-    return identity
+    return everything if message.varies else identity
 
 
 def _method(curl: pycurl.Curl, method: str, body: bytes | None) -> None:
@@ -174,10 +179,10 @@ def _header_lines(headers: Mapping[str, str], grpc: bool) -> list[str]:
     """Header lines for libcurl, and what keeps it from adding its own."""
     known = {name.lower() for name in headers}
     lines = [
-        f"{name}: {value}" if value else f"{name};" for name, value in headers.items() if name.lower() != "x-request-id"
+        f"{name}: {value}" if value else f"{name};"
+        for name, value in headers.items()
+        if name.lower() not in {"user-agent", "x-request-id"}
     ]
-    if "user-agent" not in known:
-        lines.append("user-agent: meshbdd")
     if grpc and "te" not in known:
         lines.append("te: trailers")
     return lines + [f"{name}:" for name in ("expect", "content-type") if name not in known]

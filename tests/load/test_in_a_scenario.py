@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+import pycurl
 import pytest
 
 from meshbdd.claims import Outcome, quantiles, shares
 from meshbdd.load import Load, Message, Pace, Plan
-from meshbdd.load.sockets import Sockets
+from meshbdd.load.driving import Watching
 from meshbdd.scenario.background import NOTED, Background
 from meshbdd.scenario.loaded import LoadedSamples
 from meshbdd.units import Duration, Percent, Rate
@@ -103,6 +104,6 @@ def test_a_load_is_stopped_at_once_while_answers_are_missing(server: Server) -> 
 
 def test_a_load_may_end_just_before_it_is_woken() -> None:
     """``stop`` tells the engine, and then wakes it: meanwhile it may have seen that, and ended."""
-    sockets = Sockets()
-    sockets.close()
-    sockets.wake()
+    driver = Watching(pycurl.CurlMulti())
+    driver.close()
+    driver.wake()
