@@ -6,6 +6,7 @@ import copy
 import json
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -185,10 +186,17 @@ class World:
         """Wait until every sidecar has what was written so far; routes come last in a push."""
         self._turn += 1
         self._put(marker(self._turn))
-        self._everywhere(f'"marker-{self._turn}"', "/config_dump?resource=dynamic_route_configs")
+        tag = f'"marker-{self._turn}"'
+        self._everywhere(tag, lambda pod: tag in self.admin(pod, "/config_dump?resource=dynamic_route_configs"))
         if renew:
             self._put(epoch(self._turn))
-            self._everywhere(f'"epoch": "{self._turn}"', "/config_dump?resource=dynamic_active_clusters", all_of=True)
+            self._everywhere(f"epoch {self._turn}", lambda pod: self._epochs(pod) == {str(self._turn)})
+
+    def _epochs(self, pod: str) -> set[str]:
+        """The epochs of a sidecar's outbound clusters that are in use, as opposed to warming."""
+        dump = json.loads(self.admin(pod, "/config_dump?resource=dynamic_active_clusters"))
+        clusters = [c["cluster"] for c in dump["configs"] if c["cluster"]["name"].startswith("outbound|")]
+        return {c["metadata"]["filter_metadata"].get("fidelity", {}).get("epoch", "") for c in clusters}
 
     def _put(self, obj: Object) -> None:
         # The marker and the epoch stay, so they are no part of what `clean` takes back.
@@ -197,13 +205,9 @@ class World:
         else:
             self.replace(obj)
 
-    def _everywhere(self, words: str, path: str, *, all_of: bool = False) -> None:
-        def holds(pod: str) -> bool:
-            text = self.admin(pod, path)
-            return text.count(words) == text.count('"name": "outbound|') if all_of else words in text
-
+    def _everywhere(self, what: str, holds: Callable[[str], bool]) -> None:
         for pod in self.logs:
-            until(f"{words} at {pod}", lambda pod=pod: holds(pod))
+            until(f"{what} at {pod}", lambda pod=pod: holds(pod), seconds=30)
 
     # Looking
 
@@ -236,7 +240,7 @@ class World:
 
     def _collect(self) -> None:
         for name, pod in self.pods.items():
-            address = private_side(pod["status"]["podIP"])
+            address = pod["status"]["podIP"] if name == OUTSIDE else private_side(pod["status"]["podIP"])
             start = self._read.get(name, 0)
             new = requests.get(f"http://{address}:{CONTROL_PORT}/{start}", timeout=5).json()
             self._read[name] = start + len(new)

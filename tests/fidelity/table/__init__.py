@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from tests.fidelity.rows import Row
-from tests.fidelity.table import faults, headers, limits, outliers, retries, routing, security
+from tests.fidelity.table import (
+    authorization,
+    faults,
+    headers,
+    limits,
+    outliers,
+    retries,
+    routing,
+    security,
+    server_faults,
+)
 
 ROWS: tuple[Row, ...] = (
     *faults.ROWS,
+    *server_faults.ROWS,
     *retries.ROWS,
     *routing.ROWS,
     *limits.ROWS,
     *outliers.ROWS,
     *security.ROWS,
+    *authorization.ROWS,
     *headers.ROWS,
 )
