@@ -15,6 +15,7 @@ import requests
 import yaml
 
 from meshbdd.lab.addresses import private_side
+from meshbdd.lab.controllers.mesh import RESOURCES
 from tests.fidelity.backend import CONTROL_PORT
 from tests.golden.meaning import DATA
 from tests.tools import OUTBOUND, LabUnderTest, until
@@ -62,9 +63,12 @@ def _pod(name: str, namespace: str, labels: dict[str, str], account: str = "defa
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
 
 
+def _plural(kind: str) -> str:
+    return f"{kind.lower()[:-1]}ies" if kind.endswith("y") else f"{kind.lower()}s"
+
+
 def _path(obj: Object, *, named: bool = False) -> str:
-    version, kind, meta = obj["apiVersion"], obj["kind"].lower(), obj["metadata"]
-    plural = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+    version, meta, plural = obj["apiVersion"], obj["metadata"], _plural(obj["kind"])
     where = f"/namespaces/{meta['namespace']}" if "namespace" in meta else ""
     root = "/apis" if "/" in version else "/api"
     return f"{root}/{version}{where}/{plural}" + (f"/{meta['name']}" if named else "")
@@ -222,16 +226,34 @@ class World:
 
     def objects(self) -> list[Object]:
         """Every object that the compiler reads, as the API has them now."""
-        kinds = (
-            ("v1", "namespaces", "Namespace"), ("v1", "pods", "Pod"), ("v1", "services", "Service"),
-            ("discovery.k8s.io/v1", "endpointslices", "EndpointSlice"),
-        )  # fmt: skip
         found = []
-        for version, plural, kind in kinds:
-            root = "/apis" if "/" in version else "/api"
-            items = json.loads(self.lab.cluster.request("GET", f"{root}/{version}/{plural}"))["items"]
-            found += [{"apiVersion": version, "kind": kind, **item} for item in items]
-        return [*found, *self._applied]
+        for resource in RESOURCES:
+            plural, _, group = resource.partition(".")
+            version = self._version(group, plural)
+            if version is None:
+                continue
+            path = f"/apis/{version}/{plural}" if group else f"/api/{version}/{plural}"
+            content = json.loads(self.lab.cluster.request("GET", path))
+            kind = content["kind"].removesuffix("List")
+            found += [{"apiVersion": version, "kind": kind, **item} for item in content["items"]]
+        return found
+
+    def serves(self, obj: Object) -> bool:
+        """Whether the API has the kind of an object."""
+        group = obj["apiVersion"].partition("/")[0] if "/" in obj["apiVersion"] else ""
+        return self._version(group, _plural(obj["kind"])) is not None
+
+    def _version(self, group: str, plural: str) -> str | None:
+        """The version in which the API serves a resource; ``None`` where it does not."""
+        if not group:
+            return "v1"
+        groups = json.loads(self.lab.cluster.request("GET", "/apis"))["groups"]
+        versions = next((g["versions"] for g in groups if g["name"] == group), [])
+        for version in versions:
+            known = json.loads(self.lab.cluster.request("GET", f"/apis/{version['groupVersion']}"))["resources"]
+            if any(resource["name"] == plural for resource in known):
+                return str(version["groupVersion"])
+        return None
 
     def collect(self) -> None:
         """Ask the applications what they received since the last time."""

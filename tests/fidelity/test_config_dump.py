@@ -1,0 +1,66 @@
+"""What a running sidecar holds is what ``meshbdd lab compile`` prints, but for the named transforms.
+
+For every golden case, on its own world, for both of its pods.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from meshbdd.lab.compile import Mesh, compile_pod
+from meshbdd.lab.compile.command import compile_files
+from meshbdd.lab.sidecar.transforms import TRANSFORMS
+from tests.fidelity.inverse import INVERSES, delivered, inverted
+from tests.fidelity.rows import documents
+from tests.fidelity.world import World
+from tests.golden.meaning import DATA, PODS, cases, differences
+
+
+def _resources(case: str) -> list[dict[str, object]]:
+    return documents((DATA / "istio" / case / "in.yaml").read_text())
+
+
+def _differences(world: World, pod: str) -> list[str]:
+    name, _, namespace = pod.partition(".")
+    compiled = compile_pod(Mesh.read(world.objects()), name, namespace)
+    return differences(inverted(world, pod), delivered(compiled))
+
+
+@pytest.mark.parametrize("case", cases())
+def test_a_sidecar_holds_what_the_compiler_prints(world: World, case: str) -> None:
+    resources = _resources(case)
+    for resource in resources:
+        if not world.serves(resource):
+            pytest.skip(f"the lab does not serve {resource['kind']} yet")
+    try:
+        world.apply(resources)
+        for pod in PODS:
+            found = _differences(world, pod)
+            assert not found, f"{pod}:\n" + "\n".join(found[:10])
+    finally:
+        world.clean()
+
+
+def test_the_command_prints_the_same(world: World, tmp_path: Path) -> None:
+    """The object that is delivered is the one that the command prints: one compiler."""
+    file = tmp_path / "world.yaml"
+    file.write_text("\n---\n".join(json.dumps(item) for item in world.objects()))
+    name, _, namespace = PODS[0].partition(".")
+    compiled = compile_pod(Mesh.read(world.objects()), name, namespace)
+    assert compile_files([], file, PODS[0]) == compiled.to_json()
+
+
+def test_the_comparison_sees_what_a_sidecar_does_not_have(world: World) -> None:
+    """It can fail: a timeout that is compiled and not delivered is found, with its place."""
+    late = _resources("20-vs-timeout")[0]
+    name, _, namespace = PODS[0].partition(".")
+    compiled = compile_pod(Mesh.read([*world.objects(), late]), name, namespace)
+    found = differences(inverted(world, PODS[0]), delivered(compiled))
+    assert any("1.500s" in line for line in found), found
+
+
+def test_every_transform_has_its_inverse() -> None:
+    assert list(INVERSES) == [transform.__name__ for transform in TRANSFORMS]
