@@ -23,19 +23,21 @@ def lab() -> None:
 @click.option(
     "-f", "--file", "files", multiple=True, type=click.Path(path_type=Path), help="Kubernetes YAML to deploy."
 )
+@click.option(
+    "--mesh", type=click.Choice(["istio", "linkerd"]), default="istio", show_default=True, help="Which mesh it plays."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def up(name: str, no_shop: bool, files: tuple[Path, ...], as_json: bool) -> None:
+def up(name: str, no_shop: bool, files: tuple[Path, ...], mesh: str, as_json: bool) -> None:
     """Bring a lab up; returns when every pod is ready."""
     from meshbdd.lab import lifecycle  # noqa: PLC0415 - slow to import
 
     settings = load_settings()
-    info = lifecycle.up(name, shop=not no_shop, manifests=files, images=settings.images, cwd=settings.project)
+    info = lifecycle.up(
+        name, shop=not no_shop, manifests=files, images=settings.images, cwd=settings.project, mesh=mesh
+    )
     if as_json:
-        click.echo(
-            json.dumps(
-                {"name": info.name, "url": info.url, "kubeconfig": str(info.kubeconfig), "prometheus": info.prometheus}
-            )
-        )
+        told = {"name": info.name, "url": info.url, "mesh": info.mesh, "kubeconfig": str(info.kubeconfig)}
+        click.echo(json.dumps({**told, "prometheus": info.prometheus}))
         return
     click.echo(f"Lab '{info.name}' is up at {info.url}.")
     click.echo(f"  export KUBECONFIG={info.kubeconfig}")
@@ -79,14 +81,19 @@ def status(name: str | None, as_json: bool) -> None:
                     "why": ready.get("message", ""),
                 }
             )
-        found.append({"name": info.name, "url": info.url, "prometheus": info.prometheus, "pods": rows})
+        found.append(
+            {
+                "name": info.name, "url": info.url, "mesh": info.mesh, "prometheus": info.prometheus,
+                "deviations": list(lifecycle.deviations(info.mesh)), "pods": rows,
+            }
+        )  # fmt: skip
     if as_json:
         click.echo(json.dumps({"labs": found}))
         return
     if not found:
         click.echo("No lab runs." if name is None else f"No lab '{name}' runs.")
     for told in found:
-        click.echo(f"{told['name']}  {told['url']}")
+        click.echo(f"{told['name']}  {told['url']}  {told['mesh']}")
         for row in told["pods"]:
             click.echo(
                 f"  {'ready  ' if row['ready'] else 'waiting'} {row['pod']}" + (f": {row['why']}" if row["why"] else "")

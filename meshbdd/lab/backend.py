@@ -11,9 +11,10 @@ from meshbdd.lab.addresses import ENVOY_METRICS_PORT, HEALTH_PORT, METRICS_PORT
 from meshbdd.lab.api.backend import LogOptions
 from meshbdd.lab.api.errors import bad_request, not_found
 from meshbdd.lab.controllers.kubelet import Kubelet
+from meshbdd.lab.linkerd.ports import ADMIN_PORT
 
 _FOLLOW_SECONDS = 0.02
-_AT_POD_ADDRESS = {METRICS_PORT, HEALTH_PORT, ENVOY_METRICS_PORT}
+_AT_POD_ADDRESS = {METRICS_PORT, HEALTH_PORT, ENVOY_METRICS_PORT, ADMIN_PORT}
 
 
 class LabPods:

@@ -8,7 +8,6 @@ reaper ends its children.
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import json
 import logging
@@ -24,8 +23,7 @@ from typing import Any
 import yaml
 
 from meshbdd.errors import BadInput, EnvironmentBroken, MeshbddError
-from meshbdd.lab.addresses import API_PORT, METRICS_PORT, Subnet, claim_subnet
-from meshbdd.lab.admission import crds
+from meshbdd.lab.addresses import API_PORT, Subnet, claim_subnet
 from meshbdd.lab.api.core import Api
 from meshbdd.lab.api.errors import ApiError
 from meshbdd.lab.api.server import ApiServer
@@ -33,12 +31,15 @@ from meshbdd.lab.backend import LabPods
 from meshbdd.lab.certificates import CertificateAuthority
 from meshbdd.lab.controllers.admission import LabAdmission
 from meshbdd.lab.controllers.endpoints import Endpoints
+from meshbdd.lab.controllers.istio import ISTIO
 from meshbdd.lab.controllers.kubelet import Kubelet
 from meshbdd.lab.controllers.mesh import ControlPlane
+from meshbdd.lab.controllers.mesh_kind import MeshKind
 from meshbdd.lab.controllers.metrics import MetricsPage
 from meshbdd.lab.controllers.pod import Node
 from meshbdd.lab.controllers.resolving import resolver
 from meshbdd.lab.controllers.workloads import Workloads
+from meshbdd.lab.linkerd.kind import LINKERD
 from meshbdd.lab.processes import ProcessTable
 from meshbdd.lab.prometheus import Prometheus, find_prometheus
 from meshbdd.lab.reaper import start_time
@@ -57,10 +58,14 @@ class Lab:
         folder: Its state folder, empty.
         images: Image → command.
         cwd: Working directory of the pods' commands.
+        mesh: Which mesh it plays.
     """
 
-    def __init__(self, name: str, folder: Path, images: Mapping[str, tuple[str, ...]], cwd: Path) -> None:
+    def __init__(
+        self, name: str, folder: Path, images: Mapping[str, tuple[str, ...]], cwd: Path, mesh: MeshKind
+    ) -> None:
         self.name = name
+        self.mesh = mesh
         self.folder = folder
         self._images = images
         self._cwd = cwd
@@ -75,12 +80,13 @@ class Lab:
     async def start(self, subnet: Subnet) -> LabInfo:
         """Bring the lab up, without any pods yet."""
         authority = CertificateAuthority(f"meshbdd lab {self.name}")
-        admission = LabAdmission(self._namespace)
+        admission = LabAdmission(self._namespace, self.mesh)
         self.api = Api(admission=admission, mutation=admission.mutate, cluster_ip=lambda _service: subnet.service())
         self.api.subscribe(lambda event: _release(subnet, event), ["services"])
         for folder in ("pods", "data", "pki"):
             (self.folder / folder).mkdir(mode=0o700)
         node = Node(
+            mesh=self.mesh,
             processes=self.processes,
             envoy=find_envoy(),
             ads_socket=self._sockets / "ads",
@@ -95,7 +101,7 @@ class Lab:
         Workloads(self.api)
         Endpoints(self.api)
         self.ads = AdsServer(self._rejected)
-        self.control = ControlPlane(self.api, self.kubelet, self.ads, authority, self._pushed)
+        self.control = ControlPlane(self.api, self.kubelet, self.ads, authority, self.mesh, self._pushed)
         self._first_objects(authority)
         await self.ads.start(self._sockets / "ads")
         self.server = await self._serve_api(subnet, authority)
@@ -104,18 +110,17 @@ class Lab:
         if binary is not None:
             self.prometheus = Prometheus(binary, subnet.own, self.folder / "prometheus", self.processes)
         address = self.prometheus.url if self.prometheus else None
-        info = LabInfo(self.name, os.getpid(), started, f"https://{subnet.own}:{API_PORT}", self.folder, address)
+        info = LabInfo(
+            self.name, os.getpid(), started, f"https://{subnet.own}:{API_PORT}", self.folder, address, self.mesh.name
+        )
         info.save()
         return info
 
     def _first_objects(self, authority: CertificateAuthority) -> None:
-        self.api.create("namespaces", {"metadata": {"name": "istio-system"}})
-        # Istio keeps its authority in a Secret of this name; who may read it may issue identities, there and here.
-        content = {"ca-cert.pem": authority.root, "ca-key.pem": authority.key}
-        data = {name: base64.b64encode(value).decode() for name, value in content.items()}
-        meta = {"name": "istio-ca-secret", "namespace": "istio-system"}
-        self.api.create("secrets", {"metadata": meta, "type": "istio.io/ca-root", "data": data}, "istio-system")
-        for definition in crds():
+        self.api.create("namespaces", {"metadata": {"name": self.mesh.system_namespace}})
+        for resource, body, namespace in self.mesh.first_objects(authority):
+            self.api.create(resource, body, namespace)
+        for definition in self.mesh.definitions():
             self.api.create("customresourcedefinitions.apiextensions.k8s.io", definition)
 
     async def _serve_api(self, subnet: Subnet, authority: CertificateAuthority) -> ApiServer:
@@ -168,7 +173,7 @@ class Lab:
         changed = False
         for uid, runtime in pods.items():
             if uid not in self._pages:
-                self._pages[uid] = MetricsPage(runtime.identity)
+                self._pages[uid] = MetricsPage(runtime.identity, self.mesh)
                 asyncio.ensure_future(self._pages[uid].start())  # noqa: RUF006 - the page owns its server
                 changed = True
             self._pages[uid].compiled = self.control.compiled(uid)
@@ -176,7 +181,7 @@ class Lab:
             self.prometheus.set_targets(
                 [
                     (
-                        f"{runtime.ip}:{METRICS_PORT}",
+                        f"{runtime.ip}:{self.mesh.metrics_port}",
                         {"namespace": runtime.identity.namespace, "pod": runtime.identity.pod},
                     )
                     for runtime in pods.values()
@@ -199,7 +204,7 @@ class Lab:
         """A sentence for each pod that is not ready."""
         waiting = []
         for runtime in self.kubelet.pods.values():
-            if not all(container.ready for container in runtime.containers):
+            if not all(container.ready for container in runtime.everyone):
                 key = f"{runtime.identity.pod}.{runtime.identity.namespace}"
                 waiting.append(f"{key}: {runtime.trouble or 'starting'}")
         return waiting
@@ -249,7 +254,8 @@ async def _main(options: Mapping[str, Any]) -> int:
     folder = Path(options["folder"])
     subnet, claim = claim_subnet()
     images = {image: tuple(argv) for image, argv in options["images"].items()}
-    lab = Lab(options["name"], folder, images, Path(options["cwd"]))
+    mesh = {kind.name: kind for kind in (ISTIO, LINKERD)}[options["mesh"]]
+    lab = Lab(options["name"], folder, images, Path(options["cwd"]), mesh)
     try:
         info = await lab.start(subnet)
         lab.apply(options["objects"])

@@ -73,6 +73,13 @@ def shop_objects() -> list[dict[str, Any]]:
     return read_objects(files, "shop")
 
 
+def deviations(mesh: str) -> tuple[str, ...]:
+    """In what the lab's sidecars differ from those of a mesh, a sentence each."""
+    from meshbdd.lab.linkerd.deviations import sentences  # noqa: PLC0415 - only for those who ask
+
+    return sentences() if mesh == "linkerd" else ()
+
+
 def _pods(objects: Iterable[Mapping[str, Any]]) -> int:
     count = 0
     for body in objects:
@@ -101,6 +108,7 @@ def up(
     images: Mapping[str, tuple[str, ...]] | None = None,
     namespace: str = "shop",
     cwd: Path | None = None,
+    mesh: str = "istio",
 ) -> LabInfo:
     """Bring a lab up and return when every pod is ready.
 
@@ -111,6 +119,7 @@ def up(
         images: Container image → command on this machine.
         namespace: Namespace of manifests that name none.
         cwd: Working directory of the pods' commands.
+        mesh: Which mesh it plays, ``istio`` or ``linkerd``.
 
     Raises:
         BadInput: a bad name or manifest, or a lab of this name is up already.
@@ -122,8 +131,12 @@ def up(
     objects = [*(shop_objects() if shop else ()), *read_objects(manifests, namespace)]
     known = {body["metadata"]["name"] for body in objects if body["kind"] == "Namespace"}
     needed = {body["metadata"]["namespace"] for body in objects if "namespace" in body["metadata"]} | {namespace}
-    for missing in sorted(needed - known - {"default", "kube-system", "istio-system"}):
-        meta = {"name": missing, "labels": {"istio-injection": "enabled"}}
+    for missing in sorted(needed - known - {"default", "kube-system", "istio-system", "linkerd"}):
+        meta = {
+            "name": missing,
+            "labels": {"istio-injection": "enabled"},
+            "annotations": {"linkerd.io/inject": "enabled"},
+        }
         objects.append({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
     objects.sort(key=lambda body: _ORDER.get(body["kind"], 9))
     with _only_one(name):
@@ -141,6 +154,7 @@ def up(
             "cwd": str(cwd or Path.cwd()),
             "objects": objects,
             "pods": _pods(objects),
+            "mesh": mesh,
             "timeout": UP_TIMEOUT.seconds,
         }
         _start(name, folder, options)

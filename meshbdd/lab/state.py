@@ -33,6 +33,7 @@ class LabInfo:
         url: Address of its Kubernetes API.
         folder: Its state folder.
         prometheus: Address of its Prometheus; ``None`` without one.
+        mesh: Which mesh it plays.
     """
 
     name: str
@@ -41,6 +42,7 @@ class LabInfo:
     url: str
     folder: Path
     prometheus: str | None = None
+    mesh: str = "istio"
 
     @property
     def kubeconfig(self) -> Path:

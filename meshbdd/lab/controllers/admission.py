@@ -1,16 +1,19 @@
-"""What happens to an object before the API keeps it: sidecar injection, and what Istio and the lab refuse."""
+"""What happens to an object before the API keeps it: sidecar injection, and what the mesh and the lab refuse."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from meshbdd.lab.addresses import RESERVED_PORTS
-from meshbdd.lab.admission import admission_hook
 from meshbdd.lab.api.errors import Cause, invalid
-from meshbdd.lab.controllers.injection import SIDECAR, inject, wants_sidecar
+from meshbdd.lab.controllers.mesh_kind import MeshKind
 
 Object = dict[str, Any]
+
+
+def _containers(pod: Object) -> list[Object]:
+    spec = pod.get("spec") or {}
+    return [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
 
 
 class LabAdmission:
@@ -18,10 +21,12 @@ class LabAdmission:
 
     Args:
         namespace: Reads a namespace by name; ``None`` where there is none.
+        mesh: Whose webhooks are played.
     """
 
-    def __init__(self, namespace: Callable[[str], Object | None]) -> None:
+    def __init__(self, namespace: Callable[[str], Object | None], mesh: MeshKind) -> None:
         self._namespace = namespace
+        self._mesh = mesh
 
     def __call__(self, operation: str, resource: str, new: Object | None, old: Object | None) -> list[str]:
         """Admit one write.
@@ -43,23 +48,25 @@ class LabAdmission:
         if resource == "pods":
             self._check_ports(new)
             return []
-        return admission_hook(operation, resource, new, old)
+        return self._mesh.admit(operation, resource, new, old)
 
     def mutate(self, resource: str, obj: Object) -> None:
-        """Inject the sidecar into a new pod, where Istio would."""
-        if resource != "pods" or any(c.get("name") == SIDECAR for c in obj["spec"].get("containers") or []):
+        """Inject the sidecar into a new pod, where the mesh would."""
+        if resource != "pods" or any(c.get("name") == self._mesh.sidecar for c in _containers(obj)):
             return
         namespace = self._namespace(obj["metadata"].get("namespace", "")) or {}
-        if wants_sidecar(obj, namespace):
-            inject(obj)
+        if self._mesh.wants_sidecar(obj, namespace):
+            self._mesh.inject(obj, namespace)
 
-    @staticmethod
-    def _check_ports(pod: Object) -> None:
+    def _check_ports(self, pod: Object) -> None:
         containers = (pod.get("spec") or {}).get("containers") or []
         for number, container in enumerate(containers):
             for index, port in enumerate(container.get("ports") or []):
-                if container.get("name") != SIDECAR and port.get("containerPort") in RESERVED_PORTS:
+                if (
+                    container.get("name") != self._mesh.sidecar
+                    and port.get("containerPort") in self._mesh.reserved_ports
+                ):
                     field = f"spec.containers[{number}].ports[{index}].containerPort"
-                    message = f"Invalid value: {port['containerPort']}: Istio keeps this port for the sidecar"
+                    message = f"Invalid value: {port['containerPort']}: {self._mesh.name.capitalize()} keeps this port for the sidecar"
                     cause = Cause("FieldValueInvalid", message, field)
                     raise invalid("Pod", "", pod["metadata"].get("name", ""), [cause])

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meshbdd.lab.addresses import OUTBOUND_PORT, private_side
+from meshbdd.lab.addresses import private_side
 
 BUILT_IN_IMAGES: dict[str, tuple[str, ...]] = {
     "meshbdd/shop": (sys.executable, "-m", "meshbdd.lab.shop"),
@@ -206,6 +206,7 @@ def build(
     lookup: Lookup,
     cwd: Path,
     home: str,
+    outbound_port: int,
 ) -> Command:
     """Everything that is needed to start one container.
 
@@ -218,13 +219,14 @@ def build(
         lookup: Reads ConfigMaps and Secrets.
         cwd: Working directory where the container names none.
         home: Address at which the application listens.
+        outbound_port: Where the pod's way out is, at its private address.
 
     Raises:
         CannotRun: with Kubernetes' reason and a sentence.
     """
     pod_ip = pod["status"]["podIP"]
     ports = [port["containerPort"] for port in container.get("ports") or []]
-    proxy = f"http://{private_side(pod_ip)}:{OUTBOUND_PORT}"
+    proxy = f"http://{private_side(pod_ip)}:{outbound_port}"
     known = {name: os.environ[name] for name in _KEPT if name in os.environ}
     known |= {"HOST": home, "HOSTNAME": pod["metadata"]["name"], "LAB_DATA": str(data), "PYTHONUNBUFFERED": "1"}
     if ports:

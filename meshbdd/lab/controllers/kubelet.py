@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from meshbdd.lab.addresses import OUTBOUND_PORT, Subnet, private_side
+from meshbdd.lab.addresses import Subnet, private_side
 from meshbdd.lab.api.calls import DeleteOptions
 from meshbdd.lab.api.core import Api
 from meshbdd.lab.api.store import clone
@@ -62,7 +62,8 @@ class Kubelet:
         address = self._subnet.pod()
         pod = clone(pod)
         pod["spec"]["nodeName"] = NODE_NAME
-        pod["metadata"].setdefault("annotations", {})[OUTBOUND_ANNOTATION] = f"{private_side(address)}:{OUTBOUND_PORT}"
+        way_out = f"{private_side(address)}:{self._node.mesh.outbound_port}"
+        pod["metadata"].setdefault("annotations", {})[OUTBOUND_ANNOTATION] = way_out
         namespace = pod["metadata"]["namespace"]
         pod = self._api.update("pods", pod, namespace)
         pod = {**pod, "status": {**(pod.get("status") or {}), "podIP": address, "phase": "Pending"}}

@@ -3,45 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import datetime as dt
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import yaml
-
 from meshbdd.lab.api.core import Api
-from meshbdd.lab.certificates import LEAF_LIFETIME, Certificate, CertificateAuthority
-from meshbdd.lab.compile import Compiled, Mesh, compile_pod
+from meshbdd.lab.certificates import Certificate, CertificateAuthority
+from meshbdd.lab.compile import Compiled
 from meshbdd.lab.controllers.kubelet import Kubelet
+from meshbdd.lab.controllers.mesh_kind import Compile, MeshKind
 from meshbdd.lab.controllers.pod import PodRuntime
 from meshbdd.lab.sidecar.bootstrap import SidecarIdentity
-from meshbdd.lab.sidecar.transforms import deliver
 from meshbdd.lab.xds.resources import SECRET, NotEnvoyConfig, Packer
 from meshbdd.lab.xds.server import AdsServer
-from meshbdd.units import Duration
 
 _log = logging.getLogger(__name__)
-
-RESOURCES = (
-    "namespaces", "pods", "services", "endpointslices.discovery.k8s.io",
-    "virtualservices.networking.istio.io", "destinationrules.networking.istio.io",
-    "sidecars.networking.istio.io", "envoyfilters.networking.istio.io", "serviceentries.networking.istio.io",
-    "peerauthentications.security.istio.io", "authorizationpolicies.security.istio.io",
-    "httproutes.gateway.networking.k8s.io",
-)  # fmt: skip
-"""Everything that the compiler reads."""
 
 _DEBOUNCE_SECONDS = 0.001
 """Istio waits 100 ms for quiet (``PILOT_DEBOUNCE_AFTER``); here one turn of the event loop gathers a burst."""
 
 
-def secret_lifetime(pod: dict[str, Any]) -> dt.timedelta:
-    """How long a pod's certificates live: 24 h, or ``SECRET_TTL`` in the annotation ``proxy.istio.io/config``."""
-    text = (pod["metadata"].get("annotations") or {}).get("proxy.istio.io/config")
-    config = (yaml.safe_load(text) if text else None) or {}
-    asked = (config.get("proxyMetadata") or {}).get("SECRET_TTL")
-    return dt.timedelta(seconds=Duration.parse(str(asked)).seconds) if asked else LEAF_LIFETIME
+def _conditions(status: Any) -> Iterator[dict[str, Any]]:
+    for name, value in status.items() if isinstance(status, Mapping) else ():
+        for item in value if isinstance(value, list) else ():
+            if name == "conditions":
+                yield item
+            else:
+                yield from _conditions(item)
+
+
+def _without_times(condition: Mapping[str, Any]) -> str:
+    return json.dumps({k: v for k, v in condition.items() if k != "lastTransitionTime"}, sort_keys=True)
+
+
+def with_times(status: Mapping[str, Any], known: Mapping[str, str], now: str) -> dict[str, Any]:
+    """A status whose conditions say since when they hold: as before where nothing changed, else ``now``."""
+    made = copy.deepcopy(dict(status))
+    for condition in _conditions(made):
+        condition.setdefault("message", "")
+        condition["lastTransitionTime"] = known.get(_without_times(condition), now)
+    return made
 
 
 class ControlPlane:
@@ -52,23 +56,31 @@ class ControlPlane:
         kubelet: Knows which pods run.
         ads: Delivers.
         authority: Issues the workloads' certificates.
+        mesh: Whose control plane it plays.
         pushed: Called after every push; for figures.
     """
 
     def __init__(
-        self, api: Api, kubelet: Kubelet, ads: AdsServer, authority: CertificateAuthority, pushed: Callable[[], None]
+        self,
+        api: Api,
+        kubelet: Kubelet,
+        ads: AdsServer,
+        authority: CertificateAuthority,
+        mesh: MeshKind,
+        pushed: Callable[[], None],
     ) -> None:
         self._api = api
         self._kubelet = kubelet
         self._ads = ads
         self._authority = authority
+        self._mesh = mesh
         self._packer = Packer()
         self._pushed = pushed
         self._scheduled = False
         self._certificates: dict[str, Certificate] = {}
         self._compiled: dict[str, Compiled] = {}
         self._nodes: dict[str, str] = {}
-        api.subscribe(lambda _event: self.schedule(), list(RESOURCES))
+        api.subscribe(lambda _event: self.schedule(), list(mesh.resources))
 
     def compiled(self, uid: str) -> Compiled | None:
         """The last compiled configuration of a pod."""
@@ -83,9 +95,12 @@ class ControlPlane:
     def _push(self) -> None:
         self._scheduled = False
         objects = [
-            obj for resource in RESOURCES if self._api.registry.get(resource) for obj in self._api.list(resource)
+            obj
+            for resource in self._mesh.resources
+            if self._api.registry.get(resource)
+            for obj in self._api.list(resource)
         ]
-        mesh = Mesh.read(objects)
+        compile_, statuses = self._mesh.compiler(objects)
         gone = set(self._nodes) - set(self._kubelet.pods)
         for uid in gone:
             self._ads.forget(self._nodes.pop(uid))
@@ -98,24 +113,28 @@ class ControlPlane:
             runtime = self._kubelet.pods.get(uid)
             if runtime is None or not runtime.meshed or not (obj.get("status") or {}).get("podIP"):
                 continue
-            self._push_pod(mesh, uid, obj, runtime)
+            self._push_pod(compile_, uid, obj, runtime)
+        for owner, status in statuses:
+            self._write_status(owner, status)
         self._pushed()
 
-    def _push_pod(self, mesh: Mesh, uid: str, pod: dict[str, Any], runtime: PodRuntime) -> None:
+    def _write_status(self, obj: Mapping[str, Any], status: Mapping[str, Any]) -> None:
+        told = self._api.registry.of_kind(obj["apiVersion"], obj["kind"])
+        meta = obj["metadata"]
+        kept = self._api.find(told.key, meta["name"], meta["namespace"]) if told else None
+        if told is None or kept is None:
+            return
+        before = kept.get("status") or {}
+        now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        after = with_times(status, {_without_times(c): c["lastTransitionTime"] for c in _conditions(before)}, now)
+        if after != before:
+            self._api.set_status(told.key, meta["name"], meta["namespace"], after)
+
+    def _push_pod(self, compile_: Compile, uid: str, pod: dict[str, Any], runtime: PodRuntime) -> None:
         identity = runtime.identity
-        compiled = compile_pod(mesh, identity.pod, identity.namespace)
+        compiled = compile_(identity.pod, identity.namespace)
         self._compiled[uid] = compiled
-        delivery = deliver(
-            identity,
-            runtime.access_log,
-            listeners=compiled.listeners,
-            filter_chains=compiled.filter_chains,
-            routes=compiled.routes,
-            clusters=compiled.clusters,
-            endpoints=compiled.endpoints,
-            extensions=compiled.extensions,
-        )
-        resources = delivery.resources()
+        resources = self._mesh.deliver(identity, runtime.access_log, compiled)
         resources[SECRET] = self._secrets(uid, identity, pod)
         try:
             snapshot = self._packer.snapshot(resources)
@@ -130,8 +149,9 @@ class ControlPlane:
         certificate = self._certificates.get(uid)
         now = dt.datetime.now(dt.UTC)
         if certificate is None or now >= certificate.rotate_at:
-            lifetime = secret_lifetime(pod)
-            certificate = self._authority.workload(identity.namespace, identity.service_account, lifetime=lifetime)
+            lifetime = self._mesh.certificate_lifetime(pod)
+            name = self._mesh.identity(identity.namespace, identity.service_account)
+            certificate = self._authority.issue([name], lifetime=lifetime)
             self._certificates[uid] = certificate
             wait = (certificate.rotate_at - now).total_seconds()
             asyncio.get_running_loop().call_later(max(0.05, wait), self.schedule)

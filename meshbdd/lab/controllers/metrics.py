@@ -1,15 +1,14 @@
-"""The page at port 15020 of each meshed pod: Envoy's counters under Istio's names, as Istio's agent serves them."""
+"""The page of each meshed pod with its metrics: Envoy's counters under the mesh's own names, at the mesh's own port."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 
-from meshbdd.lab.addresses import ADMIN_PORT, METRICS_PORT, private_side
-from meshbdd.lab.certificates import spiffe_id
+from meshbdd.lab.addresses import ADMIN_PORT, private_side
 from meshbdd.lab.compile import Compiled
+from meshbdd.lab.controllers.mesh_kind import MeshKind
 from meshbdd.lab.sidecar.bootstrap import SidecarIdentity
-from meshbdd.lab.sidecar.exposition import Workload, istio_metrics
 
 
 async def fetch(host: str, port: int, path: str) -> str:
@@ -36,31 +35,23 @@ async def fetch(host: str, port: int, path: str) -> str:
         writer.close()
 
 
-def inbound_services(compiled: Compiled | None) -> dict[str, str]:
-    """Inbound cluster → the first Service it serves, from the cluster's metadata."""
-    found = {}
-    for name, cluster in (compiled.clusters if compiled else {}).items():
-        services = cluster.get("metadata", {}).get("filter_metadata", {}).get("istio", {}).get("services")
-        if name.startswith("inbound|") and services:
-            found[name] = services[0]["host"]
-    return found
-
-
 class MetricsPage:
     """Serves one pod's metrics.
 
     Args:
         identity: The pod's sidecar.
+        mesh: Under whose names.
     """
 
-    def __init__(self, identity: SidecarIdentity) -> None:
+    def __init__(self, identity: SidecarIdentity, mesh: MeshKind) -> None:
         self._identity = identity
+        self._mesh = mesh
         self.compiled: Compiled | None = None
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
         """Listen at the pod's address."""
-        self._server = await asyncio.start_server(self._serve, self._identity.ip, METRICS_PORT)
+        self._server = await asyncio.start_server(self._serve, self._identity.ip, self._mesh.metrics_port)
 
     def stop(self) -> None:
         """Stop listening."""
@@ -73,11 +64,11 @@ class MetricsPage:
         Raises:
             OSError: the sidecar does not answer.
         """
-        own = self._identity
-        raw = await fetch(private_side(own.ip), ADMIN_PORT, "/stats/prometheus")
-        principal = spiffe_id(own.namespace, own.service_account)
-        workload = Workload(own.workload, own.namespace, own.app, own.version, principal)
-        return istio_metrics(raw, workload, inbound_services(self.compiled))
+        raw = await self._admin("/stats/prometheus")
+        return self._mesh.metrics(raw, self._identity, self.compiled)
+
+    async def _admin(self, path: str) -> str:
+        return await fetch(private_side(self._identity.ip), ADMIN_PORT, path)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -85,8 +76,11 @@ class MetricsPage:
             path = head.split(b" ", 2)[1].partition(b"?")[0]
             if path in {b"/stats/prometheus", b"/metrics"}:
                 status, body = "200 OK", (await self.page()).encode()
+            elif path in {b"/ready", b"/live"}:
+                ready = "LIVE" in await self._admin("/ready")
+                status, body = ("200 OK", b"ready\n") if ready else ("503 Service Unavailable", b"not ready\n")
             else:
-                status, body = "404 Not Found", b"see /stats/prometheus\n"
+                status, body = "404 Not Found", b"see /metrics\n"
             writer.write(
                 f"HTTP/1.1 {status}\r\ncontent-type: text/plain; version=0.0.4\r\ncontent-length: {len(body)}\r\n"
                 "connection: close\r\n\r\n".encode()

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meshbdd.lab.addresses import HEALTH_PORT, OUTBOUND_PORT, private_side
+from meshbdd.lab.addresses import private_side
 from meshbdd.lab.controllers import commands
 from meshbdd.lab.controllers.commands import CannotRun, Command
 from meshbdd.lab.controllers.container import Container, timestamp
-from meshbdd.lab.controllers.injection import SIDECAR, is_meshed
+from meshbdd.lab.controllers.mesh_kind import MeshKind
 from meshbdd.lab.processes import ProcessTable
-from meshbdd.lab.sidecar.bootstrap import DRAIN_SECONDS, SidecarIdentity, bootstrap
+from meshbdd.lab.sidecar.bootstrap import DRAIN_SECONDS, SidecarIdentity
 from meshbdd.lab.sidecar.plain_path import PlainPath, Resolve
 
 OUTBOUND_ANNOTATION = "lab.meshbdd.dev/outbound"
@@ -29,8 +29,9 @@ _LOGGING = ("-l", "warning", "--component-log-level", "misc:error")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What every pod of the lab needs of the machine."""
+    """What every pod of the lab needs of the machine, and of its mesh."""
 
+    mesh: MeshKind
     processes: ProcessTable
     envoy: Path
     ads_socket: Path
@@ -78,14 +79,19 @@ class PodRuntime:
         self._node = node
         self._changed = changed
         self.ip: str = pod["status"]["podIP"]
-        self.meshed = is_meshed(pod)
+        self.meshed = node.mesh.is_meshed(pod)
         self.home = private_side(self.ip) if self.meshed else self.ip
         self.identity = identity_of(pod)
         meta = pod["metadata"]
         self.folder = node.folder / f"{meta['namespace']}_{meta['name']}_{meta['uid'][:8]}"
         self._volumes: dict[str, Path] = {}
-        self._init = [self._container(spec) for spec in pod["spec"].get("initContainers") or []]
+        init = [self._container(spec) for spec in pod["spec"].get("initContainers") or []]
         self.containers = [self._container(spec) for spec in pod["spec"]["containers"]]
+        self._sidecar = next(
+            (c for c in [*init, *self.containers] if self.meshed and c.name == node.mesh.sidecar), None
+        )
+        self._init = [c for c in init if c is not self._sidecar]
+        self._native = [c for c in init if c is self._sidecar]
         self._plain: PlainPath | None = None
         self._task: asyncio.Task[None] | None = None
         self._failure: str | None = None
@@ -94,11 +100,10 @@ class PodRuntime:
 
     def _container(self, spec: Mapping[str, Any]) -> Container:
         log = self.folder / "logs" / spec["name"]
-        if spec["name"] == SIDECAR and self.meshed:
-            ready = {"httpGet": {"host": self.ip, "port": HEALTH_PORT, "path": "/healthz/ready"}, "periodSeconds": 15}
+        if spec["name"] == self._node.mesh.sidecar and self.meshed:
             return Container(
                 spec, self.home, log, self._sidecar_command, self._node.processes, self._changed,
-                ready_probe=ready, private_ports=False,
+                ready_probe=self._node.mesh.ready_probe(self.ip), private_ports=False,
             )  # fmt: skip
 
         def command() -> Command:
@@ -111,6 +116,7 @@ class PodRuntime:
                 lookup=self._node.lookup,
                 cwd=self._node.cwd,
                 home=self.home,
+                outbound_port=self._node.mesh.outbound_port,
             )
 
         return Container(spec, self.home, log, command, self._node.processes, self._changed)
@@ -118,14 +124,13 @@ class PodRuntime:
     @property
     def access_log(self) -> Path:
         """Where the sidecar writes its access log: the output of its container."""
-        sidecar = next(c for c in self.containers if c.name == SIDECAR)
-        log = sidecar.log_file()
+        log = self._sidecar.log_file() if self._sidecar is not None else None
         assert log is not None  # noqa: S101 - a current log always has a number
         return log
 
     def _sidecar_command(self) -> Command:
         file = self.folder / "envoy.json"
-        file.write_text(json.dumps(bootstrap(self.identity, self._node.ads_socket)))
+        file.write_text(json.dumps(self._node.mesh.bootstrap(self.identity, self._node.ads_socket)))
         argv = (
             str(self._node.envoy), "-c", str(file), "--concurrency", "1", "--disable-hot-restart",
             "--drain-strategy", "immediate", "--drain-time-s", str(DRAIN_SECONDS),
@@ -151,36 +156,41 @@ class PodRuntime:
         self._failure = None
         if not self.meshed:
             self._plain = PlainPath(self.ip, self._node.resolve(self._pod["metadata"]["namespace"]))
-            await self._plain.start(private_side(self.ip), OUTBOUND_PORT)
-        sidecars = [
-            asyncio.ensure_future(c.run("Always")) for c in self.containers if c.name == SIDECAR and self.meshed
-        ]
+            await self._plain.start(private_side(self.ip), self._node.mesh.outbound_port)
+        sidecar = asyncio.ensure_future(self._sidecar.run("Always")) if self._sidecar is not None else None
         try:
             for container in self._init:
                 await container.run("OnFailure" if policy != "Never" else "Never")
-            applications = [c.run(policy) for c in self.containers if not (c.name == SIDECAR and self.meshed)]
-            await asyncio.gather(*applications)
+            await asyncio.gather(*(c.run(policy) for c in self._applications))
         finally:
-            for sidecar in sidecars:
+            if sidecar is not None:
                 sidecar.cancel()
         self._changed()
+
+    @property
+    def everyone(self) -> list[Container]:
+        """The containers that a ready pod has running: its own, and a native sidecar."""
+        return [*self._native, *self.containers]
+
+    @property
+    def _applications(self) -> list[Container]:
+        return [c for c in self.containers if c is not self._sidecar]
 
     @property
     def trouble(self) -> str | None:
         """Why the pod is not ready, in a sentence; ``None`` where nothing is wrong."""
         if self._failure:
             return self._failure
-        return next((c.trouble for c in [*self._init, *self.containers] if c.trouble and not c.ready), None)
+        return next((c.trouble for c in [*self._init, *self.everyone] if c.trouble and not c.ready), None)
 
     def find(self, container: str | None) -> Container | None:
         """A container by name; the first one where no name is given."""
-        everyone = [*self.containers, *self._init]
+        everyone = [*self.containers, *self._init, *self._native]
         return everyone[0] if container is None else next((c for c in everyone if c.name == container), None)
 
     def _phase(self) -> str:
         policy = self._pod["spec"].get("restartPolicy", "Always")
-        applications = [c for c in self.containers if not (c.name == SIDECAR and self.meshed)]
-        ends = [c.state.get("terminated") for c in applications]
+        ends = [c.state.get("terminated") for c in self._applications]
         if policy != "Always" and all(ends):
             failed = any(end["exitCode"] for end in ends if end)
             return "Failed" if failed else "Succeeded"
@@ -188,7 +198,7 @@ class PodRuntime:
 
     def status(self) -> dict[str, Any]:
         """A Kubernetes PodStatus."""
-        everyone_ready = bool(self.containers) and all(c.ready for c in self.containers)
+        everyone_ready = bool(self.containers) and all(c.ready for c in self.everyone)
         if everyone_ready and self._ready_since is None:
             self._ready_since = timestamp()
         elif not everyone_ready:
@@ -221,15 +231,14 @@ class PodRuntime:
             ],
             "containerStatuses": [c.status() for c in self.containers],
         }
-        if self._init:
-            status["initContainerStatuses"] = [c.status() for c in self._init]
+        if self._init or self._native:
+            status["initContainerStatuses"] = [c.status() for c in [*self._init, *self._native]]
         return status
 
     async def stop(self, grace: float) -> None:
         """End the pod: applications first, the sidecar last, and nothing of it stays."""
-        applications = [c for c in [*self._init, *self.containers] if not (c.name == SIDECAR and self.meshed)]
-        await asyncio.gather(*(c.stop(grace) for c in applications))
-        await asyncio.gather(*(c.stop(0) for c in self.containers))
+        await asyncio.gather(*(c.stop(grace) for c in [*self._init, *self._applications]))
+        await asyncio.gather(*(c.stop(0) for c in self.everyone))
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

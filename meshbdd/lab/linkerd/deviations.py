@@ -1,0 +1,99 @@
+"""In what the lab's Envoy differs from linkerd-proxy, and what that means for a tester.
+
+Every line is shown by ``meshbdd lab status --json``; ``tests/fidelity`` holds the lab against recorded behaviour and lets
+nothing differ that is not declared here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """One difference.
+
+    Attributes:
+        key: Its name, for tests.
+        differs: What is different.
+        effect: What that does to a verdict.
+    """
+
+    key: str
+    differs: str
+    effect: str
+
+    def __str__(self) -> str:
+        return f"{self.differs} {self.effect}"
+
+
+DEVIATIONS = (
+    Deviation(
+        "balancing",
+        "Envoy takes the less busy of two random endpoints; Linkerd weighs them by latency.",
+        "How requests spread over the endpoints of one backend is another; shares between backends are the same.",
+    ),
+    Deviation(
+        "probation",
+        "After the penalty Envoy takes an endpoint back whole; Linkerd sends one request as a probe, holds the others, "
+        "and breaks the circuit again if that one fails. Envoy's penalty grows by its first length each time, Linkerd's "
+        "doubles.",
+        "In the lab max-failures requests may fail again after each penalty, and a request that arrives while the "
+        "circuit is open is never held until it closes.",
+    ),
+    Deviation(
+        "queue",
+        "A request that finds no endpoint waits the three seconds even if one appears meanwhile.",
+        "It gets 504 where Linkerd might still have answered it.",
+    ),
+    Deviation(
+        "hedging",
+        "When a try passes retry.linkerd.io/timeout the next one starts without the first being cut.",
+        "Statuses and the number of tries are the same; the answer may come earlier.",
+    ),
+    Deviation(
+        "idle",
+        "timeout.linkerd.io/idle is not applied.",
+        "A body that pauses is not cut.",
+    ),
+    Deviation(
+        "response-timeout",
+        "With retries, timeout.linkerd.io/response covers all tries together.",
+        "Several slow tries together may end in 504 earlier.",
+    ),
+    Deviation(
+        "dropped-connection",
+        "Where Linkerd drops the connection without an answer (all weights 0, an undefined port) the lab answers.",
+        "The request fails there and here; its status differs.",
+    ),
+    Deviation(
+        "authority",
+        "The lab takes the address that was dialled from the request's authority, since nothing intercepts connections.",
+        "A request whose Host header names another Service than the address goes to that Service.",
+    ),
+    Deviation(
+        "opaque",
+        "Ports that are opaque on the calling side are balanced for each request, not for each connection.",
+        "Only HTTP can be sent through the lab's sidecars.",
+    ),
+    Deviation(
+        "profile-budget",
+        "A ServiceProfile's retries are counted when a request ends.",
+        "Requests at the same time may together use more than the budget.",
+    ),
+    Deviation(
+        "request-headers",
+        "l5d-* request headers that override timeouts and retries are not obeyed.",
+        "None, unless the control plane was installed to allow them.",
+    ),
+    Deviation(
+        "headers",
+        "Envoy adds x-request-id and x-forwarded-proto to requests; the lab's own markers never reach an application.",
+        "None, unless the application counts its headers.",
+    ),
+)
+
+
+def sentences() -> tuple[str, ...]:
+    """The deviations as sentences."""
+    return tuple(str(deviation) for deviation in DEVIATIONS)

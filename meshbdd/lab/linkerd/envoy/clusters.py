@@ -1,0 +1,136 @@
+"""Clusters: a backend's balancer as its parent sees it, and a split as one cluster with a locality for each backend.
+
+A split is one cluster because Linkerd picks the backend anew for every try, and skips backends that have nobody left:
+that is what Envoy does with weighted localities, and not what it does with weighted clusters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from meshbdd.lab.compile.envoy.types import ADS, HTTP_OPTIONS, HTTP_OPTIONS_KEY
+from meshbdd.lab.linkerd.envoy import tls
+from meshbdd.lab.linkerd.model import Accrual
+from meshbdd.lab.linkerd.read.destinations import Place
+from meshbdd.lab.linkerd.show.common import duration
+
+Json = dict[str, Any]
+
+CONNECT_TIMEOUT = "1s"
+"""``proxy.outboundConnectTimeout``: linkerd2 charts/linkerd-control-plane/values.yaml."""
+_NO_LIMIT = 4294967295
+_KEEP_WEIGHT = 1_000_000
+"""Percent; a locality keeps its whole weight while one of its endpoints is well."""
+_LOOK_AGAIN = "0.050s"
+"""How often Envoy looks whether a penalty is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A backend's share of a cluster."""
+
+    name: str
+    weight: int
+    places: tuple[Place, ...]
+
+
+def outlier_detection(accrual: Accrual) -> Json | None:
+    """Failure accrual, as near as Envoy comes to it; see ``deviations``."""
+    failures = accrual.max_failures
+    if accrual.success_rate is not None:
+        failures = min(failures, accrual.success_rate.min_requests) or failures
+    if failures == 0:
+        return None
+    made: Json = {
+        "consecutive_5xx": failures,
+        "enforcing_consecutive_5xx": 100,
+        "enforcing_consecutive_gateway_failure": 0,
+        "enforcing_success_rate": 0,
+        "interval": _LOOK_AGAIN,
+        "base_ejection_time": duration(max(accrual.backoff.least, Decimal("0.001"))),
+        "max_ejection_time": duration(max(accrual.backoff.most, Decimal("0.001"))),
+        "max_ejection_percent": 100,
+        "always_eject_one_host": True,
+    }
+    jitter = accrual.backoff.least * Decimal(str(accrual.backoff.jitter))
+    if jitter:
+        made["max_ejection_time_jitter"] = duration(jitter)
+    return made
+
+
+def balancer(name: str, parts: Sequence[Part], accrual: Accrual | None, filters: Sequence[Json] = ()) -> Json:
+    """A cluster of endpoints.
+
+    Args:
+        name: Its name.
+        parts: The backends in it.
+        accrual: The parent's failure accrual.
+        filters: Upstream HTTP filters before the codec; none for most.
+    """
+    options: Json = {
+        "@type": HTTP_OPTIONS,
+        "use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}},
+    }
+    if filters:
+        codec = {
+            "name": "envoy.filters.http.upstream_codec",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"
+            },
+        }
+        options["http_filters"] = [*filters, codec]
+    limits = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), _NO_LIMIT)
+    made: Json = {
+        "name": name,
+        "type": "EDS",
+        "eds_cluster_config": {"eds_config": ADS, "service_name": name},
+        "connect_timeout": CONNECT_TIMEOUT,
+        "lb_policy": "LEAST_REQUEST",
+        "common_lb_config": {"healthy_panic_threshold": {}, "locality_weighted_lb_config": {}},
+        "circuit_breakers": {"thresholds": [limits]},
+        "transport_socket_matches": tls.upstream_matches(
+            place.identity for part in parts for place in part.places if place.identity
+        ),
+        "typed_extension_protocol_options": {HTTP_OPTIONS_KEY: options},
+    }
+    detection = outlier_detection(accrual) if accrual is not None else None
+    if detection is not None:
+        made["outlier_detection"] = detection
+    return made
+
+
+def assignment(name: str, parts: Iterable[Part]) -> Json:
+    """The endpoints of a cluster, a locality for each backend that has a weight."""
+    localities = []
+    for index, part in enumerate(parts):
+        if not part.weight or not part.places:
+            continue
+        localities.append(
+            {
+                "locality": {"zone": str(index), "sub_zone": part.name},
+                "load_balancing_weight": part.weight,
+                "lb_endpoints": [_endpoint(place, part.name) for place in part.places],
+            }
+        )
+    made: Json = {"cluster_name": name}
+    if localities:
+        made["endpoints"] = localities
+        made["policy"] = {"overprovisioning_factor": _KEEP_WEIGHT}
+    return made
+
+
+def _endpoint(place: Place, backend: str) -> Json:
+    told: Json = {"backend": backend, "workload": place.workload, "pod": place.pod, "namespace": place.namespace}
+    told["service_account"] = place.service_account
+    metadata: Json = {"linkerd": told}
+    if place.identity is not None:
+        told["identity"] = place.identity
+        metadata[tls.MATCH_KEY] = {tls.IDENTITY: place.identity}
+    return {
+        "endpoint": {"address": {"socket_address": {"address": place.address, "port_value": place.port}}},
+        "load_balancing_weight": 1,
+        "metadata": {"filter_metadata": metadata},
+    }

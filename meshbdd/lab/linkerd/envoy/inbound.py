@@ -1,0 +1,170 @@
+"""The inbound side of a sidecar: for each port of its pod a chain for Linkerd's TLS and one for everything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshbdd.lab.addresses import private_side
+from meshbdd.lab.compile.envoy.types import (
+    HTTP_OPTIONS,
+    HTTP_OPTIONS_KEY,
+    MANAGER,
+    ROUTER,
+    TCP_PROXY,
+    TLS_INSPECTOR,
+    typed,
+)
+from meshbdd.lab.linkerd.envoy import ratelimit, rbac, replies, scripts, tls
+from meshbdd.lab.linkerd.envoy.matches import answer_of, direct, header, modifiers, write_match
+from meshbdd.lab.linkerd.envoy.order import Entry, ordered
+from meshbdd.lab.linkerd.model import InboundServer, RpcMatch, ServerRoute, ServerRule
+from meshbdd.lab.linkerd.ports import INBOUND_PORT
+
+Json = dict[str, Any]
+
+INBOUND = "inbound"
+CLIENT_ID = "l5d-client-id"
+APPLICATION_WAIT = 1000
+"""Milliseconds for which HTTP/2 requests wait for an application that refuses."""
+CONNECT_TIMEOUT = "0.100s"
+"""``proxy.inboundConnectTimeout``: linkerd2 charts/linkerd-control-plane/values.yaml."""
+
+
+def cluster_name(port: int) -> str:
+    """The cluster of the application's port."""
+    return f"inbound|{port}||"
+
+
+def address(ip: str, port: int) -> Json:
+    """A socket address."""
+    return {"socket_address": {"address": ip, "port_value": port}}
+
+
+def cluster(ip: str, port: int) -> Json:
+    """The application itself, at the pod-private address."""
+    name = cluster_name(port)
+    options = {
+        "@type": HTTP_OPTIONS,
+        "use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}},
+    }
+    endpoint = {"endpoint": {"address": address(private_side(ip), port)}}
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": CONNECT_TIMEOUT,
+        "typed_extension_protocol_options": {HTTP_OPTIONS_KEY: options},
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+    }
+
+
+def _routes(server: InboundServer, port: int) -> list[Json]:
+    entries = [
+        Entry(host, match, (route, rule))
+        for route in server.routes
+        for rule in route.rules
+        for match in rule.matches or (RpcMatch(),)
+        for host in route.hosts or (None,)
+    ]
+    made = [_route(entry, server, port) for entry in ordered(entries)]
+    made.append({"match": {"prefix": "/"}, "name": "no-route", **direct(404, None)})
+    return made
+
+
+def _route(entry: Entry[tuple[ServerRoute, ServerRule]], server: InboundServer, port: int) -> Json:
+    route, rule = entry.target
+    made: Json = {
+        "match": write_match(entry),
+        "name": str(route.meta),
+        "typed_per_filter_config": rbac.per_route((*server.authorizations, *route.authorizations)),
+    }
+    answer = answer_of(rule.filters, informs=False)
+    if answer is not None:
+        return {**made, **answer}
+    # Retries of requests that a kept connection lost before they were written are the codec's business, not a policy's.
+    retry = {"num_retries": 1, "retry_on": "reset-before-request"}
+    forward = {"cluster": cluster_name(port), "timeout": "0s", "retry_policy": retry}
+    return {**made, "route": forward, **modifiers(rule.filters)}
+
+
+def _manager(server: InboundServer, port: int, *, meshed: bool) -> Json:
+    # Only rate limits need a name for callers without an identity.
+    client: Json = {} if meshed else {"request_headers_to_remove": [CLIENT_ID]}
+    filters = [scripts.inbound(APPLICATION_WAIT), _identity_filter(meshed=meshed), rbac.http_filter()]
+    if server.rate_limit is not None:
+        filters.append(ratelimit.http_filter(server.rate_limit))
+    codec = {"http2": "HTTP2", "grpc": "HTTP2", "http1": "HTTP1"}.get(server.protocol, "AUTO")
+    config: Json = {
+        "stat_prefix": INBOUND,
+        # A meshed caller may have its requests carried by either protocol.
+        "codec_type": "AUTO" if meshed else codec,
+        "route_config": {
+            "name": f"inbound:{port}",
+            "validate_clusters": False,
+            "virtual_hosts": [{"name": str(server.meta), "domains": ["*"], "routes": _routes(server, port)}],
+            **client,
+        },
+        "http_filters": [*filters, typed("envoy.filters.http.router", ROUTER)],
+        "local_reply_config": replies.inbound(),
+        "server_header_transformation": "PASS_THROUGH",
+        "stream_idle_timeout": "0s",
+        "use_remote_address": False,
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
+    }
+    return typed("envoy.filters.network.http_connection_manager", MANAGER, config)
+
+
+def _identity_filter(*, meshed: bool) -> Json:
+    """Name the caller before its requests are counted; ``-`` is shared by all that have no identity."""
+    value = "%DOWNSTREAM_PEER_DNS_SAN%" if meshed else "unmeshed"
+    append = {"append": header(CLIENT_ID, value)}
+    mutation = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
+    config = {"@type": mutation, "mutations": {"request_mutations": [append]}}
+    return {"name": "meshbdd.lab.client", "typed_config": config}
+
+
+def _filters(server: InboundServer, port: int, *, meshed: bool) -> list[Json]:
+    if server.protocol in {"opaque", "tls"}:
+        proxy = {"cluster": cluster_name(port), "stat_prefix": INBOUND}
+        return [rbac.network_filter(server.authorizations), typed("envoy.filters.network.tcp_proxy", TCP_PROXY, proxy)]
+    return [_manager(server, port, meshed=meshed)]
+
+
+def listener(ip: str, identity: str, servers: dict[int, InboundServer]) -> Json:
+    """The inbound listener: Linkerd's port and every port of the pod."""
+    chains: list[Json] = []
+    for port, server in sorted(servers.items()):
+        where = {"destination_port": port}
+        secured = {**where, "transport_protocol": "tls", "server_names": [identity]}
+        chains.append(
+            {
+                "name": f"meshed:{port}",
+                "filter_chain_match": secured,
+                "filters": _filters(server, port, meshed=True),
+                "transport_socket": tls.downstream(),
+            }
+        )
+        chains.append(
+            {
+                "name": f"unmeshed:{port}",
+                "filter_chain_match": {**where, "transport_protocol": "raw_buffer"},
+                "filters": _filters(server, port, meshed=False),
+            }
+        )
+        passing = typed(
+            "envoy.filters.network.tcp_proxy", TCP_PROXY, {"cluster": cluster_name(port), "stat_prefix": INBOUND}
+        )
+        chains.append(
+            {
+                "name": f"foreign-tls:{port}",
+                "filter_chain_match": {**where, "transport_protocol": "tls"},
+                "filters": [rbac.network_filter(server.authorizations), passing],
+            }
+        )
+    return {
+        "name": INBOUND,
+        "address": address(ip, INBOUND_PORT),
+        "additional_addresses": [{"address": address(ip, port)} for port in sorted(servers)],
+        "listener_filters": [typed("envoy.filters.listener.tls_inspector", TLS_INSPECTOR)],
+        "traffic_direction": "INBOUND",
+        "filter_chains": chains,
+    }

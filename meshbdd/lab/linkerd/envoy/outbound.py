@@ -1,0 +1,175 @@
+"""The outbound side of a sidecar: for each Service's port a virtual host, its routes in order, and their clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from meshbdd.lab.compile.ir import Match
+from meshbdd.lab.linkerd.envoy.clusters import Part, assignment, balancer
+from meshbdd.lab.linkerd.envoy.matches import answer_of, direct, modifiers, write_match
+from meshbdd.lab.linkerd.envoy.order import Entry, ordered
+from meshbdd.lab.linkerd.envoy.retries import action, statuses_filter
+from meshbdd.lab.linkerd.model import Backend, Balancer, Forbidden, Meta, OutboundPolicy, Resource, Route, Rule
+from meshbdd.lab.linkerd.read.destinations import Destinations, Place
+
+Json = dict[str, Any]
+
+METADATA = "linkerd"
+_MILLION = 1_000_000
+
+
+@dataclass(slots=True)
+class Outbound:
+    """What the outbound side of one sidecar is made of."""
+
+    hosts: list[Json] = field(default_factory=list)
+    clusters: dict[str, Json] = field(default_factory=dict)
+    endpoints: dict[str, Json] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    route: Route
+    rule: Rule
+    index: int
+
+
+def _everything(rule: Rule) -> Iterable[Any]:
+    return rule.matches or (Match(),)
+
+
+class OutboundWriter:
+    """Writes the policies of the Services that a sidecar calls.
+
+    Args:
+        destinations: Knows endpoints.
+        made: Where everything goes.
+    """
+
+    def __init__(self, destinations: Destinations, made: Outbound) -> None:
+        self._destinations = destinations
+        self._made = made
+
+    def service(self, policy: OutboundPolicy, logical: str, domains: list[str]) -> None:
+        """Write one Service's port.
+
+        Args:
+            policy: Its policy.
+            logical: Its address and port, for the proxy's error messages.
+            domains: Under which authorities it is called.
+        """
+        routes = policy.opaque if policy.protocol in {"opaque", "tls"} else policy.http
+        entries = [
+            Entry(host, match, _Target(route, rule, index))
+            for route in routes
+            for index, rule in enumerate(route.rules)
+            for match in _everything(rule)
+            for host in (route.hosts if policy.protocol != "tls" else ()) or (None,)
+        ]
+        written: list[Json] = []
+        for entry in ordered(entries):
+            written += self._route(entry, policy, logical)
+        written.append(
+            {"match": {"prefix": "/"}, "name": "no-route", **direct(404, f"logical service {logical}: no route")}
+        )
+        self._made.hosts.append({"name": str(policy.meta), "domains": domains, "routes": written})
+
+    def _route(self, entry: Entry[_Target], policy: OutboundPolicy, logical: str) -> list[Json]:
+        target = entry.target
+        route, rule = target.route, target.rule
+        match, name = write_match(entry), str(route.meta)
+        common: Json = {
+            "name": name,
+            "metadata": {"filter_metadata": {METADATA: _told(policy.meta, route.meta, rule, logical)}},
+        }
+        if any(isinstance(found, Forbidden) for found in rule.filters) or not rule.backends:
+            return [{"match": match, **common, **direct(403, "forbidden")}]
+        answer = answer_of(rule.filters, informs=True)
+        if answer is not None:
+            return [{"match": match, **common, **answer}]
+        total = sum(b.weight for b in rule.backends) if rule.split else 1
+        if total == 0:
+            return [{"match": match, **common, **direct(502, "invalid backend distribution: all weights are zero")}]
+        if rule.timeouts is not None and rule.timeouts.request == 0:
+            return [{"match": match, **common, **direct(504, "request timeout: 0ns")}]
+        made: list[Json] = []
+        rest = total
+        for backend in rule.backends:
+            failure = answer_of(backend.filters, informs=True)
+            if failure is None or not (backend.weight or not rule.split):
+                continue
+            share = backend.weight if rule.split else 1
+            made.append({"match": _share(match, share, rest), **common, **failure})
+            rest -= share
+        usable = [b for b in rule.backends if answer_of(b.filters, informs=True) is None]
+        if rest and usable:
+            cluster = self._cluster(policy, target, usable)
+            own = usable[0].filters if len(usable) == 1 else ()
+            forward: Json = {
+                "match": match,
+                **common,
+                "route": action(rule, cluster),
+                **modifiers((*rule.filters, *own)),
+            }
+            made.append(forward)
+        return made
+
+    def _cluster(self, policy: OutboundPolicy, target: _Target, usable: list[Backend]) -> str:
+        parts = [self._part(backend, split=target.rule.split) for backend in usable]
+        parts = [part for part in parts if part.weight] or parts
+        if len(parts) == 1:
+            name = f"{policy.meta}/{parts[0].name}"
+        else:
+            name = f"{policy.meta}/{target.route.meta}/{target.index}"
+            self._warn_of_shared(name, parts)
+        filters = statuses_filter(policy.accrual, target.rule.retries)
+        if filters and target.rule.retries is not None and target.rule.retries.grpc:
+            name += "/grpc-retries"
+        self._made.clusters[name] = balancer(name, parts, policy.accrual, filters)
+        self._made.endpoints[name] = assignment(name, parts)
+        return name
+
+    def _part(self, backend: Backend, *, split: bool) -> Part:
+        places: tuple[Place, ...] = ()
+        if isinstance(backend.target, Balancer):
+            target = backend.target
+            places = self._destinations.endpoints(target.name, target.namespace, target.port)
+        return Part(str(backend.meta), backend.weight if split else 1, places)
+
+    def _warn_of_shared(self, name: str, parts: list[Part]) -> None:
+        seen: set[tuple[str, int]] = set()
+        for part in parts:
+            own = {(place.address, place.port) for place in part.places}
+            for address, port in sorted(own & seen):
+                self._made.warnings.append(
+                    f"{name}: {address}:{port} is an endpoint of two backends of one split; Envoy counts it for the "
+                    f"first alone, so the shares are not as written"
+                )
+            seen |= own
+
+
+def _told(parent: Meta, route: Meta, rule: Rule, logical: str) -> Json:
+    """What a sidecar's route says of itself: for its error messages, its metrics, and whoever reads its config dump."""
+    retries = rule.retries
+    return {
+        "logical": logical,
+        "parent": str(parent),
+        "route": str(route),
+        "route_group": route.group if isinstance(route, Resource) else "",
+        "backends": [
+            {"name": str(backend.meta), "weight": backend.weight if rule.split else 1} for backend in rule.backends
+        ],
+        # Whether an answer of 504 would have been tried again: decides what a request gets that found nobody.
+        "retries_504": str(bool(retries and any(low <= 504 <= high for low, high in retries.statuses))).lower(),
+    }
+
+
+def _share(match: Json, share: int, of: int) -> Json:
+    """A match that takes a share of what reaches it."""
+    if share >= of:
+        return match
+    fraction = {"default_value": {"numerator": round(share * _MILLION / of), "denominator": "MILLION"}}
+    return {**match, "runtime_fraction": fraction}

@@ -1,0 +1,163 @@
+"""Compiling for one pod: what its sidecar is sent in Linkerd mode. A pure function of the policies and the pod."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from meshbdd.lab.addresses import private_side
+from meshbdd.lab.compile import Compiled
+from meshbdd.lab.compile.envoy.types import ADS, FAULT, MANAGER, ROUTER, typed
+from meshbdd.lab.linkerd.envoy import inbound as write_inbound
+from meshbdd.lab.linkerd.envoy import replies, scripts
+from meshbdd.lab.linkerd.envoy.outbound import Outbound, OutboundWriter
+from meshbdd.lab.linkerd.model import FAIL_FAST, InboundServer
+from meshbdd.lab.linkerd.policies import Policies
+from meshbdd.lab.linkerd.ports import OUTBOUND_PORT, RESERVED_PORTS, TIMER_PORT
+
+Json = dict[str, Any]
+
+OUTBOUND = "outbound"
+PASSTHROUGH = "PassthroughCluster"
+_FORWARD_PROXY = "type.googleapis.com/envoy.extensions.{}.dynamic_forward_proxy.v3.{}"
+_DNS_CACHE = {"name": "lab", "dns_lookup_family": "V4_ONLY"}
+
+
+def compile_pod(policies: Policies, pod: str, namespace: str) -> Compiled:
+    """Compile for the sidecar of a pod.
+
+    Raises:
+        KeyError: there is no such pod.
+    """
+    return _Compilation(policies, policies.objects.pods[namespace, pod]).run()
+
+
+def domains(name: str, namespace: str, address: str, port: int, client: str, domain: str) -> list[str]:
+    """Under which authorities clients of a namespace reach a Service's port: DNS names and the cluster IP."""
+    dotted = f"{name}.{namespace}"
+    full = f"{dotted}.svc.{domain}"
+    names = [full, f"{full}.", f"{dotted}.svc", dotted, *([name] if namespace == client else [])]
+    if address not in {"", "None"}:
+        names.append(address)
+    with_port = [f"{host}:{port}" for host in names]
+    return [*names, *with_port] if port == 80 else with_port
+
+
+class _Compilation:
+    def __init__(self, policies: Policies, pod: Mapping[str, Any]) -> None:
+        self._policies = policies
+        self._pod = pod
+        self._namespace: str = pod["metadata"]["namespace"]
+        self._ip: str = (pod.get("status") or {}).get("podIP", "")
+
+    def run(self) -> Compiled:
+        made = Outbound()
+        writer = OutboundWriter(self._policies.destinations, made)
+        for (namespace, name), service in sorted(self._policies.objects.services.items()):
+            address = service["spec"].get("clusterIP") or ""
+            for port in service["spec"].get("ports") or []:
+                number = port["port"]
+                policy = self._policies.outbound.of_service(name, namespace, number, self._namespace)
+                hosts = domains(
+                    name, namespace, address, number, self._namespace, self._policies.settings.domain
+                )  # fmt: skip
+                writer.service(policy, f"{address}:{number}", hosts)
+        made.hosts.append(self._elsewhere())
+        servers = self._servers()
+        clusters = {**made.clusters, PASSTHROUGH: _passthrough(), scripts.TIMER: self._timer_cluster()}
+        for port in servers:
+            clusters[write_inbound.cluster_name(port)] = write_inbound.cluster(self._ip, port)
+        account = self._pod["spec"].get("serviceAccountName") or "default"
+        identity = self._policies.settings.identity(self._namespace, account)
+        listeners = {
+            OUTBOUND: self._outbound_listener(),
+            scripts.TIMER: self._timer(),
+        }
+        if servers:
+            listeners[write_inbound.INBOUND] = write_inbound.listener(self._ip, identity, servers)
+        routes = {OUTBOUND: {"name": OUTBOUND, "validate_clusters": False, "virtual_hosts": made.hosts}}
+        return Compiled(listeners, {}, routes, clusters, made.endpoints, {}, tuple(made.warnings))
+
+    def _servers(self) -> dict[int, InboundServer]:
+        ports = self._policies.inbound.ports_of(self._pod) - RESERVED_PORTS
+        return {port: self._policies.inbound.at_port(self._pod, port) for port in sorted(ports)}
+
+    def _elsewhere(self) -> Json:
+        """Hosts that are no Service's are looked up by name."""
+        route = {
+            "match": {"prefix": "/"},
+            "name": "egress-fallback",
+            "route": {"cluster": PASSTHROUGH, "timeout": "0s"},
+        }
+        return {"name": "egress-fallback", "domains": ["*"], "routes": [route]}
+
+    def _outbound_listener(self) -> Json:
+        lookup = typed(
+            "envoy.filters.http.dynamic_forward_proxy",
+            _FORWARD_PROXY.format("filters.http", "FilterConfig"),
+            {"dns_cache_config": _DNS_CACHE},
+        )
+        config = {
+            "stat_prefix": OUTBOUND,
+            "rds": {"config_source": ADS, "route_config_name": OUTBOUND},
+            "http_filters": [
+                scripts.downstream(int(FAIL_FAST * 1000)),
+                lookup,
+                typed("envoy.filters.http.router", ROUTER),
+            ],
+            "local_reply_config": replies.outbound(),
+            "server_header_transformation": "PASS_THROUGH",
+            "stream_idle_timeout": "0s",
+            "use_remote_address": False,
+            "upgrade_configs": [{"upgrade_type": "websocket"}],
+        }
+        manager = typed("envoy.filters.network.http_connection_manager", MANAGER, config)
+        return {
+            "name": OUTBOUND,
+            "address": write_inbound.address(private_side(self._ip), OUTBOUND_PORT),
+            "traffic_direction": "OUTBOUND",
+            "filter_chains": [{"filters": [manager]}],
+        }
+
+    def _timer(self) -> Json:
+        """Answers after the delay that a request asks for: a script's way to wait."""
+        delay = {"delay": {"header_delay": {}, "percentage": {"numerator": 100}}}
+        route = {"match": {"prefix": "/"}, "direct_response": {"status": 200}}
+        config = {
+            "stat_prefix": "timer",
+            "route_config": {"virtual_hosts": [{"name": "timer", "domains": ["*"], "routes": [route]}]},
+            "http_filters": [
+                typed("envoy.filters.http.fault", FAULT, delay),
+                typed("envoy.filters.http.router", ROUTER),
+            ],
+        }
+        manager = typed("envoy.filters.network.http_connection_manager", MANAGER, config)
+        return {
+            "name": scripts.TIMER,
+            "address": write_inbound.address(private_side(self._ip), TIMER_PORT),
+            "filter_chains": [{"filters": [manager]}],
+        }
+
+    def _timer_cluster(self) -> Json:
+        endpoint = {"endpoint": {"address": write_inbound.address(private_side(self._ip), TIMER_PORT)}}
+        return {
+            "name": scripts.TIMER,
+            "type": "STATIC",
+            "connect_timeout": "1s",
+            "load_assignment": {"cluster_name": scripts.TIMER, "endpoints": [{"lb_endpoints": [endpoint]}]},
+        }
+
+
+def _passthrough() -> Json:
+    return {
+        "name": PASSTHROUGH,
+        "connect_timeout": "1s",
+        "lb_policy": "CLUSTER_PROVIDED",
+        "cluster_type": {
+            "name": "envoy.clusters.dynamic_forward_proxy",
+            "typed_config": {
+                "@type": _FORWARD_PROXY.format("clusters", "ClusterConfig"),
+                "dns_cache_config": _DNS_CACHE,
+            },
+        },
+    }

@@ -1,0 +1,106 @@
+"""Linkerd as the lab plays it."""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+
+from meshbdd.lab.certificates import LEAF_LIFETIME, CertificateAuthority
+from meshbdd.lab.compile import Compiled
+from meshbdd.lab.controllers.mesh_kind import Compile, MeshKind, Object, Resources
+from meshbdd.lab.linkerd import injection
+from meshbdd.lab.linkerd.admission.definitions import RESOURCES, crds
+from meshbdd.lab.linkerd.admission.webhook import admission_hook
+from meshbdd.lab.linkerd.envoy.pod import compile_pod
+from meshbdd.lab.linkerd.policies import Policies
+from meshbdd.lab.linkerd.ports import ADMIN_PORT, OUTBOUND_PORT, RESERVED_PORTS
+from meshbdd.lab.linkerd.settings import ControlPlaneSettings
+from meshbdd.lab.linkerd.telemetry import with_telemetry
+from meshbdd.lab.sidecar.bootstrap import SidecarIdentity, bootstrap
+from meshbdd.lab.xds.resources import CLUSTER, ENDPOINTS, LISTENER, ROUTES
+
+SETTINGS = ControlPlaneSettings(cluster_networks=("127.0.0.0/8",))
+"""As the lab is installed: its cluster is the loopback network."""
+
+
+class LinkerdKind:
+    """See ``MeshKind``."""
+
+    name = "linkerd"
+    sidecar = injection.PROXY
+    system_namespace = SETTINGS.namespace
+    outbound_port = OUTBOUND_PORT
+    metrics_port = ADMIN_PORT
+    reserved_ports = RESERVED_PORTS
+    resources = ("namespaces", "pods", "services", "endpointslices.discovery.k8s.io", *RESOURCES)
+
+    def definitions(self) -> list[dict[str, Any]]:
+        """See ``MeshKind``."""
+        return crds()
+
+    def first_objects(self, authority: CertificateAuthority) -> list[tuple[str, dict[str, Any], str]]:
+        """Linkerd publishes its trust roots in a ConfigMap of this name."""
+        meta = {"name": "linkerd-identity-trust-roots", "namespace": self.system_namespace}
+        body = {"metadata": meta, "data": {"ca-bundle.crt": authority.root.decode()}}
+        return [("configmaps", body, self.system_namespace)]
+
+    def admit(self, operation: str, resource: str, new: dict[str, Any] | None, old: dict[str, Any] | None) -> list[str]:
+        """See ``MeshKind``."""
+        return admission_hook(operation, resource, new, old)
+
+    def wants_sidecar(self, pod: Object, namespace: Object) -> bool:
+        """See ``MeshKind``."""
+        return injection.wants_proxy(pod, namespace)
+
+    def inject(self, pod: dict[str, Any], namespace: Object) -> None:
+        """See ``MeshKind``."""
+        injection.inject(pod, namespace)
+
+    def is_meshed(self, pod: Object) -> bool:
+        """See ``MeshKind``."""
+        return injection.is_meshed(pod)
+
+    def ready_probe(self, ip: str) -> Object:
+        """See ``MeshKind``."""
+        return {"httpGet": {"host": ip, "port": ADMIN_PORT, "path": "/ready"}, "periodSeconds": 15}
+
+    def bootstrap(self, identity: SidecarIdentity, ads_socket: Path) -> dict[str, Any]:
+        """Istio's status ports stay closed: the lab serves Linkerd's one admin port itself."""
+        made = bootstrap(identity, ads_socket)
+        made["static_resources"]["listeners"] = []
+        return made
+
+    def compiler(self, objects: Iterable[Object]) -> tuple[Compile, Iterable[tuple[Object, Mapping[str, Any]]]]:
+        """See ``MeshKind``."""
+        policies = Policies(objects, SETTINGS)
+        return (lambda pod, namespace: compile_pod(policies, pod, namespace)), policies.statuses()
+
+    def deliver(self, identity: SidecarIdentity, log: Path, compiled: Compiled) -> Resources:
+        """See ``MeshKind``."""
+        return {
+            CLUSTER: dict(compiled.clusters),
+            ENDPOINTS: dict(compiled.endpoints),
+            **with_telemetry(
+                identity, log, {LISTENER: copy.deepcopy(compiled.listeners), ROUTES: copy.deepcopy(compiled.routes)}
+            ),
+        }
+
+    def identity(self, namespace: str, service_account: str) -> x509.GeneralName:
+        """See ``MeshKind``."""
+        return x509.DNSName(SETTINGS.identity(namespace, service_account))
+
+    def certificate_lifetime(self, pod: Object) -> dt.timedelta:  # noqa: ARG002 - Istio's pods may ask for another
+        """``identity.issuer.issuanceLifetime``: linkerd2 charts/linkerd-control-plane/values.yaml."""
+        return LEAF_LIFETIME
+
+    def metrics(self, page: str, identity: SidecarIdentity, compiled: Compiled | None) -> str:  # noqa: ARG002
+        """See ``MeshKind``."""
+        return page
+
+
+LINKERD: MeshKind = LinkerdKind()

@@ -1,0 +1,130 @@
+"""The lab's Linkerd mode, proven by requests through real sidecars."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator
+
+import pytest
+
+from tests.tools import LabUnderTest, until
+
+VERSION = "http://order-service/version"
+SERVICES = """
+apiVersion: v1
+kind: Service
+metadata: {name: order-stable}
+spec: {selector: {app: order-service, version: stable}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: order-canary}
+spec: {selector: {app: order-service, version: canary}, ports: [{name: http, port: 80, targetPort: 8080}]}
+"""
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: {name}}}
+spec:
+  parentRefs: [{{name: order-service, kind: Service, group: core, port: 80}}]
+  rules: {rules}
+"""
+
+
+@pytest.fixture(scope="module")
+def linkerd_lab() -> Iterator[LabUnderTest]:
+    lab = LabUnderTest.up("linkerd", mesh="linkerd")
+    yield lab
+    lab.down()
+
+
+@pytest.fixture
+def lab(linkerd_lab: LabUnderTest) -> Iterator[LabUnderTest]:
+    yield linkerd_lab
+    linkerd_lab.clean()
+    until("the routes leaving the client", lambda: "HTTPRoute.shop." not in linkerd_lab.admin("client", "/config_dump"))
+
+
+def _route(lab: LabUnderTest, rules: str, name: str = "orders") -> None:
+    lab.apply(ROUTE.format(name=name, rules=rules))
+    lab.in_effect("client", f"HTTPRoute.shop.{name}")
+
+
+def _versions(lab: LabUnderTest, count: int) -> collections.Counter[str]:
+    seen: collections.Counter[str] = collections.Counter()
+    with lab.session() as session:
+        for _ in range(count):
+            answer = session.get(VERSION, timeout=10)
+            seen[answer.json()["version"] if answer.status_code == 200 else str(answer.status_code)] += 1
+    return seen
+
+
+def test_the_shop_works_through_linkerds_sidecars(lab: LabUnderTest) -> None:
+    assert lab.post("http://order-service/checkout").json()["status"] == "confirmed"
+    assert lab.post("http://order-service/checkout", "client-plain").json()["status"] == "confirmed"
+
+
+def test_a_pod_carries_the_marks_of_an_injected_one(lab: LabUnderTest) -> None:
+    pod = lab.pod("payment-service")
+    assert pod["metadata"]["labels"]["linkerd.io/control-plane-ns"] == "linkerd"
+    assert pod["metadata"]["labels"]["linkerd.io/proxy-deployment"] == "payment-service"
+    proxy = pod["spec"]["initContainers"][-1]
+    assert (proxy["name"], proxy["restartPolicy"]) == ("linkerd-proxy", "Always")
+    assert [c["name"] for c in pod["spec"]["containers"]] == ["app"]
+    status = next(s for s in pod["status"]["initContainerStatuses"] if s["name"] == "linkerd-proxy")
+    assert status["ready"]
+    assert "initContainers" not in lab.pod("client-plain")["spec"]
+
+
+def test_an_httproute_splits_by_weight(lab: LabUnderTest) -> None:
+    lab.apply(SERVICES)
+    _route(
+        lab,
+        "[{backendRefs: [{name: order-stable, port: 80, weight: 90}, {name: order-canary, port: 80, weight: 10}]}]",
+    )
+    seen = _versions(lab, 300)
+    assert set(seen) == {"stable", "canary"}
+    # Binomial(300, 0.1): outside of 5..70 less than once in 1e7.
+    assert 5 <= seen["canary"] <= 70
+
+
+def test_what_no_rule_matches_is_404_and_never_reaches_the_service(lab: LabUnderTest) -> None:
+    _route(lab, "[{matches: [{path: {type: PathPrefix, value: /orders}}]}]")
+    answer = lab.get(VERSION)
+    assert answer.status_code == 404
+    assert answer.headers["l5d-proxy-error"].endswith(":80: no route")
+    assert lab.get("http://order-service/orders/count").status_code == 200
+
+
+def test_a_missing_backend_keeps_its_share_as_500(lab: LabUnderTest) -> None:
+    lab.apply(SERVICES)
+    _route(lab, "[{backendRefs: [{name: order-stable, port: 80}, {name: nowhere, port: 80}]}]")
+    seen = _versions(lab, 200)
+    assert set(seen) == {"stable", "500"}
+    # Binomial(200, 0.5): outside of 60..140 less than once in 1e7.
+    assert 60 <= seen["500"] <= 140
+
+
+def test_the_status_of_a_route_is_written_and_says_since_when(lab: LabUnderTest) -> None:
+    _route(lab, "[{backendRefs: [{name: nowhere, port: 80}]}]")
+
+    def conditions() -> list[dict[str, str]]:
+        route = lab.cluster.get("HTTPRoute", "orders", "shop")
+        parents = (route.get("status") or {}).get("parents") or [{}]
+        return parents[0].get("conditions") or []
+
+    told = until("the status", conditions)
+    assert [(c["type"], c["status"], c["reason"]) for c in told] == [
+        ("Accepted", "True", "Accepted"),
+        ("ResolvedRefs", "False", "BackendNotFound"),
+    ]
+    assert all(c["lastTransitionTime"] for c in told)
+
+
+def test_linkerds_webhook_denies_a_bad_annotation(lab: LabUnderTest) -> None:
+    text = ROUTE.format(name="orders", rules="[{}]").replace(
+        "{name: orders}", "{name: orders, namespace: shop, annotations: {timeout.linkerd.io/request: soon}}"
+    )
+    told = lab.kubectl("apply", "-f", "-", stdin=text, check=False)
+    assert told.returncode == 1
+    assert "soon does not contain a timeout duration value" in told.stderr
