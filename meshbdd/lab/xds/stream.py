@@ -53,7 +53,8 @@ class Stream:
         self._subscribed = asyncio.Event()
         self._changed = asyncio.Event()
         self._snapshot: Snapshot | None = None
-        self._in_effect: Snapshot | None = None
+        self._pushed: Snapshot | None = None
+        """The snapshot that the current push, or the last one, is about: a push never mixes two."""
         self.synced = asyncio.Event()
 
     @property
@@ -93,9 +94,9 @@ class Stream:
             self._subscribed.set()
 
     def _send(self, type_url: str, names: Iterable[str], removed: Iterable[str] = ()) -> asyncio.Future[bool] | None:
-        if self._snapshot is None:
+        if self._pushed is None:
             return None
-        resources = self._snapshot.of(type_url)
+        resources = self._pushed.of(type_url)
         interest = self._interests.setdefault(type_url, _Interest())
         response = discovery_pb2.DeltaDiscoveryResponse(type_url=type_url, nonce=str(next(self._nonces)))
         gone = list(removed)
@@ -125,25 +126,25 @@ class Stream:
     def _stale(self, type_url: str) -> list[str]:
         """Names whose version at Envoy is not the wanted one."""
         interest = self._interests.get(type_url)
-        if interest is None or self._snapshot is None:
+        if interest is None or self._pushed is None:
             return []
         return [
             name
-            for name, resource in self._snapshot.of(type_url).items()
+            for name, resource in self._pushed.of(type_url).items()
             if interest.wants(name) and interest.sent.get(name) != resource.version
         ]
 
     def _surplus(self, type_url: str) -> list[str]:
         interest = self._interests.get(type_url)
-        if interest is None or self._snapshot is None:
+        if interest is None or self._pushed is None:
             return []
-        wanted = self._snapshot.of(type_url)
+        wanted = self._pushed.of(type_url)
         return [name for name in interest.sent if name not in wanted]
 
     async def _endpoints_of(self, clusters: list[str]) -> None:
         """Send the endpoints of new and changed clusters, and those that changed by themselves."""
-        assert self._snapshot is not None  # noqa: S101 - set before the first push
-        known = self._snapshot.of(ENDPOINTS)
+        assert self._pushed is not None  # noqa: S101 - set before the first push
+        known = self._pushed.of(ENDPOINTS)
         needed = {name for name in clusters if name in known}
         interest = self._interests.setdefault(ENDPOINTS, _Interest())
         deadline = asyncio.get_running_loop().time() + ANSWER_SECONDS
@@ -175,8 +176,7 @@ class Stream:
             self._changed.clear()
             if self._snapshot is None:
                 continue
-            wanted = self._snapshot
+            self._pushed = self._snapshot
             await self._push()
-            if wanted is self._snapshot and not self._changed.is_set():
-                self._in_effect = wanted
+            if self._pushed is self._snapshot and not self._changed.is_set():
                 self.synced.set()
