@@ -111,6 +111,10 @@ class World:
 
         return lambda request_id: faulted().get(request_id, "")
 
+    def claim_denied(self) -> None:
+        """The last request was denied by a proxy, by the word of the proxies' own logs."""
+        self.judge(responses.is_denied(self._accounting.denied))
+
     def claim(self, verdict: Verdict) -> None:
         """Let a verdict count, unless a fault of this scenario met no call at all.
 
@@ -125,7 +129,9 @@ class World:
 
     def claim_unchanged(self, path: str, name: str) -> None:
         """A field of a request's answer is as before the scenario's first change."""
-        self.claim(responses.unchanged(name, path, self._before.get(name), self.traffic.ask(name)))
+        now = self.traffic.ask(name)
+        verdict = responses.unchanged(name, path, self._before.get(name), now)
+        self.claim(self.traffic.nothing_since(f'the response field "{path}" of "{name}" is unchanged') or verdict)
 
     def close(self) -> None:
         """Undo everything, and see it gone at every proxy.

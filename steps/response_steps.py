@@ -140,4 +140,4 @@ def request_denied(context: Context) -> None:
 
     Example: Then the request is denied
     """
-    context.world.judge(responses.is_denied())
+    context.world.claim_denied()

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from meshbdd.claims.fields import field_text
 from meshbdd.claims.share import Explain, Stopped, unexplained
 from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.load.sample import Sample
 from meshbdd.units import Duration
+
+_RBAC = "RBAC: access denied"
+"""Envoy's source, source/extensions/filters/http/rbac/rbac_filter.cc."""
+
+_PERMISSION_DENIED = "7"
 
 ENOUGH = 5
 """Requests that a claim about an answer asks of ``enough``: what holds of each answer needs no statistics."""
@@ -129,15 +135,33 @@ def is_refused() -> AnswerClaim:
     return AnswerClaim(text, of)
 
 
-def is_denied() -> AnswerClaim:
-    """403 or PERMISSION_DENIED made by the proxy, not by the application."""
+def is_denied(denied_by_proxy: Callable[[str], bool | None] = lambda _request_id: None) -> AnswerClaim:
+    """403 or PERMISSION_DENIED made by a proxy, not by the application.
+
+    Args:
+        denied_by_proxy: Request id → whether a proxy says that it denied it; ``None`` where no proxy tells. Then only
+            the words of Envoy's RBAC filter in the answer show who made it.
+    """
     text = "the request is denied"
 
     def of(sample: Sample) -> Verdict:
         headers = sample.headers or {}
-        by_proxy = b"RBAC: access denied" in sample.body or headers.get("grpc-message", "").startswith("RBAC")
-        denied = sample.status == 403 or headers.get("grpc-status") == "7"
-        whose = "" if by_proxy or not denied else ", made by the application and not by a proxy"
-        return Verdict.of(denied and by_proxy, f"{text}: the outcome was {sample.told}{whose}", status=sample.status)
+        seen = f"{text}: the outcome was {sample.told}"
+        if sample.status != HTTPStatus.FORBIDDEN and headers.get("grpc-status") != _PERMISSION_DENIED:
+            return Verdict.of(False, seen, status=sample.status)
+        told = denied_by_proxy(sample.request_id)
+        by_proxy = told if told is not None else _says_so(sample.body, headers)
+        numbers = {
+            "status": sample.status,
+            "told by": "the proxies' logs" if told is not None else "the answer's words",
+        }
+        return Verdict.of(
+            by_proxy, seen if by_proxy else f"{seen}, made by the application and not by a proxy", **numbers
+        )
 
     return AnswerClaim(text, of)
+
+
+def _says_so(body: bytes, headers: Mapping[str, str]) -> bool:
+    """Whether an answer is the one of Envoy's RBAC filter."""
+    return body == _RBAC.encode() or headers.get("grpc-message", "").startswith(_RBAC)

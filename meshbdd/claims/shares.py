@@ -37,19 +37,13 @@ def design_of(bound: float) -> float:
 def breakdown(samples: Sequence[Sample], explain: Explain) -> str:
     """What the requests that did not succeed met, most frequent first."""
     failures = [sample for sample in samples if not sample.succeeded]
-    counts = Counter((_told(sample), explain(sample.request_id)) for sample in failures)
+    counts = Counter((sample.told, explain(sample.request_id)) for sample in failures)
     parts = [
         f"{number} {'was' if number == 1 else 'were'} {told}{f' ({why})' if why else ''}"
         for (told, why), number in counts.most_common(4)
     ]
     rest = len(failures) - sum(number for _, number in counts.most_common(4))
     return ", ".join([*parts, *([f"{rest} were others"] if rest else [])])
-
-
-def _told(sample: Sample) -> str:
-    """The outcome; a gRPC failure comes with HTTP status 200."""
-    grpc = (sample.headers or {}).get("grpc-status", "0")
-    return sample.told if grpc == "0" else f"{sample.told} with gRPC status {grpc}"
 
 
 def _succeeded(tally: Tally, explain: Explain) -> str:

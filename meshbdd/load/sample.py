@@ -56,8 +56,10 @@ class Sample:
 
     @property
     def told(self) -> str:
-        """The outcome in a word or two."""
-        return str(self.status) if self.status is not None else str(self.error)
+        """The outcome in a few words; a gRPC failure comes with HTTP status 200."""
+        grpc = (self.headers or {}).get(_GRPC, "0")
+        status = str(self.status) if grpc == "0" else f"{self.status} with gRPC status {grpc}"
+        return status if self.status is not None else str(self.error)
 
     def field(self, path: str) -> Any:
         """The value at a dotted path of the JSON body.

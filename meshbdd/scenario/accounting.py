@@ -91,3 +91,18 @@ class Accounting:
             for entry in self._logs.since_mark()
             if entry.outbound and entry.injected
         }
+
+    def denied(self, request_id: str) -> bool | None:
+        """Whether a sidecar says that an authorization policy denied a request; ``None`` where none logged it."""
+        entries: list[Entry] = []
+
+        def probe() -> None:
+            entries[:] = [entry for entry in self._logs.since_mark() if entry.request_id == request_id]
+            if not any(entry.denied for entry in entries):
+                raise NotYet(f"{len(entries)} sidecars logged {request_id}, and none says so")
+
+        try:
+            eventually(probe, what=f"The denial of {request_id}", within=_LOG_SECONDS, failure=Inconclusive)
+        except Inconclusive:
+            return False if entries else None
+        return True

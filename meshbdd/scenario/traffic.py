@@ -13,7 +13,7 @@ from meshbdd.scenario.background import NOTED, Background
 from meshbdd.scenario.enough import Enough
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.loaded import LoadedSamples
-from meshbdd.scenario.vantages import CLIENT, PLAIN_CLIENT, Vantages
+from meshbdd.scenario.vantages import CLIENT, PLAIN_CLIENT, Vantages, check_entry
 from meshbdd.units import Duration, Rate
 
 USERS = 5
@@ -49,7 +49,9 @@ class Traffic:
         self._enough: Enough | None = None
         self._unused: str | None = None
         self._background: Background | None = None
-        self._change = self._newer = ""
+        self._change = ""
+        self.change_since = ""
+        """The change that came into force after the last request, in a sentence; empty where requests met it."""
 
     def define(self, name: str, text: str, place: Place | None) -> None:
         """Remember a request."""
@@ -91,13 +93,19 @@ class Traffic:
         """Send, and note what was sent. On Ctrl-C it stops at once."""
         with Load.start(plan) as load:
             result = load.wait()
-        self._sent([result.ids.of(number) for number in range(min(result.sent, NOTED))])
+        self._note([result.ids.of(number) for number in range(min(result.sent, NOTED))])
+        check_entry(result)
         return result
+
+    def _note(self, ids: Sequence[str]) -> None:
+        if ids:
+            self.change_since = ""
+            self._sent(ids)
 
     def _took(self, plan: Plan, samples: Sequence[Sample]) -> None:
         """These samples are what the claims that follow judge."""
         self._leave_enough()
-        self.samples, self._newer = samples, ""
+        self.samples = samples
         self._tell(plan, samples)
 
     def _tell(self, plan: Plan, samples: Sequence[Sample]) -> None:
@@ -125,7 +133,7 @@ class Traffic:
             return list(self._run(plan).samples())
 
         self._enough = Enough(name, draw, self._environment.settings.enough_timeout, at_most)
-        self.samples, self._newer = self._enough.samples, ""
+        self.samples = self._enough.samples
 
     def _leave_enough(self) -> None:
         """Nothing sent and nothing judged must not be green: ``close`` tells of it."""
@@ -144,7 +152,7 @@ class Traffic:
                 "MB0521", f'"{self._background.name}" is still being sent.', help="stop it first: When the load stops"
             )
         self._leave_enough()
-        self.samples, self._newer = [], ""  # what was sent before it is no answer to what is claimed after it
+        self.samples = []  # what was sent before it is no answer to what is claimed after it
         self._background = Background(name)
         self._background.start(self._plan(self._message(name), pace=Pace(rate)))
 
@@ -161,12 +169,13 @@ class Traffic:
         self.note_load()
         self._background = None
         if result is not None:
+            check_entry(result)
             self._took(result.plan, LoadedSamples(result))
 
     def note_load(self) -> None:
         """Tell what the load in the background has sent since the last look."""
         if self._background is not None:
-            self._sent(self._background.fresh())
+            self._note(self._background.fresh())
 
     def mesh_changes(self, summary: str) -> None:
         """The mesh is about to change: a stream that began before must not go on after it."""
@@ -178,8 +187,7 @@ class Traffic:
 
     def mesh_changed(self) -> None:
         """A change is in force everywhere: what the load sends from now on runs under it, what was sent before did not."""
-        if self.samples and self._enough is None:
-            self._newer = self._change
+        self.change_since = self._change
         if self._background is not None:
             self._background.skip()
 
@@ -195,19 +203,24 @@ class Traffic:
                 f'"{self._background.name}" is still being sent, so what became of it cannot be judged yet.',
                 help="write before the claim: When the load stops",
             )
-        if self._newer:
-            return Verdict.cannot_tell(
-                f"{claim.text}: no request was sent since the mesh was changed («{self._newer}»)",
-                "send requests between the change and the claim",
-            )
         if self._enough is None:
-            return claim.judge(self.samples, explain)
+            too_old = self.nothing_since(claim.text) if self.samples else None
+            return too_old or claim.judge(self.samples, explain)
         before = len(self._enough.samples)
         try:
             return self._enough.judge(claim, explain)
         finally:
             if drawn := self._enough.samples[before:]:
                 self._tell(self._plan(self._message(self._enough.name)), drawn)
+
+    def nothing_since(self, claim: str) -> Verdict | None:
+        """What to say of a claim where no request has met the last change; ``None`` where one has."""
+        if not self.change_since:
+            return None
+        return Verdict.cannot_tell(
+            f"{claim}: no request was sent since the mesh was changed («{self.change_since}»)",
+            "send requests between the change and the claim",
+        )
 
     def probe(self, method: str, url: str, agent: str, *, outside: bool = False) -> Sample:
         """Look at something with one request that is no part of the scenario's traffic; ``agent`` marks it in logs."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from meshbdd.errors import EnvironmentBroken
-from meshbdd.load import Entry, Vantage
+from meshbdd.load import Entry, Result, Vantage
 from meshbdd.scenario.environment import Environment
 
 OUTBOUND_ANNOTATION = "lab.meshbdd.dev/outbound"
 CLIENT, PLAIN_CLIENT = "client", "client-plain"
+_NOT_EVEN_IN = {"refused", "unreachable", "unresolved"}
+"""Errors of a connection that was never made. Into the mesh they are the way in that is broken: whatever a service does
+is answered by the client's own sidecar, which takes the connection first."""
 
 
 class Vantages:
@@ -45,3 +48,22 @@ class Vantages:
                 )
             self._known[pod] = Vantage(pod, address, Entry.SIDECAR if pod == CLIENT else Entry.PROXY)
         return self._known[pod]
+
+
+def check_entry(result: Result) -> None:
+    """See that a load got into the mesh.
+
+    Raises:
+        EnvironmentBroken: the client's own sidecar took no connection, which says nothing of any service.
+    """
+    vantage = result.plan.vantage
+    if vantage is None or vantage.entry is not Entry.SIDECAR:
+        return
+    failed = sum(number for outcome, number in result.outcomes().items() if outcome.error in _NOT_EVEN_IN)
+    if failed:
+        raise EnvironmentBroken(
+            "MB0524",
+            f"{failed} of {len(result)} requests did not get into the mesh: the sidecar of the client pod "
+            f"{vantage.name} ({vantage.address}) took no connection.",
+            help="see whether the client pod runs",
+        )

@@ -17,6 +17,8 @@ PROBE_AGENT = "meshbdd-probe"
 _MESHED = "security.istio.io/tlsMode=istio"
 INJECTED = {"FI", "DI"}
 """Response flags of an injected abort and an injected delay: Envoy's access log documentation, %RESPONSE_FLAGS%."""
+DENIED = "rbac_access_denied"
+"""What the response code details of a request begin with that Envoy's RBAC filter denied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Entry:
         upstream: ``address:port`` that it was sent to; empty where it was sent nowhere.
         path: Its path, as the caller wrote it.
         traceparent: Its W3C trace context; ``None`` where the log's format has no such field (Istio's default has not).
+        details: Why it was answered so, ``%RESPONSE_CODE_DETAILS%``; empty where the log does not tell.
         probe: Whether meshbdd sent it to look at something, so that no claim counts it.
     """
 
@@ -52,11 +55,17 @@ class Entry:
     path: str = ""
     traceparent: str | None = None
     probe: bool = False
+    details: str = ""
 
     @property
     def injected(self) -> bool:
         """Whether a fault was injected into it here."""
         return bool(self.flags & INJECTED)
+
+    @property
+    def denied(self) -> bool:
+        """Whether an authorization policy denied it here."""
+        return self.details.startswith(DENIED)
 
 
 def read_entries(pod: str, text: bytes) -> Iterator[Entry]:
@@ -85,6 +94,7 @@ def read_entries(pod: str, text: bytes) -> Iterator[Entry]:
             path=str(data.get("path") or ""),
             traceparent=str(data["traceparent"] or "") if "traceparent" in data else None,
             probe=data.get("user_agent") == PROBE_AGENT,
+            details=str(data.get("response_code_details") or ""),
         )
 
 

@@ -267,6 +267,24 @@ def test_ctrl_c_stops_a_load_at_once(lab: LabUnderTest, tmp_path: Path, steps: s
     assert not lab.cluster.list("VirtualService"), "the fault is taken back"
 
 
+def test_a_denial_is_told_by_the_proxies(lab: LabUnderTest, tmp_path: Path) -> None:
+    lab.apply("""
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: deny-client}
+spec:
+  selector: {matchLabels: {app: order-service}}
+  action: DENY
+  rules: [{from: [{source: {principals: ["cluster.local/ns/shop/sa/client"]}}]}]
+""")
+    until("the denial", lambda: lab.get("http://order-service/version").status_code == 403)
+    project(tmp_path, '  Scenario: S\n    When "version" is sent\n    Then the request is denied\n')
+    ran = meshbdd("run", "-f", "plain", cwd=tmp_path, lab=lab)
+    assert ran.returncode == 0, ran.stdout
+    texts = [file.read_text() for file in (tmp_path / "allure-results").glob("*-attachment.txt")]
+    assert any('"told by": "the proxies\' logs"' in text for text in texts)
+
+
 def test_the_evidence_holds_what_a_plot_needs(ran: tuple[Path, dict[str, str]]) -> None:
     texts = [file.read_text() for file in (ran[0] / "allure-results").glob("*-attachment.txt")]
     told = next(text for text in texts if text.startswith("passed: between 5% and 20%"))

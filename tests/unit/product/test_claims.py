@@ -137,12 +137,27 @@ def test_fields_and_statuses() -> None:
     assert shares.every_status_is(200).judge([sample(), sample(None, "reset")]).outcome is Outcome.FAILED
 
 
-def test_denied_is_said_by_a_proxy() -> None:
-    denied = responses.is_denied()
-    assert denied.judge([sample(403, body=b"RBAC: access denied")]).outcome is Outcome.PASSED
-    told = denied.judge([sample(403, body=b"go away")])
-    assert told.outcome is Outcome.FAILED
-    assert "made by the application" in told.sentence
+@pytest.mark.parametrize(
+    ("answer", "proxies_say", "holds"),
+    [
+        (sample(403, body=b"RBAC: access denied"), True, True),
+        (sample(403, body=b"RBAC: access denied"), None, True),
+        (sample(403, body=b"RBAC: access denied"), False, False),  # an application can write these words, too
+        (sample(403), True, True),  # Linkerd's denial has no body
+        (sample(403, body=b"go away"), None, False),
+        (sample(403, body=b"why: RBAC: access denied by me"), None, False),
+        (sample(200, grpc_status="7", grpc_message="RBAC: access denied"), None, True),
+        (sample(200, grpc_status="7", grpc_message="not for you"), None, False),
+        (sample(200, body=b"RBAC: access denied"), True, False),
+        (sample(503), True, False),
+        (sample(None, "reset"), None, False),
+    ],
+)
+def test_denied_is_said_by_a_proxy(answer: Sample, proxies_say: bool | None, holds: bool) -> None:
+    verdict = responses.is_denied(lambda _request_id: proxies_say).judge([answer])
+    assert (verdict.outcome is Outcome.PASSED) == holds
+    if answer.status == 403 and not holds:
+        assert "made by the application and not by a proxy" in verdict.sentence
 
 
 def test_unchanged_needs_a_before() -> None:

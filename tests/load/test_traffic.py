@@ -1,0 +1,192 @@
+"""A scenario's traffic against a real server: what is sent, what claims judge, and what is too old or never came."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+
+from meshbdd.claims import Outcome, fields, judge, quantiles, responses, shares
+from meshbdd.claims.share import unexplained
+from meshbdd.cluster import Cluster
+from meshbdd.errors import BadInput, EnvironmentBroken, Inconclusive
+from meshbdd.evidence import Event, TrafficSent
+from meshbdd.mesh import Gate, Istio
+from meshbdd.scenario import Environment
+from meshbdd.scenario.traffic import Traffic
+from meshbdd.scenario.vantages import OUTBOUND_ANNOTATION
+from meshbdd.settings import Settings
+from meshbdd.units import Duration, Percent, Rate
+from tests.load.server import Server
+from tests.tools import until
+
+
+class Pods:
+    """A cluster of one client pod, whose sidecar is the server itself."""
+
+    namespace = "shop"
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def list(self, _kind: str, _namespace: str, labels: str) -> list[dict[str, Any]]:
+        assert labels == "app=client"
+        return [{"status": {"phase": "Running"}, "metadata": {"annotations": {OUTBOUND_ANNOTATION: self.address}}}]
+
+
+class Stage:
+    def __init__(self, address: str, *, fields: tuple[str, ...] = ()) -> None:
+        self.sent: list[str] = []
+        self.told: list[Event] = []
+        none = cast("Any", None)
+        cluster = cast("Cluster", Pods(address))
+        environment = Environment(
+            Settings(), cluster, cast("Istio", none), cast("Gate", none), "run", "lab", self.told.append
+        )
+        self.traffic = Traffic(environment, self.sent.extend, fields=fields)
+        for path in ("ok", "mix", "hang", "status/503", "echo"):
+            self.traffic.define(path, f"GET http://service/{path}\n", None)
+
+    @property
+    def samples_told(self) -> list[int]:
+        return [len(event.samples) for event in self.told if isinstance(event, TrafficSent)]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def stage(server: Server) -> Iterator[Stage]:
+    stage = Stage(f"127.0.0.1:{server.port}")
+    yield stage
+    stage.traffic.end()
+
+
+def test_what_was_sent_is_what_the_server_saw(server: Server, stage: Stage) -> None:
+    stage.traffic.send("mix", 200, 5)
+    assert [sample.request_id for sample in stage.traffic.samples] == stage.sent
+    assert sorted(stage.sent) == sorted(server.ids)
+    assert stage.samples_told == [200]
+    failed = stage.traffic.judge(shares.every_status_is(200), unexplained)
+    assert failed.outcome is Outcome.FAILED
+    assert "4 × reset" in failed.sentence
+    assert "2 × 503" in failed.sentence
+
+
+def test_a_rate_is_kept_and_each_request_is_told(server: Server, stage: Stage) -> None:
+    stage.traffic.send_at_rate("ok", Rate(200), Duration(1))
+    assert len(stage.traffic.samples) == len(server.ids) == 200
+    assert stage.samples_told == [200]
+    assert stage.traffic.judge(quantiles.latency_below(50, Duration(5)), unexplained).outcome is Outcome.PASSED
+
+
+def test_enough_is_drawn_by_claims_and_told_once_each(server: Server, stage: Stage) -> None:
+    stage.traffic.enough("ok")
+    assert not server.ids
+    for claim in (shares.succeed_more_than(Percent(95)), shares.fail_at_most(Percent(10)), shares.every_status_is(200)):
+        judge(stage.traffic.judge(claim, unexplained))
+    assert len(server.ids) == len(stage.sent) == len(stage.traffic.samples) == sum(stage.samples_told)
+    assert len(stage.samples_told) == 2, "the second claim needed no more"
+    stage.traffic.close()
+
+
+def test_enough_that_nobody_asked_for_is_not_green(stage: Stage) -> None:
+    stage.traffic.enough("ok")
+    stage.traffic.send("ok")
+    with pytest.raises(Inconclusive, match="no claim follows that asks for any"):
+        stage.traffic.close()
+
+
+def test_the_fields_that_claims_ask_for_are_kept_of_every_answer(server: Server) -> None:
+    stage = Stage(f"127.0.0.1:{server.port}", fields=("nothing.there",))
+    stage.traffic.send_at_rate("ok", Rate(300), Duration(1))
+    claim = fields.between(Percent(0), Percent(10), "nothing.there", "x")
+    with pytest.raises(Inconclusive, match=r"300 had no field 'nothing.there'"):
+        judge(stage.traffic.judge(claim, unexplained))
+
+
+def test_a_load_in_the_background_is_judged_when_it_has_stopped(server: Server, stage: Stage) -> None:
+    traffic = stage.traffic
+    traffic.send("ok")
+    traffic.keep_sending("ok", Rate(200))
+    with pytest.raises(BadInput, match="cannot be judged yet"):
+        traffic.judge(responses.status_is([200]), unexplained)
+    with pytest.raises(BadInput, match="still being sent"):
+        traffic.keep_sending("ok", Rate(1))
+    traffic.send("status/503")
+    judge(traffic.judge(responses.status_is([503]), unexplained))
+    until("requests of the load", lambda: len(server.ids) > 50)
+    traffic.stop_load()
+    judge(traffic.judge(shares.every_status_is(200), unexplained))
+    assert len(traffic.samples) == len(server.ids) - 2
+    assert set(stage.sent) == set(server.ids)
+    with pytest.raises(BadInput, match="no load to stop"):
+        traffic.stop_load()
+
+
+def test_a_load_ends_with_the_scenario(server: Server, stage: Stage) -> None:
+    stage.traffic.keep_sending("hang", Rate(100))
+    until("requests under way", lambda: server.seen.total() > 10)
+    stage.traffic.end()
+    seen = server.seen.total()
+    stage.traffic.send("ok")
+    assert server.seen.total() == seen + 1
+
+
+def test_what_was_sent_before_a_change_proves_nothing_after_it(stage: Stage) -> None:
+    traffic, claim = stage.traffic, responses.status_is([200])
+    traffic.send("ok")
+    traffic.mesh_changes("payment fails")
+    traffic.mesh_changed()
+    with pytest.raises(Inconclusive, match="no request was sent since the mesh was changed"):
+        judge(traffic.judge(claim, unexplained))
+    assert traffic.nothing_since("the field is unchanged")
+    traffic.send("ok")
+    judge(traffic.judge(claim, unexplained))
+    assert not traffic.nothing_since("the field is unchanged")
+    traffic.mesh_changes("payment fails is withdrawn")
+    judge(traffic.judge(claim, unexplained))
+
+
+def test_a_load_that_goes_on_meets_the_change(server: Server, stage: Stage) -> None:
+    traffic = stage.traffic
+    traffic.keep_sending("ok", Rate(200))
+    until("requests before", lambda: len(server.ids) > 10)
+    traffic.mesh_changes("payment fails")
+    noted = len(stage.sent)
+    assert noted > 0
+    traffic.mesh_changed()
+    assert traffic.nothing_since("it is unchanged")
+
+    def met() -> bool:
+        traffic.note_load()
+        return not traffic.change_since
+
+    until("requests after", met)
+    traffic.stop_load()
+    judge(traffic.judge(shares.every_status_is(200), unexplained))
+
+
+def test_a_broken_way_in_says_nothing_of_a_service() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    stage = Stage(address)
+    with pytest.raises(EnvironmentBroken, match=r"3 of 3 requests did not get into the mesh"):
+        stage.traffic.send("ok", 3)
+    stage.traffic.enough("ok")
+    with pytest.raises(EnvironmentBroken, match="took no connection"):
+        stage.traffic.judge(shares.succeed_more_than(Percent(95)), unexplained)
+
+
+def test_a_request_that_is_not_defined(stage: Stage) -> None:
+    for send in (stage.traffic.enough, lambda name: stage.traffic.keep_sending(name, Rate(1))):
+        with pytest.raises(BadInput, match='There is no request "nope"'):
+            send("nope")
