@@ -69,7 +69,8 @@ def status(name: str | None, as_json: bool) -> None:
     labs = [info for info in lifecycle.running() if name in {None, info.name}]
     found: list[dict[str, Any]] = []
     for info in labs:
-        pods = Cluster.connect(info.kubeconfig).list("Pod")
+        cluster = Cluster.connect(info.kubeconfig)
+        pods = cluster.list("Pod")
         rows = []
         for pod in pods:
             conditions = {c["type"]: c for c in (pod.get("status") or {}).get("conditions") or []}
@@ -85,6 +86,7 @@ def status(name: str | None, as_json: bool) -> None:
             {
                 "name": info.name, "url": info.url, "mesh": info.mesh, "prometheus": info.prometheus,
                 "deviations": list(lifecycle.deviations(info.mesh)), "pods": rows,
+                "refused": _refused(cluster),
             }
         )  # fmt: skip
     if as_json:
@@ -98,6 +100,32 @@ def status(name: str | None, as_json: bool) -> None:
             click.echo(
                 f"  {'ready  ' if row['ready'] else 'waiting'} {row['pod']}" + (f": {row['why']}" if row["why"] else "")
             )
+
+        for refusal in told["refused"]:
+            click.echo(f"  Envoy refuses {refusal['object']}, the old configuration stays in force:")
+            for line in refusal["message"].splitlines():
+                click.echo(f"    {line}")
+
+
+_PROGRAMMED = ("VirtualService", "DestinationRule", "EnvoyFilter", "Sidecar", "AuthorizationPolicy", "HTTPRoute")
+
+
+def _refused(cluster: Any) -> list[dict[str, str]]:
+    """The objects that Envoy refuses, as the lab's control plane writes it into their status, and Envoy's sentences."""
+    from meshbdd.cluster.client import ApiFailure  # noqa: PLC0415 - slow to import
+
+    found = []
+    for kind in _PROGRAMMED:
+        try:
+            objects = cluster.list(kind)
+        except ApiFailure:  # a lab of another mesh has no such kind
+            continue
+        for obj in objects:
+            for condition in (obj.get("status") or {}).get("conditions") or []:
+                if condition.get("reason") == "RefusedByEnvoy":
+                    name = f"{kind} {obj['metadata']['name']} in {obj['metadata']['namespace']}"
+                    found.append({"object": name, "message": condition["message"]})
+    return found
 
 
 @lab.command()

@@ -74,7 +74,6 @@ class Lab:
         self._token = secrets.token_urlsafe(32)
         self.processes = ProcessTable()
         self._pages: dict[str, MetricsPage] = {}
-        self.nacks: list[dict[str, str]] = []
         self.prometheus: Prometheus | None = None
 
     async def start(self, subnet: Subnet) -> LabInfo:
@@ -161,9 +160,7 @@ class Lab:
         return self.api.find(resource, name, namespace or None)
 
     def _rejected(self, node: str, type_url: str, sentence: str) -> None:
-        kind = type_url.rpartition(".")[2]
-        self.nacks.append({"node": node, "kind": kind, "message": sentence})
-        _log.warning("Envoy of %s refused a %s: %s", node, kind, sentence)
+        self.control.refused(node, type_url, sentence)
 
     def _pushed(self) -> None:
         """Keep the metrics pages and Prometheus' targets in step with the meshed pods."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections import Counter
 
 import requests
@@ -160,3 +162,41 @@ def test_an_epoch_replaces_the_callers_cluster_and_loses_no_request(lab: LabUnde
 def _clusters(lab: LabUnderTest) -> str:
     dump = json.loads(lab.admin("client", "/config_dump?resource=dynamic_active_clusters"))
     return json.dumps([c for c in dump["configs"] if c["cluster"]["name"].startswith("outbound|80||payment")])
+
+
+def _refusal(lab: LabUnderTest, name: str) -> str:
+    held = lab.cluster.get("EnvoyFilter", name, "shop")
+    conditions = (held.get("status") or {}).get("conditions") or []
+    return next((c["message"] for c in conditions if c["reason"] == "RefusedByEnvoy"), "")
+
+
+def test_what_envoy_refuses_is_told_in_its_words_and_the_old_configuration_stays(lab: LabUnderTest) -> None:
+    """A status that Envoy does not take: the object says so, calls go on as before, and a mended object is forgiven."""
+    lab.apply(INSERTED.replace("418", "700"))
+    sentence = until("Envoy's sentence", lambda: _refusal(lab, "payment-fault"))
+    pod = lab.pod("payment-service")["metadata"]["name"]
+    assert sentence.startswith(f"{pod}.shop: ")
+    assert "HttpStatus: value must be inside range [200, 600)" in sentence
+    assert [lab.post(CHARGE).status_code for _ in range(3)] == [200] * 3
+    command = [sys.executable, "-m", "meshbdd", "lab", "status", "shared"]
+    status = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert "Envoy refuses EnvoyFilter payment-fault in shop" in status
+    assert "inside range [200, 600)" in status
+    assert "envoyfilters payment-fault in shop" in (lab.info.folder / "lab.log").read_text()
+
+    held = lab.cluster.get("EnvoyFilter", "payment-fault", "shop")
+    held["spec"]["configPatches"][0]["patch"]["value"]["typed_config"]["abort"]["http_status"] = 418
+    lab.cluster.replace(held)
+    until("the mended fault", lambda: lab.post(CHARGE).status_code == 418)
+    assert _refusal(lab, "payment-fault") == ""
+
+
+def test_settings_that_envoy_refuses_leave_the_armed_filter_as_it_was(lab: LabUnderTest) -> None:
+    lab.apply(ARMED)
+    until("the armed filter", lambda: "meshbdd.fault" in _settings(lab))
+    held = lab.cluster.get("EnvoyFilter", "armed", "shop")
+    fault = held["spec"]["configPatches"][1]["patch"]["value"]["typed_config"]
+    fault["delay"] = {"fixed_delay": "0s", "percentage": {"numerator": 100}}
+    lab.cluster.replace(held)
+    assert "FixedDelay" in until("Envoy's sentence", lambda: _refusal(lab, "armed"))
+    assert lab.post(CHARGE).status_code == 200

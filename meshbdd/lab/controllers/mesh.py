@@ -16,6 +16,7 @@ from meshbdd.lab.compile import Compiled
 from meshbdd.lab.controllers.kubelet import Kubelet
 from meshbdd.lab.controllers.mesh_kind import Compile, MeshKind
 from meshbdd.lab.controllers.pod import PodRuntime
+from meshbdd.lab.controllers.refusals import Refusals
 from meshbdd.lab.sidecar.bootstrap import SidecarIdentity
 from meshbdd.lab.xds.resources import SECRET, NotEnvoyConfig, Packer
 from meshbdd.lab.xds.server import AdsServer
@@ -80,11 +81,20 @@ class ControlPlane:
         self._certificates: dict[str, Certificate] = {}
         self._compiled: dict[str, Compiled] = {}
         self._nodes: dict[str, str] = {}
+        self._refusals = Refusals(api)
         api.subscribe(lambda _event: self.schedule(), list(mesh.resources))
 
     def compiled(self, uid: str) -> Compiled | None:
         """The last compiled configuration of a pod."""
         return self._compiled.get(uid)
+
+    def refused(self, node: str, type_url: str, sentence: str) -> None:
+        """Envoy of ``node`` has refused something: tell it to the objects behind it."""
+        for uid, held in self._nodes.items():
+            runtime = self._kubelet.pods.get(uid)
+            if held == node and runtime is not None:
+                identity = runtime.identity
+                self._refusals.refused(node, identity.pod, identity.namespace, type_url, sentence)
 
     def schedule(self) -> None:
         """Push soon."""
@@ -101,9 +111,13 @@ class ControlPlane:
             for obj in self._api.list(resource)
         ]
         compile_, statuses = self._mesh.compiler(objects)
+        self._refusals.clear_outdated()
+        versions, pending = self._refusals.versions(), set(self._ads.pending())
         gone = set(self._nodes) - set(self._kubelet.pods)
         for uid in gone:
-            self._ads.forget(self._nodes.pop(uid))
+            node = self._nodes.pop(uid)
+            self._ads.forget(node)
+            self._refusals.forget(node)
             self._compiled.pop(uid, None)
             self._certificates.pop(uid, None)
         for obj in objects:
@@ -113,6 +127,8 @@ class ControlPlane:
             runtime = self._kubelet.pods.get(uid)
             if runtime is None or not runtime.meshed or not (obj.get("status") or {}).get("podIP"):
                 continue
+            node = runtime.identity.node
+            self._refusals.sending(node, versions, settled=node not in pending)
             self._push_pod(compile_, uid, obj, runtime)
         for owner, status in statuses:
             self._write_status(owner, status)
