@@ -22,15 +22,19 @@ def merge(wrote: Any, now: Any, original: Any) -> Any:
         original: What was there before we wrote.
     """
     if now is not ABSENT and wrote is not ABSENT and now == wrote:
-        return copy.deepcopy(original)
+        return _copy(original)
     if now is ABSENT:
-        return copy.deepcopy(original) if wrote is ABSENT else ABSENT
+        return _copy(original) if wrote is ABSENT else ABSENT
     if isinstance(wrote, Mapping) and isinstance(now, Mapping):
         before = original if isinstance(original, Mapping) else {}
         return _merge_maps(wrote, now, before)
     if isinstance(wrote, list) and isinstance(now, list) and isinstance(original, list):
         return _merge_lists(wrote, now, original)
     return copy.deepcopy(now)
+
+
+def _copy(value: Any) -> Any:
+    return value if value is ABSENT else copy.deepcopy(value)  # a copy of ABSENT would be another object
 
 
 def _merge_maps(wrote: Mapping[str, Any], now: Mapping[str, Any], original: Mapping[str, Any]) -> dict[str, Any]:
