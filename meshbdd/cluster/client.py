@@ -197,10 +197,11 @@ class Cluster:
             if failure.status != 404:
                 raise
 
-    def log(self, pod: str, namespace: str, container: str) -> bytes:
-        """The output of a container so far."""
+    def log(self, pod: str, namespace: str, container: str, *, tail: int | None = None) -> bytes:
+        """The output of a container so far, or its last ``tail`` lines."""
         path = f"{KINDS['Pod'].path(namespace, pod)}/log"
-        return self.request("GET", path, query={"container": container}, seconds=30)
+        query = {"container": container} if tail is None else {"container": container, "tailLines": str(tail)}
+        return self.request("GET", path, query=query, seconds=30)
 
 
 def _write_options(dry_run: bool) -> dict[str, str]:

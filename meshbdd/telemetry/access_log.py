@@ -36,6 +36,7 @@ class Entry:
         started: Unix time at which its first byte came; milliseconds are exact. 0 where the log does not tell.
         seconds: From its first byte to the last byte of the answer.
         upstream: ``address:port`` that it was sent to; empty where it was sent nowhere.
+        downstream: ``address:port`` that it came from.
         path: Its path, as the caller wrote it.
         traceparent: Its W3C trace context; ``None`` where the log's format has no such field (Istio's default has not).
         details: Why it was answered so, ``%RESPONSE_CODE_DETAILS%``; empty where the log does not tell.
@@ -52,6 +53,7 @@ class Entry:
     started: float = 0.0
     seconds: float = 0.0
     upstream: str = ""
+    downstream: str = ""
     path: str = ""
     traceparent: str | None = None
     probe: bool = False
@@ -91,6 +93,7 @@ def read_entries(pod: str, text: bytes) -> Iterator[Entry]:
             started=_unix(data.get("start_time")),
             seconds=float(data.get("duration") or 0) / 1000,
             upstream=str(data.get("upstream_host") or ""),
+            downstream=str(data.get("downstream_remote_address") or ""),
             path=str(data.get("path") or ""),
             traceparent=str(data["traceparent"] or "") if "traceparent" in data else None,
             probe=data.get("user_agent") == PROBE_AGENT,
@@ -106,8 +109,12 @@ def _unix(text: object) -> float:
         return 0.0
 
 
+_TAILS = (64, 1024, 16384, None)
+"""How many lines of a log are asked for, until the last line read before is among them."""
+
+
 class AccessLogs:
-    """What every sidecar logged since a point in time, by length: logs only grow.
+    """What every sidecar logged since a point in time; only what is new is read.
 
     Args:
         cluster: The API that gives the logs.
@@ -115,28 +122,53 @@ class AccessLogs:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._seen: dict[str, int] = {}
+        self._last: dict[str, bytes] = {}
+        self._entries: list[Entry] = []
 
-    def _read(self) -> Iterator[tuple[Mapping[str, str], bytes]]:
-        """Every sidecar's pod and log. A pod that goes away meanwhile has no log any more, and is nobody's caller."""
+    def _pods(self) -> Iterator[Mapping[str, str]]:
         for pod in self._cluster.list("Pod", labels=_MESHED):
-            if (pod.get("status") or {}).get("phase") != "Running":
-                continue
-            meta = pod["metadata"]
-            try:
-                yield meta, self._cluster.log(meta["name"], meta["namespace"], SIDECAR)
-            except ApiFailure as failure:
-                if failure.status != HTTPStatus.NOT_FOUND:
-                    raise
+            if (pod.get("status") or {}).get("phase") == "Running":
+                yield pod["metadata"]
+
+    def _log(self, meta: Mapping[str, str], tail: int | None) -> bytes:
+        """Whole lines of a log. A pod that goes away meanwhile has no log any more, and is nobody's caller."""
+        try:
+            text = self._cluster.log(meta["name"], meta["namespace"], SIDECAR, tail=tail)
+        except ApiFailure as failure:
+            if failure.status != HTTPStatus.NOT_FOUND:
+                raise
+            return b""
+        return text[: text.rfind(b"\n") + 1]
+
+    def _new(self, meta: Mapping[str, str]) -> bytes:
+        """What stands after the last line read before; everything where that line is gone (the log was rotated)."""
+        last = self._last.get(meta["uid"], b"")
+        text = b""
+        for tail in _TAILS:
+            text = self._log(meta, tail)
+            at = text.rfind(last) if last else -1
+            if at >= 0:
+                text = text[at + len(last) :]
+                break
+            if tail is None or text.count(b"\n") < tail - 1:  # the last line may be half written, and counts
+                break
+        if text:
+            self._last[meta["uid"]] = _last_line(text)
+        return text
 
     def mark(self) -> None:
         """Begin here: what stands in the logs now is of no interest."""
-        for meta, text in self._read():
-            self._seen[meta["uid"]] = len(text)
+        self._entries = []
+        for meta in self._pods():
+            self._last[meta["uid"]] = _last_line(self._log(meta, 2))
 
     def since_mark(self) -> list[Entry]:
-        """Everything that was logged since ``mark``."""
-        entries: list[Entry] = []
-        for meta, text in self._read():
-            entries += read_entries(meta["name"], text[self._seen.get(meta["uid"], 0) :])
-        return entries
+        """Everything that was logged since ``mark``, in each sidecar's own order."""
+        for meta in self._pods():
+            self._entries += read_entries(meta["name"], self._new(meta))
+        return list(self._entries)
+
+
+def _last_line(text: bytes) -> bytes:
+    """The last whole line, with its end."""
+    return text[text.rfind(b"\n", 0, -1) + 1 :] if text else b""

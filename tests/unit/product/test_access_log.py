@@ -20,7 +20,7 @@ class _TwoPods:
             for name in ("gone", "here")
         ]
 
-    def log(self, name: str, _namespace: str, _container: str) -> bytes:
+    def log(self, name: str, _namespace: str, _container: str, *, tail: int | None = None) -> bytes:
         if name == "gone":
             raise ApiFailure(404, "NotFound", 'pods "gone" not found')
         return _LINE
@@ -53,3 +53,56 @@ def test_an_entry_tells_when_how_long_and_of_which_trace() -> None:
     (bare,) = read_entries("payment-1", _LINE)
     assert bare.traceparent is None, "Istio's default format does not tell"
     assert bare.started == 0.0
+
+
+class _Growing:
+    """One pod whose log grows, is rotated, and is read by its last lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.asked: list[int | None] = []
+
+    def list(self, _kind: str, **_options: Any) -> list[dict[str, Any]]:
+        meta = {"name": "here", "namespace": "shop", "uid": "here"}
+        return [{"metadata": meta, "status": {"phase": "Running"}}]
+
+    def log(self, _name: str, _namespace: str, _container: str, *, tail: int | None = None) -> bytes:
+        self.asked.append(tail)
+        return b"".join(self.lines[-tail:] if tail else self.lines)
+
+    def add(self, *numbers: int) -> None:
+        self.lines += [b'{"request_id": "%d", "upstream_cluster": "outbound|80||a.b"}\n' % n for n in numbers]
+
+
+def test_only_what_is_new_is_read_and_all_of_it_counts() -> None:
+    cluster = _Growing()
+    cluster.add(*range(2000))
+    logs = AccessLogs(cast("Cluster", cluster))
+    logs.mark()
+    assert logs.since_mark() == []
+    for batch in (range(2000, 2003), range(2003, 2003), range(2003, 8000)):
+        cluster.add(*batch)
+        cluster.lines.append(b'{"request_id": "half a li')
+        assert [e.request_id for e in logs.since_mark()] == [str(n) for n in range(2000, batch.stop)]
+        cluster.lines.pop()
+    assert None not in cluster.asked, "the whole log was never asked for"
+
+
+def test_a_rotated_log_loses_nothing_that_is_left_in_it() -> None:
+    cluster = _Growing()
+    cluster.add(1, 2)
+    logs = AccessLogs(cast("Cluster", cluster))
+    logs.mark()
+    cluster.add(3)
+    logs.since_mark()
+    cluster.lines = []
+    cluster.add(4, 5)
+    assert [e.request_id for e in logs.since_mark()] == ["3", "4", "5"]
+
+
+def test_a_log_that_was_empty_at_the_mark_is_read_wholly() -> None:
+    cluster = _Growing()
+    logs = AccessLogs(cast("Cluster", cluster))
+    logs.mark()
+    cluster.add(*range(100))
+    assert len(logs.since_mark()) == 100
