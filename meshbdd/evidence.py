@@ -92,6 +92,9 @@ class FaultAccounted:
         hit: How many of these the fault was injected into.
         flags: Envoy's response flags of the calls hit.
         callers: Pod of the caller → (calls, hit).
+        sent: Requests that the scenario sent while the fault was in force.
+        seen: How many of these some calling proxy logged.
+        bypassed: Who called the service past every calling proxy → calls.
     """
 
     summary: str
@@ -100,6 +103,9 @@ class FaultAccounted:
     hit: int
     flags: tuple[str, ...] = ()
     callers: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    sent: int = 0
+    seen: int = 0
+    bypassed: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

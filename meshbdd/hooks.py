@@ -22,7 +22,7 @@ from meshbdd.evidence import RunBegan
 from meshbdd.mesh import Gate, Istio
 from meshbdd.report import expect, report_problem, tell
 from meshbdd.settings import Settings, load_settings
-from meshbdd.vocabulary import step_problem
+from meshbdd.vocabulary import step_problem, table_rows
 from meshbdd.world import Environment, StepText, World
 
 __all__ = ["after_all", "after_scenario", "before_all", "before_scenario", "before_step"]
@@ -79,9 +79,8 @@ def before_all(context: Any) -> None:
         cluster, settings, started = _choose(settings)
         context.meshbdd_started_lab = started
         run = secrets.token_hex(16)
-        for sentence in sweep(cluster, settings.namespace or cluster.namespace, settings.undo_budget, own_run=run):
-            _say(sentence)
         gate = Gate(cluster, settings.gate_timeout)
+        _undo_left_behind(cluster, settings, gate, run)
         context.meshbdd = Environment(settings, cluster, Istio(cluster, run), gate, run, settings.target, tell)
         tell(RunBegan(_facts(context.meshbdd, started)))
     except MeshbddError as error:
@@ -89,6 +88,13 @@ def before_all(context: Any) -> None:
         report_problem(error)
         _say(str(error))
         raise
+
+
+def _undo_left_behind(cluster: Cluster, settings: Settings, gate: Gate, run: str) -> None:
+    namespace = settings.namespace or cluster.namespace
+    told = sweep(cluster, namespace, settings.undo_budget, own_run=run, switched_off=gate.wait_switched_off)
+    for sentence in told:
+        _say(sentence)
 
 
 def _facts(environment: Environment, started: str | None) -> dict[str, str]:
@@ -105,15 +111,17 @@ def _facts(environment: Environment, started: str | None) -> dict[str, str]:
 
 
 def _remaining(context: Any) -> list[str]:
-    world = getattr(context, "world", None)
-    return [str(change.edit) for change in world.changes.undo_stack.changes] if world else []
+    world, environment = getattr(context, "world", None), getattr(context, "meshbdd", None)
+    changes = world.changes.undo_stack.changes if world else ()
+    standing = environment.standing.changes if environment else ()
+    return [str(change.edit) for change in (*standing, *changes)]
 
 
 def before_scenario(context: Any, scenario: Any) -> None:
     """Give the scenario a world of its own."""
     registry = context._runner.step_registry
     steps = [
-        StepText(step.name, Place(Path(step.filename), step.line), step_problem(registry, step))
+        StepText(step.name, Place(Path(step.filename), step.line), step_problem(registry, step), table_rows(step.table))
         for step in scenario.all_steps
     ]
     context.world = World(context.meshbdd, Path(scenario.filename), steps)
@@ -132,13 +140,23 @@ def after_scenario(context: Any, _scenario: Any) -> None:
             world.close()
 
 
+def _leave(environment: Environment) -> None:
+    """Take away what stood in the mesh for the whole run."""
+    try:
+        for sentence in environment.close():
+            _say(sentence)
+    except MeshbddError as error:
+        report_problem(error)
+        _say(str(error))
+
+
 def after_all(context: Any) -> None:
     """Take down what this run started."""
     signals = getattr(context, "meshbdd_signals", None)
     with signals.shielded() if signals else contextlib.nullcontext():
         environment = getattr(context, "meshbdd", None)
         if environment is not None:
-            environment.gate.close()
+            _leave(environment)
         started = getattr(context, "meshbdd_started_lab", None)
         if started:
             from meshbdd.lab import lifecycle  # noqa: PLC0415 - see above

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from meshbdd.units import Duration, Percent
 
@@ -27,6 +28,21 @@ class ServiceRef:
         return f"{self.name}.{self.namespace}"
 
 
+class Side(StrEnum):
+    """Where a fault is injected: as a call leaves its caller, or as it reaches the server."""
+
+    CALLER = "caller"
+    SERVER = "server"
+
+
+class TlsMode(StrEnum):
+    """What a server takes: mutual TLS alone, plaintext as well, or plaintext alone."""
+
+    STRICT = "strict"
+    PERMISSIVE = "permissive"
+    DISABLED = "disabled"
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """Which calls a fault is for; everything said must hold, nothing said means every call.
@@ -34,7 +50,7 @@ class Scope:
     Attributes:
         called_by: The caller.
         method: HTTP method.
-        path: Request path, whole.
+        path: Request path, whole, without the query.
         headers: Header names with their exact values.
     """
 
@@ -60,6 +76,7 @@ class Fault:
         grpc_status: gRPC status by name, in its place.
         delay: How much longer a call takes.
         scope: Which calls.
+        at: Where it is to be injected; ``None``: where the scenario's claims need it.
     """
 
     service: ServiceRef
@@ -68,7 +85,190 @@ class Fault:
     grpc_status: str | None = None
     delay: Duration | None = None
     scope: Scope = Scope()
+    at: Side | None = None
 
     def __str__(self) -> str:
         what = f"is slowed by {self.delay}" if self.delay else f"fails with {self.grpc_status or self.status}"
         return f"{self.service} {what} for {self.share} of calls"
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """No endpoint of a service takes connections.
+
+    Attributes:
+        service: The service.
+    """
+
+    service: ServiceRef
+
+    def __str__(self) -> str:
+        return f"{self.service} is down"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """A call that takes longer, all its tries together, is answered with 504 by the caller's proxy.
+
+    Attributes:
+        service: The service that is called.
+        after: How long a call may take.
+    """
+
+    service: ServiceRef
+    after: Duration
+
+    def __str__(self) -> str:
+        return f"calls to {self.service} time out after {self.after}"
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A call that failed is tried again by the caller's proxy: on connect failure, reset, 5xx, retriable gRPC statuses.
+
+    Attributes:
+        service: The service that is called.
+        count: How often at most, so that ``count`` + 1 tries reach the service.
+    """
+
+    service: ServiceRef
+    count: int
+
+    def __str__(self) -> str:
+        return f"calls to {self.service} are retried up to {self.count} times"
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitBreaker:
+    """Each caller's proxy ejects an endpoint after errors in a row, and asks it again after a while.
+
+    Attributes:
+        service: The service that is called.
+        errors: Answers of 5xx, resets and failed connections in a row that open it.
+        open_for: How long the first opening lasts; the n-th lasts n times as long.
+    """
+
+    service: ServiceRef
+    errors: int
+    open_for: Duration
+
+    def __str__(self) -> str:
+        return f"{self.service} has a circuit breaker that opens after {self.errors} consecutive errors for {self.open_for}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Requests beyond so many at a time are answered with 503 by a proxy, and do not wait.
+
+    Attributes:
+        service: The service that is called.
+        concurrent: How many requests at a time each caller's proxy sends, and each pod of the service takes.
+    """
+
+    service: ServiceRef
+    concurrent: int
+
+    def __str__(self) -> str:
+        return f"{self.service} accepts at most {self.concurrent} concurrent requests"
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Each request to a service goes to one of its subsets, drawn by these shares.
+
+    Attributes:
+        service: The service that is called.
+        shares: Subset → its share; they sum to 100 %.
+    """
+
+    service: ServiceRef
+    shares: tuple[tuple[str, Percent], ...]
+
+    def __str__(self) -> str:
+        parts = " and ".join(f"{share} to {subset}" for subset, share in self.shares)
+        return f"traffic to {self.service} is split {parts}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """A copy of every request to a service goes to one of its subsets as well; its answer is thrown away.
+
+    Attributes:
+        service: The service that is called.
+        subset: Who gets the copies.
+    """
+
+    service: ServiceRef
+    subset: str
+
+    def __str__(self) -> str:
+        return f"traffic to {self.service} is mirrored to {self.subset}"
+
+
+@dataclass(frozen=True, slots=True)
+class MutualTls:
+    """What servers demand of a connection.
+
+    Attributes:
+        mode: Mutual TLS alone, plaintext as well, or plaintext alone.
+        namespace: For every server of this namespace.
+        service: For this service alone; ``None``: for the whole namespace.
+    """
+
+    mode: TlsMode
+    namespace: str
+    service: ServiceRef | None = None
+
+    def __str__(self) -> str:
+        return f"mutual TLS is {self.mode} for {self.service or f'namespace {self.namespace}'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One service may call another, and nobody else may.
+
+    Attributes:
+        caller: Who may, known by its service account.
+        service: The service that is called.
+    """
+
+    caller: ServiceRef
+    service: ServiceRef
+
+    def __str__(self) -> str:
+        return f"only {self.caller} may call {self.service}"
+
+
+Intent = Fault | Down | Timeout | Retry | CircuitBreaker | Limit | Split | Mirror | MutualTls | Access
+"""Everything that a step can want of a mesh."""
+
+Policy = Timeout | Retry | CircuitBreaker | Limit | Mirror
+"""What a proxy does to calls that a fault at the caller would answer before the proxy comes to it."""
+
+
+class Topic(StrEnum):
+    """What a step of a scenario is about, as far as it bears on where a fault has to be injected."""
+
+    FAULT = "fault"
+    RETRIES = "retries"
+    TIMEOUT = "timeout"
+    BREAKER = "circuit breaker"
+    LIMIT = "limit of concurrent requests"
+    MIRROR = "mirrored traffic"
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A step of the scenario, before or after this one, that is about a service.
+
+    Attributes:
+        topic: What it says of the service.
+        service: The service.
+        step: The step's own words.
+        at: Where the step wants its fault injected; ``None``: it does not say.
+    """
+
+    topic: Topic
+    service: ServiceRef
+    step: str
+    at: Side | None = None

@@ -16,6 +16,7 @@ from behave import register_type
 from behave.model import Table
 
 from meshbdd.errors import BadInput
+from meshbdd.intents import Side, TlsMode
 from meshbdd.units import Duration, Percent, Rate
 
 T = TypeVar("T")
@@ -83,6 +84,14 @@ def _quantile(text: str) -> float:
     return float(text[1:])
 
 
+def _subset(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", text):
+        raise BadInput(
+            "MB0118", f"'{text}' is not the name of a subset.", help="write lower-case letters, digits and hyphens"
+        )
+    return text
+
+
 GRPC_STATUSES = (
     "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
     "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE",
@@ -114,6 +123,8 @@ def register_types() -> None:
         Service=_typed(_WORD, _service),
         Number=_typed(_WORD, _number),
         Promql=_typed(r".+", str),
+        Subset=_typed(_WORD, _subset),
+        TlsMode=_typed(_WORD, _tls_mode),
         Text=_typed(_QUOTED, str),
     )
 
@@ -159,9 +170,40 @@ def count_option(options: Mapping[str, str], name: str) -> int | None:
     return _count(options[name]) if name in options else None
 
 
+def table_rows(table: Table | None) -> dict[str, str]:
+    """The rows of a table that look like options, before anybody has checked them."""
+    rows = [] if table is None else [list(table.headings), *(list(row.cells) for row in table.rows)]
+    return {cells[0].strip(): cells[1].strip() for cells in rows if len(cells) == 2}
+
+
 def scope_options() -> tuple[str, ...]:
     """The options of every fault."""
     return ("status", "called by", "method", "path", "header ", "inject at")
+
+
+def read_side(options: Mapping[str, str]) -> Side | None:
+    """The option ``inject at``: ``caller`` or ``server``; ``None`` where it does not stand.
+
+    Raises:
+        BadInput: another word.
+    """
+    word = options.get("inject at")
+    if word is None:
+        return None
+    if word not in set(Side):
+        raise BadInput("MB0116", f"'{word}' is no place for a fault.", help="write caller or server")
+    return Side(word)
+
+
+def _tls_mode(text: str) -> TlsMode:
+    if text not in set(TlsMode):
+        near = difflib.get_close_matches(text.lower(), [str(mode) for mode in TlsMode], 1)
+        raise BadInput(
+            "MB0117",
+            f"'{text}' is no mode of mutual TLS.",
+            help=f"write {near[0] if near else 'strict, permissive or disabled'}",
+        )
+    return TlsMode(text)
 
 
 def step_problem(registry: Any, step: Any) -> str | None:

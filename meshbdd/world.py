@@ -17,7 +17,8 @@ from meshbdd.errors import BadInput, Inconclusive, Place
 from meshbdd.evidence import VerdictReached
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
-from meshbdd.scenario import Accounting, Changes, Environment, Observations, StepText, Traffic
+from meshbdd.scenario import Accounting, Changes, Environment, Observations, StepText, Traffic, mentions
+from meshbdd.scenario.changes import InForce
 
 __all__ = ["Environment", "StepText", "World"]
 
@@ -49,6 +50,7 @@ class World:
         self.changes = Changes(
             environment,
             feature,
+            said=tuple(mentions(steps, environment.namespace)),
             before_first=self._before_first_change,
             changing=self._mesh_changes,
             arrived=self._mesh_changed,
@@ -65,12 +67,17 @@ class World:
         """What the claims judge."""
         return self.traffic.samples
 
+    @property
+    def namespace(self) -> str:
+        """The default namespace."""
+        return self._environment.namespace
+
     def service(self, text: str) -> ServiceRef:
         """A service as the tester names it."""
         return ServiceRef.parse(text, self._environment.namespace)
 
     def _before_first_change(self) -> None:
-        """Understand the whole scenario, and ask what claims about change will compare with."""
+        """Understand the whole scenario, see an earlier one's requests ended, and ask what claims will compare with."""
         wrong = next((step for step in self._steps if step.problem), None)
         if wrong is not None:
             raise BadInput(
@@ -79,16 +86,19 @@ class World:
                 place=wrong.place,
                 help="mend it; nothing was changed",
             )
+        if not self.traffic.loading:
+            self._environment.gate.wait_quiet()
         for step in self._steps:
             for name in _UNCHANGED.findall(step.text):
                 self._before[name] = self.traffic.ask(name)
+        self._accounting.begin()
 
     def _mesh_changes(self, summary: str) -> None:
         self.traffic.mesh_changes(summary)
 
-    def _mesh_changed(self) -> None:
+    def _mesh_changed(self, item: InForce) -> None:
         self.traffic.mesh_changed()
-        self._accounting.mark()
+        self._accounting.arrived(item)
 
     def judge(self, claim: Claim) -> None:
         """Judge the requests of the last step that sent some, or let the claim send as many as it needs.

@@ -5,10 +5,9 @@ from typing import Any
 from behave import step
 from behave.runner import Context
 
-from meshbdd.errors import BadInput
-from meshbdd.intents import EVERY_REQUEST, Fault, Scope
+from meshbdd.intents import EVERY_REQUEST, Down, Fault, Scope
 from meshbdd.units import Duration, Percent
-from meshbdd.vocabulary import read_options, register_types, scope_options
+from meshbdd.vocabulary import read_options, read_side, register_types, scope_options
 
 register_types()
 
@@ -17,14 +16,12 @@ def _fault(context: Context, service: str, **what: Any) -> Fault:
     """A fault with the scope that the step's table says."""
     options = read_options(context.table, scope_options())
     world = context.world
-    if options.get("inject at", "caller") != "caller":
-        raise BadInput("MB0402", "Faults are injected at the caller only, so far.", help="leave out `| inject at |`")
     caller = options.get("called by")
     headers = {name.removeprefix("header "): value for name, value in options.items() if name.startswith("header ")}
     scope = Scope(world.service(caller) if caller else None, options.get("method"), options.get("path"), headers)
     if "status" in options and what.get("status"):
         what["status"] = int(options["status"])
-    return Fault(service=world.service(service), scope=scope, **what)
+    return Fault(service=world.service(service), scope=scope, at=read_side(options), **what)
 
 
 @step("{service:Service} fails {percent:Percent}")
@@ -33,7 +30,7 @@ def fails(context: Context, service: str, percent: Percent) -> None:
 
     Example: Given payment-service fails 100%
     """
-    context.world.changes.fail(_fault(context, service, share=percent, status=503))
+    context.world.changes.make(_fault(context, service, share=percent, status=503))
 
 
 @step("{service:Service} fails {percent:Percent} with status {status:Status}")
@@ -42,7 +39,7 @@ def fails_with_status(context: Context, service: str, percent: Percent, status: 
 
     Example: Given payment-service fails 30% with status 503
     """
-    context.world.changes.fail(_fault(context, service, share=percent, status=status))
+    context.world.changes.make(_fault(context, service, share=percent, status=status))
 
 
 @step("{service:Service} fails {percent:Percent} with gRPC status {name:Grpc}")
@@ -51,7 +48,7 @@ def fails_with_grpc_status(context: Context, service: str, percent: Percent, nam
 
     Example: Given payment-service fails 100% with gRPC status UNAVAILABLE
     """
-    context.world.changes.fail(_fault(context, service, share=percent, grpc_status=name))
+    context.world.changes.make(_fault(context, service, share=percent, grpc_status=name))
 
 
 @step("{service:Service} is slowed by {duration:Duration}")
@@ -60,7 +57,7 @@ def slowed(context: Context, service: str, duration: Duration) -> None:
 
     Example: Given inventory-service is slowed by 5s
     """
-    context.world.changes.fail(_fault(context, service, share=EVERY_REQUEST, delay=duration))
+    context.world.changes.make(_fault(context, service, share=EVERY_REQUEST, delay=duration))
 
 
 @step("{service:Service} is slowed by {duration:Duration} for {percent:Percent} of requests")
@@ -69,7 +66,7 @@ def slowed_sometimes(context: Context, service: str, duration: Duration, percent
 
     Example: Given inventory-service is slowed by 250ms for 50% of requests
     """
-    context.world.changes.fail(_fault(context, service, share=percent, delay=duration))
+    context.world.changes.make(_fault(context, service, share=percent, delay=duration))
 
 
 @step("{service:Service} is down")
@@ -78,7 +75,7 @@ def is_down(context: Context, service: str) -> None:
 
     Example: Given notification-service is down
     """
-    context.world.changes.take_down(context.world.service(service))
+    context.world.changes.make(Down(context.world.service(service)))
 
 
 @step("{service:Service} recovers")

@@ -94,14 +94,46 @@ class Change:
             Unanswered: no answer came, several times.
             Refused: the object carries another run's change, or is too large for an undo record.
         """
+        self._write(self._has_landed, self._wanted)
+
+    def rewrite(self, make: Callable[[Any], Any]) -> None:
+        """Write other content into an object that this change made; its undo remains to delete it.
+
+        Raises:
+            ApiFailure: the API refused it.
+            Unanswered: no answer came, several times.
+            Refused: the object carries another run's change by now.
+        """
+        new = copy.deepcopy(self.edit.new)
+        if new is None:
+            raise AssertionError("only what a change made is written anew")
+        write_path(new, self.edit.path, make(None))
+        self.edit = replace(self.edit, make=make, new=new)
+        wanted = read_path(new, self.edit.path)
+
+        def anew(live: Object | None) -> Object:
+            known = self._known(live) if live is not None else None
+            if live is None or known is None:
+                return self._wanted(live)
+            obj = copy.deepcopy(live)
+            write_path(obj, self.edit.path, wanted)
+            layers = tuple(replace(layer, wrote=wanted) if layer.id == self.id else layer for layer in known.layers)
+            mark(obj, replace(known, layers=layers))
+            return obj
+
+        before = self.before
+        self._write(lambda live: read_path(live, self.edit.path) == wanted, anew)
+        self.before = before
+
+    def _write(self, landed: Callable[[Object], bool], prepare: Callable[[Object | None], Object]) -> None:
         edit = self.edit
         pause = _FIRST_PAUSE_SECONDS
         for attempt in range(_ATTEMPTS):
             live = self._cluster.find(edit.kind, edit.name, edit.namespace)
-            if live is not None and self._has_landed(live):
+            if live is not None and landed(live):
                 self.after = live
                 return
-            wanted = self._wanted(live)
+            wanted = prepare(live)
             self.before = live
             try:
                 self.after = self._cluster.replace(wanted) if live is not None else self._cluster.create(wanted)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 
 from meshbdd.cluster.client import ApiFailure, Cluster
 from meshbdd.cluster.record import ROUTE_PREFIX, ROUTES, RUN, Object, Record, read_path, route_name
@@ -10,7 +11,11 @@ from meshbdd.cluster.undo import undo_object
 from meshbdd.errors import RestoreIncomplete
 from meshbdd.units import Duration
 
-_KINDS = ("VirtualService", "DestinationRule", "PeerAuthentication", "Deployment")
+_KINDS = (
+    "VirtualService", "HTTPRoute", "DestinationRule", "PeerAuthentication", "AuthorizationPolicy", "EnvoyFilter",
+    "Sidecar", "Deployment",
+)  # fmt: skip
+"""Everything that a run may change; routes before the subsets that they lead to."""
 
 
 def _list(cluster: Cluster, kind: str, namespace: str) -> list[Object]:
@@ -47,7 +52,26 @@ def _left_behind(cluster: Cluster, namespace: str, own_run: str) -> Iterator[tup
                     yield obj, run
 
 
-def sweep(cluster: Cluster, namespace: str, budget: Duration, *, own_run: str = "") -> list[str]:
+def _switch_off(cluster: Cluster, obj: Object, run: str, budget: Duration) -> bool:
+    """Take the later layers out of an EnvoyFilter that a run made; whether there were any."""
+    record = Record.of(obj)
+    if obj["kind"] != "EnvoyFilter" or record is None or not record.created:
+        return False
+    meta = obj["metadata"]
+    for layer in reversed(record.layers[1:]):
+        with contextlib.suppress(RestoreIncomplete):  # the deletion that follows tells what is wrong
+            undo_object(cluster, obj["kind"], meta["name"], meta["namespace"], run, budget, id=layer.id)
+    return len(record.layers) > 1
+
+
+def sweep(
+    cluster: Cluster,
+    namespace: str,
+    budget: Duration,
+    *,
+    own_run: str = "",
+    switched_off: Callable[[], object] = lambda: None,
+) -> list[str]:
     """Undo the changes of runs whose process is known to be gone, in all namespaces that the account may see.
 
     Args:
@@ -55,6 +79,8 @@ def sweep(cluster: Cluster, namespace: str, budget: Duration, *, own_run: str = 
         namespace: The namespace to look into where the account may not list all of them.
         budget: How long each undo may try.
         own_run: Id of the run that asks; its own changes are left alone.
+        switched_off: Called when what those runs had switched in objects of their own is switched off again, before
+            the objects go: a proxy may hold on to what it last heard of them.
 
     Returns:
         A sentence for each object that was restored.
@@ -64,7 +90,11 @@ def sweep(cluster: Cluster, namespace: str, budget: Duration, *, own_run: str = 
     """
     told: list[str] = []
     failures: list[RestoreIncomplete] = []
-    for obj, run in list(_left_behind(cluster, namespace, own_run)):
+    found = list(_left_behind(cluster, namespace, own_run))
+    switched = [_switch_off(cluster, obj, run, budget) for obj, run in found]
+    if any(switched):
+        switched_off()
+    for obj, run in found:
         meta = obj["metadata"]
         try:
             kept = undo_object(cluster, obj["kind"], meta["name"], meta["namespace"], run, budget)

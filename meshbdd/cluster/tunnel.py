@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from kubernetes import client as kubernetes_client
@@ -58,12 +59,12 @@ class Tunnel:
         return _Connection(sock)
 
     def get(self, path: str) -> Any:
-        """GET a page of JSON.
+        """GET a page of JSON; an empty map where the pod has no such page (Envoy has one of filters once it was sent some).
 
         Raises:
             EnvironmentBroken: the pod does not answer.
         """
-        return self._ask(path, json.loads)
+        return self._ask(path, json.loads, missing={})
 
     def text(self, path: str) -> str:
         """GET a page of text.
@@ -73,7 +74,7 @@ class Tunnel:
         """
         return self._ask(path, bytes.decode)
 
-    def _ask(self, path: str, read: Callable[[bytes], T]) -> T:
+    def _ask(self, path: str, read: Callable[[bytes], T], missing: T | None = None) -> T:
         last: Exception | None = None
         for _ in range(2):
             try:
@@ -81,7 +82,10 @@ class Tunnel:
                     self._connection = self._open()
                 self._connection.request("GET", path)
                 answer = self._connection.getresponse()
-                return read(answer.read())
+                body = answer.read()
+                if answer.status == HTTPStatus.NOT_FOUND and missing is not None:
+                    return missing
+                return read(body)
             except (OSError, http.client.HTTPException, ValueError, kubernetes_client.ApiException) as error:
                 last = error
                 self.close()

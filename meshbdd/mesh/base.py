@@ -4,32 +4,88 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
 from meshbdd.cluster import Edit
 from meshbdd.cluster.record import read_path, write_path
-from meshbdd.intents import ServiceRef
+from meshbdd.intents import Fault, Intent, Mention, ServiceRef, Side
 
 Object = dict[str, Any]
+Dump = Mapping[str, Any]
+"""One page of a proxy's configuration."""
 
 
 @dataclass(frozen=True, slots=True)
-class Marker:
-    """What in a proxy's configuration shows that it holds a plan.
+class Where:
+    """Which proxies are meant; everything said must hold, nothing said means every one.
 
     Attributes:
-        kind: ``route``: a route of this name prefix; ``cluster``: a cluster made from this object.
-        token: The route name's prefix, or the object's path in ``filter_metadata.istio.config``.
-        caller_labels: Only proxies of pods with these labels are to hold it.
+        namespace: Those of pods in this namespace.
+        labels: Those of pods with these labels.
     """
 
-    kind: str
-    token: str
-    caller_labels: Mapping[str, str] | None = None
+    namespace: str | None = None
+    labels: Mapping[str, str] | None = None
+
+    def takes(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether the pod with this metadata is meant."""
+        own = metadata.get("labels") or {}
+        return self.namespace in (None, metadata["namespace"]) and all(
+            own.get(name) == value for name, value in (self.labels or {}).items()
+        )
+
+
+class Marker(Protocol):
+    """What in a proxy's configuration shows that it holds a change.
+
+    Its text names it in messages: «route meshbdd-…».
+    """
+
+    @property
+    def where(self) -> Where:
+        """The proxies that are to hold it."""
+        ...
+
+    @property
+    def pages(self) -> tuple[str, ...]:
+        """The pages of the admin interface that it is read from."""
+        ...
+
+    @property
+    def unique(self) -> bool:
+        """Whether no proxy can hold it without this change. One that is not may have been there before."""
+        ...
+
+    def held(self, dumps: Sequence[Dump]) -> bool | None:
+        """Whether a proxy with these pages holds it; ``None``: the change is no business of this proxy."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Edits that are written together, and arrive together before the next stage is written.
+
+    Attributes:
+        edits: What is written, in order.
+        tags: For each edit the prefix of the routes that it adds; empty where it adds none.
+        markers: How proxies show that they hold it.
+        renewed: Services whose listeners it changes. A connection that is open keeps the old listener, so their
+            callers' connections are renewed afterwards.
+    """
+
+    edits: tuple[Edit, ...]
+    tags: tuple[str, ...]
+    markers: tuple[Marker, ...] = ()
+    renewed: tuple[ServiceRef, ...] = ()
+
+    @classmethod
+    def of(cls, *edits: Edit, markers: Sequence[Marker] = (), renewed: Sequence[ServiceRef] = ()) -> Stage:
+        """A stage whose edits add no tagged routes."""
+        return cls(edits, ("",) * len(edits), tuple(markers), tuple(renewed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +94,90 @@ class Plan:
 
     Attributes:
         summary: The intent in a sentence.
-        edits: What is written, in order.
-        tags: For each edit the prefix of the routes that it adds; empty where it adds none.
-        markers: How proxies show that they hold it.
+        stages: What is written; taken back in the opposite order.
+        standing: What has to stand before, for the rest of the run; each stage makes objects of the run's own.
+        intent: What it came from; ``None`` for a manifest.
         service: The service that it is about, where there is one.
-        reason: Why it is injected where it is.
+        reason: Why it is injected where it is, or how it is meant.
         callers: Labels of the only caller that the plan is for; ``None``: every caller.
+        side: Where a fault is injected; ``None`` for what is no fault in a proxy.
+        faulty: Services that it makes fail; a scenario in which traffic ran and none of them was called proves nothing.
     """
 
     summary: str
-    edits: tuple[Edit, ...]
-    tags: tuple[str, ...]
-    markers: tuple[Marker, ...] = ()
+    stages: tuple[Stage, ...]
+    standing: tuple[Stage, ...] = ()
+    intent: Intent | None = None
     service: ServiceRef | None = None
     reason: str = ""
     callers: Mapping[str, str] | None = None
+    side: Side | None = None
+    faulty: tuple[ServiceRef, ...] = ()
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """Everything that is written."""
+        return tuple(edit for stage in self.stages for edit in stage.edits)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """For each edit the prefix of the routes that it adds; empty where it adds none."""
+        return tuple(tag for stage in self.stages for tag in stage.tags)
+
+    @property
+    def markers(self) -> tuple[Marker, ...]:
+        """How proxies show that they hold all of it."""
+        return tuple(marker for stage in self.stages for marker in stage.markers)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What else a scenario does, which decides where a fault has to go.
+
+    Attributes:
+        in_force: The plans that are in force.
+        said: What the scenario's steps say of services, those before and those to come.
+    """
+
+    in_force: tuple[Plan, ...] = ()
+    said: tuple[Mention, ...] = ()
+
+    def faults(self, service: ServiceRef) -> tuple[Plan, ...]:
+        """The plans of faults in force at a service."""
+        return tuple(p for p in self.in_force if isinstance(p.intent, Fault) and p.service == service)
+
+
+class Mesh(Protocol):
+    """One mesh: what its resources have to say so that an intent comes true. It reads the cluster and writes nothing."""
+
+    def plan(self, intent: Intent, context: Context) -> Plan:
+        """Plan an intent.
+
+        Raises:
+            BadInput: a name that does not exist, or something that this mesh cannot do; the sentence says why.
+        """
+        ...
+
+    def plan_manifest(self, documents: list[Object], context: Context) -> Plan:
+        """Plan that the documents of a manifest are applied.
+
+        Raises:
+            BadInput: the mesh would ignore one of them.
+        """
+        ...
+
+    def renewal(self, service: ServiceRef, number: int) -> Stage:
+        """Objects of the run's own that make every caller of a service open new connections.
+
+        Args:
+            service: The service whose listeners changed.
+            number: Grows with every renewal of this service; the objects are the same, their content differs.
+        """
+        ...
+
+    def early(self, context: Context) -> tuple[Stage, ...]:
+        """What a scenario will need that disturbs connections, so that it stands before the scenario's first traffic."""
+        ...
 
 
 def difference(edit: Edit, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str:

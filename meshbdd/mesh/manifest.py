@@ -9,11 +9,14 @@ import yaml
 
 from meshbdd.errors import BadInput, Place
 
-ALLOWED = ("VirtualService", "DestinationRule")
 _WITHOUT_NAMESPACE = {
     "Namespace", "Node", "PersistentVolume", "StorageClass", "ClusterRole", "ClusterRoleBinding",
     "CustomResourceDefinition", "GatewayClass", "IngressClass",
 }  # fmt: skip
+ALLOWED = (
+    "VirtualService", "DestinationRule", "PeerAuthentication", "AuthorizationPolicy", "EnvoyFilter", "HTTPRoute",
+    "Sidecar",
+)  # fmt: skip
 _LARGEST_FILE = 1024 * 1024
 _MOST_NODES = 100_000
 _DEEPEST = 50
@@ -143,7 +146,7 @@ def _check_kind(document: dict[str, Any], file: Path) -> None:
     if document.get("kind") not in ALLOWED:
         raise BadInput(
             "MB0420",
-            f"{file.name} holds a {document.get('kind')}; only {' and '.join(ALLOWED)} may be applied.",
+            f"{file.name} holds a {document.get('kind')}; only {', '.join(ALLOWED)} may be applied.",
             place=Place(file),
             help="take it out of the manifest",
         )

@@ -22,10 +22,10 @@ from meshbdd.mesh.manifest import find_manifest
 from meshbdd.rehearsal.doubts import StepLine, planned_count, thin_count, unnoticed_delays
 from meshbdd.rehearsal.report import Report
 from meshbdd.rehearsal.stage import Admit, Object, StageCluster, StageGate
-from meshbdd.scenario import Environment
+from meshbdd.scenario import Environment, StepText, mentions
 from meshbdd.sense import check_changes
 from meshbdd.settings import Settings
-from meshbdd.vocabulary import step_problem
+from meshbdd.vocabulary import step_problem, table_rows
 from meshbdd.world import World
 
 _FOLLOWS = {"MB0506", "MB0507"}
@@ -118,6 +118,8 @@ def _scenario(scenario: Scenario, file: Path, stage: _Stage, report: Report) -> 
         lambda _e: None,
     )
     world = _RehearsedWorld(environment, file, ())
+    texts = [StepText(step.name, Place(file, step.line), options=table_rows(step.table)) for step in scenario.all_steps]
+    world.changes.said = tuple(mentions(texts, stage.namespace))
     count: int | None = None
     lines = []
     for step in scenario.all_steps:

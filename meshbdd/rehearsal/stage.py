@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
 from meshbdd.errors import Inconclusive
@@ -22,7 +22,7 @@ class OnlyInARun(Inconclusive):
         super().__init__("MB0240", f"A rehearsal cannot tell {what}.", help="run the feature")
 
 
-_RUNNING = {"Pod", "EndpointSlice"}
+_RUNNING = {"EndpointSlice"}
 """What comes and goes while a mesh runs: a rehearsal has none of it, which is not the same as an empty list."""
 
 
@@ -75,14 +75,37 @@ class StageCluster(_Silent):
     def list(self, kind: str, namespace: str | None = None, labels: str | None = None) -> list[Object]:
         """The objects of a kind; ``labels`` is a selector of equalities."""
         _needs_no_run(kind)
-        wanted = dict(pair.split("=", 1) for pair in (labels or "").split(",") if "=" in pair)
+        if kind == "Pod":
+            pods = [pod for pod in self._pods(namespace) if _matches(pod, labels)]
+            if not pods:  # others may come and go while a mesh runs, so "none" is nothing that a rehearsal knows
+                raise OnlyInARun("which pods there are")
+            return pods
         return [
             copy.deepcopy(obj)
             for (its_kind, home, _), obj in self._objects.items()
-            if its_kind == kind
-            and (namespace is None or home == namespace)
-            and wanted.items() <= (obj["metadata"].get("labels") or {}).items()
+            if its_kind == kind and namespace in (None, home) and _matches(obj, labels)
         ]
+
+    def _pods(self, namespace: str | None) -> Iterator[Object]:
+        """The pods of the world, and one for each Deployment, as it would be injected."""
+        for (kind, home, _), obj in self._objects.items():
+            if kind == "Pod" and namespace in (None, home):
+                yield copy.deepcopy(obj)
+        for deployment in self.list("Deployment", namespace):
+            home = deployment["metadata"].get("namespace") or self.namespace
+            template = copy.deepcopy(deployment["spec"]["template"])
+            labels = (template.get("metadata") or {}).get("labels") or {}
+            place = (self.find("Namespace", home) or {}).get("metadata", {}).get("labels") or {}
+            if labels.get("sidecar.istio.io/inject", place.get("istio-injection")) in {"true", "enabled"}:
+                labels["security.istio.io/tlsMode"] = "istio"
+            name = f"{deployment['metadata']['name']}-0"
+            meta = {"name": name, "uid": name, "namespace": home, "labels": labels}
+            status = {"phase": "Running"}
+            yield {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"], "status": status}
+
+    def log(self, *_args: Any, **_options: Any) -> bytes:
+        """Nothing was logged."""
+        return b""
 
     def create(self, obj: Object, *, dry_run: bool = False) -> Object:
         """Write a new object."""
@@ -97,6 +120,11 @@ class StageCluster(_Silent):
         """Delete an object."""
         meta = obj["metadata"]
         self._objects.pop(_key(obj["kind"], meta["name"], meta.get("namespace")), None)
+
+
+def _matches(obj: Object, labels: str | None) -> bool:
+    wanted = dict(pair.split("=", 1) for pair in (labels or "").split(",") if "=" in pair)
+    return wanted.items() <= (obj["metadata"].get("labels") or {}).items()
 
 
 def _needs_no_run(kind: str) -> None:
@@ -116,6 +144,17 @@ class StageGate(_Silent):
         return Arrival({})
 
     wait_absent = wait_present
+
+    def before(self, *_args: Any, **_options: Any) -> dict[Any, Any]:
+        """No proxy holds anything."""
+        return {}
+
+    def wait_quiet(self) -> None:
+        """Nothing is under way."""
+
+    def ejected(self) -> dict[str, tuple[str, ...]]:
+        """Nothing is ejected."""
+        return {}
 
     def wait_endpoints(self, *_args: Any, **_options: Any) -> None:
         """There is no endpoint to wait for."""

@@ -70,7 +70,7 @@ def _(event: ChangeArrived) -> list[Attachment]:
     held = ", ".join(f"{name} after {ms:.0f} ms" for name, ms in event.proxies.items()) or "the API"
     parts = [
         event.summary,
-        f"injected {event.reason}",
+        *([event.reason] if event.reason else []),
         f"written after {event.written_ms:.0f} ms; held by {held}",
         *event.findings,
         "",
@@ -94,7 +94,15 @@ def _(event: TrafficSent) -> list[Attachment]:
 @attachments.register
 def _(event: FaultAccounted) -> list[Attachment]:
     told = f"the fault hit {event.hit} of {event.calls} calls to {event.service}"
-    numbers = {"calls": event.calls, "hit": event.hit, "flags": event.flags, "callers": event.callers}
+    numbers = {
+        "calls": event.calls,
+        "hit": event.hit,
+        "flags": event.flags,
+        "callers": event.callers,
+        "sent": event.sent,
+        "seen by a calling proxy": event.seen,
+        "past every proxy": event.bypassed,
+    }
     return [Attachment("fault accounting", f"{told}\n{json.dumps(numbers)}\n")]
 
 

@@ -2,8 +2,8 @@
 
 from meshbdd.scenario.accounting import Accounting
 from meshbdd.scenario.changes import Changes
-from meshbdd.scenario.environment import Environment, StepText
+from meshbdd.scenario.environment import Environment, StepText, mentions
 from meshbdd.scenario.observations import Observations
 from meshbdd.scenario.traffic import Traffic
 
-__all__ = ["Accounting", "Changes", "Environment", "Observations", "StepText", "Traffic"]
+__all__ = ["Accounting", "Changes", "Environment", "Observations", "StepText", "Traffic", "mentions"]

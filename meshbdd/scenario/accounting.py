@@ -1,13 +1,21 @@
-"""Fault accounting: what the proxies say a fault met. A fault that met no call proves nothing."""
+"""Fault accounting: what the proxies say a fault met. A fault that met no call proves nothing.
+
+A request counts when the proxy that decides about the fault logged it as begun after that proxy held the change, both by
+the proxy's own clock; so neither a delayed request nor a retry of an earlier scenario counts in this one. For a fault at
+the callers these are the calls that left their sidecars, for one at the server the calls that reached its sidecars. A
+service that is down is judged in the same way: nobody called it, so nothing was learned about its absence.
+"""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from meshbdd.errors import Inconclusive
 from meshbdd.evidence import FaultAccounted
-from meshbdd.intents import ServiceRef
+from meshbdd.intents import Down, Fault, ServiceRef, Side
 from meshbdd.scenario.changes import InForce
 from meshbdd.scenario.environment import Environment
 from meshbdd.telemetry.access_log import AccessLogs, Entry
@@ -15,10 +23,14 @@ from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
 
 _LOG_SECONDS = Duration(2)
-LOG_FLUSH_SECONDS = 0.07
-"""A log that did not grow for so long is complete: the lab's sidecars flush theirs every 50 ms."""
 GROWING_SECONDS = 0.5
 """A log that still grows after so long belongs to a load that goes on; what ended before holds it by now."""
+FLUSH_SECONDS = {"lab": 0.07, "cluster": 1.2}
+"""A log that did not grow for so long is complete: the lab's sidecars flush every 50 ms, Istio's every second."""
+_DOWN = {"UH", "UF", "NC", "UC"}
+"""Response flags of a call that met no endpoint: Envoy's access log documentation, %RESPONSE_FLAGS%."""
+_ALPHA = 1e-6
+"""How improbable it must be that a fault with its share would hit nobody, before "nobody was hit" is doubted."""
 
 
 class Accounting:
@@ -32,9 +44,13 @@ class Accounting:
         self._environment = environment
         self._logs = AccessLogs(environment.cluster)
 
-    def mark(self) -> None:
-        """What was logged until now is of no interest any more."""
+    def begin(self) -> None:
+        """What was logged until now belongs to no change of this scenario."""
         self._logs.mark()
+
+    def arrived(self, item: InForce) -> None:
+        """What was logged until now did not meet this change."""
+        item.logged = len(self._logs.since_mark())
 
     def account(self, items: Iterable[InForce]) -> None:
         """See that each fault met a call while traffic ran.
@@ -43,53 +59,118 @@ class Accounting:
             Inconclusive: one met none, so no claim about it means anything.
         """
         for item in items:
-            if not item.accounted and item.requests and item.plan.service and item.plan.markers and any(item.plan.tags):
+            if not item.accounted and item.requests:
                 item.accounted = True
-                self._account(item, item.plan.service)
+                for service in item.plan.faulty:
+                    self._account(item, service)
 
     def _account(self, item: InForce, service: ServiceRef) -> None:
-        calls = self._calls(item, service)
-        tags = tuple(tag for tag in item.plan.tags if tag)
-        hit = [entry for entry in calls if entry.injected and entry.route.startswith(tags)]
-        callers = {
-            pod: (sum(e.pod == pod for e in calls), sum(e.pod == pod for e in hit))
-            for pod in sorted({entry.pod for entry in calls})
-        }
-        flags = tuple(sorted({flag for entry in hit for flag in entry.flags}))
-        self._environment.tell(FaultAccounted(item.plan.summary, str(service), len(calls), len(hit), flags, callers))
-
-    def _calls(self, item: InForce, service: ServiceRef) -> list[Entry]:
-        """The calls to a service, once the logs have stopped growing."""
         host = f"{service.name}.{service.namespace}.svc.cluster.local"
-        seen: list[tuple[float, int]] = []
+        entries = self._entries(item, lambda found: bool(self._calls(item, found, service, host)))
+        calls = self._calls(item, entries, service, host)
+        hit = [entry for entry in calls if _hit(item, entry)]
+        left = {entry.request_id for entry in entries if entry.outbound and entry.service == host}
+        bypassed = self._bypassed(entries, service, left)
+        callers = self._callers(item, calls, hit)
+        sent = set(item.requests)
+        event = FaultAccounted(
+            item.plan.summary,
+            str(service),
+            len(calls),
+            len(hit),
+            tuple(sorted({flag for entry in hit for flag in entry.flags})),
+            callers,
+            len(sent),
+            len(sent & {entry.request_id for entry in entries if entry.outbound}),
+            bypassed,
+        )
+        _check(item, event)
+        self._environment.tell(event)
 
-        def probe() -> list[Entry]:
-            calls = [entry for entry in self._logs.since_mark() if entry.outbound and entry.service == host]
+    def _entries(self, item: InForce, met: Callable[[Sequence[Entry]], bool]) -> Sequence[Entry]:
+        """What was logged of requests that began while the change was in force, once the logs have stopped growing.
+
+        A call may come after the answer to the request that caused it: where none is there yet, ``met`` is asked again.
+        """
+        seen: list[tuple[float, int]] = []
+        since = item.since
+        deadline = time.monotonic() + _LOG_SECONDS.seconds
+        flush = FLUSH_SECONDS[self._environment.target]
+
+        def probe() -> Sequence[Entry]:
+            found = self._logs.since_mark()[item.logged :]
             now = time.monotonic()
-            if not seen or seen[-1][1] != len(calls):
-                seen.append((now, len(calls)))
-            grows = now - seen[-1][0] < LOG_FLUSH_SECONDS and now - seen[0][0] < GROWING_SECONDS
-            if not calls:
-                raise NotYet(f"no sidecar logged a call to {service}")
-            if grows:
-                raise NotYet(f"{len(calls)} calls so far")
-            return calls
+            if not seen or seen[-1][1] != len(found):
+                seen.append((now, len(found)))
+            if now - seen[-1][0] < flush and now - seen[0][0] < max(flush, GROWING_SECONDS):
+                raise NotYet(f"{len(found)} entries so far")
+            counted = [e for e in found if not e.probe and not 0 < e.started < since.get(e.pod, 0.0)]
+            missing = set(item.requests) - {entry.request_id for entry in found}
+            if now < deadline and (missing or not met(counted)):
+                raise NotYet(f"{len(missing)} requests are not logged")
+            return counted
 
         return eventually(
-            probe,
-            what=f"A call to {service} while «{item.plan.summary}» was in force",
-            within=_LOG_SECONDS,
-            code="MB0603",
-            failure=Inconclusive,
-            help="send requests that make its callers call it; a fault that meets no call proves nothing",
+            probe, what="The end of the access logs", within=Duration(_LOG_SECONDS.seconds + 1), code="MB0605"
         )
+
+    def _calls(self, item: InForce, entries: Sequence[Entry], service: ServiceRef, host: str) -> list[Entry]:
+        """The calls to the service that its fault was for, as the side logged them that decides."""
+        meant = self._meant(item)
+        if item.plan.side is Side.SERVER:
+            servers = self._pods_of(service)
+            addresses = {ip for ip, pod in self._addresses().items() if meant is None or pod in meant}
+            return [
+                e
+                for e in entries
+                if not e.outbound and e.pod in servers and (meant is None or _ip(e.downstream) in addresses)
+            ]
+        return [e for e in entries if e.outbound and e.service == host and (meant is None or e.pod in meant)]
+
+    def _meant(self, item: InForce) -> set[str] | None:
+        """The pods of the only caller that a fault is for; ``None``: everybody."""
+        labels = item.plan.callers
+        if labels is None:
+            return None
+        selector = ",".join(f"{name}={value}" for name, value in labels.items())
+        return {pod["metadata"]["name"] for pod in self._environment.cluster.list("Pod", labels=selector)}
+
+    def _pods_of(self, service: ServiceRef) -> set[str]:
+        cluster = self._environment.cluster
+        selector = cluster.get("Service", service.name, service.namespace)["spec"].get("selector") or {}
+        labels = ",".join(f"{name}={value}" for name, value in selector.items())
+        return {pod["metadata"]["name"] for pod in cluster.list("Pod", service.namespace, labels)} if labels else set()
+
+    def _addresses(self) -> dict[str, str]:
+        pods = self._environment.cluster.list("Pod")
+        return {str((pod.get("status") or {}).get("podIP") or ""): pod["metadata"]["name"] for pod in pods}
+
+    def _bypassed(self, entries: Sequence[Entry], service: ServiceRef, left: set[str]) -> Mapping[str, int]:
+        """Calls that reached the service's sidecars and that no calling sidecar logged, by who made them."""
+        servers = self._pods_of(service)
+        inbound = [e for e in entries if not e.outbound and e.pod in servers and e.request_id not in left]
+        names = self._addresses() if inbound else {}
+        return Counter(names.get(_ip(e.downstream), _ip(e.downstream) or "unknown") for e in inbound)
+
+    def _callers(self, item: InForce, calls: Sequence[Entry], hit: Sequence[Entry]) -> Mapping[str, tuple[int, int]]:
+        if item.plan.side is Side.SERVER:
+            names = self._addresses()
+            who = {id(e): names.get(_ip(e.downstream), _ip(e.downstream)) for e in calls}
+        else:
+            who = {id(e): e.pod for e in calls}
+        return {
+            name: (sum(who[id(e)] == name for e in calls), sum(who[id(e)] == name for e in hit))
+            for name in sorted(set(who.values()))
+        }
 
     def faulted(self) -> dict[str, str]:
         """Request id → what was injected into which of its calls, as the sidecars logged it."""
+        owners = {e.request_id: e.service.partition(".")[0] for e in self._logs.since_mark() if e.outbound}
         return {
-            entry.request_id: f"{entry.service.partition('.')[0]}, response flag {','.join(sorted(entry.flags))}"
-            for entry in self._logs.since_mark()
-            if entry.outbound and entry.injected
+            e.request_id: f"{e.service.partition('.')[0] or owners.get(e.request_id, e.pod)}, "
+            f"response flag {','.join(sorted(e.flags))}"
+            for e in self._logs.since_mark()
+            if e.injected
         }
 
     def denied(self, request_id: str) -> bool | None:
@@ -106,3 +187,45 @@ class Accounting:
         except Inconclusive:
             return False if entries else None
         return True
+
+
+def _ip(address: str) -> str:
+    return address.rpartition(":")[0]
+
+
+def _hit(item: InForce, entry: Entry) -> bool:
+    """Whether this very fault was injected into a call."""
+    intent = item.plan.intent
+    if isinstance(intent, Down):
+        return bool(entry.flags & _DOWN)
+    if not entry.injected:
+        return False
+    if item.plan.side is Side.SERVER and isinstance(intent, Fault):
+        status = 200 if intent.grpc_status else intent.status
+        return "DI" in entry.flags if intent.delay else "FI" in entry.flags and entry.status == status
+    return any(tag in entry.route for tag in item.plan.tags if tag)
+
+
+def _check(item: InForce, event: FaultAccounted) -> None:
+    """See that what the proxies tell is what the fault would do.
+
+    Raises:
+        Inconclusive: nobody called the service, or nobody was hit although somebody must have been.
+    """
+    if not event.calls and not event.hit:
+        aside = ", ".join(f"{count} calls from {name}" for name, count in event.bypassed.items())
+        raise Inconclusive(
+            "MB0603",
+            f"Nobody called {event.service} while «{event.summary}» was in force, as far as the proxies tell"
+            + (f"; past every proxy went {aside}." if aside else "."),
+            help="send requests that make its callers call it; a fault that meets no call proves nothing",
+        )
+    intent = item.plan.intent
+    if event.hit or not isinstance(intent, Fault) or intent.scope.narrows or not intent.share.value:
+        return
+    if intent.share.value >= 100 or event.calls * math.log1p(-intent.share.fraction) < math.log(_ALPHA):
+        raise Inconclusive(
+            "MB0604",
+            f"«{event.summary}» was in force at every proxy, and yet none of {event.calls} calls was hit.",
+            help="look whether another fault or rule answers these calls before this one",
+        )

@@ -6,29 +6,67 @@ One road for every change: intent → mesh plan → Change → cluster → arriv
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from meshbdd.cluster import Change, Edit, UndoStack
-from meshbdd.errors import BadInput
+from meshbdd.errors import BadInput, MeshbddError, RestoreIncomplete
 from meshbdd.evidence import ChangeArrived, ChangeWithdrawn
-from meshbdd.intents import Fault, ServiceRef
-from meshbdd.mesh import Plan
+from meshbdd.intents import Intent, Mention, ServiceRef
+from meshbdd.mesh import Context, Plan, Stage
 from meshbdd.mesh.base import difference, preview
+from meshbdd.mesh.gate import Arrival, Before
 from meshbdd.mesh.manifest import find_manifest, read_manifest
 from meshbdd.mesh.shares import configured_shares
 from meshbdd.scenario.environment import Environment
 
 
 @dataclass(slots=True)
+class Written:
+    """A stage that was written.
+
+    Attributes:
+        stage: The stage.
+        before: What proxies held before that could be taken for it.
+        changes: What was written.
+        arrival: When which proxy held it.
+    """
+
+    stage: Stage
+    before: Before
+    changes: list[Change] = field(default_factory=list)
+    arrival: Arrival = field(default_factory=lambda: Arrival({}))
+
+
+@dataclass(slots=True)
 class InForce:
-    """A change in force: its plan, what was written, and which traffic ran meanwhile."""
+    """A change in force: its plan, what was written, and which traffic ran meanwhile.
+
+    Attributes:
+        plan: The plan.
+        written: Its stages, as far as they were written.
+        requests: Ids of the requests that were sent meanwhile.
+        accounted: Whether the accounting is done for all of these.
+        logged: How much the access logs held when it arrived.
+    """
 
     plan: Plan
-    changes: list[Change] = field(default_factory=list)
+    written: list[Written] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     accounted: bool = False
+    logged: int = 0
+
+    @property
+    def changes(self) -> list[Change]:
+        """Everything that was written."""
+        return [change for written in self.written for change in written.changes]
+
+    @property
+    def since(self) -> Mapping[str, float]:
+        """Pod → Unix time by its own clock: requests that began there later met the change."""
+        return {pod: at for written in self.written for pod, at in written.arrival.since.items()}
 
 
 class Changes:
@@ -37,9 +75,10 @@ class Changes:
     Args:
         environment: What the run shares.
         feature: The feature file; manifests are looked up beside it.
+        said: What the scenario's steps say of services.
         before_first: Called once, before anything is written.
         changing: Called with the summary of what is about to be written or taken back.
-        arrived: Called whenever a change is in force everywhere.
+        arrived: Called with each change that is in force everywhere.
         leaving: Called with what is about to be taken back.
     """
 
@@ -48,13 +87,15 @@ class Changes:
         environment: Environment,
         feature: Path,
         *,
+        said: Sequence[Mention],
         before_first: Callable[[], None],
         changing: Callable[[str], None],
-        arrived: Callable[[], None],
+        arrived: Callable[[InForce], None],
         leaving: Callable[[InForce], None],
     ) -> None:
         self._environment = environment
         self._feature = feature
+        self.said = tuple(said)
         self._before_first = before_first
         self._changing = changing
         self._arrived = arrived
@@ -63,32 +104,40 @@ class Changes:
         self.in_force: list[InForce] = []
         self.undo_stack = UndoStack(environment.settings.undo_budget)
 
-    def fail(self, fault: Fault) -> None:
-        """Put a fault into the mesh."""
-        self._carry_out(self._environment.mesh.plan(fault))
+    def make(self, intent: Intent) -> None:
+        """Make an intent come true.
+
+        Raises:
+            BadInput: it cannot be done, or would make the scenario prove nothing; nothing was written.
+            Inconclusive: it did not arrive everywhere.
+        """
+        self._carry_out(self._environment.mesh.plan(intent, self._context()))
+
+    def _context(self) -> Context:
+        return Context(tuple(item.plan for item in self.in_force), self.said)
 
     def apply_manifest(self, name: str) -> None:
         """Apply a manifest that the tester has lying around."""
         file = find_manifest(name, self._feature, self._environment.settings.project)
         documents = read_manifest(file, self._environment.namespace)
-        self._carry_out(self._environment.mesh.plan_manifest(documents))
+        self._carry_out(self._environment.mesh.plan_manifest(documents, self._context()))
 
     def remove_manifest(self, name: str) -> None:
         """Take back what applying a manifest did."""
         file = find_manifest(name, self._feature, self._environment.settings.project)
         wanted = {(d["kind"], d["metadata"]["name"]) for d in read_manifest(file, self._environment.namespace)}
-        found = [f for f in self.in_force if {(c.edit.kind, c.edit.name) for c in f.changes} & wanted]
+        found = [
+            item
+            for item in self.in_force
+            if item.plan.intent is None and {(c.edit.kind, c.edit.name) for c in item.changes} & wanted
+        ]
         if not found:
             raise BadInput("MB0506", f'The manifest "{name}" was not applied in this scenario.', help="apply it first")
         self._withdraw(found)
 
-    def take_down(self, service: ServiceRef) -> None:
-        """Leave a service without endpoints."""
-        self._carry_out(self._environment.mesh.plan_down(service))
-
     def recover(self, service: ServiceRef) -> None:
-        """Withdraw what this scenario did to a service."""
-        found = [f for f in self.in_force if f.plan.service == service]
+        """Withdraw the faults that this scenario made at a service; its policies stay."""
+        found = [item for item in self.in_force if service in item.plan.faulty]
         if not found:
             raise BadInput(
                 "MB0507",
@@ -108,37 +157,54 @@ class Changes:
             item.requests += requests
             item.accounted = False
 
+    def prepare(self) -> None:
+        """Before the scenario's first change: nothing of an earlier one is under way, and what would disturb connections
+        later stands.
+        """
+        if self._changed:
+            return
+        self._changed = True
+        self._before_first()
+        self._environment.standing.ensure(self._environment.mesh.early(self._context()))
+
     def _carry_out(self, plan: Plan) -> None:
-        if not self._changed:
-            self._before_first()
-            self._changed = True
+        self.prepare()
+        self._environment.standing.ensure(plan.standing)
         for edit in plan.edits:  # everything is admitted before anything is written
             self._dry_run(edit)
         self._changing(plan.summary)
-        now = InForce(plan)
-        self.in_force.append(now)
+        item = InForce(plan)
+        self.in_force.append(item)
         began, clock = time.time(), time.monotonic()
-        for edit, tag in zip(plan.edits, plan.tags, strict=True):
-            change = Change(self._environment.cluster, edit, self._environment.run, tag)
-            now.changes.append(change)
-            self.undo_stack.push(change)
-            change.apply()
+        for stage in plan.stages:
+            self._write(item, stage)
         written_ms = (time.monotonic() - clock) * 1000
-        proxies = self._environment.gate.wait_present(plan.markers).proxies if plan.markers else {}
         if _moves_endpoints(plan):
             self._environment.gate.wait_endpoints(_service_of(plan), some=False)
-        self._arrived()
+        self._arrived(item)
         self._environment.tell(
             ChangeArrived(
                 plan.summary,
                 plan.reason,
-                tuple(difference(change.edit, change.before, change.after) for change in now.changes),
+                tuple(difference(change.edit, change.before, change.after) for change in item.changes),
                 began,
                 written_ms,
-                proxies,
+                {pod: ms for written in item.written for pod, ms in written.arrival.proxies.items()},
                 str(plan.service or ""),
             )
         )
+
+    def _write(self, item: InForce, stage: Stage) -> None:
+        gate = self._environment.gate
+        written = Written(stage, gate.before(stage.markers))
+        item.written.append(written)
+        for edit, tag in zip(stage.edits, stage.tags, strict=True):
+            change = Change(self._environment.cluster, edit, self._environment.run, tag)
+            written.changes.append(change)
+            self.undo_stack.push(change)
+            change.apply()
+        written.arrival = gate.wait_present(stage.markers, written.before)
+        self._environment.standing.renew(stage.renewed)
 
     def _dry_run(self, edit: Edit) -> None:
         cluster = self._environment.cluster
@@ -157,24 +223,65 @@ class Changes:
         self._take_back(found)
 
     def take_back_all(self) -> None:
-        """Undo everything, and see it gone at every proxy.
+        """Undo everything, see it gone at every proxy, and let no ejection of it outlast the scenario.
 
         Raises:
             RestoreIncomplete: something is still changed.
+            Inconclusive: everything is undone, but a proxy still holds some of it.
         """
         in_force, self.in_force = self.in_force, []
         self._take_back(in_force)
+        if in_force:
+            self._clear_ejections()
+
+    def _clear_ejections(self) -> None:
+        ejected = self._environment.gate.ejected()
+        hosts = {host: host.split(".") for host in ejected}
+        services = [
+            ServiceRef(parts[0], parts[1]) for parts in hosts.values() if parts[2:] == ["svc", "cluster", "local"]
+        ]
+        if services:
+            self._environment.standing.renew(services)
+            for service in services:
+                self._environment.gate.wait_none_ejected(f"{service}.svc.cluster.local")
 
     def _take_back(self, found: Sequence[InForce]) -> None:
+        """Undo in layers: first the last stage of each plan, since earlier ones may be what later ones lead to."""
         began = time.time()
-        kept = self.undo_stack.undo(tuple(change for item in found for change in item.changes))
+        kept: list[str] = []
+        problems: list[MeshbddError] = []
+        depth = max((len(item.written) for item in found), default=0)
+        for level in reversed(range(depth)):
+            stages = [item.written[level] for item in reversed(found) if len(item.written) > level]
+            self._undo(stages, kept, problems)
         for item in found:
-            if not item.changes:
-                continue
-            self._environment.gate.wait_absent(item.plan.markers)
-            if _moves_endpoints(item.plan):
-                self._environment.gate.wait_endpoints(_service_of(item.plan), some=True)
-            self._environment.tell(ChangeWithdrawn(item.plan.summary, began, tuple(kept)))
+            if _moves_endpoints(item.plan) and item.changes:
+                back = partial(self._environment.gate.wait_endpoints, _service_of(item.plan), some=True)
+                self._attempt(problems, back)
+            if item.changes:
+                self._environment.tell(ChangeWithdrawn(item.plan.summary, began, tuple(kept)))
+        for worst in (RestoreIncomplete, MeshbddError):
+            for problem in problems:
+                if isinstance(problem, worst):
+                    raise problem
+
+    def _undo(self, stages: Sequence[Written], kept: list[str], problems: list[MeshbddError]) -> None:
+        gate, standing = self._environment.gate, self._environment.standing
+        changes = tuple(change for written in stages for change in written.changes if change in self.undo_stack.changes)
+        self._attempt(problems, lambda: kept.extend(self.undo_stack.undo(changes)))
+        for written in stages:
+            self._attempt(problems, partial(gate.wait_absent, written.stage.markers, written.before))
+        self._attempt(problems, lambda: standing.renew(s for written in stages for s in written.stage.renewed))
+
+    @staticmethod
+    def _attempt(problems: list[MeshbddError], action: Callable[[], object]) -> None:
+        """One part of an undo: its failure keeps no other part from being done."""
+        try:
+            action()
+        except BadInput:
+            raise
+        except MeshbddError as error:
+            problems.append(error)
 
 
 def _moves_endpoints(plan: Plan) -> bool:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from meshbdd.cluster import Cluster
 from meshbdd.errors import Place
 from meshbdd.evidence import Tell
-from meshbdd.mesh import Gate, Istio
+from meshbdd.intents import Mention, ServiceRef, Side, Topic
+from meshbdd.mesh import Gate, Mesh
+from meshbdd.scenario.standing import Standing
 from meshbdd.settings import Settings
+
+_TOPICS = (
+    (Topic.FAULT, re.compile(r"(\S+) (?:fails|is slowed by) ")),
+    (Topic.RETRIES, re.compile(r"calls to (\S+) are retried ")),
+    (Topic.TIMEOUT, re.compile(r"calls to (\S+) time out ")),
+    (Topic.BREAKER, re.compile(r"(\S+) has a circuit breaker ")),
+    (Topic.BREAKER, re.compile(r"the circuit to (\S+) (?:is|opens|closes) ")),
+    (Topic.LIMIT, re.compile(r"(\S+) accepts at most ")),
+    (Topic.MIRROR, re.compile(r"traffic to (\S+) is mirrored ")),
+)
+"""The phrases of the vocabulary that bear on where a fault has to be injected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +34,29 @@ class StepText:
         text: The step without its keyword.
         place: Where it stands.
         problem: Why it is not understood; ``None`` where it is.
+        options: The rows of its table that have two columns.
     """
 
     text: str
     place: Place
     problem: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+def mentions(steps: Iterable[StepText], namespace: str) -> Iterator[Mention]:
+    """What the steps of a scenario say of services, as far as it bears on where a fault has to be injected.
+
+    Args:
+        steps: All steps of the scenario.
+        namespace: Where services without one lie.
+    """
+    for step in steps:
+        for topic, pattern in _TOPICS:
+            found = pattern.match(step.text)
+            if found:
+                at = step.options.get("inject at")
+                side = Side(at) if at in set(Side) else None
+                yield Mention(topic, ServiceRef.parse(found[1], namespace), step.text, side)
 
 
 @dataclass(slots=True)
@@ -32,13 +65,32 @@ class Environment:
 
     settings: Settings
     cluster: Cluster
-    mesh: Istio
+    mesh: Mesh
     gate: Gate
     run: str
     target: str
     tell: Tell
+    standing: Standing = field(init=False)
+    """What stands in the mesh from scenario to scenario."""
+
+    def __post_init__(self) -> None:
+        self.standing = Standing(self.cluster, self.mesh, self.gate, self.run, self.settings.undo_budget)
 
     @property
     def namespace(self) -> str:
         """The default namespace."""
         return self.settings.namespace or self.cluster.namespace
+
+    def close(self) -> list[str]:
+        """Take away what stands in the mesh for the run, and leave the proxies.
+
+        Returns:
+            Sentences about what others had changed.
+
+        Raises:
+            RestoreIncomplete: something is still there.
+        """
+        try:
+            return self.standing.close()
+        finally:
+            self.gate.close()

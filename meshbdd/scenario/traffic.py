@@ -177,6 +177,11 @@ class Traffic:
         if self._background is not None:
             self._note(self._background.fresh())
 
+    @property
+    def loading(self) -> bool:
+        """Whether a load runs in the background."""
+        return self._background is not None
+
     def mesh_changes(self, summary: str) -> None:
         """The mesh is about to change: a stream that began before must not go on after it."""
         self.note_load()

@@ -7,17 +7,31 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from meshbdd.cluster import Change, UndoStack, sweep
-from meshbdd.cluster.record import RUN, UNDO, Record
+from meshbdd.cluster.record import RUN, UNDO, Record, mark
 from meshbdd.errors import Refused
-from meshbdd.intents import Fault, Scope, ServiceRef
-from meshbdd.mesh import Istio
-from meshbdd.units import Duration
+from meshbdd.intents import (
+    Access,
+    CircuitBreaker,
+    Fault,
+    Intent,
+    MutualTls,
+    Scope,
+    ServiceRef,
+    Side,
+    Split,
+    TlsMode,
+)
+from meshbdd.mesh import Context, Gate, Istio, Where
+from meshbdd.mesh.markers import FilterArmed
+from meshbdd.units import Duration, Percent
 from tests.tools import LabUnderTest, until
 
 OWN = """
@@ -36,6 +50,14 @@ spec:
     route: [{destination: {host: payment-service}}]
   - route: [{destination: {host: payment-service}}]
 """
+OWN_RULE = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: payment}
+spec:
+  host: payment-service
+  trafficPolicy: {loadBalancer: {simple: RANDOM}}
+"""
 PAYMENT = ServiceRef("payment-service", "shop")
 BUDGET = Duration(5)
 
@@ -53,7 +75,7 @@ def comparable(obj: dict[str, Any] | None) -> Any:
 
 
 def _fail(lab: LabUnderTest, run: str = "r1", **scope: Any) -> tuple[UndoStack, Change]:
-    plan = Istio(lab.cluster, run).plan(Fault(PAYMENT, status=503, scope=Scope(**scope)))
+    plan = Istio(lab.cluster, run).plan(Fault(PAYMENT, status=503, at=Side.CALLER, scope=Scope(**scope)), Context())
     change = Change(lab.cluster, plan.edits[0], run, plan.tags[0])
     stack = UndoStack(BUDGET)
     stack.push(change)
@@ -91,7 +113,9 @@ def test_two_changes_are_undone_in_any_order(lab: LabUnderTest) -> None:
     istio = Istio(lab.cluster, "r1")
     stack = UndoStack(BUDGET)
     for status in (500, 503):
-        plan = istio.plan(Fault(PAYMENT, status=status, scope=Scope(headers={"x-user": str(status)})))
+        plan = istio.plan(
+            Fault(PAYMENT, status=status, at=Side.CALLER, scope=Scope(headers={"x-user": str(status)})), Context()
+        )
         change = Change(lab.cluster, plan.edits[0], "r1", plan.tags[0])
         stack.push(change)
         change.apply()
@@ -173,14 +197,15 @@ Feature: A run that is ended
       {"sku": "A1", "quantity": 1}
       '''
     Given payment-service fails 100%
+      | inject at | SIDE |
     When "checkout" is sent 100000 times
     Then the response status is 503
 """.replace("'''", '"""')
 
 
-def _behave(lab: LabUnderTest, folder: Path) -> subprocess.Popen[bytes]:
+def _behave(lab: LabUnderTest, folder: Path, side: Side) -> subprocess.Popen[bytes]:
     (folder / "features").mkdir()
-    (folder / "features" / "held.feature").write_text(FEATURE)
+    (folder / "features" / "held.feature").write_text(FEATURE.replace("SIDE", side))
     (folder / "environment.py").write_text("import meshbdd.steps\nfrom meshbdd.hooks import *\n")
     (folder / "steps").mkdir()
     environment = {**os.environ, "KUBECONFIG": str(lab.info.kubeconfig)}
@@ -195,7 +220,7 @@ def test_a_run_that_is_ended_leaves_no_fault(lab: LabUnderTest, tmp_path: Path, 
     """SIGTERM, Ctrl-C and SIGHUP undo at once; after kill -9 the next run's sweep does."""
     lab.apply(OWN)
     before = _live(lab)
-    run = _behave(lab, tmp_path)
+    run = _behave(lab, tmp_path, Side.CALLER)
     try:
         until("the fault", lambda: UNDO in (_live(lab) or {})["metadata"].get("annotations", {}), seconds=20)
         until("traffic that meets it", lambda: any(e["response_flags"] == "FI" for e in lab.log("order-service")))
@@ -216,3 +241,74 @@ def test_a_run_that_is_ended_leaves_no_fault(lab: LabUnderTest, tmp_path: Path, 
     assert comparable(_live(lab)) == comparable(before), told
     lab.in_effect("order-service", '"name": "meshbdd-', gone=True)
     assert lab.post("http://order-service/checkout").status_code == 200
+
+
+def _filters(lab: LabUnderTest) -> list[dict[str, Any]]:
+    return lab.cluster.list("EnvoyFilter", "shop")
+
+
+def _faulted(lab: LabUnderTest) -> list[dict[str, Any]]:
+    return [entry for entry in lab.log("payment-service") if entry["response_flags"] == "FI"]
+
+
+def _charge_on_open_connections(lab: LabUnderTest, sessions: list[requests.Session]) -> set[int]:
+    return {s.post("http://payment-service/charge", json={"sku": "A1"}, timeout=10).status_code for s in sessions}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_ended_leaves_no_armed_filter(lab: LabUnderTest, tmp_path: Path, number: signal.Signals) -> None:
+    """The fault at a server goes with its EnvoyFilters, and no connection that was open all the while still answers by it."""
+    sessions = [lab.session("order-service") for _ in range(3)]
+    assert _charge_on_open_connections(lab, sessions) == {200}
+    earlier = len(_faulted(lab))
+    run = _behave(lab, tmp_path, Side.SERVER)
+    try:
+        until("the fault", lambda: len(_faulted(lab)) > earlier, seconds=40)
+        run.send_signal(number)
+        run.wait(timeout=30)
+    finally:
+        if run.poll() is None:
+            run.kill()
+            run.wait()
+    if number == signal.SIGKILL:
+        assert _filters(lab), "the fault is still there"
+        gate = Gate(lab.cluster, Duration(10))
+        swept = sweep(lab.cluster, "shop", BUDGET, switched_off=gate.wait_switched_off)
+        gate.close()
+        assert any("EnvoyFilter meshbdd-fault-payment-service-1.shop" in sentence for sentence in swept), swept
+        assert any("meshbdd-epoch" in sentence for sentence in swept), swept
+    told = (tmp_path / "output").read_text()
+    assert _filters(lab) == [], told
+    assert _charge_on_open_connections(lab, sessions) == {200}, told
+    gate = Gate(lab.cluster, Duration(10))
+    gate.wait_absent([FilterArmed("meshbdd.fault.payment-service.1", Where("shop", {"app": "payment-service"}))], {})
+    gate.close()
+
+
+@pytest.mark.parametrize(
+    "intent",
+    [
+        MutualTls(TlsMode.STRICT, "shop"),
+        Access(ServiceRef("order-service", "shop"), PAYMENT),
+        CircuitBreaker(PAYMENT, 5, Duration(3)),
+        Split(ServiceRef("order-service", "shop"), (("stable", Percent(50)), ("canary", Percent(50)))),
+    ],
+    ids=lambda intent: type(intent).__name__,
+)
+def test_what_a_dead_run_wrote_is_swept_exactly(lab: LabUnderTest, intent: Intent) -> None:
+    """Of every kind of policy; the process that wrote it is gone, so nothing but the objects tells how to undo it."""
+    lab.apply(OWN_RULE)
+    kinds = ("VirtualService", "DestinationRule", "PeerAuthentication", "AuthorizationPolicy", "EnvoyFilter")
+    before = [comparable(obj) for kind in kinds for obj in lab.cluster.list(kind)]
+    for edit in Istio(lab.cluster, "r1").plan(intent, Context()).edits:
+        change = Change(lab.cluster, edit, "r1")
+        change.apply()
+        live = lab.cluster.get(edit.kind, edit.name, edit.namespace)
+        record = Record.of(live)
+        assert record is not None
+        mark(live, replace(record, owner=replace(record.owner, started="gone")))
+        lab.cluster.replace(live)
+    during = [comparable(obj) for kind in kinds for obj in lab.cluster.list(kind)]
+    assert during != before
+    assert sweep(lab.cluster, "shop", BUDGET)
+    assert [comparable(obj) for kind in kinds for obj in lab.cluster.list(kind)] == before

@@ -9,8 +9,10 @@ import pytest
 
 from meshbdd.errors import BadInput
 from meshbdd.intents import Fault, Scope, ServiceRef
+from meshbdd.mesh.base import Where
+from meshbdd.mesh.istio.hosts import governing
+from meshbdd.mesh.istio.routes import fault_block, faulted_routes
 from meshbdd.mesh.manifest import find_manifest, read_manifest
-from meshbdd.mesh.virtual_services import fault_block, governing, tagged_routes
 from meshbdd.units import Duration, Percent
 
 PAYMENT = ServiceRef("payment-service", "shop")
@@ -42,12 +44,13 @@ def test_the_oldest_governs_and_an_exact_host_beats_a_pattern() -> None:
 def test_each_route_gets_a_faulted_copy_with_both_conditions() -> None:
     routes = [{"name": "a", "match": [{"uri": {"prefix": "/charge"}}], "timeout": "3s", "route": TO}, {"route": TO}]
     fault = Fault(PAYMENT, Percent(30), status=503, scope=Scope(path="/charge/now", headers={"X-User": "qa"}))
-    made = tagged_routes(routes, fault, {"app": "order"}, "meshbdd-r-1-")
+    made = faulted_routes(routes, fault, Where("shop", {"app": "order"}), "meshbdd-r-1-")
     assert [r["name"] for r in made] == ["meshbdd-r-1-0", "meshbdd-r-1-1"]
     condition = {
         "uri": {"exact": "/charge/now"},
         "headers": {"x-user": {"exact": "qa"}},
         "sourceLabels": {"app": "order"},
+        "sourceNamespace": "shop",
     }
     assert made[0]["match"] == [condition]
     assert made[0]["timeout"] == "3s"
@@ -58,13 +61,16 @@ def test_each_route_gets_a_faulted_copy_with_both_conditions() -> None:
 
 def test_a_route_that_the_scope_cannot_meet_gets_none() -> None:
     routes = [{"match": [{"method": {"exact": "GET"}}], "route": TO}, {"redirect": {"uri": "/"}}]
-    assert tagged_routes(routes, Fault(PAYMENT, status=500, scope=Scope(method="POST")), None, "meshbdd-r-1-") == []
+    assert faulted_routes(routes, Fault(PAYMENT, status=500, scope=Scope(method="POST")), Where(), "meshbdd-r-1-") == []
 
 
 def test_a_fault_of_the_testers_own_is_not_hidden() -> None:
     with pytest.raises(BadInput, match="already has a fault of its own on its route theirs"):
-        tagged_routes(
-            [{"name": "theirs", "fault": {"abort": {}}, "route": TO}], Fault(PAYMENT, status=500), None, "meshbdd-r-1-"
+        faulted_routes(
+            [{"name": "theirs", "fault": {"abort": {}}, "route": TO}],
+            Fault(PAYMENT, status=500),
+            Where(),
+            "meshbdd-r-1-",
         )
 
 

@@ -1,49 +1,20 @@
-"""Which VirtualService governs a service for its callers, and where in it a fault belongs. Pure functions on dicts."""
+"""What becomes of a VirtualService's routes: tagged copies before the tester's own. Pure functions on dicts."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from meshbdd.cluster.record import ROUTE_PREFIX
+from meshbdd.cluster.record import ROUTE_PREFIX, route_name
 from meshbdd.errors import BadInput
 from meshbdd.intents import Fault, Scope, ServiceRef
+from meshbdd.mesh.base import Where
 
 Object = Mapping[str, Any]
-
-
-def full_name(host: str, namespace: str) -> str:
-    """A host as a VirtualService of ``namespace`` means it: https://istio.io/latest/docs/reference/config/networking/virtual-service/"""
-    return host if "." in host or host == "*" else f"{host}.{namespace}.svc.cluster.local"
-
-
-def service_host(service: ServiceRef) -> str:
-    """The full name of a service."""
-    return f"{service.name}.{service.namespace}.svc.cluster.local"
-
-
-def governing(service: ServiceRef, objects: Iterable[Object]) -> Object | None:
-    """The VirtualService that sidecars use for a service: the oldest public one whose hosts cover it.
-
-    A second one for the same host is ignored by Istio, which is why a fault goes into this one.
-    """
-    host = service_host(service)
-    found = []
-    for obj in objects:
-        spec, meta = obj["spec"], obj["metadata"]
-        if "mesh" not in (spec.get("gateways") or ["mesh"]):
-            continue
-        names = [full_name(name, meta["namespace"]) for name in spec.get("hosts") or []]
-        if any(name == host or (name.startswith("*") and host.endswith(name[1:])) for name in names):
-            found.append(obj)
-
-    def rank(obj: Object) -> tuple[bool, str, str, str]:
-        meta = obj["metadata"]
-        exact = host in [full_name(name, meta["namespace"]) for name in obj["spec"].get("hosts") or []]
-        return not exact, str(meta.get("creationTimestamp", "")), meta["name"], meta["namespace"]
-
-    return min(found, key=rank, default=None)
+Route = dict[str, Any]
+Shape = Callable[[Route], None]
+"""Changes a copy of a route, in place."""
 
 
 def fault_block(fault: Fault) -> dict[str, Any]:
@@ -56,7 +27,7 @@ def fault_block(fault: Fault) -> dict[str, Any]:
     return {"abort": {"httpStatus": fault.status, "percentage": share}}
 
 
-def _scope_match(scope: Scope, caller_labels: Mapping[str, str] | None) -> dict[str, Any]:
+def _scope_match(scope: Scope, caller: Where) -> dict[str, Any]:
     match: dict[str, Any] = {}
     if scope.method:
         match["method"] = {"exact": scope.method}
@@ -64,8 +35,10 @@ def _scope_match(scope: Scope, caller_labels: Mapping[str, str] | None) -> dict[
         match["uri"] = {"exact": scope.path}
     if scope.headers:
         match["headers"] = {name.lower(): {"exact": value} for name, value in scope.headers.items()}
-    if caller_labels:
-        match["sourceLabels"] = dict(caller_labels)
+    if caller.labels:
+        match["sourceLabels"] = dict(caller.labels)
+    if caller.namespace:
+        match["sourceNamespace"] = caller.namespace
     return match
 
 
@@ -92,6 +65,9 @@ def _both(theirs: Object, ours: Mapping[str, Any]) -> dict[str, Any] | None:
         if (made.get("sourceLabels") or {}).get(entry, value) != value:
             return None
         made.setdefault("sourceLabels", {})[entry] = value
+    namespace = ours.get("sourceNamespace")
+    if namespace and made.setdefault("sourceNamespace", namespace) != namespace:
+        return None
     return made
 
 
@@ -109,26 +85,42 @@ def _takes(match: Mapping[str, Any], value: str) -> bool:
     return True
 
 
-def tagged_routes(
-    routes: Iterable[Object], fault: Fault, caller_labels: Mapping[str, str] | None, tag: str
-) -> list[dict[str, Any]]:
+def _reach_the_service(routes: Iterable[Object], service: ServiceRef) -> Iterable[Object]:
+    """The routes by which calls come to a service.
+
+    Raises:
+        BadInput: one leaves that to another VirtualService.
+    """
+    for route in routes:
+        if route.get("redirect") or route.get("directResponse"):
+            continue
+        if route.get("delegate"):
+            raise BadInput(
+                "MB0402",
+                f"The virtual service of {service} delegates its routes.",
+                help="write the rule into the delegate with the step «the manifest … is applied»",
+            )
+        yield route
+
+
+def _copy(route: Object, tag: str, number: int) -> Route:
+    """A copy under our name; a copy of a copy keeps the other's name as well, by which both are seen."""
+    below = route_name(route)
+    made = copy.deepcopy(dict(route))
+    made["name"] = f"{tag}{number}" + (f".{below}" if below.startswith(ROUTE_PREFIX) else "")
+    return made
+
+
+def faulted_routes(routes: Iterable[Object], fault: Fault, caller: Where, tag: str) -> list[Route]:
     """A faulted copy of each route that the fault can hit, narrowed to its scope.
 
     Raises:
         BadInput: a route has a fault of its own, or delegates.
     """
-    ours = _scope_match(fault.scope, caller_labels)
-    made: list[dict[str, Any]] = []
-    for route in routes:
-        if route.get("redirect") or route.get("directResponse"):
-            continue  # no call of these reaches the service
-        if route.get("delegate"):
-            raise BadInput(
-                "MB0402",
-                f"The virtual service of {fault.service} delegates its routes.",
-                help="put the fault into the delegate",
-            )
-        if route.get("fault") and not str(route.get("name", "")).startswith(ROUTE_PREFIX):
+    ours = _scope_match(fault.scope, caller)
+    made: list[Route] = []
+    for route in _reach_the_service(routes, fault.service):
+        if route.get("fault") and not route_name(route).startswith(ROUTE_PREFIX):
             name = route.get("name") or "without a name"
             raise BadInput(
                 "MB0403",
@@ -138,8 +130,7 @@ def tagged_routes(
         matches = [m for block in route.get("match") or [{}] if (m := _both(block, ours)) is not None]
         if not matches:
             continue
-        copied = copy.deepcopy(dict(route))
-        copied["name"] = f"{tag}{len(made)}"
+        copied = _copy(route, tag, len(made))
         copied["fault"] = {**(copied.get("fault") or {}), **fault_block(fault)}
         if any(matches):
             copied["match"] = matches
@@ -147,3 +138,33 @@ def tagged_routes(
             copied.pop("match", None)
         made.append(copied)
     return made
+
+
+def shaped_routes(routes: Iterable[Object], service: ServiceRef, shape: Shape, tag: str) -> list[Route]:
+    """A changed copy of each route by which calls come to a service.
+
+    Raises:
+        BadInput: a route delegates.
+    """
+    made: list[Route] = []
+    for route in _reach_the_service(routes, service):
+        copied = _copy(route, tag, len(made))
+        shape(copied)
+        made.append(copied)
+    return made
+
+
+def sources(routes: Iterable[Object]) -> tuple[Where, ...]:
+    """Which proxies are sent at least one of these routes: by the sources that their matches name."""
+    found: list[Where] = []
+    for route in routes:
+        for block in route.get("match") or [{}]:
+            if "mesh" not in (block.get("gateways") or ["mesh"]):
+                continue
+            labels, namespace = block.get("sourceLabels"), block.get("sourceNamespace")
+            if not labels and not namespace:
+                return (Where(),)
+            where = Where(namespace or None, dict(labels) if labels else None)
+            if where not in found:
+                found.append(where)
+    return tuple(found)

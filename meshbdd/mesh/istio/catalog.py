@@ -1,0 +1,161 @@
+"""What the cluster says of services, callers and pods; reading only, and every miss ends in a sentence."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from meshbdd.cluster import Cluster
+from meshbdd.errors import BadInput
+from meshbdd.intents import ServiceRef
+
+Object = dict[str, Any]
+_MESHED = "security.istio.io/tlsMode=istio"
+
+
+def selected(wanted: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    """Whether a selector takes something with these labels."""
+    return all(labels.get(name) == value for name, value in wanted.items())
+
+
+class Catalog:
+    """Looks services and their pods up.
+
+    Args:
+        cluster: Read from, never written to.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def all(self, kind: str, namespace: str | None = None) -> list[Object]:
+        """All objects of a kind."""
+        return self._cluster.list(kind, namespace)
+
+    def find(self, kind: str, name: str, namespace: str) -> Object | None:
+        """One object, or ``None``."""
+        return self._cluster.find(kind, name, namespace)
+
+    def service(self, ref: ServiceRef) -> Object:
+        """The Service object.
+
+        Raises:
+            BadInput: there is none; the nearest name is offered.
+        """
+        found = self._cluster.find("Service", ref.name, ref.namespace)
+        if found is not None:
+            return found
+        names = [s["metadata"]["name"] for s in self._cluster.list("Service", ref.namespace)]
+        near = difflib.get_close_matches(ref.name, names, 1)
+        if not names and self._cluster.find("Namespace", ref.namespace) is None:
+            known = [n["metadata"]["name"] for n in self._cluster.list("Namespace")]
+            close = difflib.get_close_matches(ref.namespace, known, 1)
+            raise BadInput(
+                "MB0404",
+                f'Namespace "{ref.namespace}" does not exist in the cluster {self._cluster.context}.',
+                help=f'did you mean "{close[0]}"?' if close else "correct the namespace",
+            )
+        raise BadInput(
+            "MB0405",
+            f'Service "{ref.name}" does not exist in namespace "{ref.namespace}".',
+            help=f'did you mean "{near[0]}"?' if near else f"name one of: {', '.join(names) or 'none'}",
+        )
+
+    def labels_of(self, ref: ServiceRef) -> Mapping[str, str]:
+        """The labels that a Service selects.
+
+        Raises:
+            BadInput: no such Service, or it selects nothing.
+        """
+        selector = self.service(ref)["spec"].get("selector")
+        if not selector:
+            raise BadInput(
+                "MB0406", f'Service "{ref}" selects no pods, so no caller is known by it.', help="name another caller"
+            )
+        return dict(selector)
+
+    def caller_labels(self, ref: ServiceRef) -> Mapping[str, str]:
+        """The labels by which a caller is known: its Service's, or its Deployment's where it offers no Service.
+
+        Raises:
+            BadInput: there is neither.
+        """
+        if self._cluster.find("Service", ref.name, ref.namespace) is None:
+            deployment = self._cluster.find("Deployment", ref.name, ref.namespace)
+            if deployment is not None:
+                return dict(deployment["spec"]["selector"].get("matchLabels") or {})
+        return self.labels_of(ref)
+
+    def pods(self, labels: Mapping[str, str], namespace: str) -> list[Object]:
+        """The pods of a namespace with these labels that are not on their way out."""
+        return [
+            pod
+            for pod in self._cluster.list("Pod", namespace)
+            if selected(labels, pod["metadata"].get("labels") or {}) and not pod["metadata"].get("deletionTimestamp")
+        ]
+
+    def calling_namespaces(self) -> tuple[str, ...]:
+        """Every namespace with meshed pods: whoever has a sidecar can call."""
+        return tuple(sorted({pod["metadata"]["namespace"] for pod in self._cluster.list("Pod", labels=_MESHED)}))
+
+    def service_accounts(self, caller: ServiceRef) -> tuple[str, ...]:
+        """The service accounts of a caller's pods, which nobody else in their namespace has.
+
+        Raises:
+            BadInput: it has no pods, or shares an account, so that no proxy can tell it from the other.
+        """
+        labels = self.caller_labels(caller)
+        pods = self._cluster.list("Pod", caller.namespace)
+        own = [p for p in pods if selected(labels, p["metadata"].get("labels") or {})]
+        accounts = sorted({_account(pod) for pod in own})
+        if not accounts:
+            raise BadInput(
+                "MB0422", f"{caller} has no pod, so nobody knows its service account.", help="start it, or name another"
+            )
+        sharing = sorted({p["metadata"]["name"] for p in pods if p not in own and _account(p) in accounts})
+        if sharing:
+            raise BadInput(
+                "MB0423",
+                f"{caller} shares its service account {accounts[0]} with pod {sharing[0]}, so no proxy can tell the two apart.",
+                help="give it a service account of its own",
+            )
+        return tuple(accounts)
+
+    def target_ports(self, ref: ServiceRef) -> tuple[int, ...]:
+        """The ports of the pods behind a Service, as numbers."""
+        service = self.service(ref)
+        names = {
+            port.get("name"): port["containerPort"]
+            for pod in self.pods(service["spec"].get("selector") or {}, ref.namespace)
+            for container in pod["spec"].get("containers") or []
+            for port in container.get("ports") or []
+        }
+        found = []
+        for port in service["spec"].get("ports") or []:
+            target = port.get("targetPort", port["port"])
+            number = target if isinstance(target, int) else names.get(target)
+            if number is not None:
+                found.append(int(number))
+        return tuple(sorted(set(found)))
+
+
+def _account(pod: Mapping[str, Any]) -> str:
+    return str(pod["spec"].get("serviceAccountName") or "default")
+
+
+def check_http(ref: ServiceRef, service: Mapping[str, Any]) -> None:
+    """A fault on a port that carries no HTTP has no effect, and Istio says nothing.
+
+    Raises:
+        BadInput: no port of the Service is declared HTTP, HTTP/2 or gRPC.
+    """
+    ports = service["spec"].get("ports") or []
+    words = {str(port.get("appProtocol") or port.get("name") or "").partition("-")[0] for port in ports}
+    if ports and not any(word in {"http", "http2", "grpc", ""} or word.endswith("h2c") for word in words):
+        raise BadInput(
+            "MB0410",
+            f'No port of Service "{ref}" is declared HTTP (its ports: {", ".join(sorted(words))}), so a rule for HTTP would '
+            "have no effect.",
+            help="name the port http-… or set its appProtocol",
+        )

@@ -1,0 +1,136 @@
+"""Writing into the DestinationRules that govern a service: one that stands beside would be ignored or merged wrongly."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from meshbdd.cluster import Edit
+from meshbdd.errors import BadInput
+from meshbdd.intents import CircuitBreaker, Limit, ServiceRef
+from meshbdd.mesh.base import Marker, Stage, Where
+from meshbdd.mesh.istio.catalog import Catalog, selected
+from meshbdd.mesh.istio.hosts import governing_rule, rulings, service_host
+from meshbdd.mesh.markers import SubsetHeld
+
+Spec = dict[str, Any]
+NETWORKING = "networking.istio.io/v1"
+EJECTION_INTERVAL = "1s"
+"""How often Envoy looks whether an ejection is over. Istio's default, 10 s, would make a breaker of 3 s stay open 10."""
+
+
+def rules_stage(catalog: Catalog, service: ServiceRef, marker: str, change: Callable[[Spec], None]) -> Stage:
+    """Change every DestinationRule that governs a service for some caller; make one where there is none.
+
+    Proxies show that they hold it by the cluster of a subset that selects nothing and whose name is new: it arrives
+    with the same push, made from the same object.
+
+    Args:
+        catalog: Reads the cluster.
+        service: The service that is called.
+        marker: Name of that subset.
+        change: Changes a spec, in place.
+    """
+    edits: list[Edit] = []
+    markers: list[Marker] = []
+    host = service_host(service)
+    for ruling in rulings(service, catalog.all("DestinationRule"), catalog.calling_namespaces(), governing_rule):
+        meta = ruling.obj["metadata"] if ruling.obj is not None else None
+
+        def make(spec: Any, host: str = host) -> Any:
+            made = copy.deepcopy(spec) or {"host": host}
+            change(made)
+            made["subsets"] = [*(made.get("subsets") or []), {"name": marker, "labels": {"meshbdd.dev/marker": marker}}]
+            return made
+
+        if meta is not None:
+            edits.append(Edit("DestinationRule", meta["name"], meta["namespace"], ("spec",), make))
+        else:
+            edits.append(_create(service, make))
+        markers += [SubsetHeld(host, marker, Where(namespace)) for namespace in ruling.namespaces or (None,)]
+    return Stage.of(*edits, markers=markers)
+
+
+def _create(service: ServiceRef, make: Callable[[Any], Any]) -> Edit:
+    name = f"meshbdd-{service.name}"
+    new = {
+        "apiVersion": NETWORKING,
+        "kind": "DestinationRule",
+        "metadata": {"name": name, "namespace": service.namespace},
+        "spec": make(None),
+    }
+    return Edit("DestinationRule", name, service.namespace, ("spec",), make, new)
+
+
+def _policies(spec: Spec, name: str) -> list[Spec]:
+    """Every traffic policy in a spec by which ``name`` is decided for some call: nested ones override the outer."""
+    outer = spec.setdefault("trafficPolicy", {})
+    found = [outer, *(outer.get("portLevelSettings") or [])]
+    for subset in spec.get("subsets") or []:
+        inner = subset.get("trafficPolicy") or {}
+        found += [inner] if inner.get(name) is not None else []
+        found += inner.get("portLevelSettings") or []
+    return found
+
+
+def set_breaker(breaker: CircuitBreaker) -> Callable[[Spec], None]:
+    """Outlier detection that can open: Istio's default of 10 % ejects nobody below ten endpoints."""
+
+    def change(spec: Spec) -> None:
+        for policy in _policies(spec, "outlierDetection"):
+            policy["outlierDetection"] = {
+                "consecutive5xxErrors": breaker.errors,
+                "interval": EJECTION_INTERVAL,
+                "baseEjectionTime": str(breaker.open_for),
+                "maxEjectionPercent": 100,
+            }
+
+    return change
+
+
+def set_limit(limit: Limit) -> Callable[[Spec], None]:
+    """Requests at a time; Istio's ``http2MaxRequests`` is Envoy's ``max_requests``, for HTTP/1.1 and HTTP/2 alike."""
+
+    def change(spec: Spec) -> None:
+        for policy in _policies(spec, "connectionPool"):
+            policy.setdefault("connectionPool", {}).setdefault("http", {})["http2MaxRequests"] = limit.concurrent
+
+    return change
+
+
+def add_subsets(wanted: Mapping[str, Mapping[str, str]]) -> Callable[[Spec], None]:
+    """Subsets by their labels; those that a spec has stay as they are."""
+
+    def change(spec: Spec) -> None:
+        known = {subset.get("name") for subset in spec.get("subsets") or []}
+        new = [{"name": name, "labels": dict(labels)} for name, labels in wanted.items() if name not in known]
+        spec["subsets"] = [*(spec.get("subsets") or []), *new]
+
+    return change
+
+
+def subset_labels(catalog: Catalog, service: ServiceRef, name: str) -> Mapping[str, str]:
+    """The labels of a subset: the DestinationRule's, else ``version`` with the subset's name.
+
+    Raises:
+        BadInput: no pod of the service has them.
+    """
+    rules = [
+        ruling.obj
+        for ruling in rulings(service, catalog.all("DestinationRule"), catalog.calling_namespaces(), governing_rule)
+        if ruling.obj is not None
+    ]
+    known = {s.get("name"): s.get("labels") or {} for rule in rules for s in rule["spec"].get("subsets") or []}
+    labels = known.get(name, {"version": name})
+    pods = catalog.pods(catalog.labels_of(service), service.namespace)
+    if not any(selected(labels, pod["metadata"].get("labels") or {}) for pod in pods):
+        versions = {str((pod["metadata"].get("labels") or {}).get("version") or "") for pod in pods} - {""}
+        offered = sorted({str(n) for n in known if n} | versions)
+        raise BadInput(
+            "MB0424",
+            f'{service} has no subset "{name}" with a pod: none has the labels '
+            f"{', '.join(f'{k}={v}' for k, v in labels.items())}.",
+            help=f"name one of: {', '.join(offered) or 'none'}",
+        )
+    return labels

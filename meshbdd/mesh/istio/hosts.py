@@ -1,0 +1,130 @@
+"""Hosts, and which resource governs one for which callers: pure functions on dicts.
+
+Sources: https://istio.io/latest/docs/ops/best-practices/traffic-management/ for who sees what, and pilot's
+``push_context.go`` (VirtualServicesForGateway, destinationRule) for the order in which it looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from meshbdd.intents import ServiceRef
+
+Object = Mapping[str, Any]
+ROOT_NAMESPACE = "istio-system"
+
+
+def full_name(host: str, namespace: str) -> str:
+    """A host as a resource of ``namespace`` means it: https://istio.io/latest/docs/reference/config/networking/virtual-service/"""
+    return host if "." in host or host == "*" else f"{host}.{namespace}.svc.cluster.local"
+
+
+def service_host(service: ServiceRef) -> str:
+    """The full name of a service."""
+    return f"{service.name}.{service.namespace}.svc.cluster.local"
+
+
+def covers(name: str, host: str) -> bool:
+    """Whether a host of a resource, in full, takes in a host."""
+    return name == host or (name.startswith("*") and host.endswith(name[1:]))
+
+
+def _visible(obj: Object, namespace: str) -> bool:
+    told = obj["spec"].get("exportTo") or ["*"]
+    return "*" in told or namespace in told or ("." in told and obj["metadata"]["namespace"] == namespace)
+
+
+def _age(obj: Object) -> tuple[str, str, str]:
+    meta = obj["metadata"]
+    return str(meta.get("creationTimestamp", "")), meta["name"], meta["namespace"]
+
+
+def _hosts_of(obj: Object) -> list[str]:
+    return [full_name(name, obj["metadata"]["namespace"]) for name in obj["spec"].get("hosts") or []]
+
+
+def governing(service: ServiceRef, objects: Iterable[Object], namespace: str | None = None) -> Object | None:
+    """The VirtualService that sidecars of a namespace use for a service.
+
+    The private one of their own namespace comes before one exported to it by name, and that one before the public; of
+    several the one with the exact host, then the oldest. A second one for the same host is ignored by Istio, which is
+    why everything goes into this one.
+
+    Args:
+        service: The service that is called.
+        objects: All VirtualServices.
+        namespace: The callers' namespace; the service's own where ``None``.
+    """
+    host, where = service_host(service), namespace or service.namespace
+    found = [
+        obj
+        for obj in objects
+        if "mesh" in (obj["spec"].get("gateways") or ["mesh"])
+        and _visible(obj, where)
+        and any(covers(name, host) for name in _hosts_of(obj))
+    ]
+
+    def rank(obj: Object) -> tuple[Any, ...]:
+        told = obj["spec"].get("exportTo") or ["*"]
+        reach = 2 if "*" in told else 0 if told == ["."] else 1
+        return reach, host not in _hosts_of(obj), *_age(obj)
+
+    return min(found, key=rank, default=None)
+
+
+def governing_rule(service: ServiceRef, objects: Iterable[Object], namespace: str | None = None) -> Object | None:
+    """The DestinationRule that gives sidecars of a namespace the traffic policy of a service.
+
+    Looked for in the callers' namespace, then the service's, then the root namespace: the first that has one decides.
+    There the most specific host wins, then the oldest.
+    """
+    host, where = service_host(service), namespace or service.namespace
+    found = [
+        obj
+        for obj in objects
+        if covers(full_name(obj["spec"].get("host", ""), obj["metadata"]["namespace"]), host)
+        and not obj["spec"].get("workloadSelector")
+        and _visible(obj, where)
+    ]
+    for place in dict.fromkeys((where, service.namespace, ROOT_NAMESPACE)):
+        here = [obj for obj in found if obj["metadata"]["namespace"] == place]
+        if here:
+            return min(here, key=lambda obj: (-_precision(obj), *_age(obj)))
+    return None
+
+
+def _precision(obj: Object) -> int:
+    name = full_name(obj["spec"]["host"], obj["metadata"]["namespace"])
+    return len(name) + (0 if name.startswith("*") else 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """A resource and the namespaces whose callers it governs.
+
+    Attributes:
+        obj: The resource; ``None``: these callers have none.
+        namespaces: The callers' namespaces; empty: every one.
+    """
+
+    obj: Object | None
+    namespaces: tuple[str, ...] = ()
+
+
+Govern = Callable[[ServiceRef, Iterable[Object], str | None], Object | None]
+
+
+def rulings(
+    service: ServiceRef, objects: Sequence[Object], callers: Sequence[str], govern: Govern = governing
+) -> tuple[Ruling, ...]:
+    """For each namespace with callers, what governs the service there; one entry where it is the same everywhere."""
+    by_key: dict[tuple[str, str] | None, tuple[Object | None, list[str]]] = {}
+    for namespace in callers or (service.namespace,):
+        obj = govern(service, objects, namespace)
+        key = (obj["metadata"]["namespace"], obj["metadata"]["name"]) if obj is not None else None
+        by_key.setdefault(key, (obj, []))[1].append(namespace)
+    if len(by_key) == 1:
+        return (Ruling(next(iter(by_key.values()))[0]),)
+    return tuple(Ruling(obj, tuple(names)) for obj, names in by_key.values())

@@ -1,0 +1,181 @@
+"""Applying a tester's own manifest: the same words, plus what lets a proxy show that it holds them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from meshbdd.cluster import Edit
+from meshbdd.cluster.kinds import KINDS
+from meshbdd.errors import BadInput
+from meshbdd.intents import ServiceRef, Side
+from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Where
+from meshbdd.mesh.istio.catalog import Catalog
+from meshbdd.mesh.istio.hosts import ROOT_NAMESPACE, full_name, governing
+from meshbdd.mesh.istio.routes import sources
+from meshbdd.mesh.istio.security import TRANSPORTS, services_of
+from meshbdd.mesh.markers import (
+    CLUSTERS,
+    EXTENSIONS,
+    LISTENERS,
+    ROUTES,
+    ConfigChanged,
+    PolicyHeld,
+    RouteHeld,
+    SubsetHeld,
+    TransportTaken,
+)
+
+_AT_SERVERS = {"PeerAuthentication", "AuthorizationPolicy", "EnvoyFilter"}
+_PAGES = {
+    "HTTPRoute": (ROUTES,),
+    "AuthorizationPolicy": (LISTENERS,),
+    "EnvoyFilter": (LISTENERS, CLUSTERS, EXTENSIONS),
+    "PeerAuthentication": (LISTENERS,),
+    "Sidecar": (ROUTES, CLUSTERS),
+}
+"""The pages in which a kind shows its effect."""
+
+
+def plan(catalog: Catalog, documents: list[Object], _context: Context, tag: Callable[[], str]) -> Plan:
+    """Plan that a manifest is applied: subsets before the routes that lead to them.
+
+    Raises:
+        BadInput: Istio would ignore one of its VirtualServices.
+    """
+    existing = catalog.all("VirtualService")
+    for document in documents:
+        if document["kind"] == "VirtualService":
+            _check_not_ignored(document, existing)
+    stages = [
+        _stage(catalog, [d for d in documents if (d["kind"] == "DestinationRule") is first], tag)
+        for first in (True, False)
+    ]
+    names = ", ".join(f"{d['kind']} {d['metadata']['name']}" for d in documents)
+    return Plan(
+        f"the manifest's {names}",
+        tuple(s for s in stages if s.edits),
+        reason="as the manifest says",
+        side=Side.CALLER,
+        faulty=tuple(_faulted(documents)),
+    )
+
+
+def _faulted(documents: Iterable[Object]) -> Iterator[ServiceRef]:
+    """The services for which a VirtualService of the manifest has a fault."""
+    for document in documents:
+        if document["kind"] == "VirtualService" and any(r.get("fault") for r in document["spec"].get("http") or []):
+            for host in document["spec"].get("hosts") or []:
+                name, _, rest = full_name(host, document["metadata"]["namespace"]).partition(".")
+                if rest.endswith(".svc.cluster.local"):
+                    yield ServiceRef(name, rest.removesuffix(".svc.cluster.local"))
+
+
+def _stage(catalog: Catalog, documents: Iterable[Object], tag: Callable[[], str]) -> Stage:
+    edits, tags, markers, renewed = [], [], [], []
+    for document in documents:
+        kind, meta = document["kind"], document["metadata"]
+        wanted = copy.deepcopy(document)
+        wanted["apiVersion"] = KINDS[kind].group_version
+        own = tag() if kind in {"VirtualService", "DestinationRule"} else ""
+        markers += _markers(catalog, wanted, own)
+        edits.append(Edit(kind, meta["name"], meta["namespace"], ("spec",), _constant(wanted["spec"]), wanted))
+        tags.append(own if kind == "VirtualService" else "")
+        if kind in _AT_SERVERS:
+            renewed += _selected_services(catalog, wanted)
+    return Stage(tuple(edits), tuple(tags), tuple(markers), tuple(dict.fromkeys(renewed)))
+
+
+def _markers(catalog: Catalog, wanted: Object, tag: str) -> list[Marker]:
+    """How proxies show that they hold an object; names its routes, or gives it a subset, by which they do."""
+    kind, meta, spec = wanted["kind"], wanted["metadata"], wanted["spec"]
+    if kind == "VirtualService":
+        return _named_routes(spec, meta, tag)
+    if kind == "DestinationRule":
+        name = tag.removesuffix("-")
+        spec["subsets"] = [*(spec.get("subsets") or []), {"name": name, "labels": {"meshbdd.dev/marker": name}}]
+        return [SubsetHeld(full_name(spec.get("host", ""), meta["namespace"]), name, _exported(spec, meta))]
+    live = catalog.find(kind, meta["name"], meta["namespace"])
+    if live is not None:
+        same = live["spec"] == spec
+        where = _selected(spec, meta)
+        return [] if same else [ConfigChanged(f"{kind} {meta['name']}", _PAGES[kind], where)]
+    if kind == "PeerAuthentication" and (spec.get("mtls") or {}).get("mode") in TRANSPORTS:
+        return _transports(catalog, wanted)
+    if kind == "AuthorizationPolicy":
+        return [PolicyHeld(meta["namespace"], meta["name"], _selected(spec, meta))]
+    if kind == "HTTPRoute":
+        hosts = tuple(
+            f"{parent['name']}.{parent.get('namespace') or meta['namespace']}.svc.cluster.local"
+            for parent in spec.get("parentRefs") or []
+            if parent.get("kind") == "Service"
+        )
+        return [RouteHeld(f"{meta['namespace']}.{meta['name']}.", hosts)]
+    return [ConfigChanged(f"{kind} {meta['name']}", _PAGES[kind], _selected(spec, meta))]
+
+
+def _named_routes(spec: Object, meta: Mapping[str, Any], tag: str) -> list[Marker]:
+    for index, route in enumerate(spec.get("http") or []):
+        route["name"] = f"{tag}{index}"
+    if "mesh" not in (spec.get("gateways") or ["mesh"]):
+        return []  # no sidecar is sent it
+    hosts = tuple(full_name(host, meta["namespace"]) for host in spec.get("hosts") or [])
+    exported = _exported(spec, meta)
+    return [
+        RouteHeld(tag, hosts, Where(exported.namespace or where.namespace, where.labels))
+        for where in sources(spec.get("http") or [])
+    ]
+
+
+def _exported(spec: Object, meta: Mapping[str, Any]) -> Where:
+    return Where(meta["namespace"]) if spec.get("exportTo") == ["."] else Where()
+
+
+def _selected(spec: Object, meta: Mapping[str, Any]) -> Where:
+    """The proxies of the pods that a policy is for: those of its namespace, of all in the root namespace."""
+    labels = (spec.get("selector") or {}).get("matchLabels") or (spec.get("workloadSelector") or {}).get("labels")
+    namespace = None if meta["namespace"] == ROOT_NAMESPACE else meta["namespace"]
+    return Where(namespace, dict(labels) if labels else None)
+
+
+def _selected_services(catalog: Catalog, wanted: Object) -> list[ServiceRef]:
+    where = _selected(wanted["spec"], wanted["metadata"])
+    namespaces = [where.namespace] if where.namespace else list(catalog.calling_namespaces())
+    return [ref for namespace in namespaces for ref in services_of(catalog, namespace, where.labels)]
+
+
+def _transports(catalog: Catalog, wanted: Object) -> list[Marker]:
+    spec = wanted["spec"]
+    ports = {int(port): (entry or {}).get("mode") for port, entry in (spec.get("portLevelMtls") or {}).items()}
+    found: list[Marker] = []
+    for ref in _selected_services(catalog, wanted):
+        for port in catalog.target_ports(ref):
+            mode = ports.get(port) or spec["mtls"]["mode"]
+            if mode in TRANSPORTS:
+                where = Where(ref.namespace, catalog.labels_of(ref))
+                found.append(TransportTaken((port,), TRANSPORTS[mode], where))
+    return found
+
+
+def _check_not_ignored(document: Mapping[str, Any], existing: list[Object]) -> None:
+    meta = document["metadata"]
+    for host in document["spec"].get("hosts") or []:
+        ref = ServiceRef.parse(host.removesuffix(".svc.cluster.local"), meta["namespace"])
+        ruling = governing(ref, existing)
+        if ruling is None or (ruling["metadata"]["name"], ruling["metadata"]["namespace"]) == (
+            meta["name"],
+            meta["namespace"],
+        ):
+            continue
+        other = ruling["metadata"]
+        raise BadInput(
+            "MB0409",
+            f'Host "{host}" is routed by VirtualService {other["name"]}.{other["namespace"]} already, so Istio would '
+            f"ignore {meta['name']} (IST0109).",
+            help="merge the two, or give the manifest the other's name",
+        )
+
+
+def _constant(value: Any) -> Any:
+    return lambda _now: copy.deepcopy(value)

@@ -1,0 +1,208 @@
+"""The planner of Istio: one method for each intent, all of them reading only."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from meshbdd.cluster import Cluster, Edit
+from meshbdd.cluster.record import ROUTE_PREFIX
+from meshbdd.errors import BadInput
+from meshbdd.intents import (
+    Access,
+    CircuitBreaker,
+    Down,
+    Fault,
+    Intent,
+    Limit,
+    Mirror,
+    MutualTls,
+    Retry,
+    ServiceRef,
+    Side,
+    Split,
+    Timeout,
+    Topic,
+)
+from meshbdd.mesh.base import Context, Object, Plan, Stage, Where
+from meshbdd.mesh.istio import arming, manifests, policies, security
+from meshbdd.mesh.istio.catalog import Catalog, check_http, selected
+from meshbdd.mesh.istio.injection import choose
+from meshbdd.mesh.istio.routes import faulted_routes
+from meshbdd.mesh.istio.virtual_services import routes_stage
+
+_BREAKER = (
+    "outlierDetection of every caller's sidecar: interval 1s and maxEjectionPercent 100 are set as well, because Istio's "
+    "10 % ejects nobody below ten endpoints and its 10 s interval keeps a short opening open longer"
+)
+_LIMIT = "Envoy's max_requests: so many at a time from each caller's sidecar, and so many into each pod of the service"
+
+
+class Istio:
+    """Plans for one run.
+
+    Args:
+        cluster: Read from, never written to.
+        run: The run's id.
+    """
+
+    def __init__(self, cluster: Cluster, run: str) -> None:
+        self._catalog = Catalog(cluster)
+        self._run = run
+        self._numbers = itertools.count(1)
+
+    def _tag(self) -> str:
+        return f"{ROUTE_PREFIX}{self._run}-{next(self._numbers)}-"
+
+    def _name(self) -> str:
+        """A name for objects and subsets: as a tag, which a name may not end like."""
+        return self._tag().removesuffix("-")
+
+    def plan(self, intent: Intent, context: Context) -> Plan:
+        """See ``Mesh.plan``."""
+        planners: Mapping[type, Callable[[Any, Context], Plan]] = {
+            Fault: self._fault,
+            Down: self._down,
+            Timeout: self._policy(policies.timeout_stages, self._tag),
+            Retry: self._policy(policies.retry_stages, self._tag),
+            CircuitBreaker: self._policy(policies.breaker_stages, self._name, reason=_BREAKER),
+            Limit: self._policy(policies.limit_stages, self._name, reason=_LIMIT),
+            Split: self._policy(policies.split_stages, self._tag, self._name),
+            Mirror: self._policy(policies.mirror_stages, self._tag, self._name),
+            MutualTls: self._mutual_tls,
+            Access: self._access,
+        }
+        return planners[type(intent)](intent, context)
+
+    def _policy(
+        self, stages: Callable[..., tuple[Stage, ...]], *names: Callable[[], str], reason: str = ""
+    ) -> Callable[[Any, Context], Plan]:
+        def plan(intent: Timeout | Retry | CircuitBreaker | Limit | Split | Mirror, context: Context) -> Plan:
+            check_http(intent.service, self._catalog.service(intent.service))
+            if not isinstance(intent, Split):
+                _check_seen(intent, context)
+            made = stages(self._catalog, intent, *(name() for name in names))
+            return Plan(str(intent), made, intent=intent, service=intent.service, reason=reason)
+
+        return plan
+
+    def _fault(self, fault: Fault, context: Context) -> Plan:
+        """Plan a fault, at the side that the scenario needs."""
+        check_http(fault.service, self._catalog.service(fault.service))
+        choice = choose(fault, context, self._catalog.all("VirtualService"), self._catalog.all("DestinationRule"))
+        plan = self._fault_at_server if choice.side is Side.SERVER else self._fault_at_callers
+        return plan(fault, context, choice.reason)
+
+    def _fault_at_callers(self, fault: Fault, _context: Context, reason: str) -> Plan:
+        caller, tag = self._caller(fault), self._tag()
+        tagged = partial(faulted_routes, fault=fault, caller=caller, tag=tag)
+        stage = routes_stage(self._catalog, fault.service, tag, tagged, str(fault), caller)
+        return Plan(
+            str(fault), (stage,), (), fault, fault.service, reason, caller.labels, Side.CALLER, (fault.service,)
+        )
+
+    def _caller(self, fault: Fault) -> Where:
+        by = fault.scope.called_by
+        return Where(by.namespace, self._catalog.caller_labels(by)) if by else Where()
+
+    def _fault_at_server(self, fault: Fault, context: Context, reason: str) -> Plan:
+        service = fault.service
+        labels = self._meshed_labels(fault)
+        slot = self._free_slot(service, context)
+        by = fault.scope.called_by
+        callers = [f"ns/{by.namespace}/sa/{account}" for account in self._catalog.service_accounts(by)] if by else []
+        switch = arming.switch(service, slot, labels, fault, tuple(callers), self._name())
+        arm = arming.arm(service, slot, labels)
+        only = self._caller(fault).labels
+        return Plan(str(fault), (switch,), (arm,), fault, service, reason, only, Side.SERVER, (service,))
+
+    @staticmethod
+    def _free_slot(service: ServiceRef, context: Context) -> int:
+        """One armed filter holds one fault; a second fault at a time needs another filter."""
+        taken = {edit.name for plan in context.faults(service) for edit in plan.edits}
+        return next(n for n in itertools.count(1) if arming.object_name(service, n) not in taken)
+
+    def _meshed_labels(self, fault: Fault) -> Mapping[str, str]:
+        labels = self._catalog.labels_of(fault.service)
+        pods = self._catalog.pods(labels, fault.service.namespace)
+        bare = [p for p in pods if "security.istio.io/tlsMode" not in (p["metadata"].get("labels") or {})]
+        if bare or not pods:
+            what = f"pod {bare[0]['metadata']['name']} has no sidecar" if bare else "it has no pod"
+            raise BadInput(
+                "MB0428",
+                f"{fault} cannot be injected at the server: {what}.",
+                help="give its pods sidecars, or take what needs a fault at the server out of the scenario",
+            )
+        return labels
+
+    def _down(self, down: Down, _context: Context) -> Plan:
+        """Plan that a service has no endpoint: its Deployments are scaled to none."""
+        ref = down.service
+        labels = self._catalog.labels_of(ref)
+        behind = [
+            deployment
+            for deployment in self._catalog.all("Deployment", ref.namespace)
+            if selected(labels, (deployment["spec"]["template"].get("metadata") or {}).get("labels") or {})
+        ]
+        if not behind:
+            raise BadInput(
+                "MB0408",
+                f'No Deployment is behind Service "{ref}", so it cannot be taken down.',
+                help="name another service",
+            )
+        edits = tuple(
+            Edit("Deployment", d["metadata"]["name"], ref.namespace, ("spec", "replicas"), lambda _now: 0)
+            for d in behind
+        )
+        names = ", ".join(d["metadata"]["name"] for d in behind)
+        reason = f"no pod of {names} takes connections"
+        return Plan(str(down), (Stage.of(*edits),), intent=down, service=ref, reason=reason, faulty=(ref,))
+
+    def _mutual_tls(self, intent: MutualTls, _context: Context) -> Plan:
+        return Plan(str(intent), (security.tls_stage(self._catalog, intent),), intent=intent, service=intent.service)
+
+    def _access(self, intent: Access, _context: Context) -> Plan:
+        stage = security.access_stage(self._catalog, intent, self._name())
+        return Plan(str(intent), (stage,), intent=intent, service=intent.service)
+
+    def plan_manifest(self, documents: list[Object], context: Context) -> Plan:
+        """See ``Mesh.plan_manifest``."""
+        return manifests.plan(self._catalog, documents, context, self._tag)
+
+    def renewal(self, service: ServiceRef, number: int) -> Stage:
+        """See ``Mesh.renewal``."""
+        return arming.renew(service, number, self._catalog.calling_namespaces(), self._run)
+
+    def early(self, context: Context) -> tuple[Stage, ...]:
+        """See ``Mesh.early``: the armed filters of all faults that will go to a server."""
+        virtual_services, rules = self._catalog.all("VirtualService"), self._catalog.all("DestinationRule")
+        slots: Counter[ServiceRef] = Counter()
+        stages: list[Stage] = []
+        for mention in context.said:
+            service = mention.service
+            if mention.topic is not Topic.FAULT or mention.at is Side.CALLER:
+                continue
+            if self._catalog.find("Service", service.name, service.namespace) is None:
+                continue  # the step itself will say so, with its place
+            if choose(Fault(service, at=mention.at), context, virtual_services, rules).side is Side.SERVER:
+                slots[service] += 1
+                stages.append(arming.arm(service, slots[service], self._catalog.labels_of(service)))
+        return tuple(stages)
+
+
+def _check_seen(intent: Timeout | Retry | CircuitBreaker | Limit | Mirror, context: Context) -> None:
+    """A policy for calls that a fault at the caller answers beforehand would be tested by nothing.
+
+    Raises:
+        BadInput: such a fault is in force.
+    """
+    for plan in context.faults(intent.service):
+        if plan.side is Side.CALLER:
+            raise BadInput(
+                "MB0429",
+                f"«{intent}» would never see the fault in force: {plan.summary} is injected at the caller.",
+                help="write | inject at | server | into the fault's table",
+            )

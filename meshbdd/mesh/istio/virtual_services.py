@@ -1,0 +1,94 @@
+"""Writing tagged routes into the VirtualServices that govern a service, and how proxies show that they hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from meshbdd.cluster import Edit
+from meshbdd.cluster.record import ROUTES
+from meshbdd.errors import BadInput
+from meshbdd.intents import ServiceRef
+from meshbdd.mesh.base import Marker, Stage, Where
+from meshbdd.mesh.istio.catalog import Catalog
+from meshbdd.mesh.istio.hosts import Ruling, rulings, service_host
+from meshbdd.mesh.istio.routes import Route, sources
+from meshbdd.mesh.markers import RouteHeld
+
+NETWORKING = "networking.istio.io/v1"
+
+Tagged = Callable[[list[Route]], list[Route]]
+"""The routes that are there → the tagged copies that go before them."""
+
+
+def routes_stage(catalog: Catalog, service: ServiceRef, tag: str, tagged: Tagged, what: str, caller: Where) -> Stage:
+    """Put tagged routes before those that govern a service, for each namespace whose callers have others.
+
+    Args:
+        catalog: Reads the cluster.
+        service: The service that is called.
+        tag: Prefix of the new routes' names.
+        tagged: Makes them.
+        what: What they do, for messages.
+        caller: The only callers that they are for.
+
+    Raises:
+        BadInput: the routes that are there leave no room for them.
+    """
+    namespaces = (caller.namespace,) if caller.namespace else catalog.calling_namespaces()
+    edits: list[Edit] = []
+    markers: list[Marker] = []
+    for ruling in rulings(service, catalog.all("VirtualService"), namespaces):
+        edit = _insert(ruling.obj, tagged, what) if ruling.obj is not None else _create(service, tagged)
+        edits.append(edit)
+        base = ruling.obj["spec"].get("http") or [] if ruling.obj is not None else [_plain(service)]
+        markers += _markers(tagged(base), tag, (service_host(service),), ruling)
+    return Stage(tuple(edits), (tag,) * len(edits), tuple(markers))
+
+
+def _plain(service: ServiceRef) -> Route:
+    return {"route": [{"destination": {"host": service_host(service)}}]}
+
+
+def _insert(ruling: Mapping[str, Any], tagged: Tagged, what: str) -> Edit:
+    meta = ruling["metadata"]
+
+    def make(routes: Any) -> Any:
+        current = routes or []
+        made = tagged(current)
+        if not made:
+            raise BadInput(
+                "MB0407",
+                f"No route of VirtualService {meta['name']} can carry {what}: its matches and the step's options exclude each other.",
+                help="correct the options in the step's table",
+            )
+        return [*made, *current]
+
+    make(ruling["spec"].get("http"))  # understood before anything is written
+    return Edit("VirtualService", meta["name"], meta["namespace"], ROUTES, make)
+
+
+def _create(service: ServiceRef, tagged: Tagged) -> Edit:
+    name = f"meshbdd-{service.name}"
+
+    def make(routes: Any) -> Any:
+        current = routes or [_plain(service)]
+        return [*tagged(current), *current]
+
+    new = {
+        "apiVersion": NETWORKING,
+        "kind": "VirtualService",
+        "metadata": {"name": name, "namespace": service.namespace},
+        "spec": {"hosts": [service_host(service)], "http": make(None)},
+    }
+    return Edit("VirtualService", name, service.namespace, ROUTES, make, new)
+
+
+def _markers(made: Iterable[Route], tag: str, hosts: tuple[str, ...], ruling: Ruling) -> list[Marker]:
+    return [
+        RouteHeld(tag, hosts, where)
+        for source in sources(made)
+        for where in ([replace(source, namespace=n) for n in ruling.namespaces] if ruling.namespaces else [source])
+        if source.namespace in (None, where.namespace)
+    ]

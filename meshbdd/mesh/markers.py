@@ -1,0 +1,287 @@
+"""How Envoy's own configuration shows that a proxy holds a change: pure functions on pages of ``config_dump``.
+
+The pages are the same on every Envoy: https://www.envoyproxy.io/docs/envoy/latest/operations/admin#get--config_dump
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from meshbdd.mesh.base import Dump, Where
+
+ROUTES = "/config_dump?resource=dynamic_route_configs"
+CLUSTERS = "/config_dump?resource=dynamic_active_clusters"
+WARMING = "/config_dump?resource=dynamic_warming_clusters"
+LISTENERS = "/config_dump?resource=dynamic_listeners"
+EXTENSIONS = "/config_dump?resource=ecds_filters"
+
+_MANAGER = "envoy.filters.network.http_connection_manager"
+
+
+def _virtual_hosts(dump: Dump) -> Iterator[Mapping[str, Any]]:
+    for config in dump.get("configs") or []:
+        yield from (config.get("route_config") or {}).get("virtual_hosts") or []
+
+
+def _clusters(dump: Dump, host: str) -> Iterator[Mapping[str, Any]]:
+    """The outbound clusters of a host."""
+    for config in dump.get("configs") or []:
+        cluster = config.get("cluster") or {}
+        name = str(cluster.get("name", ""))
+        if name.startswith("outbound|") and name.rpartition("|")[2] == host:
+            yield cluster
+
+
+def _inbound_chains(dump: Dump) -> Iterator[Mapping[str, Any]]:
+    """The filter chains that new connections to the pod meet; those of draining listeners are left out."""
+    for config in dump.get("configs") or []:
+        listener = (config.get("active_state") or {}).get("listener") or {}
+        if listener.get("name") == "virtualInbound":
+            yield from listener.get("filter_chains") or []
+
+
+def _http_filters(chain: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [
+        http
+        for network in chain.get("filters") or []
+        if network.get("name") == _MANAGER
+        for http in (network.get("typed_config") or {}).get("http_filters") or []
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteHeld:
+    """A route with ``tag`` in its name; a proxy that knows none of ``hosts`` calls none of them."""
+
+    tag: str
+    hosts: tuple[str, ...]
+    where: Where = Where()
+    pages = (ROUTES,)
+    unique = True
+
+    def held(self, dumps: Sequence[Dump]) -> bool | None:
+        """See ``Marker``."""
+        known = False
+        for host in _virtual_hosts(dumps[0]):
+            name = str(host.get("name", "")).rpartition(":")[0]
+            known = known or any(name == h or (h.startswith("*") and name.endswith(h[1:])) for h in self.hosts)
+            if any(self.tag in str(route.get("name", "")) for route in host.get("routes") or []):
+                return True
+        return False if known else None
+
+    def __str__(self) -> str:
+        return f"route {self.tag}*"
+
+
+@dataclass(frozen=True, slots=True)
+class SubsetHeld:
+    """A cluster for the subset ``subset`` of ``host``, and no cluster of the host on its way."""
+
+    host: str
+    subset: str
+    where: Where = Where()
+    pages = (CLUSTERS, WARMING)
+    unique = True
+
+    def held(self, dumps: Sequence[Dump]) -> bool | None:
+        """See ``Marker``."""
+        names = [str(cluster["name"]) for cluster in _clusters(dumps[0], self.host)]
+        found = any(name.split("|")[2] == self.subset for name in names)
+        if found and any(_clusters(dumps[1], self.host)):
+            return False
+        return found if names else None
+
+    def __str__(self) -> str:
+        return f"subset {self.subset} of {self.host}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRenewed:
+    """Every cluster of ``host`` carries ``epoch`` in its metadata."""
+
+    host: str
+    epoch: str
+    where: Where = Where()
+    pages = (CLUSTERS, WARMING)
+    unique = True
+
+    def held(self, dumps: Sequence[Dump]) -> bool | None:
+        """See ``Marker``."""
+        found = [
+            ((cluster.get("metadata") or {}).get("filter_metadata") or {}).get("meshbdd", {}).get("epoch") == self.epoch
+            for cluster in _clusters(dumps[0], self.host)
+        ]
+        if not found:
+            return None
+        return all(found) and not any(_clusters(dumps[1], self.host))
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch} of {self.host}"
+
+
+@dataclass(frozen=True, slots=True)
+class FilterArmed:
+    """Every inbound HTTP chain has the armed filter ``name``, and its settings were delivered."""
+
+    name: str
+    where: Where
+    pages = (LISTENERS, EXTENSIONS)
+    unique = True
+
+    def held(self, dumps: Sequence[Dump]) -> bool | None:
+        """See ``Marker``."""
+        chains = [filters for chain in _inbound_chains(dumps[0]) if (filters := _http_filters(chain))]
+        armed = [any(f.get("name") == self.name and "config_discovery" in f for f in filters) for filters in chains]
+        delivered = any(settings.get("name") == self.name for settings in _settings(dumps[1]))
+        return bool(armed) and all(armed) and delivered
+
+    def __str__(self) -> str:
+        return f"armed filter {self.name}"
+
+
+def _settings(dump: Dump) -> Iterator[Mapping[str, Any]]:
+    for config in dump.get("configs") or []:
+        yield config.get("ecds_filter") or {}
+
+
+@dataclass(frozen=True, slots=True)
+class FilterSwitched:
+    """The settings of the armed filter ``name`` carry ``token``."""
+
+    name: str
+    token: str
+    where: Where
+    pages = (EXTENSIONS,)
+    unique = True
+
+    def held(self, dumps: Sequence[Dump]) -> bool | None:
+        """See ``Marker``."""
+        return self.token in fault_tokens(dumps[0], self.name)
+
+    def __str__(self) -> str:
+        return f"switched fault {self.token}"
+
+
+def fault_tokens(dump: Dump, name: str | None = None) -> set[str]:
+    """The tokens in the settings of armed fault filters that are switched on; only of the filter ``name``, where given."""
+    tokens = {
+        str(((settings.get("typed_config") or {}).get("filter_metadata") or {}).get("meshbdd") or "")
+        for settings in _settings(dump)
+        if name in (None, settings.get("name"))
+    }
+    return tokens - {""}
+
+
+@dataclass(frozen=True, slots=True)
+class TransportTaken:
+    """The inbound chains of ``ports`` take these transports and no other: ``tls``, ``raw_buffer``."""
+
+    ports: tuple[int, ...]
+    transports: frozenset[str]
+    where: Where
+    pages = (LISTENERS,)
+    unique = False
+
+    def held(self, dumps: Sequence[Dump]) -> bool | None:
+        """See ``Marker``."""
+        found: dict[int, set[str]] = {}
+        for chain in _inbound_chains(dumps[0]):
+            match = chain.get("filter_chain_match") or {}
+            port = match.get("destination_port")
+            if port in self.ports:
+                found.setdefault(port, set()).add(str(match.get("transport_protocol") or "raw_buffer"))
+        return all(found.get(port, set()) == self.transports for port in self.ports) if found else False
+
+    def __str__(self) -> str:
+        return f"ports {', '.join(map(str, self.ports))} that take {' and '.join(sorted(self.transports))} alone"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyHeld:
+    """Every inbound HTTP chain has a rule of the AuthorizationPolicy ``name``."""
+
+    namespace: str
+    name: str
+    where: Where
+    pages = (LISTENERS,)
+    unique = True
+
+    def held(self, dumps: Sequence[Dump]) -> bool | None:
+        """See ``Marker``."""
+        prefix = f"ns[{self.namespace}]-policy[{self.name}]-"
+        chains = [filters for chain in _inbound_chains(dumps[0]) if (filters := _http_filters(chain))]
+        found = [
+            any(
+                str(policy).startswith(prefix)
+                for item in filters
+                for rules in _rules(item.get("typed_config") or {})
+                for policy in rules.get("policies") or {}
+            )
+            for filters in chains
+        ]
+        return bool(found) and all(found)
+
+    def __str__(self) -> str:
+        return f"AuthorizationPolicy {self.name}"
+
+
+def _rules(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for name in ("rules", "shadow_rules"):
+        if isinstance(config.get(name), Mapping):
+            yield config[name]
+
+
+_GROWS = {"last_updated", "version_info", "client_status", "draining_state", "warming_state", "error_state"}
+"""What in a page differs although the configuration is the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigChanged:
+    """These pages differ from what they were before: for changes that leave no name of their own in a proxy."""
+
+    what: str
+    pages: tuple[str, ...]
+    where: Where = Where()
+    unique = False
+
+    def held(self, dumps: Sequence[Dump]) -> bool | None:  # noqa: ARG002 - the gate compares fingerprints
+        """Only the gate can tell, which knows what was there before."""
+        return None
+
+    def __str__(self) -> str:
+        return f"effect of {self.what}"
+
+
+def fingerprint(dumps: Sequence[Dump]) -> str:
+    """Of a proxy's pages, without what grows by itself."""
+    return hashlib.sha256(json.dumps([_plain(dump) for dump in dumps], sort_keys=True).encode()).hexdigest()
+
+
+def _plain(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {key: _plain(value) for key, value in node.items() if key not in _GROWS}
+    return [_plain(item) for item in node] if isinstance(node, list) else node
+
+
+def newest(dumps: Sequence[Dump]) -> float:
+    """Unix time, by the proxy's own clock, of the last update in these pages; 0 where they tell none."""
+    return max((_updated(dump) for dump in dumps), default=0.0)
+
+
+def _updated(node: Any) -> float:
+    if isinstance(node, Mapping):
+        own = _unix(node["last_updated"]) if "last_updated" in node else 0.0
+        return max([own, *(_updated(node[key]) for key in ("configs", "active_state") if key in node)])
+    return max((_updated(item) for item in node), default=0.0) if isinstance(node, list) else 0.0
+
+
+def _unix(text: object) -> float:
+    try:
+        return dt.datetime.fromisoformat(str(text)).timestamp()
+    except ValueError:
+        return 0.0

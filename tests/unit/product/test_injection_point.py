@@ -1,0 +1,103 @@
+"""A fault goes where the scenario's claims mean something, and says why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meshbdd.errors import BadInput, Place
+from meshbdd.intents import CircuitBreaker, Fault, Mention, Retry, ServiceRef, Side, Timeout, Topic
+from meshbdd.mesh.base import Context, Plan
+from meshbdd.mesh.istio.injection import choose
+from meshbdd.scenario import StepText, mentions
+from meshbdd.units import Duration
+
+PAYMENT, ORDER = ServiceRef("payment-service", "shop"), ServiceRef("order-service", "shop")
+FAULT = Fault(PAYMENT, status=503)
+
+
+def _vs(**route: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "theirs", "namespace": "shop"},
+        "spec": {"hosts": ["payment-service"], "http": [{**route, "route": []}]},
+    }
+
+
+def _rule(**policy: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "theirs", "namespace": "shop"},
+        "spec": {"host": "payment-service", "trafficPolicy": policy},
+    }
+
+
+def _in_force(intent: Retry | Timeout | CircuitBreaker) -> Context:
+    return Context((Plan(str(intent), (), intent=intent, service=intent.service),))
+
+
+def test_nothing_needs_it_so_it_stays_at_the_caller() -> None:
+    other = _in_force(Retry(ORDER, 2))
+    choice = choose(FAULT, other, [_vs(retries={"attempts": 0}, timeout="0s")], [_rule(loadBalancer={})])
+    assert choice.side is Side.CALLER
+    assert "nothing in this scenario" in choice.reason
+
+
+@pytest.mark.parametrize(
+    ("context", "virtual_service", "rule", "words"),
+    [
+        (_in_force(Retry(PAYMENT, 2)), _vs(), _rule(), "retried up to 2 times» is in force"),
+        (_in_force(Timeout(PAYMENT, Duration(1))), _vs(), _rule(), "time out after 1s» is in force"),
+        (_in_force(CircuitBreaker(PAYMENT, 5, Duration(3))), _vs(), _rule(), "circuit breaker"),
+        (Context((), (Mention(Topic.BREAKER, PAYMENT, "the circuit to payment-service is open"),)), _vs(), _rule(),
+         "the step «the circuit to payment-service is open» is about its circuit breaker"),
+        (Context(), _vs(retries={"attempts": 2}), _rule(), "VirtualService theirs retries its calls"),
+        (Context(), _vs(timeout="3s"), _rule(), "VirtualService theirs gives its calls a timeout"),
+        (Context(), _vs(), _rule(outlierDetection={"interval": "1s"}), "DestinationRule theirs has outlier detection"),
+        (Context(), _vs(), _rule(portLevelSettings=[{"connectionPool": {"http": {}}}]), "theirs limits its connections"),
+    ],
+)  # fmt: skip
+def test_what_must_see_the_fault_moves_it_to_the_server(
+    context: Context, virtual_service: dict[str, Any], rule: dict[str, Any], words: str
+) -> None:
+    choice = choose(FAULT, context, [virtual_service], [rule])
+    assert choice.side is Side.SERVER
+    assert words in choice.reason
+
+
+def test_the_table_decides_unless_a_step_would_then_prove_nothing() -> None:
+    at_server, at_caller = Fault(PAYMENT, status=503, at=Side.SERVER), Fault(PAYMENT, status=503, at=Side.CALLER)
+    assert choose(at_server, Context(), [], []).side is Side.SERVER
+    stands = choose(at_caller, Context(), [_vs(retries={"attempts": 2})], [])
+    assert stands.side is Side.CALLER
+    assert "meanwhile VirtualService theirs retries its calls does not see it" in stands.reason
+    with pytest.raises(BadInput, match="would never reach") as caught:
+        choose(at_caller, _in_force(Retry(PAYMENT, 2)), [], [])
+    assert caught.value.help
+
+
+def test_the_steps_of_a_scenario_say_what_is_to_come() -> None:
+    place = Place(Path("x.feature"), 1)
+    texts = [
+        "payment-service fails 100%",
+        "payment-service is slowed by 2s",
+        "calls to order-service.other are retried up to 3 times",
+        "calls to payment-service time out after 1s",
+        "payment-service has a circuit breaker that opens after 5 consecutive errors for 3s",
+        "the circuit to payment-service opens within 5s",
+        "payment-service accepts at most 2 concurrent requests",
+        "traffic to payment-service is mirrored to canary",
+        '"checkout" is sent',
+        "the response status is 200",
+    ]
+    found = [(m.topic, str(m.service)) for m in mentions((StepText(text, place) for text in texts), "shop")]
+    assert found == [
+        (Topic.FAULT, "payment-service.shop"),
+        (Topic.FAULT, "payment-service.shop"),
+        (Topic.RETRIES, "order-service.other"),
+        (Topic.TIMEOUT, "payment-service.shop"),
+        (Topic.BREAKER, "payment-service.shop"),
+        (Topic.BREAKER, "payment-service.shop"),
+        (Topic.LIMIT, "payment-service.shop"),
+        (Topic.MIRROR, "payment-service.shop"),
+    ]

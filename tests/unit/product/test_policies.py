@@ -1,0 +1,252 @@
+"""What each policy writes, where it writes it, and how a proxy shows it: on a cluster made of dicts."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast
+
+import pytest
+
+from meshbdd.cluster import Cluster
+from meshbdd.errors import BadInput
+from meshbdd.intents import (
+    Access,
+    CircuitBreaker,
+    Fault,
+    Intent,
+    Limit,
+    Mirror,
+    MutualTls,
+    Retry,
+    Scope,
+    ServiceRef,
+    Side,
+    Split,
+    Timeout,
+    TlsMode,
+)
+from meshbdd.mesh import Context, Istio, Plan
+from meshbdd.mesh.base import preview
+from meshbdd.mesh.istio.arming import fault_settings
+from meshbdd.units import Duration, Percent
+
+PAYMENT, ORDER = ServiceRef("payment-service", "shop"), ServiceRef("order-service", "shop")
+MESHED = "security.istio.io/tlsMode"
+
+
+def _obj(kind: str, name: str, spec: dict[str, Any], namespace: str = "shop", **meta: Any) -> dict[str, Any]:
+    return {"kind": kind, "metadata": {"name": name, "namespace": namespace, **meta}, "spec": spec}
+
+
+def _pod(app: str, version: str = "stable", account: str = "", namespace: str = "shop") -> dict[str, Any]:
+    port = {"name": "http", "containerPort": 8080}
+    spec = {"serviceAccountName": account or app, "containers": [{"ports": [port]}]}
+    return _obj("Pod", f"{app}-{version}", spec, namespace, labels={"app": app, "version": version, MESHED: "istio"})
+
+
+def _service(name: str) -> dict[str, Any]:
+    ports = [{"name": "http", "port": 80, "targetPort": "http"}]
+    return _obj("Service", name, {"selector": {"app": name}, "ports": ports})
+
+
+class Objects:
+    """As much of a cluster as planning reads."""
+
+    context = "test"
+
+    def __init__(self, *more: dict[str, Any]) -> None:
+        pods = [_pod("payment-service"), _pod("order-service"), _pod("order-service", "canary"), _pod("client")]
+        self.objects = [*pods, _service("payment-service"), _service("order-service"), *more]
+
+    def list(self, kind: str, namespace: str | None = None, labels: str | None = None) -> list[dict[str, Any]]:
+        return [
+            o
+            for o in self.objects
+            if o["kind"] == kind
+            and namespace in (None, o["metadata"]["namespace"])
+            and all(
+                (o["metadata"].get("labels") or {}).get(part.partition("=")[0]) == part.partition("=")[2]
+                for part in (labels or "").split(",")
+                if part
+            )
+        ]
+
+    def find(self, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
+        return next((o for o in self.list(kind, namespace) if o["metadata"]["name"] == name), None)
+
+
+def plan(intent: Intent, *more: dict[str, Any], context: Context | None = None) -> tuple[Plan, list[dict[str, Any]]]:
+    """The plan, and what its edits make of the objects."""
+    cluster = Objects(*more)
+    made = Istio(cast("Cluster", cluster), "r1").plan(intent, context or Context())
+    return made, [preview(edit, cluster.find(edit.kind, edit.name, edit.namespace)) for edit in made.edits]
+
+
+VS = _obj(
+    "VirtualService",
+    "theirs",
+    {
+        "hosts": ["payment-service"],
+        "http": [
+            {"name": "a", "match": [{"uri": {"prefix": "/x"}}], "retries": {"attempts": 1, "perTryTimeout": "1s"},
+             "route": [{"destination": {"host": "payment-service", "port": {"number": 80}}}]},
+            {"route": [{"destination": {"host": "payment-service"}}]},
+        ],
+    },
+)  # fmt: skip
+
+
+def test_a_timeout_goes_into_copies_of_the_routes_that_govern() -> None:
+    made, [vs] = plan(Timeout(PAYMENT, Duration(0.5)), VS)
+    assert vs["metadata"]["name"] == "theirs"
+    assert [route.get("timeout") for route in vs["spec"]["http"]] == ["500ms", "500ms", None, None]
+    assert vs["spec"]["http"][2:] == VS["spec"]["http"]
+    assert [str(marker) for marker in made.markers] == [f"route {made.tags[0]}*"]
+
+
+def test_retries_keep_the_time_limit_of_a_try() -> None:
+    _, [vs] = plan(Retry(PAYMENT, 3), VS)
+    first, second = (route["retries"] for route in vs["spec"]["http"][:2])
+    assert (first["attempts"], first["perTryTimeout"]) == (3, "1s")
+    assert "perTryTimeout" not in second
+    assert {"5xx", "reset", "connect-failure", "unavailable"} <= set(second["retryOn"].split(","))
+
+
+def test_a_breaker_can_open_and_reaches_nested_policies() -> None:
+    rule = _obj(
+        "DestinationRule",
+        "theirs",
+        {
+            "host": "payment-service",
+            "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}, "portLevelSettings": [{"port": {"number": 80}}]},
+            "subsets": [{"name": "v1", "trafficPolicy": {"outlierDetection": {"consecutive5xxErrors": 50}}}],
+        },
+    )
+    made, [new] = plan(CircuitBreaker(PAYMENT, 5, Duration(3)), rule)
+    wanted = {"consecutive5xxErrors": 5, "interval": "1s", "baseEjectionTime": "3s", "maxEjectionPercent": 100}
+    policy = new["spec"]["trafficPolicy"]
+    assert policy["loadBalancer"] == {"simple": "RANDOM"}
+    assert policy["outlierDetection"] == policy["portLevelSettings"][0]["outlierDetection"] == wanted
+    assert new["spec"]["subsets"][0]["trafficPolicy"]["outlierDetection"] == wanted
+    assert "maxEjectionPercent 100" in made.reason
+    assert new["spec"]["subsets"][1]["name"] in str(made.markers[0])
+
+
+def test_a_limit_is_envoys_limit_of_requests() -> None:
+    _, [rule] = plan(Limit(PAYMENT, 2))
+    assert rule["metadata"]["name"] == "meshbdd-payment-service"
+    assert rule["spec"]["trafficPolicy"] == {"connectionPool": {"http": {"http2MaxRequests": 2}}}
+
+
+def test_a_split_makes_its_subsets_first() -> None:
+    made, [rule, vs] = plan(Split(ORDER, (("stable", Percent(97.5)), ("canary", Percent(2.5)))))
+    assert [subset["labels"] for subset in rule["spec"]["subsets"][:2]] == [
+        {"version": "stable"},
+        {"version": "canary"},
+    ]
+    assert [[e.kind for e in stage.edits] for stage in made.stages] == [["DestinationRule"], ["VirtualService"]]
+    weights = {e["destination"]["subset"]: e["weight"] for e in vs["spec"]["http"][0]["route"]}
+    assert weights == {"stable": 39, "canary": 1}
+
+
+def test_a_subset_of_the_rule_is_taken_as_it_stands() -> None:
+    known = {"host": "order-service", "subsets": [{"name": "new", "labels": {"version": "canary"}}]}
+    _, [rule, vs] = plan(Mirror(ORDER, "new"), _obj("DestinationRule", "theirs", known))
+    assert rule["spec"]["subsets"][0] == known["subsets"][0]  # type: ignore[index]
+    assert vs["spec"]["http"][0]["mirrors"][0]["destination"]["subset"] == "new"
+
+
+@pytest.mark.parametrize(
+    ("intent", "words"),
+    [
+        (Split(ORDER, (("stable", Percent(90)), ("canary", Percent(20)))), "sum to 110%"),
+        (Split(ORDER, (("stable", Percent(50)), ("stable", Percent(50)))), "stands twice"),
+        (Mirror(ORDER, "beta"), 'no subset "beta" with a pod'),
+        (Timeout(ServiceRef("paymnt-service", "shop"), Duration(1)), 'Service "paymnt-service" does not exist'),
+        (Access(ServiceRef("client", "shop"), PAYMENT), 'Service "client" does not exist'),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(intent: Intent, words: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        plan(intent)
+    assert words in caught.value.sentence
+    assert caught.value.help
+
+
+def test_strict_for_a_namespace_leaves_no_exception() -> None:
+    old = _obj("PeerAuthentication", "old", {"mtls": {"mode": "PERMISSIVE"}}, creationTimestamp="2025")
+    young = _obj("PeerAuthentication", "young", {"mtls": {"mode": "PERMISSIVE"}}, creationTimestamp="2026")
+    one = _obj(
+        "PeerAuthentication",
+        "one",
+        {"selector": {"matchLabels": {"app": "x"}}, "portLevelMtls": {"8080": {"mode": "DISABLE"}}},
+    )
+    made, new = plan(MutualTls(TlsMode.STRICT, "shop"), young, old, one)
+    assert [obj["metadata"]["name"] for obj in new] == ["old", "one"]
+    assert new[1]["spec"]["portLevelMtls"] == {"8080": {"mode": "STRICT"}}
+    assert set(made.stages[0].renewed) == {PAYMENT, ORDER}
+
+
+def test_a_mode_for_one_service_has_its_selector() -> None:
+    _, [new] = plan(MutualTls(TlsMode.DISABLED, "shop", PAYMENT))
+    assert new["spec"] == {"selector": {"matchLabels": {"app": "payment-service"}}, "mtls": {"mode": "DISABLE"}}
+
+
+def test_only_one_may_call_also_where_others_are_allowed() -> None:
+    _, [allow] = plan(Access(ORDER, PAYMENT))
+    principal = "cluster.local/ns/shop/sa/order-service"
+    assert allow["spec"]["rules"] == [{"from": [{"source": {"principals": [principal]}}]}]
+    _, new = plan(Access(ORDER, PAYMENT), _obj("AuthorizationPolicy", "theirs", {"rules": [{}]}))
+    assert [(o["spec"]["action"], o["spec"]["rules"][0]["from"][0]["source"]) for o in new] == [
+        ("ALLOW", {"principals": [principal]}),
+        ("DENY", {"notPrincipals": [principal]}),
+    ]
+
+
+def test_a_shared_account_tells_nobody_apart() -> None:
+    with pytest.raises(BadInput, match="shares its service account"):
+        plan(Access(ORDER, PAYMENT), _pod("other", account="order-service"))
+
+
+def test_a_fault_at_the_server_is_armed_and_then_switched() -> None:
+    made, _ = plan(Fault(PAYMENT, status=503, at=Side.SERVER))
+    [arm] = made.standing
+    assert arm.renewed == (PAYMENT,)
+    off, on = (arm.edits[0].new or {})["spec"]["configPatches"], made.edits[0].make(None)
+    assert off[0] == on[0], "the listeners stay as they are"
+    assert "abort" not in off[1]["patch"]["value"]["typed_config"]
+    assert on[1]["patch"]["value"]["typed_config"]["abort"]["http_status"] == 503
+    second, _ = plan(Fault(PAYMENT, delay=Duration(1), at=Side.SERVER), context=Context((made,)))
+    assert second.edits[0].name != made.edits[0].name, "one filter holds one fault"
+
+
+def test_the_scope_of_a_fault_at_the_server() -> None:
+    scope = Scope(method="POST", path="/charge.now", headers={"X-User": "qa"})
+    settings = fault_settings(Fault(PAYMENT, Percent(2.5), status=503, scope=scope), ("ns/shop/sa/order-service",), "t")
+    assert settings["abort"]["percentage"] == {"numerator": 25_000, "denominator": "MILLION"}
+    by_name = {h["name"]: h["string_match"] for h in settings["headers"]}
+    assert by_name["x-user"] == {"exact": "qa"}
+    assert by_name[":method"] == {"exact": "POST"}
+    path, identity = (re.compile(by_name[n]["safe_regex"]["regex"]) for n in (":path", "x-forwarded-client-cert"))
+    assert [bool(path.fullmatch(p)) for p in ("/charge.now", "/charge.now?a=1", "/chargexnow", "/charge.now/2")] == [
+        True, True, False, False,
+    ]  # fmt: skip
+    own = 'By=spiffe://td/ns/shop/sa/payment;Hash=ab;Subject="";URI=spiffe://td/ns/shop/sa/order-service'
+    assert identity.fullmatch(own)
+    assert identity.fullmatch(f"By=x;URI=spiffe://td/ns/shop/sa/client,{own}")
+    assert not identity.fullmatch(f"{own},By=x;URI=spiffe://td/ns/shop/sa/client"), "the last element is the caller"
+    assert not identity.fullmatch(own + "-2")
+
+
+def test_a_policy_that_would_never_see_the_fault_in_force_is_refused() -> None:
+    fault, _ = plan(Fault(PAYMENT, status=503, at=Side.CALLER))
+    with pytest.raises(BadInput, match="would never see the fault in force"):
+        plan(Retry(PAYMENT, 2), context=Context((fault,)))
+
+
+def test_each_namespace_with_a_virtual_service_of_its_own_is_served() -> None:
+    private = _obj("VirtualService", "mine", {**VS["spec"], "hosts": ["payment-service.shop.svc.cluster.local"],
+                                              "exportTo": ["."]}, "other")  # fmt: skip
+    made, new = plan(Timeout(PAYMENT, Duration(1)), VS, private, _pod("client", namespace="other"))
+    assert [obj["metadata"]["namespace"] for obj in new] == ["other", "shop"]
+    assert [marker.where.namespace for marker in made.markers] == ["other", "shop"]
