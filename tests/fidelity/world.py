@@ -15,7 +15,7 @@ import requests
 import yaml
 
 from meshbdd.lab.addresses import private_side
-from meshbdd.lab.controllers.mesh import RESOURCES
+from meshbdd.lab.controllers.istio import ISTIO
 from tests.fidelity.backend import CONTROL_PORT
 from tests.golden.meaning import DATA
 from tests.tools import OUTBOUND, LabUnderTest, until
@@ -227,7 +227,7 @@ class World:
     def objects(self) -> list[Object]:
         """Every object that the compiler reads, as the API has them now."""
         found = []
-        for resource in RESOURCES:
+        for resource in ISTIO.resources:
             plural, _, group = resource.partition(".")
             version = self._version(group, plural)
             if version is None:
