@@ -11,6 +11,9 @@ from meshbdd.load import Result, Sample
 UNSENT = "unsent"
 """The error of a request that was due, but for which no connection came free within its timeout: its user waited in vain."""
 
+_KEPT = 100_000
+"""A load up to this size is made into samples once, which takes some 80 MB at most; a longer one anew at every look."""
+
 
 class LoadedSamples(Sequence[Sample]):
     """The samples of a load in the order of their starts; those that could not even be sent come last.
@@ -21,11 +24,17 @@ class LoadedSamples(Sequence[Sample]):
 
     def __init__(self, result: Result) -> None:
         self._result = result
+        self._made: list[Sample] | None = None
 
     def __len__(self) -> int:
         return len(self._result) + self._result.unsent
 
     def __iter__(self) -> Iterator[Sample]:
+        if self._made is None and len(self) <= _KEPT:
+            self._made = list(self._make())
+        return self._make() if self._made is None else iter(self._made)
+
+    def _make(self) -> Iterator[Sample]:
         yield from self._result.samples()
         yield from itertools.repeat(self._unsent(), self._result.unsent)
 

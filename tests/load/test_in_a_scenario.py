@@ -11,6 +11,7 @@ import pytest
 from meshbdd.claims import Outcome, quantiles, shares
 from meshbdd.load import Load, Message, Pace, Plan
 from meshbdd.load.driving import Watching
+from meshbdd.scenario import loaded
 from meshbdd.scenario.background import NOTED, Background
 from meshbdd.scenario.loaded import LoadedSamples
 from meshbdd.units import Duration, Percent, Rate
@@ -30,7 +31,11 @@ def plan(server: Server, path: str = "ok", **what: object) -> Plan:
     return Plan(Message("it", "GET", server.url(path), {}, None), **what)  # type: ignore[arg-type] # fields of a plan
 
 
-def test_samples_are_a_sequence_in_the_order_of_the_starts(server: Server) -> None:
+@pytest.mark.parametrize("kept", [0, 1000])
+def test_samples_are_a_sequence_in_the_order_of_the_starts(
+    server: Server, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loaded, "_KEPT", kept)
     with Load.start(plan(server, count=50)) as load:
         samples = LoadedSamples(load.wait())
     whole = list(samples)
