@@ -17,7 +17,16 @@ from meshbdd.errors import BadInput, Inconclusive, Place
 from meshbdd.evidence import VerdictReached
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
-from meshbdd.scenario import Accounting, Changes, Environment, Observations, StepText, Traffic, mentions
+from meshbdd.scenario import (
+    Accounting,
+    Changes,
+    Environment,
+    Observations,
+    Resilience,
+    StepText,
+    Traffic,
+    mentions,
+)
 from meshbdd.scenario.changes import InForce
 
 __all__ = ["Environment", "StepText", "World"]
@@ -39,6 +48,7 @@ class World:
         traffic: Its requests and samples.
         changes: What it changed in the mesh.
         observed: What the mesh says of it.
+        resilience: How services treat each other.
         place: Where the step that runs stands.
     """
 
@@ -60,6 +70,7 @@ class World:
         traced = any(text.startswith(_TRACED) for text in texts)
         self.traffic = Traffic(environment, sent=self.changes.sent, traced=traced, fields=_fields(texts))
         self.observed = Observations(environment, self.traffic, self.service, texts)
+        self.resilience = Resilience(environment, self.traffic, texts)
         self.place: Place | None = None
 
     @property
@@ -91,6 +102,7 @@ class World:
         for step in self._steps:
             for name in _UNCHANGED.findall(step.text):
                 self._before[name] = self.traffic.ask(name)
+        self.resilience.before_first_change()
         self._accounting.begin()
 
     def _mesh_changes(self, summary: str) -> None:
@@ -159,6 +171,7 @@ class World:
             vacuous = error
         finally:
             self.observed.close()
+            self.resilience.close()
             self.changes.take_back_all()
         if vacuous is not None:
             raise vacuous

@@ -1,4 +1,11 @@
 """The vocabulary. behave loads these files itself from a checkout; elsewhere ``import meshbdd.steps`` does."""
 
 if __package__:
-    from . import fault_steps, mesh_steps, policy_steps, request_steps, response_steps  # noqa: F401
+    from . import (  # noqa: F401
+        fault_steps,
+        mesh_steps,
+        policy_steps,
+        request_steps,
+        resilience_steps,
+        response_steps,
+    )

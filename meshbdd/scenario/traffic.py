@@ -52,6 +52,8 @@ class Traffic:
         self._change = ""
         self.change_since = ""
         """The change that came into force after the last request, in a sentence; empty where requests met it."""
+        self.last_name: str | None = None
+        """The request that a step sent last."""
 
     def define(self, name: str, text: str, place: Place | None) -> None:
         """Remember a request."""
@@ -105,7 +107,7 @@ class Traffic:
     def _took(self, plan: Plan, samples: Sequence[Sample]) -> None:
         """These samples are what the claims that follow judge."""
         self._leave_enough()
-        self.samples = samples
+        self.samples, self.last_name = samples, plan.message.name
         self._tell(plan, samples)
 
     def _tell(self, plan: Plan, samples: Sequence[Sample]) -> None:
@@ -133,7 +135,7 @@ class Traffic:
             return list(self._run(plan).samples())
 
         self._enough = Enough(name, draw, self._environment.settings.enough_timeout, at_most)
-        self.samples = self._enough.samples
+        self.samples, self.last_name = self._enough.samples, name
 
     def _leave_enough(self) -> None:
         """Nothing sent and nothing judged must not be green: ``close`` tells of it."""
@@ -236,6 +238,21 @@ class Traffic:
     def traces(self) -> list[str]:
         """The trace ids of the samples, where their requests carried a trace context of ours."""
         return [sample.request_id.replace("-", "") for sample in self.samples] if self._traced else []
+
+    @property
+    def loading(self) -> bool:
+        """Whether a load runs in the background."""
+        return self._background is not None
+
+    def measure(self, name: str, count: int, users: int = 1, *, outside: bool = False) -> list[Sample]:
+        """Send requests to measure something by; no other claim counts them."""
+        plan = self._plan(
+            self._message(name), PLAIN_CLIENT if outside else CLIENT, count=count, users=min(users, count)
+        )
+        with Load.start(plan) as load:
+            samples = list(load.wait().samples())
+        self._tell(plan, samples)
+        return samples
 
     def ask(self, name: str) -> Sample:
         """Send a request once, for its answer alone: no claim counts it."""

@@ -73,6 +73,13 @@ CONTRACT = [
     ),
     "the trace context reaches payment-service",
     "the access log of payment-service has at least 10 requests with status 200",
+    "order-service gives up on inventory-service within 3s",
+    "order-service calls payment-service at most 6 times per request",
+    "the circuit to payment-service is open",
+    "the circuit to payment-service opens within 2s",
+    "the circuit to payment-service closes within 5s",
+    'a slow inventory-service does not slow "version"',
+    "the sidecar adds less than 20ms to the median latency",
 ]
 
 BAD = [

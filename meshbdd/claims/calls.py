@@ -1,0 +1,70 @@
+"""A call from one service to another, as a proxy saw it: what the oracles judge."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+NO_HEALTHY_UPSTREAM = "UH"
+CONNECT_FAILURE = "UF"
+LEFT_OR_TIMED_OUT = frozenset({"DC", "UT"})
+"""Response flags of a call that was not waited for to its end: the caller went away (DC), or its proxy's timeout struck
+(UT). Envoy's access log documentation, %RESPONSE_FLAGS%."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call.
+
+    Attributes:
+        caller: The pod that called.
+        request_id: Of the request that it belongs to; empty where nobody knows.
+        started: Unix time of its first byte.
+        seconds: Until the last byte of the answer, or until it was given up.
+        status: HTTP status; 0 where there was no answer.
+        flags: Envoy's response flags.
+        reached: Whether it was sent to an endpoint, and not answered by the caller's own proxy.
+    """
+
+    caller: str
+    request_id: str
+    started: float
+    seconds: float
+    status: int
+    flags: frozenset[str] = frozenset()
+    reached: bool = True
+
+    @property
+    def ended(self) -> float:
+        """Unix time of its end."""
+        return self.started + self.seconds
+
+    @property
+    def failed(self) -> bool:
+        """A server's error, or no answer."""
+        return self.status == 0 or self.status >= 500
+
+    @property
+    def not_waited_for(self) -> bool:
+        """Whether the caller, or its proxy, did not wait for the answer."""
+        return bool(self.flags & LEFT_OR_TIMED_OUT)
+
+    @property
+    def refused(self) -> bool:
+        """Whether an open circuit answered it."""
+        return not self.reached and NO_HEALTHY_UPSTREAM in self.flags
+
+
+def by_request(calls: Iterable[Call]) -> Mapping[str, list[Call]]:
+    """The calls of each request, in the order of their starts; calls without an id are of no request."""
+    found: dict[str, list[Call]] = defaultdict(list)
+    for call in sorted(calls, key=lambda c: (c.started, c.ended)):
+        if call.request_id:
+            found[call.request_id].append(call)
+    return found
+
+
+def told_seconds(seconds: float) -> str:
+    """A span as a sentence has it: ``250 ms``, ``3.2 s``."""
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

@@ -1,0 +1,112 @@
+"""The oracle of bounded retries: how often one service calls another for one request, and how long it pauses between."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from meshbdd.claims.calls import CONNECT_FAILURE, Call, by_request, told_seconds
+from meshbdd.claims.verdict import Outcome, Verdict
+from meshbdd.units import Duration
+
+LOG_RESOLUTION = 0.002
+"""Seconds by which a pause between two log entries may be too short: starts and durations are whole milliseconds."""
+
+
+def called_at_most(
+    caller: str,
+    callee: str,
+    limit: int,
+    sent: Sequence[Call],
+    arrived: Sequence[Call] | None,
+    apart: Duration | None = None,
+) -> Verdict:
+    """One service calls another at most so many times for one request.
+
+    A bound on retries shows where a caller stops although its last call failed too; where each request was answered in
+    the end nobody came to the end of his tries, and nothing is shown.
+
+    Args:
+        caller: Who calls.
+        callee: Who is called.
+        limit: How often at most.
+        sent: The calls as the caller's proxies saw them: one for each that the application made.
+        arrived: The calls as the callee's proxies saw them: one for each try, the proxy's own retries included;
+            ``None`` where the callee has no proxy.
+        apart: The least pause between two tries, where the tester asks for one.
+    """
+    claim = f"{caller} calls {callee} at most {limit} time{'s' if limit > 1 else ''} per request"
+    requests, seen = by_request(sent), by_request(arrived or ())
+    if not requests:
+        return Verdict.cannot_tell(f"{claim}: no call was seen", f"send a request that makes {caller} call {callee}")
+    tries = {id_: _tries(calls, seen.get(id_, [])) for id_, calls in requests.items()}
+    worst = max(tries, key=lambda id_: tries[id_])
+    pauses = [pause for id_, calls in requests.items() for pause in _pauses(calls, seen.get(id_, []))]
+    exhausted = [id_ for id_, calls in requests.items() if calls[-1].failed]
+    numbers = {
+        "requests": len(requests),
+        "tries": dict(sorted(Counter(tries.values()).items())),
+        "ended_in_failure": len(exhausted),
+        "pauses_seconds": _spread(pauses),
+        "worst_request": worst,
+    }
+    told = f"{tries[worst]} at most, over {len(requests)} requests of which {len(exhausted)} ended in a failing call"
+    if tries[worst] > limit:
+        return Verdict(Outcome.FAILED, f"{claim}: {tries[worst]} times for request {worst} ({told})", numbers)
+    if apart is not None and pauses and min(pauses) + LOG_RESOLUTION < apart.seconds:
+        return Verdict(
+            Outcome.FAILED,
+            f"{claim}, {apart} apart: two tries were only {told_seconds(min(pauses))} apart ({told})",
+            numbers,
+        )
+    unsure = _unsure(caller, callee, requests, exhausted, known=arrived is not None)
+    if unsure is not None:
+        why, action = unsure
+        return Verdict.cannot_tell(f"{claim}: {why} ({told})", action, **numbers)
+    if apart is not None and not pauses:
+        return Verdict.cannot_tell(
+            f"{claim}, {apart} apart: nobody tried twice ({told})",
+            f"let {callee} fail, so that its callers try again",
+            **numbers,
+        )
+    return Verdict(Outcome.PASSED, f"{claim}: {told}", numbers)
+
+
+def _tries(sent: Sequence[Call], arrived: Sequence[Call]) -> int:
+    """Calls that the caller's proxy answered itself, and those that went out: as many as arrived, or were sent."""
+    own = sum(not call.reached for call in sent)
+    return own + max(len(sent) - own, len(arrived))
+
+
+def _pauses(sent: Sequence[Call], arrived: Sequence[Call]) -> list[float]:
+    """From the end of each try to the start of the next, by the finer of the two views."""
+    tries = arrived if len(arrived) > len(sent) else sent
+    return [max(0.0, after.started - before.ended) for before, after in pairwise(tries)]
+
+
+def _spread(pauses: Sequence[float]) -> Mapping[str, float]:
+    if not pauses:
+        return {}
+    ranked = sorted(pauses)
+    return {"least": round(ranked[0], 3), "median": round(ranked[len(ranked) // 2], 3), "most": round(ranked[-1], 3)}
+
+
+def _unsure(
+    caller: str, callee: str, requests: Mapping[str, Sequence[Call]], exhausted: Sequence[str], *, known: bool
+) -> tuple[str, str] | None:
+    """Why a bound that was kept is not shown, and what would help."""
+    if not exhausted:
+        if any(call.failed for calls in requests.values() for call in calls):
+            why = "every request was answered in the end, so nobody came to the end of his tries"
+        else:
+            why = "no call failed, so nobody had a reason to try again"
+        return why, f"let {callee} fail 100%"
+    if not known and any(call.reached for calls in requests.values() for call in calls):
+        return f"{callee} has no proxy that could count the tries of {caller}'s proxy", f"give {callee} a sidecar"
+    if any(CONNECT_FAILURE in call.flags for calls in requests.values() for call in calls):
+        return (
+            "some connections failed, and tries that reach nobody stand in no log",
+            f"let {callee} fail with a status",
+        )
+    return None

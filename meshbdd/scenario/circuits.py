@@ -1,0 +1,85 @@
+"""The circuit breakers for one service, as the proxies of its callers hold them: by their admin pages alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from meshbdd.claims.circuit import Breaker
+from meshbdd.telemetry.proxies import ADMIN_PORT, Object, Proxies
+
+_DEFAULTS = {"errors": 5, "base": 30.0, "interval": 10.0}
+"""Envoy's own, where a field is not set: envoy/config/cluster/v3/outlier_detection.proto."""
+
+
+def breakers(proxies: Proxies, host: str) -> list[Breaker]:
+    """The breaker of every proxy that knows a service.
+
+    Args:
+        proxies: The way to them.
+        host: Full name of the service.
+    """
+    found = []
+    for pod in proxies.every():
+        tunnel = proxies.tunnel(pod, ADMIN_PORT)
+        used = list(_used(tunnel.get("/clusters?format=json"), host))
+        if used:
+            dump = tunnel.get("/config_dump?resource=dynamic_active_clusters")
+            found.append(_breaker(pod, used, _detection(dump, {str(cluster["name"]) for cluster in used})))
+    return found
+
+
+def active_calls(proxies: Proxies, pods: list[Object], host: str) -> int:
+    """How many calls to a service are under way from these pods."""
+    pages = [proxies.tunnel(pod, ADMIN_PORT).get("/clusters?format=json") for pod in pods]
+    hosts = [
+        entry for page in pages for cluster in _clusters(page, host) for entry in cluster.get("host_statuses") or []
+    ]
+    return sum(_stat(entry, "rq_active") for entry in hosts)
+
+
+def _clusters(page: Any, host: str) -> Iterator[Any]:
+    for cluster in page.get("cluster_statuses") or []:
+        name = str(cluster.get("name", ""))
+        if name.startswith("outbound|") and name.endswith(f"|{host}"):
+            yield cluster
+
+
+def _used(page: Any, host: str) -> list[Any]:
+    """The clusters of a service (one a port and subset) that requests were sent to; all of them where none were."""
+    known = list(_clusters(page, host))
+    used = [c for c in known if any(_stat(entry, "rq_total") for entry in c.get("host_statuses") or [])]
+    return used or known
+
+
+def _stat(entry: Any, name: str) -> int:
+    return sum(int(stat.get("value") or 0) for stat in entry.get("stats") or [] if stat.get("name") == name)
+
+
+def _detection(dump: Any, names: set[str]) -> Any:
+    """The outlier detection of one of these clusters; ``None`` where none has any."""
+    for config in dump.get("configs") or []:
+        cluster = config.get("cluster") or {}
+        if cluster.get("name") in names and cluster.get("outlier_detection"):
+            return cluster["outlier_detection"]
+    return None
+
+
+def _breaker(pod: Object, clusters: list[Any], detection: Any) -> Breaker:
+    entries = [entry for cluster in clusters for entry in cluster.get("host_statuses") or []]
+    ejected = [entry for entry in entries if (entry.get("health_status") or {}).get("failed_outlier_check")]
+    rule = detection or {}
+    return Breaker(
+        caller=str(pod["metadata"]["name"]),
+        endpoints=len(entries),
+        ejected=len(ejected),
+        requests=sum(_stat(entry, "rq_total") for entry in entries),
+        errors=None if detection is None else int(rule.get("consecutive_5xx", _DEFAULTS["errors"])),
+        base=_seconds(rule.get("base_ejection_time"), _DEFAULTS["base"]),
+        interval=_seconds(rule.get("interval"), _DEFAULTS["interval"]),
+    )
+
+
+def _seconds(text: Any, otherwise: float) -> float:
+    """A duration in protobuf's JSON: ``3s``, ``0.500s``."""
+    return float(str(text).removesuffix("s")) if text else otherwise

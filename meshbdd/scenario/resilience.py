@@ -1,0 +1,256 @@
+"""What a scenario claims about resilience: the calls between services since it began, and their circuit breakers."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from meshbdd.claims import Verdict
+from meshbdd.claims.bulkhead import allowed_growth, middle, not_slowed, still_as_quick
+from meshbdd.claims.calls import Call
+from meshbdd.claims.circuit import Breaker, closes_within, is_open, opens_within
+from meshbdd.claims.comparison import adds_less_than
+from meshbdd.claims.retries import called_at_most
+from meshbdd.claims.timeouts import gives_up_within
+from meshbdd.errors import Inconclusive
+from meshbdd.intents import ServiceRef
+from meshbdd.load import Sample
+from meshbdd.scenario.circuits import active_calls, breakers
+from meshbdd.scenario.enough import Enough
+from meshbdd.scenario.environment import Environment
+from meshbdd.scenario.traffic import USERS, Traffic
+from meshbdd.telemetry.access_log import AccessLogs, Entry
+from meshbdd.telemetry.proxies import Proxies
+from meshbdd.units import Duration
+from meshbdd.waiting import NotYet, eventually
+
+_LOGGED = re.compile(r"\S+ (?:gives up on|calls) \S+ |the circuit to \S+ |a slow \S+ does not slow ")
+_NOT_SLOWED = re.compile(r'a slow \S+ does not slow "([^"]+)"')
+
+_USUAL = 30
+"""Requests before the first change, by which later ones are measured: their p90 may be off by what may be added to it."""
+
+_PAIRS, _BLOCK = 200, 20
+"""Requests with and without a sidecar, in turns of so many, so that both meet the same moods of the machine."""
+
+_QUIET = {"lab": 0.3, "cluster": 1.5}
+"""Seconds in which a log that is complete does not grow: the lab's proxies flush theirs every 50 ms, Istio's every second
+(istio/istio pkg/envoy/proxy.go, ``--file-flush-interval-msec 1000``)."""
+
+_SETTLE = Duration(5)
+_SLOWEST = Duration(10)
+"""A slow call that does not end within so long is not waited for."""
+
+
+class Resilience:
+    """The oracles' way to their evidence.
+
+    Args:
+        environment: What the run shares.
+        traffic: The scenario's requests.
+        steps: The texts of the scenario's steps: what will be asked is logged from here on.
+    """
+
+    def __init__(self, environment: Environment, traffic: Traffic, steps: Iterable[str]) -> None:
+        self._environment = environment
+        self._traffic = traffic
+        self._proxies = Proxies(environment.cluster)
+        self._logs = AccessLogs(environment.cluster)
+        self._usual: dict[str, Sequence[Sample]] = {}
+        self._was_open: set[ServiceRef] = set()
+        self._texts = list(steps)
+        if any(_LOGGED.match(text) for text in self._texts):
+            self._logs.mark()
+
+    def before_first_change(self) -> None:
+        """Measure what claims about a slow service will compare with."""
+        for text in self._texts:
+            for name in _NOT_SLOWED.findall(text):
+                self._usual[name] = self._traffic.measure(name, _USUAL)
+
+    def close(self) -> None:
+        """Close the ways to the proxies."""
+        self._proxies.close()
+
+    # Calls
+
+    def called_at_most(self, caller: ServiceRef, callee: ServiceRef, limit: int, apart: Duration | None) -> Verdict:
+        """One service calls another at most so many times for one request."""
+        entries = self._finished(caller, self._settled())
+        addresses = {str((pod.get("status") or {}).get("podIP")) for pod in self._proxies.pods(caller)}
+        behind = {str(pod["metadata"]["name"]) for pod in self._proxies.meshed(callee)}
+        arrived = [
+            _call(entry)
+            for entry in entries
+            if entry.pod in behind and not entry.outbound and entry.downstream.rpartition(":")[0] in addresses
+        ]
+        sent = self._sent(caller, callee, entries)
+        return called_at_most(str(caller), str(callee), limit, sent, arrived if behind else None, apart)
+
+    def gives_up(self, caller: ServiceRef, callee: ServiceRef, limit: Duration) -> Verdict:
+        """A service that gets no answer gives up in time."""
+        waiting = None if self._traffic.loading else self._still_waiting(caller, callee, limit)
+        calls = self._sent(caller, callee, self._finished(caller, self._settled()))
+        left = {s.request_id: s.started + s.seconds for s in self._traffic.samples if s.error == "timeout"}
+        return gives_up_within(str(caller), str(callee), limit, calls, left, waiting)
+
+    def _still_waiting(self, caller: ServiceRef, callee: ServiceRef, limit: Duration) -> float | None:
+        """Seconds, from now, for which a call has not ended; ``None`` where all end within the limit."""
+        pods, began = self._proxies.meshed(caller), time.monotonic()
+
+        def probe() -> None:
+            if number := active_calls(self._proxies, pods, _host(callee)):
+                raise NotYet(f"{number} calls are under way")
+
+        return None if _until(probe, limit) else time.monotonic() - began
+
+    def _sent(self, caller: ServiceRef, callee: ServiceRef, entries: Iterable[Entry]) -> list[Call]:
+        pods = {str(pod["metadata"]["name"]) for pod in self._proxies.pods(caller)}
+        return [call for call in _to(callee, entries) if call.caller in pods]
+
+    def _finished(self, caller: ServiceRef, entries: Sequence[Entry]) -> list[Entry]:
+        """What belongs to requests that the caller is through with: others may still make calls."""
+        pods = {str(pod["metadata"]["name"]) for pod in self._proxies.pods(caller)}
+        served = {e.request_id for e in entries if e.pod in pods and not e.outbound}
+        ours = {sample.request_id for sample in self._traffic.samples}
+        return [e for e in entries if e.request_id in served or e.request_id in ours]
+
+    def _settled(self) -> list[Entry]:
+        """What was logged since the scenario began, once nothing comes any more, or after a while."""
+        quiet = _QUIET[self._environment.target]
+        seen: list[tuple[float, list[Entry]]] = []
+
+        def probe() -> None:
+            entries, now = self._entries(), time.monotonic()
+            if not seen or len(seen[-1][1]) != len(entries):
+                seen.append((now, entries))
+            if now - seen[-1][0] < quiet:
+                raise NotYet(f"{len(entries)} so far")
+
+        _until(probe, _SETTLE)  # a load runs; requests that are not through with are left out
+        return seen[-1][1]
+
+    def _entries(self) -> list[Entry]:
+        return [entry for entry in self._logs.since_mark() if not entry.probe]
+
+    # Circuits
+
+    def circuit_open(self, service: ServiceRef) -> Verdict:
+        """Every endpoint of a service is ejected at every caller that sent traffic."""
+        return is_open(str(service), self._breakers(service), self._logged(service))
+
+    def circuit_opens(self, service: ServiceRef, limit: Duration) -> Verdict:
+        """The circuit of every caller that met errors opens in time."""
+        last: list[Verdict] = []
+
+        def probe() -> None:
+            found = self._breakers(service)
+            last[:] = [opens_within(str(service), limit, found, self._logged(service))]
+            if "lags_seconds" not in last[0].numbers:
+                raise NotYet(last[0].sentence)
+
+        _until(probe, limit)  # the last verdict says what there was to see
+        return last[0]
+
+    def circuit_closes(self, service: ServiceRef, limit: Duration) -> Verdict:
+        """No endpoint of a service is ejected any more, in time."""
+        began = time.monotonic()
+        last: list[list[Breaker]] = []
+
+        def probe() -> None:
+            last[:] = [self._breakers(service)]
+            if ejected := sum(breaker.ejected for breaker in last[0]):
+                raise NotYet(f"{ejected} endpoints are ejected")
+
+        _until(probe, limit)  # the verdict says who has ejected what
+        waited = time.monotonic() - began
+        was_open = service in self._was_open
+        return closes_within(str(service), limit, waited, last[0], self._logged(service), was_open=was_open)
+
+    def _logged(self, service: ServiceRef) -> list[Call] | None:
+        """The calls to a service; ``None`` where the proxies log nothing at all."""
+        entries = self._entries()
+        return list(_to(service, entries)) if entries else None
+
+    def _breakers(self, service: ServiceRef) -> list[Breaker]:
+        found = breakers(self._proxies, _host(service))
+        if any(breaker.is_open for breaker in found):
+            self._was_open.add(service)
+        return found
+
+    # Latencies
+
+    def not_slowed(self, service: ServiceRef, name: str, growth: Duration | None) -> Verdict:
+        """Requests take no longer while a service is slow."""
+        before = self._usual.get(name) or ()
+        if not before:
+            return Verdict.cannot_tell(
+                f'a slow {service} does not slow "{name}": it was not measured before, for nothing was changed',
+                f"slow {service} before the claim",
+            )
+        if self._traffic.loading:
+            self._calls_between(service, time.time(), float("inf"))  # the load has come to the slow service
+        growth = growth or allowed_growth(middle(list(_to(service, self._entries()))))
+        stream = Enough(
+            name, lambda n: self._traffic.measure(name, n, USERS), self._environment.settings.enough_timeout
+        )
+        began = time.time()
+        now = stream.judge(still_as_quick(before, growth), lambda _request_id: "")
+        slow = self._calls_between(service, began, time.time())
+        return not_slowed(str(service), name, before, now, growth, slow)
+
+    def _calls_between(self, service: ServiceRef, began: float, ended: float) -> list[Call]:
+        """Calls to a service that were under way in a span of time; waits for the end of one, for only then it is logged."""
+        found: list[Call] = []
+
+        def probe() -> None:
+            found[:] = [c for c in _to(service, self._entries()) if c.started <= ended and c.ended >= began]
+            if not found:
+                raise NotYet("no call")
+
+        _until(probe, _SLOWEST)
+        return found
+
+    def sidecar_adds(self, limit: Duration) -> Verdict:
+        """The sidecar of a client adds less than so much to the median latency of the last request that was sent."""
+        claim = f"the sidecar adds less than {limit} to the median latency"
+        name = self._traffic.last_name
+        if name is None:
+            return Verdict.nothing_to_judge(claim)
+        without: list[Sample] = []
+        with_: list[Sample] = []
+        for _ in range(_PAIRS // _BLOCK):
+            without += self._traffic.measure(name, _BLOCK, outside=True)
+            with_ += self._traffic.measure(name, _BLOCK)
+        for where, samples in (("without", without), ("with", with_)):
+            if failed := sum(not sample.succeeded for sample in samples):
+                return Verdict.cannot_tell(
+                    f'{claim}: {failed} of {len(samples)} "{name}" requests {where} a sidecar failed, so the two cannot be compared',
+                    "let the request be answered with and without a sidecar: mutual TLS must not be strict",
+                )
+        return adds_less_than(claim, without, with_, limit)
+
+
+def _until(probe: Callable[[], None], limit: Duration) -> bool:
+    """Ask until it gives an answer, or the time is up; the verdict says what there was to see."""
+    try:
+        eventually(probe, what="it", within=limit, failure=Inconclusive)
+    except Inconclusive:
+        return False
+    return True
+
+
+def _host(service: ServiceRef) -> str:
+    return f"{service.name}.{service.namespace}.svc.cluster.local"
+
+
+def _to(service: ServiceRef, entries: Iterable[Entry]) -> Iterable[Call]:
+    """The calls to a service, as its callers' proxies saw them."""
+    return (_call(entry) for entry in entries if entry.outbound and entry.service == _host(service))
+
+
+def _call(entry: Entry) -> Call:
+    return Call(
+        entry.pod, entry.request_id, entry.started, entry.seconds, entry.status, entry.flags, bool(entry.upstream)
+    )

@@ -1,0 +1,92 @@
+"""Resilience: how services treat each other when one is slow, failing or gone."""
+
+from behave import step
+from behave.runner import Context
+
+from meshbdd.units import Duration
+from meshbdd.vocabulary import read_options, register_types
+
+register_types()
+
+
+@step("{caller:Service} gives up on {callee:Service} within {duration:Duration}")
+def gives_up(context: Context, caller: str, callee: str, duration: Duration) -> None:
+    """A service spends at most so long on another for one request, retries included; needs a callee that is slower.
+
+    Evidence: the calls in the callers' access logs. Inconclusive where nobody had to give up.
+
+    Example: Then order-service gives up on inventory-service within 3s
+    """
+    world = context.world
+    world.claim(world.resilience.gives_up(world.service(caller), world.service(callee), duration))
+
+
+@step("{caller:Service} calls {callee:Service} at most {count:Count} times per request")
+def calls_at_most(context: Context, caller: str, callee: str, count: int) -> None:
+    """A bound on tries, the application's and its proxy's together; ``| apart | 20ms |`` asks for pauses between them.
+
+    Evidence: the tries of each request in both access logs. Inconclusive where no request ended in a failing call.
+
+    Example: Then order-service calls payment-service at most 6 times per request
+    """
+    options, world = read_options(context.table, ("apart",)), context.world
+    apart = Duration.parse(options["apart"]) if "apart" in options else None
+    world.claim(world.resilience.called_at_most(world.service(caller), world.service(callee), count, apart))
+
+
+@step("the circuit to {service:Service} is open")
+def circuit_is_open(context: Context, service: str) -> None:
+    """Every endpoint of a service is ejected at every caller that sent traffic, by the word of the callers' proxies.
+
+    Evidence: ejections at each caller, and the circuit's states replayed over the access logs.
+
+    Example: Then the circuit to payment-service is open
+    """
+    context.world.claim(context.world.resilience.circuit_open(context.world.service(service)))
+
+
+@step("the circuit to {service:Service} opens within {duration:Duration}")
+def circuit_opens(context: Context, service: str, duration: Duration) -> None:
+    """The circuit of every caller opens so soon after the first error that it met; waits as long for it.
+
+    Evidence: as of «is open». Inconclusive where the callers met too few errors in a row.
+
+    Example: Then the circuit to payment-service opens within 2s
+    """
+    context.world.claim(context.world.resilience.circuit_opens(context.world.service(service), duration))
+
+
+@step("the circuit to {service:Service} closes within {duration:Duration}")
+def circuit_closes(context: Context, service: str, duration: Duration) -> None:
+    """No caller's proxy ejects an endpoint of a service any more, so long after the step began; waits for it.
+
+    Evidence: as of «is open». Inconclusive where the circuit was never open.
+
+    Example: Then the circuit to payment-service closes within 5s
+    """
+    context.world.claim(context.world.resilience.circuit_closes(context.world.service(service), duration))
+
+
+@step('a slow {service:Service} does not slow "{name:Text}"')
+def slow_does_not_slow(context: Context, service: str, name: str) -> None:
+    """Requests take as long as before the scenario's first change, though calls to a service are slow meanwhile.
+
+    Their p90 may grow by a tenth of what the slow calls take (50 ms to 500 ms), or by what ``| by at most | 20ms |`` says.
+    Sends as many as the claim needs. Inconclusive where nobody called the service, or it was not slow.
+
+    Example: Then a slow inventory-service does not slow "version"
+    """
+    options, world = read_options(context.table, ("by at most",)), context.world
+    growth = Duration.parse(options["by at most"]) if "by at most" in options else None
+    world.claim(world.resilience.not_slowed(world.service(service), name, growth))
+
+
+@step("the sidecar adds less than {duration:Duration} to the median latency")
+def sidecar_adds(context: Context, duration: Duration) -> None:
+    """The request sent last takes so little longer from a client with a sidecar than from one without.
+
+    Sends 200 of either kind, in turns. Inconclusive where one kind fails, as under strict mutual TLS.
+
+    Example: Then the sidecar adds less than 20ms to the median latency
+    """
+    context.world.claim(context.world.resilience.sidecar_adds(duration))

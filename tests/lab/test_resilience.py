@@ -1,0 +1,41 @@
+"""The oracles on real traffic: every claim passes, fails and stays open where it should."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.test_commands import meshbdd
+from tests.tools import LabUnderTest
+
+FEATURE = Path(__file__).with_name("resilience.feature")
+
+
+@pytest.fixture(scope="module")
+def scenarios(shop_lab: LabUnderTest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("resilience")
+    (folder / "environment.py").write_text("import meshbdd.steps\nfrom meshbdd.hooks import *\n")
+    (folder / "features").mkdir()
+    (folder / "features" / "x.feature").write_text(FEATURE.read_text("utf-8"))
+    ran = meshbdd("run", "-f", "json", "-o", "told.json", "features", cwd=folder, lab=shop_lab)
+    assert "Traceback" not in ran.stdout + ran.stderr
+    (feature,) = json.loads((folder / "told.json").read_text("utf-8"))
+    return {"run": {"output": ran.stdout}} | {e["name"]: e for e in feature["elements"] if e["type"] == "scenario"}
+
+
+def _names() -> list[str]:
+    lines = FEATURE.read_text("utf-8").splitlines()
+    return [line.partition("Scenario: ")[2] for line in lines if "Scenario: " in line]
+
+
+@pytest.mark.parametrize("name", _names())
+def test_what_becomes_of_a_claim(scenarios: dict[str, dict[str, Any]], name: str) -> None:
+    steps = scenarios[name]["steps"]
+    wanted = name.partition(":")[0]
+    assert steps[-1]["result"]["status"] == wanted, json.dumps(steps[-1]["result"], indent=1)
+    assert all(step["result"]["status"] == "passed" for step in steps[:-1]), "only the claim decides"
+    if wanted == "error":
+        assert f"inconclusive  {name}" in scenarios["run"]["output"]

@@ -1,0 +1,258 @@
+"""The oracles: each passes on what shows the claim, fails on what refutes it, and leaves thin evidence open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from meshbdd.claims import Outcome
+from meshbdd.claims.bulkhead import allowed_growth, not_slowed, still_as_quick
+from meshbdd.claims.calls import Call
+from meshbdd.claims.circuit import Breaker, closes_within, doubts, is_open, opens_within, replay
+from meshbdd.claims.retries import called_at_most
+from meshbdd.claims.share import Stopped
+from meshbdd.claims.timeouts import gives_up_within
+from meshbdd.load import Sample
+from meshbdd.units import Duration
+
+PASSED, FAILED, OPEN = Outcome.PASSED, Outcome.FAILED, Outcome.INCONCLUSIVE
+
+
+def call(
+    started: float,
+    status: int = 200,
+    seconds: float = 0.01,
+    request: str = "r1",
+    flags: str = "",
+    reached: bool = True,
+    caller: str = "order",
+) -> Call:
+    return Call(caller, request, started, seconds, status, frozenset(flags.split(",")) - {""}, reached)
+
+
+def aborted(started: float, request: str = "r1") -> Call:
+    """A fault that the caller's own proxy injected."""
+    return call(started, 503, 0.001, request, "FI", reached=False)
+
+
+def refused(started: float, caller: str = "order") -> Call:
+    """What an open circuit answers."""
+    return call(started, 503, 0.001, "", "UH", reached=False, caller=caller)
+
+
+# Retries
+
+
+def _tries(outcomes: Sequence[int], request: str = "r1") -> list[Call]:
+    return [call(0.1 * n, status, request=request) for n, status in enumerate(outcomes)]
+
+
+@pytest.mark.parametrize(
+    ("sent", "arrived", "wanted"),
+    [
+        (_tries([503, 503, 503]), _tries([503, 503, 503]), PASSED),
+        (_tries([503, 503, 503, 503]), _tries([503] * 4), FAILED),
+        (_tries([503]), _tries([503] * 4), FAILED),
+        (_tries([503]), _tries([503] * 3), PASSED),
+        ([aborted(n / 10) for n in range(3)], [], PASSED),
+        ([aborted(n / 10) for n in range(4)], [], FAILED),
+        ([aborted(0.0), *_tries([503, 503])], _tries([503, 503]), PASSED),
+        ([aborted(0.0), *_tries([503, 503])], _tries([503, 503, 503]), FAILED),
+        (_tries([200]), _tries([200]), OPEN),
+        (_tries([503, 503, 200]), _tries([503, 503, 200]), OPEN),
+        ([], [], OPEN),
+        (_tries([503, 503, 503]), None, OPEN),
+        (_tries([503, 503, 503, 503]), None, FAILED),
+        ([aborted(n / 10) for n in range(3)], None, PASSED),
+        ([call(0.0, 503, flags="UF")], [], OPEN),
+        ([*_tries([503, 503, 503], "a"), *_tries([503] * 4, "b")], [*_tries([503] * 3, "a"), *_tries([503] * 4, "b")], FAILED),
+        ([*_tries([503, 503, 503], "a"), *_tries([503] * 3, "b")], [*_tries([503] * 3, "a"), *_tries([503] * 3, "b")], PASSED),
+    ],
+)  # fmt: skip
+def test_bounded_retries(sent: list[Call], arrived: list[Call] | None, wanted: Outcome) -> None:
+    assert called_at_most("order-service", "payment-service", 3, sent, arrived).outcome is wanted
+
+
+def test_a_verdict_on_retries_tells_the_worst_request_and_the_pauses() -> None:
+    verdict = called_at_most("a", "b", 2, _tries([503, 503, 503], "the-worst"), _tries([503] * 3, "the-worst"))
+    assert "a calls b at most 2 times per request: 3 times for request the-worst" in verdict.sentence
+    assert verdict.numbers["pauses_seconds"] == {"least": 0.09, "median": 0.09, "most": 0.09}
+    assert verdict.numbers["tries"] == {3: 1}
+
+
+@pytest.mark.parametrize(("apart", "wanted"), [("90ms", PASSED), ("91ms", PASSED), ("95ms", FAILED)])
+def test_pauses_between_tries(apart: str, wanted: Outcome) -> None:
+    tries = _tries([503, 503, 503])
+    assert called_at_most("a", "b", 3, tries, tries, Duration.parse(apart)).outcome is wanted
+
+
+def test_one_try_has_no_pause_to_judge() -> None:
+    assert called_at_most("a", "b", 3, _tries([503]), _tries([503]), Duration(0.1)).outcome is OPEN
+
+
+# Timeouts
+
+
+@pytest.mark.parametrize(
+    ("calls", "left", "still", "wanted"),
+    [
+        ([call(0, 0, 2.5, flags="DC")], {}, None, PASSED),
+        ([call(0, 504, 2.5, flags="UT")], {}, None, PASSED),
+        ([call(0, 0, 2.5, flags="DC,DI")], {}, None, PASSED),
+        ([call(0, 0, 3.1, flags="DC")], {}, None, FAILED),
+        ([call(0, 200, 5.0)], {}, None, FAILED),
+        ([call(0, 200, 0.5)], {}, None, OPEN),
+        ([call(0, 503, 0.5)], {}, None, OPEN),
+        ([], {}, None, OPEN),
+        ([call(0, 0, 1.6, flags="DC"), call(1.7, 0, 1.6, flags="DC")], {}, None, FAILED),
+        ([call(0, 0, 1.4, flags="DC"), call(1.5, 0, 1.4, flags="DC")], {}, None, PASSED),
+        ([call(0, 0, 1.4, flags="DC"), call(1.5, 200, 0.1)], {}, None, OPEN),
+        ([call(0, 0, 2.5, flags="DC")], {"r1": 2.51}, None, OPEN),
+        ([call(0, 0, 2.5, flags="DC")], {"r1": 9.0}, None, PASSED),
+        ([call(0, 0, 2.5, flags="DC")], {}, 3.5, FAILED),
+        ([call(0, 0, 2.5, flags="DC")], {}, 0.5, PASSED),
+        ([call(0, 0, 2.5, request="a", flags="DC"), call(9, 0, 3.5, request="b", flags="DC")], {}, None, FAILED),
+    ],
+)  # fmt: skip
+def test_giving_up(calls: list[Call], left: dict[str, float], still: float | None, wanted: Outcome) -> None:
+    assert gives_up_within("order-service", "inventory-service", Duration(3), calls, left, still).outcome is wanted
+
+
+# Circuit breakers
+
+ERRORS = [call(n / 10, 503, request="") for n in range(5)]
+OPENED = [*ERRORS, *[refused(0.5 + n / 10) for n in range(30)]]
+CLOSED_AGAIN = [*OPENED, *[call(3.6 + n / 10, 200, request="") for n in range(5)]]
+
+
+def breaker(ejected: int, endpoints: int = 1, caller: str = "order", errors: int | None = 5) -> Breaker:
+    return Breaker(caller, endpoints, ejected, 10, errors, 3.0, 1.0)
+
+
+def test_the_full_cycle_is_replayed() -> None:
+    states = [
+        (p.state, round(p.began, 2), p.ended and round(p.ended, 2), p.run, p.refused) for p in replay(CLOSED_AGAIN)
+    ]
+    assert states == [("closed", 0.0, 0.41, 5, 0), ("open", 0.41, 3.6, 0, 30), ("closed", 3.6, None, 0, 0)]
+    assert doubts(replay(CLOSED_AGAIN), [breaker(0)]) == []
+
+
+def test_a_service_that_is_still_broken_gets_many_calls_between_two_openings() -> None:
+    """Half-open is not one request on trial: Envoy heeds no error for about a second after an ejection ends."""
+    errors = [call(3.6 + n / 10, 503, request="") for n in range(14)]
+    phases = replay([*OPENED, *errors, *[refused(5.0 + n / 10) for n in range(60)]])
+    assert [(p.state, p.run) for p in phases] == [("closed", 5), ("open", 0), ("closed", 14), ("open", 0)]
+    assert opens_within("payment", Duration(2), [breaker(1)], [*OPENED, *errors, refused(5.0)]).outcome is PASSED
+    assert opens_within("payment", Duration(1), [breaker(1)], [*OPENED, *errors, refused(5.0)]).outcome is FAILED
+
+
+def test_calls_under_way_when_the_circuit_opens_change_nothing() -> None:
+    slow = call(0.35, 503, 0.4, request="")
+    assert [p.state for p in replay([*ERRORS, slow, *[refused(0.5 + n / 10) for n in range(5)]])] == ["closed", "open"]
+
+
+def test_each_caller_has_a_circuit_of_its_own() -> None:
+    others = [call(n / 10, 200, request="", caller="client") for n in range(10)]
+    phases = replay([*OPENED, *others])
+    assert {(p.caller, p.state) for p in phases} == {("order", "closed"), ("order", "open"), ("client", "closed")}
+    assert is_open("payment", [breaker(1), breaker(0, caller="client")], [*OPENED, *others]).outcome is FAILED
+    assert is_open("payment", [breaker(1), breaker(0, caller="client")], OPENED).outcome is PASSED
+
+
+def test_an_opening_that_was_too_short_is_doubted() -> None:
+    phases = replay([*ERRORS, refused(0.5), call(1.0, 200, request="")])
+    (doubt,) = doubts(phases, [breaker(0)])
+    assert "opening 1 lasted 590 ms, less than the base ejection time of 3.0 s" in doubt
+
+
+@pytest.mark.parametrize(
+    ("breakers", "calls", "wanted"),
+    [
+        ([breaker(1)], OPENED, PASSED),
+        ([breaker(0)], OPENED, FAILED),
+        ([breaker(1, endpoints=2)], OPENED, FAILED),
+        ([breaker(2, endpoints=2)], OPENED, PASSED),
+        ([breaker(0, errors=None)], ERRORS, FAILED),
+        ([breaker(0, endpoints=0)], ERRORS, OPEN),
+        ([], [], OPEN),
+        ([Breaker("order", 1, 0, 0, 5)], None, OPEN),
+        ([breaker(1)], None, PASSED),
+        ([breaker(1)], [], OPEN),
+    ],
+)
+def test_the_circuit_is_open(breakers: list[Breaker], calls: list[Call] | None, wanted: Outcome) -> None:
+    assert is_open("payment", breakers, calls).outcome is wanted
+
+
+@pytest.mark.parametrize(
+    ("breakers", "calls", "limit", "wanted"),
+    [
+        ([breaker(1)], OPENED, 1.0, PASSED),
+        ([breaker(0)], CLOSED_AGAIN, 1.0, PASSED),
+        ([breaker(1)], OPENED, 0.3, FAILED),
+        ([breaker(1)], ERRORS, 1.0, PASSED),
+        ([breaker(0)], [call(n / 10, 503, request="") for n in range(40)], 1.0, FAILED),
+        ([breaker(0)], ERRORS[:4], 1.0, OPEN),
+        ([breaker(0)], [call(n / 10, 503 if n % 5 else 200, request="") for n in range(40)], 1.0, OPEN),
+        ([breaker(0)], [call(n / 10, 503, request="", flags="FI", reached=False) for n in range(40)], 1.0, OPEN),
+        ([breaker(0, errors=None)], ERRORS, 1.0, FAILED),
+        ([], [], 1.0, OPEN),
+    ],
+)
+def test_the_circuit_opens(breakers: list[Breaker], calls: list[Call], limit: float, wanted: Outcome) -> None:
+    assert opens_within("payment", Duration(limit), breakers, calls).outcome is wanted
+
+
+@pytest.mark.parametrize(
+    ("breakers", "waited", "was_open", "calls", "wanted"),
+    [
+        ([breaker(0)], 2.0, True, ERRORS, PASSED),
+        ([breaker(0)], 2.0, False, CLOSED_AGAIN, PASSED),
+        ([breaker(0)], 4.1, True, ERRORS, FAILED),
+        ([breaker(1)], 4.0, True, OPENED, FAILED),
+        ([breaker(1, endpoints=2)], 4.0, True, OPENED, FAILED),
+        ([breaker(0)], 0.0, False, ERRORS, OPEN),
+        ([], 0.0, True, [], OPEN),
+    ],
+)
+def test_the_circuit_closes(
+    breakers: list[Breaker], waited: float, was_open: bool, calls: list[Call], wanted: Outcome
+) -> None:
+    assert closes_within("payment", Duration(4), waited, breakers, calls, was_open=was_open).outcome is wanted
+
+
+# Bulkheads
+
+
+def samples(seconds: float, count: int = 200, status: int | None = 200, tail: int = 0) -> list[Sample]:
+    return [
+        Sample(f"r{n}", float(n), seconds + (5.0 if n % 10 < tail else 0.001 * (n % 3)), status) for n in range(count)
+    ]
+
+
+SLOW = [call(n, 200, 5.0) for n in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("after", "slow", "wanted"),
+    [
+        (samples(0.010), SLOW, PASSED),
+        (samples(0.200), SLOW, PASSED),
+        (samples(5.010, count=20), SLOW, FAILED),
+        (samples(0.010, tail=5), SLOW, FAILED),
+        (samples(0.010, status=None, count=20), SLOW, FAILED),
+        (samples(0.010), [], OPEN),
+        (samples(0.010), [call(n, 200, 0.02) for n in range(5)], OPEN),
+        (samples(0.010, count=3), SLOW, OPEN),
+    ],
+)
+def test_a_slow_service_and_the_others(after: list[Sample], slow: list[Call], wanted: Outcome) -> None:
+    before, growth = samples(0.010, count=30), allowed_growth(5.0)
+    now = still_as_quick(before, growth).judge_enough(after, stopped=Stopped("and no more may be sent", "send more"))
+    assert now is not None
+    assert not_slowed("inventory-service", "version", before, now, growth, slow).outcome is wanted
+
+
+def test_what_counts_as_slower() -> None:
+    assert [allowed_growth(s).seconds for s in (0.1, 2.0, 60.0)] == [0.05, 0.2, 0.5]
