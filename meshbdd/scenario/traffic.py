@@ -239,11 +239,6 @@ class Traffic:
         """The trace ids of the samples, where their requests carried a trace context of ours."""
         return [sample.request_id.replace("-", "") for sample in self.samples] if self._traced else []
 
-    @property
-    def loading(self) -> bool:
-        """Whether a load runs in the background."""
-        return self._background is not None
-
     def measure(self, name: str, count: int, users: int = 1, *, outside: bool = False) -> list[Sample]:
         """Send requests to measure something by; no other claim counts them."""
         plan = self._plan(
