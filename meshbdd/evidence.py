@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from meshbdd.load.message import Message
 from meshbdd.load.sample import Sample
 
 
@@ -73,12 +74,14 @@ class TrafficSent:
         vantage: The pod that they came from.
         target: Host that they asked.
         samples: One for each request, in the order of their starts.
+        request: What was sent, as the tester wrote it.
     """
 
     name: str
     vantage: str
     target: str
     samples: Sequence[Sample]
+    request: Message | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,69 @@ class QueryAnswered:
     rows: tuple[tuple[Mapping[str, str], float], ...]
 
 
-Event = RunBegan | ChangeArrived | ChangeWithdrawn | TrafficSent | FaultAccounted | VerdictReached | QueryAnswered
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Calls of one workload to one service that ended alike, as the caller's sidecar logged them.
+
+    Attributes:
+        caller: The workload; of a pod whose workload is not known, the pod.
+        service: The service's name.
+        status: HTTP status, 0 where there was no answer.
+        flags: Envoy's response flags.
+        injected: Whether a fault was injected into them.
+        count: How many.
+    """
+
+    caller: str
+    service: str
+    status: int
+    flags: tuple[str, ...]
+    injected: bool
+    count: int = 1
+
+    @property
+    def failed(self) -> bool:
+        """Whether they had no answer, or one that says so."""
+        return self.status == 0 or self.status >= 400
+
+
+@dataclass(frozen=True, slots=True)
+class CallsLogged:
+    """What the sidecars logged since the scenario's last change arrived, or since its beginning.
+
+    Attributes:
+        calls: Each kind of call once.
+    """
+
+    calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitSeen:
+    """The state of a circuit breaker.
+
+    Attributes:
+        service: The service behind it, ``name.namespace``.
+        at: Unix time.
+        open: Whether it was open.
+    """
+
+    service: str
+    at: float
+    open: bool
+
+
+Event = (
+    RunBegan
+    | ChangeArrived
+    | ChangeWithdrawn
+    | TrafficSent
+    | FaultAccounted
+    | VerdictReached
+    | QueryAnswered
+    | CallsLogged
+    | CircuitSeen
+)
 """Everything that a scenario tells."""
 
 Tell = Callable[[Event], None]

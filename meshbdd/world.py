@@ -173,6 +173,8 @@ class World:
             self.observed.close()
             self.resilience.close()
             self.changes.take_back_all()
+        if self.traffic.samples:
+            self._accounting.tell_calls()
         if vacuous is not None:
             raise vacuous
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 
 from meshbdd.evidence import (
+    CallsLogged,
     ChangeArrived,
     ChangeWithdrawn,
     FaultAccounted,
@@ -17,12 +19,20 @@ from meshbdd.evidence import (
     TrafficSent,
     VerdictReached,
 )
+from meshbdd.report import exchanges
+from meshbdd.report import flags as flags_of
 
 LARGEST = 1024 * 1024
 """Characters. Reports with larger attachments get slow to open; both Allure versions keep them inside the page."""
 
-_MOST_ROWS = 1000
-_EXTENSIONS = {"text/plain": "txt", "text/csv": "csv", "application/json": "json", "image/svg+xml": "svg"}
+_MOST_ROWS = 200
+_EXTENSIONS = {
+    "text/plain": "txt",
+    "text/csv": "csv",
+    "application/json": "json",
+    "image/svg+xml": "svg",
+    exchanges.MIME: "json",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +77,14 @@ def _(_event: RunBegan) -> list[Attachment]:
 
 @attachments.register
 def _(event: ChangeArrived) -> list[Attachment]:
-    held = ", ".join(f"{name} after {ms:.0f} ms" for name, ms in event.proxies.items()) or "the API"
-    parts = [
-        event.summary,
-        *([event.reason] if event.reason else []),
-        f"written after {event.written_ms:.0f} ms; held by {held}",
-        *event.findings,
-        "",
-        *event.differences,
+    words = [event.summary, *([event.reason] if event.reason else []), *event.findings, "", *event.differences]
+    slowest = max(event.proxies.values(), default=0.0)
+    rows = [["proxy", "holds it after"], ["(the API has it)", f"{event.written_ms:.0f} ms"]]
+    rows += [
+        [pod, f"{event.written_ms + ms:.0f} ms"] for pod, ms in sorted(event.proxies.items(), key=lambda item: item[1])
     ]
-    return [Attachment(event.summary, "\n".join(parts) + "\n")]
+    arrived = f"arrived at {len(event.proxies)} proxies after {event.written_ms + slowest:.0f} ms"
+    return [Attachment(f"manifest diff: {event.summary}", "\n".join(words) + "\n"), table(arrived, rows)]
 
 
 @attachments.register
@@ -86,24 +94,36 @@ def _(event: ChangeWithdrawn) -> list[Attachment]:
 
 @attachments.register
 def _(event: TrafficSent) -> list[Attachment]:
-    rows = (f"{s.started:.3f},{s.seconds * 1000:.1f},{s.told},{s.request_id}" for s in event.samples[:_MOST_ROWS])
-    text = "\n".join(["started,milliseconds,outcome,request id", *rows]) + "\n"
-    return [Attachment(f'samples of "{event.name}"', text, "text/csv")]
+    rows = [["started", "milliseconds", "outcome", "response flags", "request id"]]
+    rows += [
+        [f"{s.started:.3f}", f"{s.seconds * 1000:.1f}", s.told, s.flags, s.request_id]
+        for s in event.samples[:_MOST_ROWS]
+    ]
+    shown = f", the first {_MOST_ROWS:,}" if len(event.samples) > _MOST_ROWS else ""
+    made = [table(f'{len(event.samples):,} requests "{event.name}" from {event.vantage}{shown}', rows)]
+    if event.request is not None:
+        for sample in exchanges.samples_of_each_kind(event):
+            text = exchanges.exchange(event.request, sample)
+            made.append(Attachment(f'"{event.name}": {sample.told}', text, exchanges.MIME))
+    return made
 
 
 @attachments.register
 def _(event: FaultAccounted) -> list[Attachment]:
     told = f"the fault hit {event.hit} of {event.calls} calls to {event.service}"
-    numbers = {
-        "calls": event.calls,
-        "hit": event.hit,
-        "flags": event.flags,
-        "callers": event.callers,
-        "sent": event.sent,
-        "seen by a calling proxy": event.seen,
-        "past every proxy": event.bypassed,
-    }
-    return [Attachment("fault accounting", f"{told}\n{json.dumps(numbers)}\n")]
+    flags = ", ".join(f"{flag} ({flags_of.MEANINGS.get(flag, 'see Envoy')})" for flag in event.flags)
+    rows = [["caller", "calls", "hit by the fault"]]
+    rows += [[pod, str(calls), str(hit)] for pod, (calls, hit) in sorted(event.callers.items())]
+    rows.append(["all", str(event.calls), str(event.hit)])
+    rest = f"{event.sent} requests were sent meanwhile; calling proxies logged {event.seen} of them"
+    rest += "".join(f"; {who} called {event.service} past every proxy, {n} times" for who, n in event.bypassed.items())
+    words = [told, rest, f"«{event.summary}»", *([f"response flags: {flags}"] if flags else [])]
+    return [Attachment("fault accounting", "\n".join(words) + "\n"), table("fault accounting by caller", rows)]
+
+
+@attachments.register
+def _(event: CallsLogged) -> list[Attachment]:
+    return [table("response flags", flags_of.rows(event.calls))] if event.calls else []
 
 
 @attachments.register
@@ -116,8 +136,12 @@ def _(event: VerdictReached) -> list[Attachment]:
 @attachments.register
 def _(event: QueryAnswered) -> list[Attachment]:
     names = sorted({name for labels, _ in event.rows for name in labels})
-    table = io.StringIO()
-    writer = csv.writer(table)
-    writer.writerow([*names, "value"])
-    writer.writerows([*(labels.get(name, "") for name in names), f"{value:g}"] for labels, value in event.rows)
-    return [Attachment(f"query {event.promql}", table.getvalue(), "text/csv")]
+    rows = [[*(labels.get(name, "") for name in names), f"{value:g}"] for labels, value in event.rows]
+    return [table(f"query {event.promql}", [[*names, "value"], *rows])]
+
+
+def table(name: str, rows: Iterable[Sequence[str]]) -> Attachment:
+    """Rows, headings first, as a table."""
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return Attachment(name, text.getvalue(), "text/csv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from collections import deque
 from pathlib import Path
@@ -99,10 +100,14 @@ class Listener(AllureListener):  # type: ignore[misc] # allure-behave has no typ
             outcome = Outcome(outcome.status, note="the run was ended in the middle of this scenario")
         self._remember(scenario, outcome)
         self._conclude(test, outcome)
-        self.scene.show(self.logger, test)
+        self.scene.show(self.logger, test, f"meshbdd run {shlex.quote(self._place(scenario))}")
+        self.record.drawing_seconds += self.scene.drawing_seconds
         self.logger.close_test(test.uuid)
         self.group_context.append_test(test.uuid)
         self._exit_group()
+
+    def _place(self, scenario: Any) -> str:
+        return f"{self.identities.file(scenario).as_posix()}:{scenario.line}"
 
     def _drop(self, test: TestResult) -> None:
         self.logger.drop_test(test.uuid)

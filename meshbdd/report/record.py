@@ -50,11 +50,13 @@ class RunRecord:
         facts: Where it took place.
         scenarios: By behave's object; a scenario that is tried again replaces its record.
         problems: What went wrong outside of any scenario.
+        drawing_seconds: How long drawing took in all.
     """
 
     facts: dict[str, str] = field(default_factory=dict)
     scenarios: dict[int, ScenarioRecord] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    drawing_seconds: float = 0.0
 
     @property
     def counts(self) -> Counter[str]:

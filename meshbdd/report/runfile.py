@@ -51,6 +51,8 @@ def run_data(record: RunRecord) -> dict[str, Any]:
         "environment": dict(record.facts),
         "counts": dict(record.counts),
         "behave": dict(Counter(s.behave for s in scenarios)),
+        "seconds": round(sum(s.seconds for s in scenarios), 3),
+        "drawing_seconds": round(record.drawing_seconds, 3),
         "cut_short": record.cut_short,
         "exit_code": record.exit_code,
         "problems": [{"category": p.category.value, "sentence": p.sentence} for p in record.problems],

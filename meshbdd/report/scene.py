@@ -2,30 +2,147 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import time
+import traceback
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, is_dataclass
+from typing import Any, TypeVar
 
 from allure_commons.model2 import TestResult
 
-from meshbdd.evidence import Event
-from meshbdd.report.attachments import attachments
+from meshbdd.evidence import (
+    CallsLogged,
+    ChangeArrived,
+    ChangeWithdrawn,
+    Event,
+    FaultAccounted,
+    TrafficSent,
+    VerdictReached,
+)
+from meshbdd.load.sample import Sample
+from meshbdd.report import draw
+from meshbdd.report.attachments import Attachment, attachments
+from meshbdd.report.draw.graph import edges_of
+from meshbdd.report.draw.timeline import Span
+from meshbdd.report.overview import overview
 from meshbdd.report.reporter import Reporter
+
+_SVG = "image/svg+xml"
+_E = TypeVar("_E")
 
 
 @dataclass(slots=True)
 class Scene:
-    """The events of one scenario, each with the step that told it."""
+    """The events of one scenario, each with the step that told it.
+
+    Attributes:
+        told: Events and steps; no step where none ran.
+        data: The same for run.json, filled in at the end.
+        drawing_seconds: What drawing took.
+    """
 
     told: list[tuple[Event, Any]] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
+    drawing_seconds: float = 0.0
 
     def add(self, event: Event, step: Any) -> None:
         """Keep an event; drawing waits for the scenario's end, off the way of its requests."""
         self.told.append((event, step))
 
-    def show(self, reporter: Reporter, test: TestResult) -> None:
-        """Write everything as attachments of the steps."""
+    def show(self, reporter: Reporter, test: TestResult, reproduce: str) -> None:
+        """Write everything as attachments of the steps. What cannot be shown is said, and costs no verdict.
+
+        Args:
+            reporter: Writes the files.
+            test: The scenario's result.
+            reproduce: How to run this scenario again.
+        """
         for event, step in self.told:
-            for attachment in attachments(event):
-                a = attachment
-                reporter.attach_to(step if step is not None else test, a.body, a.name, a.mime, a.extension)
+            self._attach(reporter, step if step is not None else test, lambda event=event: attachments(event))
+        began = time.perf_counter()
+        last = next((s for e, s in reversed(self.told) if isinstance(e, VerdictReached) and s is not None), test)
+        for event, step in self.told:
+            if isinstance(event, VerdictReached):
+                self._attach(reporter, step or test, lambda event=event: _draw_verdict(event))
+        self._attach(reporter, last, self._draw_scenario)
+        self.drawing_seconds = time.perf_counter() - began
+        self.data.update(_data(event for event, _ in self.told))
+        summary = overview([event for event, _ in self.told])
+        if summary:
+            test.descriptionHtml = summary + (f"<p>{test.description}</p>" if test.description else "")
+        if self.told:
+            text = f"{reproduce}\n"
+            reporter.attach_to(test, text, "reproduce", "text/plain", "txt")
+
+    def _attach(self, reporter: Reporter, item: Any, make: Any) -> None:
+        try:
+            for made in make():
+                reporter.attach_to(item, made.body, made.name, made.mime, made.extension)
+        except Exception:  # noqa: BLE001 - whatever is wrong with a picture, the verdict stands
+            reporter.attach_to(item, traceback.format_exc(), "evidence that could not be shown", "text/plain", "txt")
+
+    def _all(self, kind: type[_E]) -> list[_E]:
+        return [event for event, _ in self.told if isinstance(event, kind)]
+
+    def _draw_scenario(self) -> Iterator[Attachment]:
+        samples = [sample for sent in self._all(TrafficSent) for sample in sent.samples]
+        if samples and draw.can_draw():
+            yield Attachment("timeline", draw.draw_timeline(samples, list(self._spans())), _SVG)
+        elif samples:
+            yield Attachment("timeline (text)", _timeline_text(samples, list(self._spans())))
+        edges = edges_of(call for logged in self._all(CallsLogged) for call in logged.calls)
+        if edges and draw.can_draw():
+            yield Attachment("service graph", draw.draw_graph(edges), _SVG)
+
+    def _spans(self) -> Iterator[Span]:
+        """Changes in force, and phases of load."""
+        end = max(
+            [s.started + s.seconds for sent in self._all(TrafficSent) for s in sent.samples]
+            + [withdrawn.began for withdrawn in self._all(ChangeWithdrawn)]
+        )
+        for arrived in self._all(ChangeArrived):
+            start = arrived.began + (arrived.written_ms + max(arrived.proxies.values(), default=0)) / 1000
+            stops = (w.began for w in self._all(ChangeWithdrawn) if w.summary == arrived.summary and w.began >= start)
+            yield Span(arrived.summary, start, min(stops, default=max(end, start)))
+        for sent in self._all(TrafficSent):
+            if sent.samples:
+                stop = max(s.started + s.seconds for s in sent.samples)
+                label = f'{len(sent.samples):,} × "{sent.name}" from {sent.vantage}'
+                yield Span(label, sent.samples[0].started, stop, "load")
+
+
+def _draw_verdict(event: VerdictReached) -> Iterator[Attachment]:
+    numbers = event.numbers
+    if not draw.can_draw():
+        return
+    if numbers.get("path"):
+        yield Attachment("course of the decision", draw.draw_decision(event.outcome, numbers), _SVG)
+    if numbers.get("requests", 0) and "hits" in numbers and "interval_95" in numbers:
+        yield Attachment("interval", draw.draw_interval(event.outcome, numbers), _SVG)
+
+
+def _timeline_text(samples: list[Sample], spans: list[Span]) -> str:
+    """The timeline where nothing can be drawn: the same facts as lines."""
+    began = min([sample.started for sample in samples] + [span.start for span in spans])
+    lines = [f"{span.start - began:8.3f} – {span.stop - began:8.3f} s  {span.label}" for span in spans]
+    good = sum(sample.succeeded for sample in samples)
+    ranked = sorted(sample.seconds for sample in samples)
+    lines.append(f"{len(samples):,} requests, {good:,} succeeded")
+    lines += [f"p{p}: {ranked[min(len(ranked) - 1, len(ranked) * p // 100)] * 1000:.1f} ms" for p in (50, 95, 99)]
+    return "\n".join([*lines, "", draw.HOW_TO_DRAW]) + "\n"
+
+
+def _data(events: Iterable[Event]) -> dict[str, Any]:
+    """Events as plain data for run.json; of traffic only how much, the samples are in the report."""
+    told: dict[str, list[Any]] = {"changes": [], "traffic": [], "faults": [], "claims": []}
+    for event in events:
+        match event:
+            case ChangeArrived():
+                told["changes"].append({**asdict(event), "proxies": dict(event.proxies)})
+            case TrafficSent():
+                good = sum(sample.succeeded for sample in event.samples)
+                counted = {"requests": len(event.samples), "succeeded": good}
+                told["traffic"].append({"name": event.name, "from": event.vantage, "to": event.target, **counted})
+            case FaultAccounted() | VerdictReached() if is_dataclass(event):
+                told["faults" if isinstance(event, FaultAccounted) else "claims"].append(asdict(event))
+    return {name: items for name, items in told.items() if items}

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from meshbdd.errors import Inconclusive
 from meshbdd.evidence import FaultAccounted
 from meshbdd.intents import Down, Fault, ServiceRef, Side
+from meshbdd.scenario.calls import calls_logged
 from meshbdd.scenario.changes import InForce
 from meshbdd.scenario.environment import Environment
 from meshbdd.telemetry.access_log import AccessLogs, Entry
@@ -43,6 +44,7 @@ class Accounting:
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self._logs = AccessLogs(environment.cluster)
+        self._began = time.time()
 
     def begin(self) -> None:
         """What was logged until now belongs to no change of this scenario."""
@@ -162,6 +164,12 @@ class Accounting:
             name: (sum(who[id(e)] == name for e in calls), sum(who[id(e)] == name for e in hit))
             for name in sorted(set(who.values()))
         }
+
+    def tell_calls(self) -> None:
+        """Tell who called whom, as far as the logs hold it now."""
+        told = calls_logged(self._logs.since_mark(), self._began)
+        if told.calls:
+            self._environment.tell(told)
 
     def faulted(self) -> dict[str, str]:
         """Request id → what was injected into which of its calls, as the sidecars logged it."""

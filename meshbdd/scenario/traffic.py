@@ -112,7 +112,7 @@ class Traffic:
 
     def _tell(self, plan: Plan, samples: Sequence[Sample]) -> None:
         vantage = plan.vantage.name if plan.vantage else ""
-        self._environment.tell(TrafficSent(plan.message.name, vantage, plan.message.host, samples))
+        self._environment.tell(TrafficSent(plan.message.name, vantage, plan.message.host, samples, plan.message))
 
     def send(self, name: str, count: int = 1, users: int = 1, *, outside: bool = False) -> None:
         """Send a number of requests."""

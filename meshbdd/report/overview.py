@@ -1,0 +1,47 @@
+"""The answer to a reviewer's first questions, above the steps: what was injected, did it arrive, what traffic saw, why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from html import escape
+
+from meshbdd.evidence import ChangeArrived, Event, FaultAccounted, TrafficSent, VerdictReached
+
+_MARKS = {"passed": "✔", "failed": "✘", "inconclusive": "?"}
+_CELL = 'style="padding:3px 14px 3px 0;vertical-align:top;text-align:left"'
+
+
+def overview(events: Sequence[Event]) -> str:
+    """A table in HTML; empty where there is nothing to tell."""
+    rows = [row for event in events for row in _rows(event)]
+    if not rows:
+        return ""
+    cells = "".join(f"<tr><th {_CELL}>{name}</th><td {_CELL}>{escape(told)}</td></tr>" for name, told in rows)
+    return f'<table style="border-collapse:collapse">{cells}</table>'
+
+
+def _rows(event: Event) -> Iterator[tuple[str, str]]:
+    match event:
+        case ChangeArrived():
+            slowest = max(event.proxies.values(), default=0.0)
+            at = (
+                f"at all {len(event.proxies)} proxies"
+                if len(event.proxies) > 1
+                else f"at {next(iter(event.proxies), 'the API')}"
+            )
+            yield (
+                "Changed",
+                f"{event.summary} ({event.reason}); in force {at} after {event.written_ms + slowest:.0f} ms",
+            )
+            for finding in event.findings:
+                yield "Note", finding
+        case TrafficSent() if event.samples:
+            counts = Counter(sample.told for sample in event.samples)
+            seen = ", ".join(f"{number:,} × {told}" for told, number in counts.most_common(5))
+            yield "Sent", f'{len(event.samples):,} × "{event.name}" from {event.vantage} to {event.target}: {seen}'
+        case FaultAccounted():
+            flags = f", response flag {', '.join(event.flags)}" if event.flags else ""
+            yield "Fault", f"«{event.summary}» hit {event.hit:,} of {event.calls:,} calls to {event.service}{flags}"
+        case VerdictReached():
+            yield f"{_MARKS.get(event.outcome, '')} {event.outcome}", event.sentence
