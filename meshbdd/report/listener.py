@@ -185,7 +185,11 @@ class Listener(AllureListener):  # type: ignore[misc] # allure-behave has no typ
     def stop_behave_step(self, result: Any) -> None:
         """A step is over."""
         status = STATUS.get(result.status.name, Status.BROKEN)
-        message = (result.error_message or "").strip() if status in {Status.FAILED, Status.BROKEN} else ""
+        message = (
+            (result.error_message or "").strip().removeprefix("ASSERT FAILED: ")
+            if status in {Status.FAILED, Status.BROKEN}
+            else ""
+        )
         if result.status.name == "undefined":
             message = "no step says this"
         self.logger.stop_step(

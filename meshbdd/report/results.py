@@ -15,7 +15,7 @@ import attr
 
 from meshbdd.errors import BadInput, EnvironmentBroken
 
-MARKER = ".meshbdd-results.json"
+MARKER = ".meshbdd-results"
 """Says that a folder of results is meshbdd's; locked by the processes that write it."""
 
 _RESULTS = ("*-result.json", "*-container.json", "*-globals.json", "*-attachment", "*-attachment.*", "*.tmp")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
+from functools import partial
 from typing import Any, TypeVar
 
-from allure_commons.model2 import TestResult
+from allure_commons.model2 import Status, TestResult
 
 from meshbdd.evidence import (
     CallsLogged,
@@ -58,28 +59,33 @@ class Scene:
             reproduce: How to run this scenario again.
         """
         for event, step in self.told:
-            self._attach(reporter, step if step is not None else test, lambda event=event: attachments(event))
+            self._attach(reporter, step if step is not None else test, partial(attachments, event))
         began = time.perf_counter()
         last = next((s for e, s in reversed(self.told) if isinstance(e, VerdictReached) and s is not None), test)
         for event, step in self.told:
             if isinstance(event, VerdictReached):
-                self._attach(reporter, step or test, lambda event=event: _draw_verdict(event))
-        self._attach(reporter, last, self._draw_scenario)
+                self._attach(reporter, step or test, partial(_draw_verdict, event))
+        drawn = self._attach(reporter, last, self._draw_scenario)
         self.drawing_seconds = time.perf_counter() - began
         self.data.update(_data(event for event, _ in self.told))
-        summary = overview([event for event, _ in self.told])
+        # What is not green is explained at first sight.
+        picture = next((a.text for a in drawn if a.mime == _SVG), "") if test.status != Status.PASSED else ""
+        summary = overview([event for event, _ in self.told], picture)
         if summary:
             test.descriptionHtml = summary + (f"<p>{test.description}</p>" if test.description else "")
         if self.told:
             text = f"{reproduce}\n"
             reporter.attach_to(test, text, "reproduce", "text/plain", "txt")
 
-    def _attach(self, reporter: Reporter, item: Any, make: Any) -> None:
+    def _attach(self, reporter: Reporter, item: Any, make: Callable[[], Iterable[Attachment]]) -> Sequence[Attachment]:
         try:
-            for made in make():
+            all_made = list(make())
+            for made in all_made:
                 reporter.attach_to(item, made.body, made.name, made.mime, made.extension)
         except Exception:  # noqa: BLE001 - whatever is wrong with a picture, the verdict stands
             reporter.attach_to(item, traceback.format_exc(), "evidence that could not be shown", "text/plain", "txt")
+            return ()
+        return all_made
 
     def _all(self, kind: type[_E]) -> list[_E]:
         return [event for event, _ in self.told if isinstance(event, kind)]

@@ -61,7 +61,7 @@ def _accepted(numbers: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def draw_decision(outcome: str, numbers: Mapping[str, Any]) -> str:
-    """The course of a sequential test: the share so far, and where it would have been green or red.
+    """The course of a sequential test: what did not hold so far, and where the verdict would have fallen.
 
     Args:
         outcome: Of the verdict.
@@ -71,38 +71,33 @@ def draw_decision(outcome: str, numbers: Mapping[str, Any]) -> str:
     made = theme.figure(_WIDTH, 190)
     ax = theme.axes(made, (56, 34, _WIDTH - 76, 122))
     most = max(path[-1][0], 2)
+    misses = [n - hits for n, hits, _ in path]
+    high = max(max(misses) * 1.3, 3.0)
     ax.set_xlim(1, most)
-    shares = [hits / n for n, hits, _ in path]
-    bounds = numbers.get("boundaries") or []
-    low, high = min([*shares, *(numbers.get("edges") or [])]), max(shares)
-    margin = max((high - low) * 0.25, 0.01)
-    low, high = max(low - margin, 0), min(high + margin, 1)
-    ax.set_ylim(low, high + (0.01 if high == 1 else 0))
-    _shade(ax, bounds, (low, high))
-    for edge in numbers.get("edges") or ():
-        ax.axhline(edge, color=theme.FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
-    ax.plot([point[0] for point in path], shares, color=theme.INK, linewidth=1.5)
-    theme.dots(ax, [path[-1][0]], [shares[-1]], _COLOURS.get(outcome, theme.FAULT), size=8)
-    marks = [low + (high - low) * i / 4 for i in range(5)]
-    theme.ticks(ax.yaxis, marks, [f"{mark:.1%}" for mark in marks])
+    ax.set_ylim(-0.04 * high, high)
+    _shade(ax, numbers.get("boundaries") or [], high)
+    ax.plot([point[0] for point in path], misses, color=theme.INK, linewidth=1.5)
+    theme.dots(ax, [path[-1][0]], [misses[-1]], _COLOURS.get(outcome, theme.FAULT), size=9)
+    marks = [round(high * i / 4) for i in range(5)]
+    theme.ticks(ax.yaxis, marks, [f"{mark:,}" for mark in marks])
     steps = [1 + round((most - 1) * i / 4) for i in range(5)]
     theme.ticks(ax.xaxis, steps, [f"{step:,}" for step in steps])
+    ax.set_ylabel("misses")
     ax.set_xlabel("requests", labelpad=2)
-    told = (
-        f"{outcome} after {path[-1][0]:,} requests; green above, red below the shaded edges; dashed: the claim's bound"
-    )
+    told = f"{outcome} after {path[-1][0]:,} requests, {misses[-1]:,} of which miss; shaded: where it would be green, or red"
     made.text(56 / _WIDTH, 1 - 18 / 190, told, fontsize=9)
     return theme.svg(made)
 
 
-def _shade(ax: Any, bounds: Sequence[Sequence[float | None]], frame: tuple[float, float]) -> None:
-    """Where the verdict would have fallen after so many requests: [total, fail_to, pass_from, pass_to, fail_from]."""
-    low, high = frame
-    for index, colour, limit in ((2, theme.GOOD, high + 0.02), (1, theme.BAD, low)):
-        points = [(b[0], b[index]) for b in bounds if b[0] and b[index] is not None]
-        xs = [float(n or 0) for n, _ in points]
-        ys = [float(count or 0) / float(n or 1) for n, count in points]
-        inside = [(x, y) for x, y in zip(xs, ys, strict=True) if low - 1 <= y <= high + 1]
-        if inside:
-            xs, ys = [x for x, _ in inside], [y for _, y in inside]
-            ax.fill_between(xs, ys, limit, color=colour, alpha=0.13, linewidth=0)
+def _shade(ax: Any, bounds: Sequence[Sequence[float | None]], high: float) -> None:
+    """Where the verdict falls after so many requests: [total, fail_to, pass_from, pass_to, fail_from], counts of hits."""
+    for low_index, high_index, colour in ((2, 3, theme.GOOD), (None, 1, theme.BAD), (4, None, theme.BAD)):
+        rows = []
+        for bound in bounds:
+            total = float(bound[0] or 0)
+            least = 0.0 if low_index is None else bound[low_index]
+            most = total if high_index is None else bound[high_index]
+            if total and least is not None and most is not None and least <= most:
+                rows.append((total, min(max(total - most, -1.0), high), min(max(total - least, -1.0), high)))
+        if rows:
+            ax.fill_between(*zip(*rows, strict=True), color=colour, alpha=0.14, linewidth=0, step="mid")
