@@ -6,6 +6,7 @@ One road for every claim: samples → claim → verdict → evidence (``World.cl
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from meshbdd.claims import Claim, Verdict, judge, responses
 from meshbdd.claims.share import Explain
-from meshbdd.errors import BadInput, Inconclusive, Place
+from meshbdd.errors import BadInput, EnvironmentBroken, Inconclusive, Place
 from meshbdd.evidence import VerdictReached
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
@@ -174,7 +175,8 @@ class World:
             self.resilience.close()
             self.changes.take_back_all()
         if self.traffic.samples:
-            self._accounting.tell_calls()
+            with contextlib.suppress(EnvironmentBroken):  # a picture less; every claim has been judged
+                self._accounting.tell_calls()
         if vacuous is not None:
             raise vacuous
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -58,6 +58,7 @@ class Scene:
             test: The scenario's result.
             reproduce: How to run this scenario again.
         """
+        self.told = [(_whole(event), step) for event, step in self.told]
         for event, step in self.told:
             self._attach(reporter, step if step is not None else test, partial(attachments, event))
         began = time.perf_counter()
@@ -115,6 +116,11 @@ class Scene:
                 stop = max(s.started + s.seconds for s in sent.samples)
                 label = f'{len(sent.samples):,} × "{sent.name}" from {sent.vantage}'
                 yield Span(label, sent.samples[0].started, stop, "load")
+
+
+def _whole(event: Event) -> Event:
+    """Samples of a long load are made from its record each time they are asked for; once is enough."""
+    return replace(event, samples=tuple(event.samples)) if isinstance(event, TrafficSent) else event
 
 
 def _draw_verdict(event: VerdictReached) -> Iterator[Attachment]:
