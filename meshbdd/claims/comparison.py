@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from meshbdd.claims.quantiles import latency, quantile, shown
 from meshbdd.claims.sequential import ALPHA, BETA
 from meshbdd.claims.statistics import clopper_pearson
-from meshbdd.claims.verdict import Outcome, Verdict
+from meshbdd.claims.verdict import Outcome, Verdict, finite
 from meshbdd.load.sample import Sample
 from meshbdd.units import Duration, Percent
 
@@ -38,10 +38,10 @@ def adds_less_than(
     least, _ = _shift(one, other, percent, error=ALPHA)
     _, most = _shift(one, other, percent, error=BETA)
     numbers = {
-        "before": {"requests": len(one), "seconds": was},
-        "after": {"requests": len(other), "seconds": now},
-        "grows_at_least": least,
-        "grows_at_most": most,
+        "before": {"requests": len(one), "seconds": finite(was)},
+        "after": {"requests": len(other), "seconds": finite(now)},
+        "grows_at_least": finite(least),
+        "grows_at_most": finite(most),
         "limit_seconds": limit.seconds,
         "quantile": percent,
     }

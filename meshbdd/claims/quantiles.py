@@ -15,7 +15,7 @@ from meshbdd.claims.sequential import Band
 from meshbdd.claims.share import Explain, ShareClaim, Tally, unexplained
 from meshbdd.claims.shares import design_of, fewest_hits
 from meshbdd.claims.statistics import at_least_probability, at_most_probability, least
-from meshbdd.claims.verdict import Outcome, Verdict
+from meshbdd.claims.verdict import Outcome, Verdict, finite
 from meshbdd.load.sample import Sample
 from meshbdd.units import Duration
 
@@ -132,7 +132,7 @@ def _below(percent: float, limit: Duration, measure: Callable[[Sample], float]) 
 
     def figures(tally: Tally) -> dict[str, Any]:
         it = found(tally)
-        seconds = {"value": it.value, "bounds_95": [it.low, it.high]}
+        seconds = {"value": finite(it.value), "bounds_95": [finite(it.low), finite(it.high)]}
         return {"kind": "latency", "quantile": percent, "limit_seconds": limit.seconds, **seconds}
 
     return ShareClaim(

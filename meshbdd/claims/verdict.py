@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -50,6 +51,11 @@ class Verdict:
     def cannot_tell(cls, sentence: str, action: str, **numbers: Any) -> Verdict:
         """Neither true nor false, and what would help."""
         return cls(Outcome.INCONCLUSIVE, sentence, numbers, help=action)
+
+
+def finite(number: float) -> float | None:
+    """A number for a verdict's evidence; ``None`` where there is no bound, for JSON has no infinity."""
+    return number if math.isfinite(number) else None
 
 
 def judge(verdict: Verdict) -> None:

@@ -24,7 +24,7 @@ class Enough:
 
     Args:
         name: What the tester calls the request.
-        draw: Sends so many more, and gives their samples in the order of their starts.
+        draw: Sends so many more, but begins none after so long; gives their samples in the order of their starts.
         within: How long one claim may draw.
         at_most: How many requests may be drawn in all; ``None``: as many as the claims need.
 
@@ -34,7 +34,7 @@ class Enough:
     """
 
     def __init__(
-        self, name: str, draw: Callable[[int], Sequence[Sample]], within: Duration, at_most: int | None = None
+        self, name: str, draw: Callable[[int, Duration], Sequence[Sample]], within: Duration, at_most: int | None = None
     ) -> None:
         self.name = name
         self._draw = draw
@@ -53,7 +53,8 @@ class Enough:
         self.judged = True
         deadline = time.monotonic() + self._within.seconds
         while (verdict := claim.judge_enough(self.samples, explain, stopped=self._stopped(deadline))) is None:
-            self.samples += self._draw(self._batch())
+            left = max(deadline - time.monotonic(), 0.001)
+            self.samples += self._draw(self._batch(), Duration(left))
         return verdict
 
     def _stopped(self, deadline: float) -> Stopped | None:

@@ -192,9 +192,11 @@ class Resilience:
         if self._traffic.loading:
             self._calls_between(service, time.time(), float("inf"))  # the load has come to the slow service
         growth = growth or allowed_growth(middle(list(_to(service, self._entries()))))
-        stream = Enough(
-            name, lambda n: self._traffic.measure(name, n, USERS), self._environment.settings.enough_timeout
-        )
+
+        def draw(count: int, within: Duration) -> list[Sample]:
+            return self._traffic.measure(name, count, USERS, within=within)
+
+        stream = Enough(name, draw, self._environment.settings.enough_timeout)
         began = time.time()
         now = stream.judge(still_as_quick(before, growth), lambda _request_id: "")
         slow = self._calls_between(service, began, time.time())

@@ -92,11 +92,9 @@ class Traffic:
         )
 
     def _run(self, plan: Plan) -> Result:
-        """Send, and note what was sent. On Ctrl-C it stops at once."""
-        with Load.start(plan) as load:
-            result = load.wait()
+        """Send, and note what was sent."""
+        result = _load(plan)
         self._note([result.ids.of(number) for number in range(min(result.sent, NOTED))])
-        check_entry(result)
         return result
 
     def _note(self, ids: Sequence[str]) -> None:
@@ -130,8 +128,8 @@ class Traffic:
         self._leave_enough()
         message = self._message(name)
 
-        def draw(count: int) -> list[Sample]:
-            plan = self._plan(message, count=count, users=min(users or USERS, count))
+        def draw(count: int, within: Duration) -> list[Sample]:
+            plan = self._plan(message, count=count, users=min(users or USERS, count), duration=within)
             return list(self._run(plan).samples())
 
         self._enough = Enough(name, draw, self._environment.settings.enough_timeout, at_most)
@@ -239,13 +237,13 @@ class Traffic:
         """The trace ids of the samples, where their requests carried a trace context of ours."""
         return [sample.request_id.replace("-", "") for sample in self.samples] if self._traced else []
 
-    def measure(self, name: str, count: int, users: int = 1, *, outside: bool = False) -> list[Sample]:
-        """Send requests to measure something by; no other claim counts them."""
-        plan = self._plan(
-            self._message(name), PLAIN_CLIENT if outside else CLIENT, count=count, users=min(users, count)
-        )
-        with Load.start(plan) as load:
-            samples = list(load.wait().samples())
+    def measure(
+        self, name: str, count: int, users: int = 1, *, outside: bool = False, within: Duration | None = None
+    ) -> list[Sample]:
+        """Send requests to measure something by, and begin none after so long; no other claim counts them."""
+        vantage = PLAIN_CLIENT if outside else CLIENT
+        plan = self._plan(self._message(name), vantage, count=count, users=min(users, count), duration=within)
+        samples = list(_load(plan).samples())
         self._tell(plan, samples)
         return samples
 
@@ -254,8 +252,7 @@ class Traffic:
         return self._one(self._message(name))
 
     def _one(self, message: Message, vantage: str = CLIENT) -> Sample:
-        with Load.start(self._plan(message, vantage, count=1)) as load:
-            return next(load.wait().samples())
+        return next(_load(self._plan(message, vantage, count=1)).samples())
 
     def end(self) -> None:
         """The scenario is over: nothing is sent any more."""
@@ -279,3 +276,15 @@ class Traffic:
                 f'Enough "{self._unused}" requests were to be sent, but no claim follows that asks for any.',
                 help="write the claims that they are for after it",
             )
+
+
+def _load(plan: Plan) -> Result:
+    """Carry a plan out. On Ctrl-C it stops at once.
+
+    Raises:
+        EnvironmentBroken: requests did not get into the mesh.
+    """
+    with Load.start(plan) as load:
+        result = load.wait()
+    check_entry(result)
+    return result

@@ -329,6 +329,7 @@ def test_no_answer_is_slower_than_any_limit() -> None:
     verdict = quantiles.latency_below(50, Duration(1)).judge(quick_failures)
     assert verdict.outcome is Outcome.FAILED
     assert "60 had no answer and count as slower" in verdict.sentence
+    json.dumps(verdict.numbers, allow_nan=False)
     failed = quantiles.latency_below(50, Duration(1)).judge([answer(503)] * 10)
     assert "10 were answered with a failure" in failed.sentence
 
@@ -374,7 +375,9 @@ def test_a_median_that_grows_by_less_or_more() -> None:
     assert thin.outcome is Outcome.INCONCLUSIVE
     assert comparison.adds_less_than(claim, [], before, Duration(1)).outcome is Outcome.INCONCLUSIVE
     none = [answer(None)] * 50
-    assert comparison.adds_less_than(claim, none, before, Duration(1)).outcome is Outcome.INCONCLUSIVE
+    nothing = comparison.adds_less_than(claim, none, before, Duration(1))
+    assert nothing.outcome is Outcome.INCONCLUSIVE
+    json.dumps(nothing.numbers, allow_nan=False)
     assert comparison.adds_less_than(claim, before, none, Duration(1)).outcome is Outcome.FAILED
 
 

@@ -18,11 +18,12 @@ from meshbdd.units import Duration, Percent
 LONG = Duration(60)
 
 
-def system(share: float) -> tuple[Callable[[int], list[Sample]], list[int]]:
+def system(share: float) -> tuple[Callable[[int, Duration], list[Sample]], list[int]]:
     """A system of which this share of requests succeeds, and the batches that were asked of it."""
     rng, batches = random.Random(3), []
 
-    def draw(count: int) -> list[Sample]:
+    def draw(count: int, within: Duration) -> list[Sample]:
+        assert 0 < within.seconds <= LONG.seconds
         batches.append(count)
         return [Sample("id", 0, 0.01, 200 if rng.random() < share else 503) for _ in range(count)]
 
