@@ -38,6 +38,7 @@ class Breaker:
         errors: Errors in a row that open it; ``None`` where it has no outlier detection.
         base: Base ejection time in seconds.
         interval: Seconds between two ticks on which an ejection can end.
+        most_percent: ``maxEjectionPercent``.
     """
 
     caller: str
@@ -47,6 +48,12 @@ class Breaker:
     errors: int | None = None
     base: float = 30.0
     interval: float = 10.0
+    most_percent: float = 10.0
+
+    @property
+    def can_eject(self) -> bool:
+        """Whether it may eject even one endpoint."""
+        return self.most_percent * self.endpoints >= 100
 
     @property
     def is_open(self) -> bool:
@@ -150,7 +157,9 @@ def _using(breakers: Sequence[Breaker], calls: Sequence[Call] | None) -> list[Br
 
 
 def _told(breakers: Sequence[Breaker]) -> str:
-    return ", ".join(f"{b.caller} has ejected {b.ejected} of {b.endpoints}" for b in breakers)
+    return ", ".join(
+        f"{b.caller} has ejected {b.ejected} of {b.endpoints}{'' if b.is_open else _why_not(b)}" for b in breakers
+    )
 
 
 def _nothing_to_see(
@@ -219,12 +228,18 @@ def opens_within(service: str, limit: Duration, breakers: Sequence[Breaker], cal
             )
         return Verdict(
             Outcome.FAILED,
-            f"{claim}: {breaker.caller} met {met} errors in a row, and its circuit did not open",
+            f"{claim}: {breaker.caller} met {met} errors in a row, and its circuit did not open{_why_not(breaker)}",
             evidence,
         )
     told = ", ".join(f"{caller} after {told_seconds(lag)}" for caller, lag in lags.items())
     outcome = Outcome.PASSED if max(lags.values()) <= limit.seconds else Outcome.FAILED
     return Verdict(outcome, f"{claim}: counted from the first error, {told}", {**evidence, "lags_seconds": lags})
+
+
+def _why_not(breaker: Breaker) -> str:
+    if breaker.can_eject:
+        return ""
+    return f": maxEjectionPercent {breaker.most_percent:g} of {breaker.endpoints} endpoint{'s' if breaker.endpoints > 1 else ''} is none"
 
 
 def _lag(phases: Sequence[Phase], breaker: Breaker) -> float | None:

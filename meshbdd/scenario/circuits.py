@@ -8,7 +8,7 @@ from typing import Any
 from meshbdd.claims.circuit import Breaker
 from meshbdd.telemetry.proxies import ADMIN_PORT, Object, Proxies
 
-_DEFAULTS = {"errors": 5, "base": 30.0, "interval": 10.0}
+_DEFAULTS = {"errors": 5, "base": 30.0, "interval": 10.0, "most_percent": 10.0}
 """Envoy's own, where a field is not set: envoy/config/cluster/v3/outlier_detection.proto."""
 
 
@@ -77,6 +77,7 @@ def _breaker(pod: Object, clusters: list[Any], detection: Any) -> Breaker:
         errors=None if detection is None else int(rule.get("consecutive_5xx", _DEFAULTS["errors"])),
         base=_seconds(rule.get("base_ejection_time"), _DEFAULTS["base"]),
         interval=_seconds(rule.get("interval"), _DEFAULTS["interval"]),
+        most_percent=float(rule.get("max_ejection_percent", _DEFAULTS["most_percent"])),
     )
 
 

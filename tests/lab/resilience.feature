@@ -83,3 +83,49 @@ Feature: Claims about resilience, and what becomes of them on the healthy shop
   Scenario: error: nobody called the service behind the circuit
     When "version" is sent
     Then the circuit to notification-service opens within 100ms
+
+  Scenario: passed: the circuit opens, stays open, and closes
+    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 5s
+    And payment-service fails 100%
+    When "checkout" keeps being sent at 10/s
+    Then the circuit to payment-service opens within 2s
+    And the circuit to payment-service is open
+    When payment-service recovers
+    Then the circuit to payment-service closes within 10s
+
+  Scenario: failed: a circuit does not close as long as its service is broken
+    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 10s
+    And payment-service fails 100%
+    When "checkout" is sent 10 times by 5 users
+    Then the circuit to payment-service opens within 2s
+    And the circuit to payment-service closes within 500ms
+
+  Scenario: failed: the guide's circuit breaker can eject nobody
+    Given the manifest "circuit-breaker.yaml" is applied
+    And payment-service fails 100%
+      | inject at | server |
+    When "checkout" is sent 10 times by 5 users
+    Then the circuit to payment-service opens within 500ms
+
+  Scenario: error: too few errors to open a circuit
+    Given payment-service has a circuit breaker that opens after 50 consecutive errors for 1s
+    And payment-service fails 100%
+    When "checkout" is sent
+    Then the circuit to payment-service opens within 500ms
+
+  Scenario: error: a circuit that was never open does not close
+    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 1s
+    When "checkout" is sent
+    Then the circuit to payment-service closes within 500ms
+
+  Scenario: passed: tries multiply, three of the proxy for each of the application's six
+    Given calls to payment-service are retried up to 2 times
+    And payment-service fails 100%
+    When "checkout" is sent
+    Then order-service calls payment-service at most 18 times per request
+
+  Scenario: failed: one less than six times three
+    Given calls to payment-service are retried up to 2 times
+    And payment-service fails 100%
+    When "checkout" is sent
+    Then order-service calls payment-service at most 17 times per request

@@ -15,11 +15,15 @@ FEATURE = Path(__file__).with_name("resilience.feature")
 
 
 @pytest.fixture(scope="module")
-def scenarios(shop_lab: LabUnderTest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def scenarios(
+    shop_lab: LabUnderTest, project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("resilience")
     (folder / "environment.py").write_text("import meshbdd.steps\nfrom meshbdd.hooks import *\n")
     (folder / "features").mkdir()
     (folder / "features" / "x.feature").write_text(FEATURE.read_text("utf-8"))
+    breaker = project / "manifests" / "examples" / "circuit-breaker.yaml"
+    (folder / "circuit-breaker.yaml").write_text(breaker.read_text("utf-8"))
     ran = meshbdd("run", "-f", "json", "-o", "told.json", "features", cwd=folder, lab=shop_lab)
     assert "Traceback" not in ran.stdout + ran.stderr
     (feature,) = json.loads((folder / "told.json").read_text("utf-8"))

@@ -127,7 +127,7 @@ CLOSED_AGAIN = [*OPENED, *[call(3.6 + n / 10, 200, request="") for n in range(5)
 
 
 def breaker(ejected: int, endpoints: int = 1, caller: str = "order", errors: int | None = 5) -> Breaker:
-    return Breaker(caller, endpoints, ejected, 10, errors, 3.0, 1.0)
+    return Breaker(caller, endpoints, ejected, 10, errors, 3.0, 1.0, 100.0)
 
 
 def test_the_full_cycle_is_replayed() -> None:
@@ -202,6 +202,15 @@ def test_the_circuit_is_open(breakers: list[Breaker], calls: list[Call] | None, 
 )
 def test_the_circuit_opens(breakers: list[Breaker], calls: list[Call], limit: float, wanted: Outcome) -> None:
     assert opens_within("payment", Duration(limit), breakers, calls).outcome is wanted
+
+
+def test_a_breaker_that_can_eject_nobody_is_named() -> None:
+    errors = [call(n / 10, 503, request="") for n in range(40)]
+    verdict = opens_within("payment", Duration(1), [Breaker("order", 1, 0, 10, 5)], errors)
+    assert verdict.outcome is FAILED
+    assert verdict.sentence.endswith("its circuit did not open: maxEjectionPercent 10 of 1 endpoint is none")
+    assert "is none" in is_open("payment", [Breaker("order", 9, 0, 10, 5)], errors).sentence
+    assert "is none" not in is_open("payment", [Breaker("order", 10, 0, 10, 5)], errors).sentence
 
 
 @pytest.mark.parametrize(
