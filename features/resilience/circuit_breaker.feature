@@ -1,0 +1,36 @@
+Feature: Circuit breaker
+  When payment-service fails, its callers stop calling it, fail fast, and try again later.
+
+  Background:
+    Given the request "charge":
+      """
+      POST http://payment-service/charge
+
+      {"sku": "A1", "quantity": 1}
+      """
+
+  Scenario: The circuit opens, fails fast, and closes when payment is well again
+    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 2s
+    And payment-service fails 100%
+    When "charge" is sent 20 times
+    Then the circuit to payment-service opens within 2s
+    When "charge" is sent
+    Then the response arrives within 100ms
+    When payment-service recovers
+    Then the circuit to payment-service closes within 10s
+
+  Scenario: After the circuit has closed, payments go through
+    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 1s
+    And payment-service fails 100%
+    When "charge" is sent 10 times
+    Then the circuit to payment-service is open
+    When payment-service recovers
+    Then the circuit to payment-service closes within 10s
+    When "charge" is sent 20 times
+    Then every response has status 200
+
+  Scenario: A few errors do not open the circuit
+    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 2s
+    And payment-service fails 100%
+    When "charge" is sent 3 times
+    Then the access log of payment-service has at least 3 requests with status 503
