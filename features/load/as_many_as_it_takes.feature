@@ -14,12 +14,12 @@ Feature: As many requests as it takes
       GET http://order-service/version
       """
 
-  Scenario: Retries hide a flaky payment
+  Scenario: Retries hide a flaky payment, by as many requests as it takes
     Given payment-service fails 30% with status 503
     When enough "checkout" requests are sent
     Then more than 95% of requests succeed
 
-  Scenario: A canary gets its share
+  Scenario: A canary gets its share, from the guide's manifest
     Given the manifest "manifests/examples/canary-90-10.yaml" is applied
     When enough "version" requests are sent
     Then between 5% and 20% of responses have "version" equal to "canary"

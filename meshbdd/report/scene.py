@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -150,11 +150,22 @@ def _data(events: Iterable[Event]) -> dict[str, Any]:
     for event in events:
         match event:
             case ChangeArrived():
-                told["changes"].append({**asdict(event), "proxies": dict(event.proxies)})
+                told["changes"].append(_plain(event))
             case TrafficSent():
                 good = sum(sample.succeeded for sample in event.samples)
                 counted = {"requests": len(event.samples), "succeeded": good}
                 told["traffic"].append({"name": event.name, "from": event.vantage, "to": event.target, **counted})
-            case FaultAccounted() | VerdictReached() if is_dataclass(event):
-                told["faults" if isinstance(event, FaultAccounted) else "claims"].append(asdict(event))
+            case FaultAccounted() | VerdictReached():
+                told["faults" if isinstance(event, FaultAccounted) else "claims"].append(_plain(event))
     return {name: items for name, items in told.items() if items}
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it. ``dataclasses.asdict`` would count the items of a ``Counter`` instead of copying it."""
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    return value
