@@ -1,4 +1,4 @@
-"""AuthorizationPolicy: what Istio's webhook checks, what it warns of, and what the lab does not have."""
+"""AuthorizationPolicy: what Istio's webhook checks and what it warns of."""
 
 from __future__ import annotations
 
@@ -192,12 +192,3 @@ def warnings(spec: Object) -> Iterator[str]:
         http_only = (sources and not operations and not in_from) or (operations and not in_to)
         if http_only and spec.get("action") == "DENY":
             yield f"spec.rules[{index}] speaks of HTTP alone, so it denies every call to TCP ports; name the ports"
-
-
-def unsupported(spec: Object) -> Iterator[Problem]:
-    """What the lab does not have."""
-    if spec.get("action") == "CUSTOM":
-        yield "spec.action", "the lab does not have external authorizers (CUSTOM)"
-    for name in ("targetRef", "targetRefs"):
-        if spec.get(name):
-            yield f"spec.{name}", "the lab does not have waypoints and gateways"

@@ -1,12 +1,11 @@
-"""DestinationRule: its schema, what Istio's webhook checks and warns of, and what the lab does not compile.
+"""DestinationRule: its schema, and what Istio's webhook checks and warns of.
 
 https://istio.io/latest/docs/reference/config/networking/destination-rule/
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from meshbdd.lab.admission import rules
 from meshbdd.lab.admission.fields import (
@@ -105,12 +104,6 @@ _COUNTS = (
 _TIMES = (
     ("tcp", "connectTimeout"), ("tcp", "maxConnectionDuration"), ("http", "idleTimeout"),
 )  # fmt: skip
-_LACKING = {
-    "tunnel": "tunnels",
-    "proxyProtocol": "the PROXY protocol",
-    "loadBalancer.localityLbSetting": "localities (there is one machine)",
-    "loadBalancer.zoneAwareLbSetting": "zones (there is one machine)",
-}
 
 
 def problems(spec: Object, namespace: str) -> Iterator[Problem]:
@@ -224,23 +217,3 @@ def warnings(spec: Object) -> Iterator[str]:
         yield f"{field} is deprecated; use ringHash"
     if spec.get("workloadSelector") is not None and not (spec["workloadSelector"].get("matchLabels") or {}):
         yield "spec.workloadSelector has no labels, so it selects the whole namespace"
-
-
-def unsupported(spec: Object) -> Iterator[Problem]:
-    """What the lab does not have."""
-    policies: list[tuple[str, Mapping[str, Any]]] = [("spec.trafficPolicy", spec.get("trafficPolicy") or {})]
-    for index, subset in enumerate(spec.get("subsets") or []):
-        policies.append((f"spec.subsets[{index}].trafficPolicy", subset.get("trafficPolicy") or {}))
-    for path, policy in list(policies):
-        for index, entry in enumerate(policy.get("portLevelSettings") or []):
-            policies.append((f"{path}.portLevelSettings[{index}]", entry))
-    for path, policy in policies:
-        balancer, mode = policy.get("loadBalancer") or {}, (policy.get("tls") or {}).get("mode")
-        for name, what in _LACKING.items():
-            block, _, field = name.rpartition(".")
-            if ((policy.get(block) or {}) if block else policy).get(field) is not None:
-                yield f"{path}.{name}", f"the lab does not have {what}"
-        if mode in {"SIMPLE", "MUTUAL"}:
-            yield f"{path}.tls.mode", f"the lab does not have TLS with certificates of your own (mode {mode})"
-        if balancer.get("simple") == "PASSTHROUGH":
-            yield f"{path}.loadBalancer.simple", "the lab does not have the original destination that PASSTHROUGH needs"

@@ -1,4 +1,4 @@
-"""HTTPRoute: what the Gateway API's definition refuses beyond its schema, and what the lab does not compile.
+"""HTTPRoute: what the Gateway API's definition refuses beyond its schema, and what a tester may not expect.
 
 The rules are CEL expressions of the shipped definitions: https://gateway-api.sigs.k8s.io/reference/spec/
 """
@@ -13,7 +13,7 @@ from meshbdd.lab.admission.rules import Object, Problem
 from meshbdd.lab.compile.read.http_route import GROUP, parent_service
 from meshbdd.lab.compile.values import seconds
 
-__all__ = ["SCHEMA", "problems", "unsupported", "warnings"]
+__all__ = ["SCHEMA", "problems", "warnings"]
 
 _FIELDS = {
     "RequestHeaderModifier": "requestHeaderModifier", "ResponseHeaderModifier": "responseHeaderModifier",
@@ -21,10 +21,6 @@ _FIELDS = {
     "ExtensionRef": "extensionRef", "CORS": "cors",
 }  # fmt: skip
 _ONCE = frozenset({"RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "CORS"})
-_COMPILED = frozenset({
-    "RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "RequestMirror",
-})  # fmt: skip
-_OF_BACKENDS = frozenset({"RequestHeaderModifier", "ResponseHeaderModifier"})
 
 
 def _rules(spec: Object) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -98,18 +94,3 @@ def warnings(spec: Object) -> Iterator[str]:
         if parent_service(ref, "") is None:
             kind = f"{ref.get('group', GROUP)}/{ref.get('kind', 'Gateway')}"
             yield f"spec.parentRefs[{index}]: the lab has no {kind}, so the route touches no sidecar by it"
-
-
-def unsupported(spec: Object) -> Iterator[Problem]:
-    """What the lab does not have."""
-    for path, rule in _rules(spec):
-        if rule.get("sessionPersistence"):
-            yield f"{path}.sessionPersistence", "the lab does not have session persistence"
-        for index, item in enumerate(rule.get("filters") or []):
-            if item["type"] not in _COMPILED:
-                yield f"{path}.filters[{index}].type", f"the lab does not have filters of type {item['type']}"
-        for number, backend in enumerate(rule.get("backendRefs") or []):
-            for index, item in enumerate(backend.get("filters") or []):
-                if item["type"] not in _OF_BACKENDS:
-                    where = f"{path}.backendRefs[{number}].filters[{index}].type"
-                    yield where, f"Istio does not have filters of type {item['type']} for one backend"

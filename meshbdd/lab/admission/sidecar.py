@@ -1,4 +1,4 @@
-"""Sidecar: its schema, what Istio's webhook checks and warns of, and what the lab does not compile.
+"""Sidecar: its schema, and what Istio's webhook checks and warns of.
 
 https://istio.io/latest/docs/reference/config/networking/sidecar/
 """
@@ -76,17 +76,3 @@ def warnings(spec: Object) -> Iterator[str]:
             held.add(host)
         if "*" in seen["*"] and sum(map(bool, seen.values())) > 1:
             yield f"spec.egress[{index}].hosts: */* is everything; the other hosts say nothing"
-
-
-def unsupported(spec: Object) -> Iterator[Problem]:
-    """What the lab does not have: listeners of one's own."""
-    if spec.get("ingress"):
-        yield "spec.ingress", "the lab does not have ingress listeners of a Sidecar"
-    for index, listener in enumerate(spec.get("egress") or []):
-        for name in ("port", "bind"):
-            if listener.get(name):
-                yield f"spec.egress[{index}].{name}", "the lab has one outbound listener for all ports"
-        if listener.get("captureMode") not in {None, "DEFAULT"}:
-            yield f"spec.egress[{index}].captureMode", "the lab captures no traffic"
-    if (spec.get("outboundTrafficPolicy") or {}).get("egressProxy") is not None:
-        yield "spec.outboundTrafficPolicy.egressProxy", "the lab does not have egress proxies"

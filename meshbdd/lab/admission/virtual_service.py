@@ -12,6 +12,7 @@ from typing import Any
 
 from meshbdd.lab.admission import rules
 from meshbdd.lab.admission.fields import ANY, BOOL, INT32, NUMBER, TEXT, UINT32, array, choice, duration, obj, table
+from meshbdd.lab.admission.lacking import lacking
 from meshbdd.lab.admission.rules import Object, Problem
 
 _STRING_MATCH = obj({"exact": TEXT, "prefix": TEXT, "regex": TEXT}, one_of=("exact", "prefix", "regex"))
@@ -273,9 +274,7 @@ def unsupported(spec: Object) -> Iterator[Problem]:
     """What the lab does not have; of one that is bound to gateways alone nothing is compiled, so nothing is missed."""
     if not _for_mesh(spec):
         return
-    for kind in ("tls", "tcp"):
-        if spec.get(kind):
-            yield f"spec.{kind}", f"the lab does not have {kind.upper()} routes"
+    yield from lacking("VirtualService", spec)
     for index, rule in enumerate(spec.get("http") or []):
         code = (rule.get("redirect") or {}).get("redirectCode")
         if code and code not in _REDIRECTS:
