@@ -35,3 +35,20 @@ def filters(compiled: Compiled, port: int = 8080) -> list[dict[str, Any]]:
     manager = next(f for f in chain["filters"] if f["name"].endswith("http_connection_manager"))
     found: list[dict[str, Any]] = manager["typed_config"]["http_filters"]
     return found
+
+
+def virtual_host(compiled: Compiled, host: str, port: int = 80) -> dict[str, Any]:
+    """The virtual host of a Service of ``shop``, or of a host with a dot."""
+    full = host if "." in host else f"{host}.shop.svc.cluster.local"
+    found = next(v for v in compiled.routes[str(port)]["virtual_hosts"] if v["name"] == f"{full}:{port}")
+    return dict(found)
+
+
+def routes(compiled: Compiled, host: str, port: int = 80) -> list[dict[str, Any]]:
+    """Its routes."""
+    return list(virtual_host(compiled, host, port)["routes"])
+
+
+def cluster(compiled: Compiled, host: str, subset: str = "", port: int = 80) -> dict[str, Any]:
+    """The cluster of a Service of ``shop``."""
+    return compiled.clusters[f"outbound|{port}|{subset}|{host}.shop.svc.cluster.local"]

@@ -12,6 +12,7 @@ from meshbdd.lab.compile.names import full_host
 Object = Mapping[str, Any]
 
 _TLS_MODE = "security.istio.io/tlsMode"
+_EXPORT_TO = "networking.istio.io/exportTo"
 _SERVICE_LABEL = "kubernetes.io/service-name"
 _PROTOCOLS: dict[str, Protocol] = {
     "http": "http", "http2": "http2", "grpc": "http2", "grpc-web": "http2", "h2c": "http2",
@@ -123,4 +124,12 @@ def _service(
         target_ports={port["port"]: port.get("targetPort", port["port"]) for port in spec.get("ports") or []},
         service_accounts=tuple(f"spiffe://cluster.local/ns/{ns}/sa/{sa}" for ns, sa in sorted(everyone)),
         created=str(meta.get("creationTimestamp") or ""),
+        exported_to=_readers(meta),
     )
+
+
+def _readers(meta: Object) -> frozenset[str]:
+    """The namespaces that see a Service, by its annotation: ``*`` all, ``.`` its own, ``~`` none whatever else stands."""
+    said = (meta.get("annotations") or {}).get(_EXPORT_TO)
+    names = frozenset(name.strip() for name in said.split(",")) if said else frozenset({"*"})
+    return frozenset() if "~" in names and "*" not in names else names

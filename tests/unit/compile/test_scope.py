@@ -1,0 +1,110 @@
+"""What a workload sees: Sidecars, exportTo of Services, hosts that nobody knows."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.compile.worlds import CLIENT, ORDER, compile_for
+
+SHOP = {"order-service", "order-stable", "order-canary", "payment-service", "inventory-service", "notification-service"}
+
+
+def sidecar(spec: str, name: str = "s", namespace: str = "shop") -> str:
+    """A Sidecar."""
+    return (
+        "apiVersion: networking.istio.io/v1\nkind: Sidecar\n"
+        f"metadata: {{name: {name}, namespace: {namespace}}}\nspec: {{{spec}}}\n---\n"
+    )
+
+
+def hosts(text: str, caller: str = ORDER) -> set[str]:
+    """The Services of ``shop`` that a caller has clusters for."""
+    names = [name.split("|") for name in compile_for(caller, text).clusters if name.startswith("outbound|")]
+    return {parts[3].split(".")[0] for parts in names if ".shop." in parts[3]}
+
+
+def routed(text: str, caller: str = ORDER) -> set[str]:
+    """The Services of ``shop`` that a caller can name; without any there is no table."""
+    table = compile_for(caller, text).routes.get("80", {"virtual_hosts": []})
+    names = [host["name"] for host in table["virtual_hosts"]]
+    return {name.split(".")[0] for name in names if ".shop." in name}
+
+
+@pytest.mark.parametrize(
+    ("egress", "expected"),
+    [
+        ("'*/*'", SHOP),
+        ("'./*'", SHOP),
+        ("'other/*'", set()),
+        ("'~/*'", set()),
+        ("'./payment-service.shop.svc.cluster.local'", {"payment-service"}),
+        ("'*/payment-service.shop.svc.cluster.local', 'shop/inventory-service.shop.svc.cluster.local'",
+            {"payment-service", "inventory-service"}),
+        ("'*/*.shop.svc.cluster.local'", SHOP),
+        ("'*/payment-service'", set()),
+        ("'./*', '~./payment-service.shop.svc.cluster.local'", SHOP - {"payment-service"}),
+        ("'*/*', '~shop/*'", set()),
+    ],
+)  # fmt: skip
+def test_what_a_sidecar_imports(egress: str, expected: set[str]) -> None:
+    assert hosts(sidecar(f"egress: [{{hosts: [{egress}]}}]")) == expected
+    assert routed(sidecar(f"egress: [{{hosts: [{egress}]}}]")) == expected
+
+
+def test_one_that_selects_goes_before_the_namespaces_and_that_before_the_root_namespaces() -> None:
+    def only(service: str, extra: str = "") -> str:
+        return f"{extra} egress: [{{hosts: ['*/{service}.shop.svc.cluster.local']}}]"
+
+    root = sidecar(only("inventory-service"), "root", "istio-system")
+    whole = sidecar(only("payment-service"), "whole")
+    mine = sidecar(only("notification-service", "workloadSelector: {labels: {app: order-service}},"), "mine")
+    assert hosts(root) == hosts(root, CLIENT) == {"inventory-service"}
+    assert hosts(root + whole) == {"payment-service"}
+    assert hosts(root + whole, CLIENT) == {"inventory-service"}
+    assert hosts(root + whole + mine) == {"notification-service"}
+    assert hosts(root + whole + mine, "payment-1.shop") == {"payment-service"}
+
+
+def test_what_a_virtual_service_leads_to_is_reachable_but_not_callable_by_name() -> None:
+    text = sidecar("egress: [{hosts: ['*/payment-service.shop.svc.cluster.local']}]") + (
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v}\n"
+        "spec: {hosts: [payment-service], http: [{route: [{destination: {host: inventory-service}}]}]}\n"
+    )
+    assert hosts(text) == {"payment-service", "inventory-service"}
+    assert routed(text) == {"payment-service"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("egress: [{hosts: ['*/*']}]", "allow_any"),
+        ("outboundTrafficPolicy: {mode: ALLOW_ANY}", "allow_any"),
+        ("outboundTrafficPolicy: {mode: REGISTRY_ONLY}", "block_all"),
+        ("outboundTrafficPolicy: {}", "block_all"),
+    ],
+)
+def test_hosts_that_nobody_knows(spec: str, name: str) -> None:
+    last = compile_for(ORDER, sidecar(spec)).routes["80"]["virtual_hosts"][-1]
+    assert (last["name"], last["domains"]) == (name, ["*"])
+    answer = last["routes"][0]
+    assert answer.get("direct_response") == ({"status": 502} if name == "block_all" else None)
+
+
+@pytest.mark.parametrize(
+    ("export", "own", "others"),
+    [
+        ("'*'", True, True),
+        ("'.'", True, False),
+        ("other", False, True),
+        ("'., other'", True, True),
+        ("'~'", False, False),
+    ],
+)
+def test_who_sees_a_service_that_says_so(export: str, own: bool, others: bool) -> None:
+    text = (
+        "apiVersion: v1\nkind: Service\n"
+        f"metadata: {{name: private, namespace: shop, annotations: {{networking.istio.io/exportTo: {export}}}}}\n"
+        "spec: {clusterIP: 10.1.8.8, selector: {app: order-service}, ports: [{name: http, port: 80}]}\n"
+    )
+    assert ("private" in hosts(text)) == own
+    assert ("private" in hosts(text, CLIENT)) == others
