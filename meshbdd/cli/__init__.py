@@ -13,6 +13,7 @@ _COMMANDS = {
     "check": ("meshbdd.cli.check", "check", "Say what is wrong or doubtful about features and manifests."),
     "demo": ("meshbdd.cli.run", "demo", "Bring a lab up, run the demo features on it, take it down."),
     "lab": ("meshbdd.cli.lab", "lab", "The lab: a service mesh on this machine."),
+    "load": ("meshbdd.cli.load", "load", "Send a request again and again, at a rate or by users."),
     "report": ("meshbdd.cli.report", "report", "Build the report's page from the results of a run."),
     "run": ("meshbdd.cli.run", "run", "Run feature files; takes behave's options too."),
     "steps": ("meshbdd.cli.steps", "steps", "List the phrases that feature files can use."),

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pycurl
 
 from meshbdd.load.answer import STOPPED, Outcome, body_length, failure_word, read_answer
 from meshbdd.load.driving import Driver, Sweeping, Watching
 from meshbdd.load.ids import RequestIds
-from meshbdd.load.places import resolve
 from meshbdd.load.plan import Plan
 from meshbdd.load.record import Record
-from meshbdd.load.schedule import arrivals
 from meshbdd.load.transfer import Transfer
 
 _LONGEST_WAIT = 1.0
@@ -29,12 +27,16 @@ class Engine:
     Args:
         plan: What to send.
         ids: Ids of the requests.
-        seed: For Poisson arrivals.
+        places: Where the host is, as ``resolve`` gives it.
+        schedule: When the requests of an open loop start, in nanoseconds since the load began.
+        record: Where to write them down.
     """
 
-    def __init__(self, plan: Plan, ids: RequestIds, seed: int) -> None:
+    def __init__(
+        self, plan: Plan, ids: RequestIds, places: Sequence[str], schedule: Iterator[int] | None, record: Record
+    ) -> None:
         self.plan = plan
-        self.record = Record(plan.keep)
+        self.record = record
         self.sent = 0
         self.unsent = 0
         """Requests that were due, but not within their timeout could a connection be had for them."""
@@ -43,8 +45,8 @@ class Engine:
         self.ended = 0
         """``time.perf_counter_ns`` at the end; 0 while it runs."""
         self._ids = ids
-        self._places = resolve(plan)
-        self._schedule = arrivals(plan.pace, seed) if plan.pace else None
+        self._places = places
+        self._schedule = schedule
         self._stopping = self._at_once = False
         self._under_way = 0
         self._transfers: dict[pycurl.Curl, Transfer] = {}
@@ -67,9 +69,15 @@ class Engine:
         if not self.ended:
             self._driver.wake()
 
-    def run(self) -> None:
-        """Send until the plan is fulfilled or ``stop`` is called."""
-        self.began_unix, self.began = time.time(), time.perf_counter_ns()
+    def run(self, began: int | None = None) -> None:
+        """Send until the plan is fulfilled or ``stop`` is called.
+
+        Args:
+            began: When the load begins, ``time.perf_counter_ns``, which all processes of a machine read from one clock;
+                ``None``: now.
+        """
+        self.began = began or time.perf_counter_ns()
+        self.began_unix = time.time() + (self.began - time.perf_counter_ns()) / 1e9
         try:
             if self._schedule is not None:
                 self._run_open(self._schedule)
@@ -89,7 +97,8 @@ class Engine:
                 self._start(self._free.pop(), now, now)
             if not self._under_way:
                 break
-            self._turn(_LONGEST_WAIT if until is None else (until - time.perf_counter_ns()) / 1e9)
+            left = _LONGEST_WAIT if until is None else (until - time.perf_counter_ns()) / 1e9
+            self._turn(left if left > 0 else _LONGEST_WAIT)
 
     def _may_start(self, until: int | None) -> bool:
         return (
@@ -164,9 +173,10 @@ class Engine:
             for curl in answered:
                 transfer = self._transfers[curl]
                 self._finish(transfer, self._read(transfer), now)
-            for curl, code, _ in failed:
+            for curl, code, reason in failed:
                 transfer = self._transfers[curl]
                 word = failure_word(code, curl.getinfo(pycurl.OS_ERRNO))
+                self.record.reasons.setdefault(word, reason)
                 self._finish(transfer, (self.record.outcome_number(Outcome(None, word)), False, None), now)
             found += len(answered) + len(failed)
             if not left:

@@ -11,9 +11,12 @@ from typing import Self
 
 from meshbdd.load.engine import Engine
 from meshbdd.load.ids import RequestIds
+from meshbdd.load.places import resolve
 from meshbdd.load.plan import Plan
+from meshbdd.load.record import Record
 from meshbdd.load.result import Result
 from meshbdd.load.sample import Sample
+from meshbdd.load.schedule import arrivals
 from meshbdd.units import Duration
 
 _LOOK_SECONDS = 0.005
@@ -47,7 +50,8 @@ class Load:
         seed = plan.seed if plan.seed is not None else random.SystemRandom().getrandbits(32)
         self.plan = plan
         self._ids = RequestIds(plan.message, plan.seed)
-        self._engine = Engine(plan, self._ids, seed)
+        schedule = arrivals(plan.pace, seed) if plan.pace else None
+        self._engine = Engine(plan, self._ids, resolve(plan), schedule, Record(plan.keep))
         self._over = threading.Event()
         self._failure: BaseException | None = None
         # Its own thread, for a signal's exception must not be raised inside a callback of libcurl: it would be lost.

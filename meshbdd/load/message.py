@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
@@ -62,13 +62,22 @@ class Message:
         return urlsplit(self.url).hostname or ""
 
 
-def read_message(name: str, text: str, place: Place | None = None) -> Message:
+def read_message(
+    name: str,
+    text: str,
+    place: Place | None = None,
+    *,
+    offset: int = 2,
+    schemes: tuple[str, ...] = ("http",),
+) -> Message:
     """Read a request.
 
     Args:
         name: What the tester calls it.
         text: The message.
         place: Where it stands, for errors.
+        offset: Lines from that place to the message's first line; of a step, its own and the opening quotes.
+        schemes: The schemes that its URL may have. Inside the mesh it is http: the mesh does the encryption.
 
     Raises:
         BadInput: naming the line that is none.
@@ -76,7 +85,7 @@ def read_message(name: str, text: str, place: Place | None = None) -> Message:
     lines = text.strip("\n").splitlines()
 
     def wrong(index: int, sentence: str, action: str) -> BadInput:
-        at = Place(place.path, place.line + 2 + index) if place and place.line else place
+        at = Place(place.path, place.line + offset + index) if place and place.line else place
         return BadInput("MB0501", f'The request "{name}": {sentence}', place=at, help=action)
 
     first = _LINE.fullmatch(lines[0].strip()) if lines else None
@@ -85,14 +94,7 @@ def read_message(name: str, text: str, place: Place | None = None) -> Message:
         raise wrong(
             0, f"'{shown}' is no request line.", "begin with METHOD URL, like POST http://order-service/checkout"
         )
-    url = first[2]
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname:
-        raise wrong(
-            0,
-            f"'{url}' is no address inside the mesh.",
-            "write http://SERVICE/PATH; the mesh itself does the encryption",
-        )
+    _check_url(first[2], schemes, wrong)
     headers: dict[str, str] = {}
     body = None
     for index, line in enumerate(lines[1:], 1):
@@ -108,4 +110,24 @@ def read_message(name: str, text: str, place: Place | None = None) -> Message:
         raise wrong(0, f"'${{{unknown[0]}}}' is no variable.", "only ${uuid} is known")
     if body is not None and "content-type" not in {h.lower() for h in headers} and body.lstrip()[:1] in {"{", "["}:
         headers["content-type"] = "application/json"
-    return Message(name, first[1], url, headers, body or None)
+    return Message(name, first[1], first[2], headers, body or None)
+
+
+def _check_url(url: str, schemes: tuple[str, ...], wrong: Callable[[int, str, str], BadInput]) -> None:
+    """Refuse what is no address.
+
+    Raises:
+        BadInput: a scheme that is not spoken here, no host, or a port that is none.
+    """
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, or brackets without an address in them
+        known = False
+    if known and url.isascii():
+        return
+    if "https" in schemes:
+        raise wrong(0, f"'{url}' is no address.", "write http://HOST/PATH or https://HOST/PATH")
+    raise wrong(
+        0, f"'{url}' is no address inside the mesh.", "write http://SERVICE/PATH; the mesh itself does the encryption"
+    )

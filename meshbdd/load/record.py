@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from meshbdd.load.answer import Outcome
+from meshbdd.load.shared import SharedMemory
 
 ROW = struct.Struct("=IHIIIIH")
 """Start (µs since the load began; low 32 bits, then 16 more), lag behind its schedule, first byte and end (µs since its
@@ -15,6 +17,9 @@ start), bytes of the body, number of the outcome. Zeros: not finished, or not ev
 
 ROWS = 4096
 """Rows of a block. Blocks are made as they are needed and never move, so memory grows evenly and readers need no lock."""
+
+BLOCK = ROWS * ROW.size
+"""Bytes of a block: 24 pages of 4 KiB."""
 
 MOST = 0xFFFFFFFF
 """The largest value of a column; longer spans and bodies are recorded as this."""
@@ -54,12 +59,23 @@ class Record:
     Args:
         keep: How many bytes of answers to keep in full: the first ones, and as much again of failed ones. Besides, the
             last hundred are always kept.
+        memory: Where the rows are, for another process to read; ``None``: here.
+        new_outcome: Told each new outcome before a row names it.
     """
 
-    def __init__(self, keep: int) -> None:
-        self._blocks: list[bytearray] = []
+    def __init__(
+        self,
+        keep: int,
+        memory: SharedMemory | None = None,
+        new_outcome: Callable[[Outcome], None] | None = None,
+    ) -> None:
+        self._blocks: list[bytearray | memoryview] = []
+        self._memory = memory
+        self._new_outcome = new_outcome
         self.outcomes: list[Outcome] = []
         """Outcome number n is ``outcomes[n - 1]``."""
+        self.reasons: dict[str, str] = {}
+        """The word for a failure → what libcurl said of the first one."""
         self._numbers: dict[Outcome, int] = {}
         self._answers: dict[int, tuple[bytes, bytes]] = {}
         self._last: deque[tuple[int, bytes, bytes]] = deque(maxlen=_LAST)
@@ -79,6 +95,8 @@ class Record:
                 return self.outcome_number(
                     Outcome(outcome.status, outcome.error, outcome.grpc, outcome.flags, complete=False)
                 )
+            if self._new_outcome is not None:
+                self._new_outcome(outcome)
             self.outcomes.append(outcome)
             number = self._numbers[outcome] = len(self.outcomes)
         return number
@@ -92,11 +110,11 @@ class Record:
             lag, first_byte, end, size = (min(max(value, 0), MOST) for value in (lag, first_byte, end, size))
             ROW.pack_into(block, place, start & MOST, start >> 32, lag, first_byte, end, size, outcome)
 
-    def _block(self, number: int) -> bytearray:
+    def _block(self, number: int) -> bytearray | memoryview:
         """The block that a row belongs to, made when it is first asked for."""
         index = number // ROWS
-        if len(self._blocks) <= index:
-            self._blocks += [bytearray(ROWS * ROW.size) for _ in range(index + 1 - len(self._blocks))]
+        while len(self._blocks) <= index:
+            self._blocks.append(bytearray(BLOCK) if self._memory is None else self._memory.add())
         return self._blocks[index]
 
     def keep(self, number: int, head: bytes, body: bytes, *, good: bool) -> None:
@@ -117,11 +135,23 @@ class Record:
             return self._answers[number]
         return next(((head, body) for kept, head, body in self._last.copy() if kept == number), None)
 
+    def answers(self) -> dict[int, tuple[bytes, bytes]]:
+        """All answers that were kept, by the number of the request."""
+        return {**self._answers, **{number: (head, body) for number, head, body in self._last}}
+
+    def columns(self, first: int = 0) -> Iterator[tuple[int, ...]]:
+        """What ``rows`` gives, as plain tuples: quick, for counting over all of a long load."""
+        return unpack(self._blocks, first)
+
     def rows(self, first: int = 0) -> Iterator[Row]:
         """The requests from number ``first`` on that are finished, in the order of their starts."""
-        for index in range(first // ROWS, len(self._blocks)):
-            block = self._blocks[index]
-            for place, values in enumerate(ROW.iter_unpack(block), index * ROWS):
-                if values[6] and place >= first:
-                    low, high, lag, first_byte, end, size, outcome = values
-                    yield Row(place, low | high << 32, lag, first_byte, end, size, outcome)
+        return itertools.starmap(Row, self.columns(first))
+
+
+def unpack(blocks: Sequence[bytearray | memoryview], first: int) -> Iterator[tuple[int, ...]]:
+    """Rows of blocks that are finished: number, start, lag, first byte, end, size and number of the outcome."""
+    for index in range(first // ROWS, len(blocks)):
+        for number, values in enumerate(ROW.iter_unpack(blocks[index]), index * ROWS):
+            if values[6] and number >= first:
+                low, high, lag, first_byte, end, size, outcome = values
+                yield number, low | high << 32, lag, first_byte, end, size, outcome

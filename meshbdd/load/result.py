@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from meshbdd.load.answer import STOPPED, Outcome, read_head
 from meshbdd.load.ids import RequestIds
+from meshbdd.load.merging import MergedIds, MergedRecord
 from meshbdd.load.plan import Plan
 from meshbdd.load.record import Record, Row
 from meshbdd.load.sample import Sample
@@ -29,8 +30,8 @@ class Result:
     """
 
     plan: Plan
-    record: Record
-    ids: RequestIds
+    record: Record | MergedRecord
+    ids: RequestIds | MergedIds
     began: float
     seconds: float
     sent: int

@@ -18,7 +18,7 @@ class Server:
     """HTTP/1.1 on loopback, in a thread of its own.
 
     The last part of the path says what happens: ``ok``, ``status/503``, ``reset`` (before the first byte), ``cut`` (in
-    the middle of the answer), ``hang`` (no answer), ``close`` (answers, and closes the connection), ``endless``,
+    the middle of the answer), ``hang`` (no answer), ``close`` (answers, and closes the connection), ``endless``, ``trickle`` (as well, slowly),
     ``loop`` (redirects to itself), ``on`` (redirects to ``ok``), ``garbage``, ``echo`` (the request as it came), ``mix``
     (every 50th is reset, every 1,000th hangs, every 70th is a 503).
     """
@@ -136,6 +136,9 @@ class _Connection(asyncio.Protocol):
         elif what == "endless":
             write(b"HTTP/1.1 200 OK\r\n\r\n")
             self._go_on()
+        elif what == "trickle":
+            write(b"HTTP/1.1 200 OK\r\n\r\n")
+            self._trickle()
         elif what in {"loop", "on"}:
             to = b"/loop" if what == "loop" else b"/ok"
             write(_ANSWER % (b"302 Found", 0, b"location: " + to + b"\r\n", b""))
@@ -148,6 +151,11 @@ class _Connection(asyncio.Protocol):
                 b"canary" if self._server.seen[what] % 10 == 0 else b"stable"
             )
             write(_ANSWER % (b"200 OK", len(made), b"x-version: 7\r\nX-Envoy-Response-Flags: FI\r\n", made))
+
+    def _trickle(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(b"x")
+            asyncio.get_running_loop().call_later(0.02, self._trickle)
 
     def resume_writing(self) -> None:
         self._go_on()

@@ -1,0 +1,82 @@
+"""What a load is expected to show: ``p99 < 300ms, errors < 1%``."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from meshbdd.errors import BadInput
+from meshbdd.load.summary import Summary
+from meshbdd.units import Duration, Percent, Rate
+
+_TERM = re.compile(r"([a-z][a-z0-9.]*)\s*(<=|>=|<|>)\s*(\S+)")
+_QUANTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?)")
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    "<": lambda seen, limit: seen < limit,
+    "<=": lambda seen, limit: seen <= limit,
+    ">": lambda seen, limit: seen > limit,
+    ">=": lambda seen, limit: seen >= limit,
+}
+_HELP = 'write terms like "p99 < 300ms, errors < 1%, rate > 100/s", with commas between them'
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """One term.
+
+    Attributes:
+        text: As the tester wrote it.
+        what: ``p99`` …, ``max``, ``errors`` or ``rate``.
+        compare: ``<``, ``<=``, ``>`` or ``>=``.
+        limit: Milliseconds, a share from 0 to 1, or requests per second.
+    """
+
+    text: str
+    what: str
+    compare: str
+    limit: float
+
+    def judge(self, summary: Summary) -> tuple[bool, str]:
+        """Whether it is met, and what was seen.
+
+        A latency is that of a rank among all requests, so one that got no answer cannot make it look better.
+        """
+        seen, told = _seen(self.what, summary)
+        return _COMPARE[self.compare](seen, self.limit), told
+
+
+def _seen(what: str, summary: Summary) -> tuple[float, str]:
+    if what == "errors":
+        total = summary.requests + summary.unsent
+        share = summary.failed / total
+        return share, f"{summary.failed} of {total} ({share:.3%})"
+    if what == "rate":
+        return summary.requests_per_second, f"{summary.requests_per_second:.1f}/s"
+    milliseconds = summary.latency_ms(100.0 if what == "max" else float(what[1:]))
+    return milliseconds, "no answer" if math.isinf(milliseconds) else f"{milliseconds:.3f} ms"
+
+
+def read_expectations(text: str) -> list[Expectation]:
+    """Read terms with commas between them.
+
+    Raises:
+        BadInput: a term that is none.
+    """
+    return [_term(part.strip()) for part in text.split(",")]
+
+
+def _term(text: str) -> Expectation:
+    match = _TERM.fullmatch(text)
+    if match is None:
+        raise BadInput("MB0530", f"'{text}' is no expectation.", help=_HELP)
+    what, compare, value = match.groups()
+    if what == "errors":
+        return Expectation(text, what, compare, Percent.parse(value).fraction)
+    if what == "rate":
+        return Expectation(text, what, compare, Rate.parse(value).per_second)
+    quantile = _QUANTILE.fullmatch(what)
+    if what != "max" and (quantile is None or float(quantile[1]) == 0):
+        raise BadInput("MB0531", f"'{what}' in '{text}' is nothing that a load shows.", help=_HELP)
+    return Expectation(text, what, compare, Duration.parse(value).milliseconds)

@@ -1,0 +1,145 @@
+"""A load in numbers: counts, latencies in an HdrHistogram, lag behind the schedule, a time series."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hdrh.histogram import HdrHistogram
+
+from meshbdd.load.answer import STOPPED, Outcome
+from meshbdd.load.result import Result
+
+QUANTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
+SLOT_MS = 100
+"""Length of a slot of the time series."""
+
+_LONGEST_US, _DIGITS = 2 * 3_600_000_000, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What ended in a tenth of a second.
+
+    Attributes:
+        requests: How many requests.
+        failed: Of these, those that did not succeed.
+        longest_ms: The longest latency among them.
+    """
+
+    requests: int
+    failed: int
+    longest_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A load in numbers.
+
+    Latency is from the start of a request, in an open loop from its scheduled time, to the last byte of its answer. A
+    request that got no answer, or that could not even be sent in time, is slower than any limit.
+
+    Attributes:
+        seconds: How long the load took.
+        requests: Requests with an outcome.
+        succeeded: Of these, those that succeeded.
+        stopped: Requests that were under way when the load was stopped at once.
+        unsent: Requests that were due, but could not be started within their timeout.
+        size: Bytes of all bodies.
+        outcomes: Outcome → requests.
+        latency: Microseconds of the requests that got an answer.
+        lag: Microseconds by which requests started later than their schedule said; zeros in a closed loop.
+        series: A slot for each tenth of a second, by the end of the requests.
+    """
+
+    seconds: float
+    requests: int
+    succeeded: int
+    stopped: int
+    unsent: int
+    size: int
+    outcomes: Mapping[Outcome, int]
+    latency: HdrHistogram
+    lag: HdrHistogram
+    series: tuple[Slot, ...]
+
+    @property
+    def requests_per_second(self) -> float:
+        """Requests with an outcome, by the second."""
+        return self.requests / self.seconds if self.seconds else 0.0
+
+    @property
+    def failed(self) -> int:
+        """Requests that did not succeed, the unsent ones among them."""
+        return self.requests - self.succeeded + self.unsent
+
+    @property
+    def answered(self) -> int:
+        """Requests that got an answer."""
+        return int(self.latency.get_total_count())
+
+    def latency_ms(self, percent: float) -> float:
+        """A quantile of the latency by the nearest rank, in milliseconds; infinite where that request had no answer.
+
+        Raises:
+            ValueError: there was no request.
+        """
+        total = self.requests + self.unsent
+        if total == 0:
+            raise ValueError("no request, no latency")
+        rank = max(1, math.ceil(total * percent / 100 - 1e-9))
+        if rank > self.answered:
+            return math.inf
+        return float(self.latency.get_value_at_percentile(100 * rank / self.answered)) / 1000
+
+
+def summarise(result: Result) -> Summary:
+    """The numbers of a result: of all of it, or of what has finished so far."""
+    known: dict[int, Outcome] = {}
+    outcomes, latencies, lags = Counter[int](), Counter[int](), Counter[int]()
+    slots: dict[int, list[int]] = {}
+    bytes_ = 0
+    answered: dict[int, bool] = {}
+    good: dict[int, bool] = {}
+    for _, start, lag, _, end, size, number in result.record.columns():
+        if number not in known:
+            outcome = known[number] = result.record.outcomes[number - 1]
+            answered[number], good[number] = outcome.status is not None, outcome.succeeded
+        if known[number].error == STOPPED:
+            continue
+        outcomes[number] += 1
+        latency = lag + end
+        if answered[number]:
+            latencies[latency] += 1
+        lags[lag] += 1
+        bytes_ += size
+        slot = slots.setdefault((start + end) // (SLOT_MS * 1000), [0, 0, 0])
+        slot[0] += 1
+        slot[1] += not good[number]
+        slot[2] = max(slot[2], latency)
+    counts = Counter[Outcome]()
+    for number, count in outcomes.items():
+        counts[known[number]] += count
+    series = [slots.get(place, [0, 0, 0]) for place in range(max(slots, default=-1) + 1)]
+    return Summary(
+        seconds=result.seconds,
+        requests=outcomes.total(),
+        succeeded=sum(count for outcome, count in counts.items() if outcome.succeeded),
+        stopped=result.stopped,
+        unsent=result.unsent,
+        size=bytes_,
+        outcomes=counts,
+        latency=_histogram(latencies),
+        lag=_histogram(lags),
+        series=tuple(Slot(requests, failed, longest / 1000) for requests, failed, longest in series),
+    )
+
+
+def _histogram(counts: Mapping[int, int]) -> HdrHistogram:
+    """Counted first and recorded by the value: a request at a time would take ten times as long."""
+    made = HdrHistogram(1, _LONGEST_US, _DIGITS)
+    for value, count in counts.items():
+        made.record_value(min(max(value, 0), _LONGEST_US), count)
+    return made

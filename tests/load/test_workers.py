@@ -1,0 +1,121 @@
+"""Loads in processes of their own: they send what one would, are merged exactly, and lose nothing when they are ended."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from meshbdd.errors import BadInput, EnvironmentBroken
+from meshbdd.load import Pace, Plan, Result, read_message
+from meshbdd.load.summary import summarise
+from meshbdd.load.workers import Workers
+from meshbdd.units import Duration, Rate
+from tests.load.server import Server, serving
+from tests.tools import until
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as made:
+        yield made
+
+
+def plan(server: Server, path: str, **options: object) -> Plan:
+    return Plan(read_message("x", f"GET {server.url(path)}"), **options)  # type: ignore[arg-type]
+
+
+def told(result: Result) -> dict[str, int]:
+    return {outcome.told: count for outcome, count in result.outcomes().items()}
+
+
+def test_three_workers_are_merged_exactly(server: Server) -> None:
+    with Workers.start(plan(server, "mix", users=20, count=10_000, timeout=Duration(2)), 3) as load:
+        result = load.wait()
+    seen = server.done
+    assert told(result) == {
+        "200": seen["ok"],
+        "reset": seen["reset"],
+        "timeout": seen["hang"],
+        "503": seen["status/503"],
+    }
+    assert server.seen["mix"] == len(result) == result.sent == 10_000
+    summary = summarise(result)
+    assert summary.requests == 10_000
+    assert summary.answered == seen["ok"] + seen["status/503"] == summary.latency.get_total_count()
+    assert sum(slot.requests for slot in summary.series) == 10_000
+    assert sum(slot.failed for slot in summary.series) == summary.failed == 10_000 - seen["ok"]
+    samples = list(result.samples())
+    assert sorted(sample.request_id for sample in samples) == sorted(server.ids)
+    assert [row.number for row in result.rows(9_000)] == list(range(9_000, 10_000))
+    assert any(sample.body == b"ok" for sample in samples), "answers come with the end"
+
+
+def test_workers_keep_one_schedule(server: Server) -> None:
+    pace = Pace(Rate(300), poisson=True)
+    with Workers.start(plan(server, "ok", pace=pace, duration=Duration(1), seed=5), 2) as load:
+        two = [row.start - row.lag for row in load.wait().rows()]
+    with Workers.start(plan(server, "ok", pace=pace, duration=Duration(1), seed=5), 1) as load:
+        one = [row.start - row.lag for row in load.wait().rows()]
+    assert len(one) == len(two)
+    assert all(abs(a - b) <= 2 for a, b in zip(one, two, strict=True)), "microseconds"
+
+
+def test_stop_at_once_keeps_what_has_finished(server: Server) -> None:
+    with Workers.start(plan(server, "mix", users=100, timeout=Duration(60)), 2) as load:
+        until("requests that hang", lambda: server.done["hang"] >= 3)
+        result = load.stop(at_once=True)
+    assert result.stopped >= 3
+    assert len(result) + result.stopped == result.sent
+    assert len(result) == sum(1 for _ in result.rows())
+
+
+def test_a_killed_worker_is_told_and_its_requests_are_kept(server: Server) -> None:
+    load = Workers.start(plan(server, "ok", users=4), 2)
+    until("some requests", lambda: load.progress().finished > 200)
+    os.kill(load._workers[0].process.pid, signal.SIGKILL)
+    with pytest.raises(EnvironmentBroken, match="A worker process of the load could not do its part"):
+        load.stop()
+    result = load.result()
+    load.close()
+    assert len(result) == sum(1 for _ in result.rows()) > 200
+    assert server.seen["ok"] - 4 <= len(result) <= server.seen["ok"]
+    assert result.sent == len(result) + result.stopped
+
+
+def descriptors() -> set[str]:
+    """Those of shared memory."""
+    links = [(file.name, str(file.readlink())) for file in Path("/proc/self/fd").iterdir() if file.is_symlink()]
+    return {name for name, target in links if "meshbdd-load" in target}
+
+
+def test_nothing_stays(server: Server) -> None:
+    def use() -> None:
+        with Workers.start(plan(server, "ok", users=4), 2) as load:
+            until("some requests", lambda: load.progress().finished > 200)
+            pids = [worker.process.pid for worker in load._workers]
+        assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+        assert len(list(load.result().rows())) > 200, "the rows are there as long as somebody has them"
+
+    before = descriptors()
+    use()
+    gc.collect()
+    assert descriptors() == before
+    assert "meshbdd-load-workers" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_an_unknown_host_is_a_sentence_before_a_process_starts() -> None:
+    with pytest.raises(BadInput, match=r"The host 'no-such-host\.invalid' is not known here"):
+        Workers.start(Plan(read_message("x", "GET http://no-such-host.invalid/"), count=1), 2)
+
+
+def test_fewer_users_than_workers(server: Server) -> None:
+    with Workers.start(plan(server, "ok", users=2, count=9), 8) as load:
+        assert len(load._workers) == 2
+        assert Counter(told(load.wait())) == {"200": 9}
