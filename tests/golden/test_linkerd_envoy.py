@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from meshbdd.lab.linkerd.envoy.pod import compile_pod
+from meshbdd.lab.linkerd.envoy.pod import Compiler
 from meshbdd.lab.linkerd.kind import LINKERD
 from meshbdd.lab.linkerd.policies import Policies
 from meshbdd.lab.sidecar.bootstrap import SidecarIdentity
@@ -22,5 +22,5 @@ _IDENTITY = SidecarIdentity(
 def test_every_case_is_a_configuration_of_envoys_form(case: str) -> None:
     policies = Policies(with_world(resources(case)), settings(case))
     for namespace, name in [("shop", "order-stable-1"), ("other", "client-1")]:
-        compiled = compile_pod(policies, name, namespace)
+        compiled = Compiler(policies).compile(name, namespace)
         Packer().snapshot(LINKERD.deliver(_IDENTITY, Path("/dev/null"), compiled))

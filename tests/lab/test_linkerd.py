@@ -6,6 +6,7 @@ import collections
 from collections.abc import Iterator
 
 import pytest
+import requests
 
 from tests.tools import LabUnderTest, until
 
@@ -20,6 +21,12 @@ apiVersion: v1
 kind: Service
 metadata: {name: order-canary}
 spec: {selector: {app: order-service, version: canary}, ports: [{name: http, port: 80, targetPort: 8080}]}
+"""
+EMPTY = """
+apiVersion: v1
+kind: Service
+metadata: {name: empty}
+spec: {selector: {app: nobody}, ports: [{name: http, port: 80}]}
 """
 ROUTE = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -128,3 +135,23 @@ def test_linkerds_webhook_denies_a_bad_annotation(lab: LabUnderTest) -> None:
     told = lab.kubectl("apply", "-f", "-", stdin=text, check=False)
     assert told.returncode == 1
     assert "soon does not contain a timeout duration value" in told.stderr
+
+
+def test_a_sidecar_lives_on_although_its_spec_has_a_liveness_probe(lab: LabUnderTest) -> None:
+    """The probe names the pod's address, where the lab itself serves the admin port; it must not end the sidecar."""
+    pod = lab.pod("payment-service")
+    proxy = next(c for c in pod["spec"]["initContainers"] if c["name"] == "linkerd-proxy")
+    assert proxy["livenessProbe"]["httpGet"]["port"] == 4191
+    address = pod["status"]["podIP"]
+    for path in ("/ready", "/live"):
+        assert requests.get(f"http://{address}:4191{path}", timeout=5).status_code == 200
+
+
+def test_nobody_to_answer_is_504_after_three_seconds_and_503_at_once_then(lab: LabUnderTest) -> None:
+    lab.apply(EMPTY)
+    lab.in_effect("client", "Service.shop.empty:80")
+    first, second = lab.get("http://empty/"), lab.get("http://empty/")
+    assert (first.status_code, second.status_code) == (504, 503)
+    assert first.elapsed.total_seconds() >= 2.9
+    assert first.headers["l5d-proxy-error"].endswith("service in fail-fast")
+    assert second.headers["l5d-proxy-error"].endswith("service unavailable")

@@ -7,6 +7,7 @@ import copy
 import datetime as dt
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -23,7 +24,7 @@ from meshbdd.lab.xds.server import AdsServer
 
 _log = logging.getLogger(__name__)
 
-_DEBOUNCE_SECONDS = 0.001
+_DEBOUNCE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.001, 0.5
 """Istio waits 100 ms for quiet (``PILOT_DEBOUNCE_AFTER``); here one turn of the event loop gathers a burst."""
 
 
@@ -78,6 +79,7 @@ class ControlPlane:
         self._packer = Packer()
         self._pushed = pushed
         self._scheduled = False
+        self._took = 0.0
         self._certificates: dict[str, Certificate] = {}
         self._compiled: dict[str, Compiled] = {}
         self._nodes: dict[str, str] = {}
@@ -100,9 +102,12 @@ class ControlPlane:
         """Push soon."""
         if not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_later(_DEBOUNCE_SECONDS, self._push)
+            # A large world takes a while to compile; as long again is left to those who change it.
+            pause = max(_DEBOUNCE_SECONDS, min(self._took, _LONGEST_PAUSE_SECONDS))
+            asyncio.get_running_loop().call_later(pause, self._push)
 
     def _push(self) -> None:
+        began = time.monotonic()
         self._scheduled = False
         objects = [
             obj
@@ -133,6 +138,7 @@ class ControlPlane:
         for owner, status in statuses:
             self._write_status(owner, status)
         self._pushed()
+        self._took = time.monotonic() - began
 
     def _write_status(self, obj: Mapping[str, Any], status: Mapping[str, Any]) -> None:
         told = self._api.registry.of_kind(obj["apiVersion"], obj["kind"])

@@ -48,10 +48,11 @@ class MetricsPage:
         self._mesh = mesh
         self.compiled: Compiled | None = None
         self._server: asyncio.Server | None = None
+        self._answering: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Listen at the pod's address."""
-        self._server = await asyncio.start_server(self._serve, self._identity.ip, self._mesh.metrics_port)
+        self._server = await asyncio.start_server(self._accept, self._identity.ip, self._mesh.metrics_port)
 
     def stop(self) -> None:
         """Stop listening."""
@@ -69,6 +70,12 @@ class MetricsPage:
 
     async def _admin(self, path: str) -> str:
         return await fetch(private_side(self._identity.ip), ADMIN_PORT, path)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # asyncio itself keeps no hold of the task.
+        task = asyncio.ensure_future(self._serve(reader, writer))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):

@@ -101,8 +101,10 @@ class PodRuntime:
     def _container(self, spec: Mapping[str, Any]) -> Container:
         log = self.folder / "logs" / spec["name"]
         if spec["name"] == self._node.mesh.sidecar and self.meshed:
+            # Asked for readiness alone: an Envoy that is not alive has ended, and is started again for that.
+            asked = {name: value for name, value in spec.items() if name != "livenessProbe"}
             return Container(
-                spec, self.home, log, self._sidecar_command, self._node.processes, self._changed,
+                asked, self.home, log, self._sidecar_command, self._node.processes, self._changed,
                 ready_probe=self._node.mesh.ready_probe(self.ip), private_ports=False,
             )  # fmt: skip
 

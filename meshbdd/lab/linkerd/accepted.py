@@ -51,7 +51,8 @@ def acceptance(objects: Objects, route: Object, parent: Parent) -> Condition:
             return _no("Accepted", "NoMatchingParent")
         if service["spec"].get("clusterIP") in {None, "", "None"}:
             return _no("Accepted", "NoMatchingParent", "parent service must have a ClusterIP")
-    if any(_precedes(route, other) and parent in parents(other) for other in objects.routes()):
+    beside = objects.attached(parent.kind, parent.namespace, parent.name)
+    if any(_precedes(route, other) and parent == theirs for other, theirs in beside):
         return _no("Accepted", "RouteReasonConflicted")
     return _ACCEPTED
 

@@ -67,6 +67,12 @@ DEVIATIONS = (
         "The request fails there and here; its status differs.",
     ),
     Deviation(
+        "undeclared-port",
+        "A port that a pod does not declare is not reachable; Linkerd lets the first connection to it pass by the "
+        "proxy's own default.",
+        "Declare the ports that callers use.",
+    ),
+    Deviation(
         "authority",
         "The lab takes the address that was dialled from the request's authority, since nothing intercepts connections.",
         "A request whose Host header names another Service than the address goes to that Service.",

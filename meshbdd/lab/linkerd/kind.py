@@ -16,7 +16,7 @@ from meshbdd.lab.controllers.mesh_kind import Compile, MeshKind, Object, Resourc
 from meshbdd.lab.linkerd import injection
 from meshbdd.lab.linkerd.admission.definitions import RESOURCES, crds
 from meshbdd.lab.linkerd.admission.webhook import admission_hook
-from meshbdd.lab.linkerd.envoy.pod import compile_pod
+from meshbdd.lab.linkerd.envoy.pod import Compiler
 from meshbdd.lab.linkerd.policies import Policies
 from meshbdd.lab.linkerd.ports import ADMIN_PORT, OUTBOUND_PORT, RESERVED_PORTS
 from meshbdd.lab.linkerd.settings import ControlPlaneSettings
@@ -78,7 +78,7 @@ class LinkerdKind:
     def compiler(self, objects: Iterable[Object]) -> tuple[Compile, Iterable[tuple[Object, Mapping[str, Any]]]]:
         """See ``MeshKind``."""
         policies = Policies(objects, SETTINGS)
-        return (lambda pod, namespace: compile_pod(policies, pod, namespace)), policies.statuses()
+        return Compiler(policies).compile, policies.statuses()
 
     def deliver(self, identity: SidecarIdentity, log: Path, compiled: Compiled) -> Resources:
         """See ``MeshKind``."""
@@ -86,7 +86,7 @@ class LinkerdKind:
             CLUSTER: dict(compiled.clusters),
             ENDPOINTS: dict(compiled.endpoints),
             **with_telemetry(
-                identity, log, {LISTENER: copy.deepcopy(compiled.listeners), ROUTES: copy.deepcopy(compiled.routes)}
+                identity, log, {LISTENER: copy.deepcopy(compiled.listeners), ROUTES: dict(compiled.routes)}
             ),
         }
 

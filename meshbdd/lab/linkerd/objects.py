@@ -101,6 +101,14 @@ class Objects:
         self.services = self._by_name("Service")
         self.pods = self._by_name("Pod")
         self.egress_networks = self._by_name("EgressNetwork")
+        self._attached: dict[tuple[str, str, str], list[tuple[Object, Parent]]] = defaultdict(list)
+        for route in self.routes():
+            for parent in parents(route):
+                self._attached[parent.kind, parent.namespace, parent.name].append((route, parent))
+        self._slices: dict[tuple[str, str], list[Object]] = defaultdict(list)
+        for item in self.of("EndpointSlice"):
+            service = (item["metadata"].get("labels") or {}).get("kubernetes.io/service-name", "")
+            self._slices[item["metadata"]["namespace"], service].append(item)
 
     def _by_name(self, kind: str) -> dict[tuple[str, str], Object]:
         return {(obj["metadata"]["namespace"], obj["metadata"]["name"]): obj for obj in self.of(kind)}
@@ -113,6 +121,14 @@ class Objects:
         """Every route, kind after kind in their order of precedence."""
         for kind in ROUTE_KINDS:
             yield from self.of(kind)
+
+    def attached(self, kind: str, namespace: str, name: str) -> list[tuple[Object, Parent]]:
+        """The routes of a parent with the parentRef that names it, in the order of ``routes``."""
+        return self._attached.get((kind, namespace, name), [])
+
+    def slices(self, namespace: str, service: str) -> list[Object]:
+        """The EndpointSlices of a Service."""
+        return self._slices.get((namespace, service), [])
 
     def find(self, kind: str, namespace: str, name: str, group: str | None = None) -> Object | None:
         """One object."""

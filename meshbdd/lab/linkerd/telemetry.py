@@ -32,6 +32,6 @@ def with_telemetry(identity: SidecarIdentity, log: Path, resources: Resources) -
             manager["access_log"] = [telemetry.access_log(log)]
             if name == INBOUND:
                 manager["http_filters"].insert(0, telemetry.peer_filter())
-    for table in resources[ROUTES].values():
-        table.setdefault("request_headers_to_add", []).append(telemetry.peer_header(identity))
+    for name, table in resources[ROUTES].items():
+        resources[ROUTES][name] = {**table, "request_headers_to_add": [telemetry.peer_header(identity)]}
     return resources

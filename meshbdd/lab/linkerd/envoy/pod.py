@@ -23,13 +23,40 @@ _FORWARD_PROXY = "type.googleapis.com/envoy.extensions.{}.dynamic_forward_proxy.
 _DNS_CACHE = {"name": "lab", "dns_lookup_family": "V4_ONLY"}
 
 
-def compile_pod(policies: Policies, pod: str, namespace: str) -> Compiled:
-    """Compile for the sidecar of a pod.
+class Compiler:
+    """Compiles for the sidecars of one state of the world; what pods of a namespace share is made once.
 
-    Raises:
-        KeyError: there is no such pod.
+    Args:
+        policies: What Linkerd makes of the objects.
     """
-    return _Compilation(policies, policies.objects.pods[namespace, pod]).run()
+
+    def __init__(self, policies: Policies) -> None:
+        self._policies = policies
+        self._outbound: dict[str, Outbound] = {}
+
+    def compile(self, pod: str, namespace: str) -> Compiled:
+        """The configuration of a pod's sidecar.
+
+        Raises:
+            KeyError: there is no such pod.
+        """
+        subject = self._policies.objects.pods[namespace, pod]
+        if namespace not in self._outbound:
+            self._outbound[namespace] = self._services_for(namespace)
+        return _Compilation(self._policies, subject, self._outbound[namespace]).run()
+
+    def _services_for(self, client: str) -> Outbound:
+        made = Outbound()
+        writer = OutboundWriter(self._policies.destinations, made)
+        domain = self._policies.settings.domain
+        for (namespace, name), service in sorted(self._policies.objects.services.items()):
+            address = service["spec"].get("clusterIP") or ""
+            for port in service["spec"].get("ports") or []:
+                number = port["port"]
+                policy = self._policies.outbound.of_service(name, namespace, number, client)
+                hosts = domains(name, namespace, address, number, client, domain)
+                writer.service(policy, f"{address}:{number}", hosts)
+        return made
 
 
 def domains(name: str, namespace: str, address: str, port: int, client: str, domain: str) -> list[str]:
@@ -44,25 +71,15 @@ def domains(name: str, namespace: str, address: str, port: int, client: str, dom
 
 
 class _Compilation:
-    def __init__(self, policies: Policies, pod: Mapping[str, Any]) -> None:
+    def __init__(self, policies: Policies, pod: Mapping[str, Any], outbound: Outbound) -> None:
         self._policies = policies
+        self._outbound = outbound
         self._pod = pod
         self._namespace: str = pod["metadata"]["namespace"]
         self._ip: str = (pod.get("status") or {}).get("podIP", "")
 
     def run(self) -> Compiled:
-        made = Outbound()
-        writer = OutboundWriter(self._policies.destinations, made)
-        for (namespace, name), service in sorted(self._policies.objects.services.items()):
-            address = service["spec"].get("clusterIP") or ""
-            for port in service["spec"].get("ports") or []:
-                number = port["port"]
-                policy = self._policies.outbound.of_service(name, namespace, number, self._namespace)
-                hosts = domains(
-                    name, namespace, address, number, self._namespace, self._policies.settings.domain
-                )  # fmt: skip
-                writer.service(policy, f"{address}:{number}", hosts)
-        made.hosts.append(self._elsewhere())
+        made = self._outbound
         servers = self._servers()
         clusters = {**made.clusters, PASSTHROUGH: _passthrough(), scripts.TIMER: self._timer_cluster()}
         for port in servers:
@@ -75,7 +92,9 @@ class _Compilation:
         }
         if servers:
             listeners[write_inbound.INBOUND] = write_inbound.listener(self._ip, identity, servers)
-        routes = {OUTBOUND: {"name": OUTBOUND, "validate_clusters": False, "virtual_hosts": made.hosts}}
+        routes = {
+            OUTBOUND: {"name": OUTBOUND, "validate_clusters": False, "virtual_hosts": [*made.hosts, self._elsewhere()]}
+        }
         return Compiled(listeners, {}, routes, clusters, made.endpoints, {}, tuple(made.warnings))
 
     def _servers(self) -> dict[int, InboundServer]:

@@ -31,6 +31,7 @@ function envoy_on_response(handle)
   local kind = headers:get("content-type") or ""
   if not grpc and kind:find("^application/grpc") then
     handle:body()
+    headers = handle:headers()
     local trailers = handle:trailers()
     grpc = trailers and trailers:get("grpc-status")
   elseif grpc then
@@ -122,6 +123,7 @@ function envoy_on_response(handle)
     local waited = false
     if not failing[backend] then
       sleep(handle, %(wait)d - elapsed)
+      headers = handle:headers()
       failing[backend] = true
       waited = true
     end
@@ -170,6 +172,7 @@ function envoy_on_response(handle)
     if protocol == "HTTP/2" then
       handle:httpCall("%(timer)s", {[":method"] = "GET", [":path"] = "/", [":authority"] = "timer",
         ["x-envoy-fault-delay-request"] = "%(wait)d"}, "", 60000)
+      headers = handle:headers()
       headers:replace(":status", headers:get("grpc-status") and "200" or "504")
     end
   end

@@ -110,10 +110,8 @@ class Destinations:
         if said is None:
             return ()
         found: list[Place] = []
-        for item in self._objects.of("EndpointSlice"):
-            labels = item["metadata"].get("labels") or {}
-            if (item["metadata"]["namespace"], labels.get("kubernetes.io/service-name")) == (namespace, name):
-                found += self._places(item, said.get("name") or "")
+        for item in self._objects.slices(namespace, name):
+            found += self._places(item, said.get("name") or "")
         return tuple(sorted(found, key=lambda place: (place.address, place.port)))
 
     def _places(self, item: Object, port_name: str) -> Iterator[Place]:

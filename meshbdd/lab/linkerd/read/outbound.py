@@ -25,7 +25,7 @@ from meshbdd.lab.linkerd.model import (
     Rule,
     Timeouts,
 )
-from meshbdd.lab.linkerd.objects import CORE, POLICY, Objects, Parent, age, annotations_of, parents
+from meshbdd.lab.linkerd.objects import CORE, POLICY, Objects, Parent, age, annotations_of
 from meshbdd.lab.linkerd.read import annotations as read_annotations
 from meshbdd.lab.linkerd.read.routes import Context, http_route, stream_route
 from meshbdd.lab.linkerd.settings import ControlPlaneSettings
@@ -147,29 +147,25 @@ class OutboundPolicies:
         opaque = self._settings.opaque_ports if text is None else ports(text)
         return "opaque" if number in opaque else None
 
-    def _attached(self, place: Parent, client: str) -> list[tuple[Object, Parent]]:
+    def _attached(self, place: Parent, client: str) -> list[Object]:
         """Routes at a parent's port: those of the parent's namespace for everyone, others for their own namespace."""
-        found = []
-        for route in self._objects.routes():
-            own = route["metadata"]["namespace"]
-            if own not in {place.namespace, client}:
-                continue
-            for parent in parents(route):
-                same = (parent.kind, parent.namespace, parent.name) == (place.kind, place.namespace, place.name)
-                if same and parent.port in {None, place.port} and is_accepted(self._objects, route, parent):
-                    found.append((route, parent))
-                    break
-        return found
+        return [
+            route
+            for route, parent in self._objects.attached(place.kind, place.namespace, place.name)
+            if route["metadata"]["namespace"] in {place.namespace, client}
+            and parent.port in {None, place.port}
+            and is_accepted(self._objects, route, parent)
+        ]
 
     def _read(
         self,
-        attached: list[tuple[Object, Parent]],
+        attached: list[Object],
         kinds: tuple[str, ...],
         read: Callable[[Object, Context], Route],
         context: Context,
     ) -> tuple[Route, ...]:
         made = []
-        for route, _ in attached:
+        for route in attached:
             if route["kind"] not in kinds:
                 continue
             try:
