@@ -2,6 +2,6 @@
 
 from meshbdd.lab.admission.definitions import crds
 from meshbdd.lab.admission.lacking import LACKING
-from meshbdd.lab.admission.webhook import Admission, admission_hook, admit
+from meshbdd.lab.admission.webhook import Admission, admission_hook, admit, unknown_fields
 
-__all__ = ["LACKING", "Admission", "admission_hook", "admit", "crds"]
+__all__ = ["LACKING", "Admission", "admission_hook", "admit", "crds", "unknown_fields"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from meshbdd.lab.admission.fields import Schema
 from meshbdd.lab.admission.lacking import lacking
 from meshbdd.lab.admission.rules import Object, Problem, at_least
 from meshbdd.lab.api.errors import ApiError
-from meshbdd.lab.api.schema import validate
+from meshbdd.lab.api.schema import prune, validate
 
 _RULES: dict[str, Callable[[Object, str], Iterator[Problem]]] = {
     "VirtualService": virtual_service.problems,
@@ -96,6 +97,12 @@ def admit(obj: Mapping[str, Any]) -> Admission:
         if problems:
             return Admission(f"{name}: " + "; ".join(f"{path}: {why}" for path, why in problems), decided)
     return Admission(warnings=tuple(_WARNINGS[kind](spec)))
+
+
+def unknown_fields(obj: Mapping[str, Any]) -> list[str]:
+    """The paths of a ``spec`` that its schema does not know; kubectl asks the API server to refuse them."""
+    schema = spec_schema(str(obj.get("kind", "")), obj.get("apiVersion"))
+    return sorted(prune(schema, copy.deepcopy(obj.get("spec") or {}), "spec")) if schema is not None else []
 
 
 def _lacking(kind: str, spec: Object) -> Iterator[Problem]:

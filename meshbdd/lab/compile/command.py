@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from meshbdd.errors import BadInput
-from meshbdd.lab.admission import admit, crds
+from meshbdd.lab.admission import admit, crds, unknown_fields
 from meshbdd.lab.admission.definitions import definition_of
 from meshbdd.lab.compile import Mesh, compile_pod
 from meshbdd.lab.lifecycle import read_objects, shop_objects
@@ -107,10 +107,13 @@ def _admitted(obj: dict[str, Any]) -> tuple[str, ...]:
             f"The lab has no kind {obj['kind']} ({obj['apiVersion']}).",
             help=f"it knows: {', '.join(known)}",
         )
+    name = f"{obj['kind']} {obj['metadata']['name']}"
+    if unknown := unknown_fields(obj):
+        raise BadInput("MB0731", f"{name}: unknown field {unknown[0]}.", help="correct the resource")
     decision = admit(obj)
     if decision.refused:
         raise BadInput("MB0731", f"{decision.refused}.", help="correct the resource")
-    return tuple(f"{obj['kind']} {obj['metadata']['name']}: {sentence}" for sentence in decision.warnings)
+    return tuple(f"{name}: {sentence}" for sentence in decision.warnings)
 
 
 def compile_files(files: Iterable[Path], world: Path | None = None, pod: str | None = None) -> dict[str, Any]:

@@ -1,0 +1,87 @@
+"""``meshbdd lab compile`` as it is called: its form, its agreement with the recordings, its refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from meshbdd.cli import cli
+from meshbdd.errors import BadInput
+from meshbdd.lab.compile.command import compile_files
+from tests.golden.meaning import DATA, PODS, differences, golden, meaning
+
+WORLD = DATA / "world.yaml"
+SECTIONS = ["virtual_hosts", "clusters", "endpoints", "filter_chains", "listeners", "extensions", "warnings"]
+
+
+@pytest.mark.parametrize(("case", "pod"), [("02-vs-abort-500-all", PODS[0]), ("59-ef-armed-fault-on", PODS[1])])
+def test_the_command_prints_what_the_recording_has(case: str, pod: str) -> None:
+    told = CliRunner().invoke(
+        cli,
+        ["lab", "compile", "--json", "--world", str(WORLD), "--for", pod, str(DATA / "istio" / case / "in.yaml")],
+    )
+    assert told.exit_code == 0
+    made = json.loads(told.output)
+    assert sorted(made) == sorted(SECTIONS)
+    assert not differences(meaning(made), meaning(golden(case, pod)))
+
+
+def test_several_files_count_together(tmp_path: Path) -> None:
+    for name, status in (("first", 201), ("second", 202)):
+        (tmp_path / f"{name}.yaml").write_text(
+            "apiVersion: networking.istio.io/v1\nkind: VirtualService\n"
+            f"metadata: {{name: {name}}}\nspec: {{hosts: [{name}.example], http: [{{directResponse: {{status: {status}}}}}]}}\n"
+        )
+    made = compile_files([tmp_path / "first.yaml", tmp_path / "second.yaml"], WORLD, PODS[0])
+    for name, status in (("first", 201), ("second", 202)):
+        answer = made["virtual_hosts"][f"80 / {name}.example:80"]["routes"][0]["direct_response"]
+        assert answer == {"status": status}
+
+
+def test_what_is_accepted_with_a_warning_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: x}\nspec:\n  hosts: [a.example]\n"
+        "  http: [{directResponse: {status: 200}}, {directResponse: {status: 201}}]\n"
+    )
+    warnings = compile_files([file], WORLD, PODS[0])["warnings"]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("VirtualService x: ")
+
+
+VIRTUAL_SERVICE = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: x}\nspec: "
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "words"),
+    [
+        (VIRTUAL_SERVICE + "{hosts: [a.example], tcp: [{route: [{destination: {host: a.example}}]}]}", "MB0731", "spec.tcp"),
+        (VIRTUAL_SERVICE + "{hosts: [a.example], tls: [{match: [{sniHosts: [a.example]}], route: [{destination: {host: a.example}}]}]}", "MB0731", "spec.tls"),
+        (VIRTUAL_SERVICE + "{hosts: [a.example], http: [{timeot: 1s, directResponse: {status: 200}}]}", "MB0731", "timeot"),
+        ("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: x}\nspec: {action: CUSTOM, provider: {name: p}, rules: [{}]}", "MB0731", "spec.action"),
+        ("apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: x}\nspec: {configPatches: [{applyTo: LISTENER, patch: {operation: MERGE, value: {}}}]}", "MB0731", "spec.configPatches[0].applyTo"),
+        ("apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {name: x}\nspec: {url: a}", "MB0730", "WasmPlugin"),
+        ("apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: x}\nspec: {}", "MB0730", "Gateway"),
+        ("apiVersion: gateway.networking.k8s.io/v1alpha2\nkind: TCPRoute\nmetadata: {name: x}\nspec: {}", "MB0730", "TCPRoute"),
+        ("apiVersion: networking.istio.io/v2\nkind: VirtualService\nmetadata: {name: x}\nspec: {}", "MB0730", "networking.istio.io/v2"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(tmp_path: Path, text: str, code: str, words: str) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(text)
+    with pytest.raises(BadInput) as refusal:
+        compile_files([file], WORLD, PODS[0])
+    assert refusal.value.code == code
+    assert words in str(refusal.value)
+    assert "\n" not in refusal.value.sentence
+
+
+def test_an_unknown_pod_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(VIRTUAL_SERVICE + "{hosts: [a.example], http: [{directResponse: {status: 200}}]}")
+    with pytest.raises(BadInput, match=r"no pod 'nobody\.shop'") as refusal:
+        compile_files([file], WORLD, "nobody.shop")
+    assert refusal.value.code == "MB0732"
