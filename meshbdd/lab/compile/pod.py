@@ -11,18 +11,9 @@ from meshbdd.lab.compile.envoy import clusters as write_clusters
 from meshbdd.lab.compile.envoy import listeners as write_listeners
 from meshbdd.lab.compile.envoy import rbac
 from meshbdd.lab.compile.envoy.patches import extensions, patch_clusters, patch_filters
-from meshbdd.lab.compile.ir import (
-    ChainPlace,
-    ClusterPlace,
-    Endpoint,
-    Port,
-    Rule,
-    Service,
-    Subset,
-    TrafficPolicy,
-    Workload,
-)
+from meshbdd.lab.compile.ir import Endpoint, Port, Service, Workload
 from meshbdd.lab.compile.mesh import Mesh
+from meshbdd.lab.compile.policies import ChainPlace, ClusterPlace, Rule, Subset, TrafficPolicy
 from meshbdd.lab.compile.read.destination_rule import policy_for
 from meshbdd.lab.compile.read.services import workload_of
 from meshbdd.lab.compile.virtual_hosts import Tables

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from meshbdd.lab.compile.envoy.routes import write_route
-from meshbdd.lab.compile.ir import Destination, Route, Rule, Service, VirtualService, Workload
+from meshbdd.lab.compile.ir import Destination, Route, Service, VirtualService, Workload
 from meshbdd.lab.compile.names import covers, outbound_cluster
+from meshbdd.lab.compile.policies import Rule
 from meshbdd.lab.compile.read.destination_rule import hash_settings
 from meshbdd.lab.compile.read.virtual_service import read_routes
 from meshbdd.lab.compile.scope import Scope

@@ -15,7 +15,8 @@ from meshbdd.lab.compile.envoy.traffic_policy import (
     write_outlier_detection,
 )
 from meshbdd.lab.compile.envoy.types import ADS, HTTP_OPTIONS, HTTP_OPTIONS_KEY
-from meshbdd.lab.compile.ir import Endpoint, Port, Service, TrafficPolicy
+from meshbdd.lab.compile.ir import Endpoint, Port, Service
+from meshbdd.lab.compile.policies import TrafficPolicy
 
 CONNECT_TIMEOUT = "10s"
 """Istio's default: meshConfig.connectTimeout."""

@@ -13,7 +13,7 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.extensions.filters.http.fault.v3 import fault_pb2
 
 from meshbdd.lab.compile.envoy.types import FAULT
-from meshbdd.lab.compile.ir import ChainPlace, ClusterPlace, Patch
+from meshbdd.lab.compile.policies import ChainPlace, ClusterPlace, Patch
 from meshbdd.lab.xds.messages import as_dict, merge, parse
 
 Config = dict[str, dict[str, Any]]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from meshbdd.lab.compile.envoy.types import HTTP_RBAC, NETWORK_RBAC, URI_TEMPLATE, typed
-from meshbdd.lab.compile.ir import AccessPolicy, AccessRule, Condition
+from meshbdd.lab.compile.policies import AccessPolicy, AccessRule, Condition
 from meshbdd.lab.compile.read.authorization_policy import CLAIMS, HEADERS, METADATA_PREFIX
 from meshbdd.lab.compile.values import quote
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from meshbdd.lab.compile.ir import AccessPolicy, AccessRule, Condition
+from meshbdd.lab.compile.policies import AccessPolicy, AccessRule, Condition
 
 Object = Mapping[str, Any]
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from meshbdd.lab.compile.ir import Rule, Subset, TrafficPolicy
 from meshbdd.lab.compile.names import covers, full_host, origin, specificity
+from meshbdd.lab.compile.policies import Rule, Subset, TrafficPolicy
 
 Object = Mapping[str, Any]
 _PUBLIC, _PRIVATE = "*", "."

@@ -14,7 +14,7 @@ from envoy.config.core.v3 import extension_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 
 from meshbdd.lab.compile.envoy.types import FAULT
-from meshbdd.lab.compile.ir import ChainPlace, ClusterPlace, Patch
+from meshbdd.lab.compile.policies import ChainPlace, ClusterPlace, Patch
 from meshbdd.lab.xds.messages import MessageError, as_dict, parse
 
 Object = Mapping[str, Any]
