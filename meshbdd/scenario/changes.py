@@ -16,10 +16,11 @@ from meshbdd.errors import BadInput, MeshbddError, RestoreIncomplete
 from meshbdd.evidence import ChangeArrived, ChangeWithdrawn
 from meshbdd.intents import Intent, Mention, ServiceRef
 from meshbdd.mesh import Context, Plan, Stage
-from meshbdd.mesh.base import difference, preview
+from meshbdd.mesh.base import Object, difference, preview
 from meshbdd.mesh.gate import Arrival, Before
 from meshbdd.mesh.manifest import find_manifest, read_manifest
 from meshbdd.mesh.shares import configured_shares
+from meshbdd.scenario.doubts import refuse_nonsense
 from meshbdd.scenario.environment import Environment
 
 
@@ -170,8 +171,8 @@ class Changes:
     def _carry_out(self, plan: Plan) -> None:
         self.prepare()
         self._environment.standing.ensure(plan.standing)
-        for edit in plan.edits:  # everything is admitted before anything is written
-            self._dry_run(edit)
+        # everything is admitted, and makes sense, before anything is written
+        findings = refuse_nonsense(self._environment.cluster, [self._dry_run(edit) for edit in plan.edits])
         self._changing(plan.summary)
         item = InForce(plan)
         self.in_force.append(item)
@@ -191,6 +192,7 @@ class Changes:
                 written_ms,
                 {pod: ms for written in item.written for pod, ms in written.arrival.proxies.items()},
                 str(plan.service or ""),
+                findings,
             )
         )
 
@@ -206,14 +208,11 @@ class Changes:
         written.arrival = gate.wait_present(stage.markers, written.before)
         self._environment.standing.renew(stage.renewed)
 
-    def _dry_run(self, edit: Edit) -> None:
+    def _dry_run(self, edit: Edit) -> Object:
         cluster = self._environment.cluster
         live = cluster.find(edit.kind, edit.name, edit.namespace)
         wanted = preview(edit, live)
-        if live is not None:
-            cluster.replace(wanted, dry_run=True)
-        else:
-            cluster.create(wanted, dry_run=True)
+        return cluster.replace(wanted, dry_run=True) if live is not None else cluster.create(wanted, dry_run=True)
 
     def _withdraw(self, found: Sequence[InForce]) -> None:
         for item in found:

@@ -1,0 +1,49 @@
+"""Static sense checks at run time: what a change would make of the world is judged before it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from http import HTTPStatus
+
+from meshbdd.cluster import Cluster
+from meshbdd.cluster.client import ApiFailure
+from meshbdd.errors import BadInput
+from meshbdd.mesh.base import Object
+from meshbdd.sense import Severity, check, check_changes
+
+_WORLD = (
+    "Namespace", "Service", "Deployment", "Pod", "VirtualService", "DestinationRule", "EnvoyFilter", "Sidecar",
+    "PeerAuthentication", "AuthorizationPolicy", "HTTPRoute",
+)  # fmt: skip
+"""Everything that the checks look at."""
+
+
+def refuse_nonsense(cluster: Cluster, changed: Sequence[Object]) -> tuple[str, ...]:
+    """Judge objects as they would be, in the world as it is.
+
+    Args:
+        cluster: The world.
+        changed: The objects as they would be.
+
+    Returns:
+        A sentence for each doubt that does not keep them from being written.
+
+    Raises:
+        BadInput: one of them could not do in this world what it says; what was wrong before is not held against it.
+    """
+    world = list(_world(cluster))
+    known = set(check(world))
+    findings = [finding for finding in check_changes(changed, world) if finding not in known]
+    for finding in findings:
+        if finding.severity is Severity.ERROR:
+            raise BadInput(finding.code, f"{finding.object}: {finding.sentence}", help=finding.help)
+    return tuple(str(finding) for finding in findings)
+
+
+def _world(cluster: Cluster) -> Iterator[Object]:
+    for kind in _WORLD:
+        try:
+            yield from cluster.list(kind)
+        except ApiFailure as failure:
+            if failure.status not in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
+                raise
