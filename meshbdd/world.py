@@ -65,7 +65,7 @@ class World:
             before_first=self._before_first_change,
             changing=self._mesh_changes,
             arrived=self._mesh_changed,
-            leaving=lambda item: self._accounting.account([item]),
+            leaving=lambda item: self._accounting.account([item], final=True),
         )
         texts = [step.text for step in steps]
         traced = any(text.startswith(_TRACED) for text in texts)
@@ -166,7 +166,7 @@ class World:
         vacuous: Inconclusive | None = None
         try:
             self.traffic.end()
-            self._accounting.account(self.changes.in_force)
+            self._accounting.account(self.changes.in_force, final=True)
             self.traffic.close()
         except Inconclusive as error:
             vacuous = error

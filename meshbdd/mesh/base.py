@@ -166,12 +166,13 @@ class Mesh(Protocol):
         """
         ...
 
-    def renewal(self, service: ServiceRef, number: int) -> Stage:
+    def renewal(self, epochs: Mapping[ServiceRef, int]) -> Stage:
         """Objects of the run's own that make every caller of a service open new connections.
 
+        The objects are the same each time; a service whose number grew has its callers' connections renewed.
+
         Args:
-            service: The service whose listeners changed.
-            number: Grows with every renewal of this service; the objects are the same, their content differs.
+            epochs: Every service whose listeners changed in this run → how often they did.
         """
         ...
 

@@ -18,13 +18,12 @@ from meshbdd.cluster import Cluster
 from meshbdd.cluster.tunnel import Tunnel
 from meshbdd.errors import EnvironmentBroken, Inconclusive
 from meshbdd.intents import ServiceRef
-from meshbdd.mesh.base import Dump, Marker, Where
+from meshbdd.mesh.base import Dump, Marker
 from meshbdd.mesh.markers import EXTENSIONS, ConfigChanged, fault_tokens, fingerprint, newest
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
 
 ADMIN_PORT = 15000
-_EVERYWHERE = Where()
 _MESHED = "security.istio.io/tlsMode=istio"
 _HOSTS = "/clusters?format=json"
 _SLOW_MESH = "raise gate_timeout if the mesh is that slow; otherwise look at the proxy's configuration"
@@ -47,10 +46,42 @@ class Arrival:
         return ", ".join(f"{name} after {ms:.0f} ms" for name, ms in self.proxies.items())
 
 
+@dataclass(frozen=True, slots=True)
+class _Proxy:
+    """A sidecar, reached through its pod."""
+
+    tunnel: Tunnel
+    metadata: Mapping[str, Any]
+
+    @property
+    def pod(self) -> str:
+        """The pod's name."""
+        return self.tunnel.pod
+
+    def meant_by(self, markers: Iterable[Marker]) -> list[Marker]:
+        """The markers that it is to hold."""
+        return [marker for marker in markers if marker.where.takes(self.metadata)]
+
+
+class _Pages:
+    """A proxy's pages, each read once."""
+
+    def __init__(self, tunnel: Tunnel) -> None:
+        self._tunnel = tunnel
+        self._read: dict[str, Dump] = {}
+
+    def of(self, marker: Marker) -> list[Dump]:
+        """The pages that a marker is read from."""
+        for page in marker.pages:
+            if page not in self._read:
+                self._read[page] = self._tunnel.get(page)
+        return [self._read[page] for page in marker.pages]
+
+
 Before = Mapping[tuple[str, str], bool | str | None]
 """(marker, pod) → what the pod's proxy held before a change: whether, or a fingerprint."""
 
-Probe = Callable[[Tunnel], str | None]
+Probe = Callable[[_Proxy], str | None]
 """Looks into one proxy: ``None`` where all is well, else what is wrong."""
 
 
@@ -74,22 +105,21 @@ class Gate:
             tunnel.close()
         self._pool.shutdown(wait=False)
 
-    def _proxies(self, where: Where = _EVERYWHERE) -> list[Tunnel]:
+    def _proxies(self) -> list[_Proxy]:
+        """Every sidecar that runs."""
         found = []
-        for pod in self._cluster.list("Pod", where.namespace, labels=_MESHED):
+        for pod in self._cluster.list("Pod", labels=_MESHED):
             meta = pod["metadata"]
             if meta.get("deletionTimestamp") or (pod.get("status") or {}).get("phase") != "Running":
-                continue
-            if not where.takes(meta):
                 continue
             key = meta["uid"]
             if key not in self._tunnels:
                 self._tunnels[key] = Tunnel(self._cluster, meta["name"], meta["namespace"], ADMIN_PORT)
-            found.append(self._tunnels[key])
+            found.append(_Proxy(self._tunnels[key], meta))
         return found
 
     def _wait(
-        self, tunnels: Iterable[Tunnel], probe: Probe, what: str, *, code: str = "MB0411", help_: str = _SLOW_MESH
+        self, proxies: Iterable[_Proxy], probe: Probe, what: str, *, code: str = "MB0411", help_: str = _SLOW_MESH
     ) -> Arrival:
         """Wait until ``probe`` has nothing to say of any proxy, looking at all of them at a time.
 
@@ -100,23 +130,23 @@ class Gate:
         arrived: dict[str, float] = {}
         given_up = threading.Event()
 
-        def one(tunnel: Tunnel) -> None:
+        def one(proxy: _Proxy) -> None:
             def look() -> None:
-                wrong = None if given_up.is_set() else probe(tunnel)
+                wrong = None if given_up.is_set() else probe(proxy)
                 if wrong:
                     raise NotYet(wrong)
 
             eventually(
                 look,
-                what=f"{what} at {tunnel.pod}",
+                what=f"{what} at {proxy.pod}",
                 within=self._timeout,
                 code=code,
                 failure=Inconclusive,
                 help=help_,
             )
-            arrived[tunnel.pod] = (time.monotonic() - began) * 1000
+            arrived[proxy.pod] = (time.monotonic() - began) * 1000
 
-        futures = [self._pool.submit(one, tunnel) for tunnel in tunnels]
+        futures = [self._pool.submit(one, proxy) for proxy in proxies]
         try:
             for future in futures:
                 future.result()
@@ -126,13 +156,14 @@ class Gate:
 
     def before(self, markers: Iterable[Marker]) -> Before:
         """What proxies hold already that could be taken for a change. Asked before the change is written."""
+        doubtful = [marker for marker in markers if not marker.unique]
         found: dict[tuple[str, str], bool | str | None] = {}
-        for marker in markers:
-            if not marker.unique:
-                for tunnel in self._proxies(marker.where):
-                    dumps = _dumps(marker, tunnel)
-                    changed = isinstance(marker, ConfigChanged)
-                    found[str(marker), tunnel.pod] = fingerprint(dumps) if changed else marker.held(dumps)
+        for proxy in self._proxies() if doubtful else ():
+            pages = _Pages(proxy.tunnel)
+            for marker in proxy.meant_by(doubtful):
+                dumps = pages.of(marker)
+                changed = isinstance(marker, ConfigChanged)
+                found[str(marker), proxy.pod] = fingerprint(dumps) if changed else marker.held(dumps)
         return found
 
     def wait_present(self, markers: Iterable[Marker], before: Before) -> Arrival:
@@ -145,28 +176,32 @@ class Gate:
         Raises:
             Inconclusive: naming the proxy that does not, when the time is up; or no proxy is there that could.
         """
-        proxies: dict[str, float] = {}
+        wanted = tuple(markers)
         since: dict[str, float] = {}
-        for marker in markers:
-            holding: dict[str, float] = {}
+        holding: set[str] = set()
 
-            def lacks(tunnel: Tunnel, marker: Marker = marker, holding: dict[str, float] = holding) -> str | None:
-                dumps = _dumps(marker, tunnel)
-                held = _held(marker, dumps, before.get((str(marker), tunnel.pod)))
+        def lacks(proxy: _Proxy) -> str | None:
+            pages = _Pages(proxy.tunnel)
+            for marker in proxy.meant_by(wanted):
+                dumps = pages.of(marker)
+                held = _held(marker, dumps, before.get((str(marker), proxy.pod)))
+                if held is False:
+                    return f"no {marker}"
                 if held:
-                    holding[tunnel.pod] = newest(dumps)
-                return f"no {marker}" if held is False else None
+                    holding.add(str(marker))
+                    since[proxy.pod] = max(since.get(proxy.pod, 0.0), newest(dumps))
+            return None
 
-            found = self._wait(self._proxies(marker.where), lacks, "the arrival of the change")
-            if not holding:
+        meant = [p for p in self._proxies() if p.meant_by(wanted)] if wanted else []
+        found = self._wait(meant, lacks, "the arrival of the change")
+        for marker in wanted:
+            if str(marker) not in holding:
                 raise Inconclusive(
                     "MB0412",
                     f"No meshed pod is there to hold the change ({marker}).",
                     help="check that the pods that it is for run and have sidecars",
                 )
-            proxies |= {pod: ms for pod, ms in found.proxies.items() if pod in holding}
-            since |= holding
-        return Arrival(proxies, since)
+        return Arrival({pod: ms for pod, ms in found.proxies.items() if pod in since}, since)
 
     def wait_absent(self, markers: Iterable[Marker], before: Before) -> Arrival:
         """Wait until no proxy holds a marker any more that it did not hold before the change.
@@ -178,16 +213,18 @@ class Gate:
         Raises:
             Inconclusive: naming the proxy that still does, when the time is up.
         """
-        proxies: dict[str, float] = {}
-        for marker in markers:
+        unwanted = tuple(markers)
 
-            def still_has(tunnel: Tunnel, marker: Marker = marker) -> str | None:
-                known = before.get((str(marker), tunnel.pod))
-                mine = known is not True and _held(marker, _dumps(marker, tunnel), known)
-                return f"still {marker}" if mine else None
+        def still_has(proxy: _Proxy) -> str | None:
+            pages = _Pages(proxy.tunnel)
+            for marker in proxy.meant_by(unwanted):
+                known = before.get((str(marker), proxy.pod))
+                if known is not True and _held(marker, pages.of(marker), known):
+                    return f"still {marker}"
+            return None
 
-            proxies |= self._wait(self._proxies(marker.where), still_has, "the withdrawal of the change").proxies
-        return Arrival(proxies)
+        meant = [p for p in self._proxies() if p.meant_by(unwanted)] if unwanted else []
+        return self._wait(meant, still_has, "the withdrawal of the change")
 
     def wait_quiet(self) -> None:
         """Wait until no sidecar has a request under way, so that none of an earlier scenario counts in this one.
@@ -210,8 +247,8 @@ class Gate:
             Inconclusive: naming the proxy that does.
         """
 
-        def probe(tunnel: Tunnel) -> str | None:
-            tokens = fault_tokens(tunnel.get(EXTENSIONS))
+        def probe(proxy: _Proxy) -> str | None:
+            tokens = fault_tokens(proxy.tunnel.get(EXTENSIONS))
             return f"still switched fault {min(tokens)}" if tokens else None
 
         self._wait(self._proxies(), probe, "the end of the faults of an earlier run")
@@ -219,9 +256,9 @@ class Gate:
     def ejected(self) -> dict[str, tuple[str, ...]]:
         """Host of a service → the callers' pods that keep an endpoint of it ejected."""
         found: dict[str, set[str]] = {}
-        for tunnel in self._proxies():
-            for host in _ejected(tunnel.get(_HOSTS)):
-                found.setdefault(host, set()).add(tunnel.pod)
+        for proxy in self._proxies():
+            for host in _ejected(proxy.tunnel.get(_HOSTS)):
+                found.setdefault(host, set()).add(proxy.pod)
         return {host: tuple(sorted(pods)) for host, pods in sorted(found.items())}
 
     def wait_none_ejected(self, host: str) -> None:
@@ -231,8 +268,8 @@ class Gate:
             Inconclusive: naming the caller that does.
         """
 
-        def probe(tunnel: Tunnel) -> str | None:
-            return f"still ejects endpoints of {host}" if host in _ejected(tunnel.get(_HOSTS)) else None
+        def probe(proxy: _Proxy) -> str | None:
+            return f"still ejects endpoints of {host}" if host in _ejected(proxy.tunnel.get(_HOSTS)) else None
 
         self._wait(self._proxies(), probe, f"the end of the ejections of {host}")
 
@@ -245,10 +282,10 @@ class Gate:
         suffix = f"||{service.name}.{service.namespace}.svc.cluster.local"
 
         def probe() -> None:
-            for tunnel in self._proxies():
-                hosts = list(_hosts(tunnel.get(_HOSTS), suffix))
+            for proxy in self._proxies():
+                hosts = list(_hosts(proxy.tunnel.get(_HOSTS), suffix))
                 if bool(hosts) != some:
-                    raise NotYet(f"{tunnel.pod} has {len(hosts)} endpoints of {service}")
+                    raise NotYet(f"{proxy.pod} has {len(hosts)} endpoints of {service}")
 
         eventually(
             probe,
@@ -276,9 +313,9 @@ def _ejected(page: Mapping[str, Any]) -> set[str]:
     }
 
 
-def _busy(tunnel: Tunnel) -> str | None:
+def _busy(proxy: _Proxy) -> str | None:
     """Requests under way, by the gauge that every proxy has per host, whatever statistics it was told to keep."""
-    for cluster in tunnel.get(_HOSTS).get("cluster_statuses") or []:
+    for cluster in proxy.tunnel.get(_HOSTS).get("cluster_statuses") or []:
         name = str(cluster.get("name", ""))
         if not name.startswith(("outbound|", "inbound|")):
             continue
@@ -287,10 +324,6 @@ def _busy(tunnel: Tunnel) -> str | None:
                 if stat.get("name") == "rq_active" and int(stat.get("value") or 0):
                     return f"{stat['value']} requests under way to {name}"
     return None
-
-
-def _dumps(marker: Marker, tunnel: Tunnel) -> list[Dump]:
-    return [tunnel.get(page) for page in marker.pages]
 
 
 def _held(marker: Marker, dumps: list[Dump], before: bool | str | None) -> bool | None:

@@ -102,26 +102,33 @@ class SubsetHeld:
 
 @dataclass(frozen=True, slots=True)
 class ClusterRenewed:
-    """Every cluster of ``host`` carries ``epoch`` in its metadata."""
+    """Every cluster of each host carries its epoch in its metadata.
 
-    host: str
-    epoch: str
+    Attributes:
+        epochs: Host and epoch.
+        where: The proxies meant.
+    """
+
+    epochs: tuple[tuple[str, str], ...]
     where: Where = Where()
     pages = (CLUSTERS, WARMING)
     unique = True
 
     def held(self, dumps: Sequence[Dump]) -> bool | None:
         """See ``Marker``."""
-        found = [
-            ((cluster.get("metadata") or {}).get("filter_metadata") or {}).get("meshbdd", {}).get("epoch") == self.epoch
-            for cluster in _clusters(dumps[0], self.host)
-        ]
-        if not found:
+        known = [(_epoch(cluster), epoch) for host, epoch in self.epochs for cluster in _clusters(dumps[0], host)]
+        if not known:
             return None
-        return all(found) and not any(_clusters(dumps[1], self.host))
+        warming = any(cluster for host, _ in self.epochs for cluster in _clusters(dumps[1], host))
+        return all(own == epoch for own, epoch in known) and not warming
 
     def __str__(self) -> str:
-        return f"epoch {self.epoch} of {self.host}"
+        return ", ".join(f"epoch {epoch} of {host}" for host, epoch in self.epochs)
+
+
+def _epoch(cluster: Mapping[str, Any]) -> str:
+    metadata = (cluster.get("metadata") or {}).get("filter_metadata") or {}
+    return str((metadata.get("meshbdd") or {}).get("epoch") or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,8 +243,10 @@ def _rules(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             yield config[name]
 
 
-_GROWS = {"last_updated", "version_info", "client_status", "draining_state", "warming_state", "error_state"}
-"""What in a page differs although the configuration is the same."""
+_GROWS = {
+    "last_updated", "version_info", "client_status", "draining_state", "warming_state", "error_state", "meshbdd",
+}  # fmt: skip
+"""What in a page differs although the configuration is the same; ``meshbdd`` holds epochs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +273,8 @@ def fingerprint(dumps: Sequence[Dump]) -> str:
 
 def _plain(node: Any) -> Any:
     if isinstance(node, Mapping):
-        return {key: _plain(value) for key, value in node.items() if key not in _GROWS}
+        plain = {key: _plain(value) for key, value in node.items() if key not in _GROWS}
+        return {key: value for key, value in plain.items() if value != {}}
     return [_plain(item) for item in node] if isinstance(node, list) else node
 
 

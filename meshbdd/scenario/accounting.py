@@ -54,8 +54,13 @@ class Accounting:
         """What was logged until now did not meet this change."""
         item.logged = len(self._logs.since_mark())
 
-    def account(self, items: Iterable[InForce]) -> None:
+    def account(self, items: Iterable[InForce], *, final: bool = False) -> None:
         """See that each fault met a call while traffic ran.
+
+        Args:
+            items: What is in force.
+            final: Whether no more traffic can come; until then a fault for one caller may still wait for that caller,
+                while claims are about the others.
 
         Raises:
             Inconclusive: one met none, so no claim about it means anything.
@@ -64,24 +69,29 @@ class Accounting:
             if not item.accounted and item.requests:
                 item.accounted = True
                 for service in item.plan.faulty:
-                    self._account(item, service)
+                    self._account(item, service, final=final)
 
-    def _account(self, item: InForce, service: ServiceRef) -> None:
-        host = f"{service.name}.{service.namespace}.svc.cluster.local"
-        entries = self._entries(item, lambda found: bool(self._calls(item, found, service, host)))
-        calls = self._calls(item, entries, service, host)
-        hit = [entry for entry in calls if _hit(item, entry)]
+    def _account(self, item: InForce, service: ServiceRef, *, final: bool) -> None:
+        entries = self._entries(item, lambda found: bool(self._calls(item, found, service)))
+        everybodys = self._calls(item, entries, service)
+        meant = self._meant(item)
+        calls = [(who, entry) for who, entry in everybodys if meant is None or who in meant]
+        if everybodys and not calls and not final:
+            item.accounted = False
+            return
+        host = _host(service)
+        hit = [(who, entry) for who, entry in calls if _hit(item, entry)]
         left = {entry.request_id for entry in entries if entry.outbound and entry.service == host}
         bypassed = self._bypassed(entries, service, left)
-        callers = self._callers(item, calls, hit)
+        met, all_calls = Counter(who for who, _ in hit), Counter(who for who, _ in calls)
         sent = set(item.requests)
         event = FaultAccounted(
             item.plan.summary,
             str(service),
             len(calls),
             len(hit),
-            tuple(sorted({flag for entry in hit for flag in entry.flags})),
-            callers,
+            tuple(sorted({flag for _, entry in hit for flag in entry.flags})),
+            {who: (count, met[who]) for who, count in sorted(all_calls.items())},
             len(sent),
             len(sent & {entry.request_id for entry in entries if entry.outbound}),
             bypassed,
@@ -116,18 +126,13 @@ class Accounting:
             probe, what="The end of the access logs", within=Duration(_LOG_SECONDS.seconds + 1), code="MB0605"
         )
 
-    def _calls(self, item: InForce, entries: Sequence[Entry], service: ServiceRef, host: str) -> list[Entry]:
-        """The calls to the service that its fault was for, as the side logged them that decides."""
-        meant = self._meant(item)
-        if item.plan.side is Side.SERVER:
-            servers = self._pods_of(service)
-            addresses = {ip for ip, pod in self._addresses().items() if meant is None or pod in meant}
-            return [
-                e
-                for e in entries
-                if not e.outbound and e.pod in servers and (meant is None or _ip(e.downstream) in addresses)
-            ]
-        return [e for e in entries if e.outbound and e.service == host and (meant is None or e.pod in meant)]
+    def _calls(self, item: InForce, entries: Sequence[Entry], service: ServiceRef) -> list[tuple[str, Entry]]:
+        """The calls to a service and who made each, as the side logged them that decides about the fault."""
+        if item.plan.side is not Side.SERVER:
+            return [(e.pod, e) for e in entries if e.outbound and e.service == _host(service)]
+        servers, names = self._pods_of(service), self._addresses()
+        inbound = [e for e in entries if not e.outbound and e.pod in servers]
+        return [(names.get(_ip(e.downstream), _ip(e.downstream) or "unknown"), e) for e in inbound]
 
     def _meant(self, item: InForce) -> set[str] | None:
         """The pods of the only caller that a fault is for; ``None``: everybody."""
@@ -153,17 +158,6 @@ class Accounting:
         inbound = [e for e in entries if not e.outbound and e.pod in servers and e.request_id not in left]
         names = self._addresses() if inbound else {}
         return Counter(names.get(_ip(e.downstream), _ip(e.downstream) or "unknown") for e in inbound)
-
-    def _callers(self, item: InForce, calls: Sequence[Entry], hit: Sequence[Entry]) -> Mapping[str, tuple[int, int]]:
-        if item.plan.side is Side.SERVER:
-            names = self._addresses()
-            who = {id(e): names.get(_ip(e.downstream), _ip(e.downstream)) for e in calls}
-        else:
-            who = {id(e): e.pod for e in calls}
-        return {
-            name: (sum(who[id(e)] == name for e in calls), sum(who[id(e)] == name for e in hit))
-            for name in sorted(set(who.values()))
-        }
 
     def tell_calls(self) -> None:
         """Tell who called whom, as far as the logs hold it now."""
@@ -195,6 +189,10 @@ class Accounting:
         except Inconclusive:
             return False if entries else None
         return True
+
+
+def _host(service: ServiceRef) -> str:
+    return f"{service.name}.{service.namespace}.svc.cluster.local"
 
 
 def _ip(address: str) -> str:

@@ -6,7 +6,7 @@ their connections after a server's listeners changed. All of it are objects of t
 
 from __future__ import annotations
 
-import itertools
+from collections import Counter
 from collections.abc import Iterable
 
 from meshbdd.cluster import Change, Cluster, UndoStack
@@ -35,7 +35,7 @@ class Standing:
         self._run = run
         self._stack = UndoStack(budget)
         self._objects: dict[str, Change] = {}
-        self._epochs = itertools.count(1)
+        self._epochs: Counter[ServiceRef] = Counter()
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -63,10 +63,11 @@ class Standing:
         Raises:
             Inconclusive: a caller does not hear of it, or a namespace with callers may not be written to.
         """
-        stages = [self._mesh.renewal(service, next(self._epochs)) for service in dict.fromkeys(services)]
-        for stage in stages:
+        wanted = set(services)
+        if wanted:
+            self._epochs.update(wanted)
+            stage = self._mesh.renewal(self._epochs)
             self._write(stage)
-        for stage in stages:
             self._gate.wait_present(stage.markers, {})
 
     def _write(self, stage: Stage) -> None:

@@ -122,21 +122,27 @@ def _conditions(fault: Fault, callers: tuple[str, ...]) -> list[dict[str, Any]]:
     return found
 
 
-def renew(service: ServiceRef, number: int, namespaces: tuple[str, ...], run: str) -> Stage:
-    """A harmless change of the clusters by which the callers of some namespaces reach a service.
+def renew(epochs: Mapping[ServiceRef, int], namespaces: tuple[str, ...], run: str) -> Stage:
+    """A harmless change of the clusters by which the callers of some namespaces reach services.
 
     An EnvoyFilter reaches only the proxies of its own namespace, so every namespace with callers gets one.
+
+    Args:
+        epochs: Every service whose callers' connections were ever renewed in this run → how often it was.
+        namespaces: Those with callers.
+        run: The run's id.
     """
-    host, epoch = service_host(service), f"{run}-{number}"
-    patch = {
-        "applyTo": "CLUSTER",
-        "match": {"context": "SIDECAR_OUTBOUND", "cluster": {"service": host}},
-        "patch": {"operation": "MERGE", "value": {"metadata": {"filter_metadata": {"meshbdd": {"epoch": epoch}}}}},
-    }
-    name = f"meshbdd-epoch-{service.name}.{service.namespace}"
-    edits = [_own(name, namespace, {"configPatches": [patch]}) for namespace in namespaces]
-    markers = [ClusterRenewed(host, epoch, Where(namespace)) for namespace in namespaces]
-    return Stage.of(*edits, markers=markers)
+    told = tuple((service_host(service), f"{run}-{number}") for service, number in epochs.items())
+    patches = [
+        {
+            "applyTo": "CLUSTER",
+            "match": {"context": "SIDECAR_OUTBOUND", "cluster": {"service": host}},
+            "patch": {"operation": "MERGE", "value": {"metadata": {"filter_metadata": {"meshbdd": {"epoch": epoch}}}}},
+        }
+        for host, epoch in told
+    ]
+    edits = [_own("meshbdd-epoch", namespace, {"configPatches": patches}) for namespace in namespaces]
+    return Stage.of(*edits, markers=[ClusterRenewed(told, Where(namespace)) for namespace in namespaces])
 
 
 def _own(name: str, namespace: str, spec: dict[str, Any]) -> Edit:

@@ -172,9 +172,9 @@ class Istio:
         """See ``Mesh.plan_manifest``."""
         return manifests.plan(self._catalog, documents, context, self._tag)
 
-    def renewal(self, service: ServiceRef, number: int) -> Stage:
+    def renewal(self, epochs: Mapping[ServiceRef, int]) -> Stage:
         """See ``Mesh.renewal``."""
-        return arming.renew(service, number, self._catalog.calling_namespaces(), self._run)
+        return arming.renew(epochs, self._catalog.calling_namespaces(), self._run)
 
     def early(self, context: Context) -> tuple[Stage, ...]:
         """See ``Mesh.early``: the armed filters of all faults that will go to a server."""
