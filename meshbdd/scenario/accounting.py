@@ -157,7 +157,8 @@ class Accounting:
         servers = self._pods_of(service)
         inbound = [e for e in entries if not e.outbound and e.pod in servers and e.request_id not in left]
         names = self._addresses() if inbound else {}
-        return Counter(names.get(_ip(e.downstream), _ip(e.downstream) or "unknown") for e in inbound)
+        counted = Counter(names.get(_ip(e.downstream), _ip(e.downstream) or "unknown") for e in inbound)
+        return dict(counted)  # the report reads it by dataclasses.asdict, which makes nonsense of a counter
 
     def tell_calls(self) -> None:
         """Tell who called whom, as far as the logs hold it now."""

@@ -9,6 +9,7 @@ from meshbdd.claims.share import Explain, Stopped
 from meshbdd.errors import BadInput, Inconclusive, Place
 from meshbdd.evidence import TrafficSent
 from meshbdd.load import Load, Message, Pace, Plan, Result, Sample, read_message
+from meshbdd.load.watching import watch
 from meshbdd.scenario.background import NOTED, Background
 from meshbdd.scenario.enough import Enough
 from meshbdd.scenario.environment import Environment
@@ -279,12 +280,12 @@ class Traffic:
 
 
 def _load(plan: Plan) -> Result:
-    """Carry a plan out. On Ctrl-C it stops at once.
+    """Carry a plan out, and show how far it is where that takes long. On Ctrl-C it stops at once.
 
     Raises:
         EnvironmentBroken: requests did not get into the mesh.
     """
     with Load.start(plan) as load:
-        result = load.wait()
+        result = watch(load, f'"{plan.message.name}"')
     check_entry(result)
     return result
