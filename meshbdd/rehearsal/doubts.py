@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from meshbdd.claims.sequential import Band
 from meshbdd.claims.share import ShareClaim
 from meshbdd.claims.statistics import at_least_probability, at_most_probability, clopper_pearson
 from meshbdd.errors import BadInput
-from meshbdd.sense import Finding
+from meshbdd.intents import ServiceRef
+from meshbdd.sense import Finding, timeouts
 from meshbdd.sense.catalog import THIN_COUNT, UNNOTICED_DELAY
 from meshbdd.units import Duration, Rate
+
+Object = Mapping[str, Any]
 
 MOST_FALSE_RED = 0.01
 """A literal count that turns a perfect system red more often than this cannot carry its claim."""
@@ -77,25 +81,35 @@ class StepLine:
     place: str
 
 
-def unnoticed_delays(steps: Sequence[StepLine]) -> Iterator[Finding]:
-    """Delays no longer than the limit which is to notice them: the claim holds also of a caller that never gives up."""
-    delays: dict[str, list[tuple[Duration, StepLine]]] = {}
-    limits: list[tuple[str, Duration, str]] = []
+def unnoticed_delays(steps: Sequence[StepLine], objects: Iterable[Object], namespace: str) -> Iterator[Finding]:
+    """Delays no longer than the limit which is to notice them: the claim holds also of a caller that never gives up.
+
+    Args:
+        steps: Those of one scenario.
+        objects: What is in the world with all that the scenario wrote; its VirtualServices may have timeouts.
+        namespace: Where services without one lie.
+    """
+    delays: list[tuple[ServiceRef, Duration, StepLine]] = []
+    limits: list[tuple[ServiceRef, Duration, str]] = [
+        (ServiceRef.parse(host, namespace), limit, f"{name} (timeout: {limit})")
+        for host, limit, name in timeouts(objects)
+    ]
     for step in steps:
         try:
             if found := _SLOWED.fullmatch(step.text):
-                delays.setdefault(found[1], []).append((Duration.parse(found[2]), step))
+                delays.append((ServiceRef.parse(found[1], namespace), Duration.parse(found[2]), step))
             elif found := _TIMES_OUT.fullmatch(step.text):
-                limits.append((found[1], Duration.parse(found[2]), step.text))
+                limits.append((ServiceRef.parse(found[1], namespace), Duration.parse(found[2]), f"«{step.text}»"))
             elif found := _GIVES_UP.fullmatch(step.text):
-                limits.append((found[2], Duration.parse(found[3]), step.text))
+                limits.append((ServiceRef.parse(found[2], namespace), Duration.parse(found[3]), f"«{step.text}»"))
         except BadInput:
             continue  # said already, where the step is not understood
-    for service, limit, text in limits:
-        for delay, step in delays.get(service, ()):
-            if delay <= limit:
-                yield UNNOTICED_DELAY.on(
-                    step.place,
-                    f"a delay of {delay} is no longer than «{text}» allows: nobody has to give up, so nothing is shown.",
-                    f"slow {service} by more than {limit}",
-                )
+    for service, delay, step in delays:
+        unmet = [(limit, text) for its_service, limit, text in limits if its_service == service and delay <= limit]
+        if unmet:
+            limit, text = max(unmet)
+            yield UNNOTICED_DELAY.on(
+                step.place,
+                f"a delay of {delay} is no longer than {text} allows: nobody has to give up, so nothing is shown.",
+                f"slow {service.name} by more than {limit}",
+            )

@@ -136,7 +136,7 @@ def _scenario(scenario: Scenario, file: Path, stage: _Stage, report: Report) -> 
         if (thin := thin_count(world.claim_made, count, str(place))) is not None:
             report.add(thin, place)
         _written(before, cluster.objects, place, report)
-    for finding in unnoticed_delays(lines):
+    for finding in unnoticed_delays(lines, cluster.objects, stage.namespace):
         report.add(
             finding, next(Place(file, s.line) for s in scenario.all_steps if str(Place(file, s.line)) == finding.object)
         )

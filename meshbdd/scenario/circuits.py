@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 from meshbdd.claims.circuit import Breaker
@@ -12,15 +12,18 @@ _DEFAULTS = {"errors": 5, "base": 30.0, "interval": 10.0, "most_percent": 10.0}
 """Envoy's own, where a field is not set: envoy/config/cluster/v3/outlier_detection.proto."""
 
 
-def breakers(proxies: Proxies, host: str) -> list[Breaker]:
+def breakers(proxies: Proxies, host: str, callers: Container[str] | None = None) -> list[Breaker]:
     """The breaker of every proxy that knows a service.
 
     Args:
         proxies: The way to them.
         host: Full name of the service.
+        callers: The pods that are asked; all of them where ``None``.
     """
     found = []
     for pod in proxies.every():
+        if callers is not None and pod["metadata"]["name"] not in callers:
+            continue
         tunnel = proxies.tunnel(pod, ADMIN_PORT)
         used = list(_used(tunnel.get("/clusters?format=json"), host))
         if used:

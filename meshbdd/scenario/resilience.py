@@ -138,15 +138,14 @@ class Resilience:
 
     def circuit_open(self, service: ServiceRef) -> Verdict:
         """Every endpoint of a service is ejected at every caller that sent traffic."""
-        return is_open(str(service), self._breakers(service), self._logged(service))
+        return is_open(str(service), *self._circuit(service))
 
     def circuit_opens(self, service: ServiceRef, limit: Duration) -> Verdict:
         """The circuit of every caller that met errors opens in time."""
         last: list[Verdict] = []
 
         def probe() -> None:
-            found = self._breakers(service)
-            last[:] = [opens_within(str(service), limit, found, self._logged(service))]
+            last[:] = [opens_within(str(service), limit, *self._circuit(service))]
             if "lags_seconds" not in last[0].numbers:
                 raise NotYet(last[0].sentence)
 
@@ -156,28 +155,26 @@ class Resilience:
     def circuit_closes(self, service: ServiceRef, limit: Duration) -> Verdict:
         """No endpoint of a service is ejected any more, in time."""
         began = time.monotonic()
-        last: list[list[Breaker]] = []
+        last: list[tuple[list[Breaker], list[Call] | None]] = []
 
         def probe() -> None:
-            last[:] = [self._breakers(service)]
-            if ejected := sum(breaker.ejected for breaker in last[0]):
+            last[:] = [self._circuit(service)]
+            if ejected := sum(breaker.ejected for breaker in last[0][0]):
                 raise NotYet(f"{ejected} endpoints are ejected")
 
         _until(probe, limit)  # the verdict says who has ejected what
         waited = time.monotonic() - began
-        was_open = service in self._was_open
-        return closes_within(str(service), limit, waited, last[0], self._logged(service), was_open=was_open)
+        return closes_within(str(service), limit, waited, *last[0], was_open=service in self._was_open)
 
-    def _logged(self, service: ServiceRef) -> list[Call] | None:
-        """The calls to a service; ``None`` where the proxies log nothing at all."""
+    def _circuit(self, service: ServiceRef) -> tuple[list[Breaker], list[Call] | None]:
+        """The breakers of those who called a service, and their calls; ``None`` where the proxies log nothing at all."""
         entries = self._entries()
-        return list(_to(service, entries)) if entries else None
-
-    def _breakers(self, service: ServiceRef) -> list[Breaker]:
-        found = breakers(self._proxies, _host(service))
+        calls = list(_to(service, entries)) if entries else None
+        callers = None if calls is None else {call.caller for call in calls}
+        found = breakers(self._proxies, _host(service), callers)
         if any(breaker.is_open for breaker in found):
             self._was_open.add(service)
-        return found
+        return found, calls
 
     # Latencies
 

@@ -9,7 +9,7 @@ from meshbdd.sense import catalog
 from meshbdd.sense.finding import Finding
 from meshbdd.sense.inventory import Inventory
 from meshbdd.sense.reading import Object, mapping, mappings, namespace_of, texts, told
-from meshbdd.sense.selectors import listened, selected_pods
+from meshbdd.sense.selectors import selected_pods
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 
@@ -77,7 +77,7 @@ def _operation(world: Inventory, policy: Object, number: int, operation: Any) ->
                 policy, f'rule {number}: path "{path}" matches no request: paths begin with "/".', f"write /{path}"
             )
     pods = selected_pods(world, policy)
-    listening = listened(world, pods)
+    listening = world.listens_on(pods)
     for port in texts(operation, "ports"):
         if listening and port.isdigit() and int(port) not in listening:
             yield catalog.NOT_A_WORKLOAD_PORT.on(

@@ -9,7 +9,7 @@ from meshbdd.sense import catalog
 from meshbdd.sense.finding import Finding
 from meshbdd.sense.inventory import Inventory
 from meshbdd.sense.reading import Object, at, mapping, mappings, text, told, whole
-from meshbdd.sense.selectors import listened, selected_pods
+from meshbdd.sense.selectors import selected_pods
 
 _RELATIVE = {"INSERT_BEFORE", "INSERT_AFTER", "REPLACE", "REMOVE"}
 _ROUTES = {"ROUTE_CONFIGURATION", "HTTP_ROUTE"}
@@ -86,7 +86,7 @@ def _place(world: Inventory, obj: Object, number: int, patch: Any, added: set[st
             obj, f'patch {number}: no sidecar has an HTTP filter "{beside}", so the patch is left out without a word.'
         )
     port = whole(match, "listener", "portNumber")
-    listening = listened(world, selected_pods(world, obj))
+    listening = world.listens_on(selected_pods(world, obj))
     if port is not None and text(match, "context") == "SIDECAR_INBOUND" and listening and port not in listening:
         yield catalog.NOT_A_LISTENER_PORT.on(
             obj,

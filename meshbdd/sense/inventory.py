@@ -5,18 +5,19 @@ from __future__ import annotations
 import difflib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from meshbdd.sense.reading import Object, at, labels_of, mapping, mappings, namespace_of, selects, text, texts, whole
+from meshbdd.sense.pods import TEMPLATES, Workload, planned, running, target_ports
+from meshbdd.sense.reading import Object, mapping, mappings, namespace_of, selects, text, texts, whole
 
 ROOT_NAMESPACE = "istio-system"
 """Where Istio takes policies for the whole mesh from (``meshConfig.rootNamespace``)."""
 
-INJECT = "sidecar.istio.io/inject"
+_ENDED = {"Succeeded", "Failed"}
+_ANY = ("", "")
+"""Stands for every label in the index of workloads: no label is called so."""
 _OURS = "meshbdd-"
-_TEMPLATES = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job")
 _SERVICE_SUFFIX = ".svc.cluster.local"
 
 
@@ -26,34 +27,6 @@ def full_name(host: str, namespace: str) -> str:
     https://istio.io/latest/docs/reference/config/networking/virtual-service/#Destination
     """
     return host if "." in host or host.startswith("*") else f"{host}.{namespace}{_SERVICE_SUFFIX}"
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """Pods of one kind.
-
-    Attributes:
-        obj: The Pod, or what makes the pods.
-        namespace: Their namespace.
-        labels: Their labels.
-        count: How many there are, or will be.
-        meshed: Whether they have (or will have) a sidecar.
-        account: Their service account.
-        spec: The pod's specification.
-    """
-
-    obj: Object
-    namespace: str
-    labels: Mapping[str, Any]
-    count: int
-    meshed: bool
-    account: str
-    spec: Mapping[str, Any]
-
-    def container_ports(self) -> Iterable[Mapping[str, Any]]:
-        """The ports that its containers declare."""
-        for container in (*mappings(self.spec, "containers"), *mappings(self.spec, "initContainers")):
-            yield from mappings(container, "ports")
 
 
 class Inventory:
@@ -117,49 +90,84 @@ class Inventory:
     @cached_property
     def workloads(self) -> list[Workload]:
         """All pods: those that run, and for what makes pods and has none yet, those that it will make."""
-        pods = [self._workload(pod, pod, 1) for pod in self.of("Pod")]
+        pods = [running(pod) for pod in self.of("Pod") if text(pod, "status", "phase") not in _ENDED]
         made = []
-        for kind in _TEMPLATES:
-            for owner in self.of(kind):
-                template = mapping(owner, "spec", "template")
-                if mappings(owner, "metadata", "ownerReferences"):
-                    continue  # a ReplicaSet of a Deployment: the Deployment stands for it
-                planned = self._workload(owner, template, _replicas(owner))
-                running = any(p.namespace == planned.namespace and selects(planned.labels, p.labels) for p in pods)
-                if not running:
-                    made.append(planned)
+        for owner in (owner for kind in TEMPLATES for owner in self.of(kind)):
+            if mappings(owner, "metadata", "ownerReferences"):
+                continue  # a ReplicaSet of a Deployment: the Deployment stands for it
+            to_come = planned(owner, self.namespaces.get(namespace_of(owner)))
+            if not any(p.namespace == to_come.namespace and selects(to_come.labels, p.labels) for p in pods):
+                made.append(to_come)
         return [*pods, *made]
-
-    def _workload(self, owner: Object, pod: Mapping[str, Any], count: int) -> Workload:
-        namespace = namespace_of(owner)
-        spec = mapping(pod, "spec")
-        is_pod = owner is pod
-        meshed = is_meshed(owner) if is_pod else self._will_be_injected(namespace, pod)
-        account = text(spec, "serviceAccountName") or "default"
-        return Workload(owner, namespace, labels_of(pod), count, meshed, account, spec)
-
-    def _will_be_injected(self, namespace: str, template: Mapping[str, Any]) -> bool:
-        wish = str(labels_of(template).get(INJECT) or mapping(template, "metadata", "annotations").get(INJECT) or "")
-        if wish.lower() == "false" or at(template, "spec", "hostNetwork") is True:
-            return False
-        home = self.namespaces.get(namespace)
-        return wish.lower() == "true" or "istio.io/rev" in labels_of(template) or home is None or injects(home)
 
     def pods_of(self, namespace: str) -> list[Workload]:
         """The workloads of a namespace; of all namespaces for the root namespace, whose policies reach everywhere."""
-        return [w for w in self.workloads if namespace in {ROOT_NAMESPACE, w.namespace}]
+        return self.workloads if namespace == ROOT_NAMESPACE else self._by_label[namespace].get(_ANY, [])
+
+    @cached_property
+    def _by_label(self) -> dict[str, dict[tuple[str, Any], list[Workload]]]:
+        """Namespace → label → workloads, so that a selector looks at few of many."""
+        found: dict[str, dict[tuple[str, Any], list[Workload]]] = defaultdict(lambda: defaultdict(list))
+        for workload in self.workloads:
+            for label in (_ANY, *workload.labels.items()):
+                if isinstance(label[1], str):
+                    found[workload.namespace][label].append(workload)
+        return found
 
     def selected(self, namespace: str, selector: Mapping[str, Any]) -> list[Workload]:
         """The workloads in a namespace that a selector means."""
-        return [w for w in self.pods_of(namespace) if selects(selector, w.labels)]
+        if namespace == ROOT_NAMESPACE:
+            return [w for w in self.workloads if selects(selector, w.labels)]
+        return self._within(namespace, selector)
+
+    def _within(self, namespace: str, selector: Mapping[str, Any]) -> list[Workload]:
+        own = self._by_label[namespace]
+        pairs = (_ANY, *(pair for pair in selector.items() if isinstance(pair[1], str)))
+        fewest = min((own.get(pair, []) for pair in pairs), key=len)
+        return [w for w in fewest if selects(selector, w.labels)]
 
     def behind(self, service: Object, labels: Mapping[str, Any] | None = None) -> list[Workload]:
         """The workloads behind a Service; with labels, those of a subset."""
         selector = mapping(service, "spec", "selector")
         if not selector:
             return []
-        own = [w for w in self.workloads if w.namespace == namespace_of(service) and selects(selector, w.labels)]
-        return [w for w in own if selects(labels or {}, w.labels)]
+        return [w for w in self._within(namespace_of(service), selector) if selects(labels or {}, w.labels)]
+
+    def listens_on(self, pods: Iterable[Workload]) -> set[int]:
+        """The ports on which pods listen, as far as containers and Services say."""
+        return {number for pod in pods for number in self._ports.get(id(pod), ())}
+
+    @cached_property
+    def _ports(self) -> dict[int, set[int]]:
+        found: dict[int, set[int]] = defaultdict(set)
+        for pod in self.workloads:
+            found[id(pod)] |= {n for p in pod.container_ports() if (n := whole(p, "containerPort")) is not None}
+        for service in self.of("Service"):
+            for pod in self.behind(service):
+                found[id(pod)] |= target_ports(service, [pod])
+        return found
+
+    @cached_property
+    def _rules(self) -> dict[str, list[Object]]:
+        found: dict[str, list[Object]] = defaultdict(list)
+        for rule in self.of("DestinationRule"):
+            found[full_name(text(rule, "spec", "host"), namespace_of(rule))].append(rule)
+        return found
+
+    def rules_for(self, host: str) -> list[Object]:
+        """The DestinationRules for a full name."""
+        return self._rules.get(host, [])
+
+    @cached_property
+    def _authentications(self) -> dict[str, list[Object]]:
+        found: dict[str, list[Object]] = defaultdict(list)
+        for policy in sorted(self.of("PeerAuthentication"), key=_age):
+            found[namespace_of(policy)].append(policy)
+        return found
+
+    def peer_authentications(self, namespace: str) -> list[Object]:
+        """The PeerAuthentications of a namespace, the oldest first."""
+        return self._authentications.get(namespace, [])
 
     def endpoints(self, host: Object, labels: Mapping[str, Any] | None = None) -> int | None:
         """How many endpoints a Service or ServiceEntry has; ``None`` where that cannot be known from objects."""
@@ -171,6 +179,11 @@ class Inventory:
         return sum(w.count for w in self.behind(host, labels))
 
 
+def _age(policy: Object) -> tuple[str, str]:
+    # An object that is still to be written is the youngest.
+    return text(policy, "metadata", "creationTimestamp") or "9999", text(policy, "metadata", "name")
+
+
 def service_host(service: Object) -> str:
     """The full name of a Service."""
     return f"{text(service, 'metadata', 'name')}.{namespace_of(service)}{_SERVICE_SUFFIX}"
@@ -180,37 +193,6 @@ def ports_of(host: Object) -> list[int]:
     """The port numbers of a Service or ServiceEntry."""
     key = "number" if text(host, "kind") == "ServiceEntry" else "port"
     return [number for port in mappings(host, "spec", "ports") if (number := whole(port, key)) is not None]
-
-
-def target_ports(service: Object, pods: Iterable[Workload]) -> set[int]:
-    """The container ports that a Service sends to; names are looked up in the containers."""
-    named = {text(p, "name"): whole(p, "containerPort") for w in pods for p in w.container_ports()}
-    found = set()
-    for port in mappings(service, "spec", "ports"):
-        wanted = at(port, "targetPort")
-        number = named.get(wanted) if isinstance(wanted, str) else wanted or whole(port, "port")
-        if isinstance(number, int):
-            found.add(number)
-    return found
-
-
-def is_meshed(pod: Object) -> bool:
-    """Whether a pod has a sidecar: by the label that injection leaves, or by the container, native ones included."""
-    containers = (*mappings(pod, "spec", "containers"), *mappings(pod, "spec", "initContainers"))
-    return labels_of(pod).get("security.istio.io/tlsMode") == "istio" or any(
-        text(c, "name") == "istio-proxy" for c in containers
-    )
-
-
-def injects(namespace: Object) -> bool:
-    """Whether a namespace's pods get a sidecar. ``istio-injection`` has precedence over ``istio.io/rev``."""
-    labels = labels_of(namespace)
-    return labels.get("istio-injection") == "enabled" or ("istio-injection" not in labels and "istio.io/rev" in labels)
-
-
-def _replicas(owner: Object) -> int:
-    said = whole(owner, "spec", "replicas")
-    return 1 if said is None else said
 
 
 def _without_our_routes(obj: Object) -> Object:

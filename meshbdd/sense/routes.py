@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from meshbdd.sense import catalog
@@ -27,6 +27,16 @@ def reachability(world: Inventory) -> Iterator[Finding]:
 def injects_fault(obj: Object) -> bool:
     """Whether an object is a VirtualService with a fault, which nobody leaves in force."""
     return text(obj, "kind") == "VirtualService" and any(mapping(r, "fault") for r in mappings(obj, "spec", "http"))
+
+
+def timeouts(objects: Iterable[Object]) -> Iterator[tuple[str, Duration, str]]:
+    """The timeouts that VirtualServices set: ``name.namespace`` of the service, the shortest of its rules, the object."""
+    for obj in objects:
+        if text(obj, "kind") != "VirtualService":
+            continue
+        limits = [limit for r in mappings(obj, "spec", "http") if (limit := duration(r, "timeout")) and limit.seconds]
+        for host in texts(obj, "spec", "hosts") if limits else ():
+            yield full_name(host, namespace_of(obj)).removesuffix(".svc.cluster.local"), min(limits), name_of(obj)
 
 
 def _covers(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 
 from meshbdd.sense import catalog
 from meshbdd.sense.finding import Finding, name_of
-from meshbdd.sense.inventory import ROOT_NAMESPACE, Inventory, Workload, target_ports
+from meshbdd.sense.inventory import ROOT_NAMESPACE, Inventory
+from meshbdd.sense.pods import Workload
 from meshbdd.sense.reading import Object, mapping, namespace_of, told
 
 _SELECTORS: dict[str, tuple[str, ...]] = {
@@ -87,7 +88,7 @@ def peer_authentications(world: Inventory) -> Iterator[Finding]:
 
 def _ports(world: Inventory, policy: Object) -> Iterator[Finding]:
     pods = selected_pods(world, policy)
-    listening = listened(world, pods)
+    listening = world.listens_on(pods)
     for port in mapping(policy, "spec", "portLevelMtls"):
         if pods and listening and str(port) not in {str(number) for number in listening}:
             yield catalog.NOT_A_WORKLOAD_PORT.on(
@@ -95,13 +96,3 @@ def _ports(world: Inventory, policy: Object) -> Iterator[Finding]:
                 f"portLevelMtls is for port {port}; its pods listen on {told(sorted(map(str, listening)))} "
                 "(it takes the container's port, not the Service's), so nothing changes.",
             )
-
-
-def listened(world: Inventory, pods: list[Workload]) -> set[int]:
-    """The ports on which pods listen, as far as containers and Services say."""
-    found = {number for pod in pods for p in pod.container_ports() if isinstance(number := p.get("containerPort"), int)}
-    for service in world.of("Service"):
-        behind = [pod for pod in world.behind(service) if pod in pods]
-        if behind:
-            found |= target_ports(service, behind)
-    return found

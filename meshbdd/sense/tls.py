@@ -8,8 +8,9 @@ from typing import Any
 from meshbdd.sense import catalog
 from meshbdd.sense.destination_rules import host_of, policies
 from meshbdd.sense.finding import Finding
-from meshbdd.sense.inventory import ROOT_NAMESPACE, Inventory, Workload, target_ports
-from meshbdd.sense.reading import Object, at, mapping, namespace_of, selects, text, told, whole
+from meshbdd.sense.inventory import ROOT_NAMESPACE, Inventory
+from meshbdd.sense.pods import Workload, target_ports
+from meshbdd.sense.reading import Object, at, mapping, selects, text, told, whole
 
 STRICT, DISABLE = "STRICT", "DISABLE"
 
@@ -34,23 +35,14 @@ def in_force(world: Inventory, pod: Workload, port: int | None = None) -> str:
 
 def _levels(world: Inventory, pod: Workload) -> Iterator[Object]:
     """The policies that a pod obeys, the widest first."""
-    found = sorted(world.of("PeerAuthentication"), key=_age)
-    wide = [p for p in found if not mapping(p, "spec", "selector", "matchLabels")]
-    for namespace in (ROOT_NAMESPACE, pod.namespace):
-        yield from [p for p in wide if namespace_of(p) == namespace][:1]
-    own = [
-        p
-        for p in found
-        if namespace_of(p) == pod.namespace != ROOT_NAMESPACE
-        and mapping(p, "spec", "selector", "matchLabels")
-        and selects(mapping(p, "spec", "selector", "matchLabels"), pod.labels)
-    ]
-    yield from own[:1]
-
-
-def _age(policy: Object) -> tuple[str, str]:
-    # An object that is still to be written is the youngest.
-    return text(policy, "metadata", "creationTimestamp") or "9999", text(policy, "metadata", "name")
+    for namespace in dict.fromkeys((ROOT_NAMESPACE, pod.namespace)):
+        wide = [p for p in world.peer_authentications(namespace) if not mapping(p, "spec", "selector", "matchLabels")]
+        yield from wide[:1]
+    for policy in world.peer_authentications(pod.namespace) if pod.namespace != ROOT_NAMESPACE else ():
+        labels = mapping(policy, "spec", "selector", "matchLabels")
+        if labels and selects(labels, pod.labels):
+            yield policy
+            return
 
 
 def clients(world: Inventory) -> Iterator[Finding]:

@@ -45,8 +45,8 @@ def subset_labels(world: Inventory, host: str, subset: str, near: str) -> Any:
     """
     service = world.destination(host, near)
     homes = {near, namespace_of(service) if service else near, "istio-system"}
-    for rule in world.of("DestinationRule"):
-        if namespace_of(rule) in homes and full_name(text(rule, "spec", "host"), namespace_of(rule)) == host:
+    for rule in world.rules_for(host):
+        if namespace_of(rule) in homes:
             for entry in mappings(rule, "spec", "subsets"):
                 if text(entry, "name") == subset:
                     return mapping(entry, "labels")

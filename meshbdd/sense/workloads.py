@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from meshbdd.sense import catalog
 from meshbdd.sense.finding import Finding, name_of
-from meshbdd.sense.inventory import INJECT, ROOT_NAMESPACE, Inventory, injects, is_meshed, target_ports
+from meshbdd.sense.inventory import ROOT_NAMESPACE, Inventory
+from meshbdd.sense.pods import INJECT, injects, is_meshed, target_ports
 from meshbdd.sense.protocols import protocol_of
 from meshbdd.sense.reading import at, labels_of, mapping, mappings, namespace_of, text, told, whole
 

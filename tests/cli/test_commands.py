@@ -24,7 +24,7 @@ CHECKOUT = """
 
 
 def meshbdd(
-    *arguments: str, cwd: Path, lab: LabUnderTest | None = None, **environment: str
+    *arguments: str, cwd: Path, lab: LabUnderTest | None = None, seconds: float = 120, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     known = {**os.environ, **environment}
     if lab is not None:
@@ -35,7 +35,7 @@ def meshbdd(
         text=True,
         cwd=cwd,
         env=known,
-        timeout=120,
+        timeout=seconds,
         check=False,
     )
 

@@ -11,6 +11,8 @@ import pytest
 from tests.cli.test_commands import meshbdd
 from tests.tools import LabUnderTest
 
+pytestmark = pytest.mark.timeout(600)  # of the one run behind all of these: 45 s on a machine with nothing else to do
+
 FEATURE = Path(__file__).with_name("resilience.feature")
 
 
@@ -24,7 +26,7 @@ def scenarios(
     (folder / "features" / "x.feature").write_text(FEATURE.read_text("utf-8"))
     breaker = project / "manifests" / "examples" / "circuit-breaker.yaml"
     (folder / "circuit-breaker.yaml").write_text(breaker.read_text("utf-8"))
-    ran = meshbdd("run", "-f", "json", "-o", "told.json", "features", cwd=folder, lab=shop_lab)
+    ran = meshbdd("run", "-f", "json", "-o", "told.json", "features", cwd=folder, lab=shop_lab, seconds=540)
     assert "Traceback" not in ran.stdout + ran.stderr
     (feature,) = json.loads((folder / "told.json").read_text("utf-8"))
     return {"run": {"output": ran.stdout}} | {e["name"]: e for e in feature["elements"] if e["type"] == "scenario"}

@@ -176,6 +176,34 @@ def test_a_count_that_can(rehearsed: Rehearse, steps: str) -> None:
     assert _found(rehearsed(steps)) == []
 
 
+TIMEOUT = """
+    apiVersion: networking.istio.io/v1
+    kind: VirtualService
+    metadata: {name: stock}
+    spec:
+      hosts: [inventory-service]
+      http: [{timeout: 3s, route: [{destination: {host: inventory-service}}]}]
+    """
+
+
+@pytest.mark.parametrize(
+    ("steps", "found"),
+    [
+        ("Given inventory-service is slowed by 2s\nWhen \"checkout\" is sent\nThen order-service gives up on inventory-service.shop within 3s", 1),
+        ("Given inventory-service is slowed by 3s\nWhen \"checkout\" is sent\nThen order-service gives up on inventory-service within 3s", 1),
+        ("Given inventory-service is slowed by 5s\nWhen \"checkout\" is sent\nThen order-service gives up on inventory-service within 3s", 0),
+        ("Given payment-service is slowed by 1s\nWhen \"checkout\" is sent\nThen order-service gives up on inventory-service within 3s", 0),
+        ("Given calls to inventory-service time out after 3s\nAnd inventory-service is slowed by 2s", 1),
+        ("Given calls to inventory-service time out after 3s\nAnd inventory-service is slowed by 4s", 0),
+        ("Given the manifest \"stock.yaml\" is applied\nAnd inventory-service is slowed by 2s for 50% of requests", 1),
+        ("Given the manifest \"stock.yaml\" is applied\nAnd inventory-service is slowed by 4s", 0),
+    ],
+)  # fmt: skip
+def test_a_delay_that_nobodys_timeout_notices(rehearsed: Rehearse, steps: str, found: int) -> None:
+    told = [line for line in _found(rehearsed(steps, stock=TIMEOUT)) if line.startswith("MB0926")]
+    assert len(told) == found, told
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -1,0 +1,99 @@
+"""Pods: those that run, and those that a Deployment or its like will make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from meshbdd.sense.reading import Object, at, labels_of, mapping, mappings, namespace_of, text, whole
+
+INJECT = "sidecar.istio.io/inject"
+TEMPLATES = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job")
+"""Kinds that make pods from a template."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Pods of one kind.
+
+    Attributes:
+        obj: The Pod, or what makes the pods.
+        namespace: Their namespace.
+        labels: Their labels.
+        count: How many there are, or will be.
+        meshed: Whether they have (or will have) a sidecar.
+        account: Their service account.
+        spec: The pod's specification.
+    """
+
+    obj: Object
+    namespace: str
+    labels: Mapping[str, Any]
+    count: int
+    meshed: bool
+    account: str
+    spec: Mapping[str, Any]
+
+    def container_ports(self) -> Iterable[Mapping[str, Any]]:
+        """The ports that its containers declare."""
+        for container in (*mappings(self.spec, "containers"), *mappings(self.spec, "initContainers")):
+            yield from mappings(container, "ports")
+
+
+def running(pod: Object) -> Workload:
+    """A pod that is there."""
+    return _workload(pod, pod, 1, meshed=is_meshed(pod))
+
+
+def planned(owner: Object, home: Object | None) -> Workload:
+    """The pods that something will make.
+
+    Args:
+        owner: The Deployment, or whatever else has a template.
+        home: Its namespace; ``None`` where nobody described it, and injection is taken for granted.
+    """
+    template = mapping(owner, "spec", "template")
+    wish = str(
+        labels_of(template).get(INJECT) or mapping(template, "metadata", "annotations").get(INJECT) or ""
+    ).lower()
+    refused = wish == "false" or at(template, "spec", "hostNetwork") is True
+    asked = wish == "true" or "istio.io/rev" in labels_of(template) or home is None or injects(home)
+    return _workload(owner, template, _replicas(owner), meshed=asked and not refused)
+
+
+def _workload(owner: Object, pod: Mapping[str, Any], count: int, *, meshed: bool) -> Workload:
+    spec = mapping(pod, "spec")
+    account = text(spec, "serviceAccountName") or "default"
+    return Workload(owner, namespace_of(owner), labels_of(pod), count, meshed, account, spec)
+
+
+def target_ports(service: Object, pods: Iterable[Workload]) -> set[int]:
+    """The container ports that a Service sends to; names are looked up in the containers."""
+    named = {text(p, "name"): whole(p, "containerPort") for w in pods for p in w.container_ports()}
+    found = set()
+    for port in mappings(service, "spec", "ports"):
+        wanted = at(port, "targetPort")
+        number = named.get(wanted) if isinstance(wanted, str) else wanted or whole(port, "port")
+        if isinstance(number, int):
+            found.add(number)
+    return found
+
+
+def is_meshed(pod: Object) -> bool:
+    """Whether a pod has a sidecar: by the label that injection leaves, or by the container, native ones included."""
+    containers = (*mappings(pod, "spec", "containers"), *mappings(pod, "spec", "initContainers"))
+    return labels_of(pod).get("security.istio.io/tlsMode") == "istio" or any(
+        text(c, "name") == "istio-proxy" for c in containers
+    )
+
+
+def injects(namespace: Object) -> bool:
+    """Whether a namespace's pods get a sidecar. ``istio-injection`` has precedence over ``istio.io/rev``."""
+    labels = labels_of(namespace)
+    return labels.get("istio-injection") == "enabled" or ("istio-injection" not in labels and "istio.io/rev" in labels)
+
+
+def _replicas(owner: Object) -> int:
+    said = whole(owner, "spec", "replicas")
+    return 1 if said is None else said
