@@ -134,8 +134,8 @@ def before_step(context: Any, step: Any) -> None:
 
 def after_scenario(context: Any, _scenario: Any) -> None:
     """Undo, whatever happened; nothing interrupts this."""
-    world = getattr(context, "world", None)
-    with context.meshbdd_signals.shielded():
+    world, signals = getattr(context, "world", None), getattr(context, "meshbdd_signals", None)
+    with signals.shielded() if signals else contextlib.nullcontext():
         if world is not None:
             world.close()
 

@@ -49,7 +49,18 @@ class _Runner(Runner):  # type: ignore[misc] # behave has no types
         try:
             return bool(super().run())
         except Exception as error:
+            self._call_last_hooks()
             raise _CouldNotRun from error
+
+    def _call_last_hooks(self) -> None:
+        """A formatter that fails ends behave at once, without the hooks that undo changes and take a lab down."""
+        for name, arguments in (("after_scenario", (None,)), ("after_all", ())):
+            hook = self.hooks.get(name)
+            try:
+                if hook is not None and self.context is not None:
+                    hook(self.context, *arguments)
+            except Exception as error:  # noqa: BLE001 - what stopped the run is told; each hook has its chance
+                sys.stderr.write(f"meshbdd: {name} failed: {error}\n")
 
     def run_model(self, features: Any = None) -> bool:
         expect(self.features)  # also those that a failing before_all leaves out

@@ -106,6 +106,23 @@ def test_the_output_is_whole_in_a_file(lab: LabUnderTest, folder: Path) -> None:
     assert any(line.startswith("Allure results:") for line in lines)
 
 
+def test_a_formatter_that_fails_leaves_nothing_in_the_mesh(lab: LabUnderTest, folder: Path) -> None:
+    """behave calls no hook any more when a formatter fails, so the fault used to stay until the next run's sweep."""
+    (folder / "bad.py").write_text(
+        "from behave.formatter.base import Formatter\n"
+        "class Bad(Formatter):\n"
+        "    def result(self, step):\n"
+        "        if 'fails' in step.name:\n"
+        "            raise RuntimeError('no paper left')\n"
+    )
+    _feature(folder, '    Given payment-service fails 100%\n    When "checkout" is sent\n')
+    ran = meshbdd("run", "-f", "bad:Bad", cwd=folder, lab=lab, PYTHONPATH=str(folder))
+    assert ran.returncode not in {0, 1}, ran.stdout + ran.stderr
+    assert "no paper left" in ran.stderr
+    assert "Traceback" not in ran.stdout + ran.stderr
+    assert not lab.cluster.list("VirtualService"), "the fault is still in the mesh"
+
+
 def test_nothing_selected_is_not_green(lab: LabUnderTest, folder: Path) -> None:
     _feature(folder, '    When "checkout" is sent\n')
     ran = meshbdd("run", "--tags=@nothing", cwd=folder, lab=lab)
