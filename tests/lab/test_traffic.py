@@ -283,6 +283,8 @@ def test_metrics_carry_istios_names(lab: LabUnderTest) -> None:
     )  # fmt: skip
     lines = [line for line in page.splitlines() if line.startswith("istio_requests_total{")]
     assert any(all(label in line for label in labels) for line in lines), "\n".join(lines)
+    assert "envoy_server_uptime" in page
+    assert 'envoy_cluster_name="outbound' not in page, "Istio's sidecars keep no statistics of clusters unless asked to"
 
 
 def test_a_host_with_two_ports_and_grpc(lab: LabUnderTest) -> None:

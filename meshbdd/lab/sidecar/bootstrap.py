@@ -71,6 +71,23 @@ def _admin_listener(name: str, address: dict[str, Any], path: str, rewrite: str)
     return {"name": name, "address": address, "filter_chains": [{"filters": filters}]}
 
 
+_KEPT_STATS = {
+    "prefix": (
+        "istio",
+        "reporter=",
+        "component",
+        "cluster_manager",
+        "listener_manager",
+        "server",
+        "cluster.xds-grpc",
+        "wasm",
+    ),
+    "suffix": ("rbac.allowed", "rbac.denied", "shadow_allowed", "shadow_denied"),
+}
+"""What Istio's agent lets a sidecar count (istio/istio pkg/bootstrap/config.go); the rest, such as a cluster's retries and
+ejections, does not exist there unless somebody asks for it. It also makes each scrape ten times smaller."""
+
+
 def bootstrap(identity: SidecarIdentity, ads_socket: Path) -> dict[str, Any]:
     """Envoy's bootstrap for one pod, as a dict in protobuf field names."""
     ads = {
@@ -104,6 +121,11 @@ def bootstrap(identity: SidecarIdentity, ads_socket: Path) -> dict[str, Any]:
                     "metrics", _socket(identity.ip, ENVOY_METRICS_PORT), "/stats/prometheus", "/stats/prometheus"
                 ),
             ],
+        },
+        "stats_config": {
+            "stats_matcher": {
+                "inclusion_list": {"patterns": [{kind: text} for kind, texts in _KEPT_STATS.items() for text in texts]}
+            }
         },
         "stats_flush_on_admin": True,
         "layered_runtime": {
