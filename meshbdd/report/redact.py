@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 MASK = "•••"
 
@@ -38,11 +38,11 @@ def url(address: str) -> str:
     """A URL without passwords and secret parameters."""
     parts = urlsplit(address)
     host = parts.netloc.rpartition("@")[2]
-    query = parts.query
-    if query:
-        pairs = parse_qsl(query, keep_blank_values=True)
-        if any(is_secret(name) for name, _ in pairs):
-            query = urlencode([(name, MASK if is_secret(name) else value) for name, value in pairs], safe=MASK)
+    pairs = [pair.partition("=") for pair in parts.query.split("&")]
+    query = "&".join(
+        f"{name}={MASK}" if equals and is_secret(unquote(name)) else name + equals + value
+        for name, equals, value in pairs
+    )
     return urlunsplit((parts.scheme, f"{MASK}@{host}" if "@" in parts.netloc else host, parts.path, query, ""))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from dataclasses import dataclass
 from meshbdd.evidence import Call
 from meshbdd.report.draw import theme
 
-_COLUMN, _ROW, _MARGIN, _BOX = 230, 62, 30, (118, 26)
+_COLUMN, _ROW, _MARGIN, _BOX = 240, 62, 14, (132, 26)
+_LONGEST = 22
+"""Characters of a name that fit into its box."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,46 +58,42 @@ def draw_graph(edges: Sequence[Edge]) -> str:
     """Draw it; there must be at least one edge."""
     columns = columns_of(edges)
     rows = max(len(column) for column in columns)
-    width, height = 2 * _MARGIN + _BOX[0] + _COLUMN * (len(columns) - 1), 24 + _ROW * rows + 8
-    made = theme.figure(max(width, 430), height)
-    ax = theme.axes(made, (0, 0, max(width, 430), height))
-    ax.set_axis_off()
-    ax.set_xlim(0, max(width, 430))
-    ax.set_ylim(height, 0)
+    width = max(2 * _MARGIN + _BOX[0] + _COLUMN * (len(columns) - 1), 430)
+    height = 24 + _ROW * rows + 8
+    picture = theme.Picture(width, height)
     where = {}
     for number, column in enumerate(columns):
         for row, name in enumerate(column):
-            where[name] = (_MARGIN + _BOX[0] / 2 + _COLUMN * number, 24 + _ROW * (row + 0.5 + (rows - len(column)) / 2))
+            down = 24 + _ROW * (row + 0.5 + (rows - len(column)) / 2)
+            where[name] = (_MARGIN + _BOX[0] / 2 + _COLUMN * number, height - down)
     for edge in edges:
-        _draw_edge(ax, where[edge.caller], where[edge.service], edge)
+        _draw_edge(picture, where[edge.caller], where[edge.service], edge)
     for name, (x, y) in where.items():
-        box = {"boxstyle": "round,pad=0.45", "facecolor": "#eef2f7", "edgecolor": theme.FAINT, "linewidth": 0.8}
-        ax.text(x, y, name, ha="center", va="center", fontsize=9, bbox=box)
-    made.text(
-        _MARGIN / max(width, 430),
-        1 - 15 / height,
-        "calls as the callers' sidecars logged them",
-        fontsize=8.5,
-        color=theme.FAINT,
-    )
-    return theme.svg(made)
+        wide, high = _BOX[0] / 2, _BOX[1] / 2
+        corners = [
+            (x - wide, y - high),
+            (x + wide, y - high),
+            (x + wide, y + high),
+            (x - wide, y + high),
+            (x - wide, y - high),
+        ]
+        picture.path([corners], line=theme.FAINT, fill=theme.BOX)
+        picture.text(x, y - 3, name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…", across="center")
+    picture.text(_MARGIN, height - 15, "calls as the callers' sidecars logged them", size=8.5, colour=theme.FAINT)
+    return picture.svg()
 
 
-def _draw_edge(ax: object, start: tuple[float, float], stop: tuple[float, float], edge: Edge) -> None:
+def _draw_edge(picture: theme.Picture, start: tuple[float, float], stop: tuple[float, float], edge: Edge) -> None:
     colour = theme.FAULT if edge.injected else theme.BAD if edge.failed else theme.FAINT
-    label = f"{edge.calls:,} calls"
-    if edge.failed:
-        label += f", {edge.failed:,} failed"
-    if edge.injected:
-        label += f"\nfault in {edge.injected:,}"
-    forward = stop[0] > start[0]
-    half = _BOX[0] / 2 if forward else -_BOX[0] / 2
-    arrow = {
-        "arrowstyle": "-|>",
-        "color": colour,
-        "linewidth": 2.2 if edge.injected else 1.4,
-        "linestyle": "--" if edge.injected else "-",
-    }
-    ax.annotate("", (stop[0] - half, stop[1]), (start[0] + half, start[1]), arrowprops=arrow)  # type: ignore[attr-defined]
-    x, y = (start[0] + stop[0]) / 2, (start[1] + stop[1]) / 2
-    ax.text(x, y - 4, label, ha="center", va="bottom", fontsize=8, color=theme.INK if not edge.failed else theme.BAD)  # type: ignore[attr-defined]
+    side = _BOX[0] / 2 if stop[0] > start[0] else -_BOX[0] / 2
+    tail, head = (start[0] + side, start[1]), (stop[0] - side, stop[1])
+    picture.path([[tail, head]], line=colour, width=2.2 if edge.injected else 1.4, dashed=bool(edge.injected))
+    angle = math.atan2(head[1] - tail[1], head[0] - tail[0])
+    wings = [(head[0] - 9 * math.cos(angle + turn), head[1] - 9 * math.sin(angle + turn)) for turn in (0.4, -0.4)]
+    picture.path([[head, *wings, head]], fill=colour)
+    lines = [f"{edge.calls:,} calls" + (f", {edge.failed:,} failed" if edge.failed else "")]
+    lines += [f"fault in {edge.injected:,}"] if edge.injected else []
+    x, y = (tail[0] + head[0]) / 2, (tail[1] + head[1]) / 2
+    for row, line in enumerate(reversed(lines)):
+        told = theme.BAD if edge.failed else theme.INK
+        picture.text(x, y + 8 + 11 * row, line, size=8, colour=told, across="center")

@@ -25,25 +25,20 @@ def draw_interval(outcome: str, numbers: Mapping[str, Any]) -> str:
     left = min(wide_low, *(accepted or ()), hits / total)
     right = max(wide_high, hits / total, *(a for a in accepted or () if a < 1))
     margin = max((right - left) * 0.12, 0.004)
-    left, right = max(left - margin, -0.02), min(right + margin, 1.02)
-    made = theme.figure(_WIDTH, 104)
-    ax = theme.axes(made, (_LEFT, 30, _WIDTH - _LEFT - _RIGHT, 46))
-    ax.set_xlim(left, right)
-    ax.set_ylim(0, 1)
-    ax.spines["left"].set_visible(False)
+    left, right = max(left - margin, 0.0), min(right + margin, 1.0)
+    picture = theme.Picture(_WIDTH, 104)
+    frame = theme.Frame(picture, (_LEFT, 30, _WIDTH - _LEFT - _RIGHT, 46), (left, right), (0, 1))
     if accepted:
-        ax.axvspan(max(accepted[0], left), min(accepted[1], right), color=theme.GOOD, alpha=0.14, linewidth=0)
+        frame.band(max(accepted[0], left), min(accepted[1], right), theme.GOOD, 0.14)
     colour = _COLOURS.get(outcome, theme.FAULT)
-    ax.plot([wide_low, wide_high], [0.5, 0.5], color=colour, linewidth=1.6)
-    ax.plot([low, high], [0.5, 0.5], color=colour, linewidth=7, alpha=0.55, solid_capstyle="butt")
-    theme.dots(ax, [hits / total], [0.5], theme.INK, size=8)
-    theme.ticks(ax.yaxis, [], [])
+    frame.line([wide_low, wide_high], [0.5, 0.5], colour, 1.6)
+    frame.line([low, high], [0.5, 0.5], colour, 7)
+    frame.dots([hits / total], [0.5], theme.INK, 8)
     marks = [left + (right - left) * i / 4 for i in range(5)]
-    theme.ticks(ax.xaxis, marks, [f"{mark:.1%}" for mark in marks])
+    frame.scale_across(marks, [f"{mark:.1%}" for mark in marks])
     seen = f"● {hits:,} of {total:,} = {hits / total:.2%}   thick: 95% interval   thin: 99%, exact"
-    allowed = "   shaded: where the claim holds" if accepted else ""
-    made.text(_LEFT / _WIDTH, 1 - 16 / 104, seen + allowed, fontsize=9)
-    return theme.svg(made)
+    picture.text(_LEFT, 88, seen + ("   shaded: where the claim holds" if accepted else ""))
+    return picture.svg()
 
 
 def _accepted(numbers: Mapping[str, Any]) -> tuple[float, float] | None:
@@ -68,28 +63,23 @@ def draw_decision(outcome: str, numbers: Mapping[str, Any]) -> str:
         numbers: The verdict's; ``path`` must be there.
     """
     path = [point for point in numbers["path"] if point[0] > 0]
-    made = theme.figure(_WIDTH, 190)
-    ax = theme.axes(made, (56, 34, _WIDTH - 76, 122))
-    most = max(path[-1][0], 2)
     misses = [n - hits for n, hits, _ in path]
-    high = max(max(misses) * 1.3, 3.0)
-    ax.set_xlim(1, most)
-    ax.set_ylim(-0.04 * high, high)
-    _shade(ax, numbers.get("boundaries") or [], high)
-    ax.plot([point[0] for point in path], misses, color=theme.INK, linewidth=1.5)
-    theme.dots(ax, [path[-1][0]], [misses[-1]], _COLOURS.get(outcome, theme.FAULT), size=9)
-    marks = [round(high * i / 4) for i in range(5)]
-    theme.ticks(ax.yaxis, marks, [f"{mark:,}" for mark in marks])
-    steps = [1 + round((most - 1) * i / 4) for i in range(5)]
-    theme.ticks(ax.xaxis, steps, [f"{step:,}" for step in steps])
-    ax.set_ylabel("misses")
-    ax.set_xlabel("requests", labelpad=2)
+    most, high = max(path[-1][0], 2), max(max(misses) * 1.3, 3.0)
+    picture = theme.Picture(_WIDTH, 190)
+    frame = theme.Frame(picture, (62, 38, _WIDTH - 84, 122), (1, most), (-0.04 * high, high))
+    _shade(frame, numbers.get("boundaries") or [], high)
+    frame.line([point[0] for point in path], misses, theme.INK)
+    frame.dots([path[-1][0]], [misses[-1]], _COLOURS.get(outcome, theme.FAULT), 9)
+    marks = sorted({round(high * i / 4) for i in range(5)})
+    frame.scale_upright(marks, [f"{mark:,}" for mark in marks], "misses")
+    steps = sorted({1 + round((most - 1) * i / 4) for i in range(5)})
+    frame.scale_across(steps, [f"{step:,}" for step in steps], "requests")
     told = f"{outcome} after {path[-1][0]:,} requests, {misses[-1]:,} of which miss; shaded: where it would be green, or red"
-    made.text(56 / _WIDTH, 1 - 18 / 190, told, fontsize=9)
-    return theme.svg(made)
+    picture.text(62, 172, told)
+    return picture.svg()
 
 
-def _shade(ax: Any, bounds: Sequence[Sequence[float | None]], high: float) -> None:
+def _shade(frame: theme.Frame, bounds: Sequence[Sequence[float | None]], high: float) -> None:
     """Where the verdict falls after so many requests: [total, fail_to, pass_from, pass_to, fail_from], counts of hits."""
     for low_index, high_index, colour in ((2, 3, theme.GOOD), (None, 1, theme.BAD), (4, None, theme.BAD)):
         rows = []
@@ -100,4 +90,5 @@ def _shade(ax: Any, bounds: Sequence[Sequence[float | None]], high: float) -> No
             if total and least is not None and most is not None and least <= most:
                 rows.append((total, min(max(total - most, -1.0), high), min(max(total - least, -1.0), high)))
         if rows:
-            ax.fill_between(*zip(*rows, strict=True), color=colour, alpha=0.14, linewidth=0, step="mid")
+            xs, lows, highs = zip(*rows, strict=True)
+            frame.between(xs, lows, highs, colour)

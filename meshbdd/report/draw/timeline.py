@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from meshbdd.load.sample import Sample
 from meshbdd.report.draw import theme
 
-_MOST_POINTS = 800
+_MOST_POINTS = 400
 """Of a kind. A picture shows no more; all requests are counted in the text."""
+
+_LEAST = 1e-4
+"""Seconds; the lower end of the scale of latencies, which has no zero."""
 
 _WIDTH, _LEFT, _RIGHT, _PLOT, _LANE = 760, 62, 190, 190, 20
 
@@ -44,100 +47,88 @@ def draw_timeline(samples: Sequence[Sample], spans: Sequence[Span]) -> str:
     ended = max([sample.started + sample.seconds for sample in samples] + [span.stop for span in spans])
     length = max(ended - began, 0.01)
     height = 34 + _PLOT + 34 + _LANE * len(spans) + 12
-    made = theme.figure(_WIDTH, height)
-    low_edge = height - 34 - _PLOT
-    wide = _WIDTH - _LEFT - _RIGHT
-    ax = theme.axes(made, (_LEFT, low_edge, wide, _PLOT))
-    ax.set_xlim(-0.01 * length, 1.01 * length)
-    _scale_latency(ax, [sample.seconds for sample in samples])
+    picture = theme.Picture(_WIDTH, height)
+    wide, low_edge = _WIDTH - _LEFT - _RIGHT, height - 34 - _PLOT
+    latencies = _latencies([sample.seconds for sample in samples])
+    frame = theme.Frame(picture, (_LEFT, low_edge, wide, _PLOT), (-0.01 * length, 1.01 * length), latencies, log=True)
     for span in spans:
         if span.kind == "fault":
-            ax.axvspan(span.start - began, span.stop - began, color=theme.FAULT, alpha=0.16, linewidth=0)
-    _draw_requests(ax, samples, began)
-    theme.ticks(ax.xaxis, *_seconds(length))
-    ax.set_ylabel("latency")
-    _title(made, samples, height)
-    _draw_spread(made, ax, samples, (_LEFT + wide + 14, low_edge, _RIGHT - 26, _PLOT))
-    _draw_lanes(made, spans, began, length, (_LEFT, 10, wide, _LANE * len(spans)))
-    return theme.svg(made)
-
-
-def _draw_requests(ax: object, samples: Sequence[Sample], began: float) -> None:
+            frame.band(span.start - began, span.stop - began, theme.FAULT)
     for good, colour in ((True, theme.GOOD), (False, theme.BAD)):
         kind = [sample for sample in samples if sample.succeeded is good]
         shown = kind[:: max(1, math.ceil(len(kind) / _MOST_POINTS))]
-        xs, ys = [s.started - began for s in shown], [max(s.seconds, 1e-4) for s in shown]
-        theme.dots(ax, xs, ys, colour, cross=not good)
+        xs, ys = [s.started - began for s in shown], [max(s.seconds, _LEAST) for s in shown]
+        frame.dots(xs, ys, colour, cross=not good)
+    frame.scale_across(*_seconds(length))
+    frame.scale_upright(*_marks(latencies), "latency")
+    _title(picture, samples)
+    _draw_spread(picture, latencies, samples, (_LEFT + wide + 14, low_edge, _RIGHT - 26, _PLOT))
+    _draw_lanes(picture, spans, began, length, (_LEFT, 10, wide, _LANE * len(spans)))
+    return picture.svg()
 
 
-def _title(made: object, samples: Sequence[Sample], height: float) -> None:
+def _title(picture: theme.Picture, samples: Sequence[Sample]) -> None:
     counts = Counter(sample.told for sample in samples if not sample.succeeded)
     good = len(samples) - counts.total()
-    text = made.text  # type: ignore[attr-defined] # a matplotlib figure
-    text(_LEFT / _WIDTH, 1 - 16 / height, f"● {good:,} succeeded", color=theme.GOOD, fontweight="bold")
+    picture.text(_LEFT, picture.height - 16, f"● {good:,} succeeded", colour=theme.GOOD, bold=True)
     if counts:
         kinds = ", ".join(f"{number:,} × {told}" for told, number in counts.most_common(4))
         failed = f"✕ {counts.total():,} failed: {kinds}"
-        text((_LEFT + 130) / _WIDTH, 1 - 16 / height, failed, color=theme.BAD, fontweight="bold")
+        picture.text(_LEFT + 140, picture.height - 16, failed, colour=theme.BAD, bold=True)
 
 
-def _scale_latency(ax: object, seconds: Sequence[float]) -> None:
-    low, high = max(min(seconds), 1e-4), max(*seconds, 2e-4)
-    ax.set_yscale("log")  # type: ignore[attr-defined]
-    ax.set_ylim(low / 1.5, high * 1.8)  # type: ignore[attr-defined]
+def _latencies(seconds: Sequence[float]) -> tuple[float, float]:
+    """The range of the scale of latencies."""
+    return max(min(seconds), _LEAST) / 1.5, max(*seconds, 2 * _LEAST) * 1.8
+
+
+def _marks(latencies: tuple[float, float]) -> tuple[list[float], list[str]]:
     marks = [m * 10.0**e for e in range(-4, 4) for m in (1, 2, 5)]
-    marks = [mark for mark in marks if low / 1.5 <= mark <= high * 1.8]
+    marks = [mark for mark in marks if latencies[0] <= mark <= latencies[1]]
     keep = marks[:: max(1, math.ceil(len(marks) / 6))]
-    theme.ticks(ax.yaxis, keep, [duration(mark) for mark in keep])  # type: ignore[attr-defined]
+    return keep, [duration(mark) for mark in keep]
 
 
 def _draw_spread(
-    made: object, beside: object, samples: Sequence[Sample], box: tuple[float, float, float, float]
+    picture: theme.Picture,
+    latencies: tuple[float, float],
+    samples: Sequence[Sample],
+    box: tuple[float, float, float, float],
 ) -> None:
     """The share of requests that were answered within each latency, beside the plot and on its scale."""
-    ax = theme.axes(made, box)
-    ranked = sorted(max(sample.seconds, 1e-4) for sample in samples)
+    frame = theme.Frame(picture, box, (0, 1.04), latencies, log=True)
+    ranked = sorted(max(sample.seconds, _LEAST) for sample in samples)
     n = len(ranked)
     shown = sorted({*range(0, n, max(1, n // 200)), n - 1})
-    ax.set_yscale("log")
-    ax.set_ylim(beside.get_ylim())  # type: ignore[attr-defined]
-    ax.set_xlim(0, 1.04)
-    ax.plot(
-        [(i + 1) / n for i in shown],
-        [ranked[i] for i in shown],
-        color=theme.PHASE,
-        linewidth=1.6,
-        drawstyle="steps-pre",
+    frame.line([(i + 1) / n for i in shown], [ranked[i] for i in shown], theme.PHASE, 1.6)
+    frame.scale_across([0, 0.5, 0.95], ["0", "50%", "95%"])
+    frame.scale_upright([], [])
+    top = box[1] + box[3]
+    picture.text(
+        box[0] + box[2] / 2, top + 6, "requests answered within", size=8.5, colour=theme.FAINT, across="center"
     )
-    theme.ticks(ax.yaxis, [], [])
-    theme.ticks(ax.xaxis, [0, 0.5, 0.95], ["0", "50%", "95%"])
     lines = [f"{name} {duration(ranked[min(n - 1, math.ceil(share * n) - 1)])}" for name, share in _QUANTILES]
-    ax.text(0.04, 0.98, "\n".join(lines), transform=ax.transAxes, va="top", fontsize=8.5)
-    ax.set_title("requests answered within", fontsize=8.5, color=theme.FAINT, pad=4)
+    for row, line in enumerate(lines):
+        picture.text(box[0] + 6, top - 11 - 12 * row, line, size=8.5)
 
 
 _QUANTILES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1.0))
-_COLOURS = {"fault": theme.FAULT, "load": theme.PHASE, "state": theme.CLAIM}
+_COLOURS = {"fault": theme.FAULT, "load": theme.PHASE, "state": theme.STATE}
 
 
 def _draw_lanes(
-    made: object, spans: Sequence[Span], began: float, length: float, box: tuple[float, float, float, float]
+    picture: theme.Picture, spans: Sequence[Span], began: float, length: float, box: tuple[float, float, float, float]
 ) -> None:
     """A bar for each span, with its words in the lane: they are what a reviewer looks for."""
-    if not spans:
-        return
-    ax = theme.axes(made, box)
-    ax.set_xlim(-0.01 * length, 1.01 * length)
-    ax.set_ylim(len(spans), 0)
-    ax.set_axis_off()
+    frame = theme.Frame(picture, box, (-0.01 * length, 1.01 * length), (0, max(len(spans), 1)))
     for row, span in enumerate(spans):
-        start, stop = span.start - began, max(span.stop - began, span.start - began + length * 0.004)
-        ax.fill_between([start, stop], row + 0.12, row + 0.88, color=_COLOURS[span.kind], alpha=0.45, linewidth=0)
+        start = span.start - began
+        stop = max(span.stop - began, start + length * 0.004)
+        low = box[1] + box[3] - _LANE * (row + 1)
+        picture.box(frame.x(start), low + 2, frame.x(stop), low + _LANE - 2, _COLOURS[span.kind], 0.45)
         at_right = start > 0.55 * length
-        ax.text(
-            (stop if at_right else start) / 1.0, row + 0.5, f" {span.label} ", va="center",
-            ha="right" if at_right else "left", fontsize=8.5,
-        )  # fmt: skip
+        edge = frame.x(stop) - 3 if at_right else frame.x(start) + 3
+        picture.text(edge, low + 6.5, span.label, size=8.5, across="right" if at_right else "left")
 
 
 def _seconds(length: float) -> tuple[list[float], list[str]]:

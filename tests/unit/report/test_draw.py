@@ -1,0 +1,125 @@
+"""Plots hold what they should, for usual and for odd input, and nothing that a report's frame would not show."""
+
+from __future__ import annotations
+
+import itertools
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from meshbdd.claims.shares import succeed_at_least
+from meshbdd.evidence import Call
+from meshbdd.load.sample import Sample
+from meshbdd.report import draw
+from meshbdd.report.draw.graph import Edge, columns_of, edges_of
+from meshbdd.report.draw.timeline import Span, duration
+from meshbdd.units import Percent
+
+pytest.importorskip("matplotlib")
+
+
+def samples(count: int, fail_every: int = 0, seconds: float = 0.01) -> list[Sample]:
+    return [
+        Sample(str(i), 1000 + i * 0.01, seconds * (1 + i % 7), 503 if fail_every and i % fail_every == 0 else 200)
+        for i in range(count)
+    ]
+
+
+def words(svg: str) -> str:
+    return " ".join(text for text in ET.fromstring(svg).itertext() if text.strip())
+
+
+def see(svg: str, largest: int = 40_000) -> str:
+    """A static picture: parses, is small, has its own background, runs and fetches nothing."""
+    root = ET.fromstring(svg)
+    tags = {element.tag.rpartition("}")[2] for element in root.iter()}
+    assert not tags & {"script", "image", "foreignObject", "a", "animate"}
+    assert "fill: #ffffff" in svg
+    assert "nan" not in svg
+    assert not [v for e in root.iter() for k, v in e.attrib.items() if k.endswith("href") and not v.startswith("#")]
+    assert len(svg.encode()) < largest
+    return words(svg)
+
+
+def test_the_timeline_tells_outcomes_faults_and_load() -> None:
+    spans = [Span("payment-service fails 100%", 1000.2, 1000.6), Span('100 × "checkout"', 1000, 1001, "load")]
+    told = see(draw.draw_timeline(samples(100, fail_every=4), spans))
+    for expected in (
+        "75 succeeded",
+        "25 failed: 25 × 503",
+        "payment-service fails 100%",
+        '100 × "checkout"',
+        "p95",
+        "latency",
+    ):
+        assert expected in told
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        samples(1),
+        samples(3, seconds=0.0),
+        samples(2, seconds=30.0),
+        [Sample("1", 1000.0, 0.02, None, "reset")],
+        samples(50_000, fail_every=3),
+    ],
+)
+def test_odd_traffic_is_drawn_too(odd: list[Sample]) -> None:
+    told = see(draw.draw_timeline(odd, []), largest=60_000)
+    good = sum(sample.succeeded for sample in odd)
+    assert f"{good:,} succeeded" in told, "what is too much to draw is counted all the same"
+
+
+def test_long_and_strange_words_do_not_break_a_picture() -> None:
+    see(draw.draw_timeline(samples(5), [Span("<b>&\"' $x_1$ 網格 " + "long " * 100, 1000, 1001)]))
+
+
+@pytest.mark.parametrize(("hits", "outcome"), [(0, "failed"), (88, "failed"), (100, "passed")])
+def test_an_interval_of_a_literal_count(hits: int, outcome: str) -> None:
+    all_samples = [Sample(str(i), 0.0, 0.01, 200 if i < hits else 503) for i in range(100)]
+    verdict = succeed_at_least(Percent(95)).judge(all_samples)
+    assert str(verdict.outcome) == outcome
+    told = see(draw.draw_interval(outcome, verdict.numbers))
+    assert f"{hits} of 100 = {hits:.2f}%" in told
+    assert "where the claim holds" in told
+
+
+def test_the_course_of_a_decision() -> None:
+    verdict = succeed_at_least(Percent(95)).judge_enough(samples(3000, fail_every=50))
+    assert verdict is not None
+    told = see(draw.draw_decision(str(verdict.outcome), verdict.numbers))
+    assert f"passed after {verdict.numbers['requests']:,} requests" in told
+
+
+def test_the_graph_marks_failures_and_the_faulted_edge() -> None:
+    calls = [
+        Call("client", "order-service", 200, (), False, 30),
+        Call("client", "order-service", 503, (), False, 30),
+        Call("order-service", "payment-service", 503, ("FI",), True, 180),
+        Call("order-service", "inventory-service", 200, (), False, 60),
+    ]
+    edges = edges_of(calls)
+    assert edges[0] == Edge("client", "order-service", 60, 30, 0)
+    told = see(draw.draw_graph(edges))
+    for expected in ("60 calls, 30 failed", "180 calls, 180 failed", "fault in 180", "inventory-service"):
+        assert expected in told
+
+
+def test_columns_of_a_graph_hold_every_service_once_loops_too() -> None:
+    for pairs in itertools.product([("a", "b"), ("b", "c"), ("c", "a"), ("d", "a"), ("a", "a"), ("e", "f")], repeat=3):
+        edges = [Edge(*pair, 1, 0, 0) for pair in dict.fromkeys(pairs)]
+        placed = [name for column in columns_of(edges) for name in column]
+        assert sorted(placed) == sorted({name for edge in edges for name in (edge.caller, edge.service)})
+    see(draw.draw_graph(edges))
+
+
+def test_durations_as_a_reader_says_them() -> None:
+    assert [duration(x) for x in (0.0001, 0.0025, 0.25, 0.9999, 1.5, 30)] == [
+        "0.1 ms",
+        "2.5 ms",
+        "250 ms",
+        "1 s",
+        "1.5 s",
+        "30 s",
+    ]
