@@ -24,7 +24,7 @@ def report(results: Path, output: Path, as_json: bool) -> None:
     """
     from meshbdd.report.page import build_page  # noqa: PLC0415 - slow to import
 
-    built = build_page(results.absolute(), output.absolute())
+    built = build_page(results.resolve(), output.resolve())
     if as_json:
         told = {
             "page": str(built.page),

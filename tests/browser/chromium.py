@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import shutil
 import subprocess
@@ -44,7 +45,10 @@ class Chromium:
             60,
         ).split()[0]
         target = json.load(urlopen(Request(f"http://127.0.0.1:{port}/json/new?about:blank", method="PUT"), timeout=30))
-        self._socket: ClientConnection = connect(target["webSocketDebuggerUrl"], max_size=None)
+        self._open = contextlib.ExitStack()
+        self._socket: ClientConnection = self._open.enter_context(
+            connect(target["webSocketDebuggerUrl"], max_size=None)
+        )
         self._number = 0
         self.asked: list[str] = []
         self.problems: list[str] = []
@@ -52,7 +56,7 @@ class Chromium:
             self.call(f"{domain}.enable")
 
     def close(self) -> None:
-        self._socket.close()
+        self._open.close()
         self._process.terminate()
         self._process.wait(30)
         self._folder.cleanup()
@@ -87,7 +91,7 @@ class Chromium:
         answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         return None if "exceptionDetails" in answer else answer["result"].get("value")
 
-    def wait(self, script: str, seconds: float = 30) -> Any:
+    def wait(self, script: str, seconds: float = 120) -> Any:
         return until(script, lambda: self.ask(script), seconds)
 
     def shot(self, file: Path, *, whole: bool = False) -> None:

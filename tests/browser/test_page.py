@@ -1,0 +1,171 @@
+"""The one-file report, opened from disk in a real browser: as a reviewer sees it.
+
+``SCREENSHOTS=folder`` keeps pictures of the pages, in light and in dark.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meshbdd.errors import EnvironmentBroken
+from meshbdd.report.page import build_page, tools
+from tests.browser.chromium import Chromium, found
+from tests.report.evidence import Shown, told
+from tests.report.toy import ALL, OTHERS, Toy, behave_counts, statuses
+
+_node = tools.node_version()
+pytestmark = [
+    pytest.mark.skipif(found() is None, reason="Chromium is not here (Debian: apt-get install chromium)"),
+    pytest.mark.skipif(_node is None or _node < tools.LEAST_NODE or shutil.which("npm") is None, reason="Node.js 20.19 with npm is not here"),
+    pytest.mark.timeout(300),
+]  # fmt: skip
+
+ROW = '[data-testid="test-result-attachment-header"]'
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chromium]:
+    browser = Chromium()
+    yield browser
+    browser.close()
+
+
+def page(results: Path, output: Path) -> Path:
+    try:
+        return build_page(results, output).page
+    except EnvironmentBroken as error:
+        if error.code == "MB0814" and not (tools.cache() / f"allure-{tools.ALLURE_3}").exists():
+            pytest.skip(f"Allure could not be fetched: {error}")
+        raise
+
+
+def counts(browser: Chromium) -> Counter[str]:
+    """The numbers at the top of the report."""
+    text = browser.ask("document.body.innerText")
+    words = ("Failed", "Broken", "Passed", "Skipped", "Unknown")
+    lines = text.split("New tests")[0].splitlines() + text.split("New tests")[1].split("Metadata")[0].splitlines()
+    return Counter(
+        {w.lower(): int(lines[i + 1]) for i, w in enumerate(lines[:-1]) if w in words and lines[i + 1].isdigit()}
+    )
+
+
+def shoot(browser: Chromium, name: str) -> None:
+    folder = os.environ.get("SCREENSHOTS")
+    if folder:
+        browser.shot(Path(folder) / f"{name}.png")
+
+
+@pytest.fixture(scope="module")
+def red(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page with one red scenario that has evidence of every kind."""
+    folder = tmp_path_factory.mktemp("red")
+    shown = Shown(folder / "results", told())
+    shown.test.name, shown.test.steps = "the red one", shown.steps
+    shown.test.start = shown.test.stop = 1_000_000
+    for step in shown.steps:
+        step.status, step.start, step.stop = "passed", 1_000_000, 1_000_000
+    shown.steps[4].status = "failed"
+    shown.folder.write_item("u-result.json", shown.test)
+    return page(shown.folder.path, folder / "report")
+
+
+def open_scenario(browser: Chromium, file: Path, name: str, *, dark: bool = False) -> None:
+    browser.open(file.as_uri(), dark=dark, size=(1400, 5200))
+    leaf = f"[...document.querySelectorAll('*')].find(e => !e.children.length && e.textContent === '{name}')"
+    browser.wait(f"document.body && !!{leaf}")
+    browser.ask(f"{leaf}.click()")
+    browser.wait("!!document.querySelector('[data-testid=\"test-result-steps-root\"]')")
+
+
+def expand(browser: Chromium) -> int:
+    """Open every step and every attachment; gives the number of attachments."""
+    closed = "[...document.querySelectorAll('[data-testid=\"test-result-step-header\"]')].filter(e => !e.parentElement.querySelector('[data-testid=\"test-result-step-content\"]'))"
+    browser.ask(f"{closed}.forEach(e => e.click())")
+    wanted = int(
+        browser.ask(
+            'document.querySelector(\'[data-testid="test-result-tab-attachments"] [data-testid="counter"]\').textContent'
+        )
+    )
+    browser.wait(f"document.querySelectorAll('{ROW}').length >= {wanted}")
+    browser.ask(f"document.querySelectorAll('{ROW}').forEach(e => (e.querySelector('button') || e).click())")
+    return wanted
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_every_kind_of_evidence_is_rendered(browser: Chromium, red: Path, dark: bool) -> None:
+    browser.problems.clear()
+    open_scenario(browser, red, "the red one", dark=dark)
+    frame = "document.querySelector('[data-testid=\"test-result-description-frame\"]').contentDocument"
+    browser.wait(f"[...{frame}.images].some(i => i.complete && i.naturalWidth > 300)")
+    assert "the fault" not in browser.ask(f"{frame}.body.innerText").lower().split("sent")[0]
+    assert "hit 120 of 120 calls" in browser.ask(f"{frame}.body.innerText")
+    expand(browser)
+    pictures = "[...document.images].filter(i => i.complete && i.naturalWidth > 300 && i.clientWidth > 300)"
+    browser.wait(f"{pictures}.length >= 3")
+    text: Any = browser.wait(
+        "document.body.innerText.includes('aborted by an injected fault') && document.body.innerText.includes('+ fault: {}')"
+        " && document.body.innerText.includes('meshbdd run features/x.feature:3') && document.body.innerText"
+    )
+    for name in (
+        "manifest diff",
+        "arrived at 2 proxies",
+        "fault accounting",
+        "response flags",
+        "interval",
+        "timeline",
+        "service graph",
+        "query sum(x) by (y)",
+        "reproduce",
+    ):
+        assert name in text, name
+    tables = browser.ask("[...document.querySelectorAll('table')].map(t => t.innerText)")
+    assert any("order-service-1" in table and "20 ms" in table for table in tables), "when each proxy had it"
+    assert any("120" in table and "hit by the fault" in table for table in tables)
+    assert browser.wait("!!document.querySelector('[class*=http-attachment]')"), "exchanges are shown as such"
+    assert "hunter2" not in browser.ask("document.documentElement.outerHTML")
+    shoot(browser, f"red-{'dark' if dark else 'light'}")
+    assert not browser.problems
+
+
+def test_the_page_asks_the_network_for_nothing(browser: Chromium, red: Path) -> None:
+    browser.asked.clear()
+    open_scenario(browser, red, "the red one")
+    outside = [url[:80] for url in browser.asked if not url.startswith(("file:", "data:", "blob:", "about:"))]
+    assert not outside
+
+
+@pytest.mark.parametrize("kind", ["all", "interrupted", "no-parse"])
+def test_the_page_counts_as_behave_does(browser: Chromium, tmp_path: Path, kind: str) -> None:
+    end = "Feature: A\n  Scenario: first\n    Given it passes\n  Scenario: end\n    Given the signal SIGTERM comes\n  Scenario: after\n    Given it passes\n"
+    features = {
+        "all": {"a.feature": ALL, **OTHERS},
+        "interrupted": {"a.feature": end},
+        "no-parse": {
+            "a.feature": end,
+            "bad.feature": "Feature: B\n  Scenario: x\n    Given it passes\n    Thn it asserts\n",
+        },
+    }[kind]
+    toy = Toy(tmp_path / "toy", features)
+    done = toy.run("-f", "plain")
+    file = page(toy.results, tmp_path / "report")
+    browser.open(file.as_uri())
+    browser.wait("document.body && document.body.innerText.includes('Powered by')")
+    if kind == "no-parse":
+        browser.wait("/Global Errors\\s*1/.test(document.body.innerText)")
+        assert not statuses(toy.results)
+        return
+    browser.wait("document.body.innerText.includes('New tests')")
+    shown, said = counts(browser), behave_counts(done.stdout)
+    assert shown == statuses(toy.results)
+    assert shown.total() == said.total()
+    assert (shown["passed"], shown["failed"], shown["skipped"]) == (said["passed"], said["failed"], said["skipped"])
+    behind_hooks = said["untested"] - shown["unknown"]
+    assert shown["broken"] == said["error"] + said["hook_error"] + said["cleanup_error"] + behind_hooks
+    shoot(browser, f"home-{kind}")
