@@ -178,21 +178,6 @@ class CallsLogged:
     calls: tuple[Call, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class CircuitSeen:
-    """The state of a circuit breaker.
-
-    Attributes:
-        service: The service behind it, ``name.namespace``.
-        at: Unix time.
-        open: Whether it was open.
-    """
-
-    service: str
-    at: float
-    open: bool
-
-
 Event = (
     RunBegan
     | ChangeArrived
@@ -202,7 +187,6 @@ Event = (
     | VerdictReached
     | QueryAnswered
     | CallsLogged
-    | CircuitSeen
 )
 """Everything that a scenario tells."""
 

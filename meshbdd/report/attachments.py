@@ -26,6 +26,9 @@ LARGEST = 1024 * 1024
 """Characters. Reports with larger attachments get slow to open; both Allure versions keep them inside the page."""
 
 _MOST_ROWS = 200
+_DRAWN = {"path", "boundaries"}
+"""Numbers of a verdict that are there to be drawn; run.json has them all."""
+
 _EXTENSIONS = {
     "text/plain": "txt",
     "text/csv": "csv",
@@ -128,7 +131,10 @@ def _(event: CallsLogged) -> list[Attachment]:
 
 @attachments.register
 def _(event: VerdictReached) -> list[Attachment]:
-    numbers = json.dumps({"outcome": event.outcome, **event.numbers}, indent=2, default=str)
+    shown = {name: value for name, value in event.numbers.items() if name not in _DRAWN}
+    numbers = "".join(
+        f"{name}: {json.dumps(value, default=str, ensure_ascii=False)}\n" for name, value in shown.items()
+    )
     notes = "".join(f"note: {note}\n" for note in event.notes)
     return [Attachment("verdict", f"{event.outcome}: {event.sentence}\n{notes}\n{numbers}\n")]
 

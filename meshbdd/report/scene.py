@@ -116,6 +116,15 @@ class Scene:
                 stop = max(s.started + s.seconds for s in sent.samples)
                 label = f'{len(sent.samples):,} × "{sent.name}" from {sent.vantage}'
                 yield Span(label, sent.samples[0].started, stop, "load")
+        yield from self._breaker_states(end)
+
+    def _breaker_states(self, end: float) -> Iterator[Span]:
+        """When each caller's circuit breaker was open, as the oracles replayed it."""
+        phases = [phase for verdict in self._all(VerdictReached) for phase in verdict.numbers.get("phases") or ()]
+        # The claims of a scenario replay the same calls; the last one knows most of each phase.
+        known = {(phase["caller"], phase["began"]): phase for phase in phases if phase.get("state") == "open"}
+        for (caller, began), phase in known.items():
+            yield Span(f"circuit open at {caller}", began, max(phase.get("ended") or end, began), "state")
 
 
 def _whole(event: Event) -> Event:

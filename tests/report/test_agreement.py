@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import jsonschema
 import pytest
 
 from tests.report.toy import ALL, OTHERS, Toy, behave_counts, by_name, read, statuses
@@ -97,6 +98,8 @@ def test_run_json_and_junit_say_the_same(ran: tuple[Toy, str]) -> None:
     assert Counter(told["counts"]) == statuses(toy.results)
     assert Counter(told["behave"]) == Counter({k: v for k, v in behave_counts(output).items() if v})
     assert told["exit_code"] == 3
+    schema = json.loads((Path(__file__).parents[2] / "meshbdd/report/run.schema.json").read_text())
+    jsonschema.validate(told, schema)
     cases = ET.parse(toy.results / "meshbdd" / "junit.xml").getroot().iter("testcase")
     kinds = Counter(next((child.tag for child in case), "passed") for case in cases)
     said = statuses(toy.results)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from allure_commons import model2
 
@@ -79,6 +80,9 @@ def test_a_red_scenario_is_explained_at_first_sight(shown: Shown, tmp_path: Path
 
 def test_the_data_for_machines(shown: Shown) -> None:
     data = json.loads(json.dumps(shown.scene.data, default=str))
+    schema = json.loads((Path(__file__).parents[2] / "meshbdd/report/run.schema.json").read_text())
+    evidence = schema["$defs"]["scenario"]["properties"]["evidence"]
+    jsonschema.validate(data, {**evidence, "$defs": schema["$defs"]})
     assert data["claims"][0]["outcome"] == "failed"
     assert data["faults"][0]["hit"] == 120
     assert data["traffic"] == [
@@ -119,3 +123,14 @@ def test_nothing_is_larger_than_a_mebibyte(tmp_path: Path) -> None:
     )
     assert max(file.stat().st_size for file in shown.folder.path.iterdir()) < 1.1 * 1024 * 1024
     assert "cut at 1 MiB" in next(iter(shown.step(ChangeArrived).values()))
+
+
+def test_the_timeline_shows_when_a_breaker_was_open(tmp_path: Path) -> None:
+    phases = [
+        {"caller": "order-service-1", "state": state, "began": began, "ended": ended}
+        for state, began, ended in (("closed", 1000.0, 1000.1), ("open", 1000.1, 1000.3), ("open", 1000.35, None))
+    ]
+    verdict = VerdictReached("passed", "the circuit to payment-service is open", {"phases": phases})
+    shown = Shown(tmp_path / "results", [*told(), verdict, verdict])
+    timeline = next(text for step in shown.steps for name, text in shown.named(step).items() if name == "timeline")
+    assert timeline.count("circuit open at order-service-1") == 2, "each opening once"
