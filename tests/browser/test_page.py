@@ -78,6 +78,10 @@ def red(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def open_scenario(browser: Chromium, file: Path, name: str, *, dark: bool = False) -> None:
     browser.open(file.as_uri(), dark=dark, size=(1400, 5200))
+    browser.wait(
+        "document.body && (localStorage.clear(), sessionStorage.clear(), true)"
+    )  # what an earlier visit opened
+    browser.open(file.as_uri(), dark=dark, size=(1400, 5200))
     leaf = f"[...document.querySelectorAll('*')].find(e => !e.children.length && e.textContent === '{name}')"
     browser.wait(f"document.body && !!{leaf}")
     browser.ask(f"{leaf}.click()")
