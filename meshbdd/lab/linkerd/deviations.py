@@ -49,7 +49,7 @@ DEVIATIONS = (
     Deviation(
         "hedging",
         "When a try passes retry.linkerd.io/timeout the next one starts without the first being cut.",
-        "Statuses and the number of tries are the same; the answer may come earlier.",
+        "Statuses are the same; the answer may come earlier, and near a request timeout there may be one more try.",
     ),
     Deviation(
         "idle",
@@ -67,10 +67,20 @@ DEVIATIONS = (
         "The request fails there and here; its status differs.",
     ),
     Deviation(
+        "http2-only",
+        "A port with a GRPCRoute answers HTTP/1.1 requests too; Linkerd speaks HTTP/2 alone there.",
+        "An HTTP/1.1 caller that would fail on the cluster gets an answer.",
+    ),
+    Deviation(
+        "egress-networks",
+        "Of EgressNetworks those that name networks are not applied: the lab sees hosts, not the addresses behind them.",
+        "A call that such a network denies goes through.",
+    ),
+    Deviation(
         "undeclared-port",
-        "A port that a pod does not declare is not reachable; Linkerd lets the first connection to it pass by the "
-        "proxy's own default.",
-        "Declare the ports that callers use.",
+        "The first connection to a port that a pod does not declare is judged by its policy, and by the proxy's own "
+        "default in Linkerd; a port that no Service leads to either is not reachable at all.",
+        "A first request that would slip through is denied.",
     ),
     Deviation(
         "authority",

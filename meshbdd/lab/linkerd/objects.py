@@ -106,9 +106,13 @@ class Objects:
             for parent in parents(route):
                 self._attached[parent.kind, parent.namespace, parent.name].append((route, parent))
         self._slices: dict[tuple[str, str], list[Object]] = defaultdict(list)
+        self._endpoint_ports: dict[tuple[str, str], set[int]] = defaultdict(set)
         for item in self.of("EndpointSlice"):
             service = (item["metadata"].get("labels") or {}).get("kubernetes.io/service-name", "")
             self._slices[item["metadata"]["namespace"], service].append(item)
+            for entry in item.get("endpoints") or []:
+                pod = (item["metadata"]["namespace"], (entry.get("targetRef") or {}).get("name", ""))
+                self._endpoint_ports[pod] |= {port["port"] for port in item.get("ports") or []}
 
     def _by_name(self, kind: str) -> dict[tuple[str, str], Object]:
         return {(obj["metadata"]["namespace"], obj["metadata"]["name"]): obj for obj in self.of(kind)}
@@ -129,6 +133,10 @@ class Objects:
     def slices(self, namespace: str, service: str) -> list[Object]:
         """The EndpointSlices of a Service."""
         return self._slices.get((namespace, service), [])
+
+    def endpoint_ports(self, namespace: str, pod: str) -> set[int]:
+        """The ports at which Services reach a pod, whether it declares them or not."""
+        return self._endpoint_ports.get((namespace, pod), set())
 
     def find(self, kind: str, namespace: str, name: str, group: str | None = None) -> Object | None:
         """One object."""

@@ -24,6 +24,8 @@ CONNECT_TIMEOUT = "1s"
 _NO_LIMIT = 4294967295
 _KEEP_WEIGHT = 1_000_000
 """Percent; a locality keeps its whole weight while one of its endpoints is well."""
+_TABLE = 10007
+"""A prime; the least share that it can tell is 0.01 %."""
 _LOOK_AGAIN = "0.050s"
 """How often Envoy looks whether a penalty is over."""
 
@@ -89,13 +91,22 @@ def balancer(name: str, parts: Sequence[Part], accrual: Accrual | None, filters:
         "eds_cluster_config": {"eds_config": ADS, "service_name": name},
         "connect_timeout": CONNECT_TIMEOUT,
         "lb_policy": "LEAST_REQUEST",
-        "common_lb_config": {"healthy_panic_threshold": {}, "locality_weighted_lb_config": {}},
+        "common_lb_config": {
+            "healthy_panic_threshold": {},
+            "locality_weighted_lb_config": {},
+            # Envoy's default of a second would let requests meet an endpoint that is broken already.
+            "update_merge_window": "0s",
+        },
         "circuit_breakers": {"thresholds": [limits]},
         "transport_socket_matches": tls.upstream_matches(
             place.identity for part in parts for place in part.places if place.identity
         ),
         "typed_extension_protocol_options": {HTTP_OPTIONS_KEY: options},
     }
+    if len(parts) > 1:
+        # By a random hash for each try: weighted and without memory, which Envoy's other balancers of localities are not.
+        made["lb_policy"] = "MAGLEV"
+        made["maglev_lb_config"] = {"table_size": str(_TABLE)}
     detection = outlier_detection(accrual) if accrual is not None else None
     if detection is not None:
         made["outlier_detection"] = detection

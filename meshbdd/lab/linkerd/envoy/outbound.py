@@ -7,16 +7,31 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshbdd.lab.compile.ir import Match
+from meshbdd.lab.linkerd.envoy import scripts
 from meshbdd.lab.linkerd.envoy.clusters import Part, assignment, balancer
-from meshbdd.lab.linkerd.envoy.matches import answer_of, direct, modifiers, write_match
+from meshbdd.lab.linkerd.envoy.matches import answer_of, direct, header, modifiers, write_match
 from meshbdd.lab.linkerd.envoy.order import Entry, ordered
+from meshbdd.lab.linkerd.envoy.profiles import write_routes
 from meshbdd.lab.linkerd.envoy.retries import action, statuses_filter
-from meshbdd.lab.linkerd.model import Backend, Balancer, Forbidden, Meta, OutboundPolicy, Resource, Route, Rule
-from meshbdd.lab.linkerd.read.destinations import Destinations, Place
+from meshbdd.lab.linkerd.model import (
+    MAX_RETRY_BODY,
+    Backend,
+    Balancer,
+    Forbidden,
+    Forward,
+    Meta,
+    OutboundPolicy,
+    Resource,
+    Route,
+    Rule,
+)
+from meshbdd.lab.linkerd.read.destinations import Destinations, Place, Profile
 
 Json = dict[str, Any]
 
 METADATA = "linkerd"
+PASSTHROUGH = "PassthroughCluster"
+"""Where requests to hosts go that are no Service's."""
 _MILLION = 1_000_000
 
 
@@ -77,6 +92,24 @@ class OutboundWriter:
         )
         self._made.hosts.append({"name": str(policy.meta), "domains": domains, "routes": written})
 
+    def profile(self, policy: OutboundPolicy, profile: Profile, logical: str, domains: list[str]) -> None:
+        """Write one Service's port that a ServiceProfile governs: neither its routes nor its annotations count."""
+        own = Resource("linkerd.io", "ServiceProfile", profile.name, profile.namespace)
+        parts = [self._override(authority, weight) for authority, weight in profile.overrides]
+        if not parts and isinstance(policy.meta, Resource):
+            meta = policy.meta
+            parts = [Part(str(meta), 1, self._destinations.endpoints(meta.name, meta.namespace, meta.port))]
+        name = f"{policy.meta}/{own}"
+        self._made.clusters[name] = balancer(name, parts, None)
+        self._made.endpoints[name] = assignment(name, parts)
+        host = {"name": str(policy.meta), "domains": domains, "include_attempt_count_in_response": True}
+        self._made.hosts.append({**host, "routes": write_routes(profile, policy, logical, name)})
+
+    def _override(self, authority: str, weight: int) -> Part:
+        host, _, port = authority.rpartition(":")
+        name, namespace = host.split(".")[:2]
+        return Part(authority, weight, self._destinations.endpoints(name, namespace, int(port)))
+
     def _route(self, entry: Entry[_Target], policy: OutboundPolicy, logical: str) -> list[Json]:
         target = entry.target
         route, rule = target.route, target.rule
@@ -86,7 +119,7 @@ class OutboundWriter:
             "metadata": {"filter_metadata": {METADATA: _told(policy.meta, route.meta, rule, logical)}},
         }
         if any(isinstance(found, Forbidden) for found in rule.filters) or not rule.backends:
-            return [{"match": match, **common, **direct(403, "forbidden")}]
+            return [{"match": match, **common, **direct(502, "connection closed")}]
         answer = answer_of(rule.filters, informs=True)
         if answer is not None:
             return [{"match": match, **common, **answer}]
@@ -111,13 +144,16 @@ class OutboundWriter:
             forward: Json = {
                 "match": match,
                 **common,
+                **({} if rule.retries is None else {"per_request_buffer_limit_bytes": MAX_RETRY_BODY}),
                 "route": action(rule, cluster),
-                **modifiers((*rule.filters, *own)),
+                **_with_reached(modifiers((*rule.filters, *own))),
             }
             made.append(forward)
         return made
 
     def _cluster(self, policy: OutboundPolicy, target: _Target, usable: list[Backend]) -> str:
+        if any(isinstance(backend.target, Forward) for backend in usable):
+            return PASSTHROUGH
         parts = [self._part(backend, split=target.rule.split) for backend in usable]
         parts = [part for part in parts if part.weight] or parts
         if len(parts) == 1:
@@ -149,6 +185,12 @@ class OutboundWriter:
                     f"first alone, so the shares are not as written"
                 )
             seen |= own
+
+
+def _with_reached(operations: Json) -> Json:
+    """The header operations of a route, and the mark of an answer that came from an endpoint."""
+    mark = header(scripts.REACHED, "%UPSTREAM_CLUSTER_RAW%")
+    return {**operations, "response_headers_to_add": [*operations.get("response_headers_to_add", []), mark]}
 
 
 def _told(parent: Meta, route: Meta, rule: Rule, logical: str) -> Json:

@@ -10,15 +10,15 @@ from meshbdd.lab.compile import Compiled
 from meshbdd.lab.compile.envoy.types import ADS, FAULT, MANAGER, ROUTER, typed
 from meshbdd.lab.linkerd.envoy import inbound as write_inbound
 from meshbdd.lab.linkerd.envoy import replies, scripts
-from meshbdd.lab.linkerd.envoy.outbound import Outbound, OutboundWriter
+from meshbdd.lab.linkerd.envoy.outbound import PASSTHROUGH, Outbound, OutboundWriter
 from meshbdd.lab.linkerd.model import FAIL_FAST, InboundServer
 from meshbdd.lab.linkerd.policies import Policies
 from meshbdd.lab.linkerd.ports import OUTBOUND_PORT, RESERVED_PORTS, TIMER_PORT
+from meshbdd.lab.linkerd.read.destinations import NoProfile, Profile
 
 Json = dict[str, Any]
 
 OUTBOUND = "outbound"
-PASSTHROUGH = "PassthroughCluster"
 _FORWARD_PROXY = "type.googleapis.com/envoy.extensions.{}.dynamic_forward_proxy.v3.{}"
 _DNS_CACHE = {"name": "lab", "dns_lookup_family": "V4_ONLY"}
 
@@ -51,21 +51,41 @@ class Compiler:
         domain = self._policies.settings.domain
         for (namespace, name), service in sorted(self._policies.objects.services.items()):
             address = service["spec"].get("clusterIP") or ""
+            names = host_names(name, namespace, address, client, domain)
+            rest = [f"{host}:*" for host in names]
             for port in service["spec"].get("ports") or []:
                 number = port["port"]
                 policy = self._policies.outbound.of_service(name, namespace, number, client)
-                hosts = domains(name, namespace, address, number, client, domain)
-                writer.service(policy, f"{address}:{number}", hosts)
+                hosts = domains(names, number)
+                profile = self._profile(name, namespace, number, client)
+                if profile is not None:
+                    writer.profile(policy, profile, f"{address}:{number}", hosts)
+                else:
+                    writer.service(policy, f"{address}:{number}", hosts)
+            if all(port["port"] != 80 for port in service["spec"].get("ports") or []):
+                rest += names
+            writer.service(self._policies.outbound.undefined_port(name, namespace), f"{address}:0", rest)
+        writer.service(self._policies.outbound.elsewhere(client), "outside", ["*"])
         return made
 
+    def _profile(self, name: str, namespace: str, port: int, client: str) -> Profile | None:
+        try:
+            found = self._policies.destinations.profile(name, namespace, port, client)
+        except NoProfile:
+            return None
+        return found if found.governs else None
 
-def domains(name: str, namespace: str, address: str, port: int, client: str, domain: str) -> list[str]:
-    """Under which authorities clients of a namespace reach a Service's port: DNS names and the cluster IP."""
+
+def host_names(name: str, namespace: str, address: str, client: str, domain: str) -> list[str]:
+    """Under which hosts clients of a namespace reach a Service: DNS names and the cluster IP."""
     dotted = f"{name}.{namespace}"
     full = f"{dotted}.svc.{domain}"
     names = [full, f"{full}.", f"{dotted}.svc", dotted, *([name] if namespace == client else [])]
-    if address not in {"", "None"}:
-        names.append(address)
+    return [*names, address] if address not in {"", "None"} else names
+
+
+def domains(names: list[str], port: int) -> list[str]:
+    """Under which authorities a port is called: 80 where none stands."""
     with_port = [f"{host}:{port}" for host in names]
     return [*names, *with_port] if port == 80 else with_port
 
@@ -92,23 +112,13 @@ class _Compilation:
         }
         if servers:
             listeners[write_inbound.INBOUND] = write_inbound.listener(self._ip, identity, servers)
-        routes = {
-            OUTBOUND: {"name": OUTBOUND, "validate_clusters": False, "virtual_hosts": [*made.hosts, self._elsewhere()]}
-        }
+        routes = {OUTBOUND: {"name": OUTBOUND, "validate_clusters": False, "virtual_hosts": made.hosts}}
         return Compiled(listeners, {}, routes, clusters, made.endpoints, {}, tuple(made.warnings))
 
     def _servers(self) -> dict[int, InboundServer]:
-        ports = self._policies.inbound.ports_of(self._pod) - RESERVED_PORTS
+        called = self._policies.objects.endpoint_ports(self._namespace, self._pod["metadata"]["name"])
+        ports = (self._policies.inbound.ports_of(self._pod) | called) - RESERVED_PORTS
         return {port: self._policies.inbound.at_port(self._pod, port) for port in sorted(ports)}
-
-    def _elsewhere(self) -> Json:
-        """Hosts that are no Service's are looked up by name."""
-        route = {
-            "match": {"prefix": "/"},
-            "name": "egress-fallback",
-            "route": {"cluster": PASSTHROUGH, "timeout": "0s"},
-        }
-        return {"name": "egress-fallback", "domains": ["*"], "routes": [route]}
 
     def _outbound_listener(self) -> Json:
         lookup = typed(

@@ -37,8 +37,8 @@ def _nobody() -> list[Json]:
 
 def outbound() -> Json:
     """``local_reply_config`` of the outbound side: its answers say what went wrong."""
-    connect = "endpoint %UPSTREAM_REMOTE_ADDRESS%: client error (Connect)"
-    broken = "endpoint %UPSTREAM_REMOTE_ADDRESS%: client error (SendRequest)"
+    connect = "endpoint %UPSTREAM_HOST%: client error (Connect)"
+    broken = "endpoint %UPSTREAM_HOST%: client error (SendRequest)"
     late = f"{_LOGICAL}: backend {_BACKEND}: timed out waiting for response headers: request timeout"
     return {
         "mappers": [
@@ -50,6 +50,7 @@ def outbound() -> Json:
                     header(ERROR_HEADER, connect),
                     _CLOSE,
                     *_nobody(),
+                    header(scripts.REFUSED, "%UPSTREAM_HOST%"),
                     header(scripts.MESHED, "%UPSTREAM_METADATA(linkerd:identity)%"),
                 ],
             ),

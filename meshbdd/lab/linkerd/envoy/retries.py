@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from meshbdd.lab.linkerd.envoy import scripts
-from meshbdd.lab.linkerd.model import MAX_RETRY_BODY, RETRY_PAUSES, Accrual, Retries, Rule
+from meshbdd.lab.linkerd.model import RETRY_PAUSES, Accrual, Retries, Rule
 from meshbdd.lab.linkerd.show.common import duration
 
 Json = dict[str, Any]
@@ -60,10 +60,6 @@ def retry_policy(retries: Retries) -> Json | None:
     if retries.timeout is not None:
         made["per_try_timeout"] = duration(retries.timeout)
     return made
-
-
-BODY_LIMIT = MAX_RETRY_BODY
-"""Set on the route: Envoy gives up retries of a longer request, as Linkerd does."""
 
 
 def statuses_filter(accrual: Accrual | None, retries: Retries | None) -> list[Json]:

@@ -82,15 +82,37 @@ def upstream(*, counts: bool, too_many: bool, retried: Iterable[str]) -> Json:
     return _filter("meshbdd.lab.statuses", code)
 
 
+ANSWERS = "meshbdd.lab.answers"
+"""Name of the outbound side's filter, and of the metadata in which a route speaks to it."""
 TIMER = "lab-timer"
 """Cluster that answers after as long as it is asked to."""
-NOBODY, ELAPSED, LOGICAL, RETRIES_504, MESHED = (
+NOBODY, ELAPSED, LOGICAL, RETRIES_504, REFUSED, MESHED = (
     "x-meshbdd-lab-nobody", "x-meshbdd-lab-elapsed", "x-meshbdd-lab-logical", "x-meshbdd-lab-retries-504",
-    "x-meshbdd-lab-meshed",
+    "x-meshbdd-lab-refused", "x-meshbdd-lab-meshed",
 )  # fmt: skip
 
 _DOWNSTREAM = """
-local failing = {}
+local failing, budgets = {}, {}
+local function spent(entries, since)
+  local sum = 0
+  while entries[1] and entries[1][1] < since do table.remove(entries, 1) end
+  for _, entry in ipairs(entries) do sum = sum + entry[2] end
+  return sum
+end
+local function left(handle, told)
+  local key = told:get("budget")
+  local budget = budgets[key]
+  if not budget then budget = {retries = {}, successes = {}} budgets[key] = budget end
+  local since = handle:timestamp() - told:get("window")
+  return budget, told:get("reserve") + told:get("ratio") * spent(budget.successes, since) - spent(budget.retries, since)
+end
+function envoy_on_request(handle)
+  local told = handle:metadata()
+  if told:get("budget") then
+    local _, rest = left(handle, told)
+    handle:headers():replace("x-envoy-max-retries", string.format("%%d", math.max(0, math.floor(rest))))
+  end
+end
 local function sleep(handle, milliseconds)
   if milliseconds > 0 then
     handle:httpCall("%(timer)s", {[":method"] = "GET", [":path"] = "/", [":authority"] = "timer",
@@ -112,14 +134,24 @@ function envoy_on_response(handle)
     headers:replace("grpc-status", grpc)
     headers:remove("%(original_grpc)s")
   end
+  local told, count = handle:metadata(), headers:get("x-envoy-attempt-count")
+  local tries = count and tonumber(count)
+  headers:remove("x-envoy-attempt-count")
+  if told:get("budget") and tries then
+    local budget = left(handle, told)
+    if tries > 1 then table.insert(budget.retries, {handle:timestamp(), tries - 1}) end
+    if tonumber(headers:get(":status")) < 500 then table.insert(budget.successes, {handle:timestamp(), 1}) end
+  end
   local backend = headers:get("%(nobody)s")
   if backend then
-    local logical, elapsed = headers:get("%(logical)s"), tonumber(headers:get("%(elapsed)s")) or 0
+    local logical, elapsed = headers:get("%(logical)s"), headers:get("%(elapsed)s")
+    elapsed = elapsed and tonumber(elapsed) or 0
+    local refused = headers:get("%(refused)s")
     local again, meshed = headers:get("%(retries_504)s") == "true", headers:get("%(meshed)s")
-    for _, name in ipairs({"%(nobody)s", "%(logical)s", "%(elapsed)s", "%(retries_504)s", "%(meshed)s"}) do
+    for _, name in ipairs({"%(nobody)s", "%(logical)s", "%(elapsed)s", "%(retries_504)s", "%(refused)s", "%(meshed)s"}) do
       headers:remove(name)
     end
-    if meshed == "" or meshed == "-" then return end
+    if refused and (not meshed or meshed == "" or meshed == "-") then return end
     local waited = false
     if not failing[backend] then
       sleep(handle, %(wait)d - elapsed)
@@ -129,7 +161,8 @@ function envoy_on_response(handle)
     end
     local is_grpc = headers:get("grpc-status")
     if waited and not again then
-      answer(headers, is_grpc and "200" or "504", logical .. ": backend " .. backend .. ": service in fail-fast")
+      local name = backend:gsub("^[^/]*/", "")
+      answer(headers, is_grpc and "200" or "504", logical .. ": backend " .. name .. ": service in fail-fast")
       if is_grpc then headers:replace("grpc-status", "4") end
     else
       answer(headers, is_grpc and "200" or "503", logical .. ": service unavailable")
@@ -157,10 +190,10 @@ def downstream(wait_milliseconds: int) -> Json:
     """The filter of the outbound side."""
     code = _DOWNSTREAM % {
         "timer": TIMER, "original": ORIGINAL_STATUS, "original_grpc": ORIGINAL_GRPC, "nobody": NOBODY,
-        "elapsed": ELAPSED, "meshed": MESHED, "logical": LOGICAL, "retries_504": RETRIES_504, "wait": wait_milliseconds,
+        "elapsed": ELAPSED, "meshed": MESHED, "refused": REFUSED, "logical": LOGICAL, "retries_504": RETRIES_504, "wait": wait_milliseconds,
         "reached": REACHED, "grpc_fits": GRPC_FITS,
     }  # fmt: skip
-    return _filter("meshbdd.lab.answers", code)
+    return _filter(ANSWERS, code)
 
 
 _INBOUND = """

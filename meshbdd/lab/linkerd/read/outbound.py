@@ -73,13 +73,21 @@ class OutboundPolicies:
             namespace, name = place
             if any(p["port"] == port for p in self._objects.services[place]["spec"].get("ports") or []):
                 return self.of_service(name, namespace, port, client)
-            meta = Resource(CORE, "Service", name, namespace, port)
-            rule = Rule((), (), filters=(Forbidden(),), timeouts=None)
-            return OutboundPolicy(meta, "opaque", opaque=(Route(Default("undefined-port"), (rule,)),))
+            return self.undefined_port(name, namespace, port)
         where = ip_address(address)
         if any(where in ip_network(cidr) for cidr in self._settings.cluster_networks):
             raise NotFound("No such service")
         return self._egress(address, port, client)
+
+    def undefined_port(self, name: str, namespace: str, port: int = 0) -> OutboundPolicy:
+        """The policy for a port that a Service does not have."""
+        meta = Resource(CORE, "Service", name, namespace, port)
+        rule = Rule((), (), filters=(Forbidden(),), timeouts=None)
+        return OutboundPolicy(meta, "opaque", opaque=(Route(Default("undefined-port"), (rule,)),))
+
+    def elsewhere(self, client: str) -> OutboundPolicy:
+        """The policy for addresses outside of the cluster that no egress network names one by one."""
+        return self._egress("0.0.0.0", 80, client)  # noqa: S104 - an address that only "everything" covers
 
     def of_service(self, name: str, namespace: str, port: int, client: str) -> OutboundPolicy:
         """The policy for a Service's port, whether or not the Service has it."""
