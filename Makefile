@@ -35,6 +35,7 @@ bench: $(READY)  ## Print measured figures
 
 fidelity: $(READY)  ## How true the lab is: each rule by traffic, and each row's proof that it can fail
 	@$(BIN)/python -m tests.fidelity
+	@$(BIN)/python -m tests.fidelity.linkerd
 
 clean:  ## Remove what was built
 	rm -rf $(VENV) allure-results build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
