@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 NO_HEALTHY_UPSTREAM = "UH"
@@ -63,6 +63,21 @@ def by_request(calls: Iterable[Call]) -> Mapping[str, list[Call]]:
         if call.request_id:
             found[call.request_id].append(call)
     return found
+
+
+def no_request(calls: Sequence[Call], strangers: int, caller: str, callee: str) -> tuple[str, str]:
+    """Why there is no request to judge, and what would help.
+
+    Args:
+        calls: The calls of requests that the caller is through with.
+        strangers: How many other calls of it were seen.
+        caller: Who called.
+        callee: Who was to be called.
+    """
+    if strangers and not calls:
+        why = f"{strangers} calls were seen, and none has the id of a request that {caller} is through with"
+        return why, f"let {caller} pass the header x-request-id on, or the load stop first"
+    return "no call was seen", f"send a request that makes {caller} call {callee}"
 
 
 def told_seconds(seconds: float) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from meshbdd.claims.calls import CONNECT_FAILURE, Call, by_request, told_seconds
+from meshbdd.claims.calls import CONNECT_FAILURE, Call, by_request, no_request, told_seconds
 from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.units import Duration
 
@@ -21,6 +21,7 @@ def called_at_most(
     sent: Sequence[Call],
     arrived: Sequence[Call] | None,
     apart: Duration | None = None,
+    strangers: int = 0,
 ) -> Verdict:
     """One service calls another at most so many times for one request.
 
@@ -35,11 +36,13 @@ def called_at_most(
         arrived: The calls as the callee's proxies saw them: one for each try, the proxy's own retries included;
             ``None`` where the callee has no proxy.
         apart: The least pause between two tries, where the tester asks for one.
+        strangers: How many calls there were that belong to no request that the caller is through with.
     """
     claim = f"{caller} calls {callee} at most {limit} time{'s' if limit > 1 else ''} per request"
     requests, seen = by_request(sent), by_request(arrived or ())
     if not requests:
-        return Verdict.cannot_tell(f"{claim}: no call was seen", f"send a request that makes {caller} call {callee}")
+        why, action = no_request(sent, strangers, caller, callee)
+        return Verdict.cannot_tell(f"{claim}: {why}", action)
     tries = {id_: _tries(calls, seen.get(id_, [])) for id_, calls in requests.items()}
     worst = max(tries, key=lambda id_: tries[id_])
     pauses = [pause for id_, calls in requests.items() for pause in _pauses(calls, seen.get(id_, []))]

@@ -77,11 +77,25 @@ def _breaker(pod: Object, clusters: list[Any], detection: Any) -> Breaker:
         endpoints=len(entries),
         ejected=len(ejected),
         requests=sum(_stat(entry, "rq_total") for entry in entries),
-        errors=None if detection is None else int(rule.get("consecutive_5xx", _DEFAULTS["errors"])),
+        errors=_errors(detection),
         base=_seconds(rule.get("base_ejection_time"), _DEFAULTS["base"]),
         interval=_seconds(rule.get("interval"), _DEFAULTS["interval"]),
         most_percent=float(rule.get("max_ejection_percent", _DEFAULTS["most_percent"])),
     )
+
+
+def _errors(detection: Any) -> int | None:
+    """How many errors in a row eject: of those counts that are enforced, the least; ``None`` where none is."""
+    if detection is None:
+        return None
+    counts = (
+        ("consecutive_5xx", "enforcing_consecutive_5xx", 100),
+        ("consecutive_gateway_failure", "enforcing_consecutive_gateway_failure", 0),
+    )
+    enforced = [
+        int(detection.get(name, _DEFAULTS["errors"])) for name, share, usual in counts if detection.get(share, usual)
+    ]
+    return min(enforced, default=None)
 
 
 def _seconds(text: Any, otherwise: float) -> float:

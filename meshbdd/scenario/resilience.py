@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 
 from meshbdd.claims import Verdict
 from meshbdd.claims.bulkhead import allowed_growth, middle, not_slowed, still_as_quick
@@ -77,7 +77,7 @@ class Resilience:
 
     def called_at_most(self, caller: ServiceRef, callee: ServiceRef, limit: int, apart: Duration | None) -> Verdict:
         """One service calls another at most so many times for one request."""
-        entries = self._finished(caller, self._settled())
+        entries = self._settled()
         addresses = {str((pod.get("status") or {}).get("podIP")) for pod in self._proxies.pods(caller)}
         behind = {str(pod["metadata"]["name"]) for pod in self._proxies.meshed(callee)}
         arrived = [
@@ -85,15 +85,17 @@ class Resilience:
             for entry in entries
             if entry.pod in behind and not entry.outbound and entry.downstream.rpartition(":")[0] in addresses
         ]
-        sent = self._sent(caller, callee, entries)
-        return called_at_most(str(caller), str(callee), limit, sent, arrived if behind else None, apart)
+        sent, strangers = self._sent(caller, callee, entries)
+        return called_at_most(
+            str(caller), str(callee), limit, sent, arrived if behind else None, apart, strangers=strangers
+        )
 
     def gives_up(self, caller: ServiceRef, callee: ServiceRef, limit: Duration) -> Verdict:
         """A service that gets no answer gives up in time."""
         waiting = None if self._traffic.loading else self._still_waiting(caller, callee, limit)
-        calls = self._sent(caller, callee, self._finished(caller, self._settled()))
+        sent, strangers = self._sent(caller, callee, self._settled())
         left = {s.request_id: s.started + s.seconds for s in self._traffic.samples if s.error == "timeout"}
-        return gives_up_within(str(caller), str(callee), limit, calls, left, waiting)
+        return gives_up_within(str(caller), str(callee), limit, sent, left, waiting, strangers)
 
     def _still_waiting(self, caller: ServiceRef, callee: ServiceRef, limit: Duration) -> float | None:
         """Seconds, from now, for which a call has not ended; ``None`` where all end within the limit."""
@@ -105,19 +107,19 @@ class Resilience:
 
         return None if _until(probe, limit) else time.monotonic() - began
 
-    def _sent(self, caller: ServiceRef, callee: ServiceRef, entries: Iterable[Entry]) -> list[Call]:
+    def _sent(self, caller: ServiceRef, callee: ServiceRef, entries: Sequence[Entry]) -> tuple[list[Call], int]:
+        """The calls of requests that the caller is through with, and how many others there are: it may still add to those."""
         pods = {str(pod["metadata"]["name"]) for pod in self._proxies.pods(caller)}
-        return [call for call in _to(callee, entries) if call.caller in pods]
-
-    def _finished(self, caller: ServiceRef, entries: Sequence[Entry]) -> list[Entry]:
-        """What belongs to requests that the caller is through with: others may still make calls."""
-        pods = {str(pod["metadata"]["name"]) for pod in self._proxies.pods(caller)}
-        served = {e.request_id for e in entries if e.pod in pods and not e.outbound}
-        ours = {sample.request_id for sample in self._traffic.samples}
-        return [e for e in entries if e.request_id in served or e.request_id in ours]
+        calls = [call for call in _to(callee, entries) if call.caller in pods]
+        if self._environment.cluster.find("Service", caller.name, caller.namespace) is None:
+            through = {sample.request_id for sample in self._traffic.samples}  # a mere client: it serves nobody
+        else:
+            through = {entry.request_id for entry in entries if entry.pod in pods and not entry.outbound}
+        known = [call for call in calls if call.request_id in through]
+        return known, len(calls) - len(known)
 
     def _settled(self) -> list[Entry]:
-        """What was logged since the scenario began, once nothing comes any more, or after a while."""
+        """What was logged since the scenario began, once nothing comes any more; with a load on, once it must be there."""
         quiet = _QUIET[self._environment.target]
         seen: list[tuple[float, list[Entry]]] = []
 
@@ -128,7 +130,7 @@ class Resilience:
             if now - seen[-1][0] < quiet:
                 raise NotYet(f"{len(entries)} so far")
 
-        _until(probe, _SETTLE)  # a load runs; requests that are not through with are left out
+        _until(probe, Duration(quiet) if self._traffic.loading else _SETTLE)
         return seen[-1][1]
 
     def _entries(self) -> list[Entry]:
@@ -138,43 +140,45 @@ class Resilience:
 
     def circuit_open(self, service: ServiceRef) -> Verdict:
         """Every endpoint of a service is ejected at every caller that sent traffic."""
-        return is_open(str(service), *self._circuit(service))
+        found = self._breakers(service)  # before the logs: an ejection may end while these are waited for
+        return is_open(str(service), found, self._logged(service))
 
     def circuit_opens(self, service: ServiceRef, limit: Duration) -> Verdict:
         """The circuit of every caller that met errors opens in time."""
-        last: list[Verdict] = []
 
         def probe() -> None:
-            last[:] = [opens_within(str(service), limit, *self._circuit(service))]
-            if "lags_seconds" not in last[0].numbers:
-                raise NotYet(last[0].sentence)
+            calls = list(_to(service, self._entries()))
+            verdict = opens_within(str(service), limit, self._breakers(service, {call.caller for call in calls}), calls)
+            if "lags_seconds" not in verdict.numbers:
+                raise NotYet(verdict.sentence)
 
-        _until(probe, limit)  # the last verdict says what there was to see
-        return last[0]
+        _until(probe, limit)  # what was seen so far need not be all of it
+        return opens_within(str(service), limit, self._breakers(service), self._logged(service))
 
     def circuit_closes(self, service: ServiceRef, limit: Duration) -> Verdict:
         """No endpoint of a service is ejected any more, in time."""
         began = time.monotonic()
-        last: list[tuple[list[Breaker], list[Call] | None]] = []
+        last: list[list[Breaker]] = []
 
         def probe() -> None:
-            last[:] = [self._circuit(service)]
-            if ejected := sum(breaker.ejected for breaker in last[0][0]):
+            last[:] = [self._breakers(service)]
+            if ejected := sum(breaker.ejected for breaker in last[0]):
                 raise NotYet(f"{ejected} endpoints are ejected")
 
         _until(probe, limit)  # the verdict says who has ejected what
-        waited = time.monotonic() - began
-        return closes_within(str(service), limit, waited, *last[0], was_open=service in self._was_open)
+        waited, was_open = time.monotonic() - began, service in self._was_open
+        return closes_within(str(service), limit, waited, last[0], self._logged(service), was_open=was_open)
 
-    def _circuit(self, service: ServiceRef) -> tuple[list[Breaker], list[Call] | None]:
-        """The breakers of those who called a service, and their calls; ``None`` where the proxies log nothing at all."""
-        entries = self._entries()
-        calls = list(_to(service, entries)) if entries else None
-        callers = None if calls is None else {call.caller for call in calls}
+    def _breakers(self, service: ServiceRef, callers: Container[str] | None = None) -> list[Breaker]:
         found = breakers(self._proxies, _host(service), callers)
         if any(breaker.is_open for breaker in found):
             self._was_open.add(service)
-        return found, calls
+        return found
+
+    def _logged(self, service: ServiceRef) -> list[Call] | None:
+        """The calls to a service; ``None`` where the proxies log nothing at all."""
+        entries = self._settled()
+        return list(_to(service, entries)) if entries else None
 
     # Latencies
 

@@ -17,7 +17,8 @@ ROOT_NAMESPACE = "istio-system"
 _ENDED = {"Succeeded", "Failed"}
 _ANY = ("", "")
 """Stands for every label in the index of workloads: no label is called so."""
-_OURS = "meshbdd-"
+OURS = "meshbdd-"
+"""How the names of objects and routes begin that a scenario made."""
 _SERVICE_SUFFIX = ".svc.cluster.local"
 
 
@@ -40,7 +41,7 @@ class Inventory:
     def __init__(self, objects: Iterable[Object]) -> None:
         self._by_kind: dict[str, list[Object]] = defaultdict(list)
         for obj in objects:
-            if not text(obj, "metadata", "name").startswith(_OURS):
+            if not text(obj, "metadata", "name").startswith(OURS):
                 self._by_kind[text(obj, "kind")].append(_without_our_routes(obj))
 
     def of(self, kind: str) -> list[Object]:
@@ -211,4 +212,4 @@ def _without_our_routes(obj: Object) -> Object:
 def _tag(route: Mapping[str, Any]) -> str:
     """``meshbdd-RUN-NUMBER`` of ``meshbdd-RUN-NUMBER-INDEX``; empty for a route that no scenario named."""
     name = text(route, "name")
-    return name.rpartition("-")[0] if name.startswith(_OURS) else ""
+    return name.rpartition("-")[0] if name.startswith(OURS) else ""

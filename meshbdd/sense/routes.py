@@ -7,7 +7,7 @@ from typing import Any
 
 from meshbdd.sense import catalog
 from meshbdd.sense.finding import Finding, name_of
-from meshbdd.sense.inventory import Inventory, full_name
+from meshbdd.sense.inventory import OURS, Inventory, full_name
 from meshbdd.sense.matching import covers, matches_of
 from meshbdd.sense.reading import Object, at, duration, mapping, mappings, namespace_of, text, texts, told, whole
 from meshbdd.units import Duration
@@ -73,7 +73,7 @@ def _reached(obj: Object, rules: list[Rule], number: int, rule: Rule, takes: Any
 
 def _called(rules: list[Rule], number: int) -> str:
     name = text(rules[number - 1], "name")
-    return f"rule {number}" + (f' ("{name}")' if name else "")
+    return f"rule {number}" + (f' ("{name}")' if name and not name.startswith(OURS) else "")
 
 
 def resilience(world: Inventory) -> Iterator[Finding]:

@@ -62,7 +62,7 @@ Feature: Claims about resilience, and what becomes of them on the healthy shop
     Given inventory-service is slowed by 600ms
     When "checkout" keeps being sent at 5/s
     Then a slow inventory-service does not slow "version"
-      | by at most | 300ms |
+      | by at most | 200ms |
 
   Scenario: failed: a slow inventory slows the checkout
     Given inventory-service is slowed by 600ms

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import pytest
 
@@ -14,6 +15,8 @@ from meshbdd.claims.retries import called_at_most
 from meshbdd.claims.share import Stopped
 from meshbdd.claims.timeouts import gives_up_within
 from meshbdd.load import Sample
+from meshbdd.scenario.circuits import breakers
+from meshbdd.telemetry.proxies import Proxies
 from meshbdd.units import Duration
 
 PASSED, FAILED, OPEN = Outcome.PASSED, Outcome.FAILED, Outcome.INCONCLUSIVE
@@ -89,6 +92,13 @@ def test_pauses_between_tries(apart: str, wanted: Outcome) -> None:
 
 def test_one_try_has_no_pause_to_judge() -> None:
     assert called_at_most("a", "b", 3, _tries([503]), _tries([503]), Duration(0.1)).outcome is OPEN
+
+
+def test_calls_of_requests_that_the_caller_is_not_through_with_are_no_evidence() -> None:
+    verdict = called_at_most("a", "b", 3, [], [], strangers=4)
+    assert verdict.outcome is OPEN
+    assert "4 calls were seen, and none has the id of a request that a is through with" in verdict.sentence
+    assert "4 calls were seen" in gives_up_within("a", "b", Duration(3), [], strangers=4).sentence
 
 
 # Timeouts
@@ -265,3 +275,65 @@ def test_a_slow_service_and_the_others(after: list[Sample], slow: list[Call], wa
 
 def test_what_counts_as_slower() -> None:
     assert [allowed_growth(s).seconds for s in (0.1, 2.0, 60.0)] == [0.05, 0.2, 0.5]
+
+
+# What a proxy's pages say of a circuit breaker
+
+HOST = "payment-service.shop.svc.cluster.local"
+
+
+class _OneProxy:
+    """A pod whose proxy has sent 7 requests to the service, and has ejected its one endpoint."""
+
+    def __init__(self, detection: dict[str, Any] | None) -> None:
+        self._detection = detection
+
+    def every(self) -> list[dict[str, Any]]:
+        return [{"metadata": {"name": "order", "namespace": "shop"}}]
+
+    def tunnel(self, _pod: object, _port: int) -> _OneProxy:
+        return self
+
+    def get(self, path: str) -> dict[str, Any]:
+        if path.startswith("/clusters"):
+            used = {"stats": [{"name": "rq_total", "value": "7"}], "health_status": {"failed_outlier_check": True}}
+            idle = {"stats": [{"name": "rq_total"}], "health_status": {}}
+            return {
+                "cluster_statuses": [
+                    {"name": f"outbound|80||{HOST}", "host_statuses": [used]},
+                    {"name": f"outbound|9000||{HOST}", "host_statuses": [idle]},
+                    {"name": f"inbound|80||{HOST}", "host_statuses": [idle]},
+                    {"name": "outbound|80||other.shop.svc.cluster.local", "host_statuses": [idle]},
+                ]
+            }
+        cluster = {
+            "name": f"outbound|80||{HOST}",
+            **({"outlier_detection": self._detection} if self._detection is not None else {}),
+        }
+        return {"configs": [{"cluster": cluster}]}
+
+
+@pytest.mark.parametrize(
+    ("detection", "errors"),
+    [
+        (None, None),
+        ({"interval": "1s"}, 5),
+        ({"consecutive_5xx": 7, "interval": "1s"}, 7),
+        ({"consecutive_5xx": 7, "consecutive_gateway_failure": 3, "enforcing_consecutive_gateway_failure": 100}, 3),
+        ({"consecutive_gateway_failure": 3}, 5),
+        ({"enforcing_consecutive_5xx": 0, "interval": "1s"}, None),
+        ({"enforcing_consecutive_5xx": 0, "enforcing_consecutive_gateway_failure": 100}, 5),
+    ],
+)
+def test_what_opens_a_circuit_is_read_from_the_proxy(detection: dict[str, Any] | None, errors: int | None) -> None:
+    (found,) = breakers(cast("Proxies", _OneProxy(detection)), HOST)
+    assert (found.caller, found.endpoints, found.ejected, found.requests, found.errors) == ("order", 1, 1, 7, errors)
+    assert breakers(cast("Proxies", _OneProxy(detection)), HOST, callers={"client"}) == []
+
+
+def test_the_times_of_a_circuit_are_read_from_the_proxy() -> None:
+    detection = {"base_ejection_time": "3s", "interval": "0.500s", "max_ejection_percent": 100}
+    (found,) = breakers(cast("Proxies", _OneProxy(detection)), HOST)
+    assert (found.base, found.interval, found.most_percent) == (3.0, 0.5, 100.0)
+    (found,) = breakers(cast("Proxies", _OneProxy({"consecutive_5xx": 5})), HOST)
+    assert (found.base, found.interval, found.most_percent) == (30.0, 10.0, 10.0)
