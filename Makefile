@@ -28,10 +28,11 @@ check: $(READY)  ## Style, types, import directions, unit tests
 test: check  ## Everything: checks, all tests on real processes, the demo features
 	$(BIN)/python -m pytest -q tests/statistics tests/api tests/shop tests/lab tests/fidelity tests/mesh tests/crash tests/load tests/cli
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q tests/report tests/browser
+	$(BIN)/python -m pytest -q -s tests/bench/test_load.py
 	$(BIN)/meshbdd demo
 
-bench: $(READY)  ## Print measured figures
-	$(BIN)/python -m pytest -q -s tests/bench
+bench: $(READY)  ## Print measured figures, and hold those that are claimed
+	FULL=1 $(BIN)/python -m pytest -q -s tests/bench
 
 fidelity: $(READY)  ## How true the lab is: each rule by traffic, and each row's proof that it can fail
 	@$(BIN)/python -m tests.fidelity

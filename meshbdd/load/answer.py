@@ -19,6 +19,8 @@ FLAGS_HEADERS = ("x-envoy-response-flags", "x-response-flags")
 _HTTP2_STREAM, _PROXY = 92, 97
 """CURLE_HTTP2_STREAM and CURLE_PROXY; https://curl.se/libcurl/c/libcurl-errors.html. pycurl has no names for them."""
 
+_NOT_CONNECTED = {0: "refused", errno.ECONNREFUSED: "refused", errno.EADDRNOTAVAIL: "no port"}
+
 _WORDS = {
     pycurl.E_COULDNT_RESOLVE_HOST: "unresolved",
     pycurl.E_COULDNT_RESOLVE_PROXY: "unresolved",
@@ -42,14 +44,15 @@ _WORDS = {
 
 
 def failure_word(code: int, os_errno: int) -> str:
-    """The word for an error of libcurl: ``refused``, ``reset``, ``timeout``, ``cut`` …; ``malformed`` for no HTTP.
+    """The word for an error of libcurl: ``refused``, ``reset``, ``timeout``, ``cut`` …; ``malformed`` for no HTTP, and
+    ``no port`` where this machine has used up its ports.
 
     Args:
         code: libcurl's number of the error.
         os_errno: The system's number of the error that caused it; 0 where there was none.
     """
     if code == pycurl.E_COULDNT_CONNECT:
-        return "refused" if os_errno in {0, errno.ECONNREFUSED} else "unreachable"
+        return _NOT_CONNECTED.get(os_errno, "unreachable")
     return _WORDS.get(code, "malformed")
 
 

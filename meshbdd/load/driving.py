@@ -23,6 +23,8 @@ _EPOLL = {
 _RESTING = 1 << 30
 _FINE_SECONDS = 0.02
 _LOOKUP_SECONDS = 0.01
+_FD_SETSIZE = 1024
+"""Descriptors from this number on cannot be waited for with ``select``, which alone takes less than a millisecond."""
 
 
 class Driver(Protocol):
@@ -58,6 +60,7 @@ class _Epoll:
 
     def __init__(self) -> None:
         self.epoll = select.epoll()
+        self._selectable = self.epoll.fileno() < _FD_SETSIZE
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.epoll.register(self._wake, select.EPOLLIN)
         self._open = threading.Lock()
@@ -65,7 +68,7 @@ class _Epoll:
 
     def ready(self, seconds: float) -> list[tuple[int, int]]:
         """Sockets that are ready within ``seconds``; epoll itself would round that up to a whole millisecond."""
-        if 0 < seconds < _FINE_SECONDS:
+        if 0 < seconds < _FINE_SECONDS and self._selectable:
             select.select([self.epoll.fileno()], [], [], seconds)
             seconds = 0
         found = self.epoll.poll(seconds)

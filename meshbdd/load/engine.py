@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 import pycurl
 
 from meshbdd.load.answer import STOPPED, Outcome, body_length, failure_word, read_answer
+from meshbdd.load.descriptors import allow_descriptors
 from meshbdd.load.driving import Driver, Sweeping, Watching
 from meshbdd.load.ids import RequestIds
 from meshbdd.load.plan import Plan
 from meshbdd.load.record import Record
-from meshbdd.load.transfer import Transfer
+from meshbdd.load.transfer import GRPC_PREFIX, Transfer
 
 _LONGEST_WAIT = 1.0
 _CACHED_ANSWERS = 4096
@@ -30,11 +31,15 @@ class Engine:
         places: Where the host is, as ``resolve`` gives it.
         schedule: When the requests of an open loop start, in nanoseconds since the load began.
         record: Where to write them down.
+
+    Raises:
+        EnvironmentBroken: this machine cannot have so many connections.
     """
 
     def __init__(
         self, plan: Plan, ids: RequestIds, places: Sequence[str], schedule: Iterator[int] | None, record: Record
     ) -> None:
+        allow_descriptors(plan.connections if schedule is not None else plan.users)
         self.plan = plan
         self.record = record
         self.sent = 0
@@ -51,7 +56,8 @@ class Engine:
         self._under_way = 0
         self._transfers: dict[pycurl.Curl, Transfer] = {}
         self._free: list[Transfer] = []
-        self._cache: dict[tuple[bytes, bytes | None], tuple[int, bool, int | None]] = {}
+        self._cache: dict[bytes | tuple[bytes, bytes], tuple[int, bool, int | None]] = {}
+        self._grpc = plan.grpc
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_MAXCONNECTS, _MOST_CONNECTIONS)  # libcurl's own limit would close some after use
         self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_NOTHING)  # a user has a connection of its own
@@ -172,35 +178,44 @@ class Engine:
             now = time.perf_counter_ns()
             for curl in answered:
                 transfer = self._transfers[curl]
-                self._finish(transfer, self._read(transfer), now)
+                head, body = b"".join(transfer.lines), self._body(transfer)
+                self._finish(transfer, self._read(head, body), head, body, now)
             for curl, code, reason in failed:
                 transfer = self._transfers[curl]
                 word = failure_word(code, curl.getinfo(pycurl.OS_ERRNO))
                 self.record.reasons.setdefault(word, reason)
-                self._finish(transfer, (self.record.outcome_number(Outcome(None, word)), False, None), now)
+                outcome = self.record.outcome_number(Outcome(None, word)), False, None
+                self._finish(transfer, outcome, b"".join(transfer.lines), b"".join(transfer.chunks), now)
             found += len(answered) + len(failed)
             if not left:
                 return found
 
-    def _read(self, transfer: Transfer) -> tuple[int, bool, int | None]:
+    def _body(self, transfer: Transfer) -> bytes:
+        body = b"".join(transfer.chunks)
+        return body[GRPC_PREFIX:] if self._grpc else body
+
+    def _read(self, head: bytes, body: bytes) -> tuple[int, bool, int | None]:
         """An answer's outcome as ``_finish`` takes it; answers that look alike are read once."""
-        head = b"".join(transfer.lines)
-        key = (head, b"".join(transfer.chunks) if self.plan.fields else None)
+        key = (head, body) if self.plan.fields else head
         known = self._cache.get(key)
         if known is None:
-            outcome = read_answer(head, key[1] or b"", self.plan.headers, self.plan.fields)
+            outcome = read_answer(head, body, self.plan.headers, self.plan.fields)
             if len(self._cache) >= _CACHED_ANSWERS:
                 self._cache.clear()
             size = body_length(head) if self.plan.message.method != "HEAD" else 0
             known = self._cache[key] = self.record.outcome_number(outcome), outcome.succeeded, size
         return known
 
-    def _finish(self, transfer: Transfer, outcome: tuple[int, bool, int | None], now: int) -> None:
+    def _finish(
+        self, transfer: Transfer, outcome: tuple[int, bool, int | None], head: bytes, body: bytes, now: int
+    ) -> None:
         """Write a request down.
 
         Args:
             transfer: It.
             outcome: Number of its outcome, whether that is a success, and the body's length where its head tells it.
+            head: Head of the answer as far as it came.
+            body: Body of the answer as far as it came.
             now: When its end was seen.
         """
         curl, began, record = transfer.curl, transfer.began, self.record
@@ -217,7 +232,7 @@ class Engine:
         record.finished += 1
         if not good:
             record.failed += 1
-        record.keep(transfer.number, b"".join(transfer.lines), b"".join(transfer.chunks), good=good)
+        record.keep(transfer.number, head, body, good=good)
         self._multi.remove_handle(curl)
         self._under_way -= 1
         self._free.append(transfer)

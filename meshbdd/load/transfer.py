@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,10 @@ from meshbdd.load.vantage import Entry
 
 LARGEST_BODY = 64 * 1024 * 1024
 """An answer that goes on beyond this has no end that a load test could wait for."""
+
+GRPC_PREFIX = 5
+"""Bytes before a message of gRPC: whether it is compressed, and its length;
+https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md."""
 
 _KEPT_BODY = 1024 * 1024
 
@@ -148,6 +153,7 @@ def _fill(curl: pycurl.Curl, plan: Plan, ids: RequestIds) -> Callable[[int], Non
     """
     message, setopt, user_agent, of = plan.message, curl.setopt, pycurl.USERAGENT, ids.of
     url, headers, body = message.fresh(ids.variable(0))
+    body = _framed(body) if plan.grpc else body
     setopt(pycurl.URL, url)
     setopt(pycurl.HTTPHEADER, _header_lines(headers, plan.grpc))
     _method(curl, message.method, body)
@@ -161,11 +167,16 @@ def _fill(curl: pycurl.Curl, plan: Plan, ids: RequestIds) -> Callable[[int], Non
         url, headers, body = message.fresh(ids.variable(number))
         setopt(pycurl.URL, url)
         if body is not None:
-            setopt(pycurl.POSTFIELDS, body)
+            setopt(pycurl.POSTFIELDS, _framed(body) if plan.grpc else body)
         setopt(pycurl.HTTPHEADER, _header_lines(headers, plan.grpc))
         setopt(user_agent, own.replace("${uuid}", ids.variable(number)) + ending + of(number))
 
     return everything if message.varies else identity
+
+
+def _framed(message: bytes | None) -> bytes:
+    """A message as gRPC sends it; one that is left out is empty."""
+    return struct.pack(">BI", 0, len(message or b"")) + (message or b"")
 
 
 def _method(curl: pycurl.Curl, method: str, body: bytes | None) -> None:

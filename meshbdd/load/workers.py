@@ -15,6 +15,7 @@ from typing import Self
 
 from meshbdd.errors import EnvironmentBroken
 from meshbdd.load.answer import Outcome
+from meshbdd.load.descriptors import allow_descriptors
 from meshbdd.load.ids import RequestIds
 from meshbdd.load.load import Progress
 from meshbdd.load.merging import MergedIds, MergedRecord, Part
@@ -215,6 +216,7 @@ def split(plan: Plan, number: int, seed: int) -> Sequence[Order]:
 
     Raises:
         BadInput: its host is not known.
+        EnvironmentBroken: this machine cannot have so many connections.
     """
     if plan.pace is None:
         number = min(number, plan.users, plan.count or plan.users)
@@ -222,6 +224,7 @@ def split(plan: Plan, number: int, seed: int) -> Sequence[Order]:
         number = min(number, plan.count)
 
     places = resolve(plan)
+    allow_descriptors(plan.connections if plan.pace else plan.users)  # the processes inherit what is allowed here
 
     def share(whole: int, place: int) -> int:
         return (whole - place + number - 1) // number

@@ -10,6 +10,7 @@ from meshbdd.errors import BadInput, Inconclusive, Place
 from meshbdd.evidence import TrafficSent
 from meshbdd.load import Load, Message, Pace, Plan, Result, Sample, read_message
 from meshbdd.load.watching import watch
+from meshbdd.load.workers import Workers
 from meshbdd.scenario.background import NOTED, Background
 from meshbdd.scenario.enough import Enough
 from meshbdd.scenario.environment import Environment
@@ -285,7 +286,8 @@ def _load(plan: Plan) -> Result:
     Raises:
         EnvironmentBroken: requests did not get into the mesh.
     """
-    with Load.start(plan) as load:
+    # A rate is held by a process of its own: one with other work, a bar to draw for instance, would start requests late.
+    with Workers.start(plan) if plan.pace else Load.start(plan) as load:
         result = watch(load, f'"{plan.message.name}"')
     check_entry(result)
     return result

@@ -1,0 +1,119 @@
+"""Figures of the load engine, as ratios within one run: against wrk, hey and locust, and against its own schedule.
+
+``FULL=1`` (what ``make bench`` sets) takes the sizes that the claims are made for, and holds them; without it the sizes
+are small, and everything is printed and nothing of it judged but counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from meshbdd.load import Load, Plan, read_message
+from meshbdd.units import Duration
+from tests.bench import peers
+from tests.bench.envoy import answering_envoy
+from tests.load.server import serving
+
+FULL = bool(os.environ.get("FULL"))
+ROUNDS, SECONDS, USERS = (5, 4, 50) if FULL else (1, 1, 50)
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
+
+
+def pinned(core: int) -> list[str]:
+    """The server has one core, the generator another; on a machine with one they share it."""
+    cores = sorted(os.sched_getaffinity(0))
+    return ["taskset", "-c", str(cores[core % len(cores)])] if shutil.which("taskset") else []
+
+
+def test_requests_per_second(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    generators = {"meshbdd": peers.meshbdd}
+    if peers.have("wrk"):
+        generators["wrk"] = peers.wrk
+    if peers.have("hey"):
+        generators["hey"] = peers.hey
+    if FULL and (python := peers.install_locust(pytestconfig.cache.mkdir("locust"))):  # type: ignore[union-attr]
+        generators["locust"] = peers.locust(python, tmp_path)
+    for missing in {"wrk", "hey", "locust"} - set(generators):
+        how = "make bench installs it from PyPI" if missing == "locust" else f"as root: apt-get install {missing}"
+        print(f"\nwithout {missing}: {how}")
+    seen: dict[str, list[peers.Seen]] = {name: [] for name in generators}
+    with answering_envoy(tmp_path, pinned(1)) as url:
+        for _ in range(ROUNDS):  # in turns, so that what else the machine does meets each of them
+            for name, generator in generators.items():
+                command, read = generator(url, USERS, SECONDS)
+                seen[name].append(peers.measure([*pinned(0), *command], read))
+    print(f"\n{ROUNDS} rounds of {SECONDS} s, {USERS} connections kept alive, one core, one Envoy on another:")
+    for name, rounds in seen.items():
+        rate, cpu = statistics.median(r.rate for r in rounds), statistics.median(r.cpu_us for r in rounds)
+        print(f"  {name:8} {rate:9.0f} requests/s  {cpu:6.1f} µs of CPU for a request")
+    for name, least in (("wrk", 0.8), ("hey", None), ("locust", 5.0)):
+        if name in seen:
+            ratios = [ours.rate / theirs.rate for ours, theirs in zip(seen["meshbdd"], seen[name], strict=True)]
+            ratio = statistics.median(ratios)
+            goal = f" (goal: at least {least})" if least else ""
+            print(f"  meshbdd / {name}: {ratio:.2f}{goal}, rounds {min(ratios):.2f} to {max(ratios):.2f}")
+            assert not FULL or least is None or ratio >= least
+
+
+def test_lag_behind_the_schedule(tmp_path: Path) -> None:
+    seconds = 20 if FULL else 2
+    options = ["--rate", "5000/s", "--duration", f"{seconds}s", "--json"]
+    with answering_envoy(tmp_path, pinned(1)) as url:
+        ran = subprocess.run(
+            [*pinned(0), sys.executable, "-m", "meshbdd", "load", url, *options],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    told = json.loads(ran.stdout)
+    lag = told["lag_ms"]
+    print(
+        f"\n5000/s for {seconds} s: {told['requests']} requests, {told['unsent']} dropped; "
+        f"behind schedule p50 {lag['p50']:.3f} ms, p99 {lag['p99']:.3f} ms (goal: < 1 ms), max {lag['max']:.3f} ms"
+    )
+    assert told["requests"] == 5000 * seconds
+    assert told["unsent"] == 0
+    assert not FULL or lag["p99"] < 1
+
+
+def test_counts_agree_with_the_server() -> None:
+    count = 1_000_000 if FULL else 20_000
+    with serving() as server:
+        plan = Plan(read_message("x", f"GET {server.url('mix')}"), users=100, count=count, timeout=Duration(2))
+        with Load.start(plan) as load:
+            result = load.wait()
+        seen = server.done
+        told = {outcome.told: number for outcome, number in result.outcomes().items()}
+    print(f"\n{count} requests, the server saw {dict(seen)}, the record has {told}")
+    assert told == {"200": seen["ok"], "reset": seen["reset"], "timeout": seen["hang"], "503": seen["status/503"]}
+    assert len(result) == seen.total() == count
+
+
+def test_memory() -> None:
+    """Every request keeps a row of 24 bytes; answers in full are bounded."""
+    count = 10_000_000 if FULL else 500_000
+    code = (
+        "import resource, sys\n"
+        "from meshbdd.load.answer import Outcome\n"
+        "from meshbdd.load.record import Record\n"
+        "import meshbdd.load\n"
+        "record = Record(1 << 20)\n"
+        "number = record.outcome_number(Outcome(200))\n"
+        "head, body = b'x' * 200, b'y' * 50\n"
+        f"for n in range({count}):\n"
+        "    record.write(n, n * 20, 0, 300, 310, 50, number)\n"
+        "    record.keep(n, head + b'%d' % n, body, good=True)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
+    )
+    megabytes = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    print(f"\n{count} requests recorded: {megabytes} MB in all (goal for 10 million: < 300 MB)")
+    assert not FULL or megabytes < 300
