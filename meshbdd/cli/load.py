@@ -18,7 +18,7 @@ from meshbdd.errors import BadInput, MeshbddError, Place
 from meshbdd.units import Duration, Rate
 
 if TYPE_CHECKING:  # imported by the command itself, so that --help is quick
-    from meshbdd.load import Message, Plan, Result, Vantage
+    from meshbdd.load import Message, Plan, Progress, Result, Vantage
     from meshbdd.load.expectation import Expectation
     from meshbdd.load.workers import Workers
 
@@ -27,6 +27,8 @@ DEFAULT_USERS = 10
 REDIRECTS = 10
 _KEEP = 1024 * 1024
 """Bytes of answers kept in full: nothing but the numbers is shown."""
+_TRIES = 100_000
+"""Failures to look through for why nothing is answered; whoever has seen so many knows no more after others."""
 
 
 @click.command()
@@ -99,17 +101,18 @@ def _interruptible() -> Iterator[None]:
 def _send(running: Workers) -> _Outcome:
     from meshbdd.load.hopeless import hopeless  # noqa: PLC0415 - see load
     from meshbdd.load.summary import summarise  # noqa: PLC0415 - see load
-    from meshbdd.load.watching import BAR_AFTER, watch  # noqa: PLC0415 - see load
+    from meshbdd.load.watching import watch  # noqa: PLC0415 - see load
+
+    def give_up(progress: Progress) -> None:
+        """Stop what would go on like this until its end."""
+        if progress.failed == progress.finished and 0 < progress.finished < _TRIES:
+            result = running.result()
+            if hopeless(result, summarise(result)) is not None:
+                running.stop(at_once=True)
 
     error, interrupted = None, False
     try:
-        running.wait(Duration(BAR_AFTER))
-        progress = running.progress()
-        if not running.over and progress.finished and progress.failed == progress.finished:
-            so_far = running.result()
-            if hopeless(so_far, summarise(so_far)) is not None:
-                running.stop(at_once=True)  # it would go on like this until its end
-        watch(running, f"{running.plan.message.method} {running.plan.message.url}")
+        watch(running, f"{running.plan.message.method} {running.plan.message.url}", look=give_up)
     except KeyboardInterrupt:
         interrupted = True
         running.stop(at_once=True)

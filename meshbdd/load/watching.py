@@ -43,13 +43,19 @@ class Running(Protocol):
         ...
 
 
-def watch(load: Running, what: str, stream: TextIO | None = None) -> Result:
+def watch(
+    load: Running,
+    what: str,
+    stream: TextIO | None = None,
+    look: Callable[[Progress], None] | None = None,
+) -> Result:
     """Wait for a load's end and show how far it is.
 
     Args:
         load: The load.
         what: What it sends, for the one who waits.
         stream: Where to show it; ``None``: the real standard error.
+        look: Told how far it is, several times a second once it takes long; it may stop the load.
     """
     stream = stream or sys.__stderr__
     if stream is None:  # a process without any
@@ -60,6 +66,8 @@ def watch(load: Running, what: str, stream: TextIO | None = None) -> Result:
     with _bar(load.plan, what, stream) if stream.isatty() else _lines(what, stream) as show:
         while True:
             show(load.progress())
+            if look is not None:
+                look(load.progress())
             result = load.wait(_LOOK)
             if result.over:
                 return result
