@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from meshbdd.lab.admission.actions import large_bodies
 from meshbdd.lab.admission.rules import Object
-from meshbdd.lab.admission.virtual_service import large_bodies
 
 
 def warnings(spec: Object) -> Iterator[str]:

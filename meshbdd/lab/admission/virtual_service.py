@@ -5,12 +5,10 @@ https://istio.io/latest/docs/reference/config/networking/virtual-service/
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from meshbdd.lab.admission import rules
+from meshbdd.lab.admission import actions, rules
 from meshbdd.lab.admission.fields import ANY, BOOL, INT32, NUMBER, TEXT, UINT32, array, choice, duration, obj, table
 from meshbdd.lab.admission.lacking import lacking
 from meshbdd.lab.admission.rules import Object, Problem
@@ -78,7 +76,6 @@ SCHEMA = obj({
 })  # fmt: skip
 
 _MESH, _CLAIM = "mesh", "@request.auth.claims"
-_LARGE, _TOO_LARGE = 100 * 1024, 1024 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CORS_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "*"})
 
@@ -119,11 +116,11 @@ def _http_route(rule: Object, path: str, *, delegate: bool) -> Iterator[Problem]
     if rule.get("fault") is not None:
         yield from rules.fault(rule["fault"], f"{path}.fault")
     yield from _mirrors(rule, path)
-    yield from _redirect(rule, f"{path}.redirect")
-    yield from _direct_response(rule.get("directResponse"), f"{path}.directResponse")
+    yield from actions.redirect(rule, f"{path}.redirect")
+    yield from actions.direct_response(rule.get("directResponse"), f"{path}.directResponse")
     if rule.get("retries") is not None:
         yield from rules.retry(rule["retries"], f"{path}.retries")
-    yield from _rewrite(rule, path)
+    yield from actions.rewrite(rule, path)
     yield from _weights(rule.get("route") or [], f"{path}.route")
     yield from rules.milliseconds(rule.get("timeout"), f"{path}.timeout")
 
@@ -196,70 +193,6 @@ def _mirrors(rule: Object, path: str) -> Iterator[Problem]:
             yield f"{path}.mirrors[{index}].percentage.value", f"{share} is not between 0 and 100"
 
 
-def _redirect(rule: Object, path: str) -> Iterator[Problem]:
-    redirect = rule.get("redirect")
-    if redirect is None:
-        return
-    if redirect.get("uri") and redirect.get("prefixRewrite"):
-        yield f"{path}.prefixRewrite", "a redirect has either uri or prefixRewrite"
-    for block in rule.get("match") or [] if redirect.get("prefixRewrite") else []:
-        if block.get("uri") and "prefix" not in block["uri"]:
-            yield f"{path}.prefixRewrite", "it needs matches of prefixes"
-    said = any(redirect.get(name) for name in ("uri", "prefixRewrite", "authority", "scheme"))
-    if not said and redirect.get("port") is None and redirect.get("derivePort") is None:
-        yield path, "a redirect says a uri, an authority, a scheme or a port"
-    code = redirect.get("redirectCode")
-    if code and not 300 <= code <= 399:
-        yield f"{path}.redirectCode", f"{code} is no redirect (300 to 399)"
-    if redirect.get("scheme") and redirect["scheme"] not in {"http", "https"}:
-        yield f"{path}.scheme", f'"{redirect["scheme"]}" is neither http nor https'
-    if redirect.get("port"):
-        yield from rules.port(redirect["port"], f"{path}.port")
-
-
-def _body_size(direct: Object) -> int:
-    body = direct.get("body") or {}
-    if body.get("bytes"):
-        try:
-            return len(base64.b64decode(body["bytes"], validate=True))
-        except (binascii.Error, ValueError):
-            return 0
-    return len(str(body.get("string") or "").encode())
-
-
-def _direct_response(direct: Object | None, path: str) -> Iterator[Problem]:
-    if direct is None:
-        return
-    if not 200 <= direct["status"] <= 600:
-        yield f"{path}.status", f"{direct['status']} is no HTTP status (200 to 599)"
-    if _body_size(direct) > _TOO_LARGE:
-        yield f"{path}.body", "it is larger than 1 MB"
-
-
-def _rewrite(rule: Object, path: str) -> Iterator[Problem]:
-    rewrite = rule.get("rewrite")
-    if rewrite is not None:
-        regex = rewrite.get("uriRegexRewrite")
-        if rewrite.get("uri") and regex is not None:
-            yield f"{path}.rewrite", "a rewrite has either uri or uriRegexRewrite"
-        if not rewrite.get("uri") and regex is None and not rewrite.get("authority"):
-            yield f"{path}.rewrite", "a rewrite says a uri, a uriRegexRewrite or an authority"
-        if regex is not None and not (regex.get("match") and regex.get("rewrite")):
-            yield f"{path}.rewrite.uriRegexRewrite", "it needs match and rewrite"
-        elif regex is not None:
-            yield from rules.regex(regex["match"], f"{path}.rewrite.uriRegexRewrite.match")
-    operations = (rule.get("headers") or {}).get("request") or {}
-    authorities = [text for text in [(rewrite or {}).get("authority")] if text]
-    authorities += [
-        value
-        for table_ in (operations.get("set") or {}, operations.get("add") or {})
-        for name, value in table_.items()
-        if name.lower() in {"host", ":authority"}
-    ]
-    if len(authorities) > 1:
-        yield f"{path}.headers.request", f"the authority is set more than once: {', '.join(authorities)}"
-
-
 def _weights(entries: list[Any], path: str) -> Iterator[Problem]:
     for index, entry in enumerate(entries):
         yield from rules.header_operations(entry.get("headers"), f"{path}[{index}].headers")
@@ -280,11 +213,3 @@ def unsupported(spec: Object) -> Iterator[Problem]:
         if code and code not in _REDIRECTS:
             # Istio takes it and writes a route that Envoy refuses, with all others of its table.
             yield f"spec.http[{index}].redirect.redirectCode", f"Envoy does not have a redirect {code}"
-
-
-def large_bodies(spec: Object) -> Iterator[str]:
-    """Paths of direct responses whose size Istio warns of."""
-    for index, rule in enumerate(spec.get("http") or []):
-        direct: Mapping[str, Any] | None = rule.get("directResponse")
-        if direct is not None and _LARGE < _body_size(direct) <= _TOO_LARGE:
-            yield f"spec.http[{index}].directResponse.body"
