@@ -36,13 +36,19 @@ def redirect(rule: Object, path: str) -> Iterator[Problem]:
         yield from rules.port(block["port"], f"{path}.port")
 
 
+def _decoded(text: str) -> bytes | None:
+    """Base64 of either alphabet, padded or not, as protobuf takes it; ``None``: it is none."""
+    text = text.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
 def _body_size(direct: Object) -> int:
     body = direct.get("body") or {}
     if body.get("bytes"):
-        try:
-            return len(base64.b64decode(body["bytes"], validate=True))
-        except (binascii.Error, ValueError):
-            return 0
+        return len(_decoded(body["bytes"]) or b"")
     return len(str(body.get("string") or "").encode())
 
 
@@ -52,6 +58,9 @@ def direct_response(direct: Object | None, path: str) -> Iterator[Problem]:
         return
     if not 200 <= direct["status"] <= 600:
         yield f"{path}.status", f"{direct['status']} is no HTTP status (200 to 599)"
+    given = (direct.get("body") or {}).get("bytes")
+    if given and _decoded(given) is None:
+        yield f"{path}.body.bytes", "it is not base64"
     if _body_size(direct) > _TOO_LARGE:
         yield f"{path}.body", "it is larger than 1 MB"
 

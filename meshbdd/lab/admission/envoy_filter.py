@@ -171,9 +171,10 @@ def unsupported(spec: Object) -> Iterator[Problem]:
             yield from _FORMS[kind](entry, match, path)
 
 
-def _type_of(value: Mapping[str, Any]) -> Any:
+def _type_of(value: Mapping[str, Any]) -> str | None:
     config = value.get("typed_config", value.get("typedConfig"))
-    return config.get("@type") if isinstance(config, Mapping) else None
+    said = config.get("@type") if isinstance(config, Mapping) else None
+    return None if said is None else str(said)
 
 
 def _fault_filter(entry: Object, match: Object, path: str) -> Iterator[Problem]:

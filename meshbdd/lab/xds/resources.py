@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import extension_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
@@ -18,6 +17,7 @@ from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from google.protobuf import any_pb2
 
 from meshbdd.lab.xds.messages import MessageError, parse
+from meshbdd.lab.xds.newer import parse_cluster
 
 CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 ENDPOINTS = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
@@ -27,7 +27,6 @@ EXTENSION = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
 SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"  # noqa: S105 - a type's name
 
 _MESSAGES: dict[str, Any] = {
-    CLUSTER: cluster_pb2.Cluster,
     ENDPOINTS: endpoint_pb2.ClusterLoadAssignment,
     LISTENER: listener_pb2.Listener,
     ROUTES: route_pb2.RouteConfiguration,
@@ -79,7 +78,7 @@ class Packer:
             self._known.move_to_end(key)
             return found
         try:
-            message = parse(_MESSAGES[type_url], config)
+            message = parse_cluster(config) if type_url == CLUSTER else parse(_MESSAGES[type_url], config)
         except MessageError as error:
             raise NotEnvoyConfig(f"{type_url.rpartition('.')[2]} {name}: {error}") from error
         body = any_pb2.Any()

@@ -126,6 +126,7 @@ def bare(**fields: Any) -> dict[str, Any]:
         (bare(directResponse={"status": 200}, rewrite={"uri": "/"}), "rewrite"),
         (bare(directResponse={"status": 199}), "199"),
         (bare(directResponse={"status": 200, "body": {"string": "x" * 1_100_000}}), "1 MB"),
+        (bare(directResponse={"status": 200, "body": {"bytes": "a"}}), "it is not base64"),
         (bare(delegate={"name": "d"}, redirect={"uri": "/"}), "redirect"),
         ({"http": [{"delegate": {"name": "d"}, **ROUTE}]}, "does not delegate"),
         ({"http": [ROUTE], "gateways": ["g"]}, "spec.gateways"),

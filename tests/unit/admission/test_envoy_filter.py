@@ -123,3 +123,8 @@ def test_old_names_of_filters_are_warned_of() -> None:
     decision = decide(patch(at="envoy.router"))
     assert decision.refused is None
     assert any('"envoy.router" is the old name' in warning for warning in decision.warnings)
+
+
+def test_a_type_that_is_no_text_is_refused() -> None:
+    decision = decide(patch(value={"name": "mine", "typed_config": {"@type": {"a": "b"}}}))
+    assert "spec.configPatches[0].patch.value" in decision.refused

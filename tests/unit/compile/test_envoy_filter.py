@@ -201,3 +201,8 @@ def test_which_clusters_get_metadata() -> None:
     assert _epoch({"portNumber": 8080}, "SIDECAR_INBOUND") == ["inbound|8080||"]
     assert _epoch({"subset": "v1"}) == []
     assert _epoch({"name": "BlackHoleCluster"}) == ["BlackHoleCluster"]
+
+
+def test_a_filter_without_a_name_is_left_to_envoy_to_refuse() -> None:
+    made = compile_for(ORDER, envoy_filter(patch(value={"name": "", "typed_config": fault()})))
+    assert [item.get("name") for item in filters(made)][-2:] == [None, "envoy.filters.http.router"]

@@ -13,10 +13,14 @@ from typing import Any
 
 import pytest
 import yaml
+from envoy.config.listener.v3 import listener_components_pb2
 
 from meshbdd.lab.admission import LACKING, admit
 from meshbdd.lab.admission.definitions import spec_schema
 from meshbdd.lab.compile import Mesh, compile_pod
+from meshbdd.lab.xds import resources
+from meshbdd.lab.xds.messages import parse
+from meshbdd.lab.xds.resources import Packer
 from tests.golden.meaning import world
 from tests.unit.compile.worlds import objects
 
@@ -164,14 +168,13 @@ KINDS = sorted({item["kind"] for item in OBJECTS})
 WORLD = [*world(), MANY, GRPC]
 
 
-def _compiled(kind: str, resources: list[dict[str, Any]]) -> str:
-    mesh = Mesh.read(
-        [
-            *WORLD,
-            *([TO_SUBSETS] if kind == "DestinationRule" else []),
-            *(item for item in resources if item["kind"] == kind),
-        ]
-    )
+def _mesh(kind: str, objects_: list[dict[str, Any]]) -> Mesh:
+    more = [TO_SUBSETS] if kind == "DestinationRule" else []
+    return Mesh.read([*WORLD, *more, *(item for item in objects_ if item["kind"] == kind)])
+
+
+def _compiled(kind: str, objects_: list[dict[str, Any]]) -> str:
+    mesh = _mesh(kind, objects_)
     return json.dumps([compile_pod(mesh, *pod).to_json() for pod in PODS[kind]], sort_keys=True)
 
 
@@ -235,6 +238,21 @@ def _without(number: int, keys: tuple[Any, ...]) -> list[dict[str, Any]]:
         node = node[key]
     del node[keys[-1]]
     return [*OBJECTS[:number], changed, *OBJECTS[number + 1 :]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_the_samples_become_is_envoys(kind: str) -> None:
+    mesh, packer = _mesh(kind, OBJECTS), Packer()
+    for pod in PODS[kind]:
+        made = compile_pod(mesh, *pod)
+        for type_url, named in (
+            (resources.CLUSTER, made.clusters), (resources.ENDPOINTS, made.endpoints), (resources.ROUTES, made.routes),
+            (resources.EXTENSION, made.extensions),
+        ):  # fmt: skip
+            for name, config in named.items():
+                packer.pack(type_url, name, config)
+        for config in made.filter_chains.values():
+            parse(listener_components_pb2.FilterChain, config)
 
 
 def test_the_samples_are_accepted() -> None:

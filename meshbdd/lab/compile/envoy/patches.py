@@ -46,7 +46,7 @@ def _insert(filters: list[dict[str, Any]], patch: Patch, place: ChainPlace) -> b
     elif place.http_filter is None:
         filters.insert(0 if patch.operation == "INSERT_BEFORE" else len(filters), value)
     else:
-        at = next((i for i, item in enumerate(filters) if item["name"] == place.http_filter), None)
+        at = next((i for i, item in enumerate(filters) if item.get("name") == place.http_filter), None)
         if at is None:
             return False
         filters.insert(at if patch.operation == "INSERT_BEFORE" else at + 1, value)
@@ -57,7 +57,7 @@ def _merge_filter(filters: list[dict[str, Any]], patch: Patch, place: ChainPlace
     done = False
     for item in filters:
         held, given = item.get("typed_config"), patch.value.get("typed_config")
-        if item["name"] != place.http_filter or held is None:
+        if item.get("name") != place.http_filter or held is None:
             continue
         if given is not None and (held["@type"], given["@type"]) != (FAULT, FAULT):
             continue
@@ -117,7 +117,7 @@ def patch_filters(chains: Config, patches: Iterable[Patch]) -> tuple[Config, lis
 def extensions(chains: Config, patches: Iterable[Patch]) -> Config:
     """The settings delivered apart, of those filters that are armed: of several by one name, the last."""
     armed = {
-        item["name"]
+        item.get("name")
         for chain in chains.values()
         for network in chain["filters"]
         if network["name"] == _MANAGER
