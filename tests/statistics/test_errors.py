@@ -32,6 +32,7 @@ def test_errors_and_size_of_the_worked_claims(name: str, test: Band, planned: in
     assert at_design.failed <= ALPHA
     assert at_design.inconclusive <= ALPHA, "a green system is told"
     assert at_design.size == pytest.approx(planned, rel=0.1)
+    assert test.expected == pytest.approx(at_design.size, rel=0.1), "what a report says that it would need"
     for edge in test.edges:
         at_edge = behaviour(test, edge)
         print(f"  at the edge {edge:.0%}: green {at_edge.passed:.3g} (at most {BETA:g}), red {at_edge.failed:.2g}")
@@ -80,6 +81,8 @@ def test_a_wrong_threshold_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The computation itself can fail: a test that looks for less evidence breaks its promise here."""
     monkeypatch.setattr(sequential, "BETA", 0.05)
     assert behaviour(Band(0.95, 1.0, 0.99), 0.95).passed > BETA
+    monkeypatch.setattr(sequential, "ALPHA", 1e-3)
+    assert behaviour(Band(0.95, 1.0, 0.99), 0.95).failed > ALPHA
 
 
 GREEN: list[tuple[str, Test, float]] = [
