@@ -24,7 +24,7 @@ from tests.mesh.conftest import Scenario
 from tests.tools import OUTBOUND, LabUnderTest, until
 
 CALLERS, NAMESPACES = 8, ("east", "west")
-SWITCHES = 200 if os.environ.get("FULL") else 3
+SWITCHES = 200 if os.environ.get("FULL") else 2
 PAYMENT, ORDER = ServiceRef("payment-service", "shop"), ServiceRef("order-service", "shop")
 
 WORKLOAD = """

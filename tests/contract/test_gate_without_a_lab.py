@@ -1,0 +1,193 @@
+"""The arrival gate on two Envoys that no lab started: it needs their admin pages through a port-forward, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from meshbdd.cluster import Cluster
+from meshbdd.errors import Inconclusive
+from meshbdd.lab.api.backend import NoPods
+from meshbdd.lab.api.core import Api
+from meshbdd.lab.api.credentials import kubeconfig, self_signed
+from meshbdd.lab.api.server import ApiServer
+from meshbdd.lab.sidecar.binary import find_envoy
+from meshbdd.mesh import Gate
+from meshbdd.mesh.gate import ADMIN_PORT
+from meshbdd.mesh.markers import RouteHeld
+from meshbdd.units import Duration
+from tests.tools import until
+
+HOST = "payment-service.shop.svc.cluster.local"
+MARKER = RouteHeld("meshbdd-r1-1-", (HOST,))
+_ROUTER = {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}
+_MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def _address(port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+
+
+@dataclass
+class Proxy:
+    """An Envoy that reads its routes from a file."""
+
+    folder: Path
+    admin: int = field(default_factory=_free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.folder.mkdir()
+        self.hold("default")
+        source = {"path_config_source": {"path": str(self.folder / "routes.json")}}
+        manager = {
+            "@type": _MANAGER,
+            "stat_prefix": "x",
+            "rds": {"route_config_name": "80", "config_source": {**source, "resource_api_version": "V3"}},
+            "http_filters": [{"name": "envoy.filters.http.router", "typed_config": _ROUTER}],
+        }
+        chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+        config = {
+            "node": {"id": self.folder.name, "cluster": "x"},
+            "admin": {"address": _address(self.admin)},
+            "static_resources": {"listeners": [{"address": _address(_free_port()), "filter_chains": [chain]}]},
+        }
+        (self.folder / "envoy.json").write_text(json.dumps(config))
+        log = self.folder / "log"
+        self.process = subprocess.Popen(
+            [
+                find_envoy(),
+                "-c",
+                self.folder / "envoy.json",
+                "--log-path",
+                log,
+                "--use-dynamic-base-id",
+                "--concurrency",
+                "1",
+            ],
+        )
+        until("the admin interface", self._ready, seconds=20)
+
+    def _ready(self) -> bool:
+        try:
+            return requests.get(f"http://127.0.0.1:{self.admin}/ready", timeout=1).status_code == 200
+        except requests.ConnectionError:
+            return False
+
+    def hold(self, *routes: str) -> None:
+        """Hold routes of these names; Envoy reads a file again when another is moved into its place."""
+        made = [{"name": n, "match": {"prefix": "/"}, "direct_response": {"status": 200}} for n in routes]
+        config = {
+            "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+            "name": "80",
+            "virtual_hosts": [{"name": f"{HOST}:80", "domains": ["*"], "routes": made}],
+        }
+        new = self.folder / "new.json"
+        new.write_text(json.dumps({"resources": [config]}))
+        new.rename(self.folder / "routes.json")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(10)
+
+
+class AdminPorts(NoPods):
+    """Pods of which nothing can be reached but the proxies' admin ports."""
+
+    def __init__(self, ports: dict[str, int]) -> None:
+        self._ports = ports
+
+    async def connect(self, namespace: str, pod: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if port != ADMIN_PORT:
+            raise ConnectionRefusedError(f"port {port} of {pod} is closed")
+        return await asyncio.open_connection("127.0.0.1", self._ports[pod])
+
+
+@pytest.fixture
+def proxies(tmp_path: Path) -> Iterator[dict[str, Proxy]]:
+    made = {name: Proxy(tmp_path / name) for name in ("quick", "late")}
+    try:
+        for proxy in made.values():
+            proxy.start()
+        yield made
+    finally:
+        for proxy in made.values():
+            proxy.stop()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, proxies: dict[str, Proxy]) -> Iterator[Cluster]:
+    """An API that knows two pods and forwards their ports."""
+    cert, key = self_signed(tmp_path, "127.0.0.1")
+    token, api, loop = secrets.token_urlsafe(16), Api(), asyncio.new_event_loop()
+    server = ApiServer(api, "127.0.0.1", 0, cert, key, token, AdminPorts({n: p.admin for n, p in proxies.items()}))
+
+    async def begin() -> None:
+        api.create("namespaces", {"metadata": {"name": "shop"}})
+        for name in proxies:
+            meta = {"name": name, "namespace": "shop", "labels": {"security.istio.io/tlsMode": "istio"}}
+            pod = {"metadata": meta, "spec": {"containers": [{"name": "app", "image": "app"}]}}
+            api.create("pods", pod, "shop")
+        await server.start()
+
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(begin(), loop).result(10)
+        config = tmp_path / "kubeconfig"
+        config.write_text(kubeconfig("x", server.url, cert, token, "shop"))
+        cluster = Cluster.connect(config)
+        for name in proxies:
+            pod = cluster.get("Pod", name, "shop")
+            pod["status"] = {"phase": "Running"}
+            cluster.request("PUT", f"/api/v1/namespaces/shop/pods/{name}/status", body=pod)
+        yield cluster
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+def test_it_opens_when_the_last_proxy_holds_the_marker_and_names_the_one_that_lags(
+    cluster: Cluster, proxies: dict[str, Proxy]
+) -> None:
+    with closing(Gate(cluster, Duration(1))) as hasty, closing(Gate(cluster, Duration(10))) as patient:
+        proxies["quick"].hold("meshbdd-r1-1-0", "default")
+        with pytest.raises(Inconclusive, match="arrival of the change at late") as caught:
+            hasty.wait_present([MARKER], {})
+        assert "no route meshbdd-r1-1-*" in caught.value.sentence
+        proxies["late"].hold("meshbdd-r1-1-0", "default")
+        arrival = patient.wait_present([MARKER], {})
+        assert set(arrival.proxies) == set(arrival.since) == {"quick", "late"}
+        proxies["quick"].hold("default")
+        with pytest.raises(Inconclusive, match="withdrawal of the change at late"):
+            hasty.wait_absent([MARKER], {})
+        proxies["late"].hold("default")
+        patient.wait_absent([MARKER], {})
+
+
+def test_pages_that_a_proxy_does_not_have_are_empty(cluster: Cluster) -> None:
+    """No extension was ever delivered to these, nothing is ejected, nothing is under way."""
+    with closing(Gate(cluster, Duration(5))) as gate:
+        gate.wait_switched_off()
+        gate.wait_quiet()
+        assert gate.ejected() == {}

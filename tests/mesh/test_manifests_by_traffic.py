@@ -1,0 +1,110 @@
+"""A tester's own manifests: in force for the very next request, and gone for the one after their removal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from meshbdd.errors import Inconclusive
+from meshbdd.scenario import Environment
+from meshbdd.units import Duration
+from tests.mesh.conftest import Scenario
+from tests.tools import LabUnderTest
+
+KINDS = {
+    "PeerAuthentication": """
+        apiVersion: security.istio.io/v1
+        kind: PeerAuthentication
+        metadata: {name: payment}
+        spec:
+          selector: {matchLabels: {app: payment-service}}
+          mtls: {mode: STRICT}
+        """,
+    "AuthorizationPolicy": """
+        apiVersion: security.istio.io/v1
+        kind: AuthorizationPolicy
+        metadata: {name: payment}
+        spec:
+          selector: {matchLabels: {app: payment-service}}
+          action: DENY
+          rules: [{to: [{operation: {methods: [POST]}}]}]
+        """,
+    "HTTPRoute": """
+        apiVersion: gateway.networking.k8s.io/v1
+        kind: HTTPRoute
+        metadata: {name: payment}
+        spec:
+          parentRefs: [{group: "", kind: Service, name: payment-service, port: 80}]
+          rules: [{backendRefs: [{name: notification-service, port: 80}]}]
+        """,
+    "Sidecar": """
+        apiVersion: networking.istio.io/v1
+        kind: Sidecar
+        metadata: {name: client}
+        spec:
+          workloadSelector: {labels: {app: client}}
+          outboundTrafficPolicy: {mode: REGISTRY_ONLY}
+          egress: [{hosts: ["./order-service.shop.svc.cluster.local"]}]
+        """,
+    "DestinationRule": """
+        apiVersion: networking.istio.io/v1
+        kind: DestinationRule
+        metadata: {name: payment}
+        spec:
+          host: payment-service
+          trafficPolicy: {tls: {mode: DISABLE}}
+        ---
+        apiVersion: security.istio.io/v1
+        kind: PeerAuthentication
+        metadata: {name: payment}
+        spec:
+          selector: {matchLabels: {app: payment-service}}
+          mtls: {mode: PERMISSIVE}
+        """,
+}
+"""What each does to `POST payment-service/charge` is below."""
+
+FROM_OUTSIDE, CHANGED = {"PeerAuthentication"}, {"AuthorizationPolicy": 403, "HTTPRoute": 404, "Sidecar": 502}
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_a_manifest_of_each_kind(lab: LabUnderTest, scenario: Scenario, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "own.yaml").write_text(KINDS[kind].replace("\n        ", "\n"))
+
+    def status() -> int | None:
+        world.traffic.send("charge", outside=kind in FROM_OUTSIDE)
+        [sample] = world.samples
+        if kind == "DestinationRule" and sample.status == 200:
+            name = lab.last_logged("payment-service", sample.request_id)["requested_server_name"]
+            return 200 if name else 299  # without TLS
+        return sample.status
+
+    with scenario() as world:
+        assert status() == 200
+        world.changes.apply_manifest("own.yaml")
+        wanted = {**dict.fromkeys(FROM_OUTSIDE), "DestinationRule": 299, **CHANGED}
+        assert status() == wanted[kind]
+        world.changes.remove_manifest("own.yaml")
+        assert status() == 200
+
+
+def test_a_filter_that_changes_nothing_is_inconclusive(
+    scenario: Scenario, environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Istio says nothing of a patch that matches nothing; no proxy ever shows it."""
+    monkeypatch.setattr(environment.gate, "_timeout", Duration(2))
+    text = """
+        apiVersion: networking.istio.io/v1alpha3
+        kind: EnvoyFilter
+        metadata: {name: nothing}
+        spec:
+          workloadSelector: {labels: {app: payment-service}}
+          configPatches:
+          - applyTo: CLUSTER
+            match: {context: SIDECAR_OUTBOUND, cluster: {service: nobody.shop.svc.cluster.local}}
+            patch: {operation: MERGE, value: {metadata: {filter_metadata: {mine: {a: b}}}}}
+        """
+    (tmp_path / "own.yaml").write_text(text.replace("\n        ", "\n"))
+    with scenario() as world, pytest.raises(Inconclusive, match="no effect of EnvoyFilter nothing"):
+        world.changes.apply_manifest("own.yaml")
