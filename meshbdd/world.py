@@ -54,6 +54,7 @@ class World:
     """
 
     def __init__(self, environment: Environment, feature: Path, steps: Sequence[StepText]) -> None:
+        environment.standing.settle()
         self._environment = environment
         self._steps = steps
         self._before: dict[str, Sample] = {}

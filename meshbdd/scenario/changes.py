@@ -33,12 +33,14 @@ class Written:
         before: What proxies held before that could be taken for it.
         changes: What was written.
         arrival: When which proxy held it.
+        seconds: How long the writing took.
     """
 
     stage: Stage
     before: Before
     changes: list[Change] = field(default_factory=list)
     arrival: Arrival = field(default_factory=lambda: Arrival({}))
+    seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -176,10 +178,9 @@ class Changes:
         self._changing(plan.summary)
         item = InForce(plan)
         self.in_force.append(item)
-        began, clock = time.time(), time.monotonic()
+        began = time.time()
         for stage in plan.stages:
             self._write(item, stage)
-        written_ms = (time.monotonic() - clock) * 1000
         if _moves_endpoints(plan):
             self._environment.gate.wait_endpoints(_service_of(plan), some=False)
         self._arrived(item)
@@ -189,7 +190,7 @@ class Changes:
                 plan.reason,
                 tuple(difference(change.edit, change.before, change.after) for change in item.changes),
                 began,
-                written_ms,
+                sum(written.seconds for written in item.written) * 1000,
                 {pod: ms for written in item.written for pod, ms in written.arrival.proxies.items()},
                 str(plan.service or ""),
                 findings,
@@ -200,11 +201,13 @@ class Changes:
         gate = self._environment.gate
         written = Written(stage, gate.before(stage.markers))
         item.written.append(written)
+        began = time.monotonic()
         for edit, tag in zip(stage.edits, stage.tags, strict=True):
             change = Change(self._environment.cluster, edit, self._environment.run, tag)
             written.changes.append(change)
             self.undo_stack.push(change)
             change.apply()
+        written.seconds = time.monotonic() - began
         written.arrival = gate.wait_present(stage.markers, written.before)
         self._environment.standing.renew(stage.renewed)
 
@@ -219,7 +222,10 @@ class Changes:
             self._changing(f"{item.plan.summary} is withdrawn")
             self._leaving(item)
         self.in_force = [item for item in self.in_force if item not in found]
-        self._take_back(found)
+        try:
+            self._take_back(found)
+        finally:  # what could not be undone now is undone at the end
+            self.in_force += [item for item in found if set(item.changes) & set(self.undo_stack.changes)]
 
     def take_back_all(self) -> None:
         """Undo everything, see it gone at every proxy, and let no ejection of it outlast the scenario.
@@ -265,11 +271,11 @@ class Changes:
                     raise problem
 
     def _undo(self, stages: Sequence[Written], kept: list[str], problems: list[MeshbddError]) -> None:
-        gate, standing = self._environment.gate, self._environment.standing
+        standing = self._environment.standing
         changes = tuple(change for written in stages for change in written.changes if change in self.undo_stack.changes)
         self._attempt(problems, lambda: kept.extend(self.undo_stack.undo(changes)))
         for written in stages:
-            self._attempt(problems, partial(gate.wait_absent, written.stage.markers, written.before))
+            self._attempt(problems, partial(standing.wait_withdrawn, written.stage.markers, written.before))
         self._attempt(problems, lambda: standing.renew(s for written in stages for s in written.stage.renewed))
 
     @staticmethod

@@ -7,13 +7,14 @@ their connections after a server's listeners changed. All of it are objects of t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from meshbdd.cluster import Change, Cluster, UndoStack
 from meshbdd.cluster.client import ApiFailure
 from meshbdd.errors import Inconclusive
 from meshbdd.intents import ServiceRef
-from meshbdd.mesh import Gate, Mesh, Stage
+from meshbdd.mesh import Gate, Marker, Mesh, Stage
+from meshbdd.mesh.gate import Before
 from meshbdd.units import Duration
 
 
@@ -35,7 +36,10 @@ class Standing:
         self._run = run
         self._stack = UndoStack(budget)
         self._objects: dict[str, Change] = {}
+        self._arrived: set[str] = set()
         self._epochs: Counter[ServiceRef] = Counter()
+        self._to_renew: set[ServiceRef] = set()
+        self._withdrawn: list[tuple[Sequence[Marker], Before]] = []
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -48,27 +52,55 @@ class Standing:
         Raises:
             Inconclusive: one does not arrive, or may not be written.
         """
-        missing = [stage for stage in stages if any(str(edit) not in self._objects for edit in stage.edits)]
-        if not missing:
-            return
+        missing = [stage for stage in stages if any(str(edit) not in self._arrived for edit in stage.edits)]
         for stage in missing:
+            self._to_renew.update(stage.renewed)
             self._write(stage)
         for stage in missing:
             self._gate.wait_present(stage.markers, {})
-        self.renew(service for stage in missing for service in stage.renewed)
+        self.renew(())
+        self._arrived.update(str(edit) for stage in missing for edit in stage.edits)
 
     def renew(self, services: Iterable[ServiceRef]) -> None:
         """Make every caller of these services open new connections: an open one keeps the listener that it met.
 
+        A service whose renewal failed is renewed again with the next one.
+
         Raises:
             Inconclusive: a caller does not hear of it, or a namespace with callers may not be written to.
         """
-        wanted = set(services)
-        if wanted:
-            self._epochs.update(wanted)
+        self._to_renew.update(services)
+        if self._to_renew:
+            self._epochs.update(self._to_renew)
             stage = self._mesh.renewal(self._epochs)
             self._write(stage)
             self._gate.wait_present(stage.markers, {})
+            self._to_renew.clear()
+
+    def wait_withdrawn(self, markers: Sequence[Marker], before: Before) -> None:
+        """Wait until no proxy holds what was taken back; where one still does, no scenario begins before it does not.
+
+        Args:
+            markers: What is to be gone.
+            before: What proxies held before the change.
+
+        Raises:
+            Inconclusive: naming the proxy that still does.
+        """
+        self._withdrawn.append((markers, before))
+        self._gate.wait_absent(markers, before)
+        self._withdrawn.remove((markers, before))
+
+    def settle(self) -> None:
+        """See that nothing of an earlier scenario is left, where that could not be seen at its end.
+
+        Raises:
+            Inconclusive: something still is, so whatever comes now would be judged on it.
+        """
+        for markers, before in tuple(self._withdrawn):
+            self._gate.wait_absent(markers, before)
+            self._withdrawn.remove((markers, before))
+        self.renew(())
 
     def _write(self, stage: Stage) -> None:
         for edit in stage.edits:

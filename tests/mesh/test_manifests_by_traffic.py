@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from meshbdd.errors import Inconclusive
+from meshbdd.errors import BadInput, Inconclusive
+from meshbdd.intents import Fault, ServiceRef
 from meshbdd.scenario import Environment
 from meshbdd.units import Duration
 from tests.mesh.conftest import Scenario
@@ -108,3 +109,23 @@ def test_a_filter_that_changes_nothing_is_inconclusive(
     (tmp_path / "own.yaml").write_text(text.replace("\n        ", "\n"))
     with scenario() as world, pytest.raises(Inconclusive, match="no effect of EnvoyFilter nothing"):
         world.changes.apply_manifest("own.yaml")
+
+
+def test_a_manifest_that_cannot_be_removed_yet_is_removed_in_the_end(
+    lab: LabUnderTest, scenario: Scenario, tmp_path: Path
+) -> None:
+    text = """
+        apiVersion: networking.istio.io/v1
+        kind: VirtualService
+        metadata: {name: own}
+        spec:
+          hosts: [payment-service]
+          http: [{route: [{destination: {host: payment-service}}]}]
+        """
+    (tmp_path / "own.yaml").write_text(text.replace("\n        ", "\n"))
+    with scenario() as world:
+        world.changes.apply_manifest("own.yaml")
+        world.changes.make(Fault(ServiceRef("payment-service", "shop"), status=503))
+        with pytest.raises(BadInput, match="another change of this scenario stands on it"):
+            world.changes.remove_manifest("own.yaml")
+    assert lab.cluster.list("VirtualService") == []
