@@ -9,13 +9,14 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from websockets.exceptions import InvalidState
 
 from meshbdd.cluster import Cluster
 from meshbdd.errors import Inconclusive
@@ -161,7 +162,8 @@ def cluster(tmp_path: Path, proxies: dict[str, Proxy]) -> Iterator[Cluster]:
             pod["status"] = {"phase": "Running"}
             cluster.request("PUT", f"/api/v1/namespaces/shop/pods/{name}/status", body=pod)
         yield cluster
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
+        with suppress(InvalidState):  # uvicorn says goodbye on a port-forward that is being closed already
+            asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
