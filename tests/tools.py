@@ -23,6 +23,19 @@ from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
 
 OUTBOUND = "lab.meshbdd.dev/outbound"
+FENCE = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: fence, namespace: shop}}
+spec: {{hosts: [fence-{number}.example], http: [{{directResponse: {{status: 200}}}}]}}
+"""
+
+
+def _page(host: str, path: str) -> str:
+    try:
+        return requests.get(f"http://{host}:15000{path}", timeout=5).text
+    except requests.RequestException:
+        return ""  # a sidecar that goes away, or is not there yet
 
 
 def until(what: str, check: Callable[[], Any], seconds: float = 10) -> Any:
@@ -42,6 +55,7 @@ class LabUnderTest:
     info: lifecycle.LabInfo
     cluster: Cluster
     applied: list[dict[str, Any]] = field(default_factory=list)
+    _fences: int = 0
 
     @classmethod
     def up(cls, name: str, **options: Any) -> LabUnderTest:
@@ -60,10 +74,32 @@ class LabUnderTest:
             self.applied.append(made)
 
     def clean(self) -> None:
+        """Take back what was applied, and see it gone: from the API, and from what every sidecar was told."""
+        changed = bool(self.applied)
         while self.applied:
             obj = self.applied.pop()
             self.cluster.delete(obj)
+        if changed and self._sidecars():
+            self._fence()
         until("every pod being ready", lambda: all(self._ready(pod) for pod in self.pods()))
+
+    def _sidecars(self) -> list[str]:
+        """Admin addresses of Istio's sidecars that run and are to stay."""
+        meshed = self.cluster.list("Pod", "shop", labels="security.istio.io/tlsMode=istio")
+        return [
+            pod["metadata"]["annotations"][OUTBOUND].rpartition(":")[0]
+            for pod in meshed
+            if "deletionTimestamp" not in pod["metadata"] and self._ready(pod)
+        ]
+
+    def _fence(self) -> None:
+        """Routes come last on a sidecar's stream: who holds this one holds everything that was changed before it."""
+        self._fences += 1
+        made = self.cluster.create(yaml.safe_load(FENCE.format(number=self._fences)))
+        name = f"fence-{self._fences}.example"
+        dump = "/config_dump?resource=dynamic_route_configs"
+        until("every sidecar holding the fence", lambda: all(name in _page(host, dump) for host in self._sidecars()))
+        self.cluster.delete(made)
 
     @staticmethod
     def _ready(pod: dict[str, Any]) -> bool:

@@ -47,7 +47,7 @@ spec:
       value:
         typed_config:
           "@type": {FAULT}
-          abort: {{http_status: 418, percentage: {{numerator: 100}}}}
+          abort: {{http_status: 419, percentage: {{numerator: 100}}}}
           headers: [{{name: ":path", string_match: {{prefix: /charge}}}}]
 """
 ARMED = f"""
@@ -112,7 +112,10 @@ def test_an_inserted_fault_is_the_servers_answer(lab: LabUnderTest) -> None:
 
 def test_a_merged_fault_keeps_to_its_path(lab: LabUnderTest) -> None:
     lab.apply(MERGED)
-    until("the merged fault", lambda: lab.post(CHARGE).status_code == 418)
+    until("the merged fault", lambda: "419" in _listeners(lab))
+    lab.apply(EPOCH)  # so that no connection is left that has the listener of before
+    until("the epoch", lambda: re.search(r'"epoch": "7"', _clusters(lab)))
+    assert lab.post(CHARGE).status_code == 419
     assert lab.get("http://payment-service/healthz").status_code == 200
 
 
