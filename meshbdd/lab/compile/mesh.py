@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from meshbdd.lab.compile.ir import Service, VirtualService, Workload
@@ -26,10 +26,31 @@ def _age(obj: Object) -> tuple[str, str, str]:
     return str(meta.get("creationTimestamp") or ""), meta["name"], meta["namespace"]
 
 
+_SELECTING = ("VirtualService", "DestinationRule", "EnvoyFilter", "Sidecar")
+"""Kinds that bind a caller by its labels."""
+
+
+def _asked(node: Any) -> Iterator[str]:
+    """The label names of every selector in a resource; those of its subsets' endpoints too, which does no harm."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            if key in {"sourceLabels", "labels", "matchLabels"} and isinstance(value, Mapping):
+                yield from value
+            else:
+                yield from _asked(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _asked(value)
+
+
 class Mesh:
     """All objects, indexed.
 
     Use ``Mesh.read``.
+
+    Attributes:
+        asked_labels: Names of the labels by which some resource tells callers apart.
+        outbound_sides: What was compiled for a namespace and its values of those labels (see ``outbound``).
     """
 
     def __init__(self, by_kind: Mapping[str, list[Object]], root: str) -> None:
@@ -48,6 +69,9 @@ class Mesh:
         self.envoy_filters = EnvoyFilters(oldest_first("EnvoyFilter"), root)
         self._sidecars = oldest_first("Sidecar")
         self._scopes: dict[tuple[str, int | None], Scope] = {}
+        selecting = [obj for kind in _SELECTING for obj in by_kind.get(kind, ())]
+        self.asked_labels = frozenset(name for obj in selecting for name in _asked(obj["spec"]))
+        self.outbound_sides: dict[tuple[str, tuple[tuple[str, str], ...]], Any] = {}
 
     @classmethod
     def read(cls, objects: Iterable[Object], *, root_namespace: str = "istio-system") -> Mesh:

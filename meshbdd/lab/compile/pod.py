@@ -11,12 +11,12 @@ from meshbdd.lab.compile.envoy import clusters as write_clusters
 from meshbdd.lab.compile.envoy import listeners as write_listeners
 from meshbdd.lab.compile.envoy import rbac
 from meshbdd.lab.compile.envoy.patches import extensions, patch_clusters, patch_filters
-from meshbdd.lab.compile.ir import Endpoint, Port, Service, Workload
+from meshbdd.lab.compile.ir import Port, Service, Workload
 from meshbdd.lab.compile.mesh import Mesh
-from meshbdd.lab.compile.policies import ChainPlace, ClusterPlace, Rule, Subset, TrafficPolicy
+from meshbdd.lab.compile.outbound import outbound_side
+from meshbdd.lab.compile.policies import ChainPlace, ClusterPlace
 from meshbdd.lab.compile.read.destination_rule import policy_for
 from meshbdd.lab.compile.read.services import workload_of
-from meshbdd.lab.compile.virtual_hosts import Tables
 
 Config = dict[str, dict[str, Any]]
 
@@ -73,62 +73,21 @@ class _Compilation:
         self._mesh = mesh
         self._me = workload
         self._scope = mesh.scope(workload)
-        self._reachable = {service.host: service for service in self._scope.reachable}
-        self._warnings: list[str] = []
 
     def run(self) -> Compiled:
-        clusters: Config = write_clusters.fixed()
-        endpoints: Config = {}
-        for service in self._scope.reachable:
-            for port in service.ports:
-                for name, cluster, assignment in self._outbound(service, port):
-                    clusters[name] = cluster
-                    endpoints[name] = assignment
+        outbound = outbound_side(self._mesh, self._me)
         inbound = self._inbound_ports()
-        for item in inbound:
-            clusters[names.inbound_cluster(item.port)] = self._inbound_cluster(item)
+        own = {names.inbound_cluster(item.port): self._inbound_cluster(item) for item in inbound}
         listeners, chains = self._listeners(inbound)
         patches, warnings = self._mesh.envoy_filters.patches(self._me.namespace, self._me.labels)
         if filters := [patch for patch in patches if isinstance(patch.place, ChainPlace)]:
             chains, idle = patch_filters(chains, filters)
             warnings += idle
-        patch_clusters(clusters, (patch for patch in patches if isinstance(patch.place, ClusterPlace)))
+        patch_clusters(own, (patch for patch in patches if isinstance(patch.place, ClusterPlace)))
         delivered = extensions(chains, (patch for patch in patches if patch.place is None))
-        for sentence in warnings:
-            self._warn(sentence)
-        return Compiled(listeners, chains, self._routes(), clusters, endpoints, delivered, tuple(self._warnings))
-
-    def _rule(self, host: str) -> Rule | None:
-        """The DestinationRule for calls to a host."""
-        service = self._reachable.get(host)
-        if service is None:
-            return None
-        return self._mesh.destination_rules.rule(host, service.namespace, self._me.namespace, self._me.labels)
-
-    # Clusters
-
-    def _outbound(self, service: Service, port: Port) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-        rule = self._rule(service.host)
-        origin = rule.origin if rule else None
-        plain = self._mesh.authentication.of_namespace(service.namespace) == "DISABLE"
-        subsets: list[Subset | None] = [None, *(rule.subsets if rule else ())]
-        for subset in subsets:
-            policy = policy_for(rule, port.number, subset)
-            label = subset.name if subset else ""
-            name = names.outbound_cluster(port.number, service.host, label)
-            cluster = write_clusters.outbound(service, port, policy, subset=label, origin=origin, plain=plain)
-            places = [
-                (place, self._takes_mutual_tls(place, policy, plain=plain))
-                for place in service.endpoints.get(port.number, ())
-                if subset is None or all(place.labels.get(k) == v for k, v in subset.labels.items())
-            ]
-            yield name, cluster, write_clusters.endpoints(name, places)
-
-    def _takes_mutual_tls(self, place: Endpoint, policy: TrafficPolicy, *, plain: bool) -> bool:
-        mode = (policy.tls or {}).get("mode")
-        if not place.meshed or mode == "DISABLE" or (plain and mode is None):
-            return False
-        return self._mesh.authentication.of_port(place.namespace, place.labels, place.port) != "DISABLE"
+        warnings = list(dict.fromkeys([*warnings, *outbound.warnings]))
+        clusters = {**outbound.clusters, **own}
+        return Compiled(listeners, chains, outbound.routes, clusters, outbound.endpoints, delivered, tuple(warnings))
 
     def _inbound_cluster(self, item: write_listeners.InboundPort) -> dict[str, Any]:
         behind = [service for service, port in self._own_services() if self._target(service, port) == item.port]
@@ -170,7 +129,7 @@ class _Compilation:
     def _listeners(self, inbound: list[write_listeners.InboundPort]) -> tuple[Config, Config]:
         rest = "PassthroughCluster" if self._scope.unknown_hosts else "BlackHoleCluster"
         made: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
-        for port in sorted(self._http_ports()):
+        for port in self._scope.http_ports():
             listener, chain = write_listeners.outbound(port, rest)
             made.append((listener, [chain]))
         made.append(write_listeners.virtual_outbound(rest))
@@ -185,23 +144,3 @@ class _Compilation:
             for index, chain in enumerate(own):
                 chains[f"{listener['name']} / {index:02d} {chain.get('name', '')}".rstrip()] = chain
         return listeners, chains
-
-    # Routes
-
-    def _http_ports(self) -> set[int]:
-        return {port.number for service in self._scope.services for port in service.ports if port.protocol != "tcp"}
-
-    def _routes(self) -> Config:
-        for service in self._scope.services:
-            for port in service.ports:
-                if port.detected:
-                    self._warn(
-                        f"port {port.number} of Service {service.name}.{service.namespace} names no protocol; Istio would "
-                        f"look at the bytes, the lab takes it for HTTP (name it http-… or set appProtocol)"
-                    )
-        tables = Tables(self._scope, self._me, self._rule)
-        return {str(port): tables.table(port) for port in sorted(self._http_ports())}
-
-    def _warn(self, sentence: str) -> None:
-        if sentence not in self._warnings:
-            self._warnings.append(sentence)

@@ -34,6 +34,10 @@ class Scope:
     unknown_hosts: bool = True
     inbound_pool: Object | None = None
 
+    def http_ports(self) -> list[int]:
+        """The ports at which there are route tables, in order."""
+        return sorted({port.number for service in self.services for port in service.ports if port.protocol != "tcp"})
+
 
 def make_scope(
     sidecar: Object | None, namespace: str, services: Sequence[Service], virtual_services: Sequence[VirtualService]
