@@ -232,7 +232,7 @@ def _report(**line: Any) -> None:
 async def _wait_ready(lab: Lab, expected: int, limit: float) -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + limit
-    while len(lab.kubelet.pods) < expected or (waiting := lab.not_ready()) or lab.ads.pending():
+    while len(lab.kubelet.pods) < expected or (waiting := lab.not_ready()) or not lab.control.idle or lab.ads.pending():
         if loop.time() > deadline:
             seen = "; ".join(waiting) if len(lab.kubelet.pods) >= expected else "not every pod was created"
             raise EnvironmentBroken(

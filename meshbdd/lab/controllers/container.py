@@ -11,7 +11,8 @@ from typing import Any
 
 from meshbdd.lab.controllers.commands import CannotRun, Command
 from meshbdd.lab.controllers.probes import EAGER_SECONDS, ask, own_probe
-from meshbdd.lab.processes import Child, ProcessTable, listening_addresses
+from meshbdd.lab.processes import Child, ProcessTable
+from meshbdd.lab.sockets import listening_addresses
 
 FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 60.0
 """Seconds before a restart; Kubernetes begins at 10 s, but a process costs less to try again than an image."""
@@ -208,19 +209,20 @@ class Container:
             seen = await self._ask(probe)
             late = loop.time() - began > _LOOK_AT_SOCKETS_AFTER
             if seen is None or late:
-                wrong = self._listens_elsewhere(child)
+                # Before it answers, an older look at the sockets will do; the one that lets it pass is a fresh one.
+                wrong = self._listens_elsewhere(child, max_age=0.0 if seen is None else 0.5)
                 if seen is None and wrong is None:
                     return
                 self._set(trouble=wrong or f"not ready yet: {seen}")
             await asyncio.sleep(EAGER_SECONDS * (10 if late else 1))
 
-    def _listens_elsewhere(self, child: Child) -> str | None:
+    def _listens_elsewhere(self, child: Child, *, max_age: float) -> str | None:
         """The sentence for a container that opened its port where the sidecar's own address is."""
         if not self._private_ports:
             return None
         home = self._home
         declared = {int(port["containerPort"]) for port in self.spec.get("ports") or []}
-        places = listening_addresses(child.pid)
+        places = listening_addresses(child.pid, max_age=max_age)
         wrong = sorted(
             (a, p) for a, p in places if a != home and (p in declared or not declared & {q for _, q in places})
         )

@@ -19,6 +19,7 @@ from meshbdd.lab.controllers import injection
 from meshbdd.lab.controllers.mesh_kind import Compile, MeshKind, Object, Resources
 from meshbdd.lab.sidecar.bootstrap import SidecarIdentity, bootstrap
 from meshbdd.lab.sidecar.exposition import Workload, istio_metrics
+from meshbdd.lab.sidecar.sharing import Once
 from meshbdd.lab.sidecar.transforms import deliver
 from meshbdd.units import Duration
 
@@ -98,6 +99,7 @@ class IstioKind:
     def compiler(self, objects: Iterable[Object]) -> tuple[Compile, Iterable[tuple[Object, Mapping[str, Any]]]]:
         """See ``MeshKind``."""
         mesh = Mesh.read(objects)
+        self._once = Once()
         return (lambda pod, namespace: compile_pod(mesh, pod, namespace)), ()
 
     def deliver(self, identity: SidecarIdentity, log: Path, compiled: Compiled) -> Resources:
@@ -111,6 +113,7 @@ class IstioKind:
             clusters=compiled.clusters,
             endpoints=compiled.endpoints,
             extensions=compiled.extensions,
+            once=self._once,
         )
         return delivery.resources()
 

@@ -7,11 +7,11 @@ import copy
 import datetime as dt
 import json
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from meshbdd.lab.api.core import Api
+from meshbdd.lab.api.store import Event
 from meshbdd.lab.certificates import Certificate, CertificateAuthority
 from meshbdd.lab.compile import Compiled
 from meshbdd.lab.controllers.kubelet import Kubelet
@@ -26,6 +26,23 @@ _log = logging.getLogger(__name__)
 
 _DEBOUNCE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.001, 0.5
 """Istio waits 100 ms for quiet (``PILOT_DEBOUNCE_AFTER``); here one turn of the event loop gathers a burst."""
+
+_TURN_SECONDS = 0.005
+"""How long a push works before it lets the rest of the lab have a turn."""
+
+
+def matters(event: Event) -> bool:
+    """Whether a change can be seen by a compiler: of a pod's status that is its address alone."""
+    if event.previous is None or event.type == "DELETED" or event.resource != "pods":
+        return True
+
+    def part(pod: Mapping[str, Any]) -> Any:
+        meta = {
+            name: value for name, value in pod["metadata"].items() if name not in {"managedFields", "resourceVersion"}
+        }
+        return meta, pod["spec"], (pod.get("status") or {}).get("podIP")
+
+    return bool(part(event.object) != part(event.previous))
 
 
 def _conditions(status: Any) -> Iterator[dict[str, Any]]:
@@ -78,13 +95,13 @@ class ControlPlane:
         self._mesh = mesh
         self._packer = Packer()
         self._pushed = pushed
-        self._scheduled = False
-        self._took = 0.0
+        self._wanted = False
+        self._pushing: asyncio.Task[None] | None = None
         self._certificates: dict[str, Certificate] = {}
         self._compiled: dict[str, Compiled] = {}
         self._nodes: dict[str, str] = {}
         self._refusals = Refusals(api)
-        api.subscribe(lambda _event: self.schedule(), list(mesh.resources))
+        api.subscribe(lambda event: self.schedule() if matters(event) else None, list(mesh.resources))
 
     def compiled(self, uid: str) -> Compiled | None:
         """The last compiled configuration of a pod."""
@@ -98,17 +115,36 @@ class ControlPlane:
                 identity = runtime.identity
                 self._refusals.refused(node, identity.pod, identity.namespace, type_url, sentence)
 
+    @property
+    def idle(self) -> bool:
+        """Whether every change so far has been handed to the ADS server."""
+        return self._pushing is None
+
     def schedule(self) -> None:
         """Push soon."""
-        if not self._scheduled:
-            self._scheduled = True
-            # A large world takes a while to compile; as long again is left to those who change it.
-            pause = max(_DEBOUNCE_SECONDS, min(self._took, _LONGEST_PAUSE_SECONDS))
-            asyncio.get_running_loop().call_later(pause, self._push)
+        self._wanted = True
+        if self._pushing is None:
+            self._pushing = asyncio.ensure_future(self._push_while_wanted())
 
-    def _push(self) -> None:
-        began = time.monotonic()
-        self._scheduled = False
+    async def _push_while_wanted(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            pause = _DEBOUNCE_SECONDS
+            while self._wanted:
+                await asyncio.sleep(pause)
+                self._wanted = False
+                began = loop.time()
+                try:
+                    await self._push()
+                except Exception:  # noqa: BLE001 - whatever it was, it is logged with its traceback
+                    # A mistake of the lab must not stop later changes from being delivered.
+                    _log.exception("a push failed")
+                # Changes that come faster than they can be delivered are gathered: half of the time is the lab's.
+                pause = max(_DEBOUNCE_SECONDS, min(loop.time() - began, _LONGEST_PAUSE_SECONDS))
+        finally:
+            self._pushing = None
+
+    async def _push(self) -> None:
         objects = [
             obj
             for resource in self._mesh.resources
@@ -116,15 +152,10 @@ class ControlPlane:
             for obj in self._api.list(resource)
         ]
         compile_, statuses = self._mesh.compiler(objects)
-        self._refusals.clear_outdated()
-        versions, pending = self._refusals.versions(), set(self._ads.pending())
-        gone = set(self._nodes) - set(self._kubelet.pods)
-        for uid in gone:
-            node = self._nodes.pop(uid)
-            self._ads.forget(node)
-            self._refusals.forget(node)
-            self._compiled.pop(uid, None)
-            self._certificates.pop(uid, None)
+        self._packer.begin_push()
+        self._forget_the_gone()
+        loop = asyncio.get_running_loop()
+        turn = loop.time()
         for obj in objects:
             if obj.get("kind") != "Pod":
                 continue
@@ -132,13 +163,20 @@ class ControlPlane:
             runtime = self._kubelet.pods.get(uid)
             if runtime is None or not runtime.meshed or not (obj.get("status") or {}).get("podIP"):
                 continue
-            node = runtime.identity.node
-            self._refusals.sending(node, versions, settled=node not in pending)
             self._push_pod(compile_, uid, obj, runtime)
+            if loop.time() - turn > _TURN_SECONDS:
+                await asyncio.sleep(0)
+                turn = loop.time()
+        self._forget_the_gone()
         for owner, status in statuses:
             self._write_status(owner, status)
         self._pushed()
-        self._took = time.monotonic() - began
+
+    def _forget_the_gone(self) -> None:
+        for uid in set(self._nodes) - set(self._kubelet.pods):
+            self._ads.forget(self._nodes.pop(uid))
+            self._compiled.pop(uid, None)
+            self._certificates.pop(uid, None)
 
     def _write_status(self, obj: Mapping[str, Any], status: Mapping[str, Any]) -> None:
         told = self._api.registry.of_kind(obj["apiVersion"], obj["kind"])

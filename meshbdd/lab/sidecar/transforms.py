@@ -7,7 +7,6 @@ reason in its docstring; ``TRANSFORMS`` is their order.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from meshbdd.lab.addresses import INBOUND_PORT, OUTBOUND_PORT, private_side
 from meshbdd.lab.sidecar import telemetry
 from meshbdd.lab.sidecar.bootstrap import SidecarIdentity
+from meshbdd.lab.sidecar.sharing import Once
 from meshbdd.lab.xds.resources import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES
 
 OUTBOUND = "outbound"
@@ -33,15 +33,19 @@ _NO_TUNNEL = (
 
 @dataclass(slots=True)
 class Delivery:
-    """A sidecar's configuration on its way from the compiler to Envoy, by kind and name."""
+    """A sidecar's configuration on its way from the compiler to Envoy, by kind and name.
+
+    Transforms may change listeners in place; values of the other kinds are shared between sidecars and only replaced.
+    """
 
     identity: SidecarIdentity
     log: Path
     listeners: dict[str, dict[str, Any]]
-    routes: dict[str, dict[str, Any]]
+    routes: Mapping[str, dict[str, Any]]
     clusters: dict[str, dict[str, Any]]
     endpoints: dict[str, dict[str, Any]]
     extensions: dict[str, dict[str, Any]]
+    once: Once
 
     def resources(self) -> dict[str, dict[str, dict[str, Any]]]:
         """The configuration by xDS type."""
@@ -49,7 +53,7 @@ class Delivery:
             CLUSTER: self.clusters,
             ENDPOINTS: self.endpoints,
             LISTENER: self.listeners,
-            ROUTES: self.routes,
+            ROUTES: dict(self.routes),
             EXTENSION: self.extensions,
         }
 
@@ -67,21 +71,27 @@ def _managers(listener: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def _copied(node: Any) -> Any:
+    # Configuration is JSON: four times as fast as copy.deepcopy, which looks for cycles.
+    if isinstance(node, Mapping):
+        return {key: _copied(value) for key, value in node.items()}
+    return [_copied(value) for value in node] if isinstance(node, list) else node
+
+
+def _with_secrets_over_ads(node: Any) -> Any:
+    if isinstance(node, dict):
+        made = {key: _with_secrets_over_ads(value) for key, value in node.items()}
+        if "sds_config" in made:
+            made["sds_config"] = {"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"}
+        return made
+    return [_with_secrets_over_ads(value) for value in node] if isinstance(node, list) else node
+
+
 def secrets_over_ads(delivery: Delivery) -> None:
     """Istio's agent serves secrets on a socket of its own (``sds-grpc``); the lab serves them on the ADS stream."""
-
-    def visit(node: Any) -> None:
-        if isinstance(node, dict):
-            if "sds_config" in node:
-                node["sds_config"] = {"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"}
-            for value in node.values():
-                visit(value)
-        elif isinstance(node, list):
-            for value in node:
-                visit(value)
-
-    visit(delivery.clusters)
-    visit(delivery.listeners)
+    for name, cluster in delivery.clusters.items():
+        delivery.clusters[name] = delivery.once(_with_secrets_over_ads, cluster)
+    delivery.listeners = _with_secrets_over_ads(delivery.listeners)
 
 
 def one_outbound_listener(delivery: Delivery) -> None:
@@ -115,12 +125,11 @@ def one_outbound_listener(delivery: Delivery) -> None:
     }
 
 
-def one_route_table(delivery: Delivery) -> None:
-    """The port in the authority picks the route table (80 where none stands), so the tables become one."""
+def _merged_tables(routes: Mapping[str, Any]) -> dict[str, Any]:
     merged: list[dict[str, Any]] = []
     rest: dict[str, Any] = {}
     last: list[dict[str, Any]] = []
-    for name, table in sorted(delivery.routes.items(), key=lambda item: (item[0] != "80", item[0])):
+    for name, table in sorted(routes.items(), key=lambda item: (item[0] != "80", item[0])):
         port = name.rpartition(":")[2]
         rest = rest or {key: value for key, value in table.items() if key not in {"name", "virtual_hosts"}}
         for host in table.get("virtual_hosts", []):
@@ -128,11 +137,14 @@ def one_route_table(delivery: Delivery) -> None:
                 last = last or [host]
                 continue
             plain = host["domains"] if port == "80" else []
-            host["domains"] = [*plain, *(f"{domain}:{port}" for domain in host["domains"])]
-            merged.append(host)
+            merged.append({**host, "domains": [*plain, *(f"{domain}:{port}" for domain in host["domains"])]})
     rest.pop("ignore_port_in_host_matching", None)
-    delivery.routes.clear()
-    delivery.routes[OUTBOUND] = {**rest, "name": OUTBOUND, "virtual_hosts": [*merged, *last]}
+    return {**rest, "name": OUTBOUND, "virtual_hosts": [*merged, *last]}
+
+
+def one_route_table(delivery: Delivery) -> None:
+    """The port in the authority picks the route table (80 where none stands), so the tables become one."""
+    delivery.routes = {OUTBOUND: delivery.once(_merged_tables, delivery.routes)}
 
 
 def inbound_at_the_pod_address(delivery: Delivery) -> None:
@@ -159,11 +171,17 @@ def application_at_the_private_address(delivery: Delivery) -> None:
         if not name.startswith("inbound|"):
             continue
         port = int(name.split("|")[1])
-        cluster["type"] = "STATIC"
-        cluster["lb_policy"] = "ROUND_ROBIN"
-        cluster.pop("cleanup_interval", None)
         endpoint = {"endpoint": {"address": _address(private_side(delivery.identity.ip), port)}}
-        cluster["load_assignment"] = {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]}
+        delivery.clusters[name] = {
+            **_without(cluster, "cleanup_interval"),
+            "type": "STATIC",
+            "lb_policy": "ROUND_ROBIN",
+            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+        }
+
+
+def _without(config: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name not in names}
 
 
 def passthrough_by_name(delivery: Delivery) -> None:
@@ -172,15 +190,16 @@ def passthrough_by_name(delivery: Delivery) -> None:
     cluster = delivery.clusters.get("PassthroughCluster")
     if cluster is None:
         return
-    cluster.pop("type", None)
-    cluster["cluster_type"] = {
-        "name": "envoy.clusters.dynamic_forward_proxy",
-        "typed_config": {
-            "@type": _FORWARD_PROXY.format("clusters", "ClusterConfig"),
-            "dns_cache_config": _DNS_CACHE,
+    delivery.clusters["PassthroughCluster"] = {
+        **_without(cluster, "type", "typed_extension_protocol_options"),
+        "cluster_type": {
+            "name": "envoy.clusters.dynamic_forward_proxy",
+            "typed_config": {
+                "@type": _FORWARD_PROXY.format("clusters", "ClusterConfig"),
+                "dns_cache_config": _DNS_CACHE,
+            },
         },
     }
-    cluster.pop("typed_extension_protocol_options", None)
     lookup = {
         "name": "envoy.filters.http.dynamic_forward_proxy",
         "typed_config": {
@@ -206,8 +225,11 @@ def telemetry_by_access_log(delivery: Delivery) -> None:
             listener["access_log"] = [
                 {**logs[0], "filter": {"response_flag_filter": {"flags": ["NR"]}}},
             ]
-    for table in delivery.routes.values():
-        table.setdefault("request_headers_to_add", []).append(telemetry.peer_header(delivery.identity))
+    mine = telemetry.peer_header(delivery.identity)
+    delivery.routes = {
+        name: {**table, "request_headers_to_add": [*table.get("request_headers_to_add", []), mine]}
+        for name, table in delivery.routes.items()
+    }
 
 
 Transform = Callable[[Delivery], None]
@@ -233,20 +255,26 @@ def deliver(
     clusters: Mapping[str, Any],
     endpoints: Mapping[str, Any],
     extensions: Mapping[str, Any],
+    once: Once | None = None,
 ) -> Delivery:
-    """Turn the compiler's output for one pod into what its Envoy is sent."""
-    whole = copy.deepcopy(dict(listeners))
+    """Turn the compiler's output for one pod into what its Envoy is sent.
+
+    Args:
+        identity: Whose Envoy.
+        log: Its access log.
+        listeners: By name, without their chains.
+        filter_chains: By listener.
+        routes: By name.
+        clusters: By name.
+        endpoints: By cluster.
+        extensions: By name.
+        once: Work shared with the other sidecars of one push.
+    """
+    # Listeners are the sidecar's own, and changed in place; the rest is shared with others, and replaced.
+    whole: dict[str, dict[str, Any]] = _copied(listeners)
     for key, chain in sorted(filter_chains.items()):
-        whole[key.partition(" / ")[0]].setdefault("filter_chains", []).append(copy.deepcopy(chain))
-    delivery = Delivery(
-        identity,
-        log,
-        whole,
-        copy.deepcopy(dict(routes)),
-        copy.deepcopy(dict(clusters)),
-        dict(endpoints),
-        dict(extensions),
-    )
+        whole[key.partition(" / ")[0]].setdefault("filter_chains", []).append(_copied(chain))
+    delivery = Delivery(identity, log, whole, routes, dict(clusters), dict(endpoints), dict(extensions), once or Once())
     for transform in TRANSFORMS:
         transform(delivery)
     return delivery
