@@ -114,8 +114,9 @@ def one_outbound_listener(dump: Dump) -> None:
     (network,) = outbound["filter_chains"][0]["filters"]
     manager = network["typed_config"]
     assert manager.pop("local_reply_config")["mappers"][0]["status_code"] == 405
-    for name in dump.routes:
-        listener, chain = write_listeners.outbound(int(name))
+    for name, table in dump.routes.items():
+        known = any(host["name"] == "allow_any" for host in table["virtual_hosts"])
+        listener, chain = write_listeners.outbound(int(name), "PassthroughCluster" if known else "BlackHoleCluster")
         template = chain["filters"][0]["typed_config"]
         made = copy.deepcopy(manager)
         made["stat_prefix"] = template["stat_prefix"]
