@@ -145,7 +145,7 @@ def extension_switch(world: World) -> Finding:
         world.clean(renew=True)
 
 
-def failed_during_epochs(world: World, epochs: int = 20) -> tuple[int, int]:
+def failed_during_epochs(world: World, epochs: int = 10) -> tuple[int, int]:
     """Requests that failed, of how many, while the callers' clusters are changed again and again."""
 
     stop, answers = threading.Event(), []

@@ -11,7 +11,7 @@ from tests.fidelity.table import ROWS
 from tests.fidelity.world import World
 
 FULL = bool(os.environ.get("FULL"))
-SAMPLE = 8
+SAMPLE = 16
 """Without ``FULL=1`` each n-th mutant is run; `make fidelity` runs them all."""
 
 

@@ -152,6 +152,8 @@ class ControlPlane:
             for obj in self._api.list(resource)
         ]
         compile_, statuses = self._mesh.compiler(objects)
+        self._refusals.clear_outdated()
+        versions, pending = self._refusals.versions(), set(self._ads.pending())
         self._packer.begin_push()
         self._forget_the_gone()
         loop = asyncio.get_running_loop()
@@ -163,10 +165,12 @@ class ControlPlane:
             runtime = self._kubelet.pods.get(uid)
             if runtime is None or not runtime.meshed or not (obj.get("status") or {}).get("podIP"):
                 continue
+            node = runtime.identity.node
+            self._refusals.sending(node, versions, settled=node not in pending)
             self._push_pod(compile_, uid, obj, runtime)
             if loop.time() - turn > _TURN_SECONDS:
                 await asyncio.sleep(0)
-                turn = loop.time()
+                turn, pending = loop.time(), set(self._ads.pending())
         self._forget_the_gone()
         for owner, status in statuses:
             self._write_status(owner, status)
@@ -174,7 +178,9 @@ class ControlPlane:
 
     def _forget_the_gone(self) -> None:
         for uid in set(self._nodes) - set(self._kubelet.pods):
-            self._ads.forget(self._nodes.pop(uid))
+            node = self._nodes.pop(uid)
+            self._ads.forget(node)
+            self._refusals.forget(node)
             self._compiled.pop(uid, None)
             self._certificates.pop(uid, None)
 
