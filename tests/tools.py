@@ -159,6 +159,23 @@ class LabUnderTest:
             lambda: (words in self.admin(app, path)) != gone,
         )
 
+    def in_routes(self, app: str, words: str, *, gone: bool = False) -> None:
+        """Clusters and endpoints arrive before the routes that a request is sent by."""
+        self.in_effect(app, words, "/config_dump?resource=dynamic_route_configs", gone=gone)
+
+    def in_listeners(self, app: str, words: str, *, gone: bool = False) -> None:
+        """A listener that is warming does not answer yet, one that is draining does no more."""
+        where = "/config_dump?resource=dynamic_listeners"
+
+        def active() -> str:
+            listeners = json.loads(self.admin(app, where)).get("configs", [])
+            return json.dumps([listener.get("active_state") for listener in listeners])
+
+        until(
+            f"{words!r} {'leaving' if gone else 'in'} the listeners of {app}",
+            lambda: (words in active()) != gone,
+        )
+
     def kubectl(
         self, *arguments: str, check: bool = True, stdin: str | None = None
     ) -> subprocess.CompletedProcess[str]:

@@ -38,6 +38,14 @@ spec:
 """
 
 
+SERVER = """
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {name: payments}
+spec: {podSelector: {matchLabels: {app: payment-service}}, port: 8080, accessPolicy: deny}
+"""
+
+
 @pytest.fixture(scope="module")
 def linkerd_lab() -> Iterator[LabUnderTest]:
     lab = LabUnderTest.up("linkerd", mesh="linkerd")
@@ -54,7 +62,7 @@ def lab(linkerd_lab: LabUnderTest) -> Iterator[LabUnderTest]:
 
 def _route(lab: LabUnderTest, rules: str, name: str = "orders") -> None:
     lab.apply(ROUTE.format(name=name, rules=rules))
-    lab.in_effect("client", f"HTTPRoute.shop.{name}")
+    lab.in_routes("client", f"HTTPRoute.shop.{name}")
 
 
 def _versions(lab: LabUnderTest, count: int) -> collections.Counter[str]:
@@ -149,9 +157,27 @@ def test_a_sidecar_lives_on_although_its_spec_has_a_liveness_probe(lab: LabUnder
 
 def test_nobody_to_answer_is_504_after_three_seconds_and_503_at_once_then(lab: LabUnderTest) -> None:
     lab.apply(EMPTY)
-    lab.in_effect("client", "Service.shop.empty:80")
+    lab.in_routes("client", '"name": "Service.shop.empty:80"')
     first, second = lab.get("http://empty/"), lab.get("http://empty/")
     assert (first.status_code, second.status_code) == (504, 503)
     assert first.elapsed.total_seconds() >= 2.9
     assert first.headers["l5d-proxy-error"].endswith("service in fail-fast")
     assert second.headers["l5d-proxy-error"].endswith("service unavailable")
+
+
+def test_open_connections_obey_a_new_policy_at_once(lab: LabUnderTest) -> None:
+    """Linkerd's proxies judge each request by what they know by then; no connection outlives a denial."""
+    address = f"http://{lab.pod('payment-service')['status']['podIP']}:8080/health"
+    with requests.Session() as unmeshed, lab.session() as meshed:
+        calls = [
+            lambda: unmeshed.get(address, timeout=5),
+            lambda: meshed.get("http://payment-service/health", timeout=5),
+        ]
+        assert 403 not in [call().status_code for call in calls]
+        lab.kubectl("apply", "-n", "shop", "-f", "-", stdin=SERVER)
+        until("the denial", lambda: requests.get(address, timeout=5).status_code == 403)
+        denied = [call().status_code for call in calls]
+        lab.kubectl("delete", "-n", "shop", "-f", "-", stdin=SERVER)
+        until("the denial's end", lambda: requests.get(address, timeout=5).status_code != 403)
+        assert denied == [403, 403]
+        assert 403 not in [call().status_code for call in calls]

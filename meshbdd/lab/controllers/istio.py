@@ -52,6 +52,7 @@ class IstioKind:
     system_namespace = _SYSTEM
     outbound_port = OUTBOUND_PORT
     metrics_port = METRICS_PORT
+    metric_pages: tuple[str, ...] = ("/stats/prometheus",)
     reserved_ports = RESERVED_PORTS
     resources: tuple[str, ...] = (
         "namespaces", "pods", "services", "endpointslices.discovery.k8s.io",
@@ -125,11 +126,11 @@ class IstioKind:
         """See ``MeshKind``."""
         return secret_lifetime(pod)
 
-    def metrics(self, page: str, identity: SidecarIdentity, compiled: Compiled | None) -> str:
+    def metrics(self, pages: Mapping[str, str], identity: SidecarIdentity, compiled: Compiled | None) -> str:
         """See ``MeshKind``."""
         principal = spiffe_id(identity.namespace, identity.service_account)
         workload = Workload(identity.workload, identity.namespace, identity.app, identity.version, principal)
-        return istio_metrics(page, workload, inbound_services(compiled))
+        return istio_metrics(pages["/stats/prometheus"], workload, inbound_services(compiled))
 
 
 ISTIO: MeshKind = IstioKind()

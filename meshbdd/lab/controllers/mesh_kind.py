@@ -29,6 +29,7 @@ class MeshKind(Protocol):
         system_namespace: Where its control plane lives.
         outbound_port: Where applications enter their sidecar, at the pod-private address.
         metrics_port: Where a sidecar's metrics are, at the pod's address.
+        metric_pages: The pages of Envoy's admin interface that they are made of.
         reserved_ports: Ports that no container may declare.
         resources: The API's names of everything that is compiled.
     """
@@ -38,6 +39,7 @@ class MeshKind(Protocol):
     system_namespace: str
     outbound_port: int
     metrics_port: int
+    metric_pages: tuple[str, ...]
     reserved_ports: frozenset[int]
     resources: tuple[str, ...]
 
@@ -77,5 +79,5 @@ class MeshKind(Protocol):
     def certificate_lifetime(self, pod: Object) -> dt.timedelta:
         """How long a pod's certificates live."""
 
-    def metrics(self, page: str, identity: SidecarIdentity, compiled: Compiled | None) -> str:
-        """Envoy's Prometheus page under the mesh's names."""
+    def metrics(self, pages: Mapping[str, str], identity: SidecarIdentity, compiled: Compiled | None) -> str:
+        """Envoy's pages under the mesh's names."""

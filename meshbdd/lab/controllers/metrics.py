@@ -65,8 +65,8 @@ class MetricsPage:
         Raises:
             OSError: the sidecar does not answer.
         """
-        raw = await self._admin("/stats/prometheus")
-        return self._mesh.metrics(raw, self._identity, self.compiled)
+        pages = {path: await self._admin(path) for path in self._mesh.metric_pages}
+        return self._mesh.metrics(pages, self._identity, self.compiled)
 
     async def _admin(self, path: str) -> str:
         return await fetch(private_side(self._identity.ip), ADMIN_PORT, path)

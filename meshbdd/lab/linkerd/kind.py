@@ -17,10 +17,11 @@ from meshbdd.lab.linkerd import injection
 from meshbdd.lab.linkerd.admission.definitions import RESOURCES, crds
 from meshbdd.lab.linkerd.admission.webhook import admission_hook
 from meshbdd.lab.linkerd.envoy.pod import Compiler
+from meshbdd.lab.linkerd.metrics.exposition import PAGES, linkerd_metrics
 from meshbdd.lab.linkerd.policies import Policies
 from meshbdd.lab.linkerd.ports import ADMIN_PORT, OUTBOUND_PORT, RESERVED_PORTS
 from meshbdd.lab.linkerd.settings import ControlPlaneSettings
-from meshbdd.lab.linkerd.telemetry import with_telemetry
+from meshbdd.lab.linkerd.telemetry import STATS_PREFIX, with_telemetry
 from meshbdd.lab.sidecar.bootstrap import SidecarIdentity, bootstrap
 from meshbdd.lab.xds.resources import CLUSTER, ENDPOINTS, LISTENER, ROUTES
 
@@ -36,6 +37,7 @@ class LinkerdKind:
     system_namespace = SETTINGS.namespace
     outbound_port = OUTBOUND_PORT
     metrics_port = ADMIN_PORT
+    metric_pages: tuple[str, ...] = PAGES
     reserved_ports = RESERVED_PORTS
     resources = ("namespaces", "pods", "services", "endpointslices.discovery.k8s.io", *RESOURCES)
 
@@ -73,6 +75,7 @@ class LinkerdKind:
         """Istio's status ports stay closed: the lab serves Linkerd's one admin port itself."""
         made = bootstrap(identity, ads_socket)
         made["static_resources"]["listeners"] = []
+        made["stats_config"] = {"stats_matcher": {"inclusion_list": {"patterns": [{"prefix": f"{STATS_PREFIX}."}]}}}
         return made
 
     def compiler(self, objects: Iterable[Object]) -> tuple[Compile, Iterable[tuple[Object, Mapping[str, Any]]]]:
@@ -98,9 +101,14 @@ class LinkerdKind:
         """``identity.issuer.issuanceLifetime``: linkerd2 charts/linkerd-control-plane/values.yaml."""
         return LEAF_LIFETIME
 
-    def metrics(self, page: str, identity: SidecarIdentity, compiled: Compiled | None) -> str:  # noqa: ARG002
+    def metrics(
+        self,
+        pages: Mapping[str, str],
+        identity: SidecarIdentity,  # noqa: ARG002 - Istio's metrics name both sides
+        compiled: Compiled | None,
+    ) -> str:
         """See ``MeshKind``."""
-        return page
+        return linkerd_metrics(pages, compiled)
 
 
 LINKERD: MeshKind = LinkerdKind()

@@ -6,6 +6,7 @@ from typing import Any
 
 from meshbdd.lab.addresses import private_side
 from meshbdd.lab.compile.envoy.types import (
+    ADS,
     HTTP_OPTIONS,
     HTTP_OPTIONS_KEY,
     MANAGER,
@@ -15,15 +16,18 @@ from meshbdd.lab.compile.envoy.types import (
     typed,
 )
 from meshbdd.lab.linkerd.envoy import ratelimit, rbac, replies, scripts, tls
+from meshbdd.lab.linkerd.envoy.labels import labels
 from meshbdd.lab.linkerd.envoy.matches import answer_of, direct, header, modifiers, write_match
 from meshbdd.lab.linkerd.envoy.order import Entry, ordered
-from meshbdd.lab.linkerd.model import InboundServer, RpcMatch, ServerRoute, ServerRule
+from meshbdd.lab.linkerd.model import InboundServer, Meta, RpcMatch, ServerRoute, ServerRule
 from meshbdd.lab.linkerd.ports import INBOUND_PORT
 
 Json = dict[str, Any]
 
 INBOUND = "inbound"
 CLIENT_ID = "l5d-client-id"
+_BYTES = {"opaque", "tls"}
+"""Protocols whose bytes nobody looks at."""
 APPLICATION_WAIT = 1000
 """Milliseconds for which HTTP/2 requests wait for an application that refuses."""
 CONNECT_TIMEOUT = "0.100s"
@@ -66,8 +70,19 @@ def _routes(server: InboundServer, port: int) -> list[Json]:
         for host in route.hosts or (None,)
     ]
     made = [_route(entry, server, port) for entry in ordered(entries)]
-    made.append({"match": {"prefix": "/"}, "name": "no-route", **direct(404, None)})
+    made.append({"match": {"prefix": "/"}, "name": "no-route", "metadata": _told(server, None), **direct(404, None)})
     return made
+
+
+def _told(server: InboundServer, route: Meta | None) -> Json:
+    """What a route says of itself, for metrics."""
+    fields = ("group", "kind", "name")
+    told = {"server": labels(server.meta, *fields), "route": labels(route, *fields) if route is not None else ""}
+    if server.rate_limit is not None:
+        told["limit"] = (
+            f"policy.linkerd.io|HTTPLocalRateLimitPolicy|{server.rate_limit.name}|{ratelimit.scope(server.rate_limit)}"
+        )
+    return {"filter_metadata": {"linkerd": told}}
 
 
 def _route(entry: Entry[tuple[ServerRoute, ServerRule]], server: InboundServer, port: int) -> Json:
@@ -75,6 +90,7 @@ def _route(entry: Entry[tuple[ServerRoute, ServerRule]], server: InboundServer, 
     made: Json = {
         "match": write_match(entry),
         "name": str(route.meta),
+        "metadata": _told(server, route.meta),
         "typed_per_filter_config": rbac.per_route((*server.authorizations, *route.authorizations)),
     }
     answer = answer_of(rule.filters, informs=False)
@@ -86,24 +102,40 @@ def _route(entry: Entry[tuple[ServerRoute, ServerRule]], server: InboundServer, 
     return {**made, "route": forward, **modifiers(rule.filters)}
 
 
+def _table_name(port: int, *, meshed: bool) -> str:
+    return f"{INBOUND}:{port}" if meshed else f"{INBOUND}:{port}:unmeshed"
+
+
+def route_tables(servers: dict[int, InboundServer]) -> dict[str, Json]:
+    """The routes with their policies, apart from the listener: a change of them holds for open connections too."""
+    made = {}
+    for port, server in servers.items():
+        if server.protocol in _BYTES:
+            continue
+        limited = {"typed_per_filter_config": ratelimit.per_host(server.rate_limit)} if server.rate_limit else {}
+        host = {"name": str(server.meta), "domains": ["*"], "routes": _routes(server, port), **limited}
+        for meshed in (True, False):
+            name = _table_name(port, meshed=meshed)
+            # Only rate limits need a name for callers without an identity.
+            client: Json = {} if meshed else {"request_headers_to_remove": [CLIENT_ID]}
+            made[name] = {"name": name, "validate_clusters": False, "virtual_hosts": [host], **client}
+    return made
+
+
 def _manager(server: InboundServer, port: int, *, meshed: bool) -> Json:
-    # Only rate limits need a name for callers without an identity.
-    client: Json = {} if meshed else {"request_headers_to_remove": [CLIENT_ID]}
-    filters = [scripts.inbound(APPLICATION_WAIT), _identity_filter(meshed=meshed), rbac.http_filter()]
-    if server.rate_limit is not None:
-        filters.append(ratelimit.http_filter(server.rate_limit))
     codec = {"http2": "HTTP2", "grpc": "HTTP2", "http1": "HTTP1"}.get(server.protocol, "AUTO")
     config: Json = {
         "stat_prefix": INBOUND,
         # A meshed caller may have its requests carried by either protocol.
         "codec_type": "AUTO" if meshed else codec,
-        "route_config": {
-            "name": f"inbound:{port}",
-            "validate_clusters": False,
-            "virtual_hosts": [{"name": str(server.meta), "domains": ["*"], "routes": _routes(server, port)}],
-            **client,
-        },
-        "http_filters": [*filters, typed("envoy.filters.http.router", ROUTER)],
+        "rds": {"config_source": ADS, "route_config_name": _table_name(port, meshed=meshed)},
+        "http_filters": [
+            scripts.inbound(APPLICATION_WAIT),
+            _identity_filter(meshed=meshed),
+            rbac.http_filter(),
+            ratelimit.http_filter(),
+            typed("envoy.filters.http.router", ROUTER),
+        ],
         "local_reply_config": replies.inbound(),
         "server_header_transformation": "PASS_THROUGH",
         "stream_idle_timeout": "0s",
@@ -123,7 +155,7 @@ def _identity_filter(*, meshed: bool) -> Json:
 
 
 def _filters(server: InboundServer, port: int, *, meshed: bool) -> list[Json]:
-    if server.protocol in {"opaque", "tls"}:
+    if server.protocol in _BYTES:
         proxy = {"cluster": cluster_name(port), "stat_prefix": INBOUND}
         return [rbac.network_filter(server.authorizations), typed("envoy.filters.network.tcp_proxy", TCP_PROXY, proxy)]
     return [_manager(server, port, meshed=meshed)]

@@ -9,6 +9,7 @@ from typing import Any
 from meshbdd.lab.compile.ir import Match
 from meshbdd.lab.linkerd.envoy import scripts
 from meshbdd.lab.linkerd.envoy.clusters import Part, assignment, balancer
+from meshbdd.lab.linkerd.envoy.labels import labels
 from meshbdd.lab.linkerd.envoy.matches import answer_of, direct, header, modifiers, write_match
 from meshbdd.lab.linkerd.envoy.order import Entry, ordered
 from meshbdd.lab.linkerd.envoy.profiles import write_routes
@@ -116,7 +117,11 @@ class OutboundWriter:
         match, name = write_match(entry), str(route.meta)
         common: Json = {
             "name": name,
-            "metadata": {"filter_metadata": {METADATA: _told(policy.meta, route.meta, rule, logical)}},
+            "metadata": {
+                "filter_metadata": {
+                    METADATA: _told(policy.meta, route.meta, rule, logical, grpc=policy.protocol == "grpc")
+                }
+            },
         }
         if any(isinstance(found, Forbidden) for found in rule.filters) or not rule.backends:
             return [{"match": match, **common, **direct(502, "connection closed")}]
@@ -193,14 +198,16 @@ def _with_reached(operations: Json) -> Json:
     return {**operations, "response_headers_to_add": [*operations.get("response_headers_to_add", []), mark]}
 
 
-def _told(parent: Meta, route: Meta, rule: Rule, logical: str) -> Json:
+def _told(parent: Meta, route: Meta, rule: Rule, logical: str, *, grpc: bool) -> Json:
     """What a sidecar's route says of itself: for its error messages, its metrics, and whoever reads its config dump."""
     retries = rule.retries
     return {
         "logical": logical,
         "parent": str(parent),
         "route": str(route),
-        "route_group": route.group if isinstance(route, Resource) else "",
+        "family": "grpc" if grpc else "http",
+        "parent_labels": labels(parent, "group", "kind", "namespace", "name", "port"),
+        "route_labels": labels(route, "group", "kind", "namespace", "name"),
         "backends": [
             {"name": str(backend.meta), "weight": backend.weight if rule.split else 1} for backend in rule.backends
         ],

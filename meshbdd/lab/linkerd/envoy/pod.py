@@ -112,7 +112,10 @@ class _Compilation:
         }
         if servers:
             listeners[write_inbound.INBOUND] = write_inbound.listener(self._ip, identity, servers)
-        routes = {OUTBOUND: {"name": OUTBOUND, "validate_clusters": False, "virtual_hosts": made.hosts}}
+        routes = {
+            OUTBOUND: {"name": OUTBOUND, "validate_clusters": False, "virtual_hosts": made.hosts},
+            **write_inbound.route_tables(servers),
+        }
         return Compiled(listeners, {}, routes, clusters, made.endpoints, {}, tuple(made.warnings))
 
     def _servers(self) -> dict[int, InboundServer]:

@@ -122,7 +122,7 @@ def _route(match: Json, action: Json, metadata: Json, service: str, name: str) -
 def _metadata(profile: Profile, policy: OutboundPolicy, logical: str, route: ProfileRoute | None) -> Json:
     told: Json = {
         "logical": logical, "parent": str(policy.meta), "route": route.name if route else "default",
-        "retries_504": "false",
+        "retries_504": "false", "family": "http",
     }  # fmt: skip
     made: Json = {"linkerd": told}
     if route is not None and route.retryable:

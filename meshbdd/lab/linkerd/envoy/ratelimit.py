@@ -23,8 +23,13 @@ def _always() -> Json:
     return {"default_value": {"numerator": 100}, "runtime_key": "lab"}
 
 
-def http_filter(limit: RateLimit) -> Json:
-    """The filter of one port. Callers without an identity share one bucket."""
+def http_filter() -> Json:
+    """The filter itself, which lets everything pass; virtual hosts say what is limited."""
+    return {"name": NAME, "typed_config": {"@type": LOCAL, "stat_prefix": "inbound"}}
+
+
+def per_host(limit: RateLimit) -> Json:
+    """The limits of one port, for ``typed_per_filter_config``. Callers without an identity share one bucket."""
     descriptors: list[Json] = []
     for most, clients in limit.overrides:
         # The clients of one override have a bucket each, as every identity has.
@@ -45,7 +50,15 @@ def http_filter(limit: RateLimit) -> Json:
         config["descriptors"] = descriptors
         config["max_dynamic_descriptors"] = _MOST_CLIENTS
         config["rate_limits"] = [{"actions": [_client()]}]
-    return {"name": NAME, "typed_config": config}
+    return {NAME: config}
+
+
+def scope(limit: RateLimit) -> str:
+    """Which limit a refused request passed, for metrics; empty where it may have been either."""
+    personal = limit.identity is not None or bool(limit.overrides)
+    if limit.total is None:
+        return "identity"
+    return "" if personal else "total"
 
 
 def _client() -> Json:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from ipaddress import ip_network
 from typing import Any
 
+from meshbdd.lab.linkerd.envoy.labels import labels
 from meshbdd.lab.linkerd.model import Authorization, Identities, Network
 
 Json = dict[str, Any]
@@ -63,7 +64,10 @@ def rules(authorizations: Iterable[Authorization]) -> Json:
     for found in authorizations:
         principal = _principal(found)
         if principal is not None:
-            policies[str(found.meta)] = {"permissions": [{"any": True}], "principals": [principal]}
+            policies[labels(found.meta, "group", "kind", "name")] = {
+                "permissions": [{"any": True}],
+                "principals": [principal],
+            }
     return {"action": "ALLOW", "policies": policies}
 
 

@@ -1,0 +1,1 @@
+"""Linkerd's metrics, from what Envoy counts in Linkerd mode."""
