@@ -34,9 +34,8 @@ test: check  ## Everything: checks, all tests on real processes, the demo featur
 bench: $(READY)  ## Print measured figures, and hold those that are claimed
 	FULL=1 $(BIN)/python -m pytest -q -s tests/bench
 
-fidelity: $(READY)  ## How true the lab is: each rule by traffic, and each row's proof that it can fail
-	@$(BIN)/python -m tests.fidelity
-	@$(BIN)/python -m tests.fidelity.linkerd
+fidelity: $(READY)  ## How true the lab is: every comparison, each rule by traffic, and the page that says so
+	@$(BIN)/python -m tests.fidelity --page docs/how-true-is-the-lab.md
 
 clean:  ## Remove what was built
 	rm -rf $(VENV) allure-results build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

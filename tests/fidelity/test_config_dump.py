@@ -13,35 +13,16 @@ import pytest
 from meshbdd.lab.compile import Mesh, compile_pod
 from meshbdd.lab.compile.command import compile_files
 from meshbdd.lab.sidecar.transforms import TRANSFORMS
+from tests.fidelity.delivery import case_differences, resources
 from tests.fidelity.inverse import INVERSES, delivered, inverted
-from tests.fidelity.rows import documents
 from tests.fidelity.world import World
-from tests.golden.meaning import DATA, PODS, cases, differences
-
-
-def _resources(case: str) -> list[dict[str, object]]:
-    return documents((DATA / "istio" / case / "in.yaml").read_text())
-
-
-def _differences(world: World, pod: str) -> list[str]:
-    name, _, namespace = pod.partition(".")
-    compiled = compile_pod(Mesh.read(world.objects()), name, namespace)
-    return differences(inverted(world, pod), delivered(compiled))
+from tests.golden.meaning import PODS, cases, differences
 
 
 @pytest.mark.parametrize("case", cases())
 def test_a_sidecar_holds_what_the_compiler_prints(world: World, case: str) -> None:
-    resources = _resources(case)
-    for resource in resources:
-        if not world.serves(resource):
-            pytest.skip(f"the lab does not serve {resource['kind']} yet")
-    try:
-        world.apply(resources)
-        for pod in PODS:
-            found = _differences(world, pod)
-            assert not found, f"{pod}:\n" + "\n".join(found[:10])
-    finally:
-        world.clean()
+    for pod, found in case_differences(world, case).items():
+        assert not found, f"{pod}:\n" + "\n".join(found[:10])
 
 
 def test_the_command_prints_the_same(world: World, tmp_path: Path) -> None:
@@ -55,7 +36,7 @@ def test_the_command_prints_the_same(world: World, tmp_path: Path) -> None:
 
 def test_the_comparison_sees_what_a_sidecar_does_not_have(world: World) -> None:
     """It can fail: a timeout that is compiled and not delivered is found, with its place."""
-    late = _resources("20-vs-timeout")[0]
+    late = resources("20-vs-timeout")[0]
     name, _, namespace = PODS[0].partition(".")
     compiled = compile_pod(Mesh.read([*world.objects(), late]), name, namespace)
     found = differences(inverted(world, PODS[0]), delivered(compiled))

@@ -32,20 +32,21 @@ SILENT = {
 """Worlds of which Istio's analyzers say nothing, and what there is to say."""
 
 
-def _found(case: dict[str, Any]) -> list[sense.Finding]:
+def found(case: dict[str, Any]) -> list[sense.Finding]:
+    """What is found in a world."""
     return sense.check_changes(_documents(case["resources"]), WORLD)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c["name"])
 def test_what_istio_finds_is_found(case: dict[str, Any]) -> None:
-    found = _found(case)
-    assert {message["object"] for message in case["messages"]} <= {finding.object for finding in found}
-    assert found, "each of these worlds is doubtful"
+    seen = found(case)
+    assert {message["object"] for message in case["messages"]} <= {finding.object for finding in seen}
+    assert seen, "each of these worlds is doubtful"
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if not c["messages"]], ids=lambda c: c["name"])
 def test_where_istio_is_silent(case: dict[str, Any]) -> None:
-    assert SILENT[case["name"]] <= {finding.code for finding in _found(case)}
+    assert SILENT[case["name"]] <= {finding.code for finding in found(case)}
 
 
 def test_the_table_of_silent_cases_is_whole() -> None:

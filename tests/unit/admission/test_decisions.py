@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from meshbdd.lab.admission import Admission, admit, unknown_fields
-from meshbdd.lab.admission.definitions import spec_schema
+from meshbdd.lab.admission import Admission, admit
+from tests.golden.decisions import CASES, difference, known
 
-DATA = Path(__file__).parents[2] / "golden" / "data" / "istio-refused.yaml"
-CASES = yaml.safe_load(DATA.read_text())
-
-
-def _objects(case: dict[str, Any]) -> list[dict[str, Any]]:
-    return [obj for obj in yaml.safe_load_all(case["resource"]) if obj]
-
-
-KNOWN = [case for case in CASES if all(spec_schema(obj["kind"], obj["apiVersion"]) for obj in _objects(case))]
-
-
-def _refused(obj: dict[str, Any]) -> str | None:
-    # kubectl asks the API server for strict validation, as the recording did.
-    unknown = unknown_fields(obj)
-    return f"unknown field {unknown[0]}" if unknown else admit(obj).refused
+KNOWN = [case for case in CASES if known(case)]
 
 
 @pytest.mark.parametrize("case", KNOWN, ids=[case["name"] for case in KNOWN])
 def test_the_decision_is_istios(case: dict[str, Any]) -> None:
-    refused = [sentence for obj in _objects(case) if (sentence := _refused(obj))]
-    assert bool(refused) == bool(case["refused_by"]), refused or "accepted"
-    if not refused:
-        assert sum(len(admit(obj).warnings) for obj in _objects(case)) == case["warnings"]
+    assert difference(case) is None
 
 
 def test_most_recorded_kinds_are_known() -> None:
