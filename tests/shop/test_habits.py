@@ -138,6 +138,26 @@ def gives_up_on_a_hanging_payment(shop: Shop) -> bool:
     return (status, body.get("error")) == (503, "payment_unavailable") and 1.5 < seconds < 3
 
 
+@habit("long-payment-deadline")
+def gives_up_on_a_hanging_payment_in_time(shop: Shop) -> bool:
+    shop.others.answers["payment-service"] = lambda _n: (200, 5.0)
+    status, _, seconds = shop.checkout()
+    return status == 503 and seconds < 3
+
+
+@habit("endless-payment-retries")
+def tries_payment_six_times(shop: Shop) -> bool:
+    shop.others.answers["payment-service"] = lambda _n: (503, 0.0)
+    return shop.checkout()[0] == 503 and len(shop.others.calls["payment-service"]) == 6
+
+
+@habit("long-inventory-timeout")
+def gives_up_on_a_hanging_inventory_in_time(shop: Shop) -> bool:
+    shop.others.answers["inventory-service"] = lambda _n: (200, 5.0)
+    status, _, seconds = shop.checkout()
+    return status == 503 and seconds < 3
+
+
 @habit("no-inventory-timeout")
 def gives_up_on_a_hanging_inventory(shop: Shop) -> bool:
     shop.others.answers["inventory-service"] = lambda _n: (200, 4.0)

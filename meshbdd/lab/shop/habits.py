@@ -5,8 +5,9 @@ A test suite that is worth its name turns red on each of them, and only in the s
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 PAYMENT_TRIES = 6
@@ -15,11 +16,17 @@ PAYMENT_SECONDS = 2.0
 PAYMENT_PAUSE = 0.02
 INVENTORY_SECONDS = 2.5
 NOTIFICATION_SECONDS = 0.3
+TOO_LATE_SECONDS = 4.0
+"""Seconds of the two defects that give up, but too late: a second more than a customer is to wait."""
+_FOR_EVER = 3600.0
 
 DEFECTS = {
     "no-payment-retries": "payment is tried once",
     "no-payment-deadline": "a payment that hangs is waited for",
+    "long-payment-deadline": "a payment that hangs is waited for twice as long as customers wait",
+    "endless-payment-retries": "payment is tried again for as long as there is time, not six times",
     "no-inventory-timeout": "inventory is waited for as long as it takes",
+    "long-inventory-timeout": "inventory is given up, but too late",
     "order-before-payment": "the order is created before the payment has succeeded",
     "order-despite-payment": "a failed payment still confirms the order",
     "wrong-payment-status": "a failed payment is answered with 500 instead of 503",
@@ -43,6 +50,25 @@ class Habits:
         if name and name not in DEFECTS:
             sys.exit(f"SHOP_DEFECT is '{name}', which is none of: {', '.join(DEFECTS)}")
         return cls(name)
+
+    def payment_seconds(self) -> float:
+        """How long a payment is waited for, all tries together, in seconds."""
+        return self._patience("payment-deadline", PAYMENT_SECONDS)
+
+    def inventory_seconds(self) -> float:
+        """How long inventory is waited for, in seconds."""
+        return self._patience("inventory-timeout", INVENTORY_SECONDS)
+
+    def payment_tries(self) -> Iterable[int]:
+        """The numbers of the tries, from 0; only the deadline ends them where none do."""
+        if self.has("endless-payment-retries"):
+            return itertools.count()
+        return range(1 if self.has("no-payment-retries") else PAYMENT_TRIES)
+
+    def _patience(self, habit: str, seconds: float) -> float:
+        if self.has(f"no-{habit}"):
+            return _FOR_EVER
+        return TOO_LATE_SECONDS if self.has(f"long-{habit}") else seconds
 
     def has(self, defect: str) -> bool:
         """Whether this defect is in force."""

@@ -8,14 +8,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from meshbdd.lab.shop.habits import (
-    INVENTORY_SECONDS,
-    NOTIFICATION_SECONDS,
-    PAYMENT_PAUSE,
-    PAYMENT_SECONDS,
-    PAYMENT_TRIES,
-    Habits,
-)
+from meshbdd.lab.shop.habits import NOTIFICATION_SECONDS, PAYMENT_PAUSE, PAYMENT_TRIES, Habits
 from meshbdd.lab.shop.http import Client, Handler, Request, Response
 from meshbdd.lab.shop.orders import Orders
 
@@ -23,7 +16,6 @@ _PASSED_ON = (
     "traceparent", "tracestate", "baggage", "x-request-id",
     "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags",
 )  # fmt: skip
-_LONG = 3600.0
 
 Routes = Mapping[tuple[str, str], Callable[[Request], Awaitable[Response]]]
 
@@ -118,18 +110,15 @@ class OrderService:
         )
 
     async def _reserve(self, sku: str, quantity: int, context: Mapping[str, str]) -> bool:
-        seconds = _LONG if self._habits.has("no-inventory-timeout") else INVENTORY_SECONDS
-        return await self._call(
-            "http://inventory-service/reserve", {"sku": sku, "quantity": quantity}, context, seconds
-        )
+        content: dict[str, object] = {"sku": sku, "quantity": quantity}
+        return await self._call("http://inventory-service/reserve", content, context, self._habits.inventory_seconds())
 
     async def _charge(self, sku: str, quantity: int, context: Mapping[str, str]) -> bool:
         loop = asyncio.get_running_loop()
-        patience = _LONG if self._habits.has("no-payment-deadline") else PAYMENT_SECONDS
-        deadline = loop.time() + patience
-        for attempt in range(1 if self._habits.has("no-payment-retries") else PAYMENT_TRIES):
+        deadline = loop.time() + self._habits.payment_seconds()
+        for attempt in self._habits.payment_tries():
             if attempt:
-                await asyncio.sleep(PAYMENT_PAUSE * attempt)
+                await asyncio.sleep(PAYMENT_PAUSE * min(attempt, PAYMENT_TRIES))
             left = deadline - loop.time()
             if left <= 0:
                 return False
