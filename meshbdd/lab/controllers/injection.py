@@ -55,8 +55,10 @@ def inject(pod: dict[str, Any]) -> None:
     labels.setdefault(TLS_MODE, "istio")
     status = {"initContainers": None, "containers": [SIDECAR], "volumes": None, "imagePullSecrets": None}
     annotations.setdefault("sidecar.istio.io/status", json.dumps({**status, "revision": "default"}))
-    for key, value in (("scrape", "true"), ("port", str(METRICS_PORT)), ("path", "/stats/prometheus")):
-        annotations[f"prometheus.io/{key}"] = value
+    # Who says "false" is left alone: istio/istio pkg/kube/inject/webhook.go, getPrometheusScrape.
+    if annotations.get("prometheus.io/scrape", "true") != "false":
+        for key, value in (("scrape", "true"), ("port", str(METRICS_PORT)), ("path", "/stats/prometheus")):
+            annotations[f"prometheus.io/{key}"] = value
     annotations.setdefault("kubectl.kubernetes.io/default-container", spec["containers"][0]["name"])
     ready = {"httpGet": {"path": "/healthz/ready", "port": HEALTH_PORT}, "periodSeconds": 15, "failureThreshold": 4}
     spec["containers"].append(
