@@ -34,3 +34,11 @@ Feature: Circuit breaker
     And payment-service fails 100%
     When "charge" is sent 3 times
     Then the access log of payment-service has at least 3 requests with status 503
+
+  Scenario: The team's own breaker opens, and closes again
+    Given the manifest "manifests/examples/payment-breaker.yaml" is applied
+    And payment-service fails 100%
+    When "charge" is sent 20 times
+    Then the circuit to payment-service opens within 2s
+    When payment-service recovers
+    Then the circuit to payment-service closes within 10s

@@ -40,6 +40,13 @@ Feature: Mutual TLS and who may call whom
     When "checkout" is sent
     Then the response status is 200
 
+  Scenario: Only order-service may charge, by the team's own policy
+    Given the manifest "manifests/examples/payment-access.yaml" is applied
+    When "charge" is sent
+    Then the request is denied
+    When "checkout" is sent
+    Then the response status is 200
+
   Scenario: Certificates are renewed under load without a failed request
     Given the request "notify":
       """
