@@ -12,7 +12,7 @@ class Defect:
 
     Attributes:
         name: In a word or two.
-        seen_by: The scenarios that turn red; every other one stays green.
+        seen_by: The scenarios that turn red; every other one stays green. Thought through, not recorded from a run.
         shop: Deployment → value of ``SHOP_DEFECT`` in its pods.
         labels: Deployment → labels of its pods that are set.
         annotations: Deployment → annotations of its pods that are set.
@@ -36,26 +36,38 @@ def _orders(defect: str) -> Mapping[str, str]:
     return {"order-service": defect, "order-service-canary": defect}
 
 
+# Scenarios that more than one defect turns red.
 _BROKEN = "Checkout answers clearly when payment is broken"
 _BROKEN_MANIFEST = f"{_BROKEN}, from the guide's manifest"
 _FLAKY = "Retries hide a flaky payment"
 _FLAKY_MANIFEST = f"{_FLAKY}, from the guide's manifest"
+_FLAKY_ENOUGH = f"{_FLAKY}, by as many requests as it takes"
 _HANGS = "Checkout does not wait for a payment that hangs"
+_PATIENCE = "The shop's own patience with payment is bounded"
 _AGAIN = "Checkout works again as soon as payment does"
 _SLOW = "Checkout gives up on a slow inventory"
 _SLOW_MANIFEST = f"{_SLOW}, from the guide's manifest"
-_NOTIFIED = "Checkout works although notification-service is down"
-_TRACE = "A trace can be followed through every service"
-_MESHED = "Every service of the shop is in the mesh"
 _MUTUAL = "Services speak mutual TLS to each other"
-_VALID = "No certificate is about to end"
-_RENEWED = "Certificates are renewed"
+_STRICT = "Under strict mutual TLS the shop works, and plaintext is rejected"
+_OUTSIDE_DATA = "Test data comes from outside, through one service that is left permissive"
 _ONE_CALLER = "A fault for one caller"
+_ONLY = "Only order-service may charge"
+_ONLY_TEAM = f"{_ONLY}, by the team's own policy"
+_TEAM_BREAKER = "The team's own breaker opens, and closes again"
 
-DEFECTS = (
-    Defect("no payment retries", frozenset({_FLAKY, _FLAKY_MANIFEST}), shop=_orders("no-payment-retries")),
-    Defect("payment waited for", frozenset({_HANGS}), shop=_orders("no-payment-deadline")),
+_OF_THE_SHOP = (
+    Defect(
+        "no payment retries", frozenset({_FLAKY, _FLAKY_MANIFEST, _FLAKY_ENOUGH}), shop=_orders("no-payment-retries")
+    ),
+    Defect(
+        "retry storm",
+        frozenset({"The shop's own retries are bounded"}),
+        shop=_orders("endless-payment-retries"),
+    ),
+    Defect("payment waited for", frozenset({_HANGS, _PATIENCE}), shop=_orders("no-payment-deadline")),
+    Defect("payment timeout too long", frozenset({_HANGS, _PATIENCE}), shop=_orders("long-payment-deadline")),
     Defect("no inventory timeout", frozenset({_SLOW, _SLOW_MANIFEST}), shop=_orders("no-inventory-timeout")),
+    Defect("inventory timeout too long", frozenset({_SLOW, _SLOW_MANIFEST}), shop=_orders("long-inventory-timeout")),
     Defect(
         "order despite a failure",
         frozenset({_BROKEN, _BROKEN_MANIFEST, _HANGS}),
@@ -63,31 +75,48 @@ DEFECTS = (
     ),
     Defect(
         "payment failure hidden",
-        frozenset({_BROKEN, _BROKEN_MANIFEST, _HANGS, _AGAIN}),
+        frozenset({_BROKEN, _BROKEN_MANIFEST, _HANGS, _AGAIN, _ONE_CALLER}),
         shop=_orders("order-despite-payment"),
     ),
     Defect(
         "500 instead of 503",
-        frozenset({_BROKEN, _BROKEN_MANIFEST, _HANGS, _AGAIN}),
+        frozenset({_BROKEN, _BROKEN_MANIFEST, _HANGS, _AGAIN, _ONE_CALLER}),
         shop=_orders("wrong-payment-status"),
     ),
     Defect("no error code", frozenset({_BROKEN, _BROKEN_MANIFEST, _HANGS}), shop=_orders("wrong-payment-error")),
     Defect(
         "any payment answer counts",
-        frozenset({_BROKEN, _BROKEN_MANIFEST, _AGAIN}),
+        frozenset({_BROKEN, _BROKEN_MANIFEST, _AGAIN, _ONE_CALLER}),
         shop=_orders("accepts-any-payment-answer"),
     ),
-    Defect("notification required", frozenset({_NOTIFIED}), shop=_orders("notification-required")),
-    Defect("trace headers dropped", frozenset({_TRACE}), shop=_orders("drops-trace-headers")),
+    Defect(
+        "notification required",
+        frozenset(
+            {
+                "Checkout works although notification-service is down",
+                "Customers do not notice that notifications fail for a while",
+            }
+        ),
+        shop=_orders("notification-required"),
+    ),
+    Defect(
+        "trace headers dropped",
+        frozenset({"A trace can be followed through every service"}),
+        shop=_orders("drops-trace-headers"),
+    ),
+)
+
+_OF_THE_MESH = (
     Defect(
         "missing sidecar",
-        frozenset({_MESHED, _MUTUAL}),
+        frozenset({"Every service of the shop is in the mesh", _MUTUAL, _STRICT}),
         labels={"payment-service": {"sidecar.istio.io/inject": "false"}},
         blind=True,
     ),
     Defect(
         "mutual TLS off",
-        frozenset({_MUTUAL}),
+        # Without a certificate there is no principal either: who may call is denied, and the policies say no to all.
+        frozenset({_MUTUAL, _STRICT, _ONLY, _ONLY_TEAM, _OUTSIDE_DATA}),
         objects="""
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
@@ -96,18 +125,101 @@ spec: {selector: {matchLabels: {app: payment-service}}, mtls: {mode: DISABLE}}
 """,
     ),
     Defect(
+        "permissive mutual TLS",
+        frozenset({_STRICT, _OUTSIDE_DATA}),
+        objects="""
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: left-open, namespace: shop}
+spec: {selector: {matchLabels: {app: payment-service}}, mtls: {mode: PERMISSIVE}}
+""",
+    ),
+    Defect(
+        "wrong principal allowed",
+        frozenset({_ONLY_TEAM}),
+        edits=(("manifests/examples/payment-access.yaml", "sa/order-service", "sa/client"),),
+    ),
+    Defect(
         "short-lived certificate",
-        frozenset({_VALID}),
+        frozenset({"No certificate is about to end"}),
         annotations={"payment-service": {"proxy.istio.io/config": "{proxyMetadata: {SECRET_TTL: 30m}}"}},
     ),
     Defect(
         "certificate not renewed",
-        frozenset({_RENEWED}),
+        frozenset({"Certificates are renewed", "Certificates are renewed under load without a failed request"}),
         annotations={"notification-service": {"proxy.istio.io/config": "{proxyMetadata: {SECRET_TTL: 24h}}"}},
+    ),
+    Defect(
+        "breaker never opens",
+        frozenset({_TEAM_BREAKER}),
+        edits=(("manifests/examples/payment-breaker.yaml", "maxEjectionPercent: 100", "maxEjectionPercent: 10"),),
+    ),
+    Defect(
+        "breaker never closes",
+        frozenset({_TEAM_BREAKER}),
+        edits=(("manifests/examples/payment-breaker.yaml", "baseEjectionTime: 2s", "baseEjectionTime: 1h"),),
+    ),
+    Defect(
+        "wrong canary weight",
+        frozenset({"A canary gets its share, from the guide's manifest"}),
+        edits=(
+            ("manifests/examples/canary-90-10.yaml", "weight: 90", "weight: 50"),
+            ("manifests/examples/canary-90-10.yaml", "weight: 10", "weight: 50"),
+        ),
+    ),
+    Defect(
+        "canary ignored",
+        # The guide's manifest brings a rule of this name, with the right labels: it sees nothing of this one.
+        frozenset({"A tenth of the customers see the canary"}),
+        objects="""
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: order-service, namespace: shop}
+spec:
+  host: order-service
+  subsets:
+  - {name: stable, labels: {version: stable}}
+  - {name: canary, labels: {version: stable}}
+""",
     ),
     Defect(
         "fault on the wrong host",
         frozenset({_BROKEN_MANIFEST}),
         edits=(("manifests/examples/payment-fails-500.yaml", "payment-service", "notification-service"),),
     ),
+    Defect(
+        "telemetry missing",
+        # An empty result is never taken for zero: the claim is inconclusive, and names the label that matches nothing.
+        frozenset({"Prometheus knows the requests"}),
+        annotations={"payment-service": {"prometheus.io/scrape": "false"}},
+        blind=True,
+    ),
+    Defect(
+        "stale route",
+        # An older VirtualService governs the host: the proxies keep its route, whatever a newer one says.
+        frozenset({_BROKEN_MANIFEST, _FLAKY_MANIFEST}),
+        objects="""
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: older, namespace: shop}
+spec:
+  hosts: [payment-service]
+  http: [{route: [{destination: {host: payment-service}}]}]
+""",
+        blind=True,
+    ),
+    Defect(
+        "zero traffic",
+        frozenset({_BROKEN, _BROKEN_MANIFEST, _FLAKY, _FLAKY_MANIFEST, _AGAIN, _HANGS}),
+        edits=(
+            (
+                "features/faults/payment_fails.feature",
+                "POST http://order-service/checkout",
+                "GET http://order-service/version",
+            ),
+        ),
+        blind=True,
+    ),
 )
+
+DEFECTS = (*_OF_THE_SHOP, *_OF_THE_MESH)
