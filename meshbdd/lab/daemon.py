@@ -165,16 +165,17 @@ class Lab:
     def _pushed(self) -> None:
         """Keep the metrics pages and Prometheus' targets in step with the meshed pods."""
         pods = {uid: runtime for uid, runtime in self.kubelet.pods.items() if runtime.meshed}
-        for uid in set(self._pages) - set(pods):
+        gone = set(self._pages) - set(pods)
+        for uid in gone:
             self._pages.pop(uid).stop()
-        changed = False
+        changed = bool(gone)
         for uid, runtime in pods.items():
             if uid not in self._pages:
                 self._pages[uid] = MetricsPage(runtime.identity, self.mesh)
                 asyncio.ensure_future(self._pages[uid].start())  # noqa: RUF006 - the page owns its server
                 changed = True
             self._pages[uid].compiled = self.control.compiled(uid)
-        if self.prometheus is not None and (changed or len(pods) != len(self._pages)):
+        if self.prometheus is not None and changed:
             self.prometheus.set_targets(
                 [
                     (
@@ -182,6 +183,7 @@ class Lab:
                         {"namespace": runtime.identity.namespace, "pod": runtime.identity.pod},
                     )
                     for runtime in pods.values()
+                    if runtime.scraped
                 ]
             )
 

@@ -15,10 +15,10 @@ import pytest
 import yaml
 
 from tests.defects.catalogue import DEFECTS, Defect
+from tests.defects.conftest import FULL, Table
 from tests.defects.project import Place, Project
 from tests.tools import LabUnderTest, until
 
-FULL = bool(os.environ.get("FULL"))
 _SEED = 20260301
 _RED = {"failed"}
 _BLIND = {"failed", "inconclusive"}
@@ -108,20 +108,16 @@ def test_the_healthy_shop_is_green(lab: LabUnderTest, tmp_path: Path, capsys: py
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name.replace(" ", "-"))
-def test_a_defect_is_seen(
-    lab: LabUnderTest, tmp_path: Path, defect: Defect, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_defect_is_seen(lab: LabUnderTest, tmp_path: Path, defect: Defect, table: Table) -> None:
     project = Project.copy(tmp_path / "project")
     chosen = _chosen(project.scenarios(), defect)
     with seeded(lab, project, defect):
         statuses = project.run(lab, chosen)
     red = {name: status for name, status in statuses.items() if status != "passed"}
-    with capsys.disabled():
-        told = ", ".join(f"{name} ({status})" for name, status in sorted(red.items())) or "nothing"
-        print(f"\n{defect.name}: {len(red)} of {len(statuses)} scenarios see it: {told}")
+    table.rows[defect.name] = statuses
     allowed = _BLIND if defect.blind else _RED
     stayed_green = sorted(defect.seen_by - set(red))
-    assert not stayed_green, "these should have seen it"
-    assert {name for name, status in red.items() if status not in allowed} == set()
+    assert not stayed_green, f"these should have seen it; {red} did"
+    assert {name: status for name, status in red.items() if status not in allowed} == {}
     if not defect.blind:
         assert set(red) == defect.seen_by, "another scenario is red"

@@ -179,6 +179,12 @@ class PodRuntime:
         return [c for c in self.containers if c is not self._sidecar]
 
     @property
+    def scraped(self) -> bool:
+        """Whether Prometheus is to have its metrics: unless the pod's annotation says no."""
+        annotations = self._pod["metadata"].get("annotations") or {}
+        return str(annotations.get("prometheus.io/scrape", "true")) != "false"
+
+    @property
     def trouble(self) -> str | None:
         """Why the pod is not ready, in a sentence; ``None`` where nothing is wrong."""
         if self._failure:
