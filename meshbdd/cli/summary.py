@@ -19,6 +19,7 @@ _CATEGORY_WORDS = {
     Category.RESTORE: "restore incomplete",
     Category.FEATURE: "not understood",
     Category.MESH: "not understood",
+    Category.REFUSED: "refused",
     Category.INTERRUPTED: "interrupted",
 }
 _ORDER = (

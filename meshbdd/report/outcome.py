@@ -42,6 +42,7 @@ class Category(StrEnum):
     INCONCLUSIVE = "Inconclusive"
     FEATURE = "Feature file"
     MESH = "Mesh configuration"
+    REFUSED = "Refused by a guard rail"
     ENVIRONMENT = "Environment"
     INTERRUPTED = "Interrupted"
     UNEXPECTED = "Unexpected error"
@@ -54,7 +55,13 @@ class Category(StrEnum):
     @property
     def exit_code(self) -> int:
         """The exit code of ``meshbdd run`` where nothing graver happened."""
-        return {Category.RESTORE: 3, Category.PRODUCT: 1, Category.FEATURE: 2, Category.MESH: 2}.get(self, 4)
+        return {
+            Category.RESTORE: 3,
+            Category.PRODUCT: 1,
+            Category.FEATURE: 2,
+            Category.MESH: 2,
+            Category.REFUSED: 5,
+        }.get(self, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +130,9 @@ def category_of(error: BaseException | None) -> Category:
             return Category.MESH
         case BadInput() | StepParseError():
             return Category.FEATURE
-        case EnvironmentBroken() | Refused():
+        case Refused():
+            return Category.REFUSED
+        case EnvironmentBroken():
             return Category.ENVIRONMENT
         case KeyboardInterrupt():
             return Category.INTERRUPTED

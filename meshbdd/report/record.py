@@ -9,8 +9,8 @@ from typing import Any
 
 from meshbdd.report.outcome import Category, Outcome, Problem
 
-WORST_FIRST = (3, 1, 2, 4)
-"""Exit codes in the order in which they need attention: a change that stayed, a false claim, input, the rest."""
+WORST_FIRST = (3, 1, 5, 2, 4)
+"""Exit codes in the order in which they need attention: a change that stayed, a false claim, a refusal, input, the rest."""
 
 
 @dataclass(frozen=True, slots=True)
