@@ -267,13 +267,15 @@ class ConfigChanged:
 
 
 def fingerprint(dumps: Sequence[Dump]) -> str:
-    """Of a proxy's pages, without what grows by itself."""
+    """Of a proxy's pages, without what grows by itself; Envoy lists what it holds in no order."""
     return hashlib.sha256(json.dumps([_plain(dump) for dump in dumps], sort_keys=True).encode()).hexdigest()
 
 
 def _plain(node: Any) -> Any:
     if isinstance(node, Mapping):
         plain = {key: _plain(value) for key, value in node.items() if key not in _GROWS}
+        if isinstance(plain.get("configs"), list):
+            plain["configs"].sort(key=lambda config: json.dumps(config, sort_keys=True))
         return {key: value for key, value in plain.items() if value != {}}
     return [_plain(item) for item in node] if isinstance(node, list) else node
 

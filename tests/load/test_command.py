@@ -222,7 +222,21 @@ def test_bad_input_is_one_sentence_before_anything_is_sent(arguments: list[str],
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_what_was_sent_until_ctrl_c_is_told(server: Server, number: signal.Signals) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "meshbdd", "load", server.url("ok"), "--duration", "60s", "--json", "--workers", "2"],
+        # Where a shell runs the tests in the background, they and all below them would ignore Ctrl-C.
+        [
+            "env",
+            "--default-signal=INT",
+            sys.executable,
+            "-m",
+            "meshbdd",
+            "load",
+            server.url("ok"),
+            "--duration",
+            "60s",
+            "--json",
+            "--workers",
+            "2",
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
