@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -266,6 +267,7 @@ async def _main(options: Mapping[str, Any]) -> int:
             ready.result()
             if prometheus is not None:
                 await prometheus
+            _leave_out_of_collections()
             _report(ready=info.url)
         await stopping.wait()
     finally:
@@ -275,8 +277,14 @@ async def _main(options: Mapping[str, Any]) -> int:
     return 0
 
 
+def _leave_out_of_collections() -> None:
+    """What is there by now stays as long as the lab: a full collection that walks it all delays a push by 0.1 s."""
+    gc.freeze()
+
+
 def main() -> None:
     """Run a lab until SIGTERM."""
+    _leave_out_of_collections()
     options = json.loads(Path(sys.argv[1]).read_text())
     log = Path(options["folder"]) / "lab.log"
     logging.basicConfig(filename=log, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
