@@ -23,6 +23,13 @@ Feature: Mutual TLS and who may call whom
     And payment-service rejects plaintext
     And order-service rejects plaintext
 
+  Scenario: The team's own strict policy leaves no service open
+    Given the manifest "manifests/examples/strict-mutual-tls.yaml" is applied
+    When "checkout" is sent 5 times
+    Then every response has status 200
+    And payment-service rejects plaintext
+    And order-service rejects plaintext
+
   Scenario: A client outside the mesh is refused under strict mutual TLS
     Given mutual TLS is strict for payment-service
     When "charge" is sent from outside the mesh
