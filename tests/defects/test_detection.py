@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,14 +43,14 @@ def seeded(lab: LabUnderTest, project: Project, defect: Defect) -> Iterator[None
         _patch(lab, name, defect)
     for document in yaml.safe_load_all(defect.objects):
         lab.apply(yaml.safe_dump(document))
-    _settle(lab)
+    _settle(lab, changed)
     try:
         yield
     finally:
         lab.clean()
         for name in changed:
             lab.kubectl("rollout", "undo", f"deployment/{name}")
-        _settle(lab)
+        _settle(lab, changed)
 
 
 def _patch(lab: LabUnderTest, deployment: str, defect: Defect) -> None:
@@ -66,10 +66,10 @@ def _patch(lab: LabUnderTest, deployment: str, defect: Defect) -> None:
     lab.kubectl("patch", f"deployment/{deployment}", "--type=strategic", "-p", patch)
 
 
-def _settle(lab: LabUnderTest) -> None:
+def _settle(lab: LabUnderTest, changed: Iterable[str]) -> None:
     """Old pods are gone and new ones are ready."""
-    for deployment in lab.cluster.list("Deployment", "shop"):
-        lab.kubectl("rollout", "status", f"deployment/{deployment['metadata']['name']}", "--timeout=30s")
+    for name in changed:
+        lab.kubectl("rollout", "status", f"deployment/{name}", "--timeout=30s")
     until(
         "old pods going",
         lambda: all(not pod["metadata"].get("deletionTimestamp") for pod in lab.pods()),
