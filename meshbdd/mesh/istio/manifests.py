@@ -11,7 +11,7 @@ from meshbdd.cluster.kinds import KINDS
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef, Side
 from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Where
-from meshbdd.mesh.istio.catalog import Catalog
+from meshbdd.mesh.istio.catalog import Catalog, selected
 from meshbdd.mesh.istio.hosts import ROOT_NAMESPACE, full_name, governing
 from meshbdd.mesh.istio.routes import sources
 from meshbdd.mesh.istio.security import TRANSPORTS, services_of
@@ -145,11 +145,26 @@ def _selected_services(catalog: Catalog, wanted: Object) -> list[ServiceRef]:
     return [ref for namespace in namespaces for ref in services_of(catalog, namespace, where.labels)]
 
 
+def _decided_by_another(catalog: Catalog, ref: ServiceRef, wanted: Object) -> bool:
+    """Whether a PeerAuthentication that stands for fewer pods than this one decides for a service."""
+    if (wanted["spec"].get("selector") or {}).get("matchLabels"):
+        return False
+    of_mesh = wanted["metadata"]["namespace"] == ROOT_NAMESPACE and ref.namespace != ROOT_NAMESPACE
+    selectors = [
+        (policy["spec"].get("selector") or {}).get("matchLabels")
+        for policy in catalog.all("PeerAuthentication", ref.namespace)
+    ]
+    labels = catalog.labels_of(ref)
+    return any(selected(chosen, labels) if chosen else of_mesh for chosen in selectors)
+
+
 def _transports(catalog: Catalog, wanted: Object) -> list[Marker]:
     spec = wanted["spec"]
     ports = {int(port): (entry or {}).get("mode") for port, entry in (spec.get("portLevelMtls") or {}).items()}
     found: list[Marker] = []
     for ref in _selected_services(catalog, wanted):
+        if _decided_by_another(catalog, ref, wanted):
+            continue
         for port in catalog.target_ports(ref):
             mode = ports.get(port) or spec["mtls"]["mode"]
             if mode in TRANSPORTS:

@@ -187,6 +187,22 @@ def test_strict_for_a_namespace_leaves_no_exception() -> None:
     assert set(made.stages[0].renewed) == {PAYMENT, ORDER}
 
 
+def _shown_by(*existing: dict[str, Any]) -> set[str]:
+    """Services whose proxies have to show a manifest that makes a namespace strict."""
+    strict = _obj("PeerAuthentication", "strict", {"mtls": {"mode": "STRICT"}})
+    made = Istio(cast("Cluster", Objects(*existing)), "r1").plan_manifest([strict], Context())
+    markers = [marker for stage in made.stages for marker in stage.markers]
+    return {(marker.where.labels or {})["app"] for marker in markers}
+
+
+def test_a_strict_manifest_is_not_awaited_where_an_exception_decides() -> None:
+    """It would be awaited in vain, and a service that was left open would be inconclusive, not red."""
+    exception = _obj("PeerAuthentication", "x", {"selector": {"matchLabels": {"app": "payment-service"}}})
+    other = _obj("PeerAuthentication", "y", {"selector": {"matchLabels": {"app": "nobody"}}})
+    assert _shown_by(other) == {"payment-service", "order-service"}
+    assert _shown_by(exception) == {"order-service"}
+
+
 def test_a_mode_for_one_service_has_its_selector() -> None:
     _, [new] = plan(MutualTls(TlsMode.DISABLED, "shop", PAYMENT))
     assert new["spec"] == {"selector": {"matchLabels": {"app": "payment-service"}}, "mtls": {"mode": "DISABLE"}}
