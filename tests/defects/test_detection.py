@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import random
 from collections.abc import Iterable, Iterator
@@ -70,10 +71,24 @@ def _settle(lab: LabUnderTest, changed: Iterable[str]) -> None:
     """Old pods are gone and new ones are ready."""
     for name in changed:
         lab.kubectl("rollout", "status", f"deployment/{name}", "--timeout=30s")
+        until(f"pods of {name} made from its template", functools.partial(_rolled, lab, name), seconds=30)
     until(
         "old pods going",
         lambda: all(not pod["metadata"].get("deletionTimestamp") for pod in lab.pods()),
         seconds=30,
+    )
+
+
+def _rolled(lab: LabUnderTest, name: str) -> bool:
+    """Whether every pod of a deployment has the environment and the marks of its template, and there is one."""
+    template = lab.cluster.get("Deployment", name, "shop")["spec"]["template"]
+    wanted = template["metadata"]
+    pods = [pod for pod in lab.pods() if pod["metadata"]["name"].rsplit("-", 2)[0] == name]
+    return bool(pods) and all(
+        pod["spec"]["containers"][0].get("env") == template["spec"]["containers"][0].get("env")
+        and (pod["metadata"].get("labels") or {}).items() >= (wanted.get("labels") or {}).items()
+        and (pod["metadata"].get("annotations") or {}).items() >= (wanted.get("annotations") or {}).items()
+        for pod in pods
     )
 
 
