@@ -15,7 +15,7 @@ from typing import Any
 
 from meshbdd import behave_fixes
 from meshbdd.cluster import Cluster, sweep
-from meshbdd.cluster.client import default_kubeconfig
+from meshbdd.cluster.client import default_kubeconfig, server_of
 from meshbdd.cluster.signals import Signals
 from meshbdd.errors import MeshbddError, Place
 from meshbdd.evidence import RunBegan
@@ -54,9 +54,8 @@ def _choose(settings: Settings) -> tuple[Cluster, Settings, str | None]:
     from meshbdd.lab import lifecycle  # noqa: PLC0415 - a run on a cluster needs no lab installed
 
     named = os.environ.get("KUBECONFIG")
-    found = next(
-        (lab for lab in lifecycle.running() if named and Path(named).resolve() == lab.kubeconfig.resolve()), None
-    )
+    server = server_of(Path(named)) if named else None
+    found = next((lab for lab in lifecycle.running() if server == lab.url), None)
     if named and found is None:
         _say(f"KUBECONFIG={named} is ignored: it leads to no lab that runs (use -D target=cluster to test a cluster)")
     found = found or lifecycle.find(settings.lab)

@@ -220,3 +220,11 @@ def _failure(status: int, body: bytes, what: str) -> ApiFailure:
 def default_kubeconfig() -> Path:
     """The kubeconfig of the user: ``KUBECONFIG``, else ``~/.kube/config``."""
     return Path(os.environ.get("KUBECONFIG") or Path.home() / ".kube" / "config")
+
+
+def server_of(kubeconfig: Path) -> str | None:
+    """Address of the API that a kubeconfig leads to now; ``None`` where it leads nowhere."""
+    try:
+        return Cluster.connect(kubeconfig).server
+    except BadInput:
+        return None

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from meshbdd.errors import EnvironmentBroken
 
 API_PORT = 6443
+PROMETHEUS_PORT = 9090
 _CLAIM_PORT = 6442
 """Bound for as long as a lab lives: whoever holds it owns the network."""
 
@@ -97,9 +98,10 @@ def claim_subnet() -> tuple[Subnet, socket.socket]:
         try:
             listener.bind((f"127.{net}.0.1", _CLAIM_PORT))
             listener.listen(1)
-            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as free:
-                free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                free.bind((f"127.{net}.0.1", API_PORT))
+            for port in (API_PORT, PROMETHEUS_PORT):
+                with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as free:
+                    free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    free.bind((f"127.{net}.0.1", port))
         except OSError as error:
             listener.close()
             last = error
@@ -107,6 +109,6 @@ def claim_subnet() -> tuple[Subnet, socket.socket]:
         return Subnet(net), listener
     raise EnvironmentBroken(
         "MB0703",
-        f"No loopback network 127.{_FIRST_NET}-{_LAST_NET}.0.0/16 is free for the lab's API port {API_PORT}: {last}.",
+        f"No loopback network 127.{_FIRST_NET}-{_LAST_NET}.0.0/16 is free for the lab's ports {API_PORT} and {PROMETHEUS_PORT}: {last}.",
         help="take other labs down with `meshbdd lab down`; on macOS the lab needs Linux",
     )

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import yaml
 
+from meshbdd.lab.addresses import PROMETHEUS_PORT
 from meshbdd.lab.controllers.metrics import fetch
 from meshbdd.lab.processes import Child, ProcessTable
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually_async
 
-PORT = 9090
 SCRAPE_SECONDS = 1
 """Istio's sample configuration scrapes every 15 s; on one machine a second costs little and claims wait less."""
 
@@ -59,7 +59,7 @@ class Prometheus:
     @property
     def url(self) -> str:
         """Where its HTTP API is."""
-        return f"http://{self._address}:{PORT}"
+        return f"http://{self._address}:{PROMETHEUS_PORT}"
 
     async def start(self) -> None:
         """Start it and wait until it is ready.
@@ -73,7 +73,7 @@ class Prometheus:
         self.set_targets([])
         argv = [
             str(self._binary), f"--config.file={config}", f"--storage.tsdb.path={self._folder / 'data'}",
-            f"--web.listen-address={self._address}:{PORT}", "--log.level=warn", "--storage.tsdb.retention.time=1d",
+            f"--web.listen-address={self._address}:{PROMETHEUS_PORT}", "--log.level=warn", "--storage.tsdb.retention.time=1d",
         ]  # fmt: skip
         environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         with (self._folder / "prometheus.log").open("ab") as output:
@@ -83,14 +83,18 @@ class Prometheus:
             what=f"Prometheus ({self._binary}) getting ready",
             within=Duration(10),
             code="MB0712",
-            help=f"look at {self._folder / 'prometheus.log'}",
+            help="mend what it names, or take prometheus off PATH: everything but PromQL works without it",
         )
+
+    def _last_line(self) -> str:
+        lines = (self._folder / "prometheus.log").read_text(errors="replace").split("\n")
+        return next((line for line in reversed(lines) if line.strip()), "none")[:300]
 
     async def _ready(self) -> None:
         if self._child is not None and self._child.ended.is_set():
-            raise NotYet(f"it ended with exit code {self._child.exit_code}")
+            raise NotYet(f"it ended with exit code {self._child.exit_code}, last line: {self._last_line()}")
         try:
-            page = await asyncio.wait_for(fetch(self._address, PORT, "/-/ready"), 2)
+            page = await asyncio.wait_for(fetch(self._address, PROMETHEUS_PORT, "/-/ready"), 2)
         except (OSError, TimeoutError) as error:
             raise NotYet(str(error)) from None
         if "Ready" not in page:

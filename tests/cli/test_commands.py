@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from meshbdd.lab import lifecycle
 from tests.tools import LabUnderTest
 
 CHECKOUT = """
@@ -146,6 +147,16 @@ def test_plain_behave_starts_a_lab_of_its_own_and_takes_it_down(folder: Path) ->
     assert "KUBECONFIG=/nowhere/kubeconfig is ignored" in ran.stderr
     listed = json.loads(meshbdd("lab", "status", "--json", cwd=folder).stdout)["labs"]
     assert "auto" not in [lab["name"] for lab in listed]
+
+
+def test_a_copy_of_a_labs_kubeconfig_leads_to_that_lab(lab: LabUnderTest, folder: Path) -> None:
+    """As the README has it: `meshbdd lab kubeconfig > kubeconfig`. It used to be ignored, and another lab was tested."""
+    (folder / "kubeconfig").write_text(lab.info.kubeconfig.read_text())
+    _feature(folder, '    When "checkout" is sent\n    Then the response status is 200\n')
+    ran = meshbdd("run", cwd=folder, KUBECONFIG=str(folder / "kubeconfig"), MESHBDD_LAB="nobody")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "is ignored" not in ran.stderr
+    assert "nobody" not in [info.name for info in lifecycle.running()]
 
 
 def test_a_cluster_that_is_not_there_is_one_sentence(folder: Path) -> None:

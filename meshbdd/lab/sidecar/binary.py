@@ -46,6 +46,14 @@ def find_envoy(environment: Mapping[str, str] | None = None) -> Path:
     )
 
 
+def _why(error: OSError | subprocess.SubprocessError) -> str:
+    if isinstance(error, subprocess.CalledProcessError):
+        return f"`--version` ends with exit code {error.returncode}"
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"`--version` does not end within {error.timeout:g} s"
+    return str(getattr(error, "strerror", None) or error)
+
+
 @functools.cache
 def _checked(binary: Path) -> Path:
     try:
@@ -53,7 +61,7 @@ def _checked(binary: Path) -> Path:
     except (OSError, subprocess.SubprocessError) as error:
         raise EnvironmentBroken(
             "MB0706",
-            f"Envoy at {binary} does not start: {error}.",
+            f"Envoy at {binary} does not start: {_why(error)}.",
             help="check that it is built for this machine, or set MESHBDD_ENVOY to another one",
         ) from None
     match = re.search(r"/(\d+)\.(\d+)\.\d+", answer)

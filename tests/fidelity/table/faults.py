@@ -98,7 +98,7 @@ ROWS = (
         case="07-vs-delay-and-abort",
     ),
     Row(
-        TOPIC, "a fault suspends the retries of its route", "§1.3",
+        TOPIC, "an aborted request is not retried by its route", "§1.3",
         ((Send(times=300, at_once=2), (share("503", 0.3, lambda a: a.status == 503 and not a.records),)),),
         case="08-vs-fault-with-retries-timeout",
     ),
