@@ -248,9 +248,14 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
     for outcome in document["outcomes"]:
         flags = f", response flags {outcome['flags']}" if outcome["flags"] else ""
         yield f"  {outcome['requests']:>9} × {outcome['told']}{flags}"
-    for number, what in ((document["unsent"], "could not be sent in time"), (document["stopped"], "stopped under way")):
-        if number:
-            yield f"  {number:>9} × {what}"
+    never = (
+        ("unsent", "could not be sent in time"),
+        ("overdue", "due and not yet sent"),
+        ("stopped", "stopped under way"),
+    )
+    for field, what in never:
+        if document[field]:
+            yield f"  {document[field]:>9} × {what}"
     if document["latency_ms"]:
         yield "  latency  " + "  ".join(_ms(name, value) for name, value in document["latency_ms"].items())
     if document["lag_ms"]:

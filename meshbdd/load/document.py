@@ -37,6 +37,7 @@ def to_document(result: Result, summary: Summary, workers: int, expectations: Se
         "failed": summary.failed,
         "stopped": summary.stopped,
         "unsent": summary.unsent,
+        "overdue": summary.overdue,
         "requests_per_second": round(summary.requests_per_second, 3),
         "bytes": summary.size,
         "outcomes": [
@@ -65,7 +66,7 @@ def to_document(result: Result, summary: Summary, workers: int, expectations: Se
 
 def latencies(summary: Summary) -> dict[str, float | None]:
     """Quantiles of the latency in milliseconds; ``None`` where that request had no answer."""
-    if not summary.requests + summary.unsent:
+    if not summary.wanted:
         return {}
     ranks = {"min": 0.0, **{f"p{percent:g}": percent for percent in QUANTILES}, "max": 100.0}
     found = {name: summary.latency_ms(percent) for name, percent in ranks.items()}

@@ -45,6 +45,8 @@ class Engine:
         self.sent = 0
         self.unsent = 0
         """Requests that were due, but not within their timeout could a connection be had for them."""
+        self.overdue = 0
+        """Requests that were due, and not started when the load was stopped at once."""
         self.began_unix = 0.0
         self.began = 0
         self.ended = 0
@@ -52,7 +54,8 @@ class Engine:
         self._ids = ids
         self._places = places
         self._schedule = schedule
-        self._stopping = self._at_once = False
+        self._stopped = 0  # when nothing more was wanted, ``time.perf_counter_ns``; 0: not yet
+        self._at_once = False
         self._under_way = 0
         self._transfers: dict[pycurl.Curl, Transfer] = {}
         self._free: list[Transfer] = []
@@ -65,12 +68,15 @@ class Engine:
         self._driver: Driver = Sweeping(self._multi) if few else Watching(self._multi)
 
     def stop(self, *, at_once: bool = False) -> None:
-        """Start no more requests.
+        """Want no more requests.
+
+        In an open loop those that were due before are started late, as they are at the end of a duration: they waited
+        for a service that was too slow, and leaving them out would hide it (coordinated omission).
 
         Args:
-            at_once: Do not wait for those under way either.
+            at_once: Wait for nothing: start none, and let those under way go.
         """
-        self._stopping = True
+        self._stopped = self._stopped or time.perf_counter_ns()
         self._at_once = self._at_once or at_once
         if not self.ended:
             self._driver.wake()
@@ -108,7 +114,7 @@ class Engine:
 
     def _may_start(self, until: int | None) -> bool:
         return (
-            not self._stopping
+            not self._stopped
             and (self.plan.count is None or self.sent < self.plan.count)
             and (until is None or time.perf_counter_ns() < until)
         )
@@ -118,9 +124,9 @@ class Engine:
         end = None if plan.duration is None else round(plan.duration.seconds * 1e9)
         wanted = itertools.takewhile(lambda due: end is None or due < end, itertools.islice(schedule, plan.count))
         due = next(wanted, None)
-        while not self._at_once and not (self._stopping and not self._under_way):
+        while not self._at_once:
             now = time.perf_counter_ns()
-            while due is not None and not self._stopping and (late := now - self.began - due) >= 0:
+            while due is not None and self._wants(due) and (late := now - self.began - due) >= 0:
                 if late > patience:
                     self.unsent += 1
                 elif (transfer := self._take()) is not None:
@@ -129,12 +135,21 @@ class Engine:
                 else:
                     break
                 due = next(wanted, None)
+            if due is not None and not self._wants(due):
+                due = None
             if due is None and not self._under_way:
                 break
-            if due is None or self._stopping or not self._can_take():
+            if due is None or not self._can_take():
                 self._turn(_LONGEST_WAIT)
             else:
                 self._turn((self.began + due - time.perf_counter_ns()) / 1e9)
+        while due is not None and self._wants(due):
+            self.overdue += 1
+            due = next(wanted, None)
+
+    def _wants(self, due: int) -> bool:
+        """Whether a request of the schedule was due before the load was stopped, if it was."""
+        return not self._stopped or self.began + due <= self._stopped
 
     def _transfer(self) -> Transfer:
         made = Transfer(self.plan, self._ids, self._driver, self._places)

@@ -98,6 +98,7 @@ class Load:
             engine.sent,
             engine.unsent,
             self.over,
+            engine.overdue,
         )
 
     def samples(self) -> Iterator[Sample]:
@@ -116,10 +117,11 @@ class Load:
             self._over.wait(_LOOK_SECONDS)
 
     def stop(self, *, at_once: bool = False) -> Result:
-        """Send no more, and wait for what is under way.
+        """Want no more, and wait for what is under way or was due.
 
         Args:
-            at_once: Do not wait; what is under way has no outcome then, and is told by ``Result.stopped``.
+            at_once: Do not wait; what is under way has no outcome then, and is told by ``Result.stopped``, and what was
+                due and not started by ``Result.overdue``.
         """
         self._engine.stop(at_once=at_once)
         return self.wait()

@@ -25,7 +25,7 @@ class Part:
         self.outcomes: list[Outcome] = []
         self.answers: dict[int, tuple[bytes, bytes]] = {}
         self.reasons: dict[str, str] = {}
-        self.sent = self.finished = self.failed = self.stopped = self.unsent = 0
+        self.sent = self.finished = self.failed = self.stopped = self.unsent = self.overdue = 0
 
     def _open(self) -> None:
         if self._memory is not None:

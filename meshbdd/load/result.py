@@ -26,6 +26,7 @@ class Result:
         seconds: How long it took, or has taken so far.
         sent: Requests that were started.
         unsent: Requests that were due, but could not be started within their timeout.
+        overdue: Requests that were due, and not started when the load was stopped at once.
         over: Whether the load has ended.
     """
 
@@ -37,6 +38,7 @@ class Result:
     sent: int
     unsent: int
     over: bool
+    overdue: int = 0
 
     def __len__(self) -> int:
         """How many requests have an outcome."""

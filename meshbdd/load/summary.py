@@ -39,7 +39,7 @@ class Summary:
     """A load in numbers.
 
     Latency is from the start of a request, in an open loop from its scheduled time, to the last byte of its answer. A
-    request that got no answer, or that could not even be sent in time, is slower than any limit.
+    request that got no answer, or that was due and not even sent, is slower than any limit.
 
     Attributes:
         seconds: How long the load took.
@@ -47,6 +47,7 @@ class Summary:
         succeeded: Of these, those that succeeded.
         stopped: Requests that were under way when the load was stopped at once.
         unsent: Requests that were due, but could not be started within their timeout.
+        overdue: Requests that were due, and not started when the load was stopped at once; they have not failed.
         size: Bytes of all bodies.
         outcomes: Outcome → requests.
         latency: Microseconds of the requests that got an answer.
@@ -59,6 +60,7 @@ class Summary:
     succeeded: int
     stopped: int
     unsent: int
+    overdue: int
     size: int
     outcomes: Mapping[Outcome, int]
     latency: HdrHistogram
@@ -80,13 +82,18 @@ class Summary:
         """Requests that got an answer."""
         return int(self.latency.get_total_count())
 
+    @property
+    def wanted(self) -> int:
+        """Requests that were due and of which something can be said, if only that they had to wait."""
+        return self.requests + self.unsent + self.overdue
+
     def latency_ms(self, percent: float) -> float:
         """A quantile of the latency by the nearest rank, in milliseconds; infinite where that request had no answer.
 
         Raises:
             ValueError: there was no request.
         """
-        total = self.requests + self.unsent
+        total = self.wanted
         if total == 0:
             raise ValueError("no request, no latency")
         rank = max(1, math.ceil(total * percent / 100 - 1e-9))
@@ -129,6 +136,7 @@ def summarise(result: Result) -> Summary:
         succeeded=sum(count for outcome, count in counts.items() if outcome.succeeded),
         stopped=result.stopped,
         unsent=result.unsent,
+        overdue=result.overdue,
         size=bytes_,
         outcomes=counts,
         latency=_histogram(latencies),

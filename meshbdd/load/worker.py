@@ -51,7 +51,7 @@ class Go:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Start no more requests; ``at_once``: do not wait for those under way either."""
+    """As ``Engine.stop``."""
 
     at_once: bool
 
@@ -70,6 +70,7 @@ class Counts:
     failed: int
     stopped: int
     unsent: int
+    overdue: int
     over: bool
     answers: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
@@ -101,7 +102,8 @@ class _Told:
 def _counts(engine: Engine, *, over: bool) -> Counts:
     record = engine.record
     kept = (record.answers(), record.reasons) if over else ()
-    return Counts(engine.sent, record.finished, record.failed, record.stopped, engine.unsent, over, *kept)
+    counts = engine.sent, record.finished, record.failed, record.stopped, engine.unsent, engine.overdue
+    return Counts(*counts, over, *kept)
 
 
 def _listen(pipe: Connection, engine: Engine, told: _Told, over: threading.Event) -> None:

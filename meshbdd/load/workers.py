@@ -67,7 +67,7 @@ class _Worker:
         elif isinstance(told, Counts):
             part = self.part
             part.sent, part.finished, part.failed = told.sent, told.finished, told.failed
-            part.stopped, part.unsent = told.stopped, told.unsent
+            part.stopped, part.unsent, part.overdue = told.stopped, told.unsent, told.overdue
             if told.over:
                 part.answers, part.reasons, self.over = told.answers, told.reasons, True
         elif isinstance(told, Failed):
@@ -168,8 +168,17 @@ class Workers:
     def result(self) -> Result:
         """What has finished so far."""
         parts = [worker.part for worker in self._workers]
-        sent, unsent = sum(part.sent for part in parts), sum(part.unsent for part in parts)
-        return Result(self.plan, self._record, self._ids, self._began_unix, self._seconds(), sent, unsent, self.over)
+        return Result(
+            self.plan,
+            self._record,
+            self._ids,
+            self._began_unix,
+            self._seconds(),
+            sent=sum(part.sent for part in parts),
+            unsent=sum(part.unsent for part in parts),
+            over=self.over,
+            overdue=sum(part.overdue for part in parts),
+        )
 
     def stop(self, *, at_once: bool = False) -> Result:
         """As ``Load.stop``."""

@@ -9,7 +9,8 @@ from typing import overload
 from meshbdd.load import Result, Sample
 
 UNSENT = "unsent"
-"""The error of a request that was due, but for which no connection came free within its timeout: its user waited in vain."""
+"""The error of a request that was due, but for which no connection came free within its timeout, or before the load was
+stopped at once: its user waited in vain."""
 
 _KEPT = 100_000
 """A load up to this size is made into samples once, which takes some 80 MB at most; a longer one anew at every look."""
@@ -27,7 +28,11 @@ class LoadedSamples(Sequence[Sample]):
         self._made: list[Sample] | None = None
 
     def __len__(self) -> int:
-        return len(self._result) + self._result.unsent
+        return len(self._result) + self._never_sent
+
+    @property
+    def _never_sent(self) -> int:
+        return self._result.unsent + self._result.overdue
 
     def __iter__(self) -> Iterator[Sample]:
         if self._made is None and len(self) <= _KEPT:
@@ -36,7 +41,7 @@ class LoadedSamples(Sequence[Sample]):
 
     def _make(self) -> Iterator[Sample]:
         yield from self._result.samples()
-        yield from itertools.repeat(self._unsent(), self._result.unsent)
+        yield from itertools.repeat(self._unsent(), self._never_sent)
 
     @overload
     def __getitem__(self, index: int) -> Sample: ...

@@ -13,7 +13,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -219,37 +219,40 @@ def test_bad_input_is_one_sentence_before_anything_is_sent(arguments: list[str],
     assert not ran.output
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_what_was_sent_until_ctrl_c_is_told(server: Server, number: signal.Signals) -> None:
-    process = subprocess.Popen(
-        # Where a shell runs the tests in the background, they and all below them would ignore Ctrl-C.
-        [
-            "env",
-            "--default-signal=INT",
-            sys.executable,
-            "-m",
-            "meshbdd",
-            "load",
-            server.url("ok"),
-            "--duration",
-            "60s",
-            "--json",
-            "--workers",
-            "2",
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    until("some requests", lambda: server.seen["ok"] > 200)
+def interrupted(number: signal.Signals, ready: Callable[[], bool], *arguments: str) -> tuple[dict[str, Any], str]:
+    """What a load that is interrupted prints, and its standard error."""
+    # Where a shell runs the tests in the background, they and all below them would ignore Ctrl-C.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "meshbdd", "load", *arguments, "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until("some requests", ready)
     process.send_signal(number)
     out, err = process.communicate(timeout=20)
-    assert process.returncode == 130
-    assert "interrupted" in err
-    told = json.loads(out)
+    assert process.returncode == 130, err
+    told: dict[str, Any] = json.loads(out)
     assert told["interrupted"] is True
-    assert told["requests"] + told["stopped"] == server.seen["ok"] or told["requests"] <= server.seen["ok"]
-    assert 0 <= server.seen["ok"] - told["requests"] <= 10, "at most what was under way has no outcome"
+    return told, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_was_sent_until_ctrl_c_is_told(server: Server, number: signal.Signals) -> None:
+    arguments = server.url("ok"), "--duration", "60s", "--workers", "2"
+    told, err = interrupted(number, lambda: server.seen["ok"] > 200, *arguments)
+    assert "interrupted" in err
+    assert told["requests"] > 100
+    assert told["failed"] == 0
+    assert told["stopped"] <= 10, "one for each user"
+    seen = server.seen["ok"]
+    assert told["requests"] <= seen <= told["requests"] + told["stopped"], "what has no outcome may not have arrived"
+
+
+def test_what_was_due_until_ctrl_c_is_told(server: Server) -> None:
+    """A service that hangs has all connections; what waits for one is neither sent nor forgotten."""
+    arguments = server.url("hang"), "--rate", "2000/s", "--duration", "60s"
+    told, _ = interrupted(signal.SIGINT, lambda: server.seen["hang"] >= 1000, *arguments)
+    assert told["requests"] == told["failed"] == told["unsent"] == 0
+    assert told["stopped"] == server.seen["hang"] == 1000
+    assert told["stopped"] + told["overdue"] == pytest.approx(2000 * told["seconds"], rel=0.1)
+    assert set(told["latency_ms"].values()) == {None}, "slower than any limit"
 
 
 def test_a_bar_on_a_terminal_only(server: Server) -> None:

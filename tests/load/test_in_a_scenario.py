@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -73,6 +74,36 @@ def test_a_stall_shows_in_the_quantiles(server: Server) -> None:
     assert len(samples) == 400
     assert quantiles.latency_below(95, Duration(0.25)).judge(samples).outcome is Outcome.FAILED
     assert quantiles.latency_below(50, Duration(5)).judge(samples).outcome is Outcome.PASSED
+
+
+def test_a_load_that_is_stopped_sends_what_was_due(server: Server) -> None:
+    """No coordinated omission by stopping either: what waited for a service that stood still is no less late for it."""
+    load = Background("it")
+    load.start(plan(server, pace=Pace(Rate(200)), connections=2))
+    until("some answers", lambda: len(server.ids) > 20)
+    server.stall(1.0)
+    began = time.monotonic()
+    until("most of the stall", lambda: time.monotonic() > began + 0.8)
+    result = load.stop()
+    assert result is not None
+    samples = LoadedSamples(result)
+    late = [s for s in samples if s.seconds > 0.1]
+    assert len(late) > 100, "some 140 were due more than 0.1 s before the stall's end"
+    assert result.unsent == result.overdue == 0
+    assert len(samples) == len(server.ids) == result.sent, "each was sent, late"
+    assert quantiles.latency_below(90, Duration(0.1)).judge(samples).outcome is not Outcome.PASSED
+
+
+def test_nothing_that_was_due_is_dropped_when_a_load_is_stopped_at_once(server: Server) -> None:
+    with Load.start(plan(server, "hang", pace=Pace(Rate(200)), connections=1, timeout=Duration(60))) as load:
+        until("a backlog", lambda: load.progress().seconds > 0.5)
+        result = load.stop(at_once=True)
+    assert result.sent == result.stopped == 1
+    due = result.sent + result.overdue
+    assert 0.5 * 200 <= due <= result.seconds * 200 + 1
+    samples = LoadedSamples(result)
+    assert len(samples) == result.overdue, "they waited in vain"
+    assert quantiles.latency_below(50, Duration(30)).judge(samples).outcome is Outcome.FAILED
 
 
 def test_a_background_load_tells_once_what_ran_meanwhile(server: Server) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -48,6 +49,12 @@ def test_a_request_without_an_answer_is_slower_than_any_limit() -> None:
     assert seen.latency_ms(97) == pytest.approx(10, rel=1e-3)
     assert math.isinf(seen.latency_ms(98))
     assert math.isinf(summary(*[(OK, 10.0)] * 97, unsent=3).latency_ms(98))
+
+
+def test_a_request_that_still_waited_when_the_load_was_stopped_is_slower_than_any_limit_and_no_failure() -> None:
+    seen = replace(summary(*[(OK, 10.0)] * 97), overdue=3)
+    assert math.isinf(seen.latency_ms(98))
+    assert seen.failed == 0
 
 
 def test_what_was_stopped_under_way_counts_nowhere_else() -> None:
