@@ -6,7 +6,7 @@ One road for every change: intent → mesh plan → Change → cluster → arriv
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -258,7 +258,8 @@ class Changes:
         depth = max((len(item.written) for item in found), default=0)
         for level in reversed(range(depth)):
             stages = [item.written[level] for item in reversed(found) if len(item.written) > level]
-            self._undo(stages, kept, problems)
+            for together in _batches(stages):
+                self._undo(together, kept, problems)
         for item in found:
             if _moves_endpoints(item.plan) and item.changes:
                 back = partial(self._environment.gate.wait_endpoints, _service_of(item.plan), some=True)
@@ -287,6 +288,19 @@ class Changes:
             raise
         except MeshbddError as error:
             problems.append(error)
+
+
+def _batches(stages: Sequence[Written]) -> Iterator[Sequence[Written]]:
+    """Stages that may be taken back at once, the latest first.
+
+    A marker that is not unique is known by what was there before its change, an earlier change for instance. It can be seen
+    to go only while that is still there: taken back together, "strict" and its exception would leave what the exception
+    looked like.
+    """
+    if sum(any(not marker.unique for marker in written.stage.markers) for written in stages) > 1:
+        yield from ([written] for written in stages)
+    else:
+        yield stages
 
 
 def _moves_endpoints(plan: Plan) -> bool:

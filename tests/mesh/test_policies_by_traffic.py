@@ -97,6 +97,14 @@ def test_a_mirror_gets_a_copy_of_each_request(lab: LabUnderTest, scenario: Scena
         until("a copy of each request at the canary", copies)
 
 
+def test_a_mode_and_its_exception_are_taken_back_together(scenario: Scenario) -> None:
+    """Taken back at once, the exception seemed to be there still, because it looks like what was before both."""
+    for _ in range(3):
+        with scenario() as world:
+            world.changes.make(MutualTls(TlsMode.STRICT, "shop"))
+            world.changes.make(MutualTls(TlsMode.PERMISSIVE, "shop", PAYMENT))
+
+
 def test_strict_refuses_plaintext_and_disabled_speaks_it(lab: LabUnderTest, scenario: Scenario) -> None:
     with scenario() as world:
         world.changes.make(MutualTls(TlsMode.STRICT, "shop"))
