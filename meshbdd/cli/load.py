@@ -8,25 +8,20 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from meshbdd.errors import BadInput, MeshbddError, Place
-from meshbdd.units import Duration, Rate
+from meshbdd.cli.load_plan import DEFAULT_SECONDS, DEFAULT_USERS, REDIRECTS, read_plan
+from meshbdd.cli.output import write
+from meshbdd.errors import BadInput, MeshbddError
 
 if TYPE_CHECKING:  # imported by the command itself, so that --help is quick
-    from meshbdd.load import Message, Plan, Progress, Result, Vantage
+    from meshbdd.load import Progress, Result
     from meshbdd.load.expectation import Expectation
     from meshbdd.load.workers import Workers
 
-DEFAULT_SECONDS = 10.0
-DEFAULT_USERS = 10
-REDIRECTS = 10
-_KEEP = 1024 * 1024
-"""Bytes of answers kept in full: nothing but the numbers is shown."""
 _TRIES = 100_000
 """Failures to look through for why nothing is answered; whoever has seen so many knows no more after others."""
 
@@ -58,21 +53,24 @@ def load(
     A file holds one request as an HTTP message: request line, headers, a blank line, the body.
 
     Exit code: 0 done, 1 an expectation was not met, 2 the input is wrong or no request could be answered, 4 the lab or
-    this machine is broken, 130 interrupted. What was sent until then is told in any case.
+    this machine is broken, 130 interrupted. Where all that is expected is met, "errors > 99%" for one, that no request
+    could be answered is no error. What can get better is waited for where a rate, a duration or a count is given.
+    What was sent until then is told in any case.
     """
     from meshbdd.load.document import schema  # noqa: PLC0415 - not needed for --help
     from meshbdd.load.expectation import read_expectations  # noqa: PLC0415 - as above
     from meshbdd.load.workers import Workers  # noqa: PLC0415 - as above
 
     if show_schema:
-        click.echo(json.dumps(schema(), indent=2))
+        write(json.dumps(schema(), indent=2))
         return
     expectations = read_expectations(expect) if expect is not None else []
     if workers < 1:
         raise BadInput("MB0252", f"{workers} processes send nothing.", help="use at least one: --workers 1")
-    plan = _plan(target, **options)
+    plan = read_plan(target, **options)
     with _interruptible(), Workers.start(plan, workers) as running:
-        outcome = _send(running)
+        waits = any(options[name] is not None for name in ("rate", "duration", "count"))
+        outcome = _send(running, gives_up=None if expectations else "for ever" if waits else "at all")
     sys.exit(_tell(outcome, workers, expectations, as_json=as_json))
 
 
@@ -98,16 +96,22 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _send(running: Workers) -> _Outcome:
-    from meshbdd.load.hopeless import hopeless  # noqa: PLC0415 - see load
+def _send(running: Workers, gives_up: Literal["for ever", "at all"] | None) -> _Outcome:
+    """Wait for the end, or for an early one.
+
+    Args:
+        running: The load.
+        gives_up: On what it is stopped: where it fails in a way that stays, where it fails at all, or on nothing.
+    """
+    from meshbdd.load.hopeless import for_ever  # noqa: PLC0415 - see load
     from meshbdd.load.summary import summarise  # noqa: PLC0415 - see load
     from meshbdd.load.watching import watch  # noqa: PLC0415 - see load
 
     def give_up(progress: Progress) -> None:
         """Stop what would go on like this until its end."""
-        if progress.failed == progress.finished and 0 < progress.finished < _TRIES:
-            result = running.result()
-            if hopeless(result, summarise(result)) is not None:
+        if gives_up and progress.failed == progress.finished and 0 < progress.finished < _TRIES:
+            summary = summarise(running.result())
+            if for_ever(summary) or (gives_up == "at all" and summary.requests and not summary.answered):
                 running.stop(at_once=True)
 
     error, interrupted = None, False
@@ -121,110 +125,22 @@ def _send(running: Workers) -> _Outcome:
     return _Outcome(running.result(), error, interrupted)
 
 
-def _plan(target: str | None, **options: Any) -> Plan:
-    """Everything that the command line says, checked before anything is sent."""
-    from meshbdd.load import Pace, Plan  # noqa: PLC0415 - see load
-
-    if target is None:
-        raise BadInput("MB0250", "No URL and no file is given.", help="write meshbdd load URL, or --help")
-    rate, users, duration, count = (options[name] for name in ("rate", "users", "duration", "count"))
-    if rate is not None and users is not None:
-        raise BadInput(
-            "MB0251",
-            "--rate and --users contradict each other: requests start either at a rate or when users are answered.",
-            help="leave one of them out",
-        )
-    if rate is None and (options["ramp"] is not None or options["poisson"]):
-        raise BadInput("MB0253", "--ramp and --poisson need a rate.", help="add --rate, like --rate 200/s")
-    pace = None
-    if rate is not None:
-        ramp = Duration.parse(options["ramp"]) if options["ramp"] is not None else None
-        pace = Pace(Rate.parse(rate), ramp, options["poisson"])
-    if duration is None and count is None:
-        lasting: Duration | None = Duration(DEFAULT_SECONDS)
-    else:
-        lasting = Duration.parse(duration) if duration is not None else None
-    return Plan(
-        _message(target),
-        _vantage(options["via"], options["lab"]),
-        users=DEFAULT_USERS if users is None else users,
-        pace=pace,
-        count=count,
-        duration=lasting,
-        fresh=options["fresh"],
-        timeout=Duration.parse(options["timeout"]),
-        http2=options["http2"] or None,
-        insecure=options["insecure"],
-        follow=0 if options["no_follow"] else REDIRECTS,
-        keep=_KEEP,
-    )
-
-
-def _message(target: str) -> Message:
-    from meshbdd.load import read_message  # noqa: PLC0415 - see load
-
-    schemes = ("http", "https")
-    if "://" in target:
-        return read_message(target, f"GET {target}", schemes=schemes)
-    file = Path(target)
-    try:
-        text = file.read_text("utf-8")
-    except UnicodeDecodeError:
-        raise BadInput("MB0254", f"{file} is no text.", help="write the request as an HTTP message") from None
-    except OSError as error:
-        raise BadInput(
-            "MB0255",
-            f"'{target}' is no URL, and no file that can be read: {error.strerror}.",
-            help="write http://HOST/PATH, or the path of a file with a request",
-        ) from None
-    return read_message(file.name, text, Place(file, 1), offset=0, schemes=schemes)
-
-
-def _vantage(via: str | None, name: str | None) -> Vantage | None:
-    """The sidecar of a service's pod in a running lab; ``None`` where nothing says so."""
-    if via is None:
-        return None
-    from meshbdd.cluster import Cluster  # noqa: PLC0415 - see load
-    from meshbdd.intents import ServiceRef  # noqa: PLC0415 - see load
-    from meshbdd.lab import lifecycle  # noqa: PLC0415 - see load
-    from meshbdd.load import Vantage  # noqa: PLC0415 - see load
-    from meshbdd.scenario.vantages import OUTBOUND_ANNOTATION  # noqa: PLC0415 - see load
-    from meshbdd.settings import load_settings  # noqa: PLC0415 - see load
-
-    settings = load_settings()
-    name = name or settings.lab
-    found = lifecycle.find(name)
-    if found is None:
-        raise BadInput("MB0256", f"--via {via}: no lab '{name}' runs.", help=f"bring it up: meshbdd lab up {name}")
-    cluster = Cluster.connect(found.kubeconfig, namespace=settings.namespace)
-    service = ServiceRef.parse(via, settings.namespace or cluster.namespace)
-    pods = cluster.list("Pod", service.namespace, labels=f"app={service.name}")
-    annotations = [(pod["metadata"].get("annotations") or {}).get(OUTBOUND_ANNOTATION) for pod in pods]
-    address = next((address for address in annotations if address), None)
-    if address is None:
-        known = {str(pod["metadata"]["labels"].get("app")) for pod in cluster.list("Pod", service.namespace)}
-        raise BadInput(
-            "MB0257",
-            f'--via {via}: no pod labelled app={service.name} in namespace "{service.namespace}" has a sidecar.',
-            help=f"use one of: {', '.join(sorted(known))}" if known else "deploy something first",
-        )
-    return Vantage(via, address)
-
-
 def _tell(outcome: _Outcome, workers: int, expectations: list[Expectation], *, as_json: bool) -> int:
     """Print the numbers; gives the exit code."""
     from meshbdd.load.document import to_document  # noqa: PLC0415 - see load
-    from meshbdd.load.hopeless import hopeless  # noqa: PLC0415 - see load
+    from meshbdd.load.hopeless import hopeless, without_ports  # noqa: PLC0415 - see load
     from meshbdd.load.summary import summarise  # noqa: PLC0415 - see load
 
-    summary = summarise(outcome.result)
-    error = outcome.error or hopeless(outcome.result, summary)
-    document = to_document(outcome.result, summary, workers, expectations)
+    result, summary = outcome.result, summarise(outcome.result)
+    document = to_document(result, summary, workers, expectations)
+    as_expected = bool(document["expectations"]) and all(one["met"] for one in document["expectations"])
+    error = outcome.error or without_ports(result, summary) or (None if as_expected else hopeless(result, summary))
     document["error"] = {"code": error.code, "sentence": error.sentence} if error else None
     document["interrupted"] = outcome.interrupted
-    click.echo(json.dumps(document, indent=2) if as_json else "\n".join(_lines(document)))
     if error is not None:
         click.echo(str(error), err=True)
+    write(json.dumps(document, indent=2) if as_json else "\n".join(_lines(document)))
+    if error is not None:
         return error.exit_code
     if outcome.interrupted:
         click.echo("interrupted; these are the requests until then", err=True)
@@ -256,7 +172,7 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
     for field, what in never:
         if document[field]:
             yield f"  {document[field]:>9} × {what}"
-    if document["latency_ms"]:
+    if any(value is not None for value in document["latency_ms"].values()):
         yield "  latency  " + "  ".join(_ms(name, value) for name, value in document["latency_ms"].items())
     if document["lag_ms"]:
         yield "  started behind schedule by  " + "  ".join(

@@ -13,13 +13,16 @@ import pycurl
 STOPPED = "stopped"
 """The word for a request that was under way when the load was stopped: it has no outcome, and no claim counts it."""
 
+NO_PORT = "no port"
+"""The word for a request for which this machine had no port left: it says nothing of the service."""
+
 FLAGS_HEADERS = ("x-envoy-response-flags", "x-response-flags")
 """Names under which meshes are told to send Envoy's response flags; Envoy itself sends none."""
 
 _HTTP2_STREAM, _PROXY = 92, 97
 """CURLE_HTTP2_STREAM and CURLE_PROXY; https://curl.se/libcurl/c/libcurl-errors.html. pycurl has no names for them."""
 
-_NOT_CONNECTED = {0: "refused", errno.ECONNREFUSED: "refused", errno.EADDRNOTAVAIL: "no port"}
+_NOT_CONNECTED = {0: "refused", errno.ECONNREFUSED: "refused", errno.EADDRNOTAVAIL: NO_PORT}
 
 _WORDS = {
     pycurl.E_COULDNT_RESOLVE_HOST: "unresolved",

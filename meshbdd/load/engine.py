@@ -12,13 +12,12 @@ from meshbdd.load.answer import STOPPED, Outcome, body_length, failure_word, rea
 from meshbdd.load.descriptors import allow_descriptors
 from meshbdd.load.driving import Driver, Sweeping, Watching
 from meshbdd.load.ids import RequestIds
-from meshbdd.load.plan import Plan
+from meshbdd.load.plan import MOST_USERS, Plan
 from meshbdd.load.record import Record
 from meshbdd.load.transfer import GRPC_PREFIX, Transfer
 
 _LONGEST_WAIT = 1.0
 _CACHED_ANSWERS = 4096
-_MOST_CONNECTIONS = 100_000
 _FEW_USERS = 128
 
 
@@ -62,7 +61,7 @@ class Engine:
         self._cache: dict[bytes | tuple[bytes, bytes], tuple[int, bool, int | None]] = {}
         self._grpc = plan.grpc
         self._multi = pycurl.CurlMulti()
-        self._multi.setopt(pycurl.M_MAXCONNECTS, _MOST_CONNECTIONS)  # libcurl's own limit would close some after use
+        self._multi.setopt(pycurl.M_MAXCONNECTS, MOST_USERS)  # libcurl's own limit would close some after use
         self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_NOTHING)  # a user has a connection of its own
         few = plan.pace is None and plan.users <= _FEW_USERS
         self._driver: Driver = Sweeping(self._multi) if few else Watching(self._multi)

@@ -41,21 +41,29 @@ class Expectation:
     def judge(self, summary: Summary) -> tuple[bool, str]:
         """Whether it is met, and what was seen.
 
-        A latency is that of a rank among all requests, so one that got no answer cannot make it look better.
+        A latency is that of a rank among all requests, so one that got no answer cannot make it look better. Of a service
+        that serves nothing only ``errors`` says something: it is not quick, and not slow either.
         """
         seen, told = _seen(self.what, summary)
+        if self.what != "errors" and not summary.succeeded:
+            return False, f"{told}; no request succeeded"
         return _COMPARE[self.compare](seen, self.limit), told
 
 
 def _seen(what: str, summary: Summary) -> tuple[float, str]:
     if what == "errors":
         total = summary.requests + summary.unsent
-        share = summary.failed / total
+        share = summary.failed / total if total else 0.0
         return share, f"{summary.failed} of {total} ({share:.3%})"
     if what == "rate":
-        return summary.requests_per_second, f"{summary.requests_per_second:.1f}/s"
+        rate = summary.successes_per_second
+        return rate, f"{rate:.1f}/s succeeded"
     milliseconds = summary.latency_ms(100.0 if what == "max" else float(what[1:]))
-    return milliseconds, "no answer" if math.isinf(milliseconds) else f"{milliseconds:.3f} ms"
+    if math.isinf(milliseconds):
+        return milliseconds, "no answer"
+    failed = summary.answered - summary.succeeded
+    among = f" ({failed} of {summary.answered} answers are failures)" if failed else ""
+    return milliseconds, f"{milliseconds:.3f} ms{among}"
 
 
 def read_expectations(text: str) -> list[Expectation]:

@@ -13,6 +13,10 @@ LONGEST_TIMEOUT = Duration(3600)
 """A row of the record holds 71 minutes for one request."""
 
 
+MOST_USERS = 100_000
+"""More than that a machine has no ports for (some 28,000 to one address, as Linux comes)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pace:
     """An open loop: requests start when the schedule says so, whatever became of those before.
@@ -82,6 +86,12 @@ class Plan:
         name = self.message.name
         if self.pace is None and self.users < 1:
             raise BadInput("MB0510", f'"{name}" cannot be sent by {self.users} users.', help="let at least one send it")
+        if self.pace is None and self.users > MOST_USERS:
+            raise BadInput(
+                "MB0519",
+                f'"{name}" cannot be sent by {self.users} users at a time: one machine has no ports for so many.',
+                help=f"let at most {MOST_USERS} send it, or say a rate",
+            )
         if self.count is not None and self.count < 1:
             raise BadInput("MB0505", f'"{name}" cannot be sent {self.count} times.', help="send at least one request")
         if self.duration is not None and self.duration.seconds <= 0:

@@ -73,6 +73,11 @@ class Summary:
         return self.requests / self.seconds if self.seconds else 0.0
 
     @property
+    def successes_per_second(self) -> float:
+        """Requests that succeeded, by the second."""
+        return self.succeeded / self.seconds if self.seconds else 0.0
+
+    @property
     def failed(self) -> int:
         """Requests that did not succeed, the unsent ones among them."""
         return self.requests - self.succeeded + self.unsent

@@ -23,7 +23,9 @@ class Server:
     (every 50th is reset, every 1,000th hangs, every 70th is a 503).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, bound: socket.socket | None = None) -> None:
+        """Args: ``bound``: a socket that has its address already; else it gets a free one."""
+        self._bound = bound
         self.seen: Counter[str] = Counter()
         self.done: Counter[str] = Counter()
         self.ids: list[str] = []
@@ -44,9 +46,9 @@ class Server:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(
-            self._loop.create_server(lambda: _Connection(self), "127.0.0.1", 0, backlog=4096)
-        )
+        where = {"host": "127.0.0.1", "port": 0} if self._bound is None else {"sock": self._bound}
+        made = self._loop.create_server(lambda: _Connection(self), **where, backlog=4096)  # type: ignore[call-overload]
+        server = self._loop.run_until_complete(made)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         self._loop.run_forever()
@@ -123,6 +125,8 @@ class _Connection(asyncio.Protocol):
         write = self.transport.write
         if what == "ok":
             write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        elif not what:
+            write(_ANSWER % (b"404 X", 0, b"", b""))
         elif what.startswith("status/"):
             write(_ANSWER % (what[7:].encode() + b" X", 0, b"", b""))
         elif what == "reset":

@@ -95,7 +95,7 @@ def test_expectations(text: str, met: bool) -> None:
 
 def test_nothing_is_expected_to_be_quick_that_was_not_answered() -> None:
     (one,) = read_expectations("p50 < 10s")
-    assert one.judge(summary((REFUSED, 0.1))) == (False, "no answer")
+    assert one.judge(summary((REFUSED, 0.1))) == (False, "no answer; no request succeeded")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,133 @@
+"""What the command line of ``meshbdd load`` says, as a plan."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meshbdd.errors import BadInput, Place
+from meshbdd.units import Duration, Rate
+
+if TYPE_CHECKING:  # imported where they are needed, so that --help is quick
+    from meshbdd.load import Message, Plan, Vantage
+
+DEFAULT_SECONDS = 10.0
+DEFAULT_USERS = 10
+REDIRECTS = 10
+_KEEP = 1024 * 1024
+"""Bytes of answers kept in full: nothing but the numbers is shown."""
+_REQUEST = r"[A-Z]+[ \t]+(?:https?://|/)\S*"
+_SEPARATED = re.compile(rf"^###.*\n(?:[ \t]*(?:#.*|//.*|@.*)?\n)*{_REQUEST}", re.MULTILINE)
+"""How editors' files of requests separate them: ``###``, maybe comments and variables, and the next request line."""
+_IN_NO_BODY = re.compile(rf"^(?:###|{_REQUEST}(?:[ \t]+HTTP/|[ \t]*$))", re.MULTILINE)
+"""What is taken for another request where the first one has no use for a body."""
+
+
+def read_plan(target: str | None, **options: Any) -> Plan:
+    """Everything that the command line says, checked before anything is sent."""
+    from meshbdd.load import Pace, Plan  # noqa: PLC0415 - see meshbdd.cli.load
+
+    if target is None:
+        raise BadInput("MB0250", "No URL and no file is given.", help="write meshbdd load URL, or --help")
+    rate, users, duration, count = (options[name] for name in ("rate", "users", "duration", "count"))
+    if rate is not None and users is not None:
+        raise BadInput(
+            "MB0251",
+            "--rate and --users contradict each other: requests start either at a rate or when users are answered.",
+            help="leave one of them out",
+        )
+    if rate is None and (options["ramp"] is not None or options["poisson"]):
+        raise BadInput("MB0253", "--ramp and --poisson need a rate.", help="add --rate, like --rate 200/s")
+    pace = None
+    if rate is not None:
+        ramp = Duration.parse(options["ramp"]) if options["ramp"] is not None else None
+        pace = Pace(Rate.parse(rate), ramp, options["poisson"])
+    if duration is None and count is None:
+        lasting: Duration | None = Duration(DEFAULT_SECONDS)
+    else:
+        lasting = Duration.parse(duration) if duration is not None else None
+    return Plan(
+        _message(target),
+        _vantage(options["via"], options["lab"]),
+        users=DEFAULT_USERS if users is None else users,
+        pace=pace,
+        count=count,
+        duration=lasting,
+        fresh=options["fresh"],
+        timeout=Duration.parse(options["timeout"]),
+        http2=options["http2"] or None,
+        insecure=options["insecure"],
+        follow=0 if options["no_follow"] else REDIRECTS,
+        keep=_KEEP,
+    )
+
+
+def _message(target: str) -> Message:
+    from meshbdd.load import read_message  # noqa: PLC0415 - see meshbdd.cli.load
+
+    schemes = ("http", "https")
+    if "://" in target:
+        return read_message(target, f"GET {target}", schemes=schemes)
+    file = Path(target)
+    try:
+        text = file.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise BadInput("MB0254", f"{file} is no text.", help="write the request as an HTTP message") from None
+    except OSError as error:
+        raise BadInput(
+            "MB0255",
+            f"'{target}' is no URL, and no file that can be read: {error.strerror}.",
+            help="write http://HOST/PATH, or the path of a file with a request",
+        ) from None
+    _check_single(file, text)
+    return read_message(file.name, text, Place(file, 1), offset=0, schemes=schemes)
+
+
+def _check_single(file: Path, text: str) -> None:
+    """Refuse a second request, which would be sent as the first one's body.
+
+    Raises:
+        BadInput: naming the line where it begins.
+    """
+    another = _IN_NO_BODY if text.lstrip().startswith(("GET ", "HEAD ")) else _SEPARATED
+    first_end = text.find("\n", len(text) - len(text.lstrip()))
+    found = another.search(text, first_end + 1) if first_end >= 0 else None
+    if found is not None:
+        raise BadInput(
+            "MB0259",
+            f"{file} holds more than one request.",
+            help="write each into a file of its own",
+            place=Place(file, text.count("\n", 0, found.start()) + 1),
+        )
+
+
+def _vantage(via: str | None, name: str | None) -> Vantage | None:
+    """The sidecar of a service's pod in a running lab; ``None`` where nothing says so."""
+    if via is None:
+        return None
+    from meshbdd.cluster import Cluster  # noqa: PLC0415 - see meshbdd.cli.load
+    from meshbdd.intents import ServiceRef  # noqa: PLC0415 - see meshbdd.cli.load
+    from meshbdd.lab import lifecycle  # noqa: PLC0415 - see meshbdd.cli.load
+    from meshbdd.load import Vantage  # noqa: PLC0415 - see meshbdd.cli.load
+    from meshbdd.scenario.vantages import OUTBOUND_ANNOTATION  # noqa: PLC0415 - see meshbdd.cli.load
+    from meshbdd.settings import load_settings  # noqa: PLC0415 - see meshbdd.cli.load
+
+    settings = load_settings()
+    name = name or settings.lab
+    found = lifecycle.find(name)
+    if found is None:
+        raise BadInput("MB0256", f"--via {via}: no lab '{name}' runs.", help=f"bring it up: meshbdd lab up {name}")
+    cluster = Cluster.connect(found.kubeconfig, namespace=settings.namespace)
+    service = ServiceRef.parse(via, settings.namespace or cluster.namespace)
+    pods = cluster.list("Pod", service.namespace, labels=f"app={service.name}")
+    annotations = [(pod["metadata"].get("annotations") or {}).get(OUTBOUND_ANNOTATION) for pod in pods]
+    address = next((address for address in annotations if address), None)
+    if address is None:
+        known = {str(pod["metadata"]["labels"].get("app")) for pod in cluster.list("Pod", service.namespace)}
+        raise BadInput(
+            "MB0257",
+            f'--via {via}: no pod labelled app={service.name} in namespace "{service.namespace}" has a sidecar.',
+            help=f"use one of: {', '.join(sorted(known))}" if known else "deploy something first",
+        )
+    return Vantage(via, address)
