@@ -47,9 +47,10 @@ def read_plan(target: str | None, **options: Any) -> Plan:
         lasting: Duration | None = Duration(DEFAULT_SECONDS)
     else:
         lasting = Duration.parse(duration) if duration is not None else None
+    message = _message(target)
     return Plan(
-        _message(target),
-        _vantage(options["via"], options["lab"]),
+        message,
+        _vantage(message, options["via"], options["lab"]),
         users=DEFAULT_USERS if users is None else users,
         pace=pace,
         count=count,
@@ -102,14 +103,19 @@ def _check_single(file: Path, text: str) -> None:
         )
 
 
-def _vantage(via: str | None, name: str | None) -> Vantage | None:
-    """The sidecar of a service's pod in a running lab; ``None`` where nothing says so."""
+def _vantage(message: Message, via: str | None, name: str | None) -> Vantage | None:
+    """The sidecar of a service's pod in a running lab; ``None`` where nothing says so.
+
+    Raises:
+        BadInput: no such lab or service, or one of the lab's services was to be asked that is not there.
+    """
     if via is None:
         return None
     from meshbdd.cluster import Cluster  # noqa: PLC0415 - see meshbdd.cli.load
     from meshbdd.intents import ServiceRef  # noqa: PLC0415 - see meshbdd.cli.load
     from meshbdd.lab import lifecycle  # noqa: PLC0415 - see meshbdd.cli.load
     from meshbdd.load import Vantage  # noqa: PLC0415 - see meshbdd.cli.load
+    from meshbdd.scenario.hosts import check_host  # noqa: PLC0415 - see meshbdd.cli.load
     from meshbdd.scenario.vantages import OUTBOUND_ANNOTATION  # noqa: PLC0415 - see meshbdd.cli.load
     from meshbdd.settings import load_settings  # noqa: PLC0415 - see meshbdd.cli.load
 
@@ -130,4 +136,5 @@ def _vantage(via: str | None, name: str | None) -> Vantage | None:
             f'--via {via}: no pod labelled app={service.name} in namespace "{service.namespace}" has a sidecar.',
             help=f"use one of: {', '.join(sorted(known))}" if known else "deploy something first",
         )
+    check_host(cluster, message, service.namespace)
     return Vantage(via, address)

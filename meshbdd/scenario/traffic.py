@@ -14,6 +14,7 @@ from meshbdd.load.workers import Workers
 from meshbdd.scenario.background import NOTED, Background
 from meshbdd.scenario.enough import Enough
 from meshbdd.scenario.environment import Environment
+from meshbdd.scenario.hosts import check_host
 from meshbdd.scenario.loaded import LoadedSamples
 from meshbdd.scenario.vantages import CLIENT, PLAIN_CLIENT, Vantages, check_entry
 from meshbdd.units import Duration, Rate
@@ -45,6 +46,7 @@ class Traffic:
         self._environment = environment
         self._sent = sent
         self._messages: dict[str, Message] = {}
+        self._known_hosts: set[str] = set()
         self._vantages = Vantages(environment)
         self.samples: Sequence[Sample] = []
         """What the last step that sent something got; the claims that follow judge it."""
@@ -70,7 +72,11 @@ class Traffic:
                 f'There is no request "{name}"; defined are: {known}.',
                 help=f'define it: Given the request "{name}":',
             )
-        return self._messages[name]
+        message = self._messages[name]
+        if message.host not in self._known_hosts:
+            check_host(self._environment.cluster, message, self._environment.namespace)
+            self._known_hosts.add(message.host)
+        return message
 
     def _plan(
         self,

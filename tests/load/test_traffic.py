@@ -31,6 +31,9 @@ class Pods:
     def __init__(self, address: str) -> None:
         self.address = address
 
+    def find(self, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
+        return {} if (kind, name, namespace) == ("Service", "service", "shop") else None
+
     def list(self, _kind: str, _namespace: str, labels: str) -> list[dict[str, Any]]:
         assert labels == "app=client"
         return [{"status": {"phase": "Running"}, "metadata": {"annotations": {OUTBOUND_ANNOTATION: self.address}}}]
