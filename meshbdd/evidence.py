@@ -75,6 +75,7 @@ class TrafficSent:
         target: Host that they asked.
         samples: One for each request, in the order of their starts.
         request: What was sent, as the tester wrote it.
+        rate: How the rate was held that was asked for; empty where none was.
     """
 
     name: str
@@ -82,6 +83,7 @@ class TrafficSent:
     target: str
     samples: Sequence[Sample]
     request: Message | None = None
+    rate: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,13 +128,16 @@ def _send(running: Workers, gives_up: Literal["for ever", "at all"] | None) -> _
 def _tell(outcome: _Outcome, workers: int, expectations: list[Expectation], *, as_json: bool) -> int:
     """Print the numbers; gives the exit code."""
     from meshbdd.load.document import to_document  # noqa: PLC0415 - see load
-    from meshbdd.load.hopeless import hopeless, without_ports  # noqa: PLC0415 - see load
+    from meshbdd.load.hopeless import hopeless, machine_too_slow, without_ports  # noqa: PLC0415 - see load
     from meshbdd.load.summary import summarise  # noqa: PLC0415 - see load
 
     result, summary = outcome.result, summarise(outcome.result)
     document = to_document(result, summary, workers, expectations)
     as_expected = bool(document["expectations"]) and all(one["met"] for one in document["expectations"])
-    error = outcome.error or without_ports(result, summary) or (None if as_expected else hopeless(result, summary))
+    ours = (
+        outcome.error or without_ports(result, summary) or (None if outcome.interrupted else machine_too_slow(result))
+    )
+    error = ours or (None if as_expected else hopeless(result, summary))
     document["error"] = {"code": error.code, "sentence": error.sentence} if error else None
     document["interrupted"] = outcome.interrupted
     if error is not None:
@@ -178,6 +181,8 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
         yield "  started behind schedule by  " + "  ".join(
             _ms(name, value) for name, value in document["lag_ms"].items()
         )
+    if document["rate"] and not document["rate"]["held"]:
+        yield f"  {document['rate']['told']}"
     for one in document["expectations"]:
         yield f"  {'met    ' if one['met'] else 'NOT MET'}  {one['text']}: {one['seen']}"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from meshbdd.load.expectation import Expectation
+from meshbdd.load.holding import holding
 from meshbdd.load.plan import Plan
 from meshbdd.load.result import Result
 from meshbdd.load.summary import QUANTILES, SLOT_MS, Summary
@@ -53,6 +54,7 @@ def to_document(result: Result, summary: Summary, workers: int, expectations: Se
         ],
         "latency_ms": latencies(summary),
         "lag_ms": _lag(summary) if result.plan.pace is not None else None,
+        "rate": _held(result),
         "histogram": {"unit": "us", "encoding": "HdrHistogram V2", "counts": summary.latency.encode().decode()},
         "series": {
             "slot_ms": SLOT_MS,
@@ -78,6 +80,13 @@ def _lag(summary: Summary) -> dict[str, float]:
     return {f"p{percent:g}": lag.get_value_at_percentile(percent) / 1000 for percent in QUANTILES} | {
         "max": lag.get_max_value() / 1000
     }
+
+
+def _held(result: Result) -> dict[str, Any] | None:
+    seen = holding(result)
+    if seen is None:
+        return None
+    return {"wanted": round(seen.wanted, 3), "reached": round(seen.reached, 3), "held": seen.held, "told": seen.told}
 
 
 def _plan(plan: Plan, workers: int) -> dict[str, Any]:

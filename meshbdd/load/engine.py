@@ -19,6 +19,8 @@ from meshbdd.load.transfer import GRPC_PREFIX, Transfer
 _LONGEST_WAIT = 1.0
 _CACHED_ANSWERS = 4096
 _FEW_USERS = 128
+_BUSY = 0.9
+"""Share of its time that the engine works where it is the one that cannot keep up."""
 
 
 class Engine:
@@ -46,6 +48,8 @@ class Engine:
         """Requests that were due, but not within their timeout could a connection be had for them."""
         self.overdue = 0
         """Requests that were due, and not started when the load was stopped at once."""
+        self.crowded = False
+        """Whether a request that was due had to wait because all connections were under way, though this thread had time."""
         self.began_unix = 0.0
         self.began = 0
         self.ended = 0
@@ -122,7 +126,7 @@ class Engine:
         plan, patience = self.plan, round(self.plan.timeout.seconds * 1e9)
         end = None if plan.duration is None else round(plan.duration.seconds * 1e9)
         wanted = itertools.takewhile(lambda due: end is None or due < end, itertools.islice(schedule, plan.count))
-        due = next(wanted, None)
+        due, worked = next(wanted, None), time.thread_time_ns()
         while not self._at_once:
             now = time.perf_counter_ns()
             while due is not None and self._wants(due) and (late := now - self.began - due) >= 0:
@@ -132,6 +136,7 @@ class Engine:
                     now = time.perf_counter_ns()
                     self._start(transfer, now, self.began + due)
                 else:
+                    self.crowded = self.crowded or not self._busy(worked)
                     break
                 due = next(wanted, None)
             if due is not None and not self._wants(due):
@@ -145,6 +150,14 @@ class Engine:
         while due is not None and self._wants(due):
             self.overdue += 1
             due = next(wanted, None)
+
+    def _busy(self, worked: int) -> bool:
+        """Whether this thread, not the service, is what is too slow: it has hardly had to wait since the begin.
+
+        Args:
+            worked: Its CPU time at the begin, ``time.thread_time_ns``.
+        """
+        return time.thread_time_ns() - worked > _BUSY * (time.perf_counter_ns() - self.began)
 
     def _wants(self, due: int) -> bool:
         """Whether a request of the schedule was due before the load was stopped, if it was."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from meshbdd.errors import BadInput, EnvironmentBroken, MeshbddError
 from meshbdd.load.answer import NO_PORT
+from meshbdd.load.holding import holding
 from meshbdd.load.result import Result
 from meshbdd.load.summary import Summary
 from meshbdd.load.transfer import LARGEST_BODY
@@ -64,6 +65,18 @@ def for_ever(summary: Summary) -> bool:
 
 def _endless(summary: Summary) -> bool:
     return summary.size > 0 and {outcome.error for outcome in summary.outcomes} == {"timeout"}
+
+
+def machine_too_slow(result: Result) -> MeshbddError | None:
+    """The sentence for a rate that this machine could not hold: what was seen is of another, easier load."""
+    seen = holding(result)
+    if seen is None or not seen.by_this_machine:
+        return None
+    return EnvironmentBroken(
+        "MB0536",
+        f"{seen.told[0].upper()}{seen.told[1:]}.",
+        help="send at a lower rate, from more processes (--workers), or from a machine that is less busy",
+    )
 
 
 def without_ports(result: Result, summary: Summary) -> MeshbddError | None:

@@ -99,6 +99,7 @@ class Load:
             engine.unsent,
             self.over,
             engine.overdue,
+            engine.crowded,
         )
 
     def samples(self) -> Iterator[Sample]:

@@ -26,6 +26,7 @@ class Part:
         self.answers: dict[int, tuple[bytes, bytes]] = {}
         self.reasons: dict[str, str] = {}
         self.sent = self.finished = self.failed = self.stopped = self.unsent = self.overdue = 0
+        self.crowded = False
 
     def _open(self) -> None:
         if self._memory is not None:

@@ -28,6 +28,8 @@ class Result:
         unsent: Requests that were due, but could not be started within their timeout.
         overdue: Requests that were due, and not started when the load was stopped at once.
         over: Whether the load has ended.
+        crowded: Whether a request that was due had to wait because all connections were under way, though the engine had
+            time to spare.
     """
 
     plan: Plan
@@ -39,6 +41,7 @@ class Result:
     unsent: int
     over: bool
     overdue: int = 0
+    crowded: bool = False
 
     def __len__(self) -> int:
         """How many requests have an outcome."""

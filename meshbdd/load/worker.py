@@ -71,6 +71,7 @@ class Counts:
     stopped: int
     unsent: int
     overdue: int
+    crowded: bool
     over: bool
     answers: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
@@ -103,7 +104,7 @@ def _counts(engine: Engine, *, over: bool) -> Counts:
     record = engine.record
     kept = (record.answers(), record.reasons) if over else ()
     counts = engine.sent, record.finished, record.failed, record.stopped, engine.unsent, engine.overdue
-    return Counts(*counts, over, *kept)
+    return Counts(*counts, engine.crowded, over, *kept)
 
 
 def _listen(pipe: Connection, engine: Engine, told: _Told, over: threading.Event) -> None:

@@ -68,6 +68,7 @@ class _Worker:
             part = self.part
             part.sent, part.finished, part.failed = told.sent, told.finished, told.failed
             part.stopped, part.unsent, part.overdue = told.stopped, told.unsent, told.overdue
+            part.crowded = told.crowded
             if told.over:
                 part.answers, part.reasons, self.over = told.answers, told.reasons, True
         elif isinstance(told, Failed):
@@ -178,6 +179,7 @@ class Workers:
             unsent=sum(part.unsent for part in parts),
             over=self.over,
             overdue=sum(part.overdue for part in parts),
+            crowded=any(part.crowded for part in parts),
         )
 
     def stop(self, *, at_once: bool = False) -> Result:

@@ -104,6 +104,8 @@ def _(event: TrafficSent) -> list[Attachment]:
     ]
     shown = f", the first {_MOST_ROWS:,}" if len(event.samples) > _MOST_ROWS else ""
     made = [table(f'{len(event.samples):,} requests "{event.name}" from {event.vantage}{shown}', rows)]
+    if event.rate:
+        made.append(Attachment(f'rate of "{event.name}"', f"{event.rate}\n"))
     if event.request is not None:
         for sample in exchanges.samples_of_each_kind(event):
             text = exchanges.exchange(event.request, sample)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
 from typing import overload
 
+from meshbdd.claims import Outcome, Verdict
 from meshbdd.load import Result, Sample
+from meshbdd.load.holding import Holding, holding
 
 UNSENT = "unsent"
 """The error of a request that was due, but for which no connection came free within its timeout, or before the load was
@@ -26,6 +30,11 @@ class LoadedSamples(Sequence[Sample]):
     def __init__(self, result: Result) -> None:
         self._result = result
         self._made: list[Sample] | None = None
+
+    @cached_property
+    def holding(self) -> Holding | None:
+        """How the rate was held that was asked for."""
+        return holding(self._result)
 
     def __len__(self) -> int:
         return len(self._result) + self._never_sent
@@ -60,3 +69,14 @@ class LoadedSamples(Sequence[Sample]):
     def _unsent(self) -> Sample:
         timeout = self._result.plan.timeout.seconds
         return Sample("", self._result.began + self._result.seconds, timeout, None, UNSENT)
+
+
+def at_rate(verdict: Verdict, samples: Sequence[Sample]) -> Verdict:
+    """A verdict with what is to be known of the rate; none is green where this machine could not hold that."""
+    seen = samples.holding if isinstance(samples, LoadedSamples) else None
+    if seen is None:
+        return verdict
+    if seen.by_this_machine and verdict.outcome is Outcome.PASSED:
+        action = "send at a lower rate, or from a machine that is less busy"
+        return replace(verdict, outcome=Outcome.INCONCLUSIVE, sentence=f"{verdict.sentence}; {seen.told}", help=action)
+    return replace(verdict, notes=(*verdict.notes, seen.told))

@@ -15,7 +15,7 @@ from meshbdd.scenario.background import NOTED, Background
 from meshbdd.scenario.enough import Enough
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.hosts import check_host
-from meshbdd.scenario.loaded import LoadedSamples
+from meshbdd.scenario.loaded import LoadedSamples, at_rate
 from meshbdd.scenario.vantages import CLIENT, PLAIN_CLIENT, Vantages, check_entry
 from meshbdd.units import Duration, Rate
 
@@ -118,7 +118,9 @@ class Traffic:
 
     def _tell(self, plan: Plan, samples: Sequence[Sample]) -> None:
         vantage = plan.vantage.name if plan.vantage else ""
-        self._environment.tell(TrafficSent(plan.message.name, vantage, plan.message.host, samples, plan.message))
+        seen = samples.holding if isinstance(samples, LoadedSamples) else None
+        rate = seen.told if seen else ""
+        self._environment.tell(TrafficSent(plan.message.name, vantage, plan.message.host, samples, plan.message, rate))
 
     def send(self, name: str, count: int = 1, users: int = 1, *, outside: bool = False) -> None:
         """Send a number of requests."""
@@ -218,7 +220,7 @@ class Traffic:
             )
         if self._enough is None:
             too_old = self.nothing_since(claim.text) if self.samples else None
-            return too_old or claim.judge(self.samples, explain)
+            return too_old or at_rate(claim.judge(self.samples, explain), self.samples)
         before = len(self._enough.samples)
         try:
             return self._enough.judge(claim, explain)
