@@ -134,3 +134,12 @@ def test_the_timeline_shows_when_a_breaker_was_open(tmp_path: Path) -> None:
     shown = Shown(tmp_path / "results", [*told(), verdict, verdict])
     timeline = next(text for step in shown.steps for name, text in shown.named(step).items() if name == "timeline")
     assert timeline.count("circuit open at order-service-1") == 2, "each opening once"
+
+
+def test_the_rate_that_was_held_is_shown(tmp_path: Path) -> None:
+    sample = Sample("1", 0.0, 0.1, 200)
+    sent = TrafficSent("q", "c", "h", [sample], REQUEST, "the rate was not held, for this machine was too busy")
+    shown = Shown(tmp_path / "results", [sent, TrafficSent("q", "c", "h", [sample], REQUEST)])
+    paced, plain = map(shown.named, shown.steps)
+    assert paced['rate of "q"'] == "the rate was not held, for this machine was too busy\n"
+    assert 'rate of "q"' not in plain
