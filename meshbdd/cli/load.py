@@ -135,7 +135,9 @@ def _tell(outcome: _Outcome, workers: int, expectations: list[Expectation], *, a
     document = to_document(result, summary, workers, expectations)
     as_expected = bool(document["expectations"]) and all(one["met"] for one in document["expectations"])
     ours = (
-        outcome.error or without_ports(result, summary) or (None if outcome.interrupted else machine_too_slow(result))
+        outcome.error
+        or without_ports(result, summary.outcomes)
+        or (None if outcome.interrupted else machine_too_slow(result))
     )
     error = ours or (None if as_expected else hopeless(result, summary))
     document["error"] = {"code": error.code, "sentence": error.sentence} if error else None

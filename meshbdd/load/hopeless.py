@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from meshbdd.errors import BadInput, EnvironmentBroken, MeshbddError
-from meshbdd.load.answer import NO_PORT
+from meshbdd.load.answer import NO_PORT, Outcome
 from meshbdd.load.holding import holding
 from meshbdd.load.result import Result
 from meshbdd.load.summary import Summary
@@ -79,14 +81,19 @@ def machine_too_slow(result: Result) -> MeshbddError | None:
     )
 
 
-def without_ports(result: Result, summary: Summary) -> MeshbddError | None:
-    """The sentence for a load whose requests in part never left this machine; they say nothing of the service."""
-    failed = sum(count for outcome, count in summary.outcomes.items() if outcome.error == NO_PORT)
+def without_ports(result: Result, outcomes: Mapping[Outcome, int]) -> MeshbddError | None:
+    """The sentence for a load whose requests in part never left this machine; they say nothing of the service.
+
+    Args:
+        result: The load.
+        outcomes: Its outcomes, counted.
+    """
+    failed = sum(count for outcome, count in outcomes.items() if outcome.error == NO_PORT)
     if not failed:
         return None
     return EnvironmentBroken(
         "MB0535",
-        f"{failed} of {summary.requests} requests found no free port on this machine for a connection to "
+        f"{failed} of {len(result)} requests found no free port on this machine for a connection to "
         f"{result.plan.message.url}.",
-        help="keep connections (no --fresh), or send at a lower rate",
+        help="keep connections, or send at a lower rate",
     )

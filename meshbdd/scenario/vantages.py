@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from meshbdd.errors import EnvironmentBroken
 from meshbdd.load import Entry, Result, Vantage
+from meshbdd.load.hopeless import without_ports
 from meshbdd.scenario.environment import Environment
 
 OUTBOUND_ANNOTATION = "lab.meshbdd.dev/outbound"
@@ -54,12 +55,15 @@ def check_entry(result: Result) -> None:
     """See that a load got into the mesh.
 
     Raises:
-        EnvironmentBroken: the client's own sidecar took no connection, which says nothing of any service.
+        EnvironmentBroken: the client's own sidecar took no connection, or this machine had no port left for one; neither
+            says anything of a service.
     """
-    vantage = result.plan.vantage
+    vantage, outcomes = result.plan.vantage, result.outcomes()
+    if (broken := without_ports(result, outcomes)) is not None:
+        raise broken
     if vantage is None or vantage.entry is not Entry.SIDECAR:
         return
-    failed = sum(number for outcome, number in result.outcomes().items() if outcome.error in _NOT_EVEN_IN)
+    failed = sum(number for outcome, number in outcomes.items() if outcome.error in _NOT_EVEN_IN)
     if failed:
         raise EnvironmentBroken(
             "MB0524",

@@ -14,13 +14,14 @@ import pytest
 from click.testing import CliRunner
 
 from meshbdd.cli.load import load as load_command
-from meshbdd.errors import BadInput
+from meshbdd.errors import BadInput, EnvironmentBroken
 from meshbdd.load import Plan, Result, read_message
 from meshbdd.load.answer import Outcome
 from meshbdd.load.hopeless import for_ever, hopeless, without_ports
 from meshbdd.load.ids import RequestIds
 from meshbdd.load.record import Record
 from meshbdd.load.summary import summarise
+from meshbdd.scenario.vantages import check_entry
 from tests.load.server import Server, serving
 from tests.load.test_command import document, load
 from tests.tools import until
@@ -95,11 +96,14 @@ def test_what_gets_no_better() -> None:
 
 def test_a_machine_without_ports_says_nothing_of_the_service() -> None:
     seen = result("no port", None)
-    found = without_ports(seen, summarise(seen))
+    found = without_ports(seen, seen.outcomes())
     assert found is not None
     assert found.exit_code == 4
     assert "1 of 2 requests found no free port" in found.sentence
-    assert without_ports(result(None), summarise(result(None))) is None
+    assert without_ports(result(None), result(None).outcomes()) is None
+    with pytest.raises(EnvironmentBroken, match="found no free port"):
+        check_entry(seen)
+    check_entry(result(None))
 
 
 def test_a_service_may_come_up_while_the_load_runs(closed: socket.socket) -> None:
