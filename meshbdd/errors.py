@@ -7,6 +7,7 @@
     ├── Refused                  a guard rail said no before anything was written          exit 5
     ├── EnvironmentBroken        the lab, the cluster or the machine does not do its part  exit 4
     ├── Inconclusive             the claim can be called neither true nor false            exit 4
+    ├── NotPossible              this mesh cannot do that; its scenario is skipped         exit 2 elsewhere
     ├── RestoreIncomplete        something that meshbdd changed is still changed           exit 3
     └── ClaimFailed              a Then step that is false (also an AssertionError)        exit 1
 
@@ -83,6 +84,17 @@ class Inconclusive(MeshbddError):
     """The claim can be called neither true nor false; never shown as green."""
 
     word = "inconclusive"
+
+
+class NotPossible(MeshbddError):
+    """This mesh cannot do that, and the sentence says why.
+
+    A step that raises it, or is known to before anything is written, has its scenario skipped with the sentence: neither
+    passed nor failed.
+    """
+
+    exit_code = 2
+    word = "not possible"
 
 
 class RestoreIncomplete(MeshbddError):

@@ -22,10 +22,11 @@ from meshbdd.evidence import RunBegan
 from meshbdd.mesh import Gate, Istio
 from meshbdd.report import expect, report_problem, tell
 from meshbdd.settings import Settings, load_settings
+from meshbdd.skipping import other_mesh, skip_rest
 from meshbdd.vocabulary import step_problem, table_rows
 from meshbdd.world import Environment, StepText, World
 
-__all__ = ["after_all", "after_scenario", "before_all", "before_scenario", "before_step"]
+__all__ = ["after_all", "after_scenario", "after_step", "before_all", "before_scenario", "before_step"]
 
 
 behave_fixes.allow_a_project_without_steps()
@@ -117,7 +118,11 @@ def _remaining(context: Any) -> list[str]:
 
 
 def before_scenario(context: Any, scenario: Any) -> None:
-    """Give the scenario a world of its own."""
+    """Give the scenario a world of its own, unless it is none for this mesh."""
+    reason = other_mesh(scenario.effective_tags, context.meshbdd.settings.mesh)
+    if reason is not None:
+        scenario.mark_skipped(reason)
+        return
     registry = context._runner.step_registry
     steps = [
         StepText(step.name, Place(Path(step.filename), step.line), step_problem(registry, step), table_rows(step.table))
@@ -131,12 +136,17 @@ def before_step(context: Any, step: Any) -> None:
     context.world.place = Place(Path(step.filename), step.line)
 
 
-def after_scenario(context: Any, _scenario: Any) -> None:
+def after_step(context: Any, step: Any) -> None:
+    """Skip what is left of a scenario that wants what this mesh cannot do."""
+    skip_rest(context.scenario, step)
+
+
+def after_scenario(context: Any, scenario: Any) -> None:
     """Undo, whatever happened; nothing interrupts this."""
     world, signals = getattr(context, "world", None), getattr(context, "meshbdd_signals", None)
     with signals.shielded() if signals else contextlib.nullcontext():
         if world is not None:
-            world.close()
+            world.close(skipped=bool(getattr(scenario, "should_skip", False)))
 
 
 def _leave(environment: Environment) -> None:

@@ -52,8 +52,17 @@ def run_features(arguments: Sequence[str], results: Path) -> int:
     if lost is not None:
         click.echo(str(lost), err=True)
     if ran.code == 0 and not ran.record.counts["passed"]:
-        raise BadInput("MB0221", "No scenario was selected, so nothing was tested.", help="check tags, names and paths")
+        raise _nothing_tested(len(ran.record.skipped))
     return ran.record.exit_code or (4 if ran.code or lost else 0)
+
+
+def _nothing_tested(skipped: int) -> BadInput:
+    if skipped:
+        what = "The one scenario" if skipped == 1 else f"Each of the {skipped} scenarios"
+        return BadInput(
+            "MB0222", f"{what} that was selected was skipped, so nothing was tested.", help="the reason stands above"
+        )
+    return BadInput("MB0221", "No scenario was selected, so nothing was tested.", help="check tags, names and paths")
 
 
 @click.command(

@@ -54,6 +54,8 @@ def show_summary(record: RunRecord, results: Path, console: Console | None = Non
         if word not in {"passed", "skipped", "not run"}:
             for scenario in groups[word]:
                 _show_scenario(word, scenario, console)
+    for scenario in record.skipped:
+        _show_scenario("skipped", scenario, console)
     for problem in record.problems:
         _print(console, f"{problem.category.prefix}{problem.sentence}", "magenta", "  ")
     counts = Text()
@@ -96,7 +98,7 @@ def _show_scenario(word: str, scenario: ScenarioRecord, console: Console) -> Non
     )
     console.print(line, highlight=False)
     category = scenario.outcome.category
-    for line_of in scenario.outcome.message.removeprefix(category.prefix if category else "").splitlines()[:6]:
+    for line_of in scenario.outcome.message.removeprefix(category.prefix if category else f"{word}: ").splitlines()[:6]:
         _print(console, line_of, "", "    ")
     _print(console, f"{scenario.file}:{scenario.line}", "dim", "    ")
     console.print()

@@ -13,7 +13,15 @@ from typing import Any
 from allure_commons.model2 import Status
 from behave.matchers import StepParseError
 
-from meshbdd.errors import BadInput, EnvironmentBroken, Inconclusive, MeshbddError, Refused, RestoreIncomplete
+from meshbdd.errors import (
+    BadInput,
+    EnvironmentBroken,
+    Inconclusive,
+    MeshbddError,
+    NotPossible,
+    Refused,
+    RestoreIncomplete,
+)
 
 STATUS: Mapping[str, str] = {
     "passed": Status.PASSED,
@@ -87,11 +95,13 @@ class Outcome:
         status: Allure's word, the counterpart of behave's.
         problems: What went wrong, in the order of time.
         note: Why it was skipped or did not run; empty otherwise.
+        selected: Whether the run was to run it, by its tags, names and lines.
     """
 
     status: str
     problems: tuple[Problem, ...] = ()
     note: str = ""
+    selected: bool = True
 
     @property
     def category(self) -> Category | None:
@@ -132,7 +142,7 @@ def category_of(error: BaseException | None) -> Category:
             return Category.FEATURE
         case Refused():
             return Category.REFUSED
-        case EnvironmentBroken():
+        case EnvironmentBroken() | NotPossible():  # the latter only where a project's own after_step replaces ours
             return Category.ENVIRONMENT
         case KeyboardInterrupt():
             return Category.INTERRUPTED
@@ -164,7 +174,8 @@ def outcome_of(scenario: Any) -> Outcome:
         return Outcome(status, note="not run: the run ended before it")
     if status == Status.SKIPPED:
         reason = scenario.skip_reason or next((above.skip_reason for above in _containers(scenario)), None)
-        return Outcome(status, note=f"skipped: {reason or 'not selected by tags, names or lines'}")
+        told = reason or "not selected by tags, names or lines"
+        return Outcome(status, note=f"skipped: {told}", selected=reason is not None)
     if status == Status.PASSED:
         return Outcome(status)
     problems = (*_step_problems(scenario), *_hook_problems(scenario))

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from allure_commons.model2 import Status
+
 from meshbdd.report.outcome import Category, Outcome, Problem
 
 WORST_FIRST = (3, 1, 5, 2, 4)
@@ -66,6 +68,11 @@ class RunRecord:
     def of(self, category: Category) -> list[ScenarioRecord]:
         """The scenarios of a category."""
         return [record for record in self.scenarios.values() if record.outcome.category is category]
+
+    @property
+    def skipped(self) -> list[ScenarioRecord]:
+        """The scenarios that were to run, and were skipped for a reason."""
+        return [r for r in self.scenarios.values() if r.outcome.status == Status.SKIPPED and r.outcome.selected]
 
     @property
     def cut_short(self) -> bool:

@@ -53,8 +53,10 @@ def test_every_scenario_has_one_result_of_behaves_status(ran: tuple[Toy, str]) -
         ("the hook after fails", "broken", "unexpected error: HOOK-ERROR in after_scenario: RuntimeError: no after"),
         ("the undo fails", "broken", "restore incomplete: VirtualService shop/x still carries the fault"),
         ("the clean-up fails", "broken", "unexpected error: CLEANUP-ERROR in remove_fault"),
-        ("skipped by a hook", "skipped", "skipped: not on this mesh"),
+        ("skipped by a hook", "skipped", "skipped: not for today"),
         ("skipped in the middle", "skipped", "skipped: seen enough"),
+        ("not possible on this mesh", "skipped", "skipped: Linkerd mirrors no traffic\nhelp: run this on Istio"),
+        ("not possible, and the undo fails", "broken", "restore incomplete: VirtualService shop/x still carries the fault"),
         ("failing in a rule", "failed", "at least 95% of requests succeed: 2 of 3 did"),
         ("behind a rule's hook", "broken", "unexpected error: HOOK-ERROR in before_rule: RuntimeError: no rule"),
         ("behind a feature's hook", "broken", "unexpected error: HOOK-ERROR in before_feature: RuntimeError: no feature"),
@@ -86,6 +88,7 @@ def test_names_places_and_arguments(ran: tuple[Toy, str]) -> None:
     step = results["a claim fails"]["steps"][1]
     assert {p["name"]: p["value"] for p in step["parameters"]} == {"n": "88", "total": "100"}
     assert [s["status"] for s in results["a claim fails"]["steps"]] == ["passed", "failed", "skipped"]
+    assert [s["status"] for s in results["not possible on this mesh"]["steps"]] == ["passed", "skipped", "skipped"]
     assert "What alpha is for." in json.dumps(results["same name"])
     assert "сервис падает 💥" in results
     long = next(result for name, result in results.items() if name.startswith("long long"))

@@ -24,10 +24,11 @@ def before_rule(context, rule):
 def before_scenario(context, scenario):
     tags = scenario.effective_tags
     if "before_boom" in tags: raise RuntimeError("no before")
-    if "skipme" in tags: scenario.skip("not on this mesh")
+    if "skipme" in tags: scenario.skip("not for today")
     if "cleanup_boom" in tags:
         def remove_fault(): raise RuntimeError("the fault is still there")
         context.add_cleanup(remove_fault)
+from meshbdd.hooks import after_step
 def after_scenario(context, scenario):
     if "after_boom" in scenario.effective_tags: raise RuntimeError("no after")
     if "restore_boom" in scenario.effective_tags:
@@ -38,7 +39,7 @@ def after_scenario(context, scenario):
 STEPS = """
 import os, signal, time
 from behave import step
-from meshbdd.errors import BadInput, ClaimFailed, EnvironmentBroken, Inconclusive
+from meshbdd.errors import BadInput, ClaimFailed, EnvironmentBroken, Inconclusive, NotPossible
 from meshbdd.cluster.signals import Signals
 
 @step("it passes")
@@ -55,6 +56,8 @@ def _(c): raise BadInput("MB0502", "There is no request", help="define it")
 def _(c): raise BadInput("MB0404", "The host is governed by nothing", help="apply a VirtualService")
 @step("the lab is down")
 def _(c): raise EnvironmentBroken("MB0701", "no lab answers", help="meshbdd lab up")
+@step("this mesh cannot")
+def _(c): raise NotPossible("MB0432", "Linkerd mirrors no traffic", help="run this on Istio")
 @step("it divides by zero")
 def _(c): 1 / 0
 @step("it skips the rest")
@@ -113,6 +116,13 @@ Feature: Alpha
     Given it passes
     And it skips the rest
     And it passes
+  Scenario: not possible on this mesh
+    Given it passes
+    And this mesh cannot
+    And it passes
+  @restore_boom
+  Scenario: not possible, and the undo fails
+    Given this mesh cannot
   Scenario Outline: rows <n>
     Given it passes
     Examples:

@@ -1,0 +1,48 @@
+"""Scenarios that are skipped with a reason: they demand another mesh, or want what this one cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from behave.model_type import Status
+
+from meshbdd.errors import NotPossible
+from meshbdd.report.outcome import sentence_of
+
+MESHES = {"istio": "Istio", "linkerd": "Linkerd"}
+"""A mesh as settings and tags name it → as sentences do."""
+
+
+def other_mesh(tags: Iterable[str], mesh: str) -> str | None:
+    """Why a scenario is none for a mesh; ``None`` where its tags demand no other.
+
+    Args:
+        tags: Its own, its rule's and its feature's. ``@istio`` and ``@linkerd`` demand a mesh, both of them either one.
+        mesh: The mesh of the run.
+    """
+    demanded = sorted({tag.lower() for tag in tags} & set(MESHES))
+    if not demanded or mesh in demanded:
+        return None
+    names = " or ".join(MESHES[name] for name in demanded)
+    shown = " ".join(f"@{name}" for name in demanded)
+    return f"needs {names}: tagged {shown}; this run is on {MESHES[mesh]}"
+
+
+def skip_rest(scenario: Any, step: Any) -> None:
+    """Skip a scenario from a step on that the mesh cannot do; other steps are left as they are.
+
+    behave has written the error down as the step's own. Without that, the step counts as not run, and the scenario as
+    skipped.
+
+    Args:
+        scenario: behave's model of it.
+        step: behave's model of the step that has just run.
+    """
+    error = step.exception
+    if not isinstance(error, NotPossible):
+        return
+    step.exception = step.exc_traceback = step.error_message = None
+    step.captured.reset()
+    step.status = Status.untested
+    scenario.skip(sentence_of(error))
