@@ -20,9 +20,10 @@ from meshbdd.cluster.signals import Signals
 from meshbdd.errors import MeshbddError, Place
 from meshbdd.evidence import RunBegan
 from meshbdd.mesh import Gate, Istio
+from meshbdd.phrases import asked_by
 from meshbdd.report import expect, report_problem, tell
 from meshbdd.settings import Settings, load_settings
-from meshbdd.skipping import other_mesh, skip_rest
+from meshbdd.skipping import impossible, other_mesh, skip_rest
 from meshbdd.vocabulary import step_problem, table_rows
 from meshbdd.world import Environment, StepText, World
 
@@ -119,16 +120,22 @@ def _remaining(context: Any) -> list[str]:
 
 def before_scenario(context: Any, scenario: Any) -> None:
     """Give the scenario a world of its own, unless it is none for this mesh."""
-    reason = other_mesh(scenario.effective_tags, context.meshbdd.settings.mesh)
+    environment, registry = context.meshbdd, context._runner.step_registry
+    steps = [
+        StepText(
+            step.name,
+            Place(Path(step.filename), step.line),
+            step_problem(registry, step),
+            table_rows(step.table),
+            asked_by(step, environment.namespace, registry),
+        )
+        for step in scenario.all_steps
+    ]
+    reason = other_mesh(scenario.effective_tags, environment.settings.mesh) or impossible(environment, steps)
     if reason is not None:
         scenario.mark_skipped(reason)
         return
-    registry = context._runner.step_registry
-    steps = [
-        StepText(step.name, Place(Path(step.filename), step.line), step_problem(registry, step), table_rows(step.table))
-        for step in scenario.all_steps
-    ]
-    context.world = World(context.meshbdd, Path(scenario.filename), steps)
+    context.world = World(environment, Path(scenario.filename), steps)
 
 
 def before_step(context: Any, step: Any) -> None:

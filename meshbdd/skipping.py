@@ -7,11 +7,10 @@ from typing import Any
 
 from behave.model_type import Status
 
-from meshbdd.errors import NotPossible
+from meshbdd.errors import MeshbddError, NotPossible
+from meshbdd.mesh.abilities import TITLES
 from meshbdd.report.outcome import sentence_of
-
-MESHES = {"istio": "Istio", "linkerd": "Linkerd"}
-"""A mesh as settings and tags name it → as sentences do."""
+from meshbdd.scenario import Environment, StepText
 
 
 def other_mesh(tags: Iterable[str], mesh: str) -> str | None:
@@ -21,12 +20,33 @@ def other_mesh(tags: Iterable[str], mesh: str) -> str | None:
         tags: Its own, its rule's and its feature's. ``@istio`` and ``@linkerd`` demand a mesh, both of them either one.
         mesh: The mesh of the run.
     """
-    demanded = sorted({tag.lower() for tag in tags} & set(MESHES))
+    demanded = sorted({tag.lower() for tag in tags} & set(TITLES))
     if not demanded or mesh in demanded:
         return None
-    names = " or ".join(MESHES[name] for name in demanded)
+    names = " or ".join(TITLES[name] for name in demanded)
     shown = " ".join(f"@{name}" for name in demanded)
-    return f"needs {names}: tagged {shown}; this run is on {MESHES[mesh]}"
+    return f"needs {names}: tagged {shown}; this run is on {TITLES[mesh]}"
+
+
+def impossible(environment: Environment, steps: Iterable[StepText]) -> str | None:
+    """Why a mesh cannot do all that a scenario asks of it; ``None`` where it can, or where something else is wrong.
+
+    Args:
+        environment: What the run shares.
+        steps: Those of the scenario. One that is not understood is a mistake on every mesh, and told as such.
+    """
+    steps = list(steps)
+    if any(step.problem for step in steps):
+        return None
+    for step in steps:
+        for asked in step.needs:
+            try:
+                environment.require(asked, step.text)
+            except NotPossible as error:
+                return sentence_of(error)
+            except MeshbddError:
+                continue  # said again when it matters, at its place
+    return None
 
 
 def skip_rest(scenario: Any, step: Any) -> None:

@@ -21,7 +21,8 @@ from meshbdd.units import Duration, Percent, Rate
 
 T = TypeVar("T")
 _WORD = r'[^\s"]+'
-_PLACEHOLDER = re.compile(r"\{(\w+)(?::\w+)?\}")
+PLACEHOLDER = re.compile(r"\{(\w+)(?::\w+)?\}")
+"""A placeholder in a step's pattern, with the name of its type."""
 _VALUE = re.compile(r'"[^"]*"')
 _ALIKE = 0.6
 """How much of two phrases must agree before one is offered for the other."""
@@ -170,6 +171,15 @@ def count_option(options: Mapping[str, str], name: str) -> int | None:
     return _count(options[name]) if name in options else None
 
 
+def status_option(options: Mapping[str, str]) -> int | None:
+    """The option ``status``; ``None`` where it does not stand.
+
+    Raises:
+        BadInput: it is no HTTP status.
+    """
+    return _status(options["status"]) if "status" in options else None
+
+
 def table_rows(table: Table | None) -> dict[str, str]:
     """The rows of a table that look like options, before anybody has checked them."""
     rows = [] if table is None else [list(table.headings), *(list(row.cells) for row in table.rows)]
@@ -221,10 +231,10 @@ def _nearest_phrase(text: str, patterns: Iterable[str]) -> str | None:
     said = [word for word in _VALUE.sub(" ", text).split() if not any(character.isdigit() for character in word)]
 
     def likeness(pattern: str) -> float:
-        own = _PLACEHOLDER.sub(" ", pattern.replace('"', " ")).split()
+        own = PLACEHOLDER.sub(" ", pattern.replace('"', " ")).split()
         near = [found[0] for word in said if (found := difflib.get_close_matches(word, own, 1, 0.7))]
         same = sum(block.size for block in difflib.SequenceMatcher(None, own, near).get_matching_blocks())
         return 2 * same / (len(own) + len(said))
 
     best = max(patterns, key=likeness, default=None)
-    return _PLACEHOLDER.sub(r"{\1}", best) if best and likeness(best) >= _ALIKE else None
+    return PLACEHOLDER.sub(r"{\1}", best) if best and likeness(best) >= _ALIKE else None

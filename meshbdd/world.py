@@ -14,10 +14,11 @@ from pathlib import Path
 
 from meshbdd.claims import Claim, Verdict, judge, responses
 from meshbdd.claims.share import Explain
-from meshbdd.errors import BadInput, EnvironmentBroken, Inconclusive, Place
+from meshbdd.errors import BadInput, EnvironmentBroken, Inconclusive, MeshbddError, Place
 from meshbdd.evidence import VerdictReached
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
+from meshbdd.mesh.abilities import Ability
 from meshbdd.scenario import (
     Accounting,
     Changes,
@@ -29,6 +30,7 @@ from meshbdd.scenario import (
     mentions,
 )
 from meshbdd.scenario.changes import InForce
+from meshbdd.scenario.needs import needs
 
 __all__ = ["Environment", "StepText", "World"]
 
@@ -99,6 +101,7 @@ class World:
                 place=wrong.place,
                 help="mend it; nothing was changed",
             )
+        self._see_all_possible()
         if not self.traffic.loading:
             self._environment.gate.wait_quiet()
         for step in self._steps:
@@ -106,6 +109,16 @@ class World:
                 self._before[name] = self.traffic.ask(name)
         self.resilience.before_first_change()
         self._accounting.begin()
+
+    def _see_all_possible(self) -> None:
+        """See that the mesh can do what every step of the scenario will ask."""
+        for step in self._steps:
+            for asked in step.needs:
+                try:
+                    self._environment.require(asked, step.text)
+                except MeshbddError as error:
+                    error.place = error.place or step.place
+                    raise
 
     def _mesh_changes(self, summary: str) -> None:
         self.traffic.mesh_changes(summary)
@@ -135,6 +148,7 @@ class World:
 
         return lambda request_id: faulted().get(request_id, "")
 
+    @needs(Ability.DENIALS)
     def claim_denied(self) -> None:
         """The last request was denied by a proxy, by the word of the proxies' own logs."""
         self.judge(responses.is_denied(self._accounting.denied))
@@ -151,6 +165,7 @@ class World:
         self._environment.tell(VerdictReached(str(verdict.outcome), verdict.sentence, verdict.numbers, verdict.notes))
         judge(verdict)
 
+    @needs(Ability.CLIENTS)
     def claim_unchanged(self, path: str, name: str) -> None:
         """A field of a request's answer is as before the scenario's first change."""
         now = self.traffic.ask(name)

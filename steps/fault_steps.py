@@ -7,7 +7,7 @@ from behave.runner import Context
 
 from meshbdd.intents import EVERY_REQUEST, Down, Fault, Scope
 from meshbdd.units import Duration, Percent
-from meshbdd.vocabulary import read_options, read_side, register_types, scope_options
+from meshbdd.vocabulary import read_options, read_side, register_types, scope_options, status_option
 
 register_types()
 
@@ -20,7 +20,7 @@ def _fault(context: Context, service: str, **what: Any) -> Fault:
     headers = {name.removeprefix("header "): value for name, value in options.items() if name.startswith("header ")}
     scope = Scope(world.service(caller) if caller else None, options.get("method"), options.get("path"), headers)
     if "status" in options and what.get("status"):
-        what["status"] = int(options["status"])
+        what["status"] = status_option(options)
     return Fault(service=world.service(service), scope=scope, at=read_side(options), **what)
 
 

@@ -32,5 +32,6 @@ KINDS = {
     "Sidecar": Kind("networking.istio.io/v1", "sidecars"),
     "PeerAuthentication": Kind("security.istio.io/v1", "peerauthentications"),
     "AuthorizationPolicy": Kind("security.istio.io/v1", "authorizationpolicies"),
+    "Gateway": Kind("gateway.networking.k8s.io/v1", "gateways"),
     "HTTPRoute": Kind("gateway.networking.k8s.io/v1", "httproutes"),
 }

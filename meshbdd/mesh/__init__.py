@@ -5,8 +5,16 @@ hold them. Nothing is written here; ``cluster.Change`` does that. ``Gate`` waits
 or holds nothing of it any more.
 """
 
+from collections.abc import Mapping
+
+from meshbdd.mesh.abilities import Answering
 from meshbdd.mesh.base import Context, Marker, Mesh, Plan, Stage, Where
 from meshbdd.mesh.gate import Gate
 from meshbdd.mesh.istio import Istio
+from meshbdd.mesh.istio import abilities as istio_abilities
+from meshbdd.mesh.linkerd import abilities as linkerd_abilities
 
-__all__ = ["Context", "Gate", "Istio", "Marker", "Mesh", "Plan", "Stage", "Where"]
+STATEMENTS: Mapping[str, Answering] = {"istio": istio_abilities.answer, "linkerd": linkerd_abilities.answer}
+"""A mesh → its statement of what it can do."""
+
+__all__ = ["STATEMENTS", "Context", "Gate", "Istio", "Marker", "Mesh", "Plan", "Stage", "Where"]

@@ -13,6 +13,7 @@ import yaml
 from meshbdd.cluster import Edit
 from meshbdd.cluster.record import read_path, write_path
 from meshbdd.intents import Fault, Intent, Mention, ServiceRef, Side
+from meshbdd.mesh.abilities import Answer, Need
 
 Object = dict[str, Any]
 Dump = Mapping[str, Any]
@@ -150,11 +151,30 @@ class Context:
 class Mesh(Protocol):
     """One mesh: what its resources have to say so that an intent comes true. It reads the cluster and writes nothing."""
 
+    def answer(self, need: Need, target: str) -> Answer:
+        """Its statement of what it can do; the same whatever the cluster holds.
+
+        Args:
+            need: What is needed.
+            target: ``lab`` or ``cluster``.
+        """
+        ...
+
+    def check(self, need: Need, services: Sequence[ServiceRef]) -> None:
+        """See that services are set up so that it can; a name that does not exist is left to the step itself.
+
+        Raises:
+            BadInput: one is not; the help says what to install.
+            NotPossible: one is set up in a way that meshbdd cannot follow.
+        """
+        ...
+
     def plan(self, intent: Intent, context: Context) -> Plan:
         """Plan an intent.
 
         Raises:
-            BadInput: a name that does not exist, or something that this mesh cannot do; the sentence says why.
+            BadInput: a name that does not exist, or something that would have no effect; the sentence says why.
+            NotPossible: something that this mesh cannot do.
         """
         ...
 

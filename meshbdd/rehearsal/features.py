@@ -16,14 +16,14 @@ from behave.step_registry import registry
 
 from meshbdd.claims import Claim
 from meshbdd.cluster import Cluster
-from meshbdd.errors import BadInput, Place, Refused
+from meshbdd.errors import BadInput, NotPossible, Place, Refused
 from meshbdd.mesh import Gate, Istio
 from meshbdd.mesh.manifest import find_manifest
 from meshbdd.rehearsal.doubts import StepLine, planned_count, thin_count, unnoticed_delays
 from meshbdd.rehearsal.report import Report
 from meshbdd.rehearsal.stage import Admit, Object, StageCluster, StageGate
 from meshbdd.scenario import Environment, StepText, mentions
-from meshbdd.sense import check_changes
+from meshbdd.sense import Finding, Severity, check_changes
 from meshbdd.settings import Settings
 from meshbdd.vocabulary import step_problem, table_rows
 from meshbdd.world import World
@@ -163,6 +163,8 @@ def _perform(step: Any, world: World, place: Place, report: Report) -> None:
     except (BadInput, Refused) as error:
         if error.code not in _FOLLOWS or not report.findings:
             report.refused(error, place)
+    except NotPossible as error:
+        report.add(Finding(str(place), error.code, Severity.INFO, error.sentence, error.help or ""), place)
     except Exception:  # noqa: BLE001, S110 - only a run can tell: there are no answers, logs and proxies here
         pass
 

@@ -16,12 +16,14 @@ from meshbdd.errors import BadInput, MeshbddError, RestoreIncomplete
 from meshbdd.evidence import ChangeArrived, ChangeWithdrawn
 from meshbdd.intents import Intent, Mention, ServiceRef
 from meshbdd.mesh import Context, Plan, Stage
+from meshbdd.mesh.abilities import Ability
 from meshbdd.mesh.base import Object, difference, preview
 from meshbdd.mesh.gate import Arrival, Before
 from meshbdd.mesh.manifest import find_manifest, read_manifest
 from meshbdd.mesh.shares import configured_shares
 from meshbdd.scenario.doubts import refuse_nonsense
 from meshbdd.scenario.environment import Environment
+from meshbdd.scenario.needs import Asked, needs, services_in
 
 
 @dataclass(slots=True)
@@ -112,18 +114,23 @@ class Changes:
 
         Raises:
             BadInput: it cannot be done, or would make the scenario prove nothing; nothing was written.
+            NotPossible: this mesh cannot do it; nothing was written.
             Inconclusive: it did not arrive everywhere.
         """
+        self._environment.require(Asked(intent, services_in(intent)), str(intent))
         self._carry_out(self._environment.mesh.plan(intent, self._context()))
 
     def _context(self) -> Context:
         return Context(tuple(item.plan for item in self.in_force), self.said)
 
+    @needs(Ability.MANIFESTS)
     def apply_manifest(self, name: str) -> None:
         """Apply a manifest that the tester has lying around."""
         file = find_manifest(name, self._feature, self._environment.settings.project)
         documents = read_manifest(file, self._environment.namespace)
-        self._carry_out(self._environment.mesh.plan_manifest(documents, self._context()))
+        plan = self._environment.mesh.plan_manifest(documents, self._context())
+        self._environment.mesh.check(Ability.MANIFESTS, plan.faulty)
+        self._carry_out(plan)
 
     def remove_manifest(self, name: str) -> None:
         """Take back what applying a manifest did."""

@@ -11,6 +11,8 @@ from meshbdd.errors import Place
 from meshbdd.evidence import Tell
 from meshbdd.intents import Mention, ServiceRef, Side, Topic
 from meshbdd.mesh import Gate, Mesh
+from meshbdd.mesh.abilities import refuse_impossible
+from meshbdd.scenario.needs import Asked
 from meshbdd.scenario.standing import Standing
 from meshbdd.settings import Settings
 
@@ -35,12 +37,14 @@ class StepText:
         place: Where it stands.
         problem: Why it is not understood; ``None`` where it is.
         options: The rows of its table that have two columns.
+        needs: What it will ask of the mesh.
     """
 
     text: str
     place: Place
     problem: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    needs: tuple[Asked, ...] = ()
 
 
 def mentions(steps: Iterable[StepText], namespace: str) -> Iterator[Mention]:
@@ -80,6 +84,20 @@ class Environment:
     def namespace(self) -> str:
         """The default namespace."""
         return self.settings.namespace or self.cluster.namespace
+
+    def require(self, asked: Asked, what: str) -> None:
+        """See that the mesh can do what a step asks, and that its services are set up for it.
+
+        Args:
+            asked: What it asks.
+            what: The same in a tester's words.
+
+        Raises:
+            NotPossible: this mesh cannot.
+            BadInput: a service lacks what is needed for it.
+        """
+        refuse_impossible(self.mesh.answer(asked.need, self.target), what)
+        self.mesh.check(asked.need, asked.services)
 
     def close(self) -> list[str]:
         """Take away what stands in the mesh for the run, and leave the proxies.

@@ -14,7 +14,9 @@ from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.evidence import QueryAnswered
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
+from meshbdd.mesh.abilities import Ability
 from meshbdd.scenario.environment import Environment
+from meshbdd.scenario.needs import needs
 from meshbdd.scenario.traffic import Traffic
 from meshbdd.telemetry import certificates, metrics
 from meshbdd.telemetry.access_log import PROBE_AGENT, AccessLogs, Entry
@@ -70,6 +72,7 @@ class Observations:
 
     # Proxies
 
+    @needs(Ability.SIDECARS)
     def sidecars(self, service: ServiceRef) -> Verdict:
         """Every pod of a service has a sidecar."""
         views = self._proxies.views(service)
@@ -81,6 +84,7 @@ class Observations:
 
     # Security
 
+    @needs(Ability.TLS_COUNTERS)
     def mutual_tls(self, source: ServiceRef, target: ServiceRef) -> Verdict:
         """All calls from one service to another since the scenario began came over mutual TLS."""
 
@@ -95,6 +99,7 @@ class Observations:
 
         return mesh.uses_mutual_tls(str(source), str(target), _or_nothing(probe, dict))
 
+    @needs(Ability.PLAINTEXT)
     def rejects_plaintext(self, service: ServiceRef) -> Verdict:
         """No port of a service answers a client outside the mesh, and each answers one inside."""
         found = self._environment.cluster.find("Service", service.name, service.namespace)
@@ -115,6 +120,7 @@ class Observations:
             self._probes[service] += 1
         return mesh.rejects_plaintext(str(service), plain, meshed, ports)
 
+    @needs(Ability.CERTIFICATES)
     def certificate_valid(self, service: ServiceRef, wanted: Duration) -> Verdict:
         """The certificates of a service's proxies are valid for so much longer."""
         now = dt.datetime.now(dt.UTC)
@@ -122,6 +128,7 @@ class Observations:
         left = {certificate.pod: (certificate.expires - now).total_seconds() for certificate in found}
         return mesh.certificate_is_valid(str(service), left, wanted)
 
+    @needs(Ability.CERTIFICATES)
     def certificate_rotates(self, service: ServiceRef, limit: Duration) -> Verdict:
         """Every proxy of a service gets another certificate in time."""
         began = time.monotonic()
@@ -159,6 +166,7 @@ class Observations:
             }
         )
 
+    @needs(Ability.COUNTERS)
     def reported(self, source: ServiceRef, target: ServiceRef, wanted: int) -> Verdict:
         """The proxies counted at least so many requests from one service to another since the scenario began."""
         reporter, why_not = "destination", ""
@@ -194,6 +202,7 @@ class Observations:
         pods = {str(pod["metadata"]["name"]) for pod in self._meshed(service)}
         return [e for e in self._logs.since_mark() if e.pod in pods and not e.outbound and not e.probe]
 
+    @needs(Ability.ACCESS_LOG)
     def logged(self, service: ServiceRef, wanted: int, status: int) -> Verdict:
         """The access logs of a service have at least so many requests with a status since the scenario began."""
         statuses: list[int] = []
@@ -208,6 +217,7 @@ class Observations:
             _or_nothing(probe, lambda: None)
         return mesh.log_has(str(service), wanted, status, statuses, why_not)
 
+    @needs(Ability.TRACES)
     def trace_reaches(self, service: ServiceRef) -> Verdict:
         """The trace context of the scenario's requests arrives with the calls that a service gets."""
         sent = self._traffic.traces()
@@ -224,6 +234,7 @@ class Observations:
 
     # Prometheus
 
+    @needs(Ability.PROMETHEUS)
     def query(self, promql: str, relation: str, wanted: float, within: Duration | None = None) -> Verdict:
         """The one number that a query gives stands in a relation to another, now or within some time."""
         limit = f" within {within}" if within else ""

@@ -16,9 +16,11 @@ from meshbdd.claims.timeouts import gives_up_within
 from meshbdd.errors import Inconclusive
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
+from meshbdd.mesh.abilities import Ability
 from meshbdd.scenario.circuits import active_calls, breakers
 from meshbdd.scenario.enough import Enough
 from meshbdd.scenario.environment import Environment
+from meshbdd.scenario.needs import needs
 from meshbdd.scenario.traffic import USERS, Traffic
 from meshbdd.telemetry.access_log import AccessLogs, Entry
 from meshbdd.telemetry.proxies import Proxies
@@ -75,6 +77,7 @@ class Resilience:
 
     # Calls
 
+    @needs(Ability.ACCESS_LOG)
     def called_at_most(self, caller: ServiceRef, callee: ServiceRef, limit: int, apart: Duration | None) -> Verdict:
         """One service calls another at most so many times for one request."""
         entries = self._settled()
@@ -90,6 +93,7 @@ class Resilience:
             str(caller), str(callee), limit, sent, arrived if behind else None, apart, strangers=strangers
         )
 
+    @needs(Ability.ACCESS_LOG)
     def gives_up(self, caller: ServiceRef, callee: ServiceRef, limit: Duration) -> Verdict:
         """A service that gets no answer gives up in time."""
         waiting = None if self._traffic.loading else self._still_waiting(caller, callee, limit)
@@ -138,11 +142,13 @@ class Resilience:
 
     # Circuits
 
+    @needs(Ability.CIRCUITS)
     def circuit_open(self, service: ServiceRef) -> Verdict:
         """Every endpoint of a service is ejected at every caller that sent traffic."""
         found = self._breakers(service)  # before the logs: an ejection may end while these are waited for
         return is_open(str(service), found, self._logged(service))
 
+    @needs(Ability.CIRCUITS)
     def circuit_opens(self, service: ServiceRef, limit: Duration) -> Verdict:
         """The circuit of every caller that met errors opens in time."""
 
@@ -155,6 +161,7 @@ class Resilience:
         _until(probe, limit)  # what was seen so far need not be all of it
         return opens_within(str(service), limit, self._breakers(service), self._logged(service))
 
+    @needs(Ability.CIRCUITS)
     def circuit_closes(self, service: ServiceRef, limit: Duration) -> Verdict:
         """No endpoint of a service is ejected any more, in time."""
         began = time.monotonic()
@@ -182,6 +189,7 @@ class Resilience:
 
     # Latencies
 
+    @needs(Ability.ACCESS_LOG)
     def not_slowed(self, service: ServiceRef, name: str, growth: Duration | None) -> Verdict:
         """Requests take no longer while a service is slow."""
         before = self._usual.get(name) or ()
@@ -215,6 +223,7 @@ class Resilience:
         _until(probe, _SLOWEST)
         return found
 
+    @needs(Ability.CLIENTS)
     def sidecar_adds(self, limit: Duration) -> Verdict:
         """The sidecar of a client adds less than so much to the median latency of the last request that was sent."""
         claim = f"the sidecar adds less than {limit} to the median latency"

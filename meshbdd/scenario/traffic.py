@@ -11,11 +11,13 @@ from meshbdd.evidence import TrafficSent
 from meshbdd.load import Load, Message, Pace, Plan, Result, Sample, read_message
 from meshbdd.load.watching import watch
 from meshbdd.load.workers import Workers
+from meshbdd.mesh.abilities import Ability
 from meshbdd.scenario.background import NOTED, Background
 from meshbdd.scenario.enough import Enough
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.hosts import check_host
 from meshbdd.scenario.loaded import LoadedSamples, at_rate
+from meshbdd.scenario.needs import needs
 from meshbdd.scenario.vantages import CLIENT, PLAIN_CLIENT, Vantages, check_entry
 from meshbdd.units import Duration, Rate
 
@@ -122,17 +124,20 @@ class Traffic:
         rate = seen.told if seen else ""
         self._environment.tell(TrafficSent(plan.message.name, vantage, plan.message.host, samples, plan.message, rate))
 
+    @needs(Ability.CLIENTS)
     def send(self, name: str, count: int = 1, users: int = 1, *, outside: bool = False) -> None:
         """Send a number of requests."""
         vantage = PLAIN_CLIENT if outside else CLIENT
         plan = self._plan(self._message(name), vantage, count=count, users=min(users, count))
         self._took(plan, list(self._run(plan).samples()))
 
+    @needs(Ability.CLIENTS)
     def send_at_rate(self, name: str, rate: Rate, duration: Duration) -> None:
         """Send as a schedule says, whatever becomes of the requests before."""
         plan = self._plan(self._message(name), pace=Pace(rate), duration=duration)
         self._took(plan, LoadedSamples(self._run(plan)))
 
+    @needs(Ability.CLIENTS)
     def enough(self, name: str, users: int | None = None, at_most: int | None = None) -> None:
         """Let the claims that follow send as many requests as they need."""
         self._leave_enough()
@@ -151,6 +156,7 @@ class Traffic:
             self._unused = self._unused or self._enough.name
         self._enough = None
 
+    @needs(Ability.CLIENTS)
     def keep_sending(self, name: str, rate: Rate) -> None:
         """Send as a schedule says until ``stop_load``, while other steps run.
 

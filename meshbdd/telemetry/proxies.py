@@ -62,7 +62,10 @@ def view(pod: Object, namespace: Object | None) -> PodView:
         return PodView(name, found[0], "" if found[0] else "its sidecar is not ready")
     labels = pod["metadata"].get("labels") or {}
     above = ((namespace or {}).get("metadata") or {}).get("labels") or {}
-    if labels.get(_INJECT) == "false":
+    annotations = pod["metadata"].get("annotations") or {}
+    if annotations.get("ambient.istio.io/redirection") == "enabled":
+        why = "it is in ambient mode, where ztunnel stands in a sidecar's place"
+    elif labels.get(_INJECT) == "false":
         why = f"its label {_INJECT} is false"
     elif above.get("istio-injection") == "enabled" or "istio.io/rev" in above or labels.get(_INJECT) == "true":
         why = "it is older than the injection label and was not restarted"

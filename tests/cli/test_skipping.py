@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_commands import meshbdd
-from tests.tools import LabUnderTest
+from tests.cli.test_commands import CHECKOUT, meshbdd
+from tests.cli.test_mesh_steps import BARE
+from tests.tools import LabUnderTest, until
+
+_AMBIENT = 'sidecar.istio.io/inject: "false", istio.io/dataplane-mode: ambient'
 
 FEATURE = '''
 Feature: F
@@ -65,5 +68,28 @@ def test_what_the_mesh_cannot_do_is_skipped_and_undone(lab: LabUnderTest, folder
         ("skipped", "skipped: needs Linkerd: tagged @linkerd; this run is on Istio"),
         ("skipped", "skipped: no mesh does that"),
     ]
-    assert told[1]["seconds"] < 0.1, "nothing was begun"
+    assert not told[1]["evidence"], "nothing was begun"
     assert not lab.cluster.list("VirtualService"), "the fault is undone"
+
+
+LATER = """
+    Given payment-service fails 100%
+    When "checkout" is sent
+    Then the access log of bare has at least 1 requests with status 503
+"""
+
+
+def test_ambient_mode_without_a_waypoint_is_refused_before_anything_is_written(lab: LabUnderTest, folder: Path) -> None:
+    for document in BARE.replace('sidecar.istio.io/inject: "false"', _AMBIENT).split("---"):
+        lab.apply(document)
+    until("the pod running", lambda: [p["status"].get("phase") for p in lab.pods("bare")] == ["Running"])
+    (folder / "features" / "x.feature").write_text(f"Feature: F\n  Scenario: S\n{CHECKOUT}{LATER}")
+    ran = meshbdd("run", "-f", "plain", cwd=folder, lab=lab)
+    assert ran.returncode == 2, ran.stdout + ran.stderr
+    assert "MB0433 error: bare.shop is in Istio's ambient mode and has no waypoint" in ran.stdout
+    assert "features/x.feature:13" in ran.stdout, "the step that could never be judged"
+    assert "help: istioctl waypoint apply -n shop --enroll-namespace" in ran.stdout
+    told = json.loads((folder / "allure-results" / "meshbdd" / "run.json").read_text())["scenarios"]
+    assert [(s["status"], s["category"]) for s in told] == [("broken", "Mesh configuration")]
+    assert "Traceback" not in ran.stdout + ran.stderr
+    assert not told[0]["evidence"], "nothing was written and nothing sent"

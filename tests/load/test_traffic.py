@@ -46,7 +46,7 @@ class Stage:
         none = cast("Any", None)
         cluster = cast("Cluster", Pods(address))
         environment = Environment(
-            Settings(), cluster, cast("Istio", none), cast("Gate", none), "run", "lab", self.told.append
+            Settings(), cluster, Istio(cluster, "run"), cast("Gate", none), "run", "lab", self.told.append
         )
         self.traffic = Traffic(environment, self.sent.extend, fields=fields)
         for path in ("ok", "mix", "hang", "status/503", "echo"):

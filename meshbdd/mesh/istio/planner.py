@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,8 +27,10 @@ from meshbdd.intents import (
     Timeout,
     Topic,
 )
+from meshbdd.mesh.abilities import Answer, Need
 from meshbdd.mesh.base import Context, Object, Plan, Stage, Where
-from meshbdd.mesh.istio import arming, manifests, policies, security
+from meshbdd.mesh.istio import abilities, arming, manifests, policies, security
+from meshbdd.mesh.istio.ambient import Ambient
 from meshbdd.mesh.istio.catalog import Catalog, check_http, selected
 from meshbdd.mesh.istio.injection import choose
 from meshbdd.mesh.istio.routes import faulted_routes
@@ -50,6 +52,7 @@ class Istio:
     """
 
     def __init__(self, cluster: Cluster, run: str) -> None:
+        self._ambient = Ambient(cluster)
         self._catalog = Catalog(cluster)
         self._run = run
         self._numbers = itertools.count(1)
@@ -60,6 +63,14 @@ class Istio:
     def _name(self) -> str:
         """A name for objects and subsets: as a tag, which a name may not end like."""
         return self._tag().removesuffix("-")
+
+    def answer(self, need: Need, target: str) -> Answer:
+        """See ``Mesh.answer``."""
+        return abilities.answer(need, target)
+
+    def check(self, need: Need, services: Sequence[ServiceRef]) -> None:
+        """See ``Mesh.check``: Istio's ambient mode."""
+        self._ambient.check(need, services)
 
     def plan(self, intent: Intent, context: Context) -> Plan:
         """See ``Mesh.plan``."""

@@ -47,6 +47,9 @@ def test_a_pod_without_a_sidecar_is_named_with_the_reason() -> None:
     off = pod("app")
     off["metadata"]["labels"]["sidecar.istio.io/inject"] = "false"
     assert view(off, enabled).why == "its label sidecar.istio.io/inject is false"
+    ambient = pod("app")
+    ambient["metadata"]["annotations"] = {"ambient.istio.io/redirection": "enabled"}
+    assert view(ambient, enabled).why == "it is in ambient mode, where ztunnel stands in a sidecar's place"
     assert mesh.every_pod_has_a_sidecar("x", {}, 0).outcome is Outcome.INCONCLUSIVE
     assert mesh.every_pod_has_a_sidecar("x", {"p": "why"}, 2).outcome is Outcome.FAILED
 

@@ -95,6 +95,7 @@ def test_a_sound_scenario_is_left_in_peace(rehearsed: Rehearse, steps: str) -> N
         ("Given payment-service fails 50", 12, "MB0101 12 '50' is not a percentage. Write it like 50%."),
         ("Given payment-service fails 1% with status 700", 12, "MB0107 12 '700' is not an HTTP status."),
         ("Given payment-service fails 1%\n  | methd | GET |", 12, "MB0111 12 'methd' is no option of this step."),
+        ("Given payment-service fails 1%\n  | status | soon |", 12, "MB0107 12 'soon' is not an HTTP status."),
         ('When "checkuot" is sent', 12, 'MB0502 12 There is no request "checkuot"; defined are: "checkout".'),
         ('Given the manifest "none.yaml" is applied', 12, 'MB0414 12 There is no manifest "none.yaml"'),
         ("Given payment-service recovers", 12, "MB0507 12 payment-service.shop cannot recover"),
@@ -117,6 +118,40 @@ def test_all_mistakes_are_found_at_once_and_none_follows_from_another(rehearsed:
         And paymnt-service recovers
         """)
     assert [told[:9] for told in _found(report)] == ["MB0405 12", "MB0101 13", "MB0502 14"]
+
+
+def _ambient(*, waypoint: bool) -> list[dict[str, Any]]:
+    labels = {"istio.io/dataplane-mode": "ambient", **({"istio.io/use-waypoint": "way"} if waypoint else {})}
+    programmed = {"conditions": [{"type": "Programmed", "status": "True"}]}
+    shop = {"name": "payment-service", "namespace": "shop"}
+    return [
+        {"kind": "Namespace", "metadata": {"name": "shop", "labels": labels}},
+        {
+            "kind": "Service",
+            "metadata": shop,
+            "spec": {"selector": {"app": "payment-service"}, "ports": [{"port": 80}]},
+        },
+        {"kind": "Gateway", "metadata": {"name": "way", "namespace": "shop"}, "status": programmed},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("waypoint", "words", "wrong"),
+    [
+        (False, "MB0433 3 payment-service.shop is in Istio's ambient mode and has no waypoint", True),
+        (
+            True,
+            "MB0434 3 payment-service.shop is in Istio's ambient mode, and its HTTP passes the waypoint way.shop",
+            False,
+        ),
+    ],
+)
+def test_what_a_run_would_skip_is_told_and_no_mistake(tmp_path: Path, words: str, waypoint: bool, wrong: bool) -> None:
+    (tmp_path / "x.feature").write_text("Feature: F\n  Scenario: S\n    Given payment-service fails 100%\n")
+    report = rehearse(tmp_path / "x.feature", _ambient(waypoint=waypoint), Settings(project=tmp_path), "shop", _admit)
+    (told,) = _found(report)
+    assert told.startswith(words)
+    assert (report.errors, report.not_understood) == (wrong, wrong)
 
 
 FAULT = """

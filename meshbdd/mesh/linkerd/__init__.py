@@ -1,0 +1,1 @@
+"""Linkerd: what it can do, and why not."""
