@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-.PHONY: help setup demo test check unit bench fidelity detect clean
+.PHONY: help setup demo test check unit bench fidelity steps detect clean
 
 help:  ## Show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ bench: $(READY)  ## Print measured figures, and hold those that are claimed
 
 fidelity: $(READY)  ## How true the lab is: every comparison, each rule by traffic, and the page that says so
 	@$(BIN)/python -m tests.fidelity --page docs/how-true-is-the-lab.md
+
+steps: $(READY)  ## Write the page of the steps, and of what each mesh can do
+	$(BIN)/python -m tests.vocabulary docs/steps.md
 
 detect: $(READY)  ## Seed each defect of the shop and its mesh: its scenarios must see it, and no other (FULL=1: all)
 	$(BIN)/python -m pytest -q tests/defects

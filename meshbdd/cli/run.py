@@ -58,10 +58,12 @@ def run_features(arguments: Sequence[str], results: Path) -> int:
 
 def _nothing_tested(skipped: int) -> BadInput:
     if skipped:
-        what = "The one scenario" if skipped == 1 else f"Each of the {skipped} scenarios"
-        return BadInput(
-            "MB0222", f"{what} that was selected was skipped, so nothing was tested.", help="the reason stands above"
+        what = (
+            "The one scenario that was selected was"
+            if skipped == 1
+            else f"All {skipped} scenarios that were selected were"
         )
+        return BadInput("MB0222", f"{what} skipped, so nothing was tested.", help="the reasons stand above")
     return BadInput("MB0221", "No scenario was selected, so nothing was tested.", help="check tags, names and paths")
 
 

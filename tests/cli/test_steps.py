@@ -1,0 +1,75 @@
+"""`meshbdd steps`: the vocabulary, and what each mesh can do, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_commands import meshbdd
+
+MIRROR = "traffic to {service} is mirrored to {subset}"
+
+
+def test_programs_get_every_phrase_with_what_each_mesh_says(tmp_path: Path) -> None:
+    ran = meshbdd("steps", "--json", cwd=tmp_path)
+    steps = {step["phrase"]: step for step in json.loads(ran.stdout)["steps"]}
+    assert len(steps) > 60
+    assert steps[MIRROR]["meshes"]["istio"]["lab"] == {"possible": True, "told": "", "answer": "yes"}
+    linkerd = steps[MIRROR]["meshes"]["linkerd"]["cluster"]
+    assert not linkerd["possible"]
+    assert linkerd["answer"] == f"no: because {linkerd['told']}"
+    assert steps[MIRROR]["example"] == "Given traffic to order-service is mirrored to canary"
+    only = json.loads(meshbdd("steps", "--json", "--mesh", "linkerd", cwd=tmp_path).stdout)["steps"]
+    assert {mesh for step in only for mesh in step["meshes"]} == {"linkerd"}
+
+
+def test_a_pipe_gets_lines_and_words_get_all_that_is_said(tmp_path: Path) -> None:
+    listed = meshbdd("steps", cwd=tmp_path).stdout
+    assert f"{MIRROR}\n    A copy of every request goes to a subset as well; nobody sees its answer.\n" in listed
+    assert "The evidence shows" not in listed
+    asked = meshbdd("steps", "traffic", "mirrored", "--mesh", "linkerd", cwd=tmp_path).stdout.splitlines()
+    assert asked[0] == MIRROR
+    assert "    The evidence shows the route and the proxies that hold it." in asked
+    assert asked[-1].startswith("    Linkerd: no: because ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("moon",), "No phrase has the words «moon»"),
+        (("--mesh", "consul"), "'consul' is not one of 'istio', 'linkerd'"),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+    ran = meshbdd("steps", *arguments, cwd=tmp_path)
+    assert ran.returncode == 2
+    assert words in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_terminal_gets_a_table(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "meshbdd", "steps", "--mesh", "istio"]
+    code, shown = _on_a_terminal(command, {**os.environ, "COLUMNS": "130", "TERM": "xterm"}, tmp_path)
+    assert code == 0
+    assert "Istio, cluster" in shown
+    assert "│ {service} is down" in shown
+
+
+def _on_a_terminal(command: list[str], environment: dict[str, str], folder: Path) -> tuple[int, str]:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(folder)
+        os.execvpe(command[0], command, environment)
+    text = b""
+    try:
+        while part := os.read(terminal, 65536):
+            text += part
+    except OSError:
+        pass  # the other side has closed it
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), text.decode()
