@@ -39,13 +39,16 @@ LONG = "consecutive5xxErrors: 3, interval: 1s, baseEjectionTime: 30s, maxEjectio
 
 
 def opens_after(errors: int) -> Check:
-    """The breaker opens after exactly this many answers."""
+    """The breaker opens after this many answers.
+
+    Envoy ejects on its main thread, which tells the worker: on a busy machine the next request may be quicker.
+    """
 
     def contradiction(answers: Sequence[Answer]) -> str | None:
         first = next((n for n, answer in enumerate(answers) if answer.flags == "UH"), None)
-        return None if first == errors else f"opens after {first}"
+        return None if first in {errors, errors + 1} else f"opens after {first}"
 
-    return Check(f"opens after exactly {errors}", contradiction)
+    return Check(f"opens after {errors}", contradiction)
 
 
 def _phases(answers: Sequence[Answer]) -> list[tuple[bool, float, int]]:
