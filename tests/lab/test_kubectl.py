@@ -44,6 +44,26 @@ def test_a_rolling_update_brings_a_new_pod(lab: LabUnderTest) -> None:
         lab.kubectl("set", "env", "deploy/notification-service", "EXTRA-")
 
 
+def test_an_undo_goes_back_to_what_ran_before_however_often(lab: LabUnderTest) -> None:
+    def extra() -> str:
+        return lab.kubectl(
+            "get", "deploy/inventory-service", "-o", 'jsonpath={..env[?(@.name=="EXTRA")].value}'
+        ).stdout.strip()
+
+    before = extra()
+    for number in range(12):  # more than a Deployment remembers
+        lab.kubectl("set", "env", "deploy/inventory-service", f"EXTRA={number}")
+        lab.kubectl("rollout", "status", "deploy/inventory-service", "--timeout=20s")
+        lab.kubectl("rollout", "undo", "deploy/inventory-service")
+        lab.kubectl("rollout", "status", "deploy/inventory-service", "--timeout=20s")
+        assert extra() == before
+    assert lab.kubectl("rollout", "history", "deploy/inventory-service").stdout.count("<none>") == 11
+    until(
+        "only what is remembered being there",
+        lambda: lab.kubectl("get", "replicasets", "-o", "name").stdout.count("inventory-service") == 11,
+    )
+
+
 def test_what_istio_refuses_is_refused_with_object_field_and_value(shop_lab: LabUnderTest) -> None:
     text = """
 apiVersion: networking.istio.io/v1

@@ -11,11 +11,11 @@ import json
 from typing import Any
 
 from meshbdd.lab.api.core import Api
+from meshbdd.lab.controllers import revisions
 from meshbdd.lab.controllers.container import timestamp
 from meshbdd.lab.controllers.queue import Key, WorkQueue, key_of
 
 _DEPLOYMENTS, _REPLICASETS = "deployments.apps", "replicasets.apps"
-_REVISION = "deployment.kubernetes.io/revision"
 _HASH = "pod-template-hash"
 _SAFE = "bcdfghjklmnpqrstvwxz2456789"
 """Kubernetes' alphabet for hashes in names: no vowels, so no words."""
@@ -84,10 +84,13 @@ class Workloads:
         current = next((r for r in sets if r["metadata"]["labels"].get(_HASH) == wanted), None)
         replicas = deployment["spec"].get("replicas", 1)
         if current is None:
-            current = self._create_replicaset(deployment, wanted, replicas, 1 + max(map(_revision, sets), default=0))
+            current = self._create_replicaset(deployment, wanted, replicas, revisions.newest(sets) + 1)
             sets.append(current)
-        elif current["spec"].get("replicas") != replicas:
-            current = self._scale(current, replicas)
+        elif (again := revisions.current_again(current, replicas, sets)) is not None:
+            current = self._api.update(_REPLICASETS, again, key[0])
+        if revisions.of(deployment) != revisions.of(current):
+            numbered = {"metadata": {"annotations": revisions.numbered(deployment, revisions.of(current))}}
+            deployment = self._api.patch(_DEPLOYMENTS, key[1], numbered, namespace=key[0])
         available = (current.get("status") or {}).get("availableReplicas", 0)
         for old in sets:
             if (
@@ -96,6 +99,8 @@ class Workloads:
                 and available >= replicas
             ):
                 self._scale(old, 0)
+        for old in revisions.beyond_limit(deployment, current, sets):
+            self._api.delete(_REPLICASETS, old["metadata"]["name"], key[0])
         self._deployment_status(deployment, current, sets)
 
     def _create_replicaset(
@@ -112,7 +117,7 @@ class Workloads:
                 "name": f"{meta['name']}-{wanted}",
                 "namespace": meta["namespace"],
                 "labels": labels,
-                "annotations": {_REVISION: str(revision)},
+                "annotations": revisions.numbered({"metadata": {}}, revision),
                 "ownerReferences": [_owner("Deployment", deployment)],
             },
             "spec": {
@@ -219,7 +224,3 @@ class Workloads:
     def _write_status(self, resource: str, obj: dict[str, Any], status: dict[str, Any]) -> None:
         if (obj.get("status") or {}) != status:
             self._api.set_status(resource, obj["metadata"]["name"], obj["metadata"]["namespace"], status)
-
-
-def _revision(replicaset: dict[str, Any]) -> int:
-    return int((replicaset["metadata"].get("annotations") or {}).get(_REVISION, 0))
