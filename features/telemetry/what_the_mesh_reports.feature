@@ -40,6 +40,10 @@ Feature: What the mesh reports
     Then the query "sum(istio_requests_total{reporter="destination",destination_service="payment-service.shop.svc.cluster.local"})" is at least 10
     And the query "sum(istio_requests_total{destination_service_name="payment-service",response_code="200"})" is at least 10
 
+  Scenario: Every service's own metrics reach Prometheus
+    When "checkout" is sent 10 times
+    Then the query "count(count by (destination_service_name) (istio_requests_total{reporter="destination"}))" is at least 4 within 20s
+
   Scenario: Latency is in a histogram
     When "checkout" is sent 10 times
     Then the query "histogram_quantile(0.99, sum by (le) (istio_request_duration_milliseconds_bucket{destination_service_name="payment-service"}))" is at most 1000

@@ -18,8 +18,9 @@ class Defect:
         annotations: Deployment → annotations of its pods that are set.
         objects: YAML that is applied before the run.
         edits: File of the project, a text in it, and the text that stands there instead.
-        blind: The scenarios can tell nothing (zero traffic, a missing sidecar, a stale route, no metrics): each of them is
-            red or inconclusive, and so may be others.
+        unanswered: Scenarios whose question has no answer any more: they are inconclusive, never green.
+        blind: The scenarios can tell nothing (zero traffic, a missing sidecar, a stale route): each of them is red or
+            inconclusive, and so may be others.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Defect:
     annotations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     objects: str = ""
     edits: tuple[tuple[str, str, str], ...] = ()
+    unanswered: frozenset[str] = frozenset()
     blind: bool = False
 
 
@@ -190,10 +192,10 @@ spec:
     ),
     Defect(
         "telemetry missing",
-        # An empty result is never taken for zero: the claim is inconclusive, and names the label that matches nothing.
-        frozenset({"Prometheus knows the requests"}),
+        frozenset({"Every service's own metrics reach Prometheus"}),
         annotations={"payment-service": {"prometheus.io/scrape": "false"}},
-        blind=True,
+        # An empty result is never taken for zero: the claim names the label that matches nothing.
+        unanswered=frozenset({"Prometheus knows the requests"}),
     ),
     Defect(
         "stale route",
