@@ -107,19 +107,20 @@ class Engine:
         for _ in range(plan.users if plan.count is None else min(plan.users, plan.count)):
             self._free.append(self._transfer())
         while not self._at_once:
-            while self._free and self._may_start(until):
-                now = time.perf_counter_ns()
+            now = time.perf_counter_ns()
+            while self._free and self._may_start(now, until):
                 self._start(self._free.pop(), now, now)
+                now = time.perf_counter_ns()
             if not self._under_way:
                 break
             left = _LONGEST_WAIT if until is None else (until - time.perf_counter_ns()) / 1e9
             self._turn(left if left > 0 else _LONGEST_WAIT)
 
-    def _may_start(self, until: int | None) -> bool:
+    def _may_start(self, now: int, until: int | None) -> bool:
         return (
             not self._stopped
             and (self.plan.count is None or self.sent < self.plan.count)
-            and (until is None or time.perf_counter_ns() < until)
+            and (until is None or now < until)
         )
 
     def _run_open(self, schedule: Iterator[int]) -> None:
