@@ -116,7 +116,7 @@ def asked_by(step: Any, namespace: str, known: Any = registry) -> tuple[Asked, .
         known: behave's registry of steps.
     """
     match = known.find_match(step)
-    if match is None or getattr(match, "stored_error", None) or not _is_ours(match.func):
+    if match is None or getattr(match, "stored_error", None) or not is_ours(match.func):
         return ()
     world = _StandIn(namespace)
     named = {argument.name: argument.value for argument in match.arguments}
@@ -127,13 +127,14 @@ def asked_by(step: Any, namespace: str, known: Any = registry) -> tuple[Asked, .
     return tuple(world.asked)
 
 
-def _is_ours(function: Any) -> bool:
+def is_ours(function: Any) -> bool:
+    """Whether a step is one of the vocabulary, and not of a project's own: those are run in a run alone."""
     return Path(function.__code__.co_filename).resolve().parent in _OURS
 
 
 def phrases() -> list[Phrase]:
     """Every phrase that is registered, in the order of the topics and of their files."""
-    return [phrase for matcher in registry.steps["step"] if _is_ours(matcher.func) for phrase in _phrases(matcher)]
+    return [phrase for matcher in registry.steps["step"] if is_ours(matcher.func) for phrase in _phrases(matcher)]
 
 
 def _phrases(matcher: Any) -> Iterator[Phrase]:
