@@ -24,6 +24,7 @@ from meshbdd.scenario import (
     Changes,
     Environment,
     Observations,
+    Overhead,
     Resilience,
     StepText,
     Traffic,
@@ -52,6 +53,7 @@ class World:
         changes: What it changed in the mesh.
         observed: What the mesh says of it.
         resilience: How services treat each other.
+        overhead: What a sidecar costs.
         place: Where the step that runs stands.
     """
 
@@ -75,6 +77,7 @@ class World:
         self.traffic = Traffic(environment, sent=self.changes.sent, traced=traced, fields=_fields(texts))
         self.observed = Observations(environment, self.traffic, self.service, texts)
         self.resilience = Resilience(environment, self.traffic, texts)
+        self.overhead = Overhead(environment, self.traffic)
         self.place: Place | None = None
 
     @property
