@@ -17,9 +17,10 @@ from meshbdd import behave_fixes
 from meshbdd.cluster import Cluster, sweep
 from meshbdd.cluster.client import default_kubeconfig, server_of
 from meshbdd.cluster.signals import Signals
-from meshbdd.errors import MeshbddError, Place
+from meshbdd.errors import BadInput, MeshbddError, Place
 from meshbdd.evidence import RunBegan
-from meshbdd.mesh import Gate, Istio
+from meshbdd.mesh import Gate, Istio, Linkerd, Mesh
+from meshbdd.mesh.installed import find_mesh
 from meshbdd.phrases import asked_by
 from meshbdd.report import expect, report_problem, tell
 from meshbdd.settings import Settings, load_settings
@@ -63,8 +64,15 @@ def _choose(settings: Settings) -> tuple[Cluster, Settings, str | None]:
     found = found or lifecycle.find(settings.lab)
     started = None
     if found is None:
-        found = lifecycle.up(settings.lab, images=settings.images, cwd=settings.project)
+        mesh = "istio" if settings.mesh == "auto" else settings.mesh
+        found = lifecycle.up(settings.lab, images=settings.images, cwd=settings.project, mesh=mesh)
         started = found.name
+    elif settings.mesh not in {"auto", found.mesh}:
+        raise BadInput(
+            "MB0217",
+            f"The lab '{found.name}' is up and plays {found.mesh}; the run is to be on {settings.mesh}.",
+            help=f"name another lab (-D lab={settings.mesh}), or take this one down: meshbdd lab down {found.name}",
+        )
     settings = replace(settings, prometheus=settings.prometheus or found.prometheus)
     return Cluster.connect(found.kubeconfig, namespace=settings.namespace), settings, started
 
@@ -79,10 +87,12 @@ def before_all(context: Any) -> None:
         settings = load_settings(Path(context.config.base_dir), options=dict(context.config.userdata))
         cluster, settings, started = _choose(settings)
         context.meshbdd_started_lab = started
+        settings = replace(settings, mesh=find_mesh(cluster, settings.mesh))
         run = secrets.token_hex(16)
-        gate = Gate(cluster, settings.gate_timeout)
+        mesh: Mesh = Linkerd(cluster, run) if settings.mesh == "linkerd" else Istio(cluster, run)
+        gate = Gate(cluster, settings.gate_timeout, mesh.sidecars)
         _undo_left_behind(cluster, settings, gate, run)
-        context.meshbdd = Environment(settings, cluster, Istio(cluster, run), gate, run, settings.target, tell)
+        context.meshbdd = Environment(settings, cluster, mesh, gate, run, settings.target, tell)
         tell(RunBegan(_facts(context.meshbdd, started)))
     except MeshbddError as error:
         refusal.error = error

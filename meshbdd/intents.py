@@ -24,6 +24,11 @@ class ServiceRef:
         name, _, own = text.partition(".")
         return cls(name, own or namespace)
 
+    @property
+    def host(self) -> str:
+        """Its full name."""
+        return f"{self}.svc.cluster.local"
+
     def __str__(self) -> str:
         return f"{self.name}.{self.namespace}"
 

@@ -27,8 +27,8 @@ class Settings:
     lab: str = "default"
     """Name of the lab; labs of different names run side by side."""
 
-    mesh: str = "istio"
-    """``istio`` or ``linkerd``."""
+    mesh: str = "auto"
+    """``istio``, ``linkerd``, or ``auto``: the one that is installed. A lab that is started for a run plays Istio then."""
 
     namespace: str | None = None
     """Default namespace of services and manifests; ``None``: the kubeconfig context's (the lab's is ``shop``)."""
@@ -78,7 +78,7 @@ def _convert(name: str, value: Any, place: Place | None, source: str) -> Any:
         raise BadInput(
             "MB0211", f"{source} '{name}' must be text, not {value!r}.", place=place, help=f'write {name} = "…"'
         )
-    allowed = {"target": ("lab", "cluster"), "mesh": ("istio", "linkerd")}.get(name)
+    allowed = {"target": ("lab", "cluster"), "mesh": ("auto", "istio", "linkerd")}.get(name)
     if allowed and value not in allowed:
         raise BadInput(
             "MB0212",

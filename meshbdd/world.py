@@ -10,11 +10,12 @@ import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 
 from meshbdd.claims import Claim, Verdict, judge, responses
 from meshbdd.claims.share import Explain
-from meshbdd.errors import BadInput, EnvironmentBroken, Inconclusive, MeshbddError, Place
+from meshbdd.errors import BadInput, EnvironmentBroken, Inconclusive, MeshbddError, NotPossible, Place
 from meshbdd.evidence import VerdictReached
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
@@ -24,7 +25,6 @@ from meshbdd.scenario import (
     Changes,
     Environment,
     Observations,
-    Overhead,
     Resilience,
     StepText,
     Traffic,
@@ -32,6 +32,7 @@ from meshbdd.scenario import (
 )
 from meshbdd.scenario.changes import InForce
 from meshbdd.scenario.needs import needs
+from meshbdd.sidecars import LINKERD
 
 __all__ = ["Environment", "StepText", "World"]
 
@@ -53,7 +54,6 @@ class World:
         changes: What it changed in the mesh.
         observed: What the mesh says of it.
         resilience: How services treat each other.
-        overhead: What a sidecar costs.
         place: Where the step that runs stands.
     """
 
@@ -77,7 +77,6 @@ class World:
         self.traffic = Traffic(environment, sent=self.changes.sent, traced=traced, fields=_fields(texts))
         self.observed = Observations(environment, self.traffic, self.service, texts)
         self.resilience = Resilience(environment, self.traffic, texts)
-        self.overhead = Overhead(environment, self.traffic)
         self.place: Place | None = None
 
     @property
@@ -155,6 +154,23 @@ class World:
     def claim_denied(self) -> None:
         """The last request was denied by a proxy, by the word of the proxies' own logs."""
         self.judge(responses.is_denied(self._accounting.denied))
+
+    def claim_refused(self) -> None:
+        """The connection of the last request was refused or reset before an answer began.
+
+        Raises:
+            NotPossible: the mesh turned the request away, but not by its connection.
+        """
+        last = self.traffic.samples[-1] if self.traffic.samples else None
+        denies = self._environment.mesh.sidecars is LINKERD and last is not None and last.status == HTTPStatus.FORBIDDEN
+        if denies and last is not None and self._accounting.denied(last.request_id):
+            raise NotPossible(
+                "MB0456",
+                "«the connection is refused» is not possible on Linkerd: its proxy denied the request with 403, and closes no "
+                "connection over HTTP.",
+                help="claim that the service rejects plaintext, which is true of either",
+            )
+        self.judge(responses.is_refused())
 
     def claim(self, verdict: Verdict) -> None:
         """Let a verdict count, unless a fault of this scenario met no call at all.

@@ -131,7 +131,7 @@ def connection_refused(context: Context) -> None:
 
     Example: Then the connection is refused
     """
-    context.world.judge(responses.is_refused())
+    context.world.claim_refused()
 
 
 @step("the request is denied")

@@ -10,7 +10,7 @@ Feature: Circuit breaker
       """
 
   Scenario: The circuit opens, fails fast, and closes when payment is well again
-    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 2s
+    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 5s
     And payment-service fails 100%
     When "charge" is sent 20 times
     Then the circuit to payment-service opens within 2s
@@ -20,7 +20,7 @@ Feature: Circuit breaker
     Then the circuit to payment-service closes within 10s
 
   Scenario: After the circuit has closed, payments go through
-    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 1s
+    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 5s
     And payment-service fails 100%
     When "charge" is sent 10 times
     Then the circuit to payment-service is open
@@ -30,7 +30,7 @@ Feature: Circuit breaker
     Then every response has status 200
 
   Scenario: A few errors do not open the circuit
-    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 2s
+    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 5s
     And payment-service fails 100%
     When "charge" is sent 3 times
     Then the access log of payment-service has at least 3 requests with status 503

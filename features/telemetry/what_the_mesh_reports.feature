@@ -35,15 +35,34 @@ Feature: What the mesh reports
     And the trace context reaches inventory-service
     And the trace context reaches notification-service
 
+  @istio
   Scenario: Prometheus knows the requests
     When "checkout" is sent 10 times
     Then the query "sum(istio_requests_total{reporter="destination",destination_service="payment-service.shop.svc.cluster.local"})" is at least 10
     And the query "sum(istio_requests_total{destination_service_name="payment-service",response_code="200"})" is at least 10
 
+  @istio
   Scenario: Every service's own metrics reach Prometheus
     When "checkout" is sent 10 times
     Then the query "count(count by (destination_service_name) (istio_requests_total{reporter="destination"}))" is at least 4 within 20s
 
+  @istio
   Scenario: Latency is in a histogram
     When "checkout" is sent 10 times
     Then the query "histogram_quantile(0.99, sum by (le) (istio_request_duration_milliseconds_bucket{destination_service_name="payment-service"}))" is at most 1000
+
+  @linkerd
+  Scenario: Prometheus knows Linkerd's counters of the requests
+    When "checkout" is sent 10 times
+    Then the query "sum(response_total{direction="inbound",client_id=~"order-service[.].*"})" is at least 10
+    And the query "sum(response_total{direction="outbound",dst_service="payment-service",status_code="200"})" is at least 10
+
+  @linkerd
+  Scenario: Latency is in a histogram of Linkerd's
+    When "checkout" is sent 10 times
+    Then the query "histogram_quantile(0.99, sum by (le) (response_latency_ms_bucket{direction="outbound",dst_service="payment-service"}))" is at most 1000
+
+  @linkerd
+  Scenario: Every service's own metrics under Linkerd's names reach Prometheus
+    When "checkout" is sent 10 times
+    Then the query "count(count by (instance) (response_total{direction="inbound",client_id=~".+"}))" is at least 4 within 20s

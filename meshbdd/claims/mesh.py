@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from http import HTTPStatus
 
 from meshbdd.claims.verdict import Verdict
 from meshbdd.load.sample import Sample
@@ -57,24 +58,30 @@ def uses_mutual_tls(source: str, target: str, seen: Mapping[str, int]) -> Verdic
 
 
 def rejects_plaintext(
-    service: str, answers: Mapping[int, Sample], control: Mapping[int, Sample], ports: Sequence[int]
+    service: str,
+    answers: Mapping[int, Sample],
+    control: Mapping[int, Sample],
+    ports: Sequence[int],
+    denied: Collection[int] = (),
 ) -> Verdict:
-    """A client outside the mesh gets a reset at every port at which a meshed client is answered.
+    """A client outside the mesh gets a reset, or a proxy's denial, at every port at which a meshed client is answered.
 
     Args:
         service: The service.
         answers: Port → what the client outside the mesh met.
         control: Port → what a meshed client met; a service that answers nobody rejects nothing.
         ports: Its ports.
+        denied: Those at which the service's own proxy says that it denied the client outside the mesh.
     """
     claim = f"{service} rejects plaintext"
     for port in ports:
         plain, meshed = answers[port], control[port]
-        if plain.status is not None:
+        turned_away = plain.error in {"reset", "refused"} or (plain.status == HTTPStatus.FORBIDDEN and port in denied)
+        if plain.status is not None and not turned_away:
             return Verdict.of(
                 False, f"{claim}: port {port} answered a client without a certificate with {plain.told}", port=port
             )
-        if plain.error not in {"reset", "refused"}:
+        if not turned_away:
             return _unknown(
                 claim,
                 f"at port {port} the client outside the mesh met a {plain.told}",

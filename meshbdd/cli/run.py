@@ -71,11 +71,15 @@ def _nothing_tested(skipped: int) -> BadInput:
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": ["--help"]}
 )
 @click.option("--target", type=click.Choice(["lab", "cluster"]), help="Where to run; the lab unless said otherwise.")
+@click.option(
+    "--mesh", type=click.Choice(["istio", "linkerd"]), help="On which mesh; the one that is there unless said."
+)
 @_results_option
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def run(target: str | None, results: Path, arguments: tuple[str, ...]) -> None:
+def run(target: str | None, mesh: str | None, results: Path, arguments: tuple[str, ...]) -> None:
     """Run feature files, with behave's own options (see `behave --help`)."""
-    extra = ["-D", f"target={target}"] if target else []
+    named = {"target": target, "mesh": mesh}
+    extra = [word for name, value in named.items() if value for word in ("-D", f"{name}={value}")]
     sys.exit(run_features([*extra, *arguments], results))
 
 

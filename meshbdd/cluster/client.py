@@ -18,7 +18,7 @@ import yaml
 from kubernetes import client as kubernetes_client
 from kubernetes import config as kubernetes_config
 
-from meshbdd.cluster.kinds import KINDS
+from meshbdd.cluster.kinds import KINDS, kind_of
 from meshbdd.errors import BadInput, EnvironmentBroken
 
 Object = dict[str, Any]
@@ -172,18 +172,19 @@ class Cluster:
         query = {"labelSelector": labels} if labels else None
         content = json.loads(self.request("GET", KINDS[kind].path(namespace), query=query))
         # Members of a list carry neither kind nor version, and whoever handles them alone needs both.
-        return [{"apiVersion": KINDS[kind].group_version, "kind": kind, **item} for item in content.get("items") or []]
+        told = {"apiVersion": KINDS[kind].group_version, "kind": kind.partition(".")[0]}
+        return [{**told, **item} for item in content.get("items") or []]
 
     def create(self, obj: Object, *, dry_run: bool = False) -> Object:
         """Create an object; an unknown field in it is refused."""
-        path = KINDS[obj["kind"]].path(obj["metadata"].get("namespace"))
+        path = KINDS[kind_of(obj)].path(obj["metadata"].get("namespace"))
         made: Object = json.loads(self.request("POST", path, body=obj, query=_write_options(dry_run)))
         return made
 
     def replace(self, obj: Object, *, dry_run: bool = False) -> Object:
         """Write an object as a whole; its resourceVersion and uid make this a compare-and-swap."""
         meta = obj["metadata"]
-        path = KINDS[obj["kind"]].path(meta.get("namespace"), meta["name"])
+        path = KINDS[kind_of(obj)].path(meta.get("namespace"), meta["name"])
         made: Object = json.loads(self.request("PUT", path, body=obj, query=_write_options(dry_run)))
         return made
 
@@ -192,7 +193,7 @@ class Cluster:
         meta = obj["metadata"]
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": meta["uid"]}}
         try:
-            self.request("DELETE", KINDS[obj["kind"]].path(meta.get("namespace"), meta["name"]), body=options)
+            self.request("DELETE", KINDS[kind_of(obj)].path(meta.get("namespace"), meta["name"]), body=options)
         except ApiFailure as failure:
             if failure.status != 404:
                 raise

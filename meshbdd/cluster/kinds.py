@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,4 +36,20 @@ KINDS = {
     "AuthorizationPolicy": Kind("security.istio.io/v1", "authorizationpolicies"),
     "Gateway": Kind("gateway.networking.k8s.io/v1", "gateways"),
     "HTTPRoute": Kind("gateway.networking.k8s.io/v1", "httproutes"),
+    "GRPCRoute": Kind("gateway.networking.k8s.io/v1", "grpcroutes"),
+    "ServiceAccount": Kind("v1", "serviceaccounts"),
+    "Server": Kind("policy.linkerd.io/v1beta3", "servers"),
+    "ServerAuthorization": Kind("policy.linkerd.io/v1beta1", "serverauthorizations"),
+    "AuthorizationPolicy.policy.linkerd.io": Kind("policy.linkerd.io/v1alpha1", "authorizationpolicies"),
+    "MeshTLSAuthentication": Kind("policy.linkerd.io/v1alpha1", "meshtlsauthentications"),
+    "NetworkAuthentication": Kind("policy.linkerd.io/v1alpha1", "networkauthentications"),
+    "HTTPLocalRateLimitPolicy": Kind("policy.linkerd.io/v1alpha1", "httplocalratelimitpolicies"),
+    "ServiceProfile": Kind("linkerd.io/v1alpha2", "serviceprofiles"),
 }
+"""By kind; of two groups with a kind of one name the second one's stands with its group, as kubectl writes it."""
+
+
+def kind_of(obj: Mapping[str, Any]) -> str:
+    """The name under which an object's kind stands in ``KINDS``."""
+    kind, group = str(obj["kind"]), str(obj.get("apiVersion") or "").rpartition("/")[0]
+    return f"{kind}.{group}" if f"{kind}.{group}" in KINDS else kind

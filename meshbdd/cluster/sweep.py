@@ -6,14 +6,16 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from meshbdd.cluster.client import ApiFailure, Cluster
+from meshbdd.cluster.kinds import kind_of
 from meshbdd.cluster.record import ROUTE_PREFIX, ROUTES, RUN, Object, Record, read_path, route_name
 from meshbdd.cluster.undo import undo_object
 from meshbdd.errors import RestoreIncomplete
 from meshbdd.units import Duration
 
 _KINDS = (
-    "VirtualService", "HTTPRoute", "DestinationRule", "PeerAuthentication", "AuthorizationPolicy", "EnvoyFilter",
-    "Sidecar", "Deployment",
+    "VirtualService", "HTTPRoute", "GRPCRoute", "DestinationRule", "PeerAuthentication", "AuthorizationPolicy",
+    "EnvoyFilter", "Sidecar", "AuthorizationPolicy.policy.linkerd.io", "MeshTLSAuthentication", "NetworkAuthentication",
+    "HTTPLocalRateLimitPolicy", "Server", "Service", "Deployment", "ServiceAccount",
 )  # fmt: skip
 """Everything that a run may change; routes before the subsets that they lead to."""
 
@@ -60,7 +62,7 @@ def _switch_off(cluster: Cluster, obj: Object, run: str, budget: Duration) -> bo
     meta = obj["metadata"]
     for layer in reversed(record.layers[1:]):
         with contextlib.suppress(RestoreIncomplete):  # the deletion that follows tells what is wrong
-            undo_object(cluster, obj["kind"], meta["name"], meta["namespace"], run, budget, id=layer.id)
+            undo_object(cluster, kind_of(obj), meta["name"], meta["namespace"], run, budget, id=layer.id)
     return len(record.layers) > 1
 
 
@@ -97,7 +99,7 @@ def sweep(
     for obj, run in found:
         meta = obj["metadata"]
         try:
-            kept = undo_object(cluster, obj["kind"], meta["name"], meta["namespace"], run, budget)
+            kept = undo_object(cluster, kind_of(obj), meta["name"], meta["namespace"], run, budget)
         except RestoreIncomplete as error:
             failures.append(error)
             continue

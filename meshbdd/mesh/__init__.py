@@ -12,9 +12,10 @@ from meshbdd.mesh.base import Context, Marker, Mesh, Plan, Stage, Where
 from meshbdd.mesh.gate import Gate
 from meshbdd.mesh.istio import Istio
 from meshbdd.mesh.istio import abilities as istio_abilities
+from meshbdd.mesh.linkerd import Linkerd
 from meshbdd.mesh.linkerd import abilities as linkerd_abilities
 
 STATEMENTS: Mapping[str, Answering] = {"istio": istio_abilities.answer, "linkerd": linkerd_abilities.answer}
 """A mesh → its statement of what it can do."""
 
-__all__ = ["STATEMENTS", "Context", "Gate", "Istio", "Marker", "Mesh", "Plan", "Stage", "Where"]
+__all__ = ["STATEMENTS", "Context", "Gate", "Istio", "Linkerd", "Marker", "Mesh", "Plan", "Stage", "Where"]

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 import yaml
 
 from meshbdd.cluster import Edit
-from meshbdd.cluster.record import read_path, write_path
+from meshbdd.cluster.record import UNDO, read_path, write_path
 from meshbdd.intents import Fault, Intent, Mention, ServiceRef, Side
 from meshbdd.mesh.abilities import Answer, Need
+from meshbdd.sidecars import Sidecars
 
 Object = dict[str, Any]
 Dump = Mapping[str, Any]
@@ -90,6 +91,21 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class Through:
+    """A fault that does not happen in a sidecar, but in a fault backend, which logs what it does.
+
+    Attributes:
+        tag: By which the backend's log tells this fault's calls from others.
+        backend: The Service of the backend.
+        twin: The Service by which the backend reaches the service's own pods.
+    """
+
+    tag: str
+    backend: ServiceRef
+    twin: ServiceRef
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The outcome of planning one intent.
 
@@ -103,6 +119,7 @@ class Plan:
         callers: Labels of the only caller that the plan is for; ``None``: every caller.
         side: Where a fault is injected; ``None`` for what is no fault in a proxy.
         faulty: Services that it makes fail; a scenario in which traffic ran and none of them was called proves nothing.
+        through: The fault backend in which it happens, where it is none of a sidecar's.
     """
 
     summary: str
@@ -114,6 +131,7 @@ class Plan:
     callers: Mapping[str, str] | None = None
     side: Side | None = None
     faulty: tuple[ServiceRef, ...] = ()
+    through: Through | None = None
 
     @property
     def edits(self) -> tuple[Edit, ...]:
@@ -149,7 +167,18 @@ class Context:
 
 
 class Mesh(Protocol):
-    """One mesh: what its resources have to say so that an intent comes true. It reads the cluster and writes nothing."""
+    """One mesh: what its resources have to say so that an intent comes true. It reads the cluster and writes nothing.
+
+    Attributes:
+        name: As settings name it.
+        sidecars: What tells its pods and proxies from another's.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - see above
+
+    @property
+    def sidecars(self) -> Sidecars: ...  # noqa: D102 - see above
 
     def answer(self, need: Need, target: str) -> Answer:
         """Its statement of what it can do; the same whatever the cluster holds.
@@ -200,6 +229,10 @@ class Mesh(Protocol):
         """What a scenario will need that disturbs connections, so that it stands before the scenario's first traffic."""
         ...
 
+    def scenery(self, context: Context) -> tuple[Plan, ...]:
+        """What a scenario will need from its first change to its end, once what ``early`` said stands."""
+        ...
+
 
 def difference(edit: Edit, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str:
     """What an edit changed, as a unified diff of YAML, without what the API server writes itself."""
@@ -208,10 +241,16 @@ def difference(edit: Edit, before: Mapping[str, Any] | None, after: Mapping[str,
     return "\n".join(difflib.unified_diff(old, new, f"{edit} before", f"{edit} after", lineterm="", n=3))
 
 
+_UNTOLD = {UNDO, "kubectl.kubernetes.io/last-applied-configuration"}
+"""Annotations that would only repeat what is told anyway."""
+
+
 def _lines(obj: Mapping[str, Any]) -> list[str]:
     shown = copy.deepcopy(dict(obj))
     meta = shown.get("metadata", {})
     kept = {key: meta[key] for key in ("name", "namespace") if key in meta}
+    annotations = {key: value for key, value in (meta.get("annotations") or {}).items() if key not in _UNTOLD}
+    kept |= {"annotations": annotations} if annotations else {}
     return str(
         yaml.safe_dump({"kind": shown.get("kind"), "metadata": kept, "spec": shown.get("spec")}, sort_keys=False)
     ).splitlines()

@@ -19,13 +19,12 @@ from meshbdd.cluster.tunnel import Tunnel
 from meshbdd.errors import EnvironmentBroken, Inconclusive
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.base import Dump, Marker
-from meshbdd.mesh.markers import EXTENSIONS, ConfigChanged, fault_tokens, fingerprint, newest
+from meshbdd.mesh.markers import EXTENSIONS, HOSTS, ConfigChanged, fault_tokens, fingerprint, newest
+from meshbdd.sidecars import INBOUND, ISTIO, Sidecars, callee, whole
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
 
 ADMIN_PORT = 15000
-_MESHED = "security.istio.io/tlsMode=istio"
-_HOSTS = "/clusters?format=json"
 _SLOW_MESH = "raise gate_timeout if the mesh is that slow; otherwise look at the proxy's configuration"
 
 
@@ -91,10 +90,12 @@ class Gate:
     Args:
         cluster: The API through which they are reached.
         timeout: How long a change may take to arrive.
+        sidecars: Whose proxies are looked into.
     """
 
-    def __init__(self, cluster: Cluster, timeout: Duration) -> None:
+    def __init__(self, cluster: Cluster, timeout: Duration, sidecars: Sidecars = ISTIO) -> None:
         self._cluster = cluster
+        self._sidecars = sidecars
         self._timeout = timeout
         self._tunnels: dict[str, Tunnel] = {}
         self._pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="gate")
@@ -108,7 +109,7 @@ class Gate:
     def _proxies(self) -> list[_Proxy]:
         """Every sidecar that runs."""
         found = []
-        for pod in self._cluster.list("Pod", labels=_MESHED):
+        for pod in self._cluster.list("Pod", labels=self._sidecars.label):
             meta = pod["metadata"]
             if meta.get("deletionTimestamp") or (pod.get("status") or {}).get("phase") != "Running":
                 continue
@@ -132,7 +133,10 @@ class Gate:
 
         def one(proxy: _Proxy) -> None:
             def look() -> None:
-                wrong = None if given_up.is_set() else probe(proxy)
+                try:
+                    wrong = None if given_up.is_set() else probe(proxy)
+                except EnvironmentBroken as error:  # a proxy that has only just been started does not answer yet
+                    wrong = error.sentence
                 if wrong:
                     raise NotYet(wrong)
 
@@ -257,7 +261,7 @@ class Gate:
         """Host of a service → the callers' pods that keep an endpoint of it ejected."""
         found: dict[str, set[str]] = {}
         for proxy in self._proxies():
-            for host in _ejected(proxy.tunnel.get(_HOSTS)):
+            for host in _ejected(proxy.tunnel.get(HOSTS)):
                 found.setdefault(host, set()).add(proxy.pod)
         return {host: tuple(sorted(pods)) for host, pods in sorted(found.items())}
 
@@ -269,7 +273,7 @@ class Gate:
         """
 
         def probe(proxy: _Proxy) -> str | None:
-            return f"still ejects endpoints of {host}" if host in _ejected(proxy.tunnel.get(_HOSTS)) else None
+            return f"still ejects endpoints of {host}" if host in _ejected(proxy.tunnel.get(HOSTS)) else None
 
         self._wait(self._proxies(), probe, f"the end of the ejections of {host}")
 
@@ -279,11 +283,10 @@ class Gate:
         Raises:
             EnvironmentBroken: it does not come to pass.
         """
-        suffix = f"||{service.name}.{service.namespace}.svc.cluster.local"
 
         def probe() -> None:
             for proxy in self._proxies():
-                hosts = list(_hosts(proxy.tunnel.get(_HOSTS), suffix))
+                hosts = list(_hosts(proxy.tunnel.get(HOSTS), service.host))
                 if bool(hosts) != some:
                     raise NotYet(f"{proxy.pod} has {len(hosts)} endpoints of {service}")
 
@@ -297,17 +300,19 @@ class Gate:
         )
 
 
-def _hosts(page: Mapping[str, Any], suffix: str) -> Iterator[Any]:
+def _hosts(page: Mapping[str, Any], host: str) -> Iterator[Any]:
+    """The endpoints of a service as a whole, not of a subset."""
     for cluster in page.get("cluster_statuses") or []:
-        if str(cluster.get("name", "")).endswith(suffix):
+        name = str(cluster.get("name", ""))
+        if callee(name) == host and whole(name):
             yield from cluster.get("host_statuses") or []
 
 
 def _ejected(page: Mapping[str, Any]) -> set[str]:
     return {
-        str(cluster["name"]).rpartition("|")[2]
+        service
         for cluster in page.get("cluster_statuses") or []
-        if str(cluster.get("name", "")).startswith("outbound|")
+        if (service := callee(str(cluster.get("name", ""))))
         for host in cluster.get("host_statuses") or []
         if (host.get("health_status") or {}).get("failed_outlier_check")
     }
@@ -315,9 +320,9 @@ def _ejected(page: Mapping[str, Any]) -> set[str]:
 
 def _busy(proxy: _Proxy) -> str | None:
     """Requests under way, by the gauge that every proxy has per host, whatever statistics it was told to keep."""
-    for cluster in proxy.tunnel.get(_HOSTS).get("cluster_statuses") or []:
+    for cluster in proxy.tunnel.get(HOSTS).get("cluster_statuses") or []:
         name = str(cluster.get("name", ""))
-        if not name.startswith(("outbound|", "inbound|")):
+        if not (callee(name) or name.startswith(INBOUND)):
             continue
         for host in cluster.get("host_statuses") or []:
             for stat in host.get("stats") or []:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from meshbdd.errors import BadInput, Place
+from meshbdd.cluster.kinds import kind_of
+from meshbdd.errors import BadInput, NotPossible, Place
 
 _WITHOUT_NAMESPACE = {
     "Namespace", "Node", "PersistentVolume", "StorageClass", "ClusterRole", "ClusterRoleBinding",
     "CustomResourceDefinition", "GatewayClass", "IngressClass",
 }  # fmt: skip
-ALLOWED = (
+OF_ISTIO = (
     "VirtualService", "DestinationRule", "PeerAuthentication", "AuthorizationPolicy", "EnvoyFilter", "HTTPRoute",
     "Sidecar",
 )  # fmt: skip
+OF_LINKERD = (
+    "HTTPRoute", "GRPCRoute", "Service", "Server", "AuthorizationPolicy.policy.linkerd.io", "MeshTLSAuthentication",
+    "NetworkAuthentication", "HTTPLocalRateLimitPolicy", "Deployment",
+)  # fmt: skip
+"""Deployments, because on Linkerd a fault is a backend of its own."""
+ALLOWED = tuple(dict.fromkeys(kind.partition(".")[0] for kind in (*OF_ISTIO, *OF_LINKERD)))
+"""What the manifest of a step may hold on some mesh."""
+
 _LARGEST_FILE = 1024 * 1024
 _MOST_NODES = 100_000
 _DEEPEST = 50
@@ -52,17 +62,21 @@ def _count(node: Any, depth: int, left: list[int]) -> None:
         _count(child, depth + 1, left)
 
 
-def find_manifest(name: str, feature: Path | None, project: Path) -> Path:
+def find_manifest(name: str, feature: Path | None, project: Path, mesh: str = "") -> Path:
     """The file of that name beside the feature file, else below the project's root.
+
+    A step names no mesh. Where meshes need different words for the same, each one's file lies in a folder of the mesh's
+    name beside the file that the step names: ``manifests/canary.yaml``, ``manifests/linkerd/canary.yaml``.
 
     Raises:
         BadInput: there is none, or it lies outside of both.
     """
     roots = [root for root in (feature.parent if feature else None, project) if root is not None]
     for root in roots:
-        file = (root / name).resolve()
-        if file.is_file() and any(file.is_relative_to(home.resolve()) for home in roots):
-            return file
+        plain = (root / name).resolve()
+        for file in (*([plain.parent / mesh / plain.name] if mesh else []), plain):
+            if file.is_file() and any(file.is_relative_to(home.resolve()) for home in roots):
+                return file
     raise BadInput(
         "MB0414",
         f'There is no manifest "{name}" in {" or in ".join(str(root) for root in roots)}.',
@@ -142,6 +156,29 @@ def _check_shape(document: Any, file: Path) -> None:
         )
 
 
+def refuse_foreign(documents: Iterable[Mapping[str, Any]], own: Iterable[str], mesh: str, word: str) -> None:
+    """See that a mesh has the kinds of a manifest.
+
+    Args:
+        documents: The manifest's.
+        own: The kinds that it has.
+        mesh: The mesh, as settings name it.
+        word: The same, as sentences do.
+
+    Raises:
+        NotPossible: one is another mesh's.
+    """
+    known = set(own)
+    for document in documents:
+        if kind_of(document) not in known:
+            name = document["metadata"]["name"]
+            raise NotPossible(
+                "MB0452",
+                f"{word} has no use for the manifest's {document['kind']} {name} ({document.get('apiVersion')}).",
+                help=f"put {word}'s words for it into a file of the same name in a folder {mesh}/ beside it",
+            )
+
+
 def _check_kind(document: dict[str, Any], file: Path) -> None:
     if document.get("kind") not in ALLOWED:
         raise BadInput(
@@ -150,7 +187,8 @@ def _check_kind(document: dict[str, Any], file: Path) -> None:
             place=Place(file),
             help="take it out of the manifest",
         )
-    if not isinstance(document.get("spec"), dict):
+    annotated = document["kind"] == "Service" and "spec" not in document  # one that is there, and is told something
+    if not annotated and not isinstance(document.get("spec"), dict):
         raise BadInput(
             "MB0421",
             f"{document['kind']} {document['metadata']['name']} has no spec.",

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from meshbdd.errors import Inconclusive
 from meshbdd.evidence import FaultAccounted
 from meshbdd.intents import Down, Fault, ServiceRef, Side
+from meshbdd.mesh.base import Through
 from meshbdd.scenario.calls import calls_logged
 from meshbdd.scenario.changes import InForce
 from meshbdd.scenario.environment import Environment
@@ -43,7 +44,7 @@ class Accounting:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self._logs = AccessLogs(environment.cluster)
+        self._logs = AccessLogs(environment.cluster, environment.mesh.sidecars)
         self._began = time.time()
 
     def begin(self) -> None:
@@ -72,7 +73,7 @@ class Accounting:
                     self._account(item, service, final=final)
 
     def _account(self, item: InForce, service: ServiceRef, *, final: bool) -> None:
-        entries = self._entries(item, lambda found: bool(self._calls(item, found, service)))
+        entries = self._entries(item, lambda found: bool(self._calls(item, found, service)) and self._told(item, found))
         everybodys = self._calls(item, entries, service)
         meant = self._meant(item)
         calls = [(who, entry) for who, entry in everybodys if meant is None or who in meant]
@@ -128,11 +129,39 @@ class Accounting:
 
     def _calls(self, item: InForce, entries: Sequence[Entry], service: ServiceRef) -> list[tuple[str, Entry]]:
         """The calls to a service and who made each, as the side logged them that decides about the fault."""
+        if item.plan.through is not None:
+            return self._tries(item.plan.through, entries)
         if item.plan.side is not Side.SERVER:
             return [(e.pod, e) for e in entries if e.outbound and e.service == _host(service)]
         servers, names = self._pods_of(service), self._addresses()
         inbound = [e for e in entries if not e.outbound and e.pod in servers]
         return [(names.get(_ip(e.downstream), _ip(e.downstream) or "unknown"), e) for e in inbound]
+
+    def _tries(self, through: Through, entries: Sequence[Entry]) -> list[tuple[str, Entry]]:
+        """The tries of calls to a service that has a fault backend, and who made each.
+
+        They are those that came to the backend, by its own log, and those that came to the service without it.
+        """
+        names, backends, servers = self._addresses(), self._pods_of(through.backend), self._pods_of(through.twin)
+        who = {
+            e.request_id: names.get(_ip(e.downstream), "unknown")
+            for e in entries
+            if e.pod in backends and not e.outbound
+        }
+        diverted = [e for e in self._logs.injections if e.pod in backends and not e.probe]
+        direct = [e for e in entries if e.pod in servers and not e.outbound]
+        made = [(names.get(_ip(e.downstream), _ip(e.downstream) or "unknown"), e) for e in direct]
+        return [(who.get(e.request_id, "unknown"), e) for e in diverted if e.request_id in who] + [
+            (name, e) for name, e in made if name not in backends
+        ]
+
+    def _told(self, item: InForce, entries: Sequence[Entry]) -> bool:
+        """Whether a fault backend has logged as many calls as its sidecar let in."""
+        if item.plan.through is None:
+            return True
+        pods = self._pods_of(item.plan.through.backend)
+        came = {e.request_id for e in entries if e.pod in pods and not e.outbound}
+        return came <= {e.request_id for e in self._logs.injections}
 
     def _meant(self, item: InForce) -> set[str] | None:
         """The pods of the only caller that a fault is for; ``None``: everybody."""
@@ -168,8 +197,13 @@ class Accounting:
 
     def faulted(self) -> dict[str, str]:
         """Request id → what was injected into which of its calls, as the sidecars logged it."""
+        injections = {
+            e.request_id: f"a fault backend, response flag {','.join(sorted(e.flags))}"
+            for e in self._logs.injections
+            if e.injected
+        }
         owners = {e.request_id: e.service.partition(".")[0] for e in self._logs.since_mark() if e.outbound}
-        return {
+        return injections | {
             e.request_id: f"{e.service.partition('.')[0] or owners.get(e.request_id, e.pod)}, "
             f"response flag {','.join(sorted(e.flags))}"
             for e in self._logs.since_mark()
@@ -207,6 +241,10 @@ def _hit(item: InForce, entry: Entry) -> bool:
         return bool(entry.flags & _DOWN)
     if not entry.injected:
         return False
+    if item.plan.through is not None:
+        return item.plan.through.tag in entry.route.split() and (
+            "DI" in entry.flags if isinstance(intent, Fault) and intent.delay else "FI" in entry.flags
+        )
     if item.plan.side is Side.SERVER and isinstance(intent, Fault):
         status = 200 if intent.grpc_status else intent.status
         return "DI" in entry.flags if intent.delay else "FI" in entry.flags and entry.status == status

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from meshbdd.cluster import Change, Edit, UndoStack
+from meshbdd.cluster.kinds import kind_of
 from meshbdd.errors import BadInput, MeshbddError, RestoreIncomplete
 from meshbdd.evidence import ChangeArrived, ChangeWithdrawn
 from meshbdd.intents import Intent, Mention, ServiceRef
@@ -126,14 +127,13 @@ class Changes:
     @needs(Ability.MANIFESTS)
     def apply_manifest(self, name: str) -> None:
         """Apply a manifest that the tester has lying around."""
-        file = find_manifest(name, self._feature, self._environment.settings.project)
-        documents = read_manifest(file, self._environment.namespace)
-        self._carry_out(self._environment.mesh.plan_manifest(documents, self._context()))
+        plan = self._environment.mesh.plan_manifest(self._read(name), self._context())
+        self._environment.mesh.check(Ability.MANIFESTS, plan.faulty)
+        self._carry_out(plan)
 
     def remove_manifest(self, name: str) -> None:
         """Take back what applying a manifest did."""
-        file = find_manifest(name, self._feature, self._environment.settings.project)
-        wanted = {(d["kind"], d["metadata"]["name"]) for d in read_manifest(file, self._environment.namespace)}
+        wanted = {(kind_of(d), d["metadata"]["name"]) for d in self._read(name)}
         found = [
             item
             for item in self.in_force
@@ -142,6 +142,11 @@ class Changes:
         if not found:
             raise BadInput("MB0506", f'The manifest "{name}" was not applied in this scenario.', help="apply it first")
         self._withdraw(found)
+
+    def _read(self, name: str) -> list[Object]:
+        environment = self._environment
+        file = find_manifest(name, self._feature, environment.settings.project, environment.mesh.name)
+        return read_manifest(file, environment.namespace)
 
     def recover(self, service: ServiceRef) -> None:
         """Withdraw the faults that this scenario made at a service; its policies stay."""
@@ -174,6 +179,8 @@ class Changes:
         self._changed = True
         self._before_first()
         self._environment.standing.ensure(self._environment.mesh.early(self._context()))
+        for plan in self._environment.mesh.scenery(self._context()):
+            self._carry_out(plan)
 
     def _carry_out(self, plan: Plan) -> None:
         self.prepare()

@@ -6,6 +6,7 @@ from collections.abc import Container, Iterator
 from typing import Any
 
 from meshbdd.claims.circuit import Breaker
+from meshbdd.sidecars import callee
 from meshbdd.telemetry.proxies import ADMIN_PORT, Object, Proxies
 
 _DEFAULTS = {"errors": 5, "base": 30.0, "interval": 10.0, "most_percent": 10.0}
@@ -43,8 +44,7 @@ def active_calls(proxies: Proxies, pods: list[Object], host: str) -> int:
 
 def _clusters(page: Any, host: str) -> Iterator[Any]:
     for cluster in page.get("cluster_statuses") or []:
-        name = str(cluster.get("name", ""))
-        if name.startswith("outbound|") and name.endswith(f"|{host}"):
+        if callee(str(cluster.get("name", ""))) == host:
             yield cluster
 
 

@@ -7,10 +7,11 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from http import HTTPStatus
 from typing import TypeVar
 
 from meshbdd.claims import Verdict, mesh
-from meshbdd.errors import BadInput, Inconclusive
+from meshbdd.errors import BadInput, Inconclusive, NotPossible
 from meshbdd.evidence import QueryAnswered
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
@@ -18,6 +19,7 @@ from meshbdd.mesh.abilities import Ability
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.needs import needs
 from meshbdd.scenario.traffic import Traffic
+from meshbdd.sidecars import LINKERD
 from meshbdd.telemetry import certificates, metrics
 from meshbdd.telemetry.access_log import PROBE_AGENT, AccessLogs, Entry
 from meshbdd.telemetry.prometheus import Prometheus, Row, over_http, through_api
@@ -28,7 +30,10 @@ from meshbdd.waiting import NotYet, eventually
 T = TypeVar("T")
 
 _COUNTED = re.compile(r"(?:the mesh reports at least \S+ requests|calls) from (\S+) to (\S+)")
-_LOGGED = re.compile(r"the (?:access log of|trace context reaches) \S+")
+_LOGGED = re.compile(r"the (?:access log of|trace context reaches) \S+|\S+ rejects plaintext")
+_RENEWED_BEFORE = 0.3 * 24 * 3600
+"""Seconds before its end at which linkerd-proxy renews a certificate of the usual 24 h: linkerd2-proxy
+linkerd/proxy/identity-client/src/certify.rs, linkerd2 charts/linkerd-control-plane/values.yaml."""
 _SETTLE = Duration(5)
 """Counters lag by Envoy's flush of statistics (5 s by default: istio/istio pkg/bootstrap/config.go), logs by less."""
 _SCRAPE = Duration(40)
@@ -54,8 +59,8 @@ class Observations:
     ) -> None:
         self._environment = environment
         self._traffic = traffic
-        self._proxies = Proxies(environment.cluster)
-        self._logs = AccessLogs(environment.cluster)
+        self._proxies = Proxies(environment.cluster, environment.mesh.sidecars)
+        self._logs = AccessLogs(environment.cluster, environment.mesh.sidecars)
         self._before: dict[tuple[ServiceRef, ServiceRef], Counter[metrics.Requests]] = {}
         self._probes: Counter[ServiceRef] = Counter()
         texts = list(steps)
@@ -118,7 +123,22 @@ class Observations:
             plain[port] = self._traffic.probe("HEAD", url, PROBE_AGENT, outside=True)
             meshed[port] = self._traffic.probe("HEAD", url, PROBE_AGENT)
             self._probes[service] += 1
-        return mesh.rejects_plaintext(str(service), plain, meshed, ports)
+        denied = [
+            port for port in ports if plain[port].status == HTTPStatus.FORBIDDEN and self._denied(service, plain[port])
+        ]
+        return mesh.rejects_plaintext(str(service), plain, meshed, ports, denied)
+
+    def _denied(self, service: ServiceRef, sample: Sample) -> bool:
+        """Whether a proxy of a service logged that it denied a request, as Linkerd's do with plaintext."""
+        pods = {str(pod["metadata"]["name"]) for pod in self._meshed(service)}
+
+        def probe() -> bool:
+            entries = [e for e in self._logs.since_mark() if e.pod in pods and e.request_id == sample.request_id]
+            if not entries:
+                raise NotYet("not logged")
+            return any(entry.denied for entry in entries)
+
+        return _or_nothing(probe, lambda: False)
 
     @needs(Ability.CERTIFICATES)
     def certificate_valid(self, service: ServiceRef, wanted: Duration) -> Verdict:
@@ -131,6 +151,7 @@ class Observations:
     @needs(Ability.CERTIFICATES)
     def certificate_rotates(self, service: ServiceRef, limit: Duration) -> Verdict:
         """Every proxy of a service gets another certificate in time."""
+        self._refuse_far_renewal(service, limit)
         began = time.monotonic()
         before = self._serials(service)
         last: dict[str, str] = {}
@@ -144,6 +165,24 @@ class Observations:
         _or_nothing(probe, lambda: None, limit)
         return mesh.certificate_rotated(str(service), before, last, time.monotonic() - began, limit)
 
+    def _refuse_far_renewal(self, service: ServiceRef, limit: Duration) -> None:
+        """Linkerd's control plane gives all proxies certificates of one lifetime; nobody can ask for another.
+
+        Raises:
+            NotPossible: no proxy of a service comes to the point of renewing its certificate in time.
+        """
+        if self._proxies.sidecars is not LINKERD:
+            return
+        found = [certificates.of_pod(self._proxies, pod).expires for pod in self._meshed(service)]
+        left = max(((at - dt.datetime.now(dt.UTC)).total_seconds() for at in found), default=0.0)
+        if left > _RENEWED_BEFORE + limit.seconds:
+            raise NotPossible(
+                "MB0455",
+                f"A certificate of {service} cannot be seen to rotate within {limit}: Linkerd's proxies renew theirs at 70 % of "
+                f"the lifetime that the control plane gives to all, and this one is valid for {left / 3600:.1f} h more.",
+                help="install Linkerd with a short identity.issuer.issuanceLifetime to test this",
+            )
+
     def _serials(self, service: ServiceRef) -> dict[str, str]:
         found = [certificates.of_pod(self._proxies, pod) for pod in self._meshed(service)]
         return {certificate.pod: certificate.serial for certificate in found}
@@ -151,9 +190,9 @@ class Observations:
     # Telemetry
 
     def _counters(self, source: ServiceRef, target: ServiceRef) -> Counter[metrics.Requests]:
-        workloads = {(_workload(pod), str(pod["metadata"]["namespace"])) for pod in self._proxies.pods(source)}
+        names = {metrics.source_of(pod, self._proxies.sidecars) for pod in self._proxies.pods(source)}
         counted = metrics.requests_to(self._proxies, target, [source])
-        return Counter({line: number for line, number in counted.items() if line.source in workloads})
+        return Counter({line: number for line, number in counted.items() if line.source in names})
 
     def _since(self, source: ServiceRef, target: ServiceRef) -> Counter[metrics.Requests]:
         """What was counted since the scenario began; a counter that fell began anew."""
@@ -297,15 +336,6 @@ class Observations:
         if not rows:
             return mesh.query_is(claim, None, relation, wanted, prometheus.why_empty(promql))
         return mesh.query_is(claim, rows[0].value, relation, wanted)
-
-
-def _workload(pod: Object) -> str:
-    """The name of a pod's workload as Istio's metrics have it: its Deployment's, without the template's hash."""
-    meta = pod["metadata"]
-    owners = meta.get("ownerReferences") or []
-    owner = str(owners[0]["name"]) if owners else str(meta["name"])
-    hash_ = (meta.get("labels") or {}).get("pod-template-hash")
-    return owner.removesuffix(f"-{hash_}") if hash_ else owner
 
 
 def _or_nothing(probe: Callable[[], T], otherwise: Callable[[], T], within: Duration = _SETTLE) -> T:

@@ -7,14 +7,14 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 from meshbdd.cluster import Cluster
 from meshbdd.cluster.client import ApiFailure
+from meshbdd.sidecars import FAULT_CONTAINER, FAULT_LABEL, ISTIO, Sidecars, callee
 
-SIDECAR = "istio-proxy"
 PROBE_AGENT = "meshbdd-probe"
 """``User-Agent`` of requests that look at something and are no part of a scenario's traffic."""
-_MESHED = "security.istio.io/tlsMode=istio"
 INJECTED = {"FI", "DI"}
 """Response flags of an injected abort and an injected delay: Envoy's access log documentation, %RESPONSE_FLAGS%."""
 DENIED = "rbac_access_denied"
@@ -80,12 +80,12 @@ def read_entries(pod: str, text: bytes) -> Iterator[Entry]:
         except ValueError:
             continue
         cluster = str(data.get("upstream_cluster") or "")
-        kind, _, rest = cluster.partition("|")
+        service = callee(cluster)
         flags = str(data.get("response_flags") or "-")
         yield Entry(
             pod=pod,
-            outbound=kind == "outbound",
-            service=rest.rpartition("|")[2] if kind == "outbound" else "",
+            outbound=bool(service),
+            service=service,
             route=str(data.get("route_name") or ""),
             status=int(data.get("response_code") or 0),
             flags=frozenset(flags.split(",")) - {"-"},
@@ -114,38 +114,45 @@ _TAILS = (64, 1024, 16384, None)
 
 
 class AccessLogs:
-    """What every sidecar logged since a point in time; only what is new is read.
+    """What every sidecar, and every fault backend, logged since a point in time; only what is new is read.
 
     Args:
         cluster: The API that gives the logs.
+        sidecars: Whose they are.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, sidecars: Sidecars = ISTIO) -> None:
         self._cluster = cluster
-        self._last: dict[str, bytes] = {}
+        self._sidecars = sidecars
+        self._last: dict[tuple[str, str], bytes] = {}
         self._entries: list[Entry] = []
+        self._injections: list[Entry] = []
 
-    def _pods(self) -> Iterator[Mapping[str, str]]:
-        for pod in self._cluster.list("Pod", labels=_MESHED):
+    def _logs(self) -> Iterator[tuple[Mapping[str, Any], str]]:
+        """The pods that run, each with the container that logs requests."""
+        for pod in self._cluster.list("Pod", labels=self._sidecars.label):
             if (pod.get("status") or {}).get("phase") == "Running":
-                yield pod["metadata"]
+                yield pod["metadata"], self._sidecars.container
+                if FAULT_LABEL in (pod["metadata"].get("labels") or {}):
+                    yield pod["metadata"], FAULT_CONTAINER
 
-    def _log(self, meta: Mapping[str, str], tail: int | None) -> bytes:
+    def _log(self, meta: Mapping[str, Any], container: str, tail: int | None) -> bytes:
         """Whole lines of a log. A pod that goes away meanwhile has no log any more, and is nobody's caller."""
         try:
-            text = self._cluster.log(meta["name"], meta["namespace"], SIDECAR, tail=tail)
+            text = self._cluster.log(meta["name"], meta["namespace"], container, tail=tail)
         except ApiFailure as failure:
             if failure.status != HTTPStatus.NOT_FOUND:
                 raise
             return b""
         return text[: text.rfind(b"\n") + 1]
 
-    def _new(self, meta: Mapping[str, str]) -> bytes:
+    def _new(self, meta: Mapping[str, Any], container: str) -> bytes:
         """What stands after the last line read before; everything where that line is gone (the log was rotated)."""
-        last = self._last.get(meta["uid"], b"")
+        key = meta["uid"], container
+        last = self._last.get(key, b"")
         text = b""
         for tail in _TAILS:
-            text = self._log(meta, tail)
+            text = self._log(meta, container, tail)
             at = text.rfind(last) if last else -1
             if at >= 0:
                 text = text[at + len(last) :]
@@ -153,20 +160,29 @@ class AccessLogs:
             if tail is None or text.count(b"\n") < tail - 1:  # the last line may be half written, and counts
                 break
         if text:
-            self._last[meta["uid"]] = _last_line(text)
+            self._last[key] = _last_line(text)
         return text
 
     def mark(self) -> None:
         """Begin here: what stands in the logs now is of no interest."""
-        self._entries = []
-        for meta in self._pods():
-            self._last[meta["uid"]] = _last_line(self._log(meta, 2))
+        self._entries, self._injections = [], []
+        for meta, container in self._logs():
+            self._last[meta["uid"], container] = _last_line(self._log(meta, container, 2))
 
     def since_mark(self) -> list[Entry]:
-        """Everything that was logged since ``mark``, in each sidecar's own order."""
-        for meta in self._pods():
-            self._entries += read_entries(meta["name"], self._new(meta))
+        """Everything that the sidecars logged since ``mark``, in each one's own order."""
+        for meta, container in self._logs():
+            found = read_entries(meta["name"], self._new(meta, container))
+            (self._injections if container == FAULT_CONTAINER else self._entries).extend(found)
         return list(self._entries)
+
+    @property
+    def injections(self) -> list[Entry]:
+        """What the fault backends had logged since ``mark`` when ``since_mark`` was last asked.
+
+        The route of such an entry is named by the changes that sent the call there.
+        """
+        return list(self._injections)
 
 
 def _last_line(text: bytes) -> bytes:

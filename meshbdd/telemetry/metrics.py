@@ -1,6 +1,7 @@
-"""Istio's standard metrics at the proxies themselves (port 15020), as differences: a series that is absent is not zero.
+"""The mesh's own metrics at the proxies themselves, as differences: a series that is absent is not zero.
 
-Meaning of names and labels: https://istio.io/latest/docs/reference/config/metrics/
+Meaning of names and labels: https://istio.io/latest/docs/reference/config/metrics/ and
+https://linkerd.io/2/reference/proxy-metrics/
 """
 
 from __future__ import annotations
@@ -12,19 +13,21 @@ from dataclasses import dataclass
 from prometheus_client.parser import text_string_to_metric_families
 
 from meshbdd.intents import ServiceRef
-from meshbdd.telemetry.proxies import METRICS_PORT, Proxies
+from meshbdd.sidecars import LINKERD, Sidecars
+from meshbdd.telemetry.proxies import Object, Proxies
 
-_REQUESTS = "istio_requests"
+_REQUESTS, _RESPONSES = "istio_requests", "response"
 
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """A line of ``istio_requests_total``, as far as claims ask.
+    """A line of ``istio_requests_total``, or of Linkerd's ``response_total``, as far as claims ask.
 
     Attributes:
         pod: Whose proxy counted.
         reporter: ``source`` or ``destination``.
-        source: Workload and namespace of the caller, ``unknown`` where it has no proxy.
+        source: The caller as its mesh names it, ``unknown`` where it has no proxy: workload and namespace on Istio,
+            service account and namespace on Linkerd.
         security: ``mutual_tls``, ``none`` or ``unknown``; only the destination knows.
         status: HTTP status.
     """
@@ -61,11 +64,49 @@ def read(pod: str, page: str, service: ServiceRef) -> Counter[Requests]:
     return found
 
 
+def read_linkerd(pod: str, page: str) -> Counter[Requests]:
+    """How many requests that a pod answered a page of metrics counts, by its labels."""
+    found: Counter[Requests] = Counter()
+    for family in text_string_to_metric_families(page):
+        if family.name != _RESPONSES:
+            continue
+        for sample in family.samples:
+            labels = sample.labels
+            if labels.get("direction") != "inbound":
+                continue
+            source = _account(labels.get("client_id", ""))
+            security = "mutual_tls" if labels.get("tls") == "true" else "none"
+            found[Requests(pod, "destination", source, security, labels.get("status_code", ""))] += int(sample.value)
+    return found
+
+
+def _account(identity: str) -> tuple[str, str]:
+    """Service account and namespace of ``account.namespace.serviceaccount.identity.linkerd.cluster.local``."""
+    account, _, rest = identity.partition(".")
+    namespace, _, kind = rest.partition(".")
+    return (account, namespace) if kind.startswith("serviceaccount.") else ("unknown", "unknown")
+
+
+def source_of(pod: Object, sidecars: Sidecars) -> tuple[str, str]:
+    """What a pod is called as a caller in the metrics of its mesh: see ``Requests.source``."""
+    meta, namespace = pod["metadata"], str(pod["metadata"]["namespace"])
+    if sidecars is LINKERD:
+        return str(pod["spec"].get("serviceAccountName") or "default"), namespace
+    owners = meta.get("ownerReferences") or []
+    owner = str(owners[0]["name"]) if owners else str(meta["name"])
+    hash_ = (meta.get("labels") or {}).get("pod-template-hash")
+    return owner.removesuffix(f"-{hash_}") if hash_ else owner, namespace
+
+
 def requests_to(proxies: Proxies, service: ServiceRef, callers: Iterable[ServiceRef] = ()) -> Counter[Requests]:
     """What the proxies of a service, and those of its callers, have counted of requests to it so far."""
     total: Counter[Requests] = Counter()
+    port, path = proxies.sidecars.metrics
     for owner in (service, *callers):
         for pod in proxies.meshed(owner):
-            name = str(pod["metadata"]["name"])
-            total += read(name, proxies.tunnel(pod, METRICS_PORT).text("/stats/prometheus"), service)
+            name, page = str(pod["metadata"]["name"]), proxies.tunnel(pod, port).text(path)
+            if proxies.sidecars is not LINKERD:
+                total += read(name, page, service)
+            elif owner == service:  # a pod's own metrics of what came to it name no service
+                total += read_linkerd(name, page)
     return total

@@ -10,13 +10,12 @@ from meshbdd.cluster import Cluster
 from meshbdd.cluster.tunnel import Tunnel
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef
+from meshbdd.sidecars import ISTIO, LINKERD, Sidecars
 
-ADMIN_PORT, METRICS_PORT = 15000, 15020
+ADMIN_PORT = 15000
 """https://istio.io/latest/docs/ops/deployment/application-requirements/ lists the sidecar's ports."""
 
-SIDECARS = ("istio-proxy", "linkerd-proxy")
-MESHED = "security.istio.io/tlsMode=istio"
-"""Label that Istio's injector puts on every pod with a sidecar."""
+SIDECARS = (ISTIO.container, LINKERD.container)
 
 _INJECT = "sidecar.istio.io/inject"
 
@@ -81,10 +80,12 @@ class Proxies:
 
     Args:
         cluster: The API through which they are reached.
+        sidecars: Whose they are.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, sidecars: Sidecars = ISTIO) -> None:
         self._cluster = cluster
+        self.sidecars = sidecars
         self._tunnels: dict[tuple[str, int], Tunnel] = {}
 
     def close(self) -> None:
@@ -124,7 +125,7 @@ class Proxies:
 
     def every(self) -> list[Object]:
         """Every running pod that has a proxy, in all namespaces."""
-        pods: list[Object] = [*self._cluster.list("Pod", labels=MESHED)]
+        pods: list[Object] = [*self._cluster.list("Pod", labels=self.sidecars.label)]
         return [pod for pod in pods if (pod.get("status") or {}).get("phase") == "Running"]
 
     def meshed(self, service: ServiceRef) -> list[Object]:

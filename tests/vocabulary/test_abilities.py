@@ -23,6 +23,7 @@ from meshbdd.phrases import TARGETS, Phrase, asked_by, found, phrases
 from meshbdd.rehearsal.stage import StageCluster, StageGate
 from meshbdd.scenario import Environment, StepText
 from meshbdd.settings import Settings
+from meshbdd.sidecars import ISTIO
 from meshbdd.skipping import impossible
 from meshbdd.world import World
 from tests.vocabulary.page import page
@@ -38,6 +39,9 @@ class Planned(Exception):
 
 class _Mesh:
     """A mesh that says what a real one says, and gets no further."""
+
+    name = "istio"
+    sidecars = ISTIO
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer

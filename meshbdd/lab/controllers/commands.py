@@ -24,8 +24,9 @@ from meshbdd.lab.addresses import private_side
 BUILT_IN_IMAGES: dict[str, tuple[str, ...]] = {
     "meshbdd/shop": (sys.executable, "-m", "meshbdd.lab.shop"),
     "meshbdd/client": (sys.executable, "-I", "-S", "-c", "import signal; signal.pause()"),
+    "envoyproxy/envoy": (sys.executable, "-m", "meshbdd.lab.stock_envoy"),
 }
-"""Images that come with the lab: the demo shop, and a client that only holds its sidecar."""
+"""Images that come with the lab: the demo shop, a client that only holds its sidecar, and the Envoy that it has anyway."""
 
 _KEPT = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TZ", "VIRTUAL_ENV")
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")

@@ -16,6 +16,7 @@ from typing import Any
 from meshbdd.cluster import Edit
 from meshbdd.intents import Fault, ServiceRef
 from meshbdd.mesh.base import Stage, Where
+from meshbdd.mesh.grpc import GRPC_CODES
 from meshbdd.mesh.istio.hosts import service_host
 from meshbdd.mesh.markers import ClusterRenewed, FilterArmed, FilterSwitched
 
@@ -23,12 +24,6 @@ API = "networking.istio.io/v1alpha3"
 _FAULT = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"
 _MANAGER = "envoy.filters.network.http_connection_manager"
 PATCHES = ("spec", "configPatches")
-GRPC_CODES = {
-    "CANCELLED": 1, "UNKNOWN": 2, "INVALID_ARGUMENT": 3, "DEADLINE_EXCEEDED": 4, "NOT_FOUND": 5, "ALREADY_EXISTS": 6,
-    "PERMISSION_DENIED": 7, "RESOURCE_EXHAUSTED": 8, "FAILED_PRECONDITION": 9, "ABORTED": 10, "OUT_OF_RANGE": 11,
-    "UNIMPLEMENTED": 12, "INTERNAL": 13, "UNAVAILABLE": 14, "DATA_LOSS": 15, "UNAUTHENTICATED": 16,
-}  # fmt: skip
-"""https://grpc.io/docs/guides/status-codes/"""
 
 
 def object_name(service: ServiceRef, slot: int) -> str:

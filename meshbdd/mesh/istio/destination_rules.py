@@ -10,7 +10,7 @@ from meshbdd.cluster import Edit
 from meshbdd.errors import BadInput
 from meshbdd.intents import CircuitBreaker, Limit, ServiceRef
 from meshbdd.mesh.base import Marker, Stage, Where
-from meshbdd.mesh.istio.catalog import Catalog, selected
+from meshbdd.mesh.catalog import Catalog, selected
 from meshbdd.mesh.istio.hosts import governing_rule, rulings, service_host
 from meshbdd.mesh.markers import SubsetHeld
 

@@ -11,7 +11,7 @@ from meshbdd.cluster.kinds import KINDS
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef, Side
 from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Where
-from meshbdd.mesh.istio.catalog import Catalog, selected
+from meshbdd.mesh.catalog import Catalog, selected
 from meshbdd.mesh.istio.hosts import ROOT_NAMESPACE, full_name, governing
 from meshbdd.mesh.istio.routes import sources
 from meshbdd.mesh.istio.security import TRANSPORTS, services_of

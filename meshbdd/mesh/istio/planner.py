@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from meshbdd.cluster import Cluster, Edit
+from meshbdd.cluster import Cluster
 from meshbdd.cluster.record import ROUTE_PREFIX
 from meshbdd.errors import BadInput
 from meshbdd.intents import (
@@ -29,12 +29,15 @@ from meshbdd.intents import (
 )
 from meshbdd.mesh.abilities import Answer, Need
 from meshbdd.mesh.base import Context, Object, Plan, Stage, Where
+from meshbdd.mesh.catalog import Catalog, check_http
+from meshbdd.mesh.down import plan_down
 from meshbdd.mesh.istio import abilities, arming, manifests, policies, security
 from meshbdd.mesh.istio.ambient import Ambient
-from meshbdd.mesh.istio.catalog import Catalog, check_http, selected
 from meshbdd.mesh.istio.injection import choose
 from meshbdd.mesh.istio.routes import faulted_routes
 from meshbdd.mesh.istio.virtual_services import routes_stage
+from meshbdd.mesh.manifest import OF_ISTIO, refuse_foreign
+from meshbdd.sidecars import ISTIO
 
 _BREAKER = (
     "outlierDetection of every caller's sidecar: interval 1s and maxEjectionPercent 100 are set as well, because Istio's "
@@ -51,9 +54,12 @@ class Istio:
         run: The run's id.
     """
 
+    name = "istio"
+    sidecars = ISTIO
+
     def __init__(self, cluster: Cluster, run: str) -> None:
         self._ambient = Ambient(cluster)
-        self._catalog = Catalog(cluster)
+        self._catalog = Catalog(cluster, ISTIO)
         self._run = run
         self._numbers = itertools.count(1)
 
@@ -150,27 +156,7 @@ class Istio:
         return labels
 
     def _down(self, down: Down, _context: Context) -> Plan:
-        """Plan that a service has no endpoint: its Deployments are scaled to none."""
-        ref = down.service
-        labels = self._catalog.labels_of(ref)
-        behind = [
-            deployment
-            for deployment in self._catalog.all("Deployment", ref.namespace)
-            if selected(labels, (deployment["spec"]["template"].get("metadata") or {}).get("labels") or {})
-        ]
-        if not behind:
-            raise BadInput(
-                "MB0408",
-                f'No Deployment is behind Service "{ref}", so it cannot be taken down.',
-                help="name another service",
-            )
-        edits = tuple(
-            Edit("Deployment", d["metadata"]["name"], ref.namespace, ("spec", "replicas"), lambda _now: 0)
-            for d in behind
-        )
-        names = ", ".join(d["metadata"]["name"] for d in behind)
-        reason = f"no pod of {names} takes connections"
-        return Plan(str(down), (Stage.of(*edits),), intent=down, service=ref, reason=reason, faulty=(ref,))
+        return plan_down(self._catalog, down)
 
     def _mutual_tls(self, intent: MutualTls, _context: Context) -> Plan:
         return Plan(str(intent), (security.tls_stage(self._catalog, intent),), intent=intent, service=intent.service)
@@ -181,12 +167,16 @@ class Istio:
 
     def plan_manifest(self, documents: list[Object], context: Context) -> Plan:
         """See ``Mesh.plan_manifest``."""
-        self._ambient.check_manifest(documents)
+        refuse_foreign(documents, OF_ISTIO, self.name, "Istio")
         return manifests.plan(self._catalog, documents, context, self._tag)
 
     def renewal(self, epochs: Mapping[ServiceRef, int]) -> Stage:
         """See ``Mesh.renewal``."""
         return arming.renew(epochs, self._catalog.calling_namespaces(), self._run)
+
+    def scenery(self, context: Context) -> tuple[Plan, ...]:  # noqa: ARG002 - the protocol's
+        """See ``Mesh.scenery``: nothing is needed beside what stands for the whole run."""
+        return ()
 
     def early(self, context: Context) -> tuple[Stage, ...]:
         """See ``Mesh.early``: the armed filters of all faults that will go to a server."""

@@ -9,7 +9,7 @@ from typing import Any
 from meshbdd.errors import BadInput
 from meshbdd.intents import CircuitBreaker, Limit, Mirror, Retry, ServiceRef, Split, Timeout
 from meshbdd.mesh.base import Stage, Where
-from meshbdd.mesh.istio.catalog import Catalog
+from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.istio.destination_rules import add_subsets, rules_stage, set_breaker, set_limit, subset_labels
 from meshbdd.mesh.istio.hosts import service_host
 from meshbdd.mesh.istio.routes import Route, Shape, shaped_routes

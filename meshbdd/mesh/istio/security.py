@@ -9,7 +9,7 @@ from typing import Any
 from meshbdd.cluster import Edit
 from meshbdd.intents import Access, MutualTls, ServiceRef, TlsMode
 from meshbdd.mesh.base import Marker, Object, Stage, Where
-from meshbdd.mesh.istio.catalog import Catalog, selected
+from meshbdd.mesh.catalog import Catalog, selected
 from meshbdd.mesh.istio.hosts import ROOT_NAMESPACE
 from meshbdd.mesh.markers import PolicyHeld, TransportTaken
 

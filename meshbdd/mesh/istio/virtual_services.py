@@ -11,7 +11,7 @@ from meshbdd.cluster.record import ROUTES
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.base import Marker, Stage, Where
-from meshbdd.mesh.istio.catalog import Catalog
+from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.istio.hosts import Ruling, rulings, service_host
 from meshbdd.mesh.istio.routes import Route, sources
 from meshbdd.mesh.markers import RouteHeld

@@ -10,6 +10,7 @@ import pytest
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
 from meshbdd.scenario.resilience import Resilience
+from meshbdd.sidecars import ISTIO
 from meshbdd.telemetry.access_log import Entry
 
 ORDER, PAYMENT, CLIENT = (ServiceRef(name, "shop") for name in ("order-service", "payment-service", "client"))
@@ -50,6 +51,7 @@ def test_calls_of_requests_that_are_through(
     caller: ServiceRef, entries: list[Entry], known: int, strangers: int
 ) -> None:
     traffic = SimpleNamespace(samples=[Sample("r1", 0.0, 30.0, None, "timeout")])
-    resilience = Resilience(cast("Any", SimpleNamespace(cluster=_Cluster(), target="lab")), cast("Any", traffic), [])
+    environment = SimpleNamespace(cluster=_Cluster(), target="lab", mesh=SimpleNamespace(sidecars=ISTIO))
+    resilience = Resilience(cast("Any", environment), cast("Any", traffic), [])
     found, others = resilience._sent(caller, PAYMENT, entries)
     assert (len(found), others) == (known, strangers)

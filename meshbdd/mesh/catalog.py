@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from meshbdd.cluster import Cluster
+from meshbdd.cluster.client import ApiFailure
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef
+from meshbdd.sidecars import ISTIO, Sidecars
 
 Object = dict[str, Any]
-_MESHED = "security.istio.io/tlsMode=istio"
 
 
 def selected(wanted: Mapping[str, str], labels: Mapping[str, str]) -> bool:
@@ -24,14 +26,21 @@ class Catalog:
 
     Args:
         cluster: Read from, never written to.
+        sidecars: By which pods are known to be in the mesh.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, sidecars: Sidecars = ISTIO) -> None:
         self._cluster = cluster
+        self._sidecars = sidecars
 
     def all(self, kind: str, namespace: str | None = None) -> list[Object]:
-        """All objects of a kind."""
-        return self._cluster.list(kind, namespace)
+        """All objects of a kind; none where the kind is not installed."""
+        try:
+            return self._cluster.list(kind, namespace)
+        except ApiFailure as failure:
+            if failure.status != HTTPStatus.NOT_FOUND:
+                raise
+            return []
 
     def find(self, kind: str, name: str, namespace: str) -> Object | None:
         """One object, or ``None``."""
@@ -97,7 +106,9 @@ class Catalog:
 
     def calling_namespaces(self) -> tuple[str, ...]:
         """Every namespace with meshed pods: whoever has a sidecar can call."""
-        return tuple(sorted({pod["metadata"]["namespace"] for pod in self._cluster.list("Pod", labels=_MESHED)}))
+        return tuple(
+            sorted({pod["metadata"]["namespace"] for pod in self._cluster.list("Pod", labels=self._sidecars.label)})
+        )
 
     def service_accounts(self, caller: ServiceRef) -> tuple[str, ...]:
         """The service accounts of a caller's pods, which nobody else in their namespace has.
@@ -125,19 +136,38 @@ class Catalog:
     def target_ports(self, ref: ServiceRef) -> tuple[int, ...]:
         """The ports of the pods behind a Service, as numbers."""
         service = self.service(ref)
-        names = {
-            port.get("name"): port["containerPort"]
-            for pod in self.pods(service["spec"].get("selector") or {}, ref.namespace)
+        names = self._port_names(service)
+        found = [_target(port, names) for port in service["spec"].get("ports") or []]
+        return tuple(sorted({number for number in found if number is not None}))
+
+    def target_port(self, service: Object, port: Mapping[str, Any]) -> int:
+        """The port of the pods behind one port of a Service.
+
+        Raises:
+            BadInput: it goes by a name that no pod has.
+        """
+        found = _target(port, self._port_names(service))
+        if found is None:
+            name = service["metadata"]["name"]
+            raise BadInput(
+                "MB0451",
+                f'Port {port["port"]} of Service "{name}" leads to "{port["targetPort"]}", and no pod has a port of that name.',
+                help="start its pods, or correct targetPort",
+            )
+        return found
+
+    def _port_names(self, service: Object) -> Mapping[str, int]:
+        return {
+            str(port.get("name")): int(port["containerPort"])
+            for pod in self.pods(service["spec"].get("selector") or {}, service["metadata"]["namespace"])
             for container in pod["spec"].get("containers") or []
             for port in container.get("ports") or []
         }
-        found = []
-        for port in service["spec"].get("ports") or []:
-            target = port.get("targetPort", port["port"])
-            number = target if isinstance(target, int) else names.get(target)
-            if number is not None:
-                found.append(int(number))
-        return tuple(sorted(set(found)))
+
+
+def _target(port: Mapping[str, Any], names: Mapping[str, int]) -> int | None:
+    target = port.get("targetPort", port["port"])
+    return target if isinstance(target, int) else names.get(str(target))
 
 
 def _account(pod: Mapping[str, Any]) -> str:

@@ -1,0 +1,163 @@
+"""Applying a tester's own manifest: the same words, plus the header by which proxies show that they hold its routes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from meshbdd.cluster import Edit
+from meshbdd.cluster.kinds import KINDS, kind_of
+from meshbdd.errors import BadInput, NotPossible
+from meshbdd.intents import ServiceRef
+from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Where
+from meshbdd.mesh.catalog import Catalog
+from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked
+from meshbdd.mesh.linkerd.objects import creation, http_ports, parents
+from meshbdd.mesh.linkerd.rules import marked
+from meshbdd.mesh.manifest import OF_LINKERD, refuse_foreign
+from meshbdd.mesh.markers import CLUSTERS, ROUTES, ConfigChanged
+
+_ROUTES = {"HTTPRoute", "GRPCRoute"}
+_LINKERD = ("balancer.linkerd.io/", "timeout.linkerd.io/", "retry.linkerd.io/", "balancer.alpha.linkerd.io/")
+_LAST = ("HTTPRoute", "GRPCRoute", "Server")
+"""Routes lead to Services, and a Server without its policies denies everybody."""
+
+
+def plan(catalog: Catalog, documents: list[Object], _context: Context, tag: Callable[[], str]) -> Plan:
+    """Plan that a manifest is applied: Services before the routes that lead to them, policies before their Servers.
+
+    Raises:
+        NotPossible: a kind that Linkerd does not have, or a change of a Service beside its annotations for Linkerd.
+        BadInput: a route for a Service that does not exist.
+    """
+    refuse_foreign(documents, OF_LINKERD, "linkerd", "Linkerd")
+    own = tag()
+    groups = [[d for d in documents if (d["kind"] in _LAST) is last] for last in (False, True)]
+    stages = [_stage(catalog, group, own) for group in groups if group]
+    names = ", ".join(f"{d['kind']} {d['metadata']['name']}" for d in documents)
+    return Plan(f"the manifest's {names}", tuple(s for s in stages if s.edits), reason="as the manifest says")
+
+
+def _stage(catalog: Catalog, documents: Iterable[Object], tag: str) -> Stage:
+    edits: list[Edit] = []
+    markers: list[Marker] = []
+    for document in documents:
+        wanted, kind = copy.deepcopy(document), kind_of(document)
+        wanted["apiVersion"] = KINDS[kind].group_version
+        if kind == "Deployment":
+            made, held = [_new_deployment(catalog, wanted)], list[Marker]()
+        elif kind == "Service":
+            made, held = _service(catalog, wanted)
+        elif kind in _ROUTES:
+            made, held = [_whole(wanted, kind)], list(_route_markers(catalog, wanted, tag))
+            wanted["spec"]["rules"] = [marked(rule, tag) for rule in wanted["spec"].get("rules") or [{}]]
+        else:
+            made, held = [_whole(wanted, kind)], list(_policy_markers(catalog, wanted, kind))
+        edits += made
+        markers += held
+    return Stage.of(*edits, markers=markers)
+
+
+def _new_deployment(catalog: Catalog, wanted: Object) -> Edit:
+    """A backend of the manifest's own; its Service shows when it is ready.
+
+    Raises:
+        NotPossible: it is there already, and whoever runs it would meet another one for a while.
+    """
+    meta = wanted["metadata"]
+    if catalog.find("Deployment", meta["name"], meta["namespace"]) is not None:
+        raise NotPossible(
+            "MB0457",
+            f"Deployment {meta['name']} of the manifest is there already; a step brings backends up and takes them away, and "
+            "changes none that others run.",
+            help="give the manifest's Deployment another name",
+        )
+    return creation(wanted)
+
+
+def _whole(wanted: Object, kind: str) -> Edit:
+    meta = wanted["metadata"]
+    return Edit(kind, meta["name"], meta["namespace"], ("spec",), lambda _now: copy.deepcopy(wanted["spec"]), wanted)
+
+
+def _route_markers(catalog: Catalog, route: Object, tag: str) -> Iterator[Marker]:
+    for parent in parents(route):
+        service = ServiceRef(parent["name"], parent["namespace"])
+        own = route["metadata"]["namespace"]
+        where = Where() if own == service.namespace else Where(own)
+        for port in http_ports(catalog.service(service)):
+            if parent.get("port") in {None, port["port"]}:
+                yield RouteMarked(tag, service, int(port["port"]), where)
+
+
+def _policy_markers(catalog: Catalog, wanted: Object, kind: str) -> Iterator[Marker]:
+    """Policies leave their name in the routes of the pods that they are for, through the Server on which they are."""
+    meta, spec = wanted["metadata"], wanted["spec"]
+    live = catalog.find(kind, meta["name"], meta["namespace"])
+    if kind == "Server" and (live is None or live["spec"] != spec):
+        labels = (spec.get("podSelector") or {}).get("matchLabels")
+        yield ConfigChanged(f"Server {meta['name']}", (ROUTES,), Where(meta["namespace"], labels or None))
+
+
+# Services
+
+
+def _service(catalog: Catalog, wanted: Object) -> tuple[list[Edit], list[Marker]]:
+    meta = wanted["metadata"]
+    ref = ServiceRef(meta["name"], meta["namespace"])
+    live = catalog.find("Service", ref.name, ref.namespace)
+    if live is None:
+        return [creation(wanted)], [EndpointsHeld(ref)]
+    _refuse_other_changes(live, wanted)
+    annotations = {k: v for k, v in (meta.get("annotations") or {}).items() if k.startswith(_LINKERD)}
+    edits = [
+        Edit("Service", ref.name, ref.namespace, ("metadata", "annotations", name), _constant(value))
+        for name, value in annotations.items()
+        if (live["metadata"].get("annotations") or {}).get(name) != value
+    ]
+    return edits, [_annotated(ref, annotations)] if edits else []
+
+
+def _annotated(ref: ServiceRef, annotations: Mapping[str, str]) -> Marker:
+    prefix = "balancer.linkerd.io/failure-accrual-consecutive-"
+    errors, penalty = annotations.get(f"{prefix}max-failures"), annotations.get(f"{prefix}min-penalty", "")
+    if set(annotations) <= {f"{prefix}{word}" for word in _CONSECUTIVE} | {_ACCRUAL} and errors and penalty:
+        return BreakerHeld(ref, int(errors), _seconds(penalty))
+    return ConfigChanged(f"Service {ref}", (ROUTES, CLUSTERS))
+
+
+_ACCRUAL = "balancer.linkerd.io/failure-accrual"
+_CONSECUTIVE = ("max-failures", "min-penalty", "max-penalty", "jitter-ratio")
+
+
+def _seconds(text: str) -> float:
+    for unit, seconds in (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)):
+        if text.endswith(unit) and text.removesuffix(unit).isdigit():
+            return int(text.removesuffix(unit)) * seconds
+    raise BadInput(
+        "MB0453",
+        f'"{text}" is no duration that Linkerd takes, and it would silently leave the whole annotation out.',
+        help="write one whole number and its unit: 500ms, 2s, 1m",
+    )
+
+
+def _refuse_other_changes(live: Object, wanted: Object) -> None:
+    """A Service that is there is only annotated: its ports and selector are not a mesh's business."""
+    for name, value in (wanted.get("spec") or {}).items():
+        if name == "ports":
+            there = [{k: p.get(k) for k in asked} for p, asked in zip(live["spec"]["ports"], value, strict=False)]
+            same = there == value and len(live["spec"]["ports"]) == len(value)
+        else:
+            same = live["spec"].get(name) == value
+        if not same:
+            raise NotPossible(
+                "MB0454",
+                f"The manifest's Service {wanted['metadata']['name']} differs in spec.{name} from the one that is there; of a "
+                "Service that is there only the annotations for Linkerd can be changed.",
+                help="leave its spec as it is",
+            )
+
+
+def _constant(value: str) -> Callable[[Any], str]:
+    return lambda _now: value

@@ -1,0 +1,209 @@
+"""How a proxy shows that it holds a change in Linkerd's words.
+
+What the lab's proxies hold is read from Envoy's pages. Every route that a run writes sets a request header with the
+change's tag, so that no two changes look alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from meshbdd.intents import ServiceRef
+from meshbdd.mesh.base import Dump, Where
+from meshbdd.mesh.markers import CLUSTERS, HOSTS, ROUTES, WARMING
+from meshbdd.sidecars import callee, whole
+
+
+def _service_routes(dump: Dump, service: ServiceRef, port: int | None = None) -> Iterator[Mapping[str, Any]]:
+    """The routes of a proxy for a service, at one port or at all; its virtual hosts bear the Service's name."""
+    name = f"Service.{service.namespace}.{service.name}:"
+    for config in dump.get("configs") or []:
+        for host in (config.get("route_config") or {}).get("virtual_hosts") or []:
+            own = str(host.get("name", ""))
+            if own == f"{name}{port}" or (port is None and own.startswith(name) and own != f"{name}0"):
+                yield from host.get("routes") or []
+
+
+def _warming(dump: Dump, service: ServiceRef) -> bool:
+    return any(
+        callee(str((config.get("cluster") or {}).get("name", ""))) == service.host
+        for config in dump.get("configs") or []
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RouteMarked:
+    """A route to a service's port sets a header that holds ``tag``, and all that it leads to is there."""
+
+    tag: str
+    service: ServiceRef
+    port: int
+    where: Where = Where()
+    pages = (ROUTES, WARMING)
+    unique = True
+
+    def held(self, dumps: Sequence[Dump]) -> bool | None:
+        """See ``Marker``."""
+        routes = list(_service_routes(dumps[0], self.service, self.port))
+        found = any(
+            self.tag in str((header.get("header") or {}).get("value", ""))
+            for route in routes
+            for header in route.get("request_headers_to_add") or []
+        )
+        if found and _warming(dumps[1], self.service):
+            return False
+        return found if routes else None
+
+    def __str__(self) -> str:
+        return f"route {self.tag} of {self.service}:{self.port}"
+
+
+def _seconds(text: object) -> float:
+    return float(str(text).removesuffix("s"))
+
+
+def timeout_of(route: Mapping[str, Any]) -> float | None:
+    """Seconds after which a route gives up; ``None`` for one that does not forward."""
+    action = route.get("route")
+    return _seconds(action.get("timeout", "0s")) if action else None
+
+
+def retries_of(route: Mapping[str, Any]) -> int | None:
+    """How often a route tries again; ``None`` for one that does not forward."""
+    action = route.get("route")
+    return int((action.get("retry_policy") or {}).get("num_retries", 0)) if action else None
+
+
+@dataclass(frozen=True, slots=True)
+class RoutesSay:
+    """Every route to a service that forwards has a value, where ``read`` finds it.
+
+    Attributes:
+        what: The value's name.
+        service: The service.
+        value: It.
+        read: Finds it in a route.
+        where: The proxies meant.
+    """
+
+    what: str
+    service: ServiceRef
+    value: float
+    read: Callable[[Mapping[str, Any]], float | None]
+    where: Where = Where()
+    pages = (ROUTES,)
+    unique = False
+
+    def held(self, dumps: Sequence[Dump]) -> bool | None:
+        """See ``Marker``."""
+        told = [value for route in _service_routes(dumps[0], self.service) if (value := self.read(route)) is not None]
+        return all(value == self.value for value in told) if told else None
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.value:g} of calls to {self.service}"
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerHeld:
+    """Every cluster of a service ejects after so many errors in a row, for so long."""
+
+    service: ServiceRef
+    errors: int
+    seconds: float
+    where: Where = Where()
+    pages = (CLUSTERS, WARMING)
+    unique = False
+
+    def held(self, dumps: Sequence[Dump]) -> bool | None:
+        """See ``Marker``."""
+        clusters = [
+            cluster
+            for config in dumps[0].get("configs") or []
+            if callee(str((cluster := config.get("cluster") or {}).get("name", ""))) == self.service.host
+        ]
+        if not clusters:
+            return None
+        rules = [cluster.get("outlier_detection") or {} for cluster in clusters]
+        return not _warming(dumps[1], self.service) and all(
+            rule.get("consecutive_5xx") == self.errors and _seconds(rule.get("base_ejection_time", 30)) == self.seconds
+            for rule in rules
+        )
+
+    def __str__(self) -> str:
+        return f"failure accrual of {self.service}"
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointsHeld:
+    """A proxy has endpoints of a service; these addresses alone, where any are named."""
+
+    service: ServiceRef
+    addresses: frozenset[str] = frozenset()
+    where: Where = Where()
+    pages = (HOSTS,)
+    unique = True
+
+    def held(self, dumps: Sequence[Dump]) -> bool | None:
+        """See ``Marker``."""
+        found = [
+            {_address(host) for host in cluster.get("host_statuses") or []}
+            for cluster in dumps[0].get("cluster_statuses") or []
+            if callee(str(cluster.get("name", ""))) == self.service.host and whole(str(cluster["name"]))
+        ]
+        if self.addresses:
+            return bool(found) and all(addresses == self.addresses for addresses in found)
+        return bool(found) and all(found)
+
+    def __str__(self) -> str:
+        return f"endpoints of {self.service}"
+
+
+def _address(host: Mapping[str, Any]) -> str:
+    return str(((host.get("address") or {}).get("socket_address") or {}).get("address", ""))
+
+
+_ACCESS = {"all-unauthenticated", "all-authenticated", "cluster-unauthenticated", "cluster-authenticated", "audit"}
+"""The access policies that let anybody pass; ``deny`` leaves no trace in a proxy."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerHeld:
+    """Every route of the Server ``name`` lets those pass whom its access policy and these authorizations name.
+
+    Attributes:
+        name: The Server.
+        access: Its access policy.
+        allowed: Authorizations that it has to have beside.
+        where: The pods behind it.
+        unique: Whether the Server was not there before.
+    """
+
+    name: str
+    access: str
+    allowed: frozenset[str]
+    where: Where
+    unique: bool = True
+    pages = (ROUTES,)
+
+    def held(self, dumps: Sequence[Dump]) -> bool | None:
+        """See ``Marker``."""
+        routes = [
+            route
+            for config in dumps[0].get("configs") or []
+            for host in (config.get("route_config") or {}).get("virtual_hosts") or []
+            if host.get("name") == f"server..{self.name}"
+            for route in host.get("routes") or []
+            if route.get("route")
+        ]
+        return bool(routes) and all(self._lets_pass(route) for route in routes)
+
+    def _lets_pass(self, route: Mapping[str, Any]) -> bool:
+        rbac = (route.get("typed_per_filter_config") or {}).get("envoy.filters.http.rbac") or {}
+        policies = ((rbac.get("rbac") or {}).get("rules") or {}).get("policies") or {}
+        names = {str(name).rpartition("|")[2] for name in policies}
+        return names & _ACCESS == {self.access} & _ACCESS and names >= self.allowed
+
+    def __str__(self) -> str:
+        return f"Server {self.name} with the access policy {self.access}"

@@ -1,0 +1,117 @@
+"""What the resources of a Linkerd cluster say of a Service's ports, and how objects of the run's own are made."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from meshbdd.cluster import Edit
+from meshbdd.cluster.kinds import kind_of
+from meshbdd.cluster.record import read_path
+from meshbdd.errors import BadInput
+from meshbdd.intents import ServiceRef
+from meshbdd.mesh.catalog import Catalog
+
+Object = Mapping[str, Any]
+
+GATEWAY, POLICY = "gateway.networking.k8s.io", "policy.linkerd.io"
+ROUTE_KINDS = ("GRPCRoute", "HTTPRoute")
+"""The first beats the second on one port, whichever is older: linkerd2 policy-controller/k8s/status/src/index.rs."""
+
+OPAQUE_PORTS = "config.linkerd.io/opaque-ports"
+_OPAQUE = "25,587,3306,4444,5432,6379,9300,11211"
+"""linkerd2 charts/linkerd-control-plane/values.yaml, ``proxy.opaquePorts``."""
+_HTTP = {None, "", "http", "kubernetes.io/h2c"}
+"""``appProtocol``; with any other word Linkerd takes the port for a stream of bytes: linkerd2 …/outbound/index.rs."""
+
+_PATHS: Mapping[str, tuple[str, ...]] = {
+    "ServiceAccount": ("automountServiceAccountToken",),
+    "Service": ("spec", "selector"),
+    "Deployment": ("spec", "selector"),
+}
+"""What stands for an object of these kinds in its undo record: the API server completes the rest of their specs."""
+
+
+def creation(obj: dict[str, Any]) -> Edit:
+    """The edit that makes an object of the run's own, or brings what is there to the same words."""
+    meta, kind = obj["metadata"], kind_of(obj)
+    path = _PATHS.get(kind, ("spec",))
+    wanted = read_path(obj, path)
+    return Edit(kind, meta["name"], meta["namespace"], path, lambda _now: copy.deepcopy(wanted), obj)
+
+
+def http_ports(service: Object) -> tuple[Mapping[str, Any], ...]:
+    """The ports of a Service that carry HTTP.
+
+    Raises:
+        BadInput: there is none; or the Service has no address by which Linkerd would know it.
+    """
+    meta, spec = service["metadata"], service["spec"]
+    name = f"{meta['name']}.{meta['namespace']}"
+    if spec.get("clusterIP") == "None":
+        raise BadInput(
+            "MB0440",
+            f'Service "{name}" is headless; Linkerd\'s policies are for the address of a Service, so nothing would come of this.',
+            help="give it a cluster IP",
+        )
+    opaque = set((meta.get("annotations") or {}).get(OPAQUE_PORTS, _OPAQUE).replace(" ", "").split(","))
+    ports = tuple(
+        port
+        for port in spec.get("ports") or []
+        if port.get("appProtocol") in _HTTP and (port.get("appProtocol") or str(port["port"]) not in opaque)
+    )
+    if not ports:
+        raise BadInput(
+            "MB0441",
+            f'No port of Service "{name}" carries HTTP, as far as Linkerd is told, so a rule for HTTP would have no effect.',
+            help="set appProtocol of the port to http",
+        )
+    return ports
+
+
+def is_grpc(port: Mapping[str, Any]) -> bool:
+    """Whether a port is declared to speak gRPC. Linkerd does not read names; whoever calls it ``grpc…`` means it."""
+    return str(port.get("name") or "").partition("-")[0] == "grpc"
+
+
+def parents(route: Object) -> Iterator[Mapping[str, Any]]:
+    """The Services that a route is attached to, each with its namespace."""
+    for ref in (route.get("spec") or {}).get("parentRefs") or []:
+        if ref.get("kind") == "Service" and ref.get("group", GATEWAY) in {"", "core"}:
+            yield {**ref, "namespace": ref.get("namespace") or route["metadata"]["namespace"]}
+
+
+def attached(routes: Iterable[Object], service: ServiceRef, port: int) -> list[Object]:
+    """The routes at a port of a Service: of the kinds that are there the one that counts, the oldest route first."""
+    found = [
+        route
+        for route in routes
+        if any(
+            (ref["name"], ref["namespace"]) == (service.name, service.namespace) and ref.get("port") in {None, port}
+            for ref in parents(route)
+        )
+    ]
+    kind = next((kind for kind in ROUTE_KINDS if any(route["kind"] == kind for route in found)), None)
+    return sorted((route for route in found if route["kind"] == kind), key=_age)
+
+
+def _age(route: Object) -> tuple[str, str]:
+    return str(route["metadata"].get("creationTimestamp", "")), route["metadata"]["name"]
+
+
+def refuse_profile(catalog: Catalog, service: ServiceRef) -> None:
+    """See that no ServiceProfile governs a service: routes and annotations have no effect beside one.
+
+    Raises:
+        BadInput: one does.
+    """
+    for profile in catalog.all("ServiceProfile"):
+        spec, meta = profile.get("spec") or {}, profile["metadata"]
+        if meta["name"] == service.host and (spec.get("routes") or spec.get("dstOverrides")):
+            raise BadInput(
+                "MB0442",
+                f"ServiceProfile {meta['name']} in namespace {meta['namespace']} governs calls to {service}; beside it Linkerd "
+                "ignores routes, and the Service's retries, timeouts and failure accrual.",
+                help="take its routes and dstOverrides away, or the whole profile",
+            )

@@ -1,0 +1,210 @@
+"""The planner of Linkerd: one method for each intent, all of them reading only."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from meshbdd.cluster import Cluster, Edit
+from meshbdd.cluster.record import ROUTE_PREFIX
+from meshbdd.errors import BadInput, NotPossible
+from meshbdd.intents import (
+    Access,
+    CircuitBreaker,
+    Down,
+    Fault,
+    Intent,
+    MutualTls,
+    Retry,
+    ServiceRef,
+    Side,
+    Split,
+    Timeout,
+    Topic,
+)
+from meshbdd.mesh.abilities import Answer, Need, refuse_impossible
+from meshbdd.mesh.base import Context, Object, Plan, Stage, Through
+from meshbdd.mesh.catalog import Catalog
+from meshbdd.mesh.down import plan_down
+from meshbdd.mesh.linkerd import abilities, manifests, policies, security
+from meshbdd.mesh.linkerd.backend import FaultBackend
+from meshbdd.mesh.linkerd.injection import choose
+from meshbdd.mesh.linkerd.markers import EndpointsHeld
+from meshbdd.mesh.linkerd.objects import http_ports
+from meshbdd.mesh.linkerd.routes import routes_stage
+from meshbdd.mesh.linkerd.rules import Rules, faulted_rules
+from meshbdd.sidecars import LINKERD
+
+_BREAKER = (
+    "failure accrual of the Service, without jitter and with the penalties as asked; Linkerd doubles a penalty each time, and "
+    "the first request that finds the circuit open waits up to 3 s"
+)
+_SPLIT = "a Service of its own for each subset, and a route with their weights; each try is drawn anew"
+
+
+class Linkerd:
+    """Plans for one run.
+
+    Args:
+        cluster: Read from, never written to.
+        run: The run's id.
+    """
+
+    name = "linkerd"
+    sidecars = LINKERD
+
+    def __init__(self, cluster: Cluster, run: str) -> None:
+        self._catalog = Catalog(cluster, LINKERD)
+        self._run = run
+        self._numbers = itertools.count(1)
+
+    def _tag(self) -> str:
+        """Names a change: in the header of its routes, and of objects of the run's own."""
+        return f"{ROUTE_PREFIX}{self._run}-{next(self._numbers)}"
+
+    def plan(self, intent: Intent, context: Context) -> Plan:
+        """See ``Mesh.plan``."""
+        planners: Mapping[type, Callable[[Any, Context], Plan]] = {
+            Fault: self._fault,
+            Down: self._down,
+            Timeout: self._policy(policies.timeout_stages),
+            Retry: self._policy(policies.retry_stages),
+            CircuitBreaker: self._policy(policies.breaker_stages, _BREAKER),
+            Split: self._policy(policies.split_stages, _SPLIT),
+            MutualTls: self._mutual_tls,
+            Access: self._access,
+        }
+        refuse_impossible(abilities.answer(intent, "lab"), str(intent))  # the same on a cluster
+        return planners[type(intent)](intent, context)
+
+    def answer(self, need: Need, target: str) -> Answer:
+        """See ``Mesh.answer``."""
+        return abilities.answer(need, target)
+
+    def check(self, need: Need, services: Sequence[ServiceRef]) -> None:
+        """See ``Mesh.check``: what a service lacks is said when a step about it is planned."""
+
+    def _policy(
+        self, stages: Callable[[Catalog, Any, str], tuple[Stage, ...]], reason: str = ""
+    ) -> Callable[[Any, Context], Plan]:
+        def plan(intent: Timeout | Retry | CircuitBreaker | Split, context: Context) -> Plan:
+            if isinstance(intent, CircuitBreaker):
+                _check_seen(intent, context)
+            made = stages(self._catalog, intent, self._tag())
+            return Plan(str(intent), made, intent=intent, service=intent.service, reason=reason)
+
+        return plan
+
+    # Faults
+
+    def _fault(self, fault: Fault, context: Context) -> Plan:
+        """Plan a fault: a route that tells the fault backend what to do with which calls."""
+        choice = choose(fault, context, self._catalog.service(fault.service))
+        stands_in = choice.side is Side.SERVER
+        by, backend, tag = fault.scope.called_by, self._backend(fault.service), self._tag()
+        accounts = [f"{account}.{by.namespace}" for account in self._catalog.service_accounts(by)] if by else []
+        if fault.delay is not None or by is not None or stands_in:
+            security.refuse_detour(self._catalog, fault.service, str(fault))
+
+        def made(rules: Rules, port: int, grpc: bool) -> Rules:
+            return faulted_rules(rules, fault, port, accounts, tag, stands_in=stands_in, grpc=grpc)
+
+        stage = routes_stage(self._catalog, fault.service, tag, made, str(fault))
+        return Plan(
+            str(fault),
+            (stage,),
+            (backend.stage(),),
+            fault,
+            fault.service,
+            choice.reason,
+            self._catalog.caller_labels(by) if by else None,
+            choice.side,
+            (fault.service,),
+            Through(tag, backend.own, backend.twin),
+        )
+
+    def _backend(self, service: ServiceRef) -> FaultBackend:
+        found = self._catalog.service(service)
+        targets = {int(p["port"]): self._catalog.target_port(found, p) for p in http_ports(found)}
+        return FaultBackend(service, http_ports(found), targets, self._catalog.labels_of(service))
+
+    def _faulted(self, context: Context) -> Iterator[tuple[ServiceRef, Side]]:
+        """The services that steps of the scenario let fail, and how; those that no plan can be made for are left out."""
+        for mention in context.said:
+            if mention.topic is not Topic.FAULT:
+                continue
+            try:
+                service = self._catalog.service(mention.service)
+                http_ports(service)
+                yield mention.service, choose(Fault(mention.service, at=mention.at), context, service).side
+            except BadInput:
+                continue  # the step itself will say so, with its place
+
+    def early(self, context: Context) -> tuple[Stage, ...]:
+        """See ``Mesh.early``: the fault backends."""
+        services = dict.fromkeys(service for service, _side in self._faulted(context))
+        return tuple(self._backend(service).stage() for service in services)
+
+    def scenery(self, context: Context) -> tuple[Plan, ...]:
+        """See ``Mesh.scenery``: fault backends in the place of services whose circuits are to be seen."""
+        services = dict.fromkeys(service for service, side in self._faulted(context) if side is Side.SERVER)
+        return tuple(self._stand_in(service) for service in services)
+
+    def _stand_in(self, service: ServiceRef) -> Plan:
+        backend = self._backend(service)
+        labels = dict(backend.labels)
+        pods = self._catalog.pods(labels, service.namespace)
+        addresses = frozenset(str((pod.get("status") or {}).get("podIP") or "") for pod in pods)
+        security.refuse_detour(self._catalog, service, f"a fault backend in the place of {service}")
+        switch = Edit("Service", service.name, service.namespace, ("spec", "selector"), lambda _now: labels)
+        stage = Stage.of(switch, markers=(EndpointsHeld(service, addresses),))
+        return Plan(
+            f"a fault backend takes the place of {service}",
+            (stage,),
+            service=service,
+            reason="failure accrual is about endpoints, so the endpoint that fails has to be the service's own",
+        )
+
+    # The rest
+
+    def _down(self, down: Down, _context: Context) -> Plan:
+        return plan_down(self._catalog, down)
+
+    def _mutual_tls(self, intent: MutualTls, _context: Context) -> Plan:
+        return Plan(str(intent), (security.tls_stage(self._catalog, intent),), intent=intent, service=intent.service)
+
+    def _access(self, intent: Access, context: Context) -> Plan:
+        for plan in context.faults(intent.service):
+            fault = plan.intent
+            if isinstance(fault, Fault) and (fault.delay or fault.scope.called_by or plan.side is Side.SERVER):
+                raise NotPossible(
+                    "MB0449",
+                    f"«{intent}» is not possible on Linkerd while {fault}: the calls that go on come from the fault backend.",
+                    help="have faults and the policy in different scenarios",
+                )
+        stage = security.access_stage(self._catalog, intent, self._tag())
+        return Plan(str(intent), (stage,), intent=intent, service=intent.service)
+
+    def plan_manifest(self, documents: list[Object], context: Context) -> Plan:
+        """See ``Mesh.plan_manifest``."""
+        return manifests.plan(self._catalog, documents, context, self._tag)
+
+    def renewal(self, epochs: Mapping[ServiceRef, int]) -> Stage:  # noqa: ARG002 - the protocol's
+        """See ``Mesh.renewal``: no change of Linkerd's spares a connection that is open."""
+        return Stage.of()
+
+
+def _check_seen(intent: CircuitBreaker, context: Context) -> None:
+    """A breaker counts the failures of the service's own endpoints.
+
+    Raises:
+        BadInput: a fault beside the service is in force.
+    """
+    for plan in context.faults(intent.service):
+        if plan.side is Side.CALLER:
+            raise BadInput(
+                "MB0429",
+                f"«{intent}» would never see the fault in force: {plan.summary} is injected at the caller.",
+                help="write | inject at | server | into the fault's table",
+            )

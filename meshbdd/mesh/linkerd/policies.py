@@ -1,0 +1,190 @@
+"""Timeouts, retries, failure accrual and splits: intents → stages.
+
+What calls to a Service meet stands in the Service's annotations; a route that has some of its own goes by those alone, so
+those are set as well. https://linkerd.io/2/reference/timeouts/, …/retries/, …/circuit-breaking/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from math import gcd
+from typing import Any
+
+from meshbdd.cluster import Edit
+from meshbdd.cluster.kinds import kind_of
+from meshbdd.errors import BadInput
+from meshbdd.intents import CircuitBreaker, Retry, ServiceRef, Split, Timeout
+from meshbdd.mesh.base import Stage
+from meshbdd.mesh.catalog import Catalog, selected
+from meshbdd.mesh.linkerd.injection import ACCRUAL
+from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked, RoutesSay, retries_of, timeout_of
+from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, attached, creation, http_ports, refuse_profile
+from meshbdd.mesh.linkerd.routes import RULES, new_route, ports_without_route, routes_stage
+from meshbdd.mesh.linkerd.rules import Rule, Rules, backend_ref, marked, plain_rule, shaped_rules
+from meshbdd.units import Duration
+
+_TIMEOUT = "timeout.linkerd.io/"
+_RETRY = "retry.linkerd.io/"
+_RETRIED_GRPC = "cancelled,deadline-exceeded,internal,resource-exhausted,unavailable"
+_LONGEST_PENALTY = 60.0
+"""Seconds; Linkerd's own ``max-penalty``."""
+
+Annotations = Mapping[str, str | None]
+
+
+def _words(duration: Duration) -> str:
+    """A duration as Linkerd takes it: one whole number and its unit. A fraction would silently count as not said."""
+    return f"{round(duration.seconds * 1000)}ms"
+
+
+def _annotate(obj: Mapping[str, Any], values: Annotations) -> Iterator[Edit]:
+    """Set annotations of an object, each by an edit of its own, and leave the others to whoever owns them."""
+    meta = obj["metadata"]
+    for name, value in values.items():
+        path = ("metadata", "annotations", name)
+        yield Edit(kind_of(obj), meta["name"], meta["namespace"], path, partial(_constant, value))
+
+
+def _constant(value: str | None, _now: Any) -> str | None:
+    return value
+
+
+def _with_words_of_their_own(catalog: Catalog, service: ServiceRef, prefix: str) -> Iterator[Mapping[str, Any]]:
+    """The routes of a service that have annotations of a kind, or a time limit in a rule: the Service's do not reach them."""
+    routes = [route for kind in ROUTE_KINDS for route in catalog.all(kind)]
+    seen: set[tuple[str, str, str]] = set()
+    for port in http_ports(catalog.service(service)):
+        for route in attached(routes, service, int(port["port"])):
+            meta = route["metadata"]
+            key = (route["kind"], meta["namespace"], meta["name"])
+            said = any(name.startswith(prefix) for name in meta.get("annotations") or {})
+            limited = prefix == _TIMEOUT and any(rule.get("timeouts") for rule in route["spec"].get("rules") or [])
+            if key not in seen and (said or limited):
+                seen.add(key)
+                yield route
+
+
+def timeout_stages(catalog: Catalog, intent: Timeout, _tag: str) -> tuple[Stage, ...]:
+    """``timeout.linkerd.io/request``; it spans all tries.
+
+    Raises:
+        BadInput: it would have no effect.
+    """
+    refuse_profile(catalog, intent.service)
+    values = {f"{_TIMEOUT}request": _words(intent.after)}
+    edits = list(_annotate(catalog.service(intent.service), values))
+    for route in _with_words_of_their_own(catalog, intent.service, _TIMEOUT):
+        edits += _annotate(route, values)
+    http_ports(catalog.service(intent.service))
+    marker = RoutesSay("timeout", intent.service, round(intent.after.seconds, 3), timeout_of)
+    return (Stage.of(*edits, markers=(marker,)),)
+
+
+def retry_stages(catalog: Catalog, intent: Retry, tag: str) -> tuple[Stage, ...]:
+    """``retry.linkerd.io``; a time limit for each try that stands there is kept.
+
+    A gRPC status is looked at only where a GRPCRoute says that it is gRPC, so ports without a route get one.
+
+    Raises:
+        BadInput: it would have no effect.
+    """
+    refuse_profile(catalog, intent.service)
+    limit = {f"{_RETRY}limit": str(intent.count) if intent.count else None}
+    http = {f"{_RETRY}http": "5xx" if intent.count else None}
+    grpc = {f"{_RETRY}grpc": _RETRIED_GRPC if intent.count else None}
+    edits: list[Edit] = []
+    markers: list[Any] = []
+    for port in ports_without_route(catalog, intent.service):
+        number = int(port["port"])
+        rules = [marked(plain_rule(intent.service, number, grpc=True), tag)]
+        edits.append(_route_creation(new_route(intent.service, number, "GRPCRoute", rules)))
+        markers.append(RouteMarked(tag, intent.service, number))
+    edits += _annotate(catalog.service(intent.service), {**http, **grpc, **limit})
+    for route in _with_words_of_their_own(catalog, intent.service, _RETRY):
+        edits += _annotate(route, {**(grpc if route["kind"] == "GRPCRoute" else http), **limit})
+    markers.append(RoutesSay("retries", intent.service, intent.count, retries_of))
+    return (Stage.of(*edits, markers=markers),)
+
+
+def _route_creation(route: dict[str, Any]) -> Edit:
+    meta, rules = route["metadata"], route["spec"]["rules"]
+    return Edit(route["kind"], meta["name"], meta["namespace"], RULES, lambda now: now or rules, route)
+
+
+def breaker_stages(catalog: Catalog, intent: CircuitBreaker, _tag: str) -> tuple[Stage, ...]:
+    """Failure accrual, which counts for a Service as it is called, whatever backend answers.
+
+    Raises:
+        BadInput: it would have no effect.
+    """
+    refuse_profile(catalog, intent.service)
+    http_ports(catalog.service(intent.service))
+    longest = Duration(max(_LONGEST_PENALTY, intent.open_for.seconds))
+    values = {
+        ACCRUAL: "consecutive",
+        f"{ACCRUAL}-consecutive-max-failures": str(intent.errors),
+        f"{ACCRUAL}-consecutive-min-penalty": _words(intent.open_for),
+        f"{ACCRUAL}-consecutive-max-penalty": _words(longest),
+        f"{ACCRUAL}-consecutive-jitter-ratio": "0.0",
+    }
+    marker = BreakerHeld(intent.service, intent.errors, round(intent.open_for.seconds, 3))
+    return (Stage.of(*_annotate(catalog.service(intent.service), values), markers=(marker,)),)
+
+
+def split_stages(catalog: Catalog, intent: Split, tag: str) -> tuple[Stage, ...]:
+    """A Service for each subset, then the weights: a route to a Service that is not there answers 500.
+
+    Raises:
+        BadInput: the shares do not sum to 100 %, a subset stands twice, or has no pod; or it would have no effect.
+    """
+    total = sum(share.value for _, share in intent.shares)
+    if abs(total - 100) > 1e-9:
+        raise BadInput(
+            "MB0425", f"The shares of {intent.service} sum to {total:g}%, not to 100%.", help="mend the percentages"
+        )
+    names = [name for name, _ in intent.shares]
+    if len(set(names)) < len(names):
+        raise BadInput("MB0426", f'The subset "{names[0]}" stands twice.', help="name two different subsets")
+    refs = {name: ServiceRef(f"meshbdd-{intent.service.name}-{name}", intent.service.namespace) for name in names}
+    services = [creation(_subset(catalog, intent.service, name, ref)) for name, ref in refs.items()]
+    weights = _weights([share.value for _, share in intent.shares])
+
+    def made(rules: Rules, port: int, _grpc: bool) -> Rules:
+        def shape(rule: Rule) -> None:
+            rule["backendRefs"] = [
+                {**backend_ref(refs[name], port), "weight": weight} for name, weight in zip(names, weights, strict=True)
+            ]
+
+        return shaped_rules(rules, shape, tag)
+
+    first = Stage.of(*services, markers=[EndpointsHeld(ref) for ref in refs.values()])
+    return first, routes_stage(catalog, intent.service, tag, made, str(intent))
+
+
+def _subset(catalog: Catalog, service: ServiceRef, name: str, ref: ServiceRef) -> dict[str, Any]:
+    """The Service of a subset: the pods with this word as their label ``version``."""
+    whole = catalog.service(service)
+    pods = catalog.pods(catalog.labels_of(service), service.namespace)
+    if not any(selected({"version": name}, pod["metadata"].get("labels") or {}) for pod in pods):
+        versions = sorted({str((pod["metadata"].get("labels") or {}).get("version") or "") for pod in pods} - {""})
+        raise BadInput(
+            "MB0424",
+            f'{service} has no subset "{name}" with a pod: none has the label version={name}.',
+            help=f"name one of: {', '.join(versions) or 'none'}",
+        )
+    kept = ("name", "port", "targetPort", "appProtocol", "protocol")
+    ports = [{key: port[key] for key in kept if key in port} for port in whole["spec"].get("ports") or []]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": ref.name, "namespace": ref.namespace},
+        "spec": {"selector": {**whole["spec"]["selector"], "version": name}, "ports": ports},
+    }
+
+
+def _weights(shares: list[float]) -> list[int]:
+    """Whole numbers in the proportion of the shares."""
+    parts = [round(share * 100) for share in shares]
+    divisor = gcd(*parts) or 1
+    return [part // divisor for part in parts]

@@ -1,0 +1,103 @@
+"""Writing marked rules into the routes at a Service's ports, and how proxies show that they hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from meshbdd.cluster import Edit
+from meshbdd.errors import BadInput
+from meshbdd.intents import ServiceRef
+from meshbdd.mesh.base import Marker, Stage
+from meshbdd.mesh.catalog import Catalog
+from meshbdd.mesh.linkerd.markers import RouteMarked
+from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, attached, http_ports, is_grpc, refuse_profile
+from meshbdd.mesh.linkerd.rules import Rules, plain_rule
+
+RULES = ("spec", "rules")
+_VERSION = "gateway.networking.k8s.io/v1"
+
+Marked = Callable[[Rules, int, bool], Rules]
+"""The rules that are there, the port that they are for and whether it has a GRPCRoute → the marked copies before them."""
+
+
+def routes_stage(catalog: Catalog, service: ServiceRef, tag: str, made: Marked, what: str) -> Stage:
+    """Put marked rules before those that govern a service, at each of its ports that carry HTTP.
+
+    Every route there gets them: with two of one rank, clients in other namespaces may be governed by either.
+
+    Args:
+        catalog: Reads the cluster.
+        service: The service that is called.
+        tag: Stands in the new rules' header.
+        made: Makes them.
+        what: What they do, for messages.
+
+    Raises:
+        BadInput: the rules that are there leave no room for them, or Linkerd would ignore them.
+    """
+    refuse_profile(catalog, service)
+    routes = [route for kind in ROUTE_KINDS for route in catalog.all(kind)]
+    edits: dict[str, Edit] = {}
+    markers: list[Marker] = []
+    for port in http_ports(catalog.service(service)):
+        number = int(port["port"])
+        there = attached(routes, service, number)
+        found = [_insert(route, made, number) for route in there] if there else [_create(service, port, made)]
+        changed = [edit for edit in found if edit is not None]
+        edits |= {str(edit): edit for edit in changed}
+        if changed:
+            markers.append(RouteMarked(tag, service, number))
+    if not edits:
+        raise BadInput(
+            "MB0446",
+            f"No route of {service} can carry {what}: its matches and the step's options exclude each other.",
+            help="correct the options in the step's table",
+        )
+    return Stage.of(*edits.values(), markers=markers)
+
+
+def _insert(route: Mapping[str, Any], made: Marked, port: int) -> Edit | None:
+    """The edit of a route that is there; ``None`` where none of its rules can be meant."""
+    meta, grpc = route["metadata"], route["kind"] == "GRPCRoute"
+
+    def make(rules: Any) -> Any:
+        current = rules or []
+        return [*made(current, port, grpc), *current]
+
+    if not made(route["spec"].get("rules") or [], port, grpc):
+        return None
+    return Edit(route["kind"], meta["name"], meta["namespace"], RULES, make)
+
+
+def _create(service: ServiceRef, port: Mapping[str, Any], made: Marked) -> Edit | None:
+    number, kind = int(port["port"]), "GRPCRoute" if is_grpc(port) else "HTTPRoute"
+
+    def make(rules: Any) -> Any:
+        current = rules or [plain_rule(service, number, grpc=kind == "GRPCRoute")]
+        return [*made(current, number, kind == "GRPCRoute"), *current]
+
+    wanted = make(None)
+    if len(wanted) == 1:  # the plain rule alone
+        return None
+    new = new_route(service, number, kind, wanted)
+    return Edit(kind, new["metadata"]["name"], service.namespace, RULES, make, new)
+
+
+def new_route(service: ServiceRef, port: int, kind: str, rules: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A route of the run's own at one port of a service, for callers in every namespace."""
+    parent = {"group": "", "kind": "Service", "name": service.name, "namespace": service.namespace, "port": port}
+    return {
+        "apiVersion": _VERSION,
+        "kind": kind,
+        "metadata": {"name": f"meshbdd-{service.name}-{port}", "namespace": service.namespace},
+        "spec": {"parentRefs": [parent], "rules": list(rules)},
+    }
+
+
+def ports_without_route(catalog: Catalog, service: ServiceRef) -> Iterable[Mapping[str, Any]]:
+    """The gRPC ports of a service at which no route stands."""
+    routes = [route for kind in ROUTE_KINDS for route in catalog.all(kind)]
+    for port in http_ports(catalog.service(service)):
+        if is_grpc(port) and not attached(routes, service, int(port["port"])):
+            yield port

@@ -1,0 +1,237 @@
+"""What becomes of a route's rules: marked copies before the tester's own. Pure functions on dicts.
+
+Of two rules that match a request equally well Linkerd takes the first of the oldest route, so a copy has to stand in the
+route that it changes, before what it is a copy of.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from math import gcd
+from typing import Any
+
+from meshbdd.errors import BadInput, NotPossible
+from meshbdd.intents import Fault, Scope, ServiceRef
+from meshbdd.mesh.linkerd.backend import (
+    ABORT,
+    ABORT_GRPC,
+    CALLER,
+    CHANGE,
+    DELAY,
+    MILLION,
+    PERCENTAGE,
+    backend_of,
+    fault_headers,
+)
+
+Rule = dict[str, Any]
+Rules = list[Rule]
+_MODIFIER = "RequestHeaderModifier"
+_HEAVIEST = 1_000_000
+"""The largest weight of a backend: Gateway API, BackendRef.weight."""
+
+
+def backend_ref(service: ServiceRef, port: int) -> dict[str, Any]:
+    """A service as a backend, with all that the API server would add: what it adds looks like somebody's change."""
+    named = {"group": "", "kind": "Service", "name": service.name, "namespace": service.namespace}
+    return {**named, "port": port, "weight": 1}
+
+
+def plain_rule(service: ServiceRef, port: int, *, grpc: bool) -> Rule:
+    """What a service gets that has no route: everything. The definition of GRPCRoutes adds no match of its own."""
+    everything = {} if grpc else {"matches": [{"path": {"type": "PathPrefix", "value": "/"}}]}
+    return {**everything, "backendRefs": [backend_ref(service, port)]}
+
+
+def set_headers(rule: Rule, headers: Mapping[str, str]) -> None:
+    """Let a rule set request headers, in place; a rule may have one filter of this kind, so theirs is made use of."""
+    filters = rule.setdefault("filters", [])
+    found = next((f for f in filters if f.get("type") == _MODIFIER), None)
+    if found is None:
+        found = {"type": _MODIFIER, "requestHeaderModifier": {}}
+        filters.append(found)
+    modifier = found["requestHeaderModifier"]
+    kept = [header for header in modifier.get("set") or [] if header["name"].lower() not in headers]
+    modifier["set"] = [*kept, *({"name": name, "value": value} for name, value in headers.items())]
+
+
+def headers_of(rule: Mapping[str, Any]) -> dict[str, str]:
+    """The request headers that a rule sets."""
+    return {
+        header["name"].lower(): header["value"]
+        for f in rule.get("filters") or []
+        if f.get("type") == _MODIFIER
+        for header in f["requestHeaderModifier"].get("set") or []
+    }
+
+
+def marked(rule: Mapping[str, Any], tag: str) -> Rule:
+    """A copy that says of itself which changes it is made of."""
+    made: Rule = copy.deepcopy(dict(rule))
+    below = headers_of(made).get(CHANGE)
+    set_headers(made, {CHANGE: f"{below} {tag}" if below else tag})
+    made.pop("name", None)
+    return made
+
+
+def shaped_rules(rules: Iterable[Rule], shape: Callable[[Rule], None], tag: str) -> Rules:
+    """A changed copy of each rule."""
+    made = []
+    for rule in rules:
+        copied = marked(rule, tag)
+        shape(copied)
+        made.append(copied)
+    return made
+
+
+def faulted_rules(
+    rules: Iterable[Rule], fault: Fault, port: int, callers: Iterable[str], tag: str, *, stands_in: bool, grpc: bool
+) -> Rules:
+    """A faulted copy of each rule that the fault can hit, narrowed to its scope.
+
+    Args:
+        rules: The rules that are there.
+        fault: The fault.
+        port: The Service's port that they are for.
+        callers: ``account.namespace`` of the only callers that it is for.
+        tag: Names the change.
+        stands_in: Whether every call of the service comes to the fault backend anyway, which then draws by itself.
+        grpc: Whether they are a GRPCRoute's.
+
+    Raises:
+        NotPossible: a fault of the same kind is in force for some of the same calls.
+    """
+    told, share = tuple(callers), round(fault.share.value * MILLION / 100)
+    made = []
+    for rule in rules:
+        matches = _narrowed(rule.get("matches") or [{}], fault.scope, grpc=grpc)
+        if not matches:
+            continue
+        copied = marked(rule, tag)
+        if any(matches):
+            copied["matches"] = matches
+        other = _check_free(rule, fault, told)
+        draws = stands_in or other is not None
+        headers = fault_headers(fault, told, share if draws else None)
+        if other is not None and not stands_in:
+            headers[f"{other}{PERCENTAGE}"] = str(_sent(rule, fault.service))
+        set_headers(copied, headers)
+        if not stands_in:
+            _send(copied, fault.service, port, MILLION if draws else share)
+        made.append(copied)
+    return made
+
+
+def _check_free(rule: Rule, fault: Fault, callers: Iterable[str]) -> str | None:
+    """The kind of the fault that a rule has already; ``None`` where it has none.
+
+    Raises:
+        NotPossible: it has one that cannot be had beside this one.
+    """
+    theirs = headers_of(rule)
+    kinds = [kind for kind in (ABORT, DELAY) if any(name.startswith(kind) for name in theirs)]
+    if ABORT_GRPC in theirs:
+        kinds.append(ABORT)
+    own = DELAY if fault.delay is not None else ABORT
+    if not kinds:
+        return None
+    if own in kinds or theirs.get(CALLER, "") != ",".join(callers):
+        raise NotPossible(
+            "MB0443",
+            f"{fault} meets calls for which another fault is in force already; on Linkerd the same calls can have one "
+            "failure and one delay at a time, both for the same callers.",
+            help="let the first one recover, or give the two scopes that exclude each other",
+        )
+    return kinds[0]
+
+
+def _sent(rule: Rule, service: ServiceRef) -> int:
+    """How many of a million calls a rule sends to the fault backend."""
+    weights: dict[str, int] = {ref["name"]: ref.get("weight", 1) for ref in rule.get("backendRefs") or []}
+    return round(weights.get(backend_of(service).name, 0) * MILLION / (sum(weights.values()) or 1))
+
+
+def _send(rule: Rule, service: ServiceRef, port: int, share: int) -> None:
+    """Let a share (of a million) of what a rule takes go to the fault backend, in place."""
+    fault = backend_ref(backend_of(service), port)
+    theirs = rule.get("backendRefs") or [backend_ref(service, port)]
+    if share >= MILLION:
+        rule["backendRefs"] = [fault]
+        return
+    total = sum(ref.get("weight", 1) for ref in theirs)
+    weights = [ref.get("weight", 1) * (MILLION - share) for ref in theirs] + [total * share]
+    divisor = gcd(*weights) or 1
+    weights = [weight // divisor for weight in weights]
+    if max(weights) > _HEAVIEST:
+        raise BadInput(
+            "MB0444",
+            f"The weights of the route to {service} leave no room for a share of {share / 10_000:g}%.",
+            help="give the route smaller weights, or the fault a rounder share",
+        )
+    refs = [*theirs, fault]
+    rule["backendRefs"] = [{**ref, "weight": weight} for ref, weight in zip(refs, weights, strict=True)]
+
+
+# Scopes
+
+
+def _narrowed(matches: Iterable[Mapping[str, Any]], scope: Scope, *, grpc: bool) -> list[dict[str, Any]]:
+    """Matches for what both a rule and a scope take; none where nothing can be taken by both."""
+    join = _both_grpc if grpc else _both
+    return [joined for match in matches if (joined := join(match, scope)) is not None]
+
+
+def _both(theirs: Mapping[str, Any], scope: Scope) -> dict[str, Any] | None:
+    made: dict[str, Any] = copy.deepcopy(dict(theirs))
+    if scope.method and made.setdefault("method", scope.method) != scope.method:
+        return None
+    if scope.path:
+        kept = made.get("path")
+        if kept and not _takes(kept, scope.path):
+            return None
+        made["path"] = {"type": "Exact", "value": scope.path}
+    return _with_headers(made, scope)
+
+
+def _both_grpc(theirs: Mapping[str, Any], scope: Scope) -> dict[str, Any] | None:
+    """The same for a GRPCRoute, which names a method of a service where HTTP has a path; all of them are POST."""
+    made: dict[str, Any] = copy.deepcopy(dict(theirs))
+    if scope.method not in {None, "POST"}:
+        return None
+    if scope.path:
+        service, _, method = scope.path.strip("/").partition("/")
+        wanted = {"service": service, "method": method}
+        kept = made.get("method") or {}
+        if any(kept.get(name, value) != value for name, value in wanted.items()):
+            return None
+        made["method"] = {"type": "Exact", **wanted}
+    return _with_headers(made, scope)
+
+
+def _with_headers(made: dict[str, Any], scope: Scope) -> dict[str, Any] | None:
+    for name, value in scope.headers.items():
+        known = next((h for h in made.get("headers") or [] if h["name"].lower() == name.lower()), None)
+        if known is None:
+            made.setdefault("headers", []).append({"type": "Exact", "name": name.lower(), "value": value})
+        elif known.get("type", "Exact") != "Exact":
+            raise _unjoinable(known["value"], value)
+        elif known["value"] != value:
+            return None
+    return made
+
+
+def _takes(match: Mapping[str, Any], path: str) -> bool:
+    kind, value = match.get("type", "PathPrefix"), str(match.get("value", "/"))
+    if kind == "RegularExpression":
+        raise _unjoinable(value, path)
+    prefix = value.rstrip("/")
+    return path == value if kind == "Exact" else path == prefix or path.startswith(f"{prefix}/")
+
+
+def _unjoinable(expression: str, value: str) -> BadInput:
+    return BadInput(
+        "MB0445",
+        f"The route matches by the regular expression {expression!r}, which cannot be joined with '{value}'.",
+        help="leave that option out of the fault's table",
+    )

@@ -1,0 +1,167 @@
+"""Who may speak to whom, and how: Servers, and policies on them.
+
+A pod's default policy is fixed at its creation, so nothing is changed there: a Server at the port decides instead, and for
+the next request on every connection. https://linkerd.io/2/reference/authorization-policy/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from meshbdd.cluster import Edit
+from meshbdd.errors import BadInput, NotPossible
+from meshbdd.intents import Access, MutualTls, ServiceRef, TlsMode
+from meshbdd.mesh.base import Marker, Stage, Where
+from meshbdd.mesh.catalog import Catalog, selected
+from meshbdd.mesh.linkerd.markers import ServerHeld
+from meshbdd.mesh.linkerd.objects import POLICY, creation
+from meshbdd.sidecars import LINKERD
+
+AUTHORIZATION = "AuthorizationPolicy.policy.linkerd.io"
+ACCESS = ("spec", "accessPolicy")
+DENY = "deny"
+MODES = {TlsMode.STRICT: "all-authenticated", TlsMode.PERMISSIVE: "all-unauthenticated"}
+_OURS = "meshbdd-"
+
+
+def tls_stage(catalog: Catalog, intent: MutualTls) -> Stage:
+    """Set what the ports of a service, or of every service of a namespace, take.
+
+    A Server that lets nobody pass without a policy is left alone: its policies say who may call, and how.
+
+    Raises:
+        BadInput: no such service.
+    """
+    mode = MODES[intent.mode]
+    services = (intent.service,) if intent.service else services_of(catalog, intent.namespace)
+    edits: dict[str, Edit] = {}
+    markers: list[Marker] = []
+    for service in services:
+        for server, edit in _servers(catalog, service, mode):
+            if server is not None and server["spec"].get("accessPolicy", DENY) == DENY:
+                continue
+            if server is None or server["spec"].get("accessPolicy") != mode:
+                edits.setdefault(str(edit), edit)
+                where = Where(service.namespace, catalog.labels_of(service))
+                markers.append(ServerHeld(edit.name, mode, frozenset(), where, unique=server is None))
+    return Stage.of(*edits.values(), markers=markers)
+
+
+def services_of(catalog: Catalog, namespace: str) -> tuple[ServiceRef, ...]:
+    """The Services of a namespace that select a pod with a proxy; those that a run made are none of the tester's."""
+    found = []
+    for service in catalog.all("Service", namespace):
+        wanted, name = service["spec"].get("selector"), service["metadata"]["name"]
+        if wanted and not name.startswith(_OURS) and any(_meshed(p) for p in catalog.pods(wanted, namespace)):
+            found.append(ServiceRef(name, namespace))
+    return tuple(found)
+
+
+def _meshed(pod: Mapping[str, Any]) -> bool:
+    return LINKERD.label in (pod["metadata"].get("labels") or {})
+
+
+def _servers(catalog: Catalog, service: ServiceRef, access: str) -> Iterator[tuple[Mapping[str, Any] | None, Edit]]:
+    """For each port of a service the Servers that decide there, each with the edit that sets its access policy.
+
+    Where none does, the edit of one that will: with it comes ``None``.
+    """
+    labels = catalog.labels_of(service)
+    pods = catalog.pods(labels, service.namespace)
+    for port in catalog.target_ports(service):
+        covered: set[str] = set()
+        for server in catalog.all("Server", service.namespace):
+            taken = {pod["metadata"]["name"] for pod in pods if _decides(server, pod, port)}
+            if taken:
+                covered |= taken
+                name = server["metadata"]["name"]
+                yield server, Edit("Server", name, service.namespace, ACCESS, lambda _now: access)
+        if any(pod["metadata"]["name"] not in covered for pod in pods) or not pods:
+            spec = {"podSelector": {"matchLabels": dict(labels)}, "port": port, "accessPolicy": access}
+            meta = {"name": f"{_OURS}{service.name}-{port}", "namespace": service.namespace}
+            new = {"apiVersion": f"{POLICY}/v1beta3", "kind": "Server", "metadata": meta, "spec": spec}
+            yield None, Edit("Server", meta["name"], service.namespace, ACCESS, lambda _now: access, new)
+
+
+def _decides(server: Mapping[str, Any], pod: Mapping[str, Any], port: int) -> bool:
+    """Whether a Server is for a port of a pod; one that selects by expressions is taken to be, to be on the safe side."""
+    spec, said = server["spec"], server["spec"].get("port")
+    named = {
+        entry.get("name"): entry["containerPort"]
+        for container in pod["spec"].get("containers") or []
+        for entry in container.get("ports") or []
+    }
+    selector = spec.get("podSelector")
+    if selector is None or (said if isinstance(said, int) else named.get(said)) != port:
+        return False
+    return selected(selector.get("matchLabels") or {}, pod["metadata"].get("labels") or {})
+
+
+def access_stage(catalog: Catalog, intent: Access, token: str) -> Stage:
+    """Let the caller pass, and nobody else: Linkerd knows no policy that denies, so no other may allow.
+
+    Raises:
+        BadInput: a name that does not exist, a caller that shares its service account, or another policy that allows.
+    """
+    accounts = catalog.service_accounts(intent.caller)
+    service, namespace = intent.service, intent.service.namespace
+    refs = [{"kind": "ServiceAccount", "name": account, "namespace": intent.caller.namespace} for account in accounts]
+    edits = [_policy("MeshTLSAuthentication", token, namespace, {"identityRefs": refs})]
+    required = [{"group": POLICY, "kind": "MeshTLSAuthentication", "name": token}]
+    servers: dict[str, Edit] = {}
+    markers: list[Marker] = []
+    for number, (server, edit) in enumerate(_servers(catalog, service, DENY)):
+        if server is not None:
+            _refuse_others(catalog, intent, server)
+        name = f"{token}-{number}"
+        target = {"group": POLICY, "kind": "Server", "name": edit.name}
+        spec = {"targetRef": target, "requiredAuthenticationRefs": required}
+        edits.append(_policy("AuthorizationPolicy", name, namespace, spec))
+        servers[str(edit)] = edit
+        where = Where(namespace, catalog.labels_of(service))
+        markers.append(ServerHeld(edit.name, DENY, frozenset({name}), where))
+    return Stage.of(*edits, *servers.values(), markers=markers)  # a Server without a policy would deny everybody
+
+
+def _policy(kind: str, name: str, namespace: str, spec: Mapping[str, Any]) -> Edit:
+    meta = {"name": name, "namespace": namespace}
+    return creation({"apiVersion": f"{POLICY}/v1alpha1", "kind": kind, "metadata": meta, "spec": dict(spec)})
+
+
+def _refuse_others(catalog: Catalog, intent: Access, server: Mapping[str, Any]) -> None:
+    meta = server["metadata"]
+    for policy in catalog.all(AUTHORIZATION, meta["namespace"]):
+        target = policy["spec"]["targetRef"]
+        if target["kind"] == "Namespace" or (target["kind"], target["name"]) == ("Server", meta["name"]):
+            raise _adds_up(intent, "AuthorizationPolicy", policy["metadata"]["name"])
+    for policy in catalog.all("ServerAuthorization", meta["namespace"]):
+        chosen = policy["spec"]["server"]
+        labels = (chosen.get("selector") or {}).get("matchLabels")
+        by_label = labels is not None and selected(labels, meta.get("labels") or {})
+        if by_label or chosen.get("name") == meta["name"]:
+            raise _adds_up(intent, "ServerAuthorization", policy["metadata"]["name"])
+
+
+def _adds_up(intent: Access, kind: str, name: str) -> BadInput:
+    return BadInput(
+        "MB0448",
+        f"«{intent}» would not come true: {kind} {name} lets callers pass as well, and Linkerd's policies add up.",
+        help=f"take {name} away before, or let it say who may call",
+    )
+
+
+def refuse_detour(catalog: Catalog, service: ServiceRef, what: str) -> None:
+    """See that a service answers whoever is in the mesh: calls that a fault backend passes on bear its own identity.
+
+    Raises:
+        NotPossible: a Server lets only some callers pass.
+    """
+    for server, _edit in _servers(catalog, service, DENY):
+        if server is not None and server["spec"].get("accessPolicy", DENY) == DENY:
+            raise NotPossible(
+                "MB0449",
+                f"{what} is not possible here: Server {server['metadata']['name']} lets only some callers of {service} pass, "
+                "and on Linkerd the calls that go on come from the fault backend.",
+                help="have faults and the policy in different scenarios",
+            )

@@ -1,0 +1,63 @@
+"""What tells the pods and the proxies of one mesh from those of another, and whom a proxy's clusters lead to.
+
+On a cluster with Linkerd the proxy is linkerd-proxy, which has no pages like Envoy's; the lab plays it with an Envoy whose
+clusters, routes and metrics bear Linkerd's names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecars:
+    """The sidecars of one mesh.
+
+    Attributes:
+        label: Selects the pods that have one; the mesh's injector sets it.
+        container: Name of the proxy's container.
+        metrics: Port and path of its metrics, under the mesh's own names.
+    """
+
+    label: str
+    container: str
+    metrics: tuple[int, str]
+
+
+ISTIO = Sidecars("security.istio.io/tlsMode=istio", "istio-proxy", (15020, "/stats/prometheus"))
+"""https://istio.io/latest/docs/ops/deployment/application-requirements/ lists the ports."""
+
+LINKERD = Sidecars("linkerd.io/control-plane-ns", "linkerd-proxy", (4191, "/metrics"))
+"""https://linkerd.io/2/reference/proxy-metrics/; the label is linkerd2's pkg/k8s/labels.go, ``ControllerNSLabel``."""
+
+INBOUND = "inbound|"
+"""What the name of a cluster begins with that leads to the pod's own application."""
+
+
+def callee(cluster: str) -> str:
+    """Full name of the service that calls go to by a proxy's cluster; empty where they go to none.
+
+    Istio: ``outbound|80|v1|payment-service.shop.svc.cluster.local``. Linkerd, in the lab:
+    ``Service.shop.payment-service:80/…``, where the first part is the Service that was called, whoever answers for it.
+    """
+    if cluster.startswith("outbound|"):
+        return cluster.rpartition("|")[2]
+    kind, _, rest = cluster.partition("/")[0].partition(".")
+    namespace, _, place = rest.partition(".")
+    name = place.rpartition(":")[0]
+    return f"{name}.{namespace}.svc.cluster.local" if kind == "Service" and name else ""
+
+
+def whole(cluster: str) -> bool:
+    """Whether a cluster has the endpoints of its service, all of them and no others: no subset, no split, no fault backend."""
+    if cluster.startswith("outbound|"):
+        return cluster.split("|")[2] == ""
+    called, _, backend = cluster.partition("/")
+    return called == backend.partition("/")[0]
+
+
+FAULT_LABEL = "meshbdd.dev/fault-backend"
+"""Label of a fault backend's pods; its value is the name of the service beside which they stand."""
+
+FAULT_CONTAINER = "fault"
+"""The container in them that injects, and logs what it did."""

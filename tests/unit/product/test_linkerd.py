@@ -1,0 +1,442 @@
+"""What each intent writes on Linkerd, and where: on a cluster made of dicts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+import pytest
+
+from meshbdd.cluster import Cluster
+from meshbdd.cluster.kinds import kind_of
+from meshbdd.errors import BadInput, NotPossible
+from meshbdd.intents import (
+    Access,
+    CircuitBreaker,
+    Fault,
+    Intent,
+    Limit,
+    Mention,
+    Mirror,
+    MutualTls,
+    Retry,
+    Scope,
+    ServiceRef,
+    Side,
+    Split,
+    Timeout,
+    TlsMode,
+    Topic,
+)
+from meshbdd.mesh import Context, Linkerd, Plan
+from meshbdd.mesh.base import preview
+from meshbdd.units import Duration, Percent
+
+PAYMENT, ORDER, CLIENT = (ServiceRef(name, "shop") for name in ("payment-service", "order-service", "client"))
+MESHED = "linkerd.io/control-plane-ns"
+Object = dict[str, Any]
+
+
+def _obj(kind: str, name: str, spec: Object, version: str = "", **meta: Any) -> Object:
+    return {
+        "apiVersion": version,
+        "kind": kind,
+        "metadata": {"name": name, "namespace": "shop", **meta},
+        "spec": spec,
+    }
+
+
+def _pod(app: str, version: str = "stable") -> Object:
+    ports = [{"name": "http", "containerPort": 8080}, {"name": "grpc", "containerPort": 9090}]
+    spec = {"serviceAccountName": app, "containers": [{"ports": ports}]}
+    labels = {"app": app, "version": version, MESHED: "linkerd"}
+    return _obj("Pod", f"{app}-{version}", spec, labels=labels)
+
+
+def _service(name: str, *, grpc: bool = False, **meta: Any) -> Object:
+    ports = [{"name": "http", "port": 80, "targetPort": "http"}]
+    ports += [{"name": "grpc", "port": 9000, "targetPort": 9090}] if grpc else []
+    return _obj("Service", name, {"selector": {"app": name}, "ports": ports, "clusterIP": "10.0.0.1"}, **meta)
+
+
+def _route(rules: list[Object], name: str = "theirs", **meta: Any) -> Object:
+    parent = {"group": "core", "kind": "Service", "name": "payment-service", "port": 80}
+    spec = {"parentRefs": [parent], "rules": rules}
+    return _obj("HTTPRoute", name, spec, "gateway.networking.k8s.io/v1", **meta)
+
+
+class Objects:
+    """As much of a cluster as planning reads; what is given last stands in for what is there by that name."""
+
+    context = "test"
+
+    def __init__(self, *more: Object) -> None:
+        pods = [_pod("payment-service"), _pod("order-service"), _pod("order-service", "canary"), _pod("client")]
+        there = [*pods, _service("payment-service"), _service("order-service"), *more]
+        self.objects = list({(kind_of(o), o["metadata"]["name"]): o for o in there}.values())
+
+    def list(self, kind: str, namespace: str | None = None, labels: str | None = None) -> list[Object]:
+        assert labels in {None, MESHED}
+        return [o for o in self.objects if kind_of(o) == kind and namespace in (None, o["metadata"]["namespace"])]
+
+    def find(self, kind: str, name: str, namespace: str) -> Object | None:
+        return next((o for o in self.list(kind, namespace) if o["metadata"]["name"] == name), None)
+
+
+def linkerd(*more: Object) -> Linkerd:
+    return Linkerd(cast("Cluster", Objects(*more)), "r1")
+
+
+def plan(intent: Intent, *more: Object, context: Context | None = None) -> tuple[Plan, list[Object]]:
+    """The plan, and what its edits make of the objects."""
+    cluster = Objects(*more)
+    made = Linkerd(cast("Cluster", cluster), "r1").plan(intent, context or Context())
+    live = {str(edit): cluster.find(edit.kind, edit.name, edit.namespace) for edit in made.edits}
+    for edit in made.edits:
+        live[str(edit)] = preview(edit, live[str(edit)])
+    return made, [obj for obj in live.values() if obj is not None]
+
+
+def _headers(rule: Object) -> dict[str, str]:
+    return {h["name"]: h["value"] for f in rule["filters"] for h in f["requestHeaderModifier"]["set"]}
+
+
+def _weights(rule: Object) -> dict[str, int | None]:
+    return {ref["name"]: ref.get("weight") for ref in rule["backendRefs"]}
+
+
+# Faults
+
+
+def test_a_share_of_the_calls_goes_to_a_fault_backend_and_the_rest_by_a_rule_that_takes_everything() -> None:
+    made, [route] = plan(Fault(PAYMENT, Percent(30), status=503))
+    assert (route["kind"], route["metadata"]["name"]) == ("HTTPRoute", "meshbdd-payment-service-80")
+    faulted, rest = route["spec"]["rules"]
+    assert _weights(faulted) == {"payment-service": 7, "meshbdd-fault-payment-service": 3}
+    assert _headers(faulted) == {"x-meshbdd-change": "meshbdd-r1-1", "x-envoy-fault-abort-request": "503"}
+    assert rest["matches"] == [{"path": {"type": "PathPrefix", "value": "/"}}]
+    assert _weights(rest) == {"payment-service": 1}
+    assert route["spec"]["parentRefs"][0]["port"] == 80
+    assert made.through is not None
+    assert (made.through.tag, made.through.twin.name) == ("meshbdd-r1-1", "meshbdd-twin-payment-service")
+
+
+def test_a_fault_for_every_call_leaves_the_service_none() -> None:
+    _, [route] = plan(Fault(PAYMENT, delay=Duration(0.25)))
+    assert _weights(route["spec"]["rules"][0]) == {"meshbdd-fault-payment-service": 1}
+    assert _headers(route["spec"]["rules"][0])["x-envoy-fault-delay-request"] == "250"
+
+
+def test_a_fault_goes_into_the_route_that_is_there_since_the_older_one_wins() -> None:
+    theirs = [
+        {"matches": [{"path": {"type": "PathPrefix", "value": "/x"}}], "backendRefs": [{"name": "a", "port": 80, "weight": 9}]},
+        {},
+    ]  # fmt: skip
+    _, [route] = plan(Fault(PAYMENT, Percent(50), status=500), _route(theirs))
+    assert route["metadata"]["name"] == "theirs"
+    assert route["spec"]["rules"][2:] == theirs
+    first, second = route["spec"]["rules"][:2]
+    assert first["matches"] == theirs[0]["matches"]
+    assert _weights(first) == {"a": 1, "meshbdd-fault-payment-service": 1}
+    assert _weights(second) == {"payment-service": 1, "meshbdd-fault-payment-service": 1}
+
+
+def test_a_scope_narrows_each_rule_and_leaves_out_those_that_exclude_it() -> None:
+    theirs = [
+        {"matches": [{"path": {"type": "PathPrefix", "value": "/charge"}}]},
+        {"matches": [{"path": {"type": "Exact", "value": "/other"}}]},
+    ]
+    scope = Scope(method="POST", path="/charge", headers={"X-User": "qa"})
+    _, [route] = plan(Fault(PAYMENT, status=500, scope=scope), _route(theirs))
+    assert len(route["spec"]["rules"]) == 3
+    assert route["spec"]["rules"][0]["matches"] == [
+        {
+            "path": {"type": "Exact", "value": "/charge"},
+            "method": "POST",
+            "headers": [{"type": "Exact", "name": "x-user", "value": "qa"}],
+        }
+    ]
+
+
+def test_a_prefix_takes_whole_segments_only() -> None:
+    theirs = [{"matches": [{"path": {"type": "PathPrefix", "value": "/char"}}]}]
+    with pytest.raises(BadInput, match="exclude each other"):
+        plan(Fault(PAYMENT, status=500, scope=Scope(path="/charge")), _route(theirs))
+
+
+def test_each_port_has_a_route_of_its_kind() -> None:
+    _, routes = plan(Fault(PAYMENT, grpc_status="UNAVAILABLE"), _service("payment-service", grpc=True))
+    assert [(r["kind"], r["spec"]["parentRefs"][0]["port"]) for r in routes] == [("HTTPRoute", 80), ("GRPCRoute", 9000)]
+    assert _headers(routes[1]["spec"]["rules"][0])["x-envoy-fault-abort-grpc-request"] == "14"
+
+
+def test_a_fault_for_one_caller_is_known_by_the_identity_that_its_proxy_shows() -> None:
+    made, [route] = plan(Fault(PAYMENT, status=503, scope=Scope(called_by=ORDER)))
+    assert _headers(route["spec"]["rules"][0])["x-meshbdd-caller"] == "order-service.shop"
+    assert made.callers == {"app": "order-service"}
+
+
+def _then(first: Fault, second: Fault) -> Object:
+    _, [once] = plan(first)
+    cluster = Objects(once)
+    mesh = Linkerd(cast("Cluster", cluster), "r2")
+    [edit] = mesh.plan(second, Context()).edits
+    return preview(edit, once)
+
+
+def test_a_failure_and_a_delay_together_are_drawn_by_the_backend() -> None:
+    route = _then(Fault(PAYMENT, Percent(25), status=503), Fault(PAYMENT, Percent(50), delay=Duration(1)))
+    both, slow, failing, _rest = route["spec"]["rules"]
+    assert _weights(both) == {"meshbdd-fault-payment-service": 1}
+    told = _headers(both)
+    assert told["x-meshbdd-change"] == "meshbdd-r1-1 meshbdd-r2-1"
+    assert told["x-envoy-fault-abort-request-percentage"] == "250000"
+    assert told["x-envoy-fault-delay-request-percentage"] == "500000"
+    assert _weights(slow) == {"payment-service": 1, "meshbdd-fault-payment-service": 1}
+    assert _weights(failing) == {"payment-service": 3, "meshbdd-fault-payment-service": 1}
+
+
+def test_two_failures_of_the_same_calls_are_refused() -> None:
+    with pytest.raises(NotPossible, match="another fault is in force"):
+        _then(Fault(PAYMENT, Percent(25), status=503), Fault(PAYMENT, Percent(50), status=500))
+
+
+def test_two_failures_of_different_calls_stand_side_by_side() -> None:
+    route = _then(
+        Fault(PAYMENT, status=503, scope=Scope(headers={"x-user": "a"})),
+        Fault(PAYMENT, status=500, scope=Scope(headers={"x-user": "b"})),
+    )
+    assert [rule["matches"][0]["headers"][0]["value"] for rule in route["spec"]["rules"][:2]] == ["b", "a"]
+
+
+def test_beside_a_service_profile_nothing_is_planned() -> None:
+    spec = {"routes": [{"name": "a", "condition": {"method": "GET"}}]}
+    profile = _obj("ServiceProfile", PAYMENT.host, spec, "linkerd.io/v1alpha2")
+    for intent in (
+        Fault(PAYMENT, status=503),
+        Timeout(PAYMENT, Duration(1)),
+        Retry(PAYMENT, 1),
+        CircuitBreaker(PAYMENT, 1, Duration(1)),
+    ):
+        with pytest.raises(BadInput, match=r"ServiceProfile payment-service\.shop\.svc\.cluster\.local"):
+            plan(intent, profile)
+    profile["spec"] = {}
+    plan(Fault(PAYMENT, status=503), profile)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"clusterIP": "None"}, "is headless"), ({"ports": [{"port": 80, "appProtocol": "tcp"}]}, "carries HTTP"),
+     ({"ports": [{"port": 3306}]}, "carries HTTP")],
+)  # fmt: skip
+def test_what_linkerd_would_ignore_is_refused(change: Object, words: str) -> None:
+    service = _service("payment-service")
+    service["spec"] |= change
+    with pytest.raises(BadInput, match=words):
+        plan(Fault(PAYMENT, status=503), service)
+
+
+# Circuits
+
+
+def _saying(*topics: Topic) -> Context:
+    return Context((), tuple(Mention(topic, PAYMENT, f"a step about {topic}") for topic in topics))
+
+
+def test_where_a_circuit_is_claimed_the_backend_takes_the_services_place() -> None:
+    context = _saying(Topic.BREAKER, Topic.FAULT)
+    made, [route] = plan(Fault(PAYMENT, Percent(30), status=503), context=context)
+    assert made.side is Side.SERVER
+    assert "a step about circuit breaker" in made.reason
+    faulted = route["spec"]["rules"][0]
+    assert _weights(faulted) == {"payment-service": 1}, "the calls stay with the service, whose endpoint fails"
+    assert _headers(faulted)["x-envoy-fault-abort-request-percentage"] == "300000"
+    [scenery] = linkerd().scenery(context)
+    [edit] = scenery.edits
+    assert (str(edit), edit.path, edit.make(None)) == (
+        "Service payment-service.shop", ("spec", "selector"), {"meshbdd.dev/fault-backend": "payment-service"},
+    )  # fmt: skip
+    assert linkerd().scenery(_saying(Topic.FAULT, Topic.RETRIES)) == ()
+
+
+def test_a_standing_breaker_counts_as_one_that_is_claimed() -> None:
+    service = _service("payment-service", annotations={"balancer.linkerd.io/failure-accrual": "consecutive"})
+    made, _ = plan(Fault(PAYMENT, status=503), service)
+    assert made.side is Side.SERVER
+
+
+def test_a_fault_at_the_caller_that_no_breaker_could_see_is_refused() -> None:
+    with pytest.raises(BadInput, match="another Service's endpoint"):
+        plan(Fault(PAYMENT, status=503, at=Side.CALLER), context=_saying(Topic.BREAKER))
+    beside, _ = plan(Fault(PAYMENT, status=503))
+    with pytest.raises(BadInput, match="never see the fault"):
+        plan(CircuitBreaker(PAYMENT, 5, Duration(2)), context=Context((beside,)))
+
+
+def test_the_backend_listens_where_the_service_does_and_injects_nothing_by_itself() -> None:
+    [stage] = linkerd(_service("payment-service", grpc=True)).early(_saying(Topic.FAULT))
+    account, twin, own, deployment = (edit.new for edit in stage.edits if edit.new)
+    assert [o["kind"] for o in (account, twin, own, deployment)] == [
+        "ServiceAccount",
+        "Service",
+        "Service",
+        "Deployment",
+    ]
+    assert twin["spec"]["selector"] == {"app": "payment-service"}
+    assert own["spec"]["selector"] == {"meshbdd.dev/fault-backend": "payment-service"}
+    assert own["spec"]["ports"] == twin["spec"]["ports"]
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    assert [(p.get("name"), p["containerPort"]) for p in container["ports"][1:]] == [("http", 8080), (None, 9090)]
+    text = container["args"][1]
+    listeners = json.loads(text)["static_resources"]["listeners"]
+    assert [li["address"]["socket_address"]["port_value"] for li in listeners[1:]] == [8080, 9090]
+    assert "header_abort" in text
+    assert "fixed_delay" not in text
+    assert "http_status" not in text
+    assert not any(label in deployment["spec"]["template"]["metadata"]["labels"] for label in ("app", "version"))
+
+
+# Policies
+
+
+def test_policies_are_annotations_of_the_service_and_of_routes_with_words_of_their_own() -> None:
+    own = _route([{}], annotations={"retry.linkerd.io/http": "500", "timeout.linkerd.io/request": "9s"})
+    plain = _route([{}], "plain")
+    _, objects = plan(Timeout(PAYMENT, Duration(1.5)), own, plain)
+    assert {o["metadata"]["name"]: o["metadata"]["annotations"]["timeout.linkerd.io/request"] for o in objects} == {
+        "payment-service": "1500ms",
+        "theirs": "1500ms",
+    }
+    _, objects = plan(Retry(PAYMENT, 3), own, plain)
+    assert {o["metadata"]["name"]: o["metadata"]["annotations"]["retry.linkerd.io/http"] for o in objects} == {
+        "payment-service": "5xx",
+        "theirs": "5xx",
+    }
+    assert objects[0]["metadata"]["annotations"]["retry.linkerd.io/limit"] == "3"
+
+
+def test_retries_of_grpc_need_a_grpc_route() -> None:
+    _, objects = plan(Retry(PAYMENT, 2), _service("payment-service", grpc=True))
+    [route] = [o for o in objects if o["kind"] == "GRPCRoute"]
+    assert route["spec"]["parentRefs"][0]["port"] == 9000
+    [service] = [o for o in objects if o["kind"] == "Service"]
+    assert "unavailable" in service["metadata"]["annotations"]["retry.linkerd.io/grpc"]
+
+
+def test_a_breaker_is_failure_accrual_with_the_penalty_as_asked() -> None:
+    _, [service] = plan(CircuitBreaker(PAYMENT, 5, Duration(90)))
+    assert service["metadata"]["annotations"] == {
+        "balancer.linkerd.io/failure-accrual": "consecutive",
+        "balancer.linkerd.io/failure-accrual-consecutive-max-failures": "5",
+        "balancer.linkerd.io/failure-accrual-consecutive-min-penalty": "90000ms",
+        "balancer.linkerd.io/failure-accrual-consecutive-max-penalty": "90000ms",
+        "balancer.linkerd.io/failure-accrual-consecutive-jitter-ratio": "0.0",
+    }
+
+
+def test_a_split_makes_a_service_for_each_subset_before_the_route() -> None:
+    made, [stable, canary, route] = plan(Split(ORDER, (("stable", Percent(90)), ("canary", Percent(10)))))
+    assert [len(stage.edits) for stage in made.stages] == [2, 1]
+    assert stable["spec"]["selector"] == {"app": "order-service", "version": "stable"}
+    assert canary["spec"]["ports"] == [{"name": "http", "port": 80, "targetPort": "http"}]
+    assert _weights(route["spec"]["rules"][0]) == {
+        "meshbdd-order-service-stable": 9,
+        "meshbdd-order-service-canary": 1,
+    }
+    with pytest.raises(BadInput, match='has no subset "blue" with a pod'):
+        plan(Split(ORDER, (("stable", Percent(90)), ("blue", Percent(10)))))
+
+
+def test_what_linkerd_cannot_do_is_said() -> None:
+    with pytest.raises(NotPossible, match="come in a second"):
+        plan(Limit(PAYMENT, 2))
+    with pytest.raises(NotPossible, match="mirrors"):
+        plan(Mirror(ORDER, "canary"))
+    with pytest.raises(NotPossible, match="nothing switches that off"):
+        plan(MutualTls(TlsMode.DISABLED, "shop"))
+
+
+# Security
+
+
+def _server(access: str | None, port: Any = "http", name: str = "theirs") -> Object:
+    spec = {"podSelector": {"matchLabels": {"app": "payment-service"}}, "port": port}
+    spec |= {"accessPolicy": access} if access else {}
+    return _obj("Server", name, spec, "policy.linkerd.io/v1beta3")
+
+
+def test_strict_mutual_tls_is_a_server_at_every_port() -> None:
+    _, servers = plan(MutualTls(TlsMode.STRICT, "shop"))
+    assert {(s["metadata"]["name"], s["spec"]["port"], s["spec"]["accessPolicy"]) for s in servers} == {
+        ("meshbdd-payment-service-8080", 8080, "all-authenticated"),
+        ("meshbdd-order-service-8080", 8080, "all-authenticated"),
+    }
+
+
+def test_a_server_that_decides_already_is_changed_and_one_that_denies_is_left_to_its_policies() -> None:
+    _, [server] = plan(MutualTls(TlsMode.STRICT, "shop", PAYMENT), _server("all-unauthenticated"))
+    assert (server["metadata"]["name"], server["spec"]["accessPolicy"]) == ("theirs", "all-authenticated")
+    assert plan(MutualTls(TlsMode.PERMISSIVE, "shop", PAYMENT), _server(None))[1] == []
+
+
+def test_only_one_caller_passes() -> None:
+    made, objects = plan(Access(ORDER, PAYMENT))
+    kinds = [o["kind"] for o in objects]
+    assert kinds == ["MeshTLSAuthentication", "AuthorizationPolicy", "Server"], (
+        "the Server comes last: alone it denies all"
+    )
+    authentication, policy, server = objects
+    assert authentication["spec"]["identityRefs"] == [
+        {"kind": "ServiceAccount", "name": "order-service", "namespace": "shop"}
+    ]
+    assert server["spec"]["accessPolicy"] == "deny"
+    assert policy["spec"]["targetRef"]["name"] == server["metadata"]["name"]
+    assert kind_of(policy) == made.edits[1].kind == "AuthorizationPolicy.policy.linkerd.io"
+
+
+def test_another_policy_that_lets_callers_pass_is_named() -> None:
+    spec = {"targetRef": {"group": "policy.linkerd.io", "kind": "Server", "name": "theirs"}}
+    policy = _obj("AuthorizationPolicy", "open-door", spec, "policy.linkerd.io/v1alpha1")
+    with pytest.raises(BadInput, match="AuthorizationPolicy open-door lets callers pass as well"):
+        plan(Access(ORDER, PAYMENT), _server("deny"), policy)
+
+
+def test_calls_that_go_on_through_the_backend_may_not_meet_a_policy_about_callers() -> None:
+    slow = Fault(PAYMENT, delay=Duration(1))
+    with pytest.raises(NotPossible, match="Server theirs lets only some callers"):
+        plan(slow, _server("deny"))
+    made, _ = plan(slow)
+    with pytest.raises(NotPossible, match="come from the fault backend"):
+        plan(Access(ORDER, PAYMENT), context=Context((made,)))
+    plan(Fault(PAYMENT, status=503), _server("deny"))
+
+
+# Manifests
+
+
+def test_a_manifest_in_another_meshs_words_is_not_possible() -> None:
+    theirs = _obj("VirtualService", "payment", {"hosts": ["payment-service"]}, "networking.istio.io/v1")
+    with pytest.raises(NotPossible, match="no use for the manifest's VirtualService payment"):
+        linkerd().plan_manifest([theirs], Context())
+    istios = _obj("AuthorizationPolicy", "payment", {}, "security.istio.io/v1")
+    with pytest.raises(NotPossible, match="no use"):
+        linkerd().plan_manifest([istios], Context())
+
+
+def test_the_rules_of_a_manifests_route_are_marked_and_else_as_written() -> None:
+    rules = [{"backendRefs": [{"name": "nobody", "port": 80}]}]
+    made = linkerd().plan_manifest([_route(rules)], Context())
+    [stage] = made.stages
+    [rule] = stage.edits[0].make(None)["rules"]
+    assert rule["backendRefs"] == rules[0]["backendRefs"]
+    assert _headers(rule) == {"x-meshbdd-change": "meshbdd-r1-1"}
+    assert [str(marker) for marker in stage.markers] == ["route meshbdd-r1-1 of payment-service.shop:80"]
+
+
+def test_of_a_service_that_is_there_a_manifest_changes_annotations_for_linkerd_alone() -> None:
+    wanted = _service("payment-service", annotations={"retry.linkerd.io/http": "5xx", "team": "a"})
+    made = linkerd().plan_manifest([wanted], Context())
+    assert [edit.path for edit in made.edits] == [("metadata", "annotations", "retry.linkerd.io/http")]
+    wanted["spec"]["selector"] = {"app": "other"}
+    with pytest.raises(NotPossible, match=r"spec\.selector"):
+        linkerd().plan_manifest([wanted], Context())
