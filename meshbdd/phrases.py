@@ -19,7 +19,7 @@ import meshbdd
 from meshbdd.errors import MeshbddError
 from meshbdd.intents import Intent, ServiceRef, TlsMode
 from meshbdd.mesh.abilities import Answer, Answering, both
-from meshbdd.scenario import Changes, Observations, Resilience, Traffic
+from meshbdd.scenario import Changes, Observations, Overhead, Resilience, Traffic
 from meshbdd.scenario.needs import Asked, services_in
 from meshbdd.vocabulary import PLACEHOLDER
 from meshbdd.world import World
@@ -101,6 +101,7 @@ class _StandIn(_Part):
         self.traffic = _Part(Traffic, self.asked)
         self.observed = _Part(Observations, self.asked)
         self.resilience = _Part(Resilience, self.asked)
+        self.overhead = _Part(Overhead, self.asked)
 
     def service(self, text: str) -> ServiceRef:
         """A service as the tester names it."""
@@ -116,7 +117,7 @@ def asked_by(step: Any, namespace: str, known: Any = registry) -> tuple[Asked, .
         known: behave's registry of steps.
     """
     match = known.find_match(step)
-    if match is None or getattr(match, "stored_error", None) or not _is_ours(match.func):
+    if match is None or getattr(match, "stored_error", None) or not is_ours(match.func):
         return ()
     world = _StandIn(namespace)
     named = {argument.name: argument.value for argument in match.arguments}
@@ -127,13 +128,14 @@ def asked_by(step: Any, namespace: str, known: Any = registry) -> tuple[Asked, .
     return tuple(world.asked)
 
 
-def _is_ours(function: Any) -> bool:
+def is_ours(function: Any) -> bool:
+    """Whether a step is one of the vocabulary, and not of a project's own: those are run in a run alone."""
     return Path(function.__code__.co_filename).resolve().parent in _OURS
 
 
 def phrases() -> list[Phrase]:
     """Every phrase that is registered, in the order of the topics and of their files."""
-    return [phrase for matcher in registry.steps["step"] if _is_ours(matcher.func) for phrase in _phrases(matcher)]
+    return [phrase for matcher in registry.steps["step"] if is_ours(matcher.func) for phrase in _phrases(matcher)]
 
 
 def _phrases(matcher: Any) -> Iterator[Phrase]:

@@ -117,7 +117,7 @@ def register_types() -> None:
         Percent=_typed(_WORD, Percent.parse),
         Duration=_typed(_WORD, Duration.parse),
         Rate=_typed(_WORD, Rate.parse),
-        Quantile=_typed(_WORD, _quantile),
+        Quantile=_typed(r"p\S+", _quantile),
         Count=_typed(_WORD, _count),
         Status=_typed(_WORD, _status),
         Grpc=_typed(_WORD, _grpc),

@@ -25,6 +25,7 @@ from meshbdd.scenario import (
     Changes,
     Environment,
     Observations,
+    Overhead,
     Resilience,
     StepText,
     Traffic,
@@ -54,6 +55,7 @@ class World:
         changes: What it changed in the mesh.
         observed: What the mesh says of it.
         resilience: How services treat each other.
+        overhead: What a sidecar costs.
         place: Where the step that runs stands.
     """
 
@@ -77,6 +79,7 @@ class World:
         self.traffic = Traffic(environment, sent=self.changes.sent, traced=traced, fields=_fields(texts))
         self.observed = Observations(environment, self.traffic, self.service, texts)
         self.resilience = Resilience(environment, self.traffic, texts)
+        self.overhead = Overhead(environment, self.traffic)
         self.place: Place | None = None
 
     @property

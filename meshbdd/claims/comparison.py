@@ -31,22 +31,39 @@ def adds_less_than(
         limit: By how much the quantile may grow.
         percent: Which quantile, 50 for the median.
     """
+    return grows_less_than(
+        claim, [latency(s) for s in before], [latency(s) for s in after], limit, percent, what="requests"
+    )
+
+
+def grows_less_than(
+    claim: str, before: Sequence[float], after: Sequence[float], limit: Duration, percent: float = 50.0, *, what: str
+) -> Verdict:
+    """A quantile of durations grows by less than ``limit``.
+
+    Args:
+        claim: The claim as the tester wrote it.
+        before: Seconds without what may slow them; infinite where something never ended.
+        after: Seconds with it.
+        limit: By how much the quantile may grow.
+        percent: Which quantile, 50 for the median.
+        what: What took so long, in the plural.
+    """
     if not before or not after:
         return Verdict.nothing_to_judge(claim)
-    one, other = [latency(s) for s in before], [latency(s) for s in after]
-    was, now = quantile(one, percent).value, quantile(other, percent).value
-    least, _ = _shift(one, other, percent, error=ALPHA)
-    _, most = _shift(one, other, percent, error=BETA)
+    was, now = quantile(before, percent).value, quantile(after, percent).value
+    least, _ = _shift(before, after, percent, error=ALPHA)
+    _, most = _shift(before, after, percent, error=BETA)
     numbers = {
-        "before": {"requests": len(one), "seconds": finite(was)},
-        "after": {"requests": len(other), "seconds": finite(now)},
+        "before": {what: len(before), "seconds": finite(was)},
+        "after": {what: len(after), "seconds": finite(now)},
         "grows_at_least": finite(least),
         "grows_at_most": finite(most),
         "limit_seconds": limit.seconds,
         "quantile": percent,
     }
     seen = (
-        f"{claim}: the p{percent:g} was {shown(was)} over {len(one)} requests and is {shown(now)} over {len(other)}, "
+        f"{claim}: the p{percent:g} was {shown(was)} over {len(before)} {what} and is {shown(now)} over {len(after)}, "
         f"that is {_signed(least)} to {_signed(most)}"
     )
     if math.isinf(was):

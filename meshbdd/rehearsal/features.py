@@ -19,6 +19,7 @@ from meshbdd.cluster import Cluster
 from meshbdd.errors import BadInput, NotPossible, Place, Refused
 from meshbdd.mesh import Gate, Istio
 from meshbdd.mesh.manifest import find_manifest
+from meshbdd.phrases import is_ours
 from meshbdd.rehearsal.doubts import StepLine, planned_count, thin_count, unnoticed_delays
 from meshbdd.rehearsal.report import Report
 from meshbdd.rehearsal.stage import Admit, Object, StageCluster, StageGate
@@ -154,7 +155,7 @@ def _not_understood(text: str, problem: str, place: Place, report: Report) -> No
 def _perform(step: Any, world: World, place: Place, report: Report) -> None:
     """Run a step of the vocabulary; steps that a project wrote itself are not ours to run without a mesh."""
     match = registry.find_match(step)
-    if not str(match.func.__module__).startswith("meshbdd.steps"):
+    if not is_ours(match.func):
         return
     named = {argument.name: argument.value for argument in match.arguments}
     context = SimpleNamespace(world=world, table=step.table, text=step.text)

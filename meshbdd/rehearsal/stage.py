@@ -52,6 +52,7 @@ class StageCluster(_Silent):
         self._objects: dict[tuple[str, str, str], Object] = {}
         for obj in objects:
             self._put(obj)
+        self._first = frozenset(self._objects)
 
     def _put(self, obj: Object) -> Object:
         kept = copy.deepcopy(obj)
@@ -87,12 +88,17 @@ class StageCluster(_Silent):
         ]
 
     def _pods(self, namespace: str | None) -> Iterator[Object]:
-        """The pods of the world, and one for each Deployment, as it would be injected."""
+        """The pods of the world, and one for each Deployment in it, as it would be injected; how others start tells a run."""
         for (kind, home, _), obj in self._objects.items():
             if kind == "Pod" and namespace in (None, home):
                 yield copy.deepcopy(obj)
         for deployment in self.list("Deployment", namespace):
             home = deployment["metadata"].get("namespace") or self.namespace
+            if (
+                _key("Deployment", deployment["metadata"]["name"], deployment["metadata"].get("namespace"))
+                not in self._first
+            ):
+                continue
             template = copy.deepcopy(deployment["spec"]["template"])
             labels = (template.get("metadata") or {}).get("labels") or {}
             place = (self.find("Namespace", home) or {}).get("metadata", {}).get("labels") or {}

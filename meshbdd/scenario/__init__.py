@@ -4,7 +4,10 @@ from meshbdd.scenario.accounting import Accounting
 from meshbdd.scenario.changes import Changes
 from meshbdd.scenario.environment import Environment, StepText, mentions
 from meshbdd.scenario.observations import Observations
+from meshbdd.scenario.overhead import Overhead
 from meshbdd.scenario.resilience import Resilience
 from meshbdd.scenario.traffic import Traffic
 
-__all__ = ["Accounting", "Changes", "Environment", "Observations", "Resilience", "StepText", "Traffic", "mentions"]
+__all__ = [
+    "Accounting", "Changes", "Environment", "Observations", "Overhead", "Resilience", "StepText", "Traffic", "mentions",
+]  # fmt: skip

@@ -10,6 +10,7 @@ import json
 from fnmatch import fnmatchcase
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 from meshbdd.cluster import Cluster
 from meshbdd.cluster.client import ApiFailure
@@ -56,6 +57,33 @@ def check_host(cluster: Cluster, message: Message, namespace: str) -> None:
         f'"{ref.namespace}".',
         help=f'did you mean "{near[0]}"?' if near else known,
     )
+
+
+def endpoints(cluster: Cluster, message: Message, namespace: str) -> list[str]:
+    """``address:port`` of what is ready behind the Service that a request names: what cluster DNS and kube-proxy lead to.
+
+    Args:
+        cluster: Where the request is sent.
+        message: It.
+        namespace: That of the pod which sends it.
+    """
+    parts = urlsplit(message.url)
+    ref = _service(cluster, message.host, namespace)
+    service = cluster.find("Service", ref.name, ref.namespace) if ref else None
+    if ref is None or service is None:
+        return []
+    number = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    named = {port.get("name", "") for port in service["spec"].get("ports") or [] if port["port"] == number}
+    slices = cluster.list("EndpointSlice", ref.namespace, f"kubernetes.io/service-name={ref.name}")
+    return [
+        f"{address}:{port['port']}"
+        for found in slices
+        for port in found.get("ports") or []
+        if (port.get("name") or "") in named
+        for endpoint in found.get("endpoints") or []
+        if (endpoint.get("conditions") or {}).get("ready", True)
+        for address in endpoint["addresses"]
+    ]
 
 
 def _service(cluster: Cluster, host: str, namespace: str) -> ServiceRef | None:

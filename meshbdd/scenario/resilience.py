@@ -10,7 +10,6 @@ from meshbdd.claims import Verdict
 from meshbdd.claims.bulkhead import allowed_growth, middle, not_slowed, still_as_quick
 from meshbdd.claims.calls import Call
 from meshbdd.claims.circuit import Breaker, closes_within, is_open, opens_within
-from meshbdd.claims.comparison import adds_less_than
 from meshbdd.claims.retries import called_at_most
 from meshbdd.claims.timeouts import gives_up_within
 from meshbdd.errors import Inconclusive
@@ -32,9 +31,6 @@ _NOT_SLOWED = re.compile(r'a slow \S+ does not slow "([^"]+)"')
 
 _USUAL = 30
 """Requests before the first change, by which later ones are measured: their p90 may be off by what may be added to it."""
-
-_PAIRS, _BLOCK = 200, 20
-"""Requests with and without a sidecar, in turns of so many, so that both meet the same moods of the machine."""
 
 _QUIET = {"lab": 0.3, "cluster": 1.5}
 """Seconds in which a log that is complete does not grow: the lab's proxies flush theirs every 50 ms, Istio's every second
@@ -222,26 +218,6 @@ class Resilience:
 
         _until(probe, _SLOWEST)
         return found
-
-    @needs(Ability.CLIENTS)
-    def sidecar_adds(self, limit: Duration) -> Verdict:
-        """The sidecar of a client adds less than so much to the median latency of the last request that was sent."""
-        claim = f"the sidecar adds less than {limit} to the median latency"
-        name = self._traffic.last_name
-        if name is None:
-            return Verdict.nothing_to_judge(claim)
-        without: list[Sample] = []
-        with_: list[Sample] = []
-        for _ in range(_PAIRS // _BLOCK):
-            without += self._traffic.measure(name, _BLOCK, outside=True)
-            with_ += self._traffic.measure(name, _BLOCK)
-        for where, samples in (("without", without), ("with", with_)):
-            if failed := sum(not sample.succeeded for sample in samples):
-                return Verdict.cannot_tell(
-                    f'{claim}: {failed} of {len(samples)} "{name}" requests {where} a sidecar failed, so the two cannot be compared',
-                    "let the request be answered with and without a sidecar: mutual TLS must not be strict",
-                )
-        return adds_less_than(claim, without, with_, limit)
 
 
 def _until(probe: Callable[[], None], limit: Duration) -> bool:

@@ -6,10 +6,11 @@ their connections after a server's listeners changed. All of it are objects of t
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from meshbdd.cluster import Change, Cluster, UndoStack
+from meshbdd.cluster import Change, Cluster, Edit, UndoStack
 from meshbdd.cluster.client import ApiFailure
 from meshbdd.errors import Inconclusive
 from meshbdd.intents import ServiceRef
@@ -122,6 +123,21 @@ class Standing:
                     f"write {edit.kind} there, so old connections would answer by the old rules.",
                     help=f"allow the account to write {edit.kind} objects in {edit.namespace}",
                 ) from None
+
+    @contextlib.contextmanager
+    def for_a_moment(self, edit: Edit) -> Iterator[None]:
+        """An object of the run's own, while the block runs.
+
+        Raises:
+            RestoreIncomplete: it is still there.
+        """
+        change = Change(self._cluster, edit, self._run)
+        self._stack.push(change)
+        try:
+            change.apply()
+            yield
+        finally:
+            self._stack.undo([change])
 
     def close(self) -> list[str]:
         """Take everything away.

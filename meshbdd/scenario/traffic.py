@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from meshbdd.claims import Claim, Verdict
 from meshbdd.claims.share import Explain, Stopped
 from meshbdd.errors import BadInput, Inconclusive, Place
 from meshbdd.evidence import TrafficSent
-from meshbdd.load import Load, Message, Pace, Plan, Result, Sample, read_message
+from meshbdd.load import Load, Message, Pace, Plan, Result, Sample, Vantage, read_message
 from meshbdd.load.watching import watch
 from meshbdd.load.workers import Workers
 from meshbdd.mesh.abilities import Ability
 from meshbdd.scenario.background import NOTED, Background
 from meshbdd.scenario.enough import Enough
 from meshbdd.scenario.environment import Environment
-from meshbdd.scenario.hosts import check_host
+from meshbdd.scenario.hosts import check_host, endpoints
 from meshbdd.scenario.loaded import LoadedSamples, at_rate
 from meshbdd.scenario.needs import needs
 from meshbdd.scenario.vantages import CLIENT, PLAIN_CLIENT, Vantages, check_entry
@@ -254,14 +255,27 @@ class Traffic:
         return [sample.request_id.replace("-", "") for sample in self.samples] if self._traced else []
 
     def measure(
-        self, name: str, count: int, users: int = 1, *, outside: bool = False, within: Duration | None = None
+        self, name: str, count: int, users: int = 1, *, straight_to: str = "", within: Duration | None = None
     ) -> list[Sample]:
-        """Send requests to measure something by, and begin none after so long; no other claim counts them."""
-        vantage = PLAIN_CLIENT if outside else CLIENT
-        plan = self._plan(self._message(name), vantage, count=count, users=min(users, count), duration=within)
+        """Send requests to measure something by, and begin none after so long; no other claim counts them.
+
+        Args:
+            name: The request.
+            count: How many.
+            users: By how many users.
+            straight_to: ``address:port`` to which the client outside the mesh connects; else they come from the mesh.
+            within: When no more are begun.
+        """
+        plan = self._plan(self._message(name), count=count, users=min(users, count), duration=within)
+        if straight_to:
+            plan = replace(plan, vantage=Vantage(PLAIN_CLIENT, straight_to))
         samples = list(_load(plan).samples())
         self._tell(plan, samples)
         return samples
+
+    def endpoints(self, name: str) -> list[str]:
+        """``address:port`` of what is ready behind the Service that a request names."""
+        return endpoints(self._environment.cluster, self._message(name), self._environment.namespace)
 
     def ask(self, name: str) -> Sample:
         """Send a request once, for its answer alone: no claim counts it."""

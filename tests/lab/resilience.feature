@@ -78,6 +78,10 @@ Feature: Claims about resilience, and what becomes of them on the healthy shop
     When "version" is sent
     Then the sidecar adds less than 1s to the median latency
 
+  Scenario: not passed: a sidecar is not free
+    When "version" is sent
+    Then the sidecar adds less than 0.01ms to the median latency
+
   Scenario: failed: there is no circuit to open
     When "checkout" is sent
     Then the circuit to payment-service is open

@@ -43,6 +43,8 @@ def test_what_becomes_of_a_claim(scenarios: dict[str, dict[str, Any]], name: str
     wanted = name.partition(":")[0]
     told = [(step["name"], step.get("result", {"status": "untested"})) for step in steps]
     assert all(result["status"] == "passed" for _, result in told[:-1]), f"only the claim decides: {told}"
-    assert told[-1][1]["status"] == wanted, json.dumps(told[-1], indent=1)
+    # A machine that is busy may keep it from being proved.
+    allowed = {"failed", "error"} if wanted == "not passed" else {wanted}
+    assert told[-1][1]["status"] in allowed, json.dumps(told[-1], indent=1)
     if wanted == "error":
         assert f"inconclusive  {name}" in scenarios["run"]["output"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from behave.parser import parse_feature
 
 from meshbdd.skipping import other_mesh
 from tests.report.toy import Toy
@@ -43,6 +44,30 @@ def test_what_was_not_selected_is_not_among_the_skipped(tmp_path: Path) -> None:
     ran = Toy(tmp_path, {"a.feature": CANNOT + "  Scenario: another\n    Given it passes\n"}).run("-n", "another")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "skipped  the mesh cannot" not in ran.stdout
+
+
+TAGGED = """
+@istio
+Feature: F
+  Scenario: of the feature
+    Given it passes
+  @linkerd
+  Rule: R
+    Scenario: of either
+      Given it passes
+    Scenario Outline: rows
+      Given it <n>
+      @critical
+      Examples:
+        | n |
+        | 1 |
+"""
+
+
+def test_a_tag_on_a_feature_or_a_rule_is_for_all_below() -> None:
+    scenarios = list(parse_feature(TAGGED).walk_scenarios())
+    told = [other_mesh(scenario.effective_tags, "linkerd") for scenario in scenarios]
+    assert told == ["needs Istio: tagged @istio; this run is on Linkerd", None, None]
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,8 @@ CONTRACT = [
     "the circuit to payment-service closes within 5s",
     'a slow inventory-service does not slow "version"',
     "the sidecar adds less than 20ms to the median latency",
+    "the sidecar adds less than 50ms to the p99 latency",
+    "the sidecar adds less than 2s to the cold start of payment-service",
 ]
 
 BAD = [

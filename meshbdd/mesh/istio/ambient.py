@@ -6,13 +6,14 @@ annotation/annotations.yaml for the names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from meshbdd.cluster import Cluster
 from meshbdd.errors import BadInput, Inconclusive, NotPossible
 from meshbdd.intents import Access, Down, MutualTls, ServiceRef
 from meshbdd.mesh.abilities import Ability, Need
+from meshbdd.mesh.istio.hosts import ROOT_NAMESPACE, full_name
 
 Object = Mapping[str, Any]
 
@@ -20,6 +21,11 @@ _MODE = "istio.io/dataplane-mode"
 _REDIRECTION = "ambient.istio.io/redirection"
 _SIDECAR = "sidecar.istio.io/status"
 _USE, _USE_NAMESPACE, _FOR = "istio.io/use-waypoint", "istio.io/use-waypoint-namespace", "istio.io/waypoint-for"
+
+_FOR_PODS = {"PeerAuthentication", "AuthorizationPolicy", "EnvoyFilter", "Sidecar"}
+"""Kinds that are for pods; the others are for calls to services."""
+
+_SUFFIX = ".svc.cluster.local"
 
 _WITHOUT_PROXY = {Ability.CLIENTS, Ability.SIDECARS, Ability.PLAINTEXT, Ability.PROMETHEUS}
 """What needs no proxy of the service: requests, the pods' own words, and what others have counted."""
@@ -68,16 +74,30 @@ class Ambient:
         if isinstance(need, Down) or (isinstance(need, Ability) and need in _WITHOUT_PROXY):
             return
         if isinstance(need, MutualTls) and need.service is None:
-            self._check_namespace(need.namespace)
+            self._check_pods(need.namespace)
         for service in services:
             if service not in self._not_ambient:
                 self._check_service(need, service)
 
-    def _check_namespace(self, name: str) -> None:
-        namespace = self._cluster.find("Namespace", name)
-        pod = next((pod for pod in _pods(self._cluster, name) if is_ambient(pod, namespace)), None)
-        if pod is not None:
-            raise _not_read(f"pod {pod['metadata']['name']}")
+    def check_manifest(self, documents: Iterable[Object]) -> None:
+        """The same for all that a manifest's documents are for."""
+        for document in documents:
+            spec, namespace = document["spec"], document["metadata"]["namespace"]
+            if document["kind"] in _FOR_PODS:
+                where = None if namespace == ROOT_NAMESPACE else namespace
+                labels = (spec.get("selector") or {}).get("matchLabels") or (spec.get("workloadSelector") or {}).get(
+                    "labels"
+                )
+                self._check_pods(where, labels)
+            else:
+                self.check(Ability.MANIFESTS, _called(document["kind"], spec, namespace))
+
+    def _check_pods(self, namespace: str | None, labels: Mapping[str, str] | None = None) -> None:
+        pods = _pods(self._cluster, namespace, labels)
+        homes = {name: self._cluster.find("Namespace", name) for name in {pod["metadata"]["namespace"] for pod in pods}}
+        for pod in pods:
+            if is_ambient(pod, homes[pod["metadata"]["namespace"]]):
+                raise _not_read(f"pod {pod['metadata']['name']}")
 
     def _check_service(self, need: Need, ref: ServiceRef) -> None:
         service = self._cluster.find("Service", ref.name, ref.namespace)
@@ -99,7 +119,24 @@ class Ambient:
         )
 
 
-def _pods(cluster: Cluster, namespace: str, selector: Mapping[str, str] | None = None) -> list[Object]:
+def _called(kind: str, spec: Object, namespace: str) -> Iterator[ServiceRef]:
+    """The services whose calls a route or a rule is for."""
+    if "mesh" not in (spec.get("gateways") or ["mesh"]):
+        return
+    hosts = [*(spec.get("hosts") or []), *([spec["host"]] if spec.get("host") else [])]
+    if kind == "HTTPRoute":
+        hosts = [
+            f"{parent['name']}.{parent.get('namespace') or namespace}.svc.cluster.local"
+            for parent in spec.get("parentRefs") or []
+            if parent.get("kind") == "Service"
+        ]
+    for host in hosts:
+        name, _, rest = full_name(host, namespace).partition(".")
+        if rest.endswith(_SUFFIX):
+            yield ServiceRef(name, rest.removesuffix(_SUFFIX))
+
+
+def _pods(cluster: Cluster, namespace: str | None, selector: Mapping[str, str] | None = None) -> list[Object]:
     labels = ",".join(f"{name}={value}" for name, value in sorted((selector or {}).items()))
     try:
         pods = cluster.list("Pod", namespace, labels or None)

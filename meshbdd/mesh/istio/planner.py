@@ -168,6 +168,7 @@ class Istio:
     def plan_manifest(self, documents: list[Object], context: Context) -> Plan:
         """See ``Mesh.plan_manifest``."""
         refuse_foreign(documents, OF_ISTIO, self.name, "Istio")
+        self._ambient.check_manifest(documents)
         return manifests.plan(self._catalog, documents, context, self._tag)
 
     def renewal(self, epochs: Mapping[ServiceRef, int]) -> Stage:

@@ -10,6 +10,7 @@ from meshbdd.cluster import Cluster
 from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import Access, Down, Fault, MutualTls, Scope, ServiceRef, Timeout, TlsMode
 from meshbdd.mesh.abilities import Ability, Need
+from meshbdd.mesh.base import Context
 from meshbdd.mesh.istio import Istio
 from meshbdd.mesh.istio.ambient import is_ambient
 from meshbdd.rehearsal.stage import StageCluster
@@ -135,3 +136,34 @@ def test_a_service_whose_pods_are_to_come_goes_by_its_namespace_and_an_unknown_o
     with pytest.raises(BadInput, match="has no waypoint"):
         _check(FAULT, (PAYMENT,), namespace(**AMBIENT), service("payment-service"))
     _check(FAULT, (PAYMENT,), namespace(**AMBIENT))
+
+
+def _document(kind: str, namespace: str = "shop", **spec: Any) -> Object:
+    return {"kind": kind, "metadata": {"name": "x", "namespace": namespace}, "spec": spec}
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        (_document("VirtualService", hosts=["payment-service"]), "has no waypoint"),
+        (_document("VirtualService", "other", hosts=["payment-service.shop.svc.cluster.local"]), "has no waypoint"),
+        (_document("DestinationRule", host="payment-service"), "has no waypoint"),
+        (_document("HTTPRoute", parentRefs=[{"kind": "Service", "name": "payment-service"}]), "has no waypoint"),
+        (_document("PeerAuthentication", mtls={"mode": "STRICT"}), "ztunnel"),
+        (_document("PeerAuthentication", "istio-system", mtls={"mode": "STRICT"}), "ztunnel"),
+        (_document("AuthorizationPolicy", selector={"matchLabels": {"app": "payment-service"}}), "ztunnel"),
+        (_document("EnvoyFilter", workloadSelector={"labels": {"app": "payment-service"}}), "ztunnel"),
+        (_document("VirtualService", hosts=["payment-service"], gateways=["ingress"]), None),
+        (_document("VirtualService", hosts=["example.org"]), None),
+        (_document("AuthorizationPolicy", selector={"matchLabels": {"app": "order-service"}}), None),
+        (_document("PeerAuthentication", "other", mtls={"mode": "STRICT"}), None),
+    ],
+)
+def test_a_manifest_is_refused_for_whom_it_is_meant(document: Object, words: str | None) -> None:
+    shop = (service("payment-service"), pod("payment-service", AMBIENT), service("order-service"), pod("order-service"))
+    istio = Istio(cast("Cluster", StageCluster((namespace(), *shop), "shop", lambda _: None)), "r1")
+    if words is None:
+        istio.plan_manifest([document], Context())
+        return
+    with pytest.raises((BadInput, NotPossible), match=words):
+        istio.plan_manifest([document], Context())

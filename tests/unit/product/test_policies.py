@@ -71,7 +71,7 @@ class Objects:
             )
         ]
 
-    def find(self, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
+    def find(self, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
         return next((o for o in self.list(kind, namespace) if o["metadata"]["name"] == name), None)
 
 

@@ -1,0 +1,65 @@
+"""What a sidecar costs: how many requests it takes to know, and where they go without one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from meshbdd.claims import Outcome
+from meshbdd.claims.comparison import grows_less_than
+from meshbdd.load import read_message
+from meshbdd.scenario.hosts import endpoints
+from meshbdd.scenario.overhead import requests_for
+from meshbdd.units import Duration
+
+
+def test_as_many_requests_as_both_bounds_of_a_quantile_need() -> None:
+    assert {percent: requests_for(percent) for percent in (50, 90, 95, 99)} == {50: 200, 90: 200, 95: 283, 99: 1444}
+
+
+@pytest.mark.parametrize(
+    ("starts", "added", "outcome"),
+    [
+        (8, 0.1, Outcome.PASSED),
+        (7, 0.1, Outcome.INCONCLUSIVE),  # the largest of seven is below a median more often than one time in a hundred
+        (8, 9.0, Outcome.INCONCLUSIVE),  # never red on so few
+        (21, 9.0, Outcome.FAILED),
+    ],
+)
+def test_starts_are_judged_by_what_so_many_can_prove(starts: int, added: float, outcome: Outcome) -> None:
+    without = [1.0 + 0.01 * number for number in range(starts)]
+    seen = [seconds + added for seconds in without]
+    assert grows_less_than("claim", without, seen, Duration(2), what="starts").outcome is outcome
+
+
+class _Cluster:
+    def find(self, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
+        ports = [{"name": "http", "port": 80}, {"name": "grpc", "port": 9000}]
+        return {"spec": {"ports": ports}} if (kind, name, namespace) == ("Service", "payment", "shop") else None
+
+    def list(self, kind: str, namespace: str, labels: str) -> list[dict[str, Any]]:
+        assert (kind, namespace, labels) == ("EndpointSlice", "shop", "kubernetes.io/service-name=payment")
+        ready = {"addresses": ["10.0.0.1"], "conditions": {"ready": True}}
+        starting = {"addresses": ["10.0.0.2"], "conditions": {"ready": False}}
+        return [
+            {
+                "ports": [{"name": "http", "port": 8080}, {"name": "grpc", "port": 9000}],
+                "endpoints": [ready, starting, {"addresses": ["10.0.0.3"]}],
+            }
+        ]
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("http://payment/", ["10.0.0.1:8080", "10.0.0.3:8080"]),
+        ("http://payment:9000/", ["10.0.0.1:9000", "10.0.0.3:9000"]),
+        ("http://payment.shop.svc.cluster.local/", ["10.0.0.1:8080", "10.0.0.3:8080"]),
+        ("http://payment:81/", []),
+        ("http://nobody/", []),
+    ],
+)
+def test_without_a_sidecar_requests_go_to_what_is_ready(url: str, found: list[str]) -> None:
+    message = read_message("ask", f"GET {url}", None)
+    assert endpoints(_Cluster(), message, "shop") == found  # type: ignore[arg-type]
