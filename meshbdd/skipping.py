@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from behave.model_type import Status
@@ -13,6 +13,11 @@ from meshbdd.report.outcome import sentence_of
 from meshbdd.scenario import Environment, StepText
 
 
+def demanded(tags: Iterable[str]) -> Sequence[str]:
+    """The meshes that a scenario's tags demand, any of them; none where it runs on every mesh."""
+    return sorted({tag.lower() for tag in tags} & set(TITLES))
+
+
 def other_mesh(tags: Iterable[str], mesh: str) -> str | None:
     """Why a scenario is none for a mesh; ``None`` where its tags demand no other.
 
@@ -20,11 +25,11 @@ def other_mesh(tags: Iterable[str], mesh: str) -> str | None:
         tags: Its own, its rule's and its feature's. ``@istio`` and ``@linkerd`` demand a mesh, both of them either one.
         mesh: The mesh of the run.
     """
-    demanded = sorted({tag.lower() for tag in tags} & set(TITLES))
-    if not demanded or mesh in demanded:
+    meshes = demanded(tags)
+    if not meshes or mesh in meshes:
         return None
-    names = " or ".join(TITLES[name] for name in demanded)
-    shown = " ".join(f"@{name}" for name in demanded)
+    names = " or ".join(TITLES[name] for name in meshes)
+    shown = " ".join(f"@{name}" for name in meshes)
     return f"needs {names}: tagged {shown}; this run is on {TITLES[mesh]}"
 
 

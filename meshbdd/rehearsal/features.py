@@ -17,7 +17,7 @@ from behave.step_registry import registry
 from meshbdd.claims import Claim
 from meshbdd.cluster import Cluster
 from meshbdd.errors import BadInput, NotPossible, Place, Refused
-from meshbdd.mesh import Gate, Istio
+from meshbdd.mesh import Gate, Istio, Linkerd, Mesh
 from meshbdd.mesh.manifest import find_manifest
 from meshbdd.phrases import is_ours
 from meshbdd.rehearsal.doubts import StepLine, planned_count, thin_count, unnoticed_delays
@@ -26,6 +26,7 @@ from meshbdd.rehearsal.stage import Admit, Object, StageCluster, StageGate
 from meshbdd.scenario import Environment, StepText, mentions
 from meshbdd.sense import Finding, Severity, check_changes
 from meshbdd.settings import Settings
+from meshbdd.skipping import demanded
 from meshbdd.vocabulary import step_problem, table_rows
 from meshbdd.world import World
 
@@ -112,7 +113,7 @@ def _scenario(scenario: Scenario, file: Path, stage: _Stage, report: Report) -> 
     environment = Environment(
         settings,
         as_cluster,
-        Istio(as_cluster, "rehearsal"),
+        _mesh(scenario, settings, as_cluster),
         cast("Gate", StageGate()),
         "rehearsal",
         "lab",
@@ -141,6 +142,13 @@ def _scenario(scenario: Scenario, file: Path, stage: _Stage, report: Report) -> 
         report.add(
             finding, next(Place(file, s.line) for s in scenario.all_steps if str(Place(file, s.line)) == finding.object)
         )
+
+
+def _mesh(scenario: Scenario, settings: Settings, cluster: Cluster) -> Mesh:
+    """The mesh that a scenario demands, else that of the settings; Istio where they leave it open."""
+    meshes = demanded(scenario.effective_tags)
+    name = settings.mesh if settings.mesh in meshes or not meshes else meshes[0]
+    return Linkerd(cluster, "rehearsal") if name == "linkerd" else Istio(cluster, "rehearsal")
 
 
 def _not_understood(text: str, problem: str, place: Place, report: Report) -> None:

@@ -120,6 +120,27 @@ def test_all_mistakes_are_found_at_once_and_none_follows_from_another(rehearsed:
     assert [told[:9] for told in _found(report)] == ["MB0405 12", "MB0101 13", "MB0502 14"]
 
 
+LIMITED = "Feature: F\n  Scenario: S\n    Given payment-service accepts at most 2 concurrent requests\n"
+
+
+@pytest.mark.parametrize(
+    ("tags", "mesh", "possible"),
+    [("", "auto", True), ("", "linkerd", False), ("@linkerd", "istio", False), ("@istio", "linkerd", True),
+     ("@istio @linkerd", "linkerd", False), ("@istio @linkerd", "istio", True)],
+)  # fmt: skip
+def test_a_scenario_is_rehearsed_on_the_mesh_that_it_demands(
+    tmp_path: Path, tags: str, mesh: str, possible: bool
+) -> None:
+    (tmp_path / "x.feature").write_text(f"{tags}\n{LIMITED}")
+    settings = Settings(project=tmp_path, mesh=mesh)
+    told = _found(rehearse(tmp_path / "x.feature", WORLD, settings, "shop", _admit))
+    assert [line.partition(",")[0] for line in told] == (
+        []
+        if possible
+        else ["MB0432 4 «payment-service.shop accepts at most 2 concurrent requests» is not possible here"]
+    )
+
+
 def _ambient(*, waypoint: bool) -> list[dict[str, Any]]:
     labels = {"istio.io/dataplane-mode": "ambient", **({"istio.io/use-waypoint": "way"} if waypoint else {})}
     programmed = {"conditions": [{"type": "Programmed", "status": "True"}]}
