@@ -41,13 +41,12 @@ def environment(lab: LabUnderTest, told: list[Event], tmp_path: Path) -> Iterato
     assert lab.cluster.list("EnvoyFilter") == [], "a run leaves no standing object behind"
 
 
-@pytest.fixture
-def scenario(environment: Environment, tmp_path: Path) -> Scenario:
-    """Begin a scenario with these steps in its text; it is undone at its end."""
+def begin(environment: Environment, folder: Path) -> Scenario:
+    """Begins scenarios with these steps in their text; each is undone at its end."""
 
     @contextlib.contextmanager
-    def begin(*steps: str) -> Iterator[World]:
-        world = World(environment, tmp_path / FEATURE, [StepText(step, Place(FEATURE, 1)) for step in steps])
+    def one(*steps: str) -> Iterator[World]:
+        world = World(environment, folder / FEATURE, [StepText(step, Place(FEATURE, 1)) for step in steps])
         world.traffic.define("charge", CHARGE, None)
         world.traffic.define("checkout", CHECKOUT, None)
         try:
@@ -55,4 +54,10 @@ def scenario(environment: Environment, tmp_path: Path) -> Scenario:
         finally:
             world.close()
 
-    return begin
+    return one
+
+
+@pytest.fixture
+def scenario(environment: Environment, tmp_path: Path) -> Scenario:
+    """Begin a scenario with these steps in its text; it is undone at its end."""
+    return begin(environment, tmp_path)

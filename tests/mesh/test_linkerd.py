@@ -1,0 +1,213 @@
+"""Linkerd: faults that its proxies see as answers of an endpoint, counted, undone and swept; on the lab as a Linkerd mesh."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meshbdd.claims import responses, shares
+from meshbdd.cluster import Change, sweep
+from meshbdd.cluster.kinds import kind_of
+from meshbdd.cluster.record import Record, mark
+from meshbdd.errors import BadInput, Inconclusive, NotPossible
+from meshbdd.evidence import Event, FaultAccounted
+from meshbdd.intents import Access, CircuitBreaker, Fault, MutualTls, Retry, Scope, ServiceRef, Side, Split, TlsMode
+from meshbdd.mesh import Context, Gate, Linkerd, Stage
+from meshbdd.settings import Settings
+from meshbdd.units import Duration, Percent
+from meshbdd.world import Environment, World
+from tests.mesh.conftest import begin
+from tests.tools import LabUnderTest
+
+PAYMENT, ORDER, INVENTORY = (ServiceRef(f"{name}-service", "shop") for name in ("payment", "order", "inventory"))
+_WRITTEN = (
+    "Service", "Deployment", "ServiceAccount", "HTTPRoute", "GRPCRoute", "Server", "MeshTLSAuthentication",
+    "AuthorizationPolicy.policy.linkerd.io",
+)  # fmt: skip
+BREAKER = (
+    "payment-service has a circuit breaker that opens after 3 consecutive errors for 5s",
+    "payment-service fails 100%",
+)
+PROFILE = """
+apiVersion: linkerd.io/v1alpha2
+kind: ServiceProfile
+metadata: {name: payment-service.shop.svc.cluster.local}
+spec: {routes: [{name: all, condition: {pathRegex: "/.*"}}]}
+"""
+
+Scenario = Callable[..., contextlib.AbstractContextManager[World]]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[LabUnderTest]:
+    found = LabUnderTest.up("linkerdmesh", mesh="linkerd")
+    yield found
+    found.down()
+
+
+def _everything(lab: LabUnderTest) -> dict[str, Any]:
+    """All that a run may write, without what can only grow and without who wrote when."""
+    found = {}
+    for kind in _WRITTEN:
+        for obj in lab.cluster.list(kind):
+            kept = {key: copy.deepcopy(value) for key, value in obj.items() if key != "status"}
+            for key in ("resourceVersion", "generation"):
+                kept["metadata"].pop(key, None)
+            for entry in kept["metadata"].get("managedFields") or []:
+                entry.pop("time", None)
+            kept["metadata"].get("annotations", {}).pop("deployment.kubernetes.io/revision", None)
+            found[f"{kind} {obj['metadata']['name']}"] = kept
+    return found
+
+
+@pytest.fixture
+def told() -> list[Event]:
+    return []
+
+
+@pytest.fixture
+def scenario(lab: LabUnderTest, told: list[Event], tmp_path: Path) -> Iterator[Scenario]:
+    """One run with as many scenarios as a test begins; it leaves everything as it was."""
+    before = _everything(lab)
+    settings = Settings(project=tmp_path, mesh="linkerd", undo_budget=Duration(20), gate_timeout=Duration(20))
+    run = "r" + tmp_path.name.replace("_", "")[-20:].lower()
+    mesh = Linkerd(lab.cluster, run)
+    gate = Gate(lab.cluster, settings.gate_timeout, mesh.sidecars)
+    environment = Environment(settings, lab.cluster, mesh, gate, run, "lab", told.append)
+    yield begin(environment, tmp_path)
+    assert environment.close() == [], "nobody else changed anything"
+    assert _everything(lab) == before
+
+
+def _accounted(told: list[Event]) -> FaultAccounted:
+    return [event for event in told if isinstance(event, FaultAccounted)][-1]
+
+
+def test_retries_hide_a_share_of_failures_and_each_try_is_counted(scenario: Scenario, told: list[Event]) -> None:
+    with scenario() as world:
+        world.changes.make(Retry(PAYMENT, 5))
+        world.changes.make(Fault(PAYMENT, Percent(40), status=503))
+        world.traffic.send("charge", count=60, users=3)
+        world.judge(shares.succeed_at_least(Percent(90)))
+    event = _accounted(told)
+    assert event.calls > 60, "tries, not requests"
+    assert event.calls - event.hit >= 54, "the tries that reached the service"
+    assert 0.2 < event.hit / event.calls < 0.6
+    assert {name.rsplit("-", 2)[0] for name in event.callers} == {"client"}
+
+
+def test_a_delay_for_one_caller_leaves_the_others_alone(scenario: Scenario, told: list[Event]) -> None:
+    with scenario() as world:
+        world.changes.make(Fault(PAYMENT, delay=Duration(3), scope=Scope(called_by=ORDER)))
+        world.traffic.send("charge")
+        world.judge(responses.arrives_within(Duration(1)))
+        world.traffic.send("checkout")
+        world.judge(responses.status_is([503]))
+    event = _accounted(told)
+    assert event.hit == event.calls > 0
+    assert {name.rsplit("-", 2)[0] for name in event.callers} <= {"order-service", "order-service-canary"}
+
+
+def test_a_fault_that_nobody_met_is_inconclusive(scenario: Scenario) -> None:
+    with pytest.raises(Inconclusive, match="Nobody called inventory-service"):
+        with scenario() as world:
+            world.changes.make(Fault(INVENTORY, status=503))
+            world.traffic.send("charge")
+            world.judge(responses.status_is([200]))
+
+
+def test_a_failure_and_a_delay_meet_the_calls_that_they_say(scenario: Scenario) -> None:
+    with scenario() as world:
+        world.changes.make(Fault(PAYMENT, Percent(50), status=500))
+        world.changes.make(Fault(PAYMENT, delay=Duration(0.3)))
+        world.traffic.send("charge", count=40, users=4)
+        statuses = [sample.status for sample in world.samples]
+        assert 5 < statuses.count(500) < 35
+        assert statuses.count(500) + statuses.count(200) == 40
+        # Envoy starts its timer by the time at which its event loop last woke up
+        quick = [(sample.status, sample.seconds) for sample in world.samples if sample.seconds < 0.29]
+        assert quick == []
+
+
+def test_the_circuit_is_the_services_own_and_closes_because_it_is_well_again(
+    scenario: Scenario, lab: LabUnderTest
+) -> None:
+    before = lab.cluster.get("Service", "payment-service", "shop")["spec"]["selector"]
+    with scenario(*BREAKER, "the circuit to payment-service opens within 2s") as world:
+        world.changes.make(CircuitBreaker(PAYMENT, 3, Duration(5)))
+        world.changes.make(Fault(PAYMENT, status=503))
+        world.traffic.send("charge", count=3)
+        world.claim(world.resilience.circuit_open(PAYMENT))
+        world.changes.recover(PAYMENT)
+        assert lab.cluster.get("Service", "payment-service", "shop")["spec"]["selector"] != before
+        world.claim(world.resilience.circuit_closes(PAYMENT, Duration(15)))
+        world.traffic.send("charge", count=3)
+        world.judge(shares.every_status_is(200))
+    assert lab.cluster.get("Service", "payment-service", "shop")["spec"]["selector"] == before
+
+
+def test_who_may_not_call_is_denied_by_the_proxy(scenario: Scenario) -> None:
+    with scenario() as world:
+        world.changes.make(Access(ORDER, PAYMENT))
+        world.traffic.send("charge")
+        world.claim_denied()
+        world.traffic.send("checkout")
+        world.judge(responses.status_is([200]))
+        with pytest.raises(NotPossible, match="lets only some callers"):
+            world.changes.make(Fault(PAYMENT, delay=Duration(1)))
+
+
+def test_under_strict_mutual_tls_a_refused_connection_is_not_possible(scenario: Scenario) -> None:
+    with pytest.raises(NotPossible, match="denied the request with 403"):
+        with scenario("payment-service rejects plaintext") as world:
+            world.changes.make(MutualTls(TlsMode.STRICT, "shop", PAYMENT))
+            world.claim(world.observed.rejects_plaintext(PAYMENT))
+            world.traffic.send("charge", outside=True)
+            world.claim_refused()
+
+
+def test_a_service_profile_is_refused_by_its_name(scenario: Scenario, lab: LabUnderTest) -> None:
+    lab.apply(PROFILE)
+    try:
+        with scenario() as world:
+            with pytest.raises(BadInput, match=r"ServiceProfile payment-service\.shop\.svc\.cluster\.local"):
+                world.changes.make(Fault(PAYMENT, status=503))
+    finally:
+        lab.clean()
+
+
+def test_what_a_dead_run_wrote_is_swept_exactly(lab: LabUnderTest) -> None:
+    """The process that wrote it is gone, so nothing but the objects tells how to undo it."""
+    before = _everything(lab)
+    mesh = Linkerd(lab.cluster, "r9")
+
+    def write(*stages: Stage) -> None:
+        for stage in stages:
+            for edit in stage.edits:
+                Change(lab.cluster, edit, "r9").apply()
+
+    fault = mesh.plan(Fault(PAYMENT, status=503, at=Side.SERVER), Context())
+    write(*fault.standing)
+    for intent in (
+        CircuitBreaker(PAYMENT, 5, Duration(3)),
+        Split(ORDER, (("stable", Percent(50)), ("canary", Percent(50)))),
+        Access(ORDER, INVENTORY),
+        MutualTls(TlsMode.STRICT, "shop", ORDER),
+    ):
+        write(*mesh.plan(intent, Context()).stages)
+    write(*fault.stages)
+    changed = {name for name, obj in _everything(lab).items() if obj != before.get(name)}
+    assert {name.partition(" ")[0] for name in changed} == set(_WRITTEN)
+    for obj in (o for kind in _WRITTEN for o in lab.cluster.list(kind) if f"{kind} {o['metadata']['name']}" in changed):
+        record = Record.of(obj)
+        assert record is not None, kind_of(obj)
+        mark(obj, replace(record, owner=replace(record.owner, started="gone")))
+        lab.cluster.replace(obj)
+    assert len(sweep(lab.cluster, "shop", Duration(5))) == len(changed)
+    assert _everything(lab) == before
