@@ -158,6 +158,7 @@ class World:
         """The last request was denied by a proxy, by the word of the proxies' own logs."""
         self.judge(responses.is_denied(self._accounting.denied))
 
+    @needs(Ability.REFUSALS)
     def claim_refused(self) -> None:
         """The connection of the last request was refused or reset before an answer began.
 

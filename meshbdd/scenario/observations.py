@@ -148,7 +148,7 @@ class Observations:
         left = {certificate.pod: (certificate.expires - now).total_seconds() for certificate in found}
         return mesh.certificate_is_valid(str(service), left, wanted)
 
-    @needs(Ability.CERTIFICATES)
+    @needs(Ability.ROTATION)
     def certificate_rotates(self, service: ServiceRef, limit: Duration) -> Verdict:
         """Every proxy of a service gets another certificate in time."""
         self._refuse_far_renewal(service, limit)

@@ -50,5 +50,6 @@ def _topics() -> Iterator[str]:
         yield f"|---|---|{'---|' * len(TITLES)}"
         for phrase in by_topic[topic]:
             answers = " | ".join(phrase.told_by(STATEMENTS[mesh]) for mesh in TITLES)
-            yield f"| `{phrase.pattern}` | {phrase.meaning} | {answers} |"
+            meaning = phrase.meaning.replace("|", r"\|")
+            yield f"| `{phrase.pattern}` | {meaning} | {answers} |"
         yield ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,7 +17,7 @@ from behave.step_registry import registry
 from meshbdd.cluster import Cluster
 from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import Limit, Mirror, ServiceRef
-from meshbdd.mesh import STATEMENTS, Gate, Mesh
+from meshbdd.mesh import STATEMENTS, Gate, Istio, Linkerd, Mesh
 from meshbdd.mesh.abilities import Ability, Answer, Need, both, no
 from meshbdd.phrases import TARGETS, Phrase, asked_by, found, phrases
 from meshbdd.rehearsal.stage import StageCluster, StageGate
@@ -106,6 +106,15 @@ def test_the_table_has_every_phrase_and_tells_what_linkerd_cannot() -> None:
     assert "mutual TLS is disabled" in refused
     assert "mutual TLS is strict" not in refused
     assert all(p.answer(STATEMENTS["istio"], target).possible for p in PHRASES for target in TARGETS)
+
+
+@pytest.mark.parametrize(("name", "planner"), [("istio", Istio), ("linkerd", Linkerd)])
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_planner_says_what_the_table_says(name: str, planner: Callable[[Cluster, str], Mesh], target: str) -> None:
+    mesh = planner(cast("Cluster", StageCluster((), "shop", lambda _: None)), "r1")
+    assert mesh.name == name
+    for phrase in PHRASES:
+        assert phrase.answer(mesh.answer, target) == phrase.answer(STATEMENTS[name], target)
 
 
 def test_nothing_is_needed_that_a_phrase_does_not_ask_for() -> None:

@@ -8,11 +8,13 @@ from meshbdd.mesh.abilities import ONLY_THE_LABS_CLIENTS, YES, Ability, Answer, 
 _LOGS = "where the mesh logs accesses as JSON"
 """https://istio.io/latest/docs/tasks/observability/logs/access-log/: off by default, and text where it is on."""
 
+_ANYWHERE = {Ability.MANIFESTS: "of Istio's kinds", Ability.PROMETHEUS: "with Prometheus"}
 _ON_CLUSTERS = {
     Ability.CLIENTS: ONLY_THE_LABS_CLIENTS,
     Ability.ACCESS_LOG: _LOGS,
     Ability.CIRCUITS: _LOGS,
     Ability.DENIALS: _LOGS,
+    Ability.ROTATION: "where the control plane issues certificates that are renewed so soon",
     Ability.TRACES: f"{_LOGS} with a field traceparent",
 }
 """Conditions that every lab meets."""
@@ -20,8 +22,8 @@ _ON_CLUSTERS = {
 
 def answer(need: Need, target: str) -> Answer:
     """Whether Istio can, see ``mesh.abilities.Answering``."""
-    if need is Ability.PROMETHEUS:
-        return Answer(True, "with Prometheus")
+    if isinstance(need, Ability) and need in _ANYWHERE:
+        return Answer(True, _ANYWHERE[need])
     if target == "lab":
         return YES
     if isinstance(need, Fault | Down):  # which calls met it is read from the logs

@@ -27,10 +27,10 @@ _FOR_PODS = {"PeerAuthentication", "AuthorizationPolicy", "EnvoyFilter", "Sideca
 
 _SUFFIX = ".svc.cluster.local"
 
-_WITHOUT_PROXY = {Ability.CLIENTS, Ability.SIDECARS, Ability.PLAINTEXT, Ability.PROMETHEUS}
+_WITHOUT_PROXY = {Ability.CLIENTS, Ability.SIDECARS, Ability.PLAINTEXT, Ability.REFUSALS, Ability.PROMETHEUS}
 """What needs no proxy of the service: requests, the pods' own words, and what others have counted."""
 
-_BY_ZTUNNEL = {Ability.CERTIFICATES, Ability.TLS_COUNTERS}
+_BY_ZTUNNEL = {Ability.CERTIFICATES, Ability.ROTATION, Ability.TLS_COUNTERS}
 """What the node's ztunnel does in a sidecar's place, for every protocol; a waypoint has no part in it."""
 
 
