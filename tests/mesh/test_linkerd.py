@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from meshbdd.mesh import Context, Gate, Linkerd, Stage
 from meshbdd.settings import Settings
 from meshbdd.units import Duration, Percent
 from meshbdd.world import Environment, World
+from tests.cli import test_commands as commands
 from tests.mesh.conftest import begin
 from tests.tools import LabUnderTest
 
@@ -211,3 +213,39 @@ def test_what_a_dead_run_wrote_is_swept_exactly(lab: LabUnderTest) -> None:
         lab.cluster.replace(obj)
     assert len(sweep(lab.cluster, "shop", Duration(5))) == len(changed)
     assert _everything(lab) == before
+
+
+FEATURE = """
+Feature: F
+  Scenario: one that every mesh can do
+    When "checkout" is sent
+    Then the response status is 200
+
+  Scenario: one that Linkerd cannot
+    Given payment-service fails 100%
+    And order-service accepts at most 2 concurrent requests
+    When "checkout" is sent
+
+  @istio
+  Scenario: one for Istio alone
+    Given payment-service fails 100%
+    When "checkout" is sent
+"""
+
+
+def test_in_a_run_what_linkerd_cannot_do_is_skipped_before_anything_is_written(
+    lab: LabUnderTest, tmp_path: Path
+) -> None:
+    (tmp_path / "features").mkdir()
+    background = f"  Background:{commands.CHECKOUT}"
+    (tmp_path / "features" / "x.feature").write_text(FEATURE.replace("Feature: F\n", f"Feature: F\n{background}\n"))
+    (tmp_path / "environment.py").write_text("import meshbdd.steps\nfrom meshbdd.hooks import *\n")
+    ran = commands.meshbdd("run", "--mesh", "linkerd", cwd=tmp_path, lab=lab)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    told = json.loads((tmp_path / "allure-results" / "meshbdd" / "run.json").read_text())["scenarios"]
+    assert [scenario["status"] for scenario in told] == ["passed", "skipped", "skipped"]
+    assert told[1]["message"].startswith(
+        "skipped: «order-service accepts at most 2 concurrent requests» is not possible here, because Linkerd limits"
+    )
+    assert told[2]["message"] == "skipped: needs Istio: tagged @istio; this run is on Linkerd"
+    assert not told[1]["evidence"], "the fault before it was not written"
