@@ -11,14 +11,15 @@ from typing import Any
 
 import allure_commons
 from allure_behave.listener import AllureListener, GroupContext
-from allure_behave.utils import step_table
 from allure_commons.model2 import Label, Parameter, Status, StatusDetails, TestResult, TestStepResult
-from allure_commons.types import AttachmentType
 from allure_commons.utils import now, uuid4
 
 from meshbdd.evidence import Event
+from meshbdd.report import redact
+from meshbdd.report.attachments import Attachment, table
 from meshbdd.report.identity import Identities, name_of
 from meshbdd.report.outcome import STATUS, Category, Outcome, Problem, outcome_of
+from meshbdd.report.overview import as_html
 from meshbdd.report.record import RunRecord, ScenarioRecord
 from meshbdd.report.reporter import Reporter
 from meshbdd.report.results import ResultsFolder
@@ -123,9 +124,7 @@ class Listener(AllureListener):  # type: ignore[misc] # allure-behave has no typ
         self._began, self.scene = time.time(), Scene()
         self._remember(scenario, outcome)
         test = self._result(scenario)
-        steps = (
-            TestStepResult(name=f"{step.keyword} {step.name}", status=Status.SKIPPED) for step in scenario.all_steps
-        )
+        steps = (TestStepResult(name=_step_name(step), status=Status.SKIPPED) for step in scenario.all_steps)
         test.steps.extend(steps)
         self._conclude(test, outcome)
         self.logger.write_test(test)
@@ -135,6 +134,7 @@ class Listener(AllureListener):  # type: ignore[misc] # allure-behave has no typ
         self.identities.describe(scenario, test)
         told = [*scenario.feature.description, *scenario.description]
         test.description = "\n".join([name_of(scenario), "", *told] if name_of(scenario) != test.name else told)
+        test.descriptionHtml = as_html(test.description)
         return test
 
     def _conclude(self, test: TestResult, outcome: Outcome) -> None:
@@ -167,26 +167,27 @@ class Listener(AllureListener):  # type: ignore[misc] # allure-behave has no typ
         self.start_behave_step(self.steps.popleft())
         step = self.logger.get_item(self.current_step_uuid)
         step.parameters = [
-            Parameter(name=argument.name or f"{number}", value=argument.original)
+            Parameter(name=argument.name or f"{number}", value=redact.text(argument.original))
             for number, argument in enumerate(match.arguments or (), 1)
         ]
 
     def start_behave_step(self, step: Any) -> None:
         """A step begins, with its text and its table."""
         self.current_step_uuid = uuid4()
-        self.logger.start_step(
-            None, self.current_step_uuid, TestStepResult(name=f"{step.keyword} {step.name}", start=now())
-        )
+        self.logger.start_step(None, self.current_step_uuid, TestStepResult(name=_step_name(step), start=now()))
         if step.text:
-            self.logger.attach_data(uuid4(), step.text, name="text", attachment_type=AttachmentType.TEXT)
+            self._attach(Attachment("text", redact.lines(step.text)))
         if step.table:
-            self.logger.attach_data(uuid4(), step_table(step), name="table", attachment_type=AttachmentType.CSV)
+            self._attach(table("table", redact.rows([step.table.headings, *(row.cells for row in step.table.rows)])))
+
+    def _attach(self, item: Attachment) -> None:
+        self.logger.attach_data(uuid4(), item.body, item.name, item.mime, item.extension)
 
     def stop_behave_step(self, result: Any) -> None:
         """A step is over."""
         status = STATUS.get(result.status.name, Status.BROKEN)
         message = (
-            (result.error_message or "").strip().removeprefix("ASSERT FAILED: ")
+            redact.text((result.error_message or "").strip().removeprefix("ASSERT FAILED: "))
             if status in {Status.FAILED, Status.BROKEN}
             else ""
         )
@@ -226,6 +227,12 @@ class Listener(AllureListener):  # type: ignore[misc] # allure-behave has no typ
         self.add_parameter("title", test_title, None, None)
 
     @allure_commons.hookimpl  # type: ignore[untyped-decorator]
+    def add_description(self, test_description: str) -> None:
+        """The test's own words in the place of the feature's; words, and no mark-up."""
+        if self._test is not None:
+            self._test.description, self._test.descriptionHtml = test_description, as_html(test_description)
+
+    @allure_commons.hookimpl  # type: ignore[untyped-decorator]
     def add_label(self, label_type: str, labels: tuple[str, ...]) -> None:
         """A label of the scenario that runs."""
         if self._test is not None:
@@ -237,3 +244,7 @@ class Listener(AllureListener):  # type: ignore[misc] # allure-behave has no typ
         if self._test is not None:
             item = Parameter(name=name, value=value, excluded=True if excluded is None else excluded, mode=mode)
             self._test.parameters.append(item)
+
+
+def _step_name(step: Any) -> str:
+    return redact.text(f"{step.keyword} {step.name}")

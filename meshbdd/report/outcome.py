@@ -22,6 +22,7 @@ from meshbdd.errors import (
     Refused,
     RestoreIncomplete,
 )
+from meshbdd.report import redact
 
 STATUS: Mapping[str, str] = {
     "passed": Status.PASSED,
@@ -152,10 +153,12 @@ def category_of(error: BaseException | None) -> Category:
 def sentence_of(error: BaseException) -> str:
     """An error in one sentence and one action."""
     if isinstance(error, MeshbddError):
-        return f"{error.sentence}\nhelp: {error.help}" if error.help else error.sentence
+        return redact.text(f"{error.sentence}\nhelp: {error.help}" if error.help else error.sentence)
     if isinstance(error, KeyboardInterrupt):
         return "the run was ended while this step ran"
-    return str(error) or type(error).__name__
+    if isinstance(error, AssertionError) and str(error):
+        return redact.text(str(error))
+    return redact.text(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
 
 def outcome_of(scenario: Any) -> Outcome:
@@ -204,7 +207,7 @@ def _step_problems(scenario: Any) -> Iterator[Problem]:
             yield Problem(Category.UNEXPECTED, (step.error_message or f"the step {step.name} broke").strip())
         else:
             category = category_of(error)
-            trace = (step.error_message or "") if category is Category.UNEXPECTED else ""
+            trace = redact.text(step.error_message or "") if category is Category.UNEXPECTED else ""
             yield Problem(category, sentence_of(error), trace)
 
 

@@ -30,6 +30,12 @@ def overview(events: Sequence[Event], picture: str = "") -> str:
     return lines
 
 
+def as_html(description: str) -> str:
+    """A description as its author wrote it: no mark-up of theirs is obeyed, and lines stay lines."""
+    lines = "<br>".join(escape(description).splitlines())
+    return f"<p>{lines}</p>" if lines.strip() else ""
+
+
 def _rows(event: Event) -> Iterator[tuple[str, str]]:
     match event:
         case ChangeArrived():

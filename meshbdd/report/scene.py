@@ -21,7 +21,7 @@ from meshbdd.evidence import (
     VerdictReached,
 )
 from meshbdd.load.sample import Sample
-from meshbdd.report import draw
+from meshbdd.report import draw, redact
 from meshbdd.report.attachments import Attachment, attachments
 from meshbdd.report.draw.graph import edges_of
 from meshbdd.report.draw.timeline import Span
@@ -73,7 +73,7 @@ class Scene:
         picture = next((a.text for a in drawn if a.mime == _SVG), "") if test.status != Status.PASSED else ""
         summary = overview([event for event, _ in self.told], picture)
         if summary:
-            test.descriptionHtml = summary + (f"<p>{test.description}</p>" if test.description else "")
+            test.descriptionHtml = summary + (test.descriptionHtml or "")
         if self.told:
             text = f"{reproduce}\n"
             reporter.attach_to(test, text, "reproduce", "text/plain", "txt")
@@ -128,7 +128,12 @@ class Scene:
 
 
 def _whole(event: Event) -> Event:
-    """Samples of a long load are made from its record each time they are asked for; once is enough."""
+    """An event as it may be shown: without secrets in its sentence, and with samples at hand.
+
+    Samples of a long load are made from its record each time they are asked for; once is enough.
+    """
+    if isinstance(event, VerdictReached):
+        return replace(event, sentence=redact.text(event.sentence))
     return replace(event, samples=tuple(event.samples)) if isinstance(event, TrafficSent) else event
 
 

@@ -59,7 +59,7 @@ class Shown:
     def __init__(self, folder: Path, events: list[Event], status: str = model2.Status.FAILED) -> None:
         self.folder = ResultsFolder(folder)
         self.folder.take()
-        self.test = model2.TestResult(uuid="u", status=status, description="What it is for.")
+        self.test = model2.TestResult(uuid="u", status=status, descriptionHtml="<p>What it is for.</p>")
         self.steps = [model2.TestStepResult(name=type(event).__name__) for event in events]
         self.scene = Scene()
         for event, step in zip(events, self.steps, strict=True):

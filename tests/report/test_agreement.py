@@ -47,7 +47,7 @@ def test_every_scenario_has_one_result_of_behaves_status(ran: tuple[Toy, str]) -
         ("bad input", "broken", "feature file: There is no request"),
         ("mesh", "broken", "mesh configuration: The host is governed by nothing"),
         ("environment", "broken", "environment: no lab answers"),
-        ("a step breaks", "broken", "unexpected error: division by zero"),
+        ("a step breaks", "broken", "unexpected error: ZeroDivisionError: division by zero"),
         ("unknown words", "broken", "feature file: no step says this: Given the moon is blue"),
         ("the hook before fails", "broken", "unexpected error: HOOK-ERROR in before_scenario: RuntimeError: no before"),
         ("the hook after fails", "broken", "unexpected error: HOOK-ERROR in after_scenario: RuntimeError: no after"),
@@ -93,6 +93,37 @@ def test_names_places_and_arguments(ran: tuple[Toy, str]) -> None:
     assert "сервис падает 💥" in results
     long = next(result for name, result in results.items() if name.startswith("long long"))
     assert ("long " * 200).strip() in long["description"], "nothing of a long name is lost"
+
+
+HOSTILE = """Feature: F
+  <img src=http://evil.example/x> & Map<String, List<T>>
+  second line
+  Scenario: secrets
+    Given the request
+      \"\"\"
+      POST http://order-service/checkout?api_key=hunter2
+      Authorization: Negotiate hunter2
+
+      {"password": "hunter2"}
+      \"\"\"
+    And the options
+      | header authorization | hunter2 |
+    Then it says «the body was {"access_token": "hunter2", "sku»
+  Scenario: markup
+    Given it passes
+"""
+
+
+def test_no_secret_and_no_markup_of_a_feature_is_in_the_results(tmp_path: Path) -> None:
+    toy = Toy(tmp_path / "toy", {"a.feature": HOSTILE})
+    assert toy.run().returncode == 1
+    files = [file for file in toy.results.rglob("*") if file.is_file()]
+    assert [file.name for file in files if "hunter2" in file.read_text()] == []
+    assert any("POST http://order-service/checkout" in file.read_text() for file in files), "the rest is there"
+    for result in read(toy.results):
+        assert result["descriptionHtml"] == (
+            "<p>&lt;img src=http://evil.example/x&gt; &amp; Map&lt;String, List&lt;T&gt;&gt;<br>second line</p>"
+        )
 
 
 def test_run_json_and_junit_say_the_same(ran: tuple[Toy, str]) -> None:

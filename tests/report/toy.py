@@ -58,6 +58,11 @@ def _(c): raise BadInput("MB0404", "The host is governed by nothing", help="appl
 def _(c): raise EnvironmentBroken("MB0701", "no lab answers", help="meshbdd lab up")
 @step("this mesh cannot")
 def _(c): raise NotPossible("MB0432", "Linkerd mirrors no traffic", help="run this on Istio")
+@step("the request")
+@step("the options")
+def _(c): pass
+@step("it says «{words}»")
+def _(c, words): raise ClaimFailed("MB0601", words)
 @step("it divides by zero")
 def _(c): 1 / 0
 @step("it skips the rest")

@@ -44,6 +44,40 @@ def test_bodies_keep_what_is_no_secret() -> None:
     assert redact.body('{"token": null}') == '{"token": null}'
 
 
+MESSAGE = """POST http://bob:hunter2@order-service/checkout?api_key=hunter2&sku=A1
+Content-Type: application/json
+Authorization: Negotiate hunter2
+Cookie: sid=hunter2; theme=dark
+
+{"sku": "A1", "password": "hunter2", "nested": {"accessToken" : "hun\\"ter2"}, "pin": 1234, "token": null"""
+"""As a tester writes it below ``the request "x":``; its body may end too early."""
+
+
+def test_the_text_of_a_step() -> None:
+    shown = redact.lines(MESSAGE)
+    assert shown.splitlines() == [
+        f"POST http://{MASK}@order-service/checkout?api_key={MASK}&sku=A1",
+        "Content-Type: application/json",
+        f"Authorization: {MASK}",
+        f"Cookie: {MASK}",
+        "",
+        f'{{"sku": "A1", "password": "{MASK}", "nested": {{"accessToken" : "{MASK}"}}, "pin": "{MASK}", "token": null',
+    ]
+    yaml = "kind: Secret\nspec:\n  token: hunter2\n  secretRefs:\n    - name: a\n"
+    assert redact.lines(yaml) == yaml.replace("hunter2", MASK)
+    plain = "Scenario: the token bucket\nlimits 5 calls; see http://x/y?page=2\n"
+    assert redact.lines(plain) == plain
+
+
+def test_the_table_of_a_step() -> None:
+    options = [["status", "503"], ["header authorization", "hunter2"], ["path", "/a?token=hunter2"]]
+    assert redact.rows(options) == [["status", "503"], ["header authorization", MASK], ["path", f"/a?token={MASK}"]]
+    either = redact.rows([["password", "hunter2"], ["hunter3", "/"]])
+    assert either == [["password", MASK], [MASK, "/"]], "options or columns: nobody can tell, so both"
+    users = [["user", "password", "role"], ["bob", "hunter2", "qa"]]
+    assert redact.rows(users) == [["user", "password", "role"], ["bob", MASK, "qa"]]
+
+
 def test_urls() -> None:
     assert redact.url("http://user:pw@host:80/p?a=1#f") == f"http://{MASK}@host:80/p?a=1"
     assert redact.url("http://order-service/checkout") == "http://order-service/checkout"
