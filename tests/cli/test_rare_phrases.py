@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
-
-import pytest
 
 from tests.cli.test_commands import CHECKOUT, folder, meshbdd
 from tests.tools import LabUnderTest
@@ -27,24 +26,24 @@ QUERIES = """
     And the query "count(count(up))" is at least 1 within 30s
     And the query "count(count(up))" is at most 1 within 30s
 """
+SCENARIOS = [
+    (MANIFEST, "passed", ""),
+    (MANIFEST.replace("503 or 504", "200 or 201"), "failed", "the response status is 200 or 201: it was 503"),
+    (QUERIES, "passed", ""),
+    (QUERIES.replace("exactly 1\n", "exactly 2\n"), "failed", 'the query "count(count(up))" is exactly 2'),
+    (QUERIES.replace("at most 1 w", "at most 0.5 w").replace("0.5 within 30s", "0.5 within 1s"), "failed", 'the query "count(count(up))" is at most 0.5 within 1s'),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("steps", "code", "words"),
-    [
-        (MANIFEST, 0, "1 passed"),
-        (MANIFEST.replace("503 or 504", "200 or 201"), 1, "the response status is 200 or 201: it was 503"),
-        (QUERIES, 0, "1 passed"),
-        (QUERIES.replace("exactly 1\n", "exactly 2\n"), 1, "is exactly 2"),
-        (QUERIES.replace("at most 1 within 30s", "at most 0.5 within 1s"), 1, "is at most 0.5 within 1s"),
-    ],
-)
-def test_verdicts(lab: LabUnderTest, folder: Path, project: Path, steps: str, code: int, words: str) -> None:
-    if "query" in steps and not lab.info.prometheus:
-        pytest.skip("Prometheus is not installed here")
+def test_verdicts(lab: LabUnderTest, folder: Path, project: Path) -> None:
+    wanted = [row for row in SCENARIOS if lab.info.prometheus or "query" not in row[0]]
     shutil.copy(project / "manifests/examples/payment-fails-500.yaml", folder / "features")
-    (folder / "features" / "x.feature").write_text(f"Feature: F\n  Scenario: S\n{CHECKOUT}{steps}")
+    scenarios = "".join(f"  Scenario: S{number}{steps}" for number, (steps, _, _) in enumerate(wanted))
+    (folder / "features" / "x.feature").write_text(f"Feature: F\n  Background:{CHECKOUT}\n{scenarios}")
     ran = meshbdd("run", "-f", "plain", cwd=folder, lab=lab)
-    assert ran.returncode == code, ran.stdout + ran.stderr
-    assert words in ran.stdout
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    told = json.loads((folder / "allure-results" / "meshbdd" / "run.json").read_text())["scenarios"]
+    assert [scenario["status"] for scenario in told] == [status for _, status, _ in wanted], ran.stdout
+    for scenario, (_, _, words) in zip(told, wanted, strict=True):
+        assert scenario["message"].startswith(words)
     assert not lab.cluster.list("VirtualService"), "the manifest is gone"

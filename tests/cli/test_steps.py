@@ -9,30 +9,37 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from meshbdd.cli.steps import steps
 from tests.cli.test_commands import meshbdd
 
 MIRROR = "traffic to {service} is mirrored to {subset}"
 
 
-def test_programs_get_every_phrase_with_what_each_mesh_says(tmp_path: Path) -> None:
-    ran = meshbdd("steps", "--json", cwd=tmp_path)
-    steps = {step["phrase"]: step for step in json.loads(ran.stdout)["steps"]}
-    assert len(steps) > 60
-    assert steps[MIRROR]["meshes"]["istio"]["lab"] == {"possible": True, "told": "", "answer": "yes"}
-    linkerd = steps[MIRROR]["meshes"]["linkerd"]["cluster"]
+def _printed(*arguments: str) -> str:
+    ran = CliRunner().invoke(steps, arguments)
+    assert ran.exit_code == 0, ran.output
+    return ran.output
+
+
+def test_programs_get_every_phrase_with_what_each_mesh_says() -> None:
+    told = {step["phrase"]: step for step in json.loads(_printed("--json"))["steps"]}
+    assert len(told) > 60
+    assert told[MIRROR]["meshes"]["istio"]["lab"] == {"possible": True, "told": "", "answer": "yes"}
+    linkerd = told[MIRROR]["meshes"]["linkerd"]["cluster"]
     assert not linkerd["possible"]
     assert linkerd["answer"] == f"no: because {linkerd['told']}"
-    assert steps[MIRROR]["example"] == "Given traffic to order-service is mirrored to canary"
-    only = json.loads(meshbdd("steps", "--json", "--mesh", "linkerd", cwd=tmp_path).stdout)["steps"]
+    assert told[MIRROR]["example"] == "Given traffic to order-service is mirrored to canary"
+    only = json.loads(_printed("--json", "--mesh", "linkerd"))["steps"]
     assert {mesh for step in only for mesh in step["meshes"]} == {"linkerd"}
 
 
-def test_a_pipe_gets_lines_and_words_get_all_that_is_said(tmp_path: Path) -> None:
-    listed = meshbdd("steps", cwd=tmp_path).stdout
+def test_a_pipe_gets_lines_and_words_get_all_that_is_said() -> None:
+    listed = _printed()
     assert f"{MIRROR}\n    A copy of every request goes to a subset as well; nobody sees its answer.\n" in listed
     assert "The evidence shows" not in listed
-    asked = meshbdd("steps", "traffic", "mirrored", "--mesh", "linkerd", cwd=tmp_path).stdout.splitlines()
+    asked = _printed("traffic", "mirrored", "--mesh", "linkerd").splitlines()
     assert asked[0] == MIRROR
     assert "    The evidence shows the route and the proxies that hold it." in asked
     assert asked[-1].startswith("    Linkerd: no: because ")
