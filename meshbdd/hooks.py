@@ -10,6 +10,7 @@ import os
 import secrets
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from meshbdd.cluster.client import default_kubeconfig, server_of
 from meshbdd.cluster.signals import Signals
 from meshbdd.errors import BadInput, MeshbddError, Place
 from meshbdd.evidence import RunBegan
-from meshbdd.mesh import Gate, Istio, Linkerd, Mesh
+from meshbdd.mesh import MESHES, Gate
 from meshbdd.mesh.installed import find_mesh
 from meshbdd.phrases import asked_by
+from meshbdd.rehearsal import first_refusal
 from meshbdd.report import expect, report_problem, tell
 from meshbdd.settings import Settings, load_settings
 from meshbdd.skipping import impossible, other_mesh, skip_rest
@@ -89,7 +91,7 @@ def before_all(context: Any) -> None:
         context.meshbdd_started_lab = started
         settings = replace(settings, mesh=find_mesh(cluster, settings.mesh))
         run = secrets.token_hex(16)
-        mesh: Mesh = Linkerd(cluster, run) if settings.mesh == "linkerd" else Istio(cluster, run)
+        mesh = MESHES[settings.mesh](cluster, run)
         gate = Gate(cluster, settings.gate_timeout, mesh.sidecars)
         _undo_left_behind(cluster, settings, gate, run)
         context.meshbdd = Environment(settings, cluster, mesh, gate, run, settings.target, tell)
@@ -145,7 +147,8 @@ def before_scenario(context: Any, scenario: Any) -> None:
     if reason is not None:
         scenario.mark_skipped(reason)
         return
-    context.world = World(environment, Path(scenario.filename), steps)
+    rehearsal = partial(first_refusal, tuple(scenario.all_steps), environment.cluster, environment.settings, registry)
+    context.world = World(environment, Path(scenario.filename), steps, rehearsal)
 
 
 def before_step(context: Any, step: Any) -> None:

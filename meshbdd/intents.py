@@ -1,14 +1,22 @@
-"""What a tester wants of the world, free of any mesh's own words."""
+"""What a tester wants of the world, free of any mesh's own words; what can have no effect cannot be wanted."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from meshbdd.errors import BadInput
 from meshbdd.units import Duration, Percent
 
 EVERY_REQUEST = Percent(100)
+
+_METHOD = re.compile(r"[A-Z]+")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A token of HTTP (RFC 9110, 5.6.2)."""
+_LEAST_FAILURE = 400
+"""Below this status a request has succeeded, by the vocabulary's own meaning of the word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,11 @@ class TlsMode(StrEnum):
     DISABLED = "disabled"
 
 
+def _lasts(duration: Duration, what: str) -> None:
+    if duration.milliseconds < 1:
+        raise BadInput("MB0123", f"{what[0].upper()}{what[1:]} is {duration}.", help="write 1ms or more")
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """Which calls a fault is for; everything said must hold, nothing said means every call.
@@ -57,12 +70,30 @@ class Scope:
         method: HTTP method.
         path: Request path, whole, without the query.
         headers: Header names with their exact values.
+
+    Raises:
+        BadInput: a method, path or header that no request can have.
     """
 
     called_by: ServiceRef | None = None
     method: str | None = None
     path: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.method is not None and not _METHOD.fullmatch(self.method):
+            near = self.method.upper()
+            help_ = f"write {near}" if _METHOD.fullmatch(near) else "write one like POST"
+            raise BadInput("MB0119", f"'{self.method}' is no HTTP method.", help=help_)
+        if self.path is not None and (not self.path.startswith("/") or "?" in self.path):
+            raise BadInput(
+                "MB0120",
+                f"'{self.path}' is no path of a request.",
+                help=f"write /{self.path.partition('?')[0].lstrip('/')}: from its first slash, without a query",
+            )
+        for name in self.headers:
+            if not _HEADER.fullmatch(name):
+                raise BadInput("MB0121", f"'{name}' is no name of a header.", help="write one like x-user")
 
     @property
     def narrows(self) -> bool:
@@ -82,6 +113,9 @@ class Fault:
         delay: How much longer a call takes.
         scope: Which calls.
         at: Where it is to be injected; ``None``: where the scenario's claims need it.
+
+    Raises:
+        BadInput: a status that is no failure, or a delay of nothing.
     """
 
     service: ServiceRef
@@ -91,6 +125,16 @@ class Fault:
     delay: Duration | None = None
     scope: Scope = Scope()
     at: Side | None = None
+
+    def __post_init__(self) -> None:
+        if self.status is not None and self.status < _LEAST_FAILURE:
+            raise BadInput(
+                "MB0122",
+                f"{self.service} cannot fail with status {self.status}: below {_LEAST_FAILURE} a request has succeeded.",
+                help="write a status from 400 to 599",
+            )
+        if self.delay is not None:
+            _lasts(self.delay, f"the delay of {self.service}")
 
     def __str__(self) -> str:
         what = f"is slowed by {self.delay}" if self.delay else f"fails with {self.grpc_status or self.status}"
@@ -118,10 +162,16 @@ class Timeout:
     Attributes:
         service: The service that is called.
         after: How long a call may take.
+
+    Raises:
+        BadInput: it takes no time.
     """
 
     service: ServiceRef
     after: Duration
+
+    def __post_init__(self) -> None:
+        _lasts(self.after, f"the timeout of calls to {self.service}")
 
     def __str__(self) -> str:
         return f"calls to {self.service} time out after {self.after}"
@@ -151,11 +201,17 @@ class CircuitBreaker:
         service: The service that is called.
         errors: Answers of 5xx, resets and failed connections in a row that open it.
         open_for: How long the first opening lasts; the n-th lasts n times as long.
+
+    Raises:
+        BadInput: it takes no time.
     """
 
     service: ServiceRef
     errors: int
     open_for: Duration
+
+    def __post_init__(self) -> None:
+        _lasts(self.open_for, f"how long the breaker of {self.service} stays open")
 
     def __str__(self) -> str:
         return f"{self.service} has a circuit breaker that opens after {self.errors} consecutive errors for {self.open_for}"

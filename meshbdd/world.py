@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
@@ -49,6 +49,7 @@ class World:
         environment: What the run shares.
         feature: The feature file.
         steps: The scenario's steps, to know what is asked later.
+        rehearsal: Gives what a step of the scenario would be refused for, as far as can be known without a run.
 
     Attributes:
         traffic: Its requests and samples.
@@ -59,10 +60,17 @@ class World:
         place: Where the step that runs stands.
     """
 
-    def __init__(self, environment: Environment, feature: Path, steps: Sequence[StepText]) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        feature: Path,
+        steps: Sequence[StepText],
+        rehearsal: Callable[[], MeshbddError | None] = lambda: None,
+    ) -> None:
         environment.standing.settle()
         self._environment = environment
         self._steps = steps
+        self._rehearsal = rehearsal
         self._before: dict[str, Sample] = {}
         self._accounting = Accounting(environment)
         self.changes = Changes(
@@ -107,6 +115,10 @@ class World:
                 help="mend it; nothing was changed",
             )
         self._see_all_possible()
+        refusal = self._rehearsal()
+        if refusal is not None and refusal.place != self.place:  # else the step that is under way says it itself
+            refusal.sentence = f"A step further on cannot be taken, so nothing was changed: {refusal.sentence}"
+            raise refusal
         if not self.traffic.loading:
             self._environment.gate.wait_quiet()
         for step in self._steps:

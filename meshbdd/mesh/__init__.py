@@ -5,8 +5,9 @@ hold them. Nothing is written here; ``cluster.Change`` does that. ``Gate`` waits
 or holds nothing of it any more.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from meshbdd.cluster import Cluster
 from meshbdd.mesh.abilities import Answering
 from meshbdd.mesh.base import Context, Marker, Mesh, Plan, Stage, Where
 from meshbdd.mesh.gate import Gate
@@ -18,4 +19,7 @@ from meshbdd.mesh.linkerd import abilities as linkerd_abilities
 STATEMENTS: Mapping[str, Answering] = {"istio": istio_abilities.answer, "linkerd": linkerd_abilities.answer}
 """A mesh → its statement of what it can do."""
 
-__all__ = ["STATEMENTS", "Context", "Gate", "Istio", "Linkerd", "Marker", "Mesh", "Plan", "Stage", "Where"]
+MESHES: Mapping[str, Callable[[Cluster, str], Mesh]] = {"istio": Istio, "linkerd": Linkerd}
+"""A mesh → how to make it of a cluster and the run's id."""
+
+__all__ = ["MESHES", "STATEMENTS", "Context", "Gate", "Istio", "Linkerd", "Marker", "Mesh", "Plan", "Stage", "Where"]

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from behave.model import Feature, Scenario
+from behave.model import Feature, Scenario, Step
 from behave.parser import ParserError, parse_file
 from behave.step_registry import registry
 
 from meshbdd.claims import Claim
 from meshbdd.cluster import Cluster
-from meshbdd.errors import BadInput, NotPossible, Place, Refused
-from meshbdd.mesh import Gate, Istio, Linkerd, Mesh
+from meshbdd.cluster.client import ApiFailure
+from meshbdd.errors import BadInput, MeshbddError, NotPossible, Place, Refused
+from meshbdd.mesh import MESHES, Gate
 from meshbdd.mesh.manifest import find_manifest
 from meshbdd.phrases import is_ours
 from meshbdd.rehearsal.doubts import StepLine, planned_count, thin_count, unnoticed_delays
 from meshbdd.rehearsal.report import Report
-from meshbdd.rehearsal.stage import Admit, Object, StageCluster, StageGate
+from meshbdd.rehearsal.stage import Admit, Object, StageCluster, StageGate, everything
 from meshbdd.scenario import Environment, StepText, mentions
 from meshbdd.sense import Finding, Severity, check_changes
 from meshbdd.settings import Settings
@@ -50,9 +52,9 @@ class _RehearsedWorld(World):
 @dataclass(frozen=True, slots=True)
 class _Stage:
     settings: Settings
-    namespace: str
     objects: tuple[Object, ...]
     admit: Admit
+    live: str | None = None
 
 
 def rehearse(file: Path, objects: Iterable[Object], settings: Settings, namespace: str, admit: Admit) -> Report:
@@ -66,7 +68,11 @@ def rehearse(file: Path, objects: Iterable[Object], settings: Settings, namespac
         admit: Asked before each write.
     """
     report = Report()
-    stage = _Stage(settings, namespace, tuple(objects), admit)
+    stage = _Stage(
+        replace(settings, namespace=namespace),
+        tuple(objects),
+        admit,
+    )
     try:
         for scenario in _read(file).walk_scenarios():
             _scenario(scenario, file, stage, report)
@@ -106,22 +112,58 @@ def _read(file: Path) -> Feature:
     return cast("Feature", feature)
 
 
-def _scenario(scenario: Scenario, file: Path, stage: _Stage, report: Report) -> None:
-    cluster = StageCluster(stage.objects, stage.namespace, stage.admit)
+def first_refusal(steps: Sequence[Step], live: Cluster, settings: Settings, known: Any) -> MeshbddError | None:
+    """What a scenario would be refused for, somewhere in it, if it began now.
+
+    Steps that a project wrote itself may change anything, so nothing behind the first of them is foreseen; nor is anything
+    where the account may not see all of the cluster.
+
+    Args:
+        steps: behave's model of its steps.
+        live: The cluster that it would run on; it is read, and the rehearsal's writes go nowhere.
+        settings: The run's.
+        known: behave's registry of steps.
+    """
+    try:
+        objects = everything(live)
+    except ApiFailure as failure:
+        if failure.status != HTTPStatus.FORBIDDEN:
+            raise
+        return None
+    stage = _Stage(
+        replace(settings, namespace=settings.namespace or live.namespace), objects, lambda _: None, live.context
+    )
+    file = Path(steps[0].filename)
+    world, _ = _set(stage, file, steps)
+    for step in steps:
+        match = known.find_match(step)
+        if match is None or not is_ours(match.func):
+            return None
+        world.place = Place(file, step.line)
+        error = _perform(step, match, world)
+        if isinstance(error, BadInput | Refused):
+            error.place = error.place or world.place
+            return error
+    return None
+
+
+def _set(stage: _Stage, file: Path, steps: Iterable[Step]) -> tuple[_RehearsedWorld, StageCluster]:
+    """A world on the stage, which knows what a scenario's steps will say."""
+    cluster = StageCluster(stage.objects, stage.settings.namespace or "", stage.admit, stage.live)
     as_cluster = cast("Cluster", cluster)
-    settings = replace(stage.settings, namespace=stage.namespace)
+    mesh = MESHES[stage.settings.mesh](as_cluster, "rehearsal")
     environment = Environment(
-        settings,
-        as_cluster,
-        _mesh(scenario, settings, as_cluster),
-        cast("Gate", StageGate()),
-        "rehearsal",
-        "lab",
-        lambda _e: None,
+        stage.settings, as_cluster, mesh, cast("Gate", StageGate()), "rehearsal", "lab", lambda _e: None
     )
     world = _RehearsedWorld(environment, file, ())
-    texts = [StepText(step.name, Place(file, step.line), options=table_rows(step.table)) for step in scenario.all_steps]
-    world.changes.said = tuple(mentions(texts, stage.namespace))
+    texts = [StepText(step.name, Place(file, step.line), options=table_rows(step.table)) for step in steps]
+    world.changes.said = tuple(mentions(texts, environment.namespace))
+    return world, cluster
+
+
+def _scenario(scenario: Scenario, file: Path, stage: _Stage, report: Report) -> None:
+    stage = replace(stage, settings=replace(stage.settings, mesh=_mesh(scenario, stage.settings)))
+    world, cluster = _set(stage, file, scenario.all_steps)
     count: int | None = None
     lines = []
     for step in scenario.all_steps:
@@ -133,22 +175,23 @@ def _scenario(scenario: Scenario, file: Path, stage: _Stage, report: Report) -> 
             continue
         before = cluster.objects
         world.place, world.claim_made = place, None
-        _perform(step, world, place, report)
+        match = registry.find_match(step)
+        if is_ours(match.func):  # those that a project wrote itself are not ours to run without a mesh
+            _refused(_perform(step, match, world), place, report)
         count = planned_count(step.name, count)
         if (thin := thin_count(world.claim_made, count, str(place))) is not None:
             report.add(thin, place)
         _written(before, cluster.objects, place, report)
-    for finding in unnoticed_delays(lines, cluster.objects, stage.namespace):
+    for finding in unnoticed_delays(lines, cluster.objects, cluster.namespace):
         report.add(
             finding, next(Place(file, s.line) for s in scenario.all_steps if str(Place(file, s.line)) == finding.object)
         )
 
 
-def _mesh(scenario: Scenario, settings: Settings, cluster: Cluster) -> Mesh:
+def _mesh(scenario: Scenario, settings: Settings) -> str:
     """The mesh that a scenario demands, else that of the settings; Istio where they leave it open."""
-    meshes = demanded(scenario.effective_tags)
-    name = settings.mesh if settings.mesh in meshes or not meshes else meshes[0]
-    return Linkerd(cluster, "rehearsal") if name == "linkerd" else Istio(cluster, "rehearsal")
+    open_to = demanded(scenario.effective_tags) or sorted(MESHES)
+    return settings.mesh if settings.mesh in open_to else open_to[0]
 
 
 def _not_understood(text: str, problem: str, place: Place, report: Report) -> None:
@@ -160,22 +203,24 @@ def _not_understood(text: str, problem: str, place: Place, report: Report) -> No
         report.refused(BadInput("MB0508", sentence, help="meshbdd steps lists the phrases", place=place), place)
 
 
-def _perform(step: Any, world: World, place: Place, report: Report) -> None:
-    """Run a step of the vocabulary; steps that a project wrote itself are not ours to run without a mesh."""
-    match = registry.find_match(step)
-    if not is_ours(match.func):
-        return
+def _perform(step: Step, match: Any, world: World) -> MeshbddError | None:
+    """Run a step; gives what it is refused for. What only a run can tell is passed over: nothing answers here."""
     named = {argument.name: argument.value for argument in match.arguments}
     context = SimpleNamespace(world=world, table=step.table, text=step.text)
     try:
         match.func(context, **named)
-    except (BadInput, Refused) as error:
-        if error.code not in _FOLLOWS or not report.findings:
-            report.refused(error, place)
-    except NotPossible as error:
-        report.add(Finding(str(place), error.code, Severity.INFO, error.sentence, error.help or ""), place)
+    except (BadInput, Refused, NotPossible) as error:
+        return error
     except Exception:  # noqa: BLE001, S110 - only a run can tell: there are no answers, logs and proxies here
         pass
+    return None
+
+
+def _refused(error: MeshbddError | None, place: Place, report: Report) -> None:
+    if isinstance(error, NotPossible):
+        report.add(Finding(str(place), error.code, Severity.INFO, error.sentence, error.help or ""), place)
+    elif error is not None and (error.code not in _FOLLOWS or not report.findings):
+        report.refused(error, place)
 
 
 def _written(before: list[Object], after: list[Object], place: Place, report: Report) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from http import HTTPStatus
 from typing import Any, NoReturn
 
+from meshbdd.cluster import Cluster
+from meshbdd.cluster.client import ApiFailure
+from meshbdd.cluster.kinds import KINDS
 from meshbdd.errors import Inconclusive
 from meshbdd.mesh.gate import Arrival
 
@@ -26,6 +30,22 @@ _RUNNING = {"EndpointSlice"}
 """What comes and goes while a mesh runs: a rehearsal has none of it, which is not the same as an empty list."""
 
 
+def everything(cluster: Cluster) -> tuple[Object, ...]:
+    """All objects of a cluster that a rehearsal may ask for; a kind that is not installed has none.
+
+    Raises:
+        ApiFailure: the account may not see them.
+    """
+    found: list[Object] = []
+    for kind in KINDS.keys() - _RUNNING:
+        try:
+            found += cluster.list(kind)
+        except ApiFailure as failure:
+            if failure.status != HTTPStatus.NOT_FOUND:
+                raise
+    return tuple(found)
+
+
 class _Silent:
     """Whatever else is asked of a stand-in is for a run to answer."""
 
@@ -40,13 +60,15 @@ class StageCluster(_Silent):
         objects: What there is at first.
         namespace: The default namespace.
         admit: Asked before each write.
+        live: Name of the cluster whose objects these are, pods among them; ``None``: they are from files.
     """
 
-    context = "of the rehearsal"
     uid = "rehearsal"
 
-    def __init__(self, objects: Iterable[Object], namespace: str, admit: Admit) -> None:
+    def __init__(self, objects: Iterable[Object], namespace: str, admit: Admit, live: str | None = None) -> None:
         self.namespace = namespace
+        self.context = live or "of the rehearsal"
+        self._live = live is not None
         self._admit = admit
         self._versions = itertools.count(1)
         self._objects: dict[tuple[str, str, str], Object] = {}
@@ -78,7 +100,8 @@ class StageCluster(_Silent):
         _needs_no_run(kind)
         if kind == "Pod":
             pods = [pod for pod in self._pods(namespace) if _matches(pod, labels)]
-            if not pods:  # others may come and go while a mesh runs, so "none" is nothing that a rehearsal knows
+            starting = any(kind == "Deployment" for kind, *_ in self._objects.keys() - self._first)
+            if not pods and (starting or not self._live):  # "none" is nothing that a rehearsal knows of a mesh to come
                 raise OnlyInARun("which pods there are")
             return pods
         return [

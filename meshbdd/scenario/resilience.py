@@ -188,6 +188,7 @@ class Resilience:
     @needs(Ability.ACCESS_LOG)
     def not_slowed(self, service: ServiceRef, name: str, growth: Duration | None) -> Verdict:
         """Requests take no longer while a service is slow."""
+        self._traffic.see_defined(name)
         before = self._usual.get(name) or ()
         if not before:
             return Verdict.cannot_tell(

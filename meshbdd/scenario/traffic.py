@@ -273,6 +273,14 @@ class Traffic:
         self._tell(plan, samples)
         return samples
 
+    def see_defined(self, name: str) -> None:
+        """See that there is such a request.
+
+        Raises:
+            BadInput: there is none, or it asks a host that does not exist.
+        """
+        self._message(name)
+
     def endpoints(self, name: str) -> list[str]:
         """``address:port`` of what is ready behind the Service that a request names."""
         return endpoints(self._environment.cluster, self._message(name), self._environment.namespace)
