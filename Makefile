@@ -41,7 +41,7 @@ fidelity: $(READY)  ## How true the lab is: every comparison, each rule by traff
 steps: $(READY)  ## Write the page of the steps, and of what each mesh can do
 	$(BIN)/python -m tests.vocabulary docs/steps.md
 
-detect: $(READY)  ## Seed each defect of the shop and its mesh: its scenarios must see it, and no other (FULL=1: all)
+detect: $(READY)  ## Seed each defect of the shop and its mesh: its scenarios see it, and no other (FULL=1, MESH=linkerd)
 	$(BIN)/python -m pytest -q tests/defects
 
 clean:  ## Remove what was built

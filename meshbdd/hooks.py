@@ -108,6 +108,8 @@ def _undo_left_behind(cluster: Cluster, settings: Settings, gate: Gate, run: str
     told = sweep(cluster, namespace, settings.undo_budget, own_run=run, switched_off=gate.wait_switched_off)
     for sentence in told:
         _say(sentence)
+    if told:
+        gate.wait_switched_off()
 
 
 def _facts(environment: Environment, started: str | None) -> dict[str, str]:

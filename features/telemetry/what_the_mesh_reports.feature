@@ -65,4 +65,4 @@ Feature: What the mesh reports
   @linkerd
   Scenario: Every service's own metrics under Linkerd's names reach Prometheus
     When "checkout" is sent 10 times
-    Then the query "count(count by (instance) (response_total{direction="inbound",client_id=~".+"}))" is at least 4 within 20s
+    Then the query "count(count by (service) (label_replace(response_total{direction="inbound"},"service","$1","pod","(.+-service)-.+")))" is at least 4 within 20s

@@ -19,7 +19,16 @@ from meshbdd.cluster.tunnel import Tunnel
 from meshbdd.errors import EnvironmentBroken, Inconclusive
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.base import Dump, Marker
-from meshbdd.mesh.markers import EXTENSIONS, HOSTS, ConfigChanged, fault_tokens, fingerprint, newest
+from meshbdd.mesh.markers import (
+    EXTENSIONS,
+    HOSTS,
+    ROUTES,
+    ConfigChanged,
+    fault_tokens,
+    fingerprint,
+    marked_routes,
+    newest,
+)
 from meshbdd.sidecars import INBOUND, ISTIO, Sidecars, callee, whole
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
@@ -245,14 +254,14 @@ class Gate:
         )
 
     def wait_switched_off(self) -> None:
-        """Wait until no proxy holds settings of an armed fault filter that make it do something.
+        """Wait until no proxy holds settings of a fault that make it do something: of an armed filter, or of a route.
 
         Raises:
             Inconclusive: naming the proxy that does.
         """
 
         def probe(proxy: _Proxy) -> str | None:
-            tokens = fault_tokens(proxy.tunnel.get(EXTENSIONS))
+            tokens = fault_tokens(proxy.tunnel.get(EXTENSIONS)) | marked_routes(proxy.tunnel.get(ROUTES))
             return f"still switched fault {min(tokens)}" if tokens else None
 
         self._wait(self._proxies(), probe, "the end of the faults of an earlier run")

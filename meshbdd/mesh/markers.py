@@ -185,6 +185,21 @@ def fault_tokens(dump: Dump, name: str | None = None) -> set[str]:
     return tokens - {""}
 
 
+CHANGE_HEADER = "x-meshbdd-change"
+"""Request header that routes of a run's own set on Linkerd, to the tags of the changes that they are made of."""
+
+
+def marked_routes(dump: Dump) -> set[str]:
+    """The tags in the routes that a run made on Linkerd."""
+    return {
+        str(header["header"].get("value"))
+        for host in _virtual_hosts(dump)
+        for route in host.get("routes") or []
+        for header in route.get("request_headers_to_add") or []
+        if (header.get("header") or {}).get("key") == CHANGE_HEADER
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class TransportTaken:
     """The inbound chains of ``ports`` take these transports and no other: ``tls``, ``raw_buffer``."""

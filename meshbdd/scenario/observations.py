@@ -102,6 +102,7 @@ class Observations:
                 raise NotYet("no call counted")
             return dict(found)
 
+        self._refuse_namesakes(source)
         return mesh.uses_mutual_tls(str(source), str(target), _or_nothing(probe, dict))
 
     @needs(Ability.PLAINTEXT)
@@ -194,6 +195,25 @@ class Observations:
         counted = metrics.requests_to(self._proxies, target, [source])
         return Counter({line: number for line, number in counted.items() if line.source in names})
 
+    def _refuse_namesakes(self, source: ServiceRef) -> None:
+        """See that the proxies count a caller's requests apart from others': Linkerd's know it by its service account.
+
+        Raises:
+            Inconclusive: another pod has that account.
+        """
+        if self._proxies.sidecars is not LINKERD:
+            return
+        own = {str(pod["metadata"]["uid"]) for pod in self._proxies.pods(source)}
+        names = {metrics.source_of(pod, LINKERD) for pod in self._proxies.pods(source)}
+        for pod in self._proxies.every():
+            if str(pod["metadata"]["uid"]) not in own and metrics.source_of(pod, LINKERD) in names:
+                raise Inconclusive(
+                    "MB0651",
+                    f"Linkerd's proxies know callers by their service accounts, and {source} shares its own with pod "
+                    f"{pod['metadata']['name']}: nobody can tell whose calls were counted.",
+                    help="give it a service account of its own",
+                )
+
     def _since(self, source: ServiceRef, target: ServiceRef) -> Counter[metrics.Requests]:
         """What was counted since the scenario began; a counter that fell began anew."""
         before = self._before[source, target]
@@ -226,6 +246,7 @@ class Observations:
                 raise NotYet(str(seen))
             return seen
 
+        self._refuse_namesakes(source)
         sent = len(self._traffic.samples)
         if not why_not and sent:
             _or_nothing(probe, lambda: seen)

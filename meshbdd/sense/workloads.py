@@ -11,6 +11,7 @@ from meshbdd.sense.inventory import ROOT_NAMESPACE, Inventory
 from meshbdd.sense.pods import INJECT, injects, is_meshed, target_ports
 from meshbdd.sense.protocols import protocol_of
 from meshbdd.sense.reading import at, labels_of, mapping, mappings, namespace_of, text, told, whole
+from meshbdd.sidecars import FAULT_LABEL
 
 SYSTEM_NAMESPACES = {ROOT_NAMESPACE, "kube-system", "kube-public", "kube-node-lease", "local-path-storage"}
 """Where Istio injects nothing and nobody expects it."""
@@ -66,7 +67,9 @@ def services(world: Inventory) -> Iterator[Finding]:
             continue
         selector = mapping(service, "spec", "selector")
         behind = world.behind(service)
-        if selector and world.workloads and not behind:
+        if (
+            selector and FAULT_LABEL not in selector and world.workloads and not behind
+        ):  # a scenario's own pods stand in
             said = told([f"{k}: {v}" for k, v in selector.items()])
             yield catalog.SERVICE_SELECTS_NOTHING.on(
                 service, f"no pod in namespace {namespace_of(service)} has the labels {said}; callers get 503 (UH)."

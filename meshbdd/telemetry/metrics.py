@@ -64,19 +64,28 @@ def read(pod: str, page: str, service: ServiceRef) -> Counter[Requests]:
     return found
 
 
-def read_linkerd(pod: str, page: str) -> Counter[Requests]:
-    """How many requests that a pod answered a page of metrics counts, by its labels."""
+def read_linkerd(pod: Object, page: str, service: ServiceRef, *, serves: bool) -> Counter[Requests]:
+    """How many requests to a service the metrics of a pod count, by their labels.
+
+    Args:
+        pod: The pod.
+        page: Its metrics. What came to it names no Service.
+        service: The service.
+        serves: Whether the pod is one of the service's: then all that came to it is counted, else what left it for there.
+    """
     found: Counter[Requests] = Counter()
+    name, own = str(pod["metadata"]["name"]), source_of(pod, LINKERD)
     for family in text_string_to_metric_families(page):
         if family.name != _RESPONSES:
             continue
         for sample in family.samples:
             labels = sample.labels
-            if labels.get("direction") != "inbound":
-                continue
-            source = _account(labels.get("client_id", ""))
-            security = "mutual_tls" if labels.get("tls") == "true" else "none"
-            found[Requests(pod, "destination", source, security, labels.get("status_code", ""))] += int(sample.value)
+            status, security = labels.get("status_code", ""), "mutual_tls" if labels.get("tls") == "true" else "none"
+            if serves and labels.get("direction") == "inbound":
+                source = _account(labels.get("client_id", ""))
+                found[Requests(name, "destination", source, security, status)] += int(sample.value)
+            elif not serves and labels.get("authority", "").partition(":")[0] == service.host:
+                found[Requests(name, "source", own, "unknown", status)] += int(sample.value)
     return found
 
 
@@ -104,9 +113,9 @@ def requests_to(proxies: Proxies, service: ServiceRef, callers: Iterable[Service
     port, path = proxies.sidecars.metrics
     for owner in (service, *callers):
         for pod in proxies.meshed(owner):
-            name, page = str(pod["metadata"]["name"]), proxies.tunnel(pod, port).text(path)
-            if proxies.sidecars is not LINKERD:
-                total += read(name, page, service)
-            elif owner == service:  # a pod's own metrics of what came to it name no service
-                total += read_linkerd(name, page)
+            page = proxies.tunnel(pod, port).text(path)
+            if proxies.sidecars is LINKERD:
+                total += read_linkerd(pod, page, service, serves=owner == service)
+            else:
+                total += read(str(pod["metadata"]["name"]), page, service)
     return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -236,4 +237,81 @@ spec:
     ),
 )
 
-DEFECTS = (*_OF_THE_SHOP, *_OF_THE_MESH)
+_LINKERD = "manifests/examples/linkerd"
+_OF_LINKERD = (
+    Defect(
+        "missing sidecar",
+        frozenset({"Every service of the shop is in the mesh", _MUTUAL, _STRICT_TEAM}),
+        annotations={"payment-service": {"linkerd.io/inject": "disabled"}},
+        blind=True,
+    ),
+    Defect(
+        "permissive mutual TLS",
+        # Of two Servers for one port the older one decides, so the team's own ones do nothing there.
+        frozenset({_STRICT_TEAM, _ONLY_TEAM}),
+        objects="""
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {name: left-open, namespace: shop}
+spec: {podSelector: {matchLabels: {app: payment-service}}, port: 8080, accessPolicy: all-unauthenticated}
+""",
+    ),
+    Defect(
+        "wrong principal allowed",
+        frozenset({_ONLY_TEAM}),
+        edits=(
+            (
+                f"{_LINKERD}/payment-access.yaml",
+                "kind: ServiceAccount\n    name: order-service",
+                "kind: ServiceAccount\n    name: client",
+            ),
+        ),
+    ),
+    Defect(
+        "breaker never opens",
+        frozenset({_TEAM_BREAKER}),
+        edits=((f"{_LINKERD}/payment-breaker.yaml", 'max-failures: "5"', 'max-failures: "500"'),),
+    ),
+    Defect(
+        "breaker never closes",
+        frozenset({_TEAM_BREAKER}),
+        edits=(
+            (f"{_LINKERD}/payment-breaker.yaml", "min-penalty: 5s", "min-penalty: 1h"),
+            (f"{_LINKERD}/payment-breaker.yaml", "max-penalty: 60s", "max-penalty: 2h"),
+        ),
+    ),
+    Defect(
+        "wrong canary weight",
+        frozenset({"A canary gets its share, from the guide's manifest"}),
+        edits=(
+            (f"{_LINKERD}/canary-90-10.yaml", "weight: 90", "weight: 50"),
+            (f"{_LINKERD}/canary-90-10.yaml", "weight: 10", "weight: 50"),
+        ),
+    ),
+    Defect(
+        "canary ignored",
+        frozenset({"A canary gets its share, from the guide's manifest"}),
+        edits=((f"{_LINKERD}/canary-90-10.yaml", "version: canary", "version: stable"),),
+    ),
+    Defect(
+        "fault on the wrong host",
+        frozenset({_BROKEN_MANIFEST}),
+        edits=(
+            (
+                f"{_LINKERD}/payment-fails-500.yaml",
+                "name: payment-service\n    port",
+                "name: notification-service\n    port",
+            ),
+        ),
+    ),
+    Defect(
+        "telemetry missing",
+        frozenset({"Every service's own metrics under Linkerd's names reach Prometheus"}),
+        annotations={"payment-service": {"prometheus.io/scrape": "false"}},
+    ),
+    next(defect for defect in _OF_THE_MESH if defect.name == "zero traffic"),
+)
+
+MESH = os.environ.get("MESH", "istio")
+"""The mesh on which the defects are seeded."""
+DEFECTS = (*_OF_THE_SHOP, *(_OF_LINKERD if MESH == "linkerd" else _OF_THE_MESH))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.defects.catalogue import DEFECTS, Defect
+from tests.defects.catalogue import DEFECTS, MESH, Defect
 from tests.defects.conftest import FULL, Table
 from tests.defects.project import Place, Project
 from tests.tools import LabUnderTest, until
@@ -25,7 +25,7 @@ _SEED = 20260301
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[LabUnderTest]:
-    found = LabUnderTest.up("defects")
+    found = LabUnderTest.up("defects", mesh=MESH)
     try:
         yield found
     finally:

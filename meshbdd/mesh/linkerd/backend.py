@@ -19,12 +19,13 @@ from meshbdd.mesh.base import Object, Stage
 from meshbdd.mesh.grpc import GRPC_CODES
 from meshbdd.mesh.linkerd.markers import EndpointsHeld
 from meshbdd.mesh.linkerd.objects import creation
+from meshbdd.mesh.markers import CHANGE_HEADER
 from meshbdd.sidecars import FAULT_CONTAINER, FAULT_LABEL
 
 IMAGE = "envoyproxy/envoy:v1.36-latest"
 """The filters and headers used here are the same in every Envoy from 1.30 on."""
 
-CHANGE, CALLER = "x-meshbdd-change", "x-meshbdd-caller"
+CHANGE, CALLER = CHANGE_HEADER, "x-meshbdd-caller"
 """Request headers that a route sets: the tags of the changes that it is made of, and the callers that a fault is for."""
 
 ABORT, ABORT_GRPC, DELAY = (

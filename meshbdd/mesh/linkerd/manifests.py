@@ -15,6 +15,7 @@ from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked
 from meshbdd.mesh.linkerd.objects import creation, http_ports, parents
 from meshbdd.mesh.linkerd.rules import marked
+from meshbdd.mesh.linkerd.security import decided_by_another
 from meshbdd.mesh.manifest import OF_LINKERD, refuse_foreign
 from meshbdd.mesh.markers import CLUSTERS, ROUTES, ConfigChanged
 
@@ -95,7 +96,7 @@ def _policy_markers(catalog: Catalog, wanted: Object, kind: str) -> Iterator[Mar
     """Policies leave their name in the routes of the pods that they are for, through the Server on which they are."""
     meta, spec = wanted["metadata"], wanted["spec"]
     live = catalog.find(kind, meta["name"], meta["namespace"])
-    if kind == "Server" and (live is None or live["spec"] != spec):
+    if kind == "Server" and (live is None or live["spec"] != spec) and not decided_by_another(catalog, wanted):
         labels = (spec.get("podSelector") or {}).get("matchLabels")
         yield ConfigChanged(f"Server {meta['name']}", (ROUTES,), Where(meta["namespace"], labels or None))
 

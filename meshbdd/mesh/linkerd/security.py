@@ -87,15 +87,32 @@ def _servers(catalog: Catalog, service: ServiceRef, access: str) -> Iterator[tup
 def _decides(server: Mapping[str, Any], pod: Mapping[str, Any], port: int) -> bool:
     """Whether a Server is for a port of a pod; one that selects by expressions is taken to be, to be on the safe side."""
     spec, said = server["spec"], server["spec"].get("port")
-    named = {
-        entry.get("name"): entry["containerPort"]
+    selector = spec.get("podSelector")
+    if selector is None or (said if isinstance(said, int) else _container_ports(pod).get(str(said))) != port:
+        return False
+    return selected(selector.get("matchLabels") or {}, pod["metadata"].get("labels") or {})
+
+
+def decided_by_another(catalog: Catalog, server: Mapping[str, Any]) -> bool:
+    """Whether an older Server decides at a port that a Server of a manifest is for: then this one has no effect there."""
+    meta, spec = server["metadata"], server["spec"]
+    labels = (spec.get("podSelector") or {}).get("matchLabels") or {}
+    others = [s for s in catalog.all("Server", meta["namespace"]) if s["metadata"]["name"] != meta["name"]]
+    return any(
+        _decides(other, pod, port)
+        for pod in catalog.pods(labels, meta["namespace"])
+        for port in _container_ports(pod).values()
+        if _decides(server, pod, port)
+        for other in others
+    )
+
+
+def _container_ports(pod: Mapping[str, Any]) -> Mapping[str, int]:
+    return {
+        str(entry.get("name") or entry["containerPort"]): int(entry["containerPort"])
         for container in pod["spec"].get("containers") or []
         for entry in container.get("ports") or []
     }
-    selector = spec.get("podSelector")
-    if selector is None or (said if isinstance(said, int) else named.get(said)) != port:
-        return False
-    return selected(selector.get("matchLabels") or {}, pod["metadata"].get("labels") or {})
 
 
 def access_stage(catalog: Catalog, intent: Access, token: str) -> Stage:

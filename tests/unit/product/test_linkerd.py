@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -30,6 +31,9 @@ from meshbdd.intents import (
 )
 from meshbdd.mesh import Context, Linkerd, Plan
 from meshbdd.mesh.base import preview
+from meshbdd.mesh.manifest import find_manifest
+from meshbdd.sidecars import callee, whole
+from meshbdd.telemetry.metrics import read_linkerd
 from meshbdd.units import Duration, Percent
 
 PAYMENT, ORDER, CLIENT = (ServiceRef(name, "shop") for name in ("payment-service", "order-service", "client"))
@@ -440,3 +444,60 @@ def test_of_a_service_that_is_there_a_manifest_changes_annotations_for_linkerd_a
     wanted["spec"]["selector"] = {"app": "other"}
     with pytest.raises(NotPossible, match=r"spec\.selector"):
         linkerd().plan_manifest([wanted], Context())
+
+
+def test_a_manifests_server_that_an_older_one_overrules_is_not_waited_for() -> None:
+    wanted = _server("all-authenticated", 8080, "strict")
+    [stage] = linkerd(_server("all-unauthenticated")).plan_manifest([wanted], Context()).stages
+    assert stage.markers == ()
+    [stage] = linkerd().plan_manifest([wanted], Context()).stages
+    assert len(stage.markers) == 1
+
+
+def test_a_manifest_of_the_meshs_own_folder_comes_first(tmp_path: Path) -> None:
+    (tmp_path / "m" / "linkerd").mkdir(parents=True)
+    for file in ("m/a.yaml", "m/linkerd/a.yaml", "m/b.yaml"):
+        (tmp_path / file).write_text("{}")
+    assert find_manifest("m/a.yaml", None, tmp_path, "linkerd") == tmp_path / "m/linkerd/a.yaml"
+    assert find_manifest("m/a.yaml", None, tmp_path, "istio") == tmp_path / "m/a.yaml"
+    assert find_manifest("m/b.yaml", None, tmp_path, "linkerd") == tmp_path / "m/b.yaml"
+
+
+# What the proxies tell
+
+_METRICS = """
+# TYPE response_total counter
+response_total{direction="inbound",tls="true",client_id="order-service.shop.serviceaccount.identity.linkerd.cluster.local",status_code="200"} 7
+response_total{direction="inbound",tls="no_identity",no_tls_reason="no_tls_from_remote",status_code="503"} 2
+response_total{direction="outbound",authority="payment-service.shop.svc.cluster.local",tls="true",status_code="200"} 4
+response_total{direction="outbound",authority="other.shop.svc.cluster.local",tls="true",status_code="200"} 9
+"""
+
+
+def test_linkerds_counters_tell_callers_by_their_service_accounts() -> None:
+    inbound = read_linkerd(_pod("payment-service"), _METRICS, PAYMENT, serves=True)
+    assert {(r.source, r.security, r.status): n for r, n in inbound.items()} == {
+        (("order-service", "shop"), "mutual_tls", "200"): 7,
+        (("unknown", "unknown"), "none", "503"): 2,
+    }
+    outbound = read_linkerd(_pod("client"), _METRICS, PAYMENT, serves=False)
+    assert {(r.reporter, r.source): n for r, n in outbound.items()} == {("source", ("client", "shop")): 4}
+
+
+@pytest.mark.parametrize(
+    ("cluster", "host", "every_endpoint"),
+    [
+        ("outbound|80||payment-service.shop.svc.cluster.local", PAYMENT.host, True),
+        ("outbound|80|v1|payment-service.shop.svc.cluster.local", PAYMENT.host, False),
+        ("Service.shop.payment-service:80/Service.shop.payment-service:80", PAYMENT.host, True),
+        ("Service.shop.payment-service:80/Service.shop.payment-service:80/grpc-retries", PAYMENT.host, True),
+        ("Service.shop.payment-service:80/Service.shop.meshbdd-fault-payment-service:80", PAYMENT.host, False),
+        ("Service.shop.payment-service:80/HTTPRoute.shop.a/0", PAYMENT.host, False),
+        ("inbound|8080||", "", False),
+        ("PassthroughCluster", "", False),
+    ],
+)
+def test_a_clusters_name_tells_whom_it_leads_to(cluster: str, host: str, every_endpoint: bool) -> None:
+    assert callee(cluster) == host
+    if host:
+        assert whole(cluster) is every_endpoint

@@ -212,3 +212,10 @@ def test_relations() -> None:
 def test_a_refused_query_is_bad_input() -> None:
     with pytest.raises(BadInput, match="does not take the query"):
         Prometheus(lambda _path, _parameters: {"status": "error", "error": "parse error"}).query("sum(")
+
+
+def test_a_denial_by_the_proxy_rejects_plaintext_and_one_by_the_application_does_not() -> None:
+    plain, meshed = {80: sample(403)}, {80: sample(404)}
+    assert mesh.rejects_plaintext("x", plain, meshed, [80], [80]).outcome is Outcome.PASSED
+    assert mesh.rejects_plaintext("x", plain, meshed, [80]).outcome is Outcome.FAILED
+    assert mesh.rejects_plaintext("x", {80: sample(200)}, meshed, [80], [80]).outcome is Outcome.FAILED
