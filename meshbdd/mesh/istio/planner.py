@@ -37,6 +37,7 @@ from meshbdd.mesh.istio.injection import choose
 from meshbdd.mesh.istio.routes import faulted_routes
 from meshbdd.mesh.istio.virtual_services import routes_stage
 from meshbdd.mesh.manifest import OF_ISTIO, refuse_foreign
+from meshbdd.mesh.seen import check_seen
 from meshbdd.sidecars import ISTIO
 
 _BREAKER = (
@@ -100,7 +101,7 @@ class Istio:
         def plan(intent: Timeout | Retry | CircuitBreaker | Limit | Split | Mirror, context: Context) -> Plan:
             check_http(intent.service, self._catalog.service(intent.service))
             if not isinstance(intent, Split):
-                _check_seen(intent, context)
+                check_seen(intent, context)
             made = stages(self._catalog, intent, *(name() for name in names))
             return Plan(str(intent), made, intent=intent, service=intent.service, reason=reason)
 
@@ -194,18 +195,3 @@ class Istio:
                 slots[service] += 1
                 stages.append(arming.arm(service, slots[service], self._catalog.labels_of(service)))
         return tuple(stages)
-
-
-def _check_seen(intent: Timeout | Retry | CircuitBreaker | Limit | Mirror, context: Context) -> None:
-    """A policy for calls that a fault at the caller answers beforehand would be tested by nothing.
-
-    Raises:
-        BadInput: such a fault is in force.
-    """
-    for plan in context.faults(intent.service):
-        if plan.side is Side.CALLER:
-            raise BadInput(
-                "MB0429",
-                f"«{intent}» would never see the fault in force: {plan.summary} is injected at the caller.",
-                help="write | inject at | server | into the fault's table",
-            )

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
-from math import gcd
 from typing import Any
 
-from meshbdd.errors import BadInput
 from meshbdd.intents import CircuitBreaker, Limit, Mirror, Retry, ServiceRef, Split, Timeout
 from meshbdd.mesh.base import Stage, Where
 from meshbdd.mesh.catalog import Catalog
@@ -14,6 +12,7 @@ from meshbdd.mesh.istio.destination_rules import add_subsets, rules_stage, set_b
 from meshbdd.mesh.istio.hosts import service_host
 from meshbdd.mesh.istio.routes import Route, Shape, shaped_routes
 from meshbdd.mesh.istio.virtual_services import routes_stage
+from meshbdd.mesh.splits import weights_of
 
 RETRY_ON = (
     "connect-failure,refused-stream,reset,5xx,cancelled,deadline-exceeded,internal,resource-exhausted,unavailable"
@@ -61,24 +60,15 @@ def split_stages(catalog: Catalog, intent: Split, tag: str, marker: str) -> tupl
     Raises:
         BadInput: the shares do not sum to 100 %, a subset stands twice, or has no pod.
     """
-    total = sum(share.value for _, share in intent.shares)
-    if abs(total - 100) > 1e-9:
-        raise BadInput(
-            "MB0425", f"The shares of {intent.service} sum to {total:g}%, not to 100%.", help="mend the percentages"
-        )
-    names = [name for name, _ in intent.shares]
-    if len(set(names)) < len(names):
-        raise BadInput("MB0426", f'The subset "{names[0]}" stands twice.', help="name two different subsets")
-    weights = _weights([share.value for _, share in intent.shares])
+    weights = weights_of(intent)
 
     def shape(route: Route) -> None:
         first = _own_destination(route, intent.service)
         route["route"] = [
-            {"destination": {**first, "subset": name}, "weight": weight}
-            for name, weight in zip(names, weights, strict=True)
+            {"destination": {**first, "subset": name}, "weight": weight} for name, weight in weights.items()
         ]
 
-    return (*_subsets(catalog, intent.service, names, marker), _routes(catalog, intent, tag, shape))
+    return (*_subsets(catalog, intent.service, list(weights), marker), _routes(catalog, intent, tag, shape))
 
 
 def mirror_stages(catalog: Catalog, intent: Mirror, tag: str, marker: str) -> tuple[Stage, ...]:
@@ -113,10 +103,3 @@ def _own_destination(route: Route, service: ServiceRef) -> dict[str, Any]:
 def _subsets(catalog: Catalog, service: ServiceRef, names: list[str], marker: str) -> tuple[Stage, ...]:
     wanted = {name: subset_labels(catalog, service, name) for name in names}
     return (rules_stage(catalog, service, marker, add_subsets(wanted)),)
-
-
-def _weights(shares: list[float]) -> list[int]:
-    """Whole numbers in the proportion of the shares; Istio's weights need not sum to 100."""
-    parts = [round(share * 100) for share in shares]
-    divisor = gcd(*parts) or 1
-    return [part // divisor for part in parts]

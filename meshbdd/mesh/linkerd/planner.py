@@ -34,6 +34,7 @@ from meshbdd.mesh.linkerd.markers import EndpointsHeld
 from meshbdd.mesh.linkerd.objects import http_ports
 from meshbdd.mesh.linkerd.routes import routes_stage
 from meshbdd.mesh.linkerd.rules import Rules, faulted_rules
+from meshbdd.mesh.seen import check_seen
 from meshbdd.sidecars import LINKERD
 
 _BREAKER = (
@@ -89,8 +90,8 @@ class Linkerd:
         self, stages: Callable[[Catalog, Any, str], tuple[Stage, ...]], reason: str = ""
     ) -> Callable[[Any, Context], Plan]:
         def plan(intent: Timeout | Retry | CircuitBreaker | Split, context: Context) -> Plan:
-            if isinstance(intent, CircuitBreaker):
-                _check_seen(intent, context)
+            if isinstance(intent, CircuitBreaker):  # the rest sees the answers of a fault backend as any others
+                check_seen(intent, context)
             made = stages(self._catalog, intent, self._tag())
             return Plan(str(intent), made, intent=intent, service=intent.service, reason=reason)
 
@@ -193,18 +194,3 @@ class Linkerd:
     def renewal(self, epochs: Mapping[ServiceRef, int]) -> Stage:  # noqa: ARG002 - the protocol's
         """See ``Mesh.renewal``: no change of Linkerd's spares a connection that is open."""
         return Stage.of()
-
-
-def _check_seen(intent: CircuitBreaker, context: Context) -> None:
-    """A breaker counts the failures of the service's own endpoints.
-
-    Raises:
-        BadInput: a fault beside the service is in force.
-    """
-    for plan in context.faults(intent.service):
-        if plan.side is Side.CALLER:
-            raise BadInput(
-                "MB0429",
-                f"«{intent}» would never see the fault in force: {plan.summary} is injected at the caller.",
-                help="write | inject at | server | into the fault's table",
-            )

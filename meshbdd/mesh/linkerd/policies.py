@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from math import gcd
 from typing import Any
 
 from meshbdd.cluster import Edit
@@ -22,6 +21,7 @@ from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked
 from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, attached, creation, http_ports, refuse_profile
 from meshbdd.mesh.linkerd.routes import RULES, new_route, ports_without_route, routes_stage
 from meshbdd.mesh.linkerd.rules import Rule, Rules, backend_ref, marked, plain_rule, shaped_rules
+from meshbdd.mesh.splits import weights_of
 from meshbdd.units import Duration
 
 _TIMEOUT = "timeout.linkerd.io/"
@@ -138,22 +138,14 @@ def split_stages(catalog: Catalog, intent: Split, tag: str) -> tuple[Stage, ...]
     Raises:
         BadInput: the shares do not sum to 100 %, a subset stands twice, or has no pod; or it would have no effect.
     """
-    total = sum(share.value for _, share in intent.shares)
-    if abs(total - 100) > 1e-9:
-        raise BadInput(
-            "MB0425", f"The shares of {intent.service} sum to {total:g}%, not to 100%.", help="mend the percentages"
-        )
-    names = [name for name, _ in intent.shares]
-    if len(set(names)) < len(names):
-        raise BadInput("MB0426", f'The subset "{names[0]}" stands twice.', help="name two different subsets")
-    refs = {name: ServiceRef(f"meshbdd-{intent.service.name}-{name}", intent.service.namespace) for name in names}
+    weights = weights_of(intent)
+    refs = {name: ServiceRef(f"meshbdd-{intent.service.name}-{name}", intent.service.namespace) for name in weights}
     services = [creation(_subset(catalog, intent.service, name, ref)) for name, ref in refs.items()]
-    weights = _weights([share.value for _, share in intent.shares])
 
     def made(rules: Rules, port: int, _grpc: bool) -> Rules:
         def shape(rule: Rule) -> None:
             rule["backendRefs"] = [
-                {**backend_ref(refs[name], port), "weight": weight} for name, weight in zip(names, weights, strict=True)
+                {**backend_ref(refs[name], port), "weight": weight} for name, weight in weights.items()
             ]
 
         return shaped_rules(rules, shape, tag)
@@ -181,10 +173,3 @@ def _subset(catalog: Catalog, service: ServiceRef, name: str, ref: ServiceRef) -
         "metadata": {"name": ref.name, "namespace": ref.namespace},
         "spec": {"selector": {**whole["spec"]["selector"], "version": name}, "ports": ports},
     }
-
-
-def _weights(shares: list[float]) -> list[int]:
-    """Whole numbers in the proportion of the shares."""
-    parts = [round(share * 100) for share in shares]
-    divisor = gcd(*parts) or 1
-    return [part // divisor for part in parts]

@@ -13,7 +13,8 @@ from typing import Any
 
 from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import Fault, Scope, ServiceRef
-from meshbdd.mesh.linkerd.backend import (
+from meshbdd.mesh.linkerd.backend import backend_of
+from meshbdd.mesh.linkerd.fault_envoy import (
     ABORT,
     ABORT_GRPC,
     CALLER,
@@ -21,7 +22,6 @@ from meshbdd.mesh.linkerd.backend import (
     DELAY,
     MILLION,
     PERCENTAGE,
-    backend_of,
     fault_headers,
 )
 
