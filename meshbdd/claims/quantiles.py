@@ -12,10 +12,11 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from meshbdd.claims.sequential import Band
-from meshbdd.claims.share import Explain, ShareClaim, Tally, unexplained
+from meshbdd.claims.share import LESS_BUSY, Explain, ShareClaim, Tally, unexplained
 from meshbdd.claims.shares import design_of, fewest_hits
 from meshbdd.claims.statistics import at_least_probability, at_most_probability, least
 from meshbdd.claims.verdict import Outcome, Verdict, finite
+from meshbdd.load.lapses import LATE_NS
 from meshbdd.load.sample import Sample
 from meshbdd.units import Duration
 
@@ -74,11 +75,12 @@ def quantile(latencies: Sequence[float], percent: float, confidence: float = 0.9
 class LatencyClaim(ShareClaim):
     """A claim about a latency quantile, which this machine's own lateness must not make false.
 
-    Where requests start as a schedule says, latency counts from the scheduled time; a request that started late had to
-    wait, for a free connection or for this machine. Where the claim is false by that waiting alone, nobody can tell.
+    Where requests start as a schedule says, latency counts from the scheduled time. A request that started late had to
+    wait for a free connection, which is the service's doing and counts, or for this machine: a sample says so of all but
+    the few milliseconds that an engine needs to come round. Where the claim is false by these, nobody can tell.
 
     Attributes:
-        without_lag: The same claim about latencies that count from the real starts.
+        without_lag: The same claim about latencies without what this machine may have added to any.
     """
 
     without_lag: ShareClaim | None = None
@@ -93,14 +95,15 @@ class LatencyClaim(ShareClaim):
         late = max(lag(sample) for sample in samples)
         return Verdict.cannot_tell(
             f"{verdict.sentence}; requests started up to {shown(late)} late, and without that it would hold",
-            "send at a lower rate, or from a machine that is less busy",
+            LESS_BUSY,
             **verdict.numbers,
         )
 
 
 def lag(sample: Sample) -> float:
-    """Seconds by which a request started later than its schedule said."""
-    return max(0.0, sample.started - sample.scheduled) if sample.scheduled is not None else 0.0
+    """Seconds by which this machine may have started a request late although it was in time, as it sees it."""
+    late = max(0.0, sample.started - sample.scheduled) if sample.scheduled is not None else 0.0
+    return min(late, LATE_NS / 1e9)
 
 
 def latency_below(percent: float, limit: Duration) -> LatencyClaim:

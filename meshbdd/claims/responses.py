@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from meshbdd.claims.fields import field_text
-from meshbdd.claims.share import Explain, Stopped, unexplained
+from meshbdd.claims.share import LESS_BUSY, Explain, Stopped, unexplained
 from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.load.sample import Sample
 from meshbdd.units import Duration
@@ -35,7 +35,12 @@ class AnswerClaim:
 
     def judge(self, samples: Sequence[Sample], _explain: Explain = unexplained) -> Verdict:
         """Judge the last answer."""
-        return self.of(samples[-1]) if samples else Verdict.nothing_to_judge(self.text)
+        if not samples:
+            return Verdict.nothing_to_judge(self.text)
+        verdict = self.of(samples[-1])
+        if verdict.outcome is Outcome.FAILED and samples[-1].own:
+            return Verdict.cannot_tell(f"{verdict.sentence}; this machine was late with it", LESS_BUSY)
+        return verdict
 
     def judge_enough(
         self, samples: Sequence[Sample], _explain: Explain = unexplained, *, stopped: Stopped | None = None

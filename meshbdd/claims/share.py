@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from meshbdd.claims.sequential import ALPHA, BETA, Band, Decision, Every, Test, decide
@@ -20,6 +20,9 @@ def unexplained(_request_id: str) -> str:
     """Where no fault is in force."""
     return ""
 
+
+LESS_BUSY = "send at a lower rate, or from a machine that is less busy"
+"""What helps where a machine could not send as it was asked to."""
 
 _POINTS = 200
 """How many points of a path the numbers keep: as many as a plot can show."""
@@ -86,8 +89,16 @@ class ShareClaim:
 
     def tally(self, samples: Sequence[Sample]) -> Tally:
         """Count the hits."""
-        hits = [self.hit(sample) for sample in samples]
+        hits = [self._told(sample) for sample in samples]
         return Tally(samples, hits.count(True), hits.count(True) + hits.count(None))
+
+    def _told(self, sample: Sample) -> bool | None:
+        """Whether a request is a hit; where it is none by this machine's own lateness, that cannot be told."""
+        hit = self.hit(sample)
+        if hit is not False or not sample.own:
+            return hit
+        quicker = replace(sample, seconds=max(sample.seconds - sample.own, 0.0))
+        return None if sample.excused or self.hit(quicker) else False
 
     def judge(self, samples: Sequence[Sample], explain: Explain = unexplained) -> Verdict:
         """Judge an explicit count, literally."""
@@ -103,6 +114,8 @@ class ShareClaim:
         if tally.most < low or tally.fewest > high:
             return Verdict(Outcome.FAILED, sentence, numbers, notes)
         action = "see why these answers lack it, or claim something that every answer has"
+        if late := sum(sample.own > 0 and self._told(sample) is None for sample in samples):
+            sentence, action = f"{sentence}; for {late} of them this machine was late", LESS_BUSY
         return Verdict(Outcome.INCONCLUSIVE, f"{sentence}; that leaves it open", numbers, notes, action)
 
     def judge_enough(
@@ -122,7 +135,7 @@ class ShareClaim:
             BadInput: no number of requests could show the claim.
         """
         test = self.sequential
-        hits = [self.hit(sample) for sample in samples]
+        hits = [self._told(sample) for sample in samples]
         decision = decide(test, hits)
         if decision.outcome is None and stopped is None:
             return None

@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # imported by the command itself, so that --help is quick
 _TRIES = 100_000
 """Failures to look through for why nothing is answered; whoever has seen so many knows no more after others."""
 
+_MET = {True: "met    ", False: "NOT MET", None: "OPEN   "}
+
 
 @click.command()
 @click.argument("target", metavar="URL|FILE.http", required=False)
@@ -133,27 +135,27 @@ def _tell(outcome: _Outcome, workers: int, expectations: list[Expectation], *, a
 
     result, summary = outcome.result, summarise(outcome.result)
     document = to_document(result, summary, workers, expectations)
-    as_expected = bool(document["expectations"]) and all(one["met"] for one in document["expectations"])
-    ours = (
-        outcome.error
-        or without_ports(result, summary.outcomes)
-        or (None if outcome.interrupted else machine_too_slow(result))
-    )
-    error = ours or (None if as_expected else hopeless(result, summary))
+    met = [one["met"] for one in document["expectations"]]
+    broken = outcome.error or without_ports(result, summary.outcomes)
+    slow = None if outcome.interrupted else machine_too_slow(result, summary)
+    error = broken or slow or (None if met and all(met) else hopeless(result, summary))
     document["error"] = {"code": error.code, "sentence": error.sentence} if error else None
     document["interrupted"] = outcome.interrupted
     if error is not None:
         click.echo(str(error), err=True)
     write(json.dumps(document, indent=2) if as_json else "\n".join(_lines(document)))
     if error is not None:
-        return error.exit_code
+        return 1 if error is slow and False in met else error.exit_code
     if outcome.interrupted:
         click.echo("interrupted; these are the requests until then", err=True)
         return 130
-    if len(document["expectations"]) < len(expectations):
-        click.echo("inconclusive: no request was sent, so nothing can be expected of it", err=True)
+    if False in met:
+        return 1
+    if None in met or not summary.wanted:
+        what = "no request was sent" if not summary.wanted else "this machine was late with requests that decide"
+        click.echo(f"inconclusive: {what}, so nothing can be expected of it", err=True)
         return 4
-    return 0 if all(one["met"] for one in document["expectations"]) else 1
+    return 0
 
 
 def _lines(document: dict[str, Any]) -> Iterator[str]:
@@ -172,6 +174,7 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
     never = (
         ("unsent", "could not be sent in time"),
         ("overdue", "due and not yet sent"),
+        ("missed", "missed, for this machine was late"),
         ("stopped", "stopped under way"),
     )
     for field, what in never:
@@ -186,7 +189,7 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
     if document["rate"] and not document["rate"]["held"]:
         yield f"  {document['rate']['told']}"
     for one in document["expectations"]:
-        yield f"  {'met    ' if one['met'] else 'NOT MET'}  {one['text']}: {one['seen']}"
+        yield f"  {_MET[one['met']]}  {one['text']}: {one['seen']}"
 
 
 def _ms(name: str, value: float | None) -> str:

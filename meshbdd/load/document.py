@@ -12,7 +12,7 @@ from meshbdd.load.expectation import Expectation
 from meshbdd.load.holding import holding
 from meshbdd.load.plan import Plan
 from meshbdd.load.result import Result
-from meshbdd.load.summary import QUANTILES, SLOT_MS, Summary
+from meshbdd.load.summary import QUANTILES, SLOT_MS, Summary, summarise
 
 VERSION = 1
 SCHEMA = Path(__file__).with_name("result.schema.json")
@@ -27,7 +27,9 @@ def to_document(result: Result, summary: Summary, workers: int, expectations: Se
         workers: How many processes sent.
         expectations: What it was expected to show.
     """
-    judged = [(one, one.judge(summary)) for one in expectations] if summary.requests + summary.unsent else []
+    wanting = expectations if summary.requests + summary.unsent + summary.missed else ()
+    at_best = summarise(result, at_best=True) if wanting and (result.lapses or result.missed) else summary
+    judged = [(one, one.judge(summary, at_best)) for one in wanting]
     return {
         "version": VERSION,
         "plan": _plan(result.plan, workers),
@@ -39,6 +41,7 @@ def to_document(result: Result, summary: Summary, workers: int, expectations: Se
         "stopped": summary.stopped,
         "unsent": summary.unsent,
         "overdue": summary.overdue,
+        "missed": summary.missed,
         "requests_per_second": round(summary.requests_per_second, 3),
         "bytes": summary.size,
         "outcomes": [
@@ -54,7 +57,7 @@ def to_document(result: Result, summary: Summary, workers: int, expectations: Se
         ],
         "latency_ms": latencies(summary),
         "lag_ms": _lag(summary) if result.plan.pace is not None else None,
-        "rate": _held(result),
+        "rate": _held(result, summary),
         "histogram": {"unit": "us", "encoding": "HdrHistogram V2", "counts": summary.latency.encode().decode()},
         "series": {
             "slot_ms": SLOT_MS,
@@ -76,14 +79,17 @@ def latencies(summary: Summary) -> dict[str, float | None]:
 
 
 def _lag(summary: Summary) -> dict[str, float]:
+    """Quantiles of the lag in milliseconds; none where no request that was started has an outcome."""
     lag = summary.lag
+    if not lag.get_total_count():
+        return {}
     return {f"p{percent:g}": lag.get_value_at_percentile(percent) / 1000 for percent in QUANTILES} | {
         "max": lag.get_max_value() / 1000
     }
 
 
-def _held(result: Result) -> dict[str, Any] | None:
-    seen = holding(result)
+def _held(result: Result, summary: Summary) -> dict[str, Any] | None:
+    seen = holding(result, summary)
     if seen is None:
         return None
     return {"wanted": round(seen.wanted, 3), "reached": round(seen.reached, 3), "held": seen.held, "told": seen.told}

@@ -11,6 +11,7 @@ import contextlib
 import os
 import select
 import threading
+import time
 from typing import Protocol
 
 import pycurl
@@ -28,7 +29,13 @@ _FD_SETSIZE = 1024
 
 
 class Driver(Protocol):
-    """Lets a multi handle work."""
+    """Lets a multi handle work.
+
+    Attributes:
+        slept: Nanoseconds for which nothing was ready in the last wait, or longer if nobody woke it up in time.
+    """
+
+    slept: int
 
     def opened(self, number: int, purpose: int) -> int:
         """The callback of libcurl for a new connection (CURLOPT_SOCKOPTFUNCTION)."""
@@ -65,13 +72,16 @@ class _Epoll:
         self.epoll.register(self._wake, select.EPOLLIN)
         self._open = threading.Lock()
         self._closed = False
+        self.slept = 0
 
     def ready(self, seconds: float) -> list[tuple[int, int]]:
         """Sockets that are ready within ``seconds``; epoll itself would round that up to a whole millisecond."""
+        began = time.perf_counter_ns()
         if 0 < seconds < _FINE_SECONDS and self._selectable:
             select.select([self.epoll.fileno()], [], [], seconds)
             seconds = 0
         found = self.epoll.poll(seconds)
+        self.slept = time.perf_counter_ns() - began
         if any(number == self._wake for number, _ in found):
             os.eventfd_read(self._wake)
             found = [(number, events) for number, events in found if number != self._wake]

@@ -12,6 +12,7 @@ from meshbdd.load.answer import STOPPED, Outcome, body_length, failure_word, rea
 from meshbdd.load.descriptors import allow_descriptors
 from meshbdd.load.driving import Driver, Sweeping, Watching
 from meshbdd.load.ids import RequestIds
+from meshbdd.load.lapses import LONGEST_WAIT, Lapse, Lapses, excused
 from meshbdd.load.plan import MOST_USERS, Plan
 from meshbdd.load.record import Record
 from meshbdd.load.transfer import GRPC_PREFIX, Transfer
@@ -19,8 +20,6 @@ from meshbdd.load.transfer import GRPC_PREFIX, Transfer
 _LONGEST_WAIT = 1.0
 _CACHED_ANSWERS = 4096
 _FEW_USERS = 128
-_BUSY = 0.9
-"""Share of its time that the engine works where it is the one that cannot keep up."""
 
 
 class Engine:
@@ -48,8 +47,12 @@ class Engine:
         """Requests that were due, but not within their timeout could a connection be had for them."""
         self.overdue = 0
         """Requests that were due, and not started when the load was stopped at once."""
+        self.missed = 0
+        """Requests that were due, and not started because this machine was late."""
         self.crowded = False
-        """Whether a request that was due had to wait because all connections were under way, though this thread had time."""
+        """Whether a request that was due had to wait because all connections were under way, by no doing of this machine."""
+        self.lapses: list[Lapse] = []
+        """When this machine was late, as far as it is over."""
         self.began_unix = 0.0
         self.began = 0
         self.ended = 0
@@ -57,6 +60,7 @@ class Engine:
         self._ids = ids
         self._places = places
         self._schedule = schedule
+        self._lapses: Lapses | None = None
         self._stopped = 0  # when nothing more was wanted, ``time.perf_counter_ns``; 0: not yet
         self._at_once = False
         self._under_way = 0
@@ -127,38 +131,49 @@ class Engine:
         plan, patience = self.plan, round(self.plan.timeout.seconds * 1e9)
         end = None if plan.duration is None else round(plan.duration.seconds * 1e9)
         wanted = itertools.takewhile(lambda due: end is None or due < end, itertools.islice(schedule, plan.count))
-        due, worked = next(wanted, None), time.thread_time_ns()
+        due = next(wanted, None)
+        lapses = self._lapses = Lapses(self.began)
+        self.lapses = lapses.found
         while not self._at_once:
             now = time.perf_counter_ns()
+            lapses.turned(now, 0 if due is None else now - self.began - due, self._under_way)
             while due is not None and self._wants(due) and (late := now - self.began - due) >= 0:
                 if late > patience:
-                    self.unsent += 1
+                    self._leave_out(lapses, now, due)
                 elif (transfer := self._take()) is not None:
                     now = time.perf_counter_ns()
                     self._start(transfer, now, self.began + due)
                 else:
-                    self.crowded = self.crowded or not self._busy(worked)
+                    self.crowded = self.crowded or not lapses.lasting
                     break
                 due = next(wanted, None)
             if due is not None and not self._wants(due):
                 due = None
-            if due is None and not self._under_way:
+            if due is None and not self._under_way and self._has_lasted(now, end):
                 break
             if due is None or not self._can_take():
-                self._turn(_LONGEST_WAIT)
+                self._turn(LONGEST_WAIT)
             else:
-                self._turn((self.began + due - time.perf_counter_ns()) / 1e9)
+                self._turn(min(LONGEST_WAIT, (self.began + due - time.perf_counter_ns()) / 1e9))
+        now = time.perf_counter_ns()
         while due is not None and self._wants(due):
-            self.overdue += 1
+            self._leave_out(lapses, now, due)
             due = next(wanted, None)
 
-    def _busy(self, worked: int) -> bool:
-        """Whether this thread, not the service, is what is too slow: it has hardly had to wait since the begin.
+    def _has_lasted(self, now: int, end: int | None) -> bool:
+        """Whether no more requests are to come: a load lasts as long as it was asked to, not until its last request."""
+        all_sent = self.plan.count is not None and self.sent + self.unsent + self.missed >= self.plan.count
+        return end is None or all_sent or self._stopped > 0 or now >= self.began + end
 
-        Args:
-            worked: Its CPU time at the begin, ``time.thread_time_ns``.
-        """
-        return time.thread_time_ns() - worked > _BUSY * (time.perf_counter_ns() - self.began)
+    def _leave_out(self, lapses: Lapses, now: int, due: int) -> None:
+        """Count a request that is never started: because of this machine, or else of what has all connections."""
+        when = self.began + due
+        if excused(lapses.own_since(when), now - when):
+            self.missed += 1
+        elif not self._at_once:
+            self.unsent += 1
+        elif not self._can_take():
+            self.overdue += 1
 
     def _wants(self, due: int) -> bool:
         """Whether a request of the schedule was due before the load was stopped, if it was."""
@@ -195,7 +210,10 @@ class Engine:
             return
         timer = self._multi.timeout()
         wait = min(seconds, _LONGEST_WAIT) if timer < 0 else min(seconds, _LONGEST_WAIT, timer / 1000)
-        self._driver.wait(max(wait, 0.0))
+        wait = max(wait, 0.0)
+        self._driver.wait(wait)
+        if self._lapses is not None:
+            self._lapses.slept(self._driver.slept, wait)
         self._harvest()
 
     def _harvest(self) -> int:
@@ -276,6 +294,8 @@ class Engine:
                 start, lag = (transfer.began - self.began) // 1000, (transfer.began - transfer.due) // 1000
                 self.record.write(transfer.number, start, lag, 0, (now - transfer.began) // 1000, 0, stopped)
                 self.record.stopped += 1
+        if self._lapses is not None:
+            self._lapses.close(now)
         self._multi.close()
         for transfer in self._transfers.values():
             transfer.curl.close()

@@ -12,7 +12,9 @@ from meshbdd.load.summary import Summary
 from meshbdd.units import Duration, Percent, Rate
 
 _TERM = re.compile(r"([a-z][a-z0-9.]*)\s*(<=|>=|<|>)\s*(\S+)")
-_QUANTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?)")
+_QUANTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)")
+_NO_RATE = re.compile(r"0+(?:\.0+)?/s")
+"""No rate to send at, but a bound for one."""
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": lambda seen, limit: seen < limit,
     "<=": lambda seen, limit: seen <= limit,
@@ -38,8 +40,20 @@ class Expectation:
     compare: str
     limit: float
 
-    def judge(self, summary: Summary) -> tuple[bool, str]:
-        """Whether it is met, and what was seen.
+    def judge(self, summary: Summary, at_best: Summary) -> tuple[bool | None, str]:
+        """Whether it is met, and what was seen; ``None`` where that hangs on requests for which this machine was late.
+
+        Args:
+            summary: The load's numbers.
+            at_best: What they could be if this machine had not been late.
+        """
+        met, told = self._judge(summary)
+        if at_best is summary or met == self._judge(at_best)[0]:
+            return met, told
+        return None, f"{told}; open, for this machine was late"
+
+    def _judge(self, summary: Summary) -> tuple[bool, str]:
+        """As the numbers are.
 
         A latency is that of a rank among all requests, so one that got no answer cannot make it look better. Of a service
         that serves nothing only ``errors`` says something: it is not quick, and not slow either.
@@ -52,9 +66,10 @@ class Expectation:
 
 def _seen(what: str, summary: Summary) -> tuple[float, str]:
     if what == "errors":
-        total = summary.requests + summary.unsent
-        share = summary.failed / total if total else 0.0
-        return share, f"{summary.failed} of {total} ({share:.3%})"
+        total, failed = summary.requests + summary.unsent + summary.missed, summary.failed + summary.missed
+        share = failed / total if total else 0.0
+        never = f", {summary.missed} of them missed by this machine" if summary.missed else ""
+        return share, f"{failed} of {total} ({share:.3%}){never}"
     if what == "rate":
         rate = summary.successes_per_second
         return rate, f"{rate:.1f}/s succeeded"
@@ -67,12 +82,12 @@ def _seen(what: str, summary: Summary) -> tuple[float, str]:
 
 
 def read_expectations(text: str) -> list[Expectation]:
-    """Read terms with commas between them.
+    """Read terms with commas between them; one after the last does no harm.
 
     Raises:
         BadInput: a term that is none.
     """
-    return [_term(part.strip()) for part in text.split(",")]
+    return [_term(part.strip()) for part in text.strip().removesuffix(",").split(",")]
 
 
 def _term(text: str) -> Expectation:
@@ -83,7 +98,7 @@ def _term(text: str) -> Expectation:
     if what == "errors":
         return Expectation(text, what, compare, Percent.parse(value).fraction)
     if what == "rate":
-        return Expectation(text, what, compare, Rate.parse(value).per_second)
+        return Expectation(text, what, compare, 0.0 if _NO_RATE.fullmatch(value) else Rate.parse(value).per_second)
     quantile = _QUANTILE.fullmatch(what)
     if what != "max" and (quantile is None or float(quantile[1]) == 0):
         raise BadInput("MB0531", f"'{what}' in '{text}' is nothing that a load shows.", help=_HELP)

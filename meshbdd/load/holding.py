@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from dataclasses import dataclass
 
+from meshbdd.load.lapses import Own, excused
 from meshbdd.load.result import Result
+from meshbdd.load.schedule import seconds_until
+from meshbdd.load.summary import Summary
 
 _BEHIND_SHARE, _BEHIND_SECONDS = 0.05, 0.1
 """A load that takes longer than its schedule by more than both has not held its rate; less is a last request's chance."""
@@ -17,72 +18,60 @@ class Holding:
     """How an open loop kept to its schedule.
 
     Attributes:
-        wanted: Requests due by the second, on the average over those that were started.
-        reached: Requests started by the second.
-        lag_p99: Seconds by which requests started late, at the 99th percentile.
-        never: Requests that were due and never started.
-        connections: How many requests could be under way, where at some time all were: the service was too slow. ``None``:
-            it never came to that, so this machine was.
+        wanted: Requests by the second as the plan says; while a rate rises, on the average.
+        reached: Requests started by the second, over the whole time of the schedule and what it took longer.
+        lag_p99: Seconds by which requests started late, at the 99th percentile; ``None`` where none was started.
+        never: Requests that were due and never started, whosever doing it is.
+        connections: How many requests could be under way, where at some time all were, and the service was too slow.
+            ``None``: it never came to that.
+        by_this_machine: Whether the rate was not held because this machine was late.
         held: Whether the rate was held.
     """
 
     wanted: float
     reached: float
-    lag_p99: float
+    lag_p99: float | None
     never: int
     connections: int | None
+    by_this_machine: bool
     held: bool
-
-    @property
-    def by_this_machine(self) -> bool:
-        """Whether the rate was not held, and that says nothing of the service."""
-        return not self.held and self.connections is None
 
     @property
     def told(self) -> str:
         """The rate that was reached, in a sentence without its full stop."""
-        never = f", and {self.never} requests could not be started at all" if self.never else ""
-        figures = f"{self.reached:.1f}/s were started, late by {self.lag_p99 * 1000:.1f} ms at the p99{never}"
+        late = "" if self.lag_p99 is None else f", late by {self.lag_p99 * 1000:.1f} ms at the p99"
+        never = f", and {self.never} requests were never started" if self.never else ""
+        figures = f"{self.reached:.1f}/s were started{late}{never}"
         if self.held:
             return f"the rate was held: {figures}"
-        why = (
-            f"all {self.connections} connections waited for answers"
-            if self.connections
-            else "this machine was too busy"
-        )
+        why = "this machine was too busy" if self.by_this_machine else "the load was stopped"
+        if self.connections:
+            waited = f"all {self.connections} connections waited for answers"
+            why = f"{why} and {waited}" if self.by_this_machine else waited
         return f"the rate was not held, for {why}: {self.wanted:.1f}/s were due and {figures}"
 
 
-def holding(result: Result) -> Holding | None:
-    """How a load kept to its schedule; ``None`` where it had none, or nothing was due."""
-    never = result.unsent + result.overdue
-    if result.plan.pace is None or not result.sent + never:
+def holding(result: Result, summary: Summary) -> Holding | None:
+    """How a load kept to its schedule; ``None`` where it had none, or nothing was due.
+
+    Args:
+        result: The load.
+        summary: Its numbers.
+    """
+    pace, never = result.plan.pace, result.unsent + result.overdue + result.missed
+    due = result.sent + never
+    if pace is None or not due:
         return None
-    lags, last_start, last_due, count = Counter[int](), 0, 0, 0
-    for _, start, lag, *_ in result.record.columns():
-        lags[lag] += 1
-        last_start, last_due, count = max(last_start, start), max(last_due, start - lag), count + 1
-    behind = last_start - last_due
-    held = not never and behind <= max(last_due * _BEHIND_SHARE, _BEHIND_SECONDS * 1e6)
+    behind = summary.last_start - summary.last_due
+    late = behind > max(summary.last_due * _BEHIND_SHARE, _BEHIND_SECONDS * 1e6)
+    own = excused(Own(result.lapses).during(summary.last_due, summary.last_start), behind)
+    planned = seconds_until(pace)(due)
     return Holding(
-        wanted=_rate(count, last_due),
-        reached=_rate(count, last_start),
-        lag_p99=_p99(lags) / 1e6,
+        wanted=due / planned,
+        reached=result.sent / max(planned, summary.last_start / 1e6),
+        lag_p99=summary.lag.get_value_at_percentile(99) / 1e6 if summary.lag.get_total_count() else None,
         never=never,
         connections=result.plan.connections if result.crowded else None,
-        held=held,
+        by_this_machine=result.missed > 0 or (late and (own or not result.crowded)),
+        held=not never and not late,
     )
-
-
-def _rate(count: int, microseconds: int) -> float:
-    """The first request is due at once, so ``count`` requests have one distance less."""
-    return (count - 1) / microseconds * 1e6 if count > 1 and microseconds > 0 else float(count)
-
-
-def _p99(counts: Counter[int]) -> int:
-    rank, seen = math.ceil(counts.total() * 0.99), 0
-    for value in sorted(counts):
-        seen += counts[value]
-        if seen >= rank:
-            return value
-    return 0

@@ -69,9 +69,9 @@ def _endless(summary: Summary) -> bool:
     return summary.size > 0 and {outcome.error for outcome in summary.outcomes} == {"timeout"}
 
 
-def machine_too_slow(result: Result) -> MeshbddError | None:
-    """The sentence for a rate that this machine could not hold: what was seen is of another, easier load."""
-    seen = holding(result)
+def machine_too_slow(result: Result, summary: Summary) -> MeshbddError | None:
+    """The sentence for a rate that this machine could not hold: what was seen is of another load."""
+    seen = holding(result, summary)
     if seen is None or not seen.by_this_machine:
         return None
     return EnvironmentBroken(

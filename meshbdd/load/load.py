@@ -99,7 +99,9 @@ class Load:
             engine.unsent,
             self.over,
             engine.overdue,
+            engine.missed,
             engine.crowded,
+            tuple(engine.lapses),
         )
 
     def samples(self) -> Iterator[Sample]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from meshbdd.load.answer import STOPPED, Outcome
 from meshbdd.load.ids import RequestIds
+from meshbdd.load.lapses import Lapse
 from meshbdd.load.record import Row, unpack
 from meshbdd.load.shared import SharedMemory
 
@@ -25,8 +26,9 @@ class Part:
         self.outcomes: list[Outcome] = []
         self.answers: dict[int, tuple[bytes, bytes]] = {}
         self.reasons: dict[str, str] = {}
-        self.sent = self.finished = self.failed = self.stopped = self.unsent = self.overdue = 0
+        self.sent = self.finished = self.failed = self.stopped = self.unsent = self.overdue = self.missed = 0
         self.crowded = False
+        self.lapses: Sequence[Lapse] = ()
 
     def _open(self) -> None:
         if self._memory is not None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from meshbdd.load.answer import STOPPED, Outcome, read_head
 from meshbdd.load.ids import RequestIds
+from meshbdd.load.lapses import Lapse, Own
 from meshbdd.load.merging import MergedIds, MergedRecord
 from meshbdd.load.plan import Plan
 from meshbdd.load.record import Record, Row
 from meshbdd.load.sample import Sample
+
+_IN_TIME = Own(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +29,12 @@ class Result:
         seconds: How long it took, or has taken so far.
         sent: Requests that were started.
         unsent: Requests that were due, but could not be started within their timeout.
-        overdue: Requests that were due, and not started when the load was stopped at once.
         over: Whether the load has ended.
-        crowded: Whether a request that was due had to wait because all connections were under way, though the engine had
-            time to spare.
+        overdue: Requests that were due, and not started when the load was stopped at once.
+        missed: Requests that were due, and not started because this machine was late; they say nothing of the service.
+        crowded: Whether a request that was due had to wait because all connections were under way, by no doing of this
+            machine.
+        lapses: When this machine was late; known once the load has ended.
     """
 
     plan: Plan
@@ -41,7 +46,9 @@ class Result:
     unsent: int
     over: bool
     overdue: int = 0
+    missed: int = 0
     crowded: bool = False
+    lapses: Sequence[Lapse] = ()
 
     def __len__(self) -> int:
         """How many requests have an outcome."""
@@ -73,10 +80,16 @@ class Result:
         Args:
             first: Number of the request to begin with.
         """
-        return map(self.sample, self.rows(first))
+        own = Own(self.lapses)
+        return (self.sample(row, own) for row in self.rows(first))
 
-    def sample(self, row: Row) -> Sample:
-        """A row as claims see it."""
+    def sample(self, row: Row, own: Own = _IN_TIME) -> Sample:
+        """A row as claims see it.
+
+        Args:
+            row: It.
+            own: When this machine was late.
+        """
         outcome = self.record.outcomes[row.outcome - 1]
         answer = self.record.answer(row.number)
         headers = dict(outcome.headers)
@@ -99,4 +112,5 @@ class Result:
             flags=outcome.flags,
             fields=dict(outcome.fields) if outcome.complete else None,
             kept=answer is not None or outcome.status is None,
+            own=own.during(row.start - row.lag, row.start + row.end) / 1e6 if own else 0.0,
         )

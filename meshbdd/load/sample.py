@@ -9,6 +9,7 @@ from typing import Any
 
 from meshbdd.errors import Inconclusive
 from meshbdd.load.answer import read_field
+from meshbdd.load.lapses import excused
 
 _GRPC = "grpc-status"
 
@@ -32,6 +33,7 @@ class Sample:
         flags: Envoy's response flags, where the answer carries them in a header.
         fields: Path → JSON text of the fields that were asked for; ``None`` where the body does not have it.
         kept: Whether headers and body were kept; of a long load only some are.
+        own: Seconds by which this machine may have made it later and slower at most, because it was late itself.
     """
 
     request_id: str
@@ -47,12 +49,18 @@ class Sample:
     flags: str = ""
     fields: Mapping[str, str | None] | None = None
     kept: bool = True
+    own: float = 0.0
 
     @property
     def succeeded(self) -> bool:
         """A complete answer, status < 400, and gRPC status 0 where there is one."""
         grpc = (self.headers or {}).get(_GRPC, "0")
         return self.status is not None and self.status < 400 and grpc == "0"
+
+    @property
+    def excused(self) -> bool:
+        """Whether it failed, and that may be this machine's doing: it tells nothing of the service."""
+        return self.own > 0 and not self.succeeded and excused(self.own, self.seconds)
 
     @property
     def told(self) -> str:

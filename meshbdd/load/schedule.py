@@ -22,7 +22,7 @@ def arrivals(pace: Pace, seed: int, first: int = 0, step: int = 1) -> Iterator[i
         first: Number of the first arrival to give.
         step: Distance between the numbers.
     """
-    when = _inverse(pace)
+    when = seconds_until(pace)
     return (round(when(expected) * 1e9) for expected in itertools.islice(_expected(pace, seed), first, None, step))
 
 
@@ -37,7 +37,7 @@ def _expected(pace: Pace, seed: int) -> Iterator[float]:
         yield total
 
 
-def _inverse(pace: Pace) -> Callable[[float], float]:
+def seconds_until(pace: Pace) -> Callable[[float], float]:
     """Expected arrivals -> seconds: the inverse of the integral of the rate."""
     rate = pace.rate.per_second
     ramp = pace.ramp.seconds if pace.ramp is not None else 0.0

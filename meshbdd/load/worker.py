@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from meshbdd.load.answer import Outcome
 from meshbdd.load.engine import Engine
 from meshbdd.load.ids import RequestIds
+from meshbdd.load.lapses import Lapse
 from meshbdd.load.plan import Plan
 from meshbdd.load.record import BLOCK, Record
 from meshbdd.load.schedule import arrivals
@@ -63,7 +64,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How far the worker has come; the last time, with the answers that it kept and why requests failed."""
+    """How far the worker has come; the last time, with the answers that it kept, why requests failed, and its lapses."""
 
     sent: int
     finished: int
@@ -71,10 +72,12 @@ class Counts:
     stopped: int
     unsent: int
     overdue: int
+    missed: int
     crowded: bool
     over: bool
     answers: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    lapses: Sequence[Lapse] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +105,8 @@ class _Told:
 
 def _counts(engine: Engine, *, over: bool) -> Counts:
     record = engine.record
-    kept = (record.answers(), record.reasons) if over else ()
-    counts = engine.sent, record.finished, record.failed, record.stopped, engine.unsent, engine.overdue
+    kept = (record.answers(), record.reasons, engine.lapses) if over else ()
+    counts = engine.sent, record.finished, record.failed, record.stopped, engine.unsent, engine.overdue, engine.missed
     return Counts(*counts, engine.crowded, over, *kept)
 
 

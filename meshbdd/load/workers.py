@@ -68,9 +68,9 @@ class _Worker:
             part = self.part
             part.sent, part.finished, part.failed = told.sent, told.finished, told.failed
             part.stopped, part.unsent, part.overdue = told.stopped, told.unsent, told.overdue
-            part.crowded = told.crowded
+            part.missed, part.crowded = told.missed, told.crowded
             if told.over:
-                part.answers, part.reasons, self.over = told.answers, told.reasons, True
+                part.answers, part.reasons, part.lapses, self.over = told.answers, told.reasons, told.lapses, True
         elif isinstance(told, Failed):
             self.failure = told.error
         elif isinstance(told, Ready):
@@ -179,7 +179,9 @@ class Workers:
             unsent=sum(part.unsent for part in parts),
             over=self.over,
             overdue=sum(part.overdue for part in parts),
+            missed=sum(part.missed for part in parts),
             crowded=any(part.crowded for part in parts),
+            lapses=[lapse for part in parts for lapse in part.lapses],
         )
 
     def stop(self, *, at_once: bool = False) -> Result:

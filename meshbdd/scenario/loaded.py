@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import overload
 
 from meshbdd.claims import Outcome, Verdict
+from meshbdd.claims.share import LESS_BUSY
 from meshbdd.load import Result, Sample
 from meshbdd.load.holding import Holding, holding
+from meshbdd.load.summary import summarise
 
 UNSENT = "unsent"
 """The error of a request that was due, but for which no connection came free within its timeout, or before the load was
 stopped at once: its user waited in vain."""
+
+MISSED = "missed"
+"""The error of a request that was due, and that this machine was too late to send: it says nothing of the service."""
 
 _KEPT = 100_000
 """A load up to this size is made into samples once, which takes some 80 MB at most; a longer one anew at every look."""
@@ -34,14 +40,11 @@ class LoadedSamples(Sequence[Sample]):
     @cached_property
     def holding(self) -> Holding | None:
         """How the rate was held that was asked for."""
-        return holding(self._result)
+        return holding(self._result, summarise(self._result))
 
     def __len__(self) -> int:
-        return len(self._result) + self._never_sent
-
-    @property
-    def _never_sent(self) -> int:
-        return self._result.unsent + self._result.overdue
+        result = self._result
+        return len(result) + result.unsent + result.overdue + result.missed
 
     def __iter__(self) -> Iterator[Sample]:
         if self._made is None and len(self) <= _KEPT:
@@ -50,7 +53,10 @@ class LoadedSamples(Sequence[Sample]):
 
     def _make(self) -> Iterator[Sample]:
         yield from self._result.samples()
-        yield from itertools.repeat(self._unsent(), self._never_sent)
+        result = self._result
+        ended, timeout = result.began + result.seconds, result.plan.timeout.seconds
+        yield from itertools.repeat(Sample("", ended, timeout, None, MISSED, own=math.inf), result.missed)
+        yield from itertools.repeat(Sample("", ended, timeout, None, UNSENT), result.unsent + result.overdue)
 
     @overload
     def __getitem__(self, index: int) -> Sample: ...
@@ -66,17 +72,17 @@ class LoadedSamples(Sequence[Sample]):
             raise IndexError(index)
         return next(itertools.islice(self, place, None))
 
-    def _unsent(self) -> Sample:
-        timeout = self._result.plan.timeout.seconds
-        return Sample("", self._result.began + self._result.seconds, timeout, None, UNSENT)
-
 
 def at_rate(verdict: Verdict, samples: Sequence[Sample]) -> Verdict:
-    """A verdict with what is to be known of the rate; none is green where this machine could not hold that."""
+    """A verdict with what is to be known of the rate.
+
+    Where this machine could not hold it, the load was another one, and none is green. One that is red is so whatever had
+    become of the requests for which this machine was late: claims count them neither as good nor as failed.
+    """
     seen = samples.holding if isinstance(samples, LoadedSamples) else None
     if seen is None:
         return verdict
     if seen.by_this_machine and verdict.outcome is Outcome.PASSED:
-        action = "send at a lower rate, or from a machine that is less busy"
-        return replace(verdict, outcome=Outcome.INCONCLUSIVE, sentence=f"{verdict.sentence}; {seen.told}", help=action)
+        sentence = f"{verdict.sentence}; {seen.told}"
+        return replace(verdict, outcome=Outcome.INCONCLUSIVE, sentence=sentence, help=LESS_BUSY)
     return replace(verdict, notes=(*verdict.notes, seen.told))

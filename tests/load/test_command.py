@@ -256,7 +256,8 @@ def test_what_was_due_until_ctrl_c_is_told(server: Server) -> None:
     told, _ = interrupted(signal.SIGINT, backlog, *arguments)
     assert told["requests"] == told["failed"] == told["unsent"] == 0
     assert told["stopped"] == server.seen["hang"] == 1000
-    assert 0.25 * 2000 < told["overdue"] <= 2000 * told["seconds"]
+    waited = told["overdue"] + told["missed"]  # the latter where the machine that runs this test is late, too
+    assert 0.25 * 2000 < waited <= 2000 * told["seconds"]
     assert set(told["latency_ms"].values()) == {None}, "slower than any limit"
 
 

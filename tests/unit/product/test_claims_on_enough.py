@@ -7,6 +7,7 @@ import json
 import math
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -346,13 +347,19 @@ def test_a_latency_claim_on_enough_is_decided_by_the_bounds() -> None:
 
 
 def test_a_machine_that_sends_too_late_makes_no_service_slow() -> None:
-    late = [Sample("id", 100.4, 0.45, 200, scheduled=100.0)] * 5 + [
+    late = [Sample("id", 100.4, 0.45, 200, scheduled=100.0, own=0.4)] * 5 + [
         Sample("id", 100.0, 0.05, 200, scheduled=100.0)
     ] * 95
     claim = quantiles.latency_below(99, Duration(0.3))
     verdict = claim.judge(late)
     assert verdict.outcome is Outcome.INCONCLUSIVE
-    assert "requests started up to 400.0 ms late, and without that it would hold" in verdict.sentence
+    assert "for 5 of them this machine was late" in verdict.sentence
+    waited = [replace(sample, own=0.0) for sample in late]
+    assert claim.judge(waited).outcome is Outcome.FAILED, "for a free connection: the service's doing"
+    fine = [Sample("id", 100.005, 0.303, 200, scheduled=100.0)] * 100
+    verdict = claim.judge(fine)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "requests started up to 5.0 ms late, and without that it would hold" in verdict.sentence
     stall = [Sample("id", 100.0, 0.45, 200, scheduled=100.0)] * 5
     assert claim.judge([*stall, *late]).outcome is Outcome.FAILED, "lateness excuses no service that is slow itself"
     assert quantiles.latency_below(90, Duration(0.3)).judge(late).outcome is Outcome.PASSED
