@@ -31,9 +31,12 @@ def report(results: Path, output: Path, as_json: bool) -> None:
             "tool": built.tool,
             "seconds": round(built.seconds, 3),
             "bytes": built.page.stat().st_size,
+            "unreadable": [str(file) for file in built.unreadable],
         }
         click.echo(json.dumps(told))
-        return
-    size = built.page.stat().st_size / 1e6
-    click.echo(f"{built.page}  ({size:.1f} MB, by {built.tool} in {built.seconds:.1f} s)")
-    click.echo(f"Open it: {built.page.as_uri()}")
+    else:
+        size = built.page.stat().st_size / 1e6
+        click.echo(f"{built.page}  ({size:.1f} MB, by {built.tool} in {built.seconds:.1f} s)")
+        click.echo(f"Open it: {built.page.as_uri()}")
+    if built.problem is not None:
+        raise built.problem

@@ -21,4 +21,5 @@ def tell(event: Event) -> None:
         formatter.tell(event)
     attach = allure_commons.plugin_manager.subset_hook_caller("attach_data", remove_plugins=ours)
     for item in attachments(event):
-        attach(body=item.body, name=item.name, attachment_type=item.mime, extension=item.extension)
+        shown = item.fitting
+        attach(body=shown.text, name=shown.name, attachment_type=shown.mime, extension=shown.extension)

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 
 from meshbdd.evidence import (
@@ -23,7 +23,8 @@ from meshbdd.report import exchanges
 from meshbdd.report import flags as flags_of
 
 LARGEST = 1024 * 1024
-"""Characters. Reports with larger attachments get slow to open; both Allure versions keep them inside the page."""
+"""Bytes. Reports with larger attachments get slow to open; both Allure versions keep them inside the page."""
+_CUT = "… cut at 1 MiB"
 
 _MOST_ROWS = 200
 _DRAWN = {"path", "boundaries"}
@@ -53,9 +54,16 @@ class Attachment:
     mime: str = "text/plain"
 
     @property
-    def body(self) -> str:
-        """The content, cut where it would make a report slow to open."""
-        return self.text if len(self.text) <= LARGEST else self.text[:LARGEST] + "\n… cut at 1 MiB\n"
+    def fitting(self) -> Attachment:
+        """This, or where it would make a report slow to open: its first lines, or a note in the place of a picture."""
+        content = self.text.encode("utf-8", "replace")
+        if len(content) <= LARGEST:
+            return self
+        if self.mime not in {"text/plain", "text/csv"}:  # half of it would be nothing
+            return Attachment(self.name, f"left out: {len(content):,} bytes are more than a report shows\n")
+        room = content[: LARGEST - len(_CUT.encode()) - 2].decode("utf-8", "ignore")
+        lines = room[: room.rindex("\n")] if "\n" in room else room
+        return replace(self, text=f"{lines}\n{_CUT}\n")
 
     @property
     def extension(self) -> str:

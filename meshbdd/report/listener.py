@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 import time
 from collections import deque
@@ -14,11 +13,12 @@ from allure_behave.listener import AllureListener, GroupContext
 from allure_commons.model2 import Label, Parameter, Status, StatusDetails, TestResult, TestStepResult
 from allure_commons.utils import now, uuid4
 
+from meshbdd.errors import Place
 from meshbdd.evidence import Event
 from meshbdd.report import redact
 from meshbdd.report.attachments import Attachment, table
 from meshbdd.report.identity import Identities, name_of
-from meshbdd.report.outcome import STATUS, Category, Outcome, Problem, outcome_of
+from meshbdd.report.outcome import STATUS, Category, Outcome, Problem, culprit_of, outcome_of, place_of
 from meshbdd.report.overview import as_html
 from meshbdd.report.record import RunRecord, ScenarioRecord
 from meshbdd.report.reporter import Reporter
@@ -56,6 +56,7 @@ class Listener(AllureListener):  # type: ignore[misc] # allure-behave has no typ
         self.current_scenario_uuid: str | None = None
         self._began = 0.0
         self._test: TestResult | None = None
+        self._culprit: tuple[Place, str] | None = None
         self.scene = Scene()
 
     # Hooks of allure-commons that would be called for every Allure formatter's scenario: not ours.
@@ -73,7 +74,7 @@ class Listener(AllureListener):  # type: ignore[misc] # allure-behave has no typ
         self.steps.clear()
         self.group_context.enter()
         self._began, self.scene = time.time(), Scene()
-        self._test = self._result(scenario)
+        self._test, self._culprit = self._result(scenario), None
         self.current_scenario_uuid = self._test.uuid
         self._conclude(self._test, _KILLED)
         self.logger.write_test(self._test)
@@ -112,8 +113,7 @@ class Listener(AllureListener):  # type: ignore[misc] # allure-behave has no typ
 
     def _drop(self, test: TestResult) -> None:
         self.logger.drop_test(test.uuid)
-        with contextlib.suppress(OSError):
-            (self.logger.folder.path / f"{test.uuid}-result.json").unlink()
+        self.logger.folder.remove(f"{test.uuid}-result.json")
         self._exit_group()
 
     def add_not_run(self, scenario: Any) -> None:
@@ -181,24 +181,35 @@ class Listener(AllureListener):  # type: ignore[misc] # allure-behave has no typ
             self._attach(table("table", redact.rows([step.table.headings, *(row.cells for row in step.table.rows)])))
 
     def _attach(self, item: Attachment) -> None:
-        self.logger.attach_data(uuid4(), item.body, item.name, item.mime, item.extension)
+        shown = item.fitting
+        self.logger.attach_data(uuid4(), shown.text, shown.name, shown.mime, shown.extension)
 
     def stop_behave_step(self, result: Any) -> None:
         """A step is over."""
-        status = STATUS.get(result.status.name, Status.BROKEN)
-        message = (
-            redact.text((result.error_message or "").strip().removeprefix("ASSERT FAILED: "))
-            if status in {Status.FAILED, Status.BROKEN}
-            else ""
-        )
-        if result.status.name == "undefined":
-            message = "no step says this"
+        status, message = self._step_outcome(result)
         self.logger.stop_step(
             self.current_step_uuid,
             stop=now(),
             status=Status.SKIPPED if status == Status.UNKNOWN else status,
             statusDetails=StatusDetails(message=message) if message else None,
         )
+
+    def _step_outcome(self, step: Any) -> tuple[str, str]:
+        """Allure's status of a step, and why it is not green.
+
+        Where a step refused to begin because one further on is not understood, that one is the broken one.
+        """
+        status = STATUS.get(step.status.name, Status.BROKEN)
+        told = (step.error_message or "").strip().removeprefix("ASSERT FAILED: ")
+        culprit = culprit_of(step.exception)
+        if culprit is not None:
+            self._culprit = culprit, redact.text(told)
+            return Status.SKIPPED, "nothing was changed: a step further on is not understood"
+        if self._culprit is not None and place_of(step) == self._culprit[0]:
+            return Status.BROKEN, self._culprit[1]
+        if step.status.name == "undefined":
+            return Status.BROKEN, "no step says this"
+        return status, redact.text(told) if status in {Status.FAILED, Status.BROKEN} else ""
 
     def tell(self, event: Event) -> None:
         """Keep what the scenario tells, at the step that runs."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from allure_commons.model2 import Status
@@ -19,6 +20,7 @@ from meshbdd.errors import (
     Inconclusive,
     MeshbddError,
     NotPossible,
+    Place,
     Refused,
     RestoreIncomplete,
 )
@@ -128,6 +130,11 @@ class Outcome:
         return "\n".join(problem.trace for problem in self.problems if problem.trace)
 
 
+def place_of(step: Any) -> Place:
+    """Where a step of behave's model stands."""
+    return Place(Path(step.filename), step.line)
+
+
 def category_of(error: BaseException | None) -> Category:
     """The kind of an error."""
     match error:
@@ -153,7 +160,8 @@ def category_of(error: BaseException | None) -> Category:
 def sentence_of(error: BaseException) -> str:
     """An error in one sentence and one action."""
     if isinstance(error, MeshbddError):
-        return redact.text(f"{error.sentence}\nhelp: {error.help}" if error.help else error.sentence)
+        place = f" ({error.place})" if culprit_of(error) else ""
+        return redact.text(error.sentence + place + (f"\nhelp: {error.help}" if error.help else ""))
     if isinstance(error, KeyboardInterrupt):
         return "the run was ended while this step ran"
     if isinstance(error, AssertionError) and str(error):
@@ -194,10 +202,16 @@ def _containers(scenario: Any) -> Iterator[Any]:
         above = getattr(above, "parent", None)
 
 
+def culprit_of(error: BaseException | None) -> Place | None:
+    """Where a step stands that is not understood, of an error that another step raised before anything was changed."""
+    return error.place if isinstance(error, BadInput) and error.code == "MB0508" else None
+
+
 def _step_problems(scenario: Any) -> Iterator[Problem]:
+    culprits = {culprit_of(step.exception) for step in scenario.all_steps}
     for step in scenario.all_steps:
         name = step.status.name
-        if STATUS.get(name) not in {Status.FAILED, Status.BROKEN}:
+        if STATUS.get(name) not in {Status.FAILED, Status.BROKEN} or place_of(step) in culprits:
             continue
         error = step.exception
         if name in _UNDERSTOOD:

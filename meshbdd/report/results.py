@@ -6,9 +6,11 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
+from collections.abc import Callable, Iterator
 from io import TextIOWrapper
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import attr
@@ -16,10 +18,17 @@ import attr
 from meshbdd.errors import BadInput, EnvironmentBroken
 
 MARKER = ".meshbdd-results"
-"""Says that a folder of results is meshbdd's; locked by the processes that write it."""
+"""Lists what meshbdd wrote into a folder of results, a name a line; locked by the processes that write there."""
 
-_RESULTS = ("*-result.json", "*-container.json", "*-globals.json", "*-attachment", "*-attachment.*", "*.tmp")
-_SIDE_FILES = ("environment.properties", "executor.json", "categories.json")
+_HEADING = "What meshbdd wrote here; the next run removes it, and nothing else."
+_UNLISTED = re.compile(
+    r"[0-9a-f-]{36}-(result|container|globals|attachment)(\.\w+)*|environment\.properties|categories\.json"
+    r"|(run|junit)[\w-]*\.(json|xml)"
+)
+"""What is ours in a folder whose marker is empty: the first versions of meshbdd kept no list."""
+
+_KEPT = frozenset({"history", "executor.json"})
+"""What CI systems lay into a folder of results for Allure; never removed unless a run of ours wrote it."""
 EXTRA = "meshbdd"
 """Subfolder of what is meshbdd's own; neither version of Allure looks into subfolders."""
 
@@ -41,6 +50,7 @@ class ResultsFolder:
         self.shard = ""
         self._why = ""
         self._lock: TextIOWrapper | None = None
+        self._listed: set[str] = set()
 
     def take(self) -> None:
         """Make the folder ready for this run: what an earlier run of meshbdd left in it is removed.
@@ -53,8 +63,8 @@ class ResultsFolder:
         if self.path.exists() and not self.path.is_dir():
             raise BadInput("MB0801", f"{self.path} is there and is no folder.", help="name another folder for results")
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
             self._refuse_what_is_not_ours()
+            self.path.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / MARKER).open("a")
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -75,38 +85,73 @@ class ResultsFolder:
             self._lock.close()
 
     def _refuse_what_is_not_ours(self) -> None:
-        found = [entry for entry in self.path.iterdir() if entry.name not in {*_SIDE_FILES, "history"}]
-        if found and not (self.path / MARKER).exists():
+        if not self.path.exists():
+            return
+        there = {entry.name for entry in _files(self.path)}  # before the list, which names a file before it is there
+        found = there - self._written()
+        if found:
             raise BadInput(
                 "MB0803",
-                f"{self.path} holds files that meshbdd did not write, {found[0].name} for instance;"
+                f"{self.path} holds files that meshbdd did not write, {min(found)} for instance;"
                 " results of two runs must not mix.",
                 help="empty it or name another folder",
             )
 
+    def _written(self) -> set[str]:
+        """The names of what runs of ours wrote, and of what they were writing when they were killed."""
+        try:
+            with (self.path / MARKER).open(encoding="utf-8") as marker:
+                if self._lock is None:
+                    fcntl.flock(marker, fcntl.LOCK_SH)  # another run may be clearing the folder
+                names = marker.read().splitlines()
+        except FileNotFoundError:
+            return set()
+        if not names:
+            names = [file.name for file in _files(self.path) if _UNLISTED.fullmatch(file.name)]
+        return {MARKER, *names, *(f"{name}.tmp" for name in names)}
+
     def _clear(self) -> None:
-        for pattern in (*_RESULTS, *_SIDE_FILES):
-            for file in self.path.glob(pattern):
+        names = self._written()
+        for file in _files(self.path):
+            if file.name in names and file.name != MARKER:
                 file.unlink()
-        shutil.rmtree(self.path / EXTRA, ignore_errors=True)
+        if "executor.json" in names:
+            (self.path / "executor.json").unlink(missing_ok=True)
+        (self.path / MARKER).write_text(f"{_HEADING}\n", "utf-8")
+        self._listed.clear()
+
+    def _list(self, name: str) -> None:
+        """Remember that a file is ours, before it is there."""
+        if name not in self._listed:
+            with (self.path / MARKER).open("a", encoding="utf-8") as marker:
+                marker.write(f"{PurePath(name).name}\n")
+            self._listed.add(name)
 
     def write(self, name: str, body: bytes | str) -> None:
         """Write a file whole or not at all; a failure is kept for ``problem``, so that no verdict is lost by it."""
+        self._put(
+            name, lambda half: half.write_bytes(body.encode("utf-8", "replace") if isinstance(body, str) else body)
+        )
+
+    def copy(self, source: str, name: str) -> None:
+        """Write a copy of a file."""
+        self._put(name, lambda half: shutil.copyfile(source, half))
+
+    def _put(self, name: str, write: Callable[[Path], object]) -> None:
         file = self.path / name
+        half = file.with_name(f"{file.name}.tmp")
         try:
+            self._list(name)
             file.parent.mkdir(exist_ok=True)
-            half = file.with_name(f"{file.name}.tmp")
-            half.write_bytes(body.encode("utf-8", "replace") if isinstance(body, str) else body)
+            write(half)
             half.replace(file)
         except OSError as error:
             self._lose(name, error)
 
-    def copy(self, source: str, name: str) -> None:
-        """Write a copy of a file."""
-        try:
-            shutil.copyfile(source, self.path / name)
-        except OSError as error:
-            self._lose(name, error)
+    def remove(self, name: str) -> None:
+        """Take a file away again."""
+        with contextlib.suppress(OSError):
+            (self.path / name).unlink()
 
     def write_item(self, name: str, item: Any) -> None:
         """Write something of Allure's model as JSON; empty fields are left out, as its readers expect."""
@@ -116,8 +161,7 @@ class ResultsFolder:
     def _lose(self, name: str, error: OSError) -> None:
         self.lost.append(name)
         self._why = error.strerror or str(error)
-        with contextlib.suppress(OSError):
-            (self.path / f"{name}.tmp").unlink()
+        self.remove(f"{name}.tmp")
 
     @property
     def problem(self) -> EnvironmentBroken | None:
@@ -130,3 +174,12 @@ class ResultsFolder:
             " so the report will be incomplete; the verdicts above hold.",
             help="make room and run again for a whole report",
         )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Everything in a folder of results, and in the subfolder of our own, but what CI systems lay there."""
+    for entry in folder.iterdir():
+        if entry.name == EXTRA and entry.is_dir():
+            yield from entry.iterdir()
+        elif entry.name not in _KEPT:
+            yield entry

@@ -81,8 +81,8 @@ class Scene:
     def _attach(self, reporter: Reporter, item: Any, make: Callable[[], Iterable[Attachment]]) -> Sequence[Attachment]:
         try:
             all_made = list(make())
-            for made in all_made:
-                reporter.attach_to(item, made.body, made.name, made.mime, made.extension)
+            for made in (attachment.fitting for attachment in all_made):
+                reporter.attach_to(item, made.text, made.name, made.mime, made.extension)
         except Exception:  # noqa: BLE001 - whatever is wrong with a picture, the verdict stands
             reporter.attach_to(item, traceback.format_exc(), "evidence that could not be shown", "text/plain", "txt")
             return ()

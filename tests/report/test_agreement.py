@@ -126,6 +126,21 @@ def test_no_secret_and_no_markup_of_a_feature_is_in_the_results(tmp_path: Path) 
         )
 
 
+@pytest.mark.parametrize("words", ["the moon is blue", "the moon is red"], ids=["undefined", "a wrong value"])
+def test_a_step_that_is_not_understood_is_told_once_and_at_its_place(tmp_path: Path, words: str) -> None:
+    text = f"Feature: F\n  Scenario: S\n    Given it passes\n    And a change is made\n    When it passes\n    And {words}\n"
+    toy = Toy(tmp_path / "toy", {"a.feature": text})
+    assert toy.run().returncode == 2
+    (result,) = read(toy.results)
+    assert result["statusDetails"]["message"] == (
+        f"feature file: The step «{words}» further on is not understood: no step says this. (features/a.feature:6)\n"
+        "help: mend it; nothing was changed"
+    )
+    assert [step["status"] for step in result["steps"]] == ["passed", "skipped", "skipped", "broken"]
+    assert "further on is not understood" in result["steps"][1]["statusDetails"]["message"]
+    assert f"«{words}»" in result["steps"][3]["statusDetails"]["message"]
+
+
 def test_run_json_and_junit_say_the_same(ran: tuple[Toy, str]) -> None:
     toy, output = ran
     told = json.loads((toy.results / "meshbdd" / "run.json").read_text())

@@ -36,6 +36,32 @@ def test_old_results_of_ours_are_replaced(tmp_path: Path) -> None:
     assert statuses(toy.results)["passed"] == 1
 
 
+def test_only_what_a_run_of_ours_wrote_is_removed(tmp_path: Path) -> None:
+    toy = Toy(tmp_path / "toy", ONE)
+    assert toy.run().returncode == 0
+    (toy.results / "history").mkdir()
+    (toy.results / "history" / "history.json").write_text("{}")
+    (toy.results / "executor.json").write_text('{"name": "Jenkins"}')
+    assert toy.run().returncode == 0, "what CI systems lay there stays"
+    assert (toy.results / "history" / "history.json").exists()
+    assert (toy.results / "executor.json").read_text() == '{"name": "Jenkins"}'
+    foreign = toy.results / "6f1b3a52-4f8e-4d4e-8a59-0c7f1d1f7d11-result.json"
+    foreign.write_text('{"name": "pytest wrote it"}')
+    ours = {file.name for file in toy.results.iterdir()}
+    done = toy.run()
+    assert done.returncode == 2
+    _one_sentence(done, "MB0803", f"holds files that meshbdd did not write, {foreign.name}")
+    assert {file.name for file in toy.results.iterdir()} == ours, "nothing is lost"
+
+
+def test_a_refused_folder_is_not_made(tmp_path: Path) -> None:
+    toy = Toy(tmp_path / "toy", ONE)
+    (toy.results / "meshbdd").mkdir(parents=True)
+    (toy.results / "meshbdd" / "mine").touch()
+    assert toy.run().returncode == 2
+    assert [file.name for file in toy.results.rglob("*")] == ["meshbdd", "mine"]
+
+
 def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
     toy = Toy(tmp_path / "toy", ONE)
     (tmp_path / "file").write_text("mine")

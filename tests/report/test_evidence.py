@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from allure_commons import model2
 
 from meshbdd.evidence import CallsLogged, ChangeArrived, FaultAccounted, QueryAnswered, TrafficSent, VerdictReached
 from meshbdd.load.sample import Sample
-from meshbdd.report import draw, scene
+from meshbdd.report import draw, exchanges, scene
+from meshbdd.report.attachments import Attachment
 from tests.report.evidence import REQUEST, Shown, told
 
 
@@ -121,8 +123,26 @@ def test_nothing_is_larger_than_a_mebibyte(tmp_path: Path) -> None:
             ),
         ],
     )
-    assert max(file.stat().st_size for file in shown.folder.path.iterdir()) < 1.1 * 1024 * 1024
+    assert max(file.stat().st_size for file in shown.folder.path.iterdir()) <= 1024 * 1024
     assert "cut at 1 MiB" in next(iter(shown.step(ChangeArrived).values()))
+
+
+@pytest.mark.parametrize("mime", ["text/plain", "text/csv", "image/svg+xml", "application/json", exchanges.MIME])
+def test_what_is_too_large_stays_valid(mime: str) -> None:
+    text = '"é","ü"\n' * 200_000
+    assert len(text) > 1024 * 1024
+    exact = Attachment("a", "é" * (512 * 1024), mime)
+    assert exact.fitting is exact
+    shown = Attachment("a", text, mime).fitting
+    assert len(shown.text.encode()) <= 1024 * 1024
+    if mime.startswith("text/"):
+        rows = list(csv.reader(shown.text.splitlines()))
+        assert shown.mime == mime
+        assert rows[-1] == ["… cut at 1 MiB"]
+        assert {tuple(row) for row in rows[:-1]} == {("é", "ü")}, "no half line"
+    else:
+        assert (shown.mime, shown.extension) == ("text/plain", "txt"), "no half picture and no half JSON"
+        assert "left out" in shown.text
 
 
 def test_the_timeline_shows_when_a_breaker_was_open(tmp_path: Path) -> None:

@@ -165,3 +165,31 @@ def test_nothing_to_report_and_nowhere_to_write(toy: Toy, tmp_path: Path) -> Non
         assert code in done.stderr
         assert "Traceback" not in done.stderr
     assert (tmp_path / "mine" / "index.html").read_text() == "mine"
+    report(str(toy.results), cwd=tmp_path, path=only(tmp_path / "bin"))
+    assert not (tmp_path / "allure-report").exists(), "no empty folder where no page can be made"
+
+
+def _damage(toy: Toy, folder: Path) -> Path:
+    """Results of which one file is cut off, and one is no object."""
+    results = Path(shutil.copytree(toy.results, folder))
+    file = next(file for file in sorted(results.glob("*-result.json")) if "same name" in file.read_text())
+    file.write_text(file.read_text()[:100])
+    (results / "0-globals.json").write_text("[]")
+    return file
+
+
+@pytest.mark.parametrize(
+    "programs",
+    [pytest.param({}, marks=node, id="node"), pytest.param({"java": ""}, marks=java, id="java")],
+)
+@pytest.mark.timeout(240)
+def test_results_that_are_cut_off_are_named(toy: Toy, tmp_path: Path, programs: dict[str, str]) -> None:
+    cut = _damage(toy, tmp_path / "results")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "results").glob("*.json")}
+    done = report("results", cwd=tmp_path, path=only(tmp_path / "bin", **programs) if programs else None)
+    assert done.returncode == 4
+    assert "Traceback" not in done.stderr
+    told = f"2 files of the results are cut off or damaged, so the page lacks what stood in them: {cut.name}, 0-globals.json."
+    assert f"MB0820 error: {told}" in done.stderr
+    assert (tmp_path / "allure-report" / "index.html").exists(), "the others are shown"
+    assert {file.name: file.read_bytes() for file in (tmp_path / "results").glob("*.json")} == before

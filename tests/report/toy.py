@@ -39,7 +39,8 @@ def after_scenario(context, scenario):
 STEPS = """
 import os, signal, time
 from behave import step
-from meshbdd.errors import BadInput, ClaimFailed, EnvironmentBroken, Inconclusive, NotPossible
+from pathlib import Path
+from meshbdd.errors import BadInput, ClaimFailed, EnvironmentBroken, Inconclusive, NotPossible, Place
 from meshbdd.cluster.signals import Signals
 
 @step("it passes")
@@ -58,6 +59,13 @@ def _(c): raise BadInput("MB0404", "The host is governed by nothing", help="appl
 def _(c): raise EnvironmentBroken("MB0701", "no lab answers", help="meshbdd lab up")
 @step("this mesh cannot")
 def _(c): raise NotPossible("MB0432", "Linkerd mirrors no traffic", help="run this on Istio")
+@step("a change is made")
+def _(c):
+    wrong = next(s for s in c.scenario.steps if "blue" in s.name or "red" in s.name)
+    place = Place(Path(wrong.filename), wrong.line)
+    raise BadInput("MB0508", f"The step «{wrong.name}» further on is not understood: no step says this.", place=place, help="mend it; nothing was changed")
+@step("the moon is red")
+def _(c): pass
 @step("the request")
 @step("the options")
 def _(c): pass

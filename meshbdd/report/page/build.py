@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from meshbdd.errors import BadInput, EnvironmentBroken
-from meshbdd.report import categories
-from meshbdd.report.page import tools
+from meshbdd.report.page import generators, tools
+from meshbdd.report.page.publish import not_written, publish, why
 
 _OURS = ".meshbdd-report.json"
 _ANALYTICS = re.compile(r"<script[^>]*googletagmanager[^>]*></script>\s*<script>.*?</script>", re.DOTALL)
@@ -29,11 +31,29 @@ class Built:
         page: The file.
         tool: What made it.
         seconds: How long that took, fetching not counted.
+        unreadable: Files of the results that are no JSON, so that the page lacks what stood in them.
     """
 
     page: Path
     tool: str
     seconds: float
+    unreadable: tuple[Path, ...] = ()
+
+    @property
+    def problem(self) -> EnvironmentBroken | None:
+        """What is to be told of results that could not be read."""
+        if not self.unreadable:
+            return None
+        return EnvironmentBroken("MB0820", _tell(self.unreadable), help="run the features again for a whole report")
+
+
+def _tell(unreadable: Sequence[Path]) -> str:
+    one = len(unreadable) == 1
+    return (
+        f"{'A file' if one else f'{len(unreadable)} files'} of the results {'is' if one else 'are'} cut off or damaged, so the"
+        f" page lacks what stood in {'it' if one else 'them'}: {', '.join(file.name for file in unreadable[:3])}"
+        f"{' …' if len(unreadable) > 3 else ''}."
+    )
 
 
 def build_page(results: Path, output: Path) -> Built:
@@ -57,10 +77,14 @@ def build_page(results: Path, output: Path) -> Built:
             if java is None:
                 raise
         else:
-            return _build(results, output, f"Allure {tools.ALLURE_3}", lambda *paths: _allure_3(command, *paths))
+            return _build(
+                results, output, f"Allure {tools.ALLURE_3}", lambda *paths: generators.run_allure_3(command, *paths)
+            )
     if java is not None and java[0] >= tools.LEAST_JAVA:
         folder = tools.allure_2()
-        return _build(results, output, f"Allure {tools.ALLURE_2}", lambda *paths: _allure_2(folder, *paths))
+        return _build(
+            results, output, f"Allure {tools.ALLURE_2}", lambda *paths: generators.run_allure_2(folder, *paths)
+        )
     least = ".".join(map(str, tools.LEAST_NODE))
     found = f"Node.js {'.'.join(map(str, node))} is too old (at least {least})" if node else "Node.js is not here"
     raise EnvironmentBroken(
@@ -86,53 +110,68 @@ def _see_output(output: Path) -> None:
             f"{output / 'index.html'} is there and is no report of meshbdd's.",
             help="name another folder with -o",
         )
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / _OURS).touch()
-    except OSError as error:
-        raise BadInput(
-            "MB0819", f"The report cannot be written to {output}: {error.strerror}.", help="name another folder with -o"
-        ) from None
+    above = next(folder for folder in (output, *output.parents) if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise not_written(output, OSError(0, f"{above} is {'read-only' if above.is_dir() else 'no folder'}"))
 
 
 def _build(results: Path, output: Path, tool: str, generate: Any) -> Built:
+    """Build the page in a folder of its own, and put it in its place when it is whole."""
     began = time.monotonic()
+    try:
+        with tempfile.TemporaryDirectory(prefix="meshbdd-report-") as temporary:
+            unreadable = _build_in(Path(temporary), results, output, generate)
+    except OSError as error:
+        raise EnvironmentBroken(
+            "MB0821",
+            f"The page cannot be made in {tempfile.gettempdir()}: {why(error)}.",
+            help="make room there, or set TMPDIR to another folder",
+        ) from None
+    return Built(output / "index.html", tool, time.monotonic() - began, unreadable)
+
+
+def _build_in(work: Path, results: Path, output: Path, generate: Any) -> tuple[Path, ...]:
     digest = _digest(results)
     known = _known(output)
-    with tempfile.TemporaryDirectory(prefix="meshbdd-report-") as temporary:
-        work = Path(temporary)
-        # A page made again from the same results is no further run in its history.
-        past = output / ("history-before" if known.get("results") == digest else "history")
-        if past.is_dir():
-            shutil.copytree(past, work / "history")
-        (work / "history").mkdir(exist_ok=True)
-        page = generate(results, work)
-        text = _ANALYTICS.sub("", page.read_text("utf-8"))
-        new = work / "index.html"
-        new.write_text(text, "utf-8")
-        try:
-            _replace(past if past.is_dir() else None, output / "history-before")
-            _replace(work / "history", output / "history")
-            shutil.copyfile(new, output / "index.html.tmp")
-            (output / "index.html.tmp").replace(output / "index.html")
-            (output / _OURS).write_text(json.dumps({"results": digest}), "utf-8")
-        except OSError as error:
-            raise BadInput(
-                "MB0819",
-                f"The report cannot be written to {output}: {error.strerror}.",
-                help="name another folder with -o",
-            ) from None
-    return Built(output / "index.html", tool, time.monotonic() - began)
+    unreadable = _unreadable(results)
+    readable = _without(unreadable, results, work / "results") if unreadable else results
+    # A page made again from the same results is no further run in its history.
+    past = output / ("history-before" if known.get("results") == digest else "history")
+    if past.is_dir():
+        shutil.copytree(past, work / "history")
+    (work / "history").mkdir(exist_ok=True)
+    page = generate(readable, work)
+    text = _ANALYTICS.sub("", page.read_text("utf-8"))
+    new = work / "new"
+    (new / "history-before").mkdir(parents=True)
+    (new / "index.html").write_text(text, "utf-8")
+    if past.is_dir():
+        shutil.copytree(past, new / "history-before", dirs_exist_ok=True)
+    (work / "history").rename(new / "history")
+    (new / _OURS).write_text(json.dumps({"results": digest}), "utf-8")
+    publish(new, output)
+    return unreadable
 
 
-def _replace(source: Path | None, target: Path) -> None:
-    if source == target:
-        return
-    shutil.rmtree(target, ignore_errors=True)
-    if source is not None:
-        shutil.copytree(source, target)
-    else:
-        target.mkdir()
+def _unreadable(results: Path) -> tuple[Path, ...]:
+    """The files that are no JSON object. Both versions of Allure pass over them without a word."""
+    found = []
+    for kind in ("result", "container", "globals"):
+        for file in sorted(results.glob(f"*-{kind}.json")):
+            try:
+                whole = isinstance(json.loads(file.read_bytes()), dict)
+            except (OSError, ValueError):
+                whole = False
+            found += [] if whole else [file]
+    return tuple(found)
+
+
+def _without(unreadable: Sequence[Path], results: Path, copy: Path) -> Path:
+    """The results without these files, and with a problem that names them, so that the page is not too green."""
+    shutil.copytree(results, copy, ignore=lambda *_: [file.name for file in unreadable])
+    problem = {"errors": [{"message": f"environment: {_tell(unreadable)}", "timestamp": round(time.time() * 1000)}]}
+    (copy / "unreadable-globals.json").write_text(json.dumps(problem), "utf-8")
+    return copy
 
 
 def _known(output: Path) -> dict[str, Any]:
@@ -147,79 +186,3 @@ def _digest(results: Path) -> str:
     """Which results these are: scenarios get a new id in every run."""
     names = sorted(file.name for file in results.glob("*-result.json"))
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
-
-
-def _allure_3(command: Path, results: Path, work: Path) -> Path:
-    settings = {
-        "name": "meshbdd",
-        "output": str(work / "page"),
-        "historyPath": str(work / "history" / "history.jsonl"),
-        "appendHistory": True,
-        "hideLabels": [
-            "framework",
-            "language",
-            "parentSuite",
-            "suite",
-            "subSuite",
-            "feature",
-            "story",
-        ],  # stand in the path
-        "categories": {"rules": categories.for_allure_3()},
-        "plugins": {
-            "awesome": {
-                "options": {
-                    "singleFile": True,
-                    "reportName": "meshbdd",
-                    "groupBy": ["parentSuite", "suite", "subSuite"],
-                }
-            }
-        },
-    }
-    (work / "allurerc.json").write_text(json.dumps(settings), "utf-8")
-    line = ["node", str(command), "generate", str(results.resolve()), "--config", str(work / "allurerc.json")]
-    said = tools.run_generator(line, work)
-    page = work / "page" / "index.html"
-    if not page.is_file():
-        raise EnvironmentBroken(
-            "MB0814", f"Allure could not build the page: {said.strip()[:400]}", help="see its words"
-        )
-    return page
-
-
-def _allure_2(folder: Path, results: Path, work: Path) -> Path:
-    more = work / "more"
-    more.mkdir()
-    if any((work / "history").iterdir()):
-        shutil.copytree(work / "history", more / "history")
-    _add_outside_problems(results, more)
-    command = [
-        "java",
-        "-classpath",
-        f"{folder}/lib/*:{folder}/config",
-        "io.qameta.allure.CommandLine",
-        "generate",
-        str(results.resolve()),
-        str(more),
-        "--clean",
-        "-o",
-    ]
-    tools.run_generator([*command, str(work / "many")], work)  # only this form writes the history
-    tools.run_generator([*command, str(work / "page"), "--single-file"], work)
-    made = work / "many" / "history"
-    if made.is_dir():
-        shutil.rmtree(work / "history")
-        shutil.copytree(made, work / "history")
-    return work / "page" / "index.html"
-
-
-def _add_outside_problems(results: Path, more: Path) -> None:
-    """Allure 2 of Maven Central knows no problems outside of scenarios; without them its page would be too green."""
-    for number, file in enumerate(sorted(results.glob("*-globals.json"))):
-        for error in json.loads(file.read_text("utf-8")).get("errors", ()):
-            message = error.get("message") or ""
-            made = {
-                "uuid": f"outside-{number}", "historyId": hashlib.sha256(message.encode()).hexdigest(),
-                "name": "outside of any scenario", "status": "broken", "statusDetails": {"message": message},
-                "start": error.get("timestamp"), "stop": error.get("timestamp"),
-            }  # fmt: skip
-            (more / f"outside-{number}-result.json").write_text(json.dumps(made), "utf-8")
