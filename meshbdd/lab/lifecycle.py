@@ -67,10 +67,24 @@ def read_objects(files: Iterable[Path], namespace: str) -> list[dict[str, Any]]:
     return objects
 
 
+def shipped_objects(*rooms: str) -> list[dict[str, Any]]:
+    """What ships with meshbdd: ``shop``, the demo shop; ``vantage``, the clients that requests come from."""
+    return read_objects([file for room in rooms for file in sorted(shipped(room).glob("*.yaml"))], "shop")
+
+
 def shop_objects() -> list[dict[str, Any]]:
-    """The demo shop with its clients, as they ship with meshbdd."""
-    files = [file for room in ("shop", "vantage") for file in sorted(shipped(room).glob("*.yaml"))]
-    return read_objects(files, "shop")
+    """The demo shop with its clients."""
+    return shipped_objects("shop", "vantage")
+
+
+def replacing(objects: Iterable[dict[str, Any]], new: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Objects with new ones among them, each in the place of one of its group, kind, namespace and name."""
+
+    def key(obj: Mapping[str, Any]) -> tuple[str, str, str, str]:
+        meta = obj["metadata"]
+        return obj["apiVersion"].partition("/")[0], obj["kind"], meta.get("namespace", ""), meta["name"]
+
+    return list({key(obj): obj for obj in (*objects, *new)}.values())
 
 
 def deviations(mesh: str) -> tuple[str, ...]:
@@ -104,6 +118,7 @@ def up(
     name: str = "default",
     *,
     shop: bool = True,
+    clients: bool = True,
     manifests: Iterable[Path] = (),
     images: Mapping[str, tuple[str, ...]] | None = None,
     namespace: str = "shop",
@@ -115,7 +130,8 @@ def up(
     Args:
         name: The lab's name.
         shop: Whether the demo shop is deployed.
-        manifests: More YAML to deploy.
+        clients: Whether the pods are that scenarios send their requests from.
+        manifests: More YAML to deploy; an object of the same name takes the place of one that ships with meshbdd.
         images: Container image → command on this machine.
         namespace: Namespace of manifests that name none.
         cwd: Working directory of the pods' commands.
@@ -128,7 +144,8 @@ def up(
     check_platform()
     check_name(name)
     find_envoy()
-    objects = [*(shop_objects() if shop else ()), *read_objects(manifests, namespace)]
+    rooms = [room for room, wanted in (("shop", shop), ("vantage", clients)) if wanted]
+    objects = replacing(shipped_objects(*rooms), read_objects(manifests, namespace))
     known = {body["metadata"]["name"] for body in objects if body["kind"] == "Namespace"}
     needed = {body["metadata"]["namespace"] for body in objects if "namespace" in body["metadata"]} | {namespace}
     for missing in sorted(needed - known - {"default", "kube-system", "istio-system", "linkerd"}):

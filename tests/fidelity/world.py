@@ -139,7 +139,7 @@ class World:
         """Bring it up; ``folder`` takes the manifest."""
         manifest = folder / "world.yaml"
         manifest.write_text(yaml.safe_dump_all(objects()))
-        lab = LabUnderTest.up(name, shop=False, manifests=[manifest])
+        lab = LabUnderTest.up(name, shop=False, clients=False, manifests=[manifest])
         pods, logs = {}, {}
         for pod in lab.cluster.list("Pod"):
             meta = pod["metadata"]

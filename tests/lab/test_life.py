@@ -105,7 +105,7 @@ def test_a_lab_is_up_once(shop_lab: LabUnderTest) -> None:
 
 
 def test_a_service_of_the_users_own(tmp_path) -> None:
-    lab = LabUnderTest.up("own", shop=False, manifests=[_yaml(tmp_path), lifecycle.shipped("vantage") / "client.yaml"])
+    lab = LabUnderTest.up("own", shop=False, manifests=[_yaml(tmp_path)])
     try:
         answer = lab.get("http://echo/")
         assert (answer.status_code, answer.text) == (200, "guten tag")
@@ -116,9 +116,7 @@ def test_a_service_of_the_users_own(tmp_path) -> None:
 def test_an_image_is_mapped_to_a_command(tmp_path) -> None:
     file = _yaml(tmp_path, command="imagePullPolicy: Always")
     images = {"example/echo": ("python3", "$(SCRIPT)")}
-    lab = LabUnderTest.up(
-        "mapped", shop=False, manifests=[file, lifecycle.shipped("vantage") / "client.yaml"], images=images
-    )
+    lab = LabUnderTest.up("mapped", shop=False, manifests=[file], images=images)
     try:
         assert lab.get("http://echo/").text == "guten tag"
     finally:

@@ -8,7 +8,7 @@ from typing import Any
 
 from meshbdd.errors import BadInput
 from meshbdd.lab.compile.command import complete
-from meshbdd.lab.lifecycle import read_objects, shop_objects
+from meshbdd.lab.lifecycle import read_objects, replacing, shop_objects
 from meshbdd.lab.linkerd.admission.definitions import spec_schema
 from meshbdd.lab.linkerd.compile import show
 from meshbdd.lab.linkerd.injection import inject, wants_proxy
@@ -22,11 +22,6 @@ _KUBERNETES = {"Namespace", "Pod", "Service", "EndpointSlice", "Deployment", "Se
 def _mark(pod: dict[str, Any], namespace: Mapping[str, Any]) -> None:
     if wants_proxy(pod, namespace):
         inject(pod, namespace)
-
-
-def _key(obj: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    meta = obj["metadata"]
-    return group_of(obj), obj["kind"], meta.get("namespace", ""), meta["name"]
 
 
 def compile_files(
@@ -54,9 +49,8 @@ def compile_files(
                 f"Linkerd does not read {obj['kind']} ({obj['apiVersion']}).",
                 help="give it Linkerd's kinds or the Gateway API's; without --mesh linkerd the lab compiles Istio's",
             )
-    replaced = {_key(obj) for obj in resources}
-    base = [obj for obj in (read_objects([world], "shop") if world else shop_objects()) if _key(obj) not in replaced]
-    objects = complete([*base, *resources], _mark)
+    base = read_objects([world], "shop") if world else shop_objects()
+    objects = complete(replacing(base, resources), _mark)
     policies = Policies(objects, settings)
     wanted = None
     if pod is not None:

@@ -170,7 +170,7 @@ class World:
         manifest = folder / "experiments.yaml"
         manifest.write_text(yaml.safe_dump_all(_manifest()))
         project = Path(__file__).resolve().parents[3]
-        lab = LabUnderTest.up(name, shop=False, manifests=[manifest], mesh="linkerd", cwd=project)
+        lab = LabUnderTest.up(name, shop=False, clients=False, manifests=[manifest], mesh="linkerd", cwd=project)
         world = cls(lab, {pod["metadata"]["name"]: pod for pod in lab.cluster.list("Pod")})
         world._configure()
         return world
