@@ -17,6 +17,7 @@ from behave.model import Table
 
 from meshbdd.errors import BadInput
 from meshbdd.intents import Side, TlsMode
+from meshbdd.telemetry.promql import checked
 from meshbdd.units import Duration, Percent, Rate
 
 T = TypeVar("T")
@@ -123,7 +124,7 @@ def register_types() -> None:
         Grpc=_typed(_WORD, _grpc),
         Service=_typed(_WORD, _service),
         Number=_typed(_WORD, _number),
-        Promql=_typed(r".+", str),
+        Promql=_typed(r".+", checked),
         Subset=_typed(_WORD, _subset),
         TlsMode=_typed(_WORD, _tls_mode),
         Text=_typed(_QUOTED, str),

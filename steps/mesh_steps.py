@@ -69,6 +69,9 @@ def mesh_reports(context: Context, count: int, source: str, target: str) -> None
 def query_is_at_least(context: Context, promql: str, number: float) -> None:
     """The one number that Prometheus gives for a query is not below this; nothing found is inconclusive.
 
+    A counter without a window is what its series grew by since the scenario began, in whatever the query makes of it; a
+    window (rate, increase) has to lie within the scenario. Where that cannot be told the claim is inconclusive.
+
     Example: Then the query "sum(istio_requests_total{destination_service_name='payment-service'})" is at least 10
     """
     context.world.claim(context.world.observed.query(promql, "at least", number))
@@ -78,7 +81,9 @@ def query_is_at_least(context: Context, promql: str, number: float) -> None:
 def query_is_at_most(context: Context, promql: str, number: float) -> None:
     """The one number that Prometheus gives for a query is not above this; nothing found is inconclusive.
 
-    Example: Then the query "sum(rate(istio_requests_total{response_code='503'}[1m]))" is at most 0.5
+    Counters and windows as of «is at least»: of this scenario alone.
+
+    Example: Then the query "sum(istio_requests_total{destination_service_name='payment-service'})" is at most 30
     """
     context.world.claim(context.world.observed.query(promql, "at most", number))
 
@@ -86,6 +91,8 @@ def query_is_at_most(context: Context, promql: str, number: float) -> None:
 @step('the query "{promql:Promql}" is exactly {number:Number}')
 def query_is_exactly(context: Context, promql: str, number: float) -> None:
     """The one number that Prometheus gives for a query is this; nothing found is inconclusive.
+
+    Counters and windows as of «is at least»: of this scenario alone.
 
     Example: Then the query "count(istio_build)" is exactly 5
     """
@@ -96,6 +103,8 @@ def query_is_exactly(context: Context, promql: str, number: float) -> None:
 def query_gets_at_least(context: Context, promql: str, number: float, duration: Duration) -> None:
     """The one number that Prometheus gives for a query reaches this in time.
 
+    Counters and windows as without «within»; a window that reaches back before the scenario is waited for.
+
     Example: Then the query "sum(istio_requests_total)" is at least 10 within 30s
     """
     context.world.claim(context.world.observed.query(promql, "at least", number, duration))
@@ -105,6 +114,8 @@ def query_gets_at_least(context: Context, promql: str, number: float, duration: 
 def query_gets_at_most(context: Context, promql: str, number: float, duration: Duration) -> None:
     """The one number that Prometheus gives for a query sinks to this in time.
 
+    Counters and windows as without «within»; a window that reaches back before the scenario is waited for.
+
     Example: Then the query "sum(rate(istio_requests_total{response_code='503'}[10s]))" is at most 0 within 30s
     """
     context.world.claim(context.world.observed.query(promql, "at most", number, duration))
@@ -113,6 +124,8 @@ def query_gets_at_most(context: Context, promql: str, number: float, duration: D
 @step('the query "{promql:Promql}" is exactly {number:Number} within {duration:Duration}')
 def query_gets_exactly(context: Context, promql: str, number: float, duration: Duration) -> None:
     """The one number that Prometheus gives for a query becomes this in time.
+
+    Counters and windows as without «within»; a window that reaches back before the scenario is waited for.
 
     Example: Then the query "count(up == 1)" is exactly 6 within 30s
     """

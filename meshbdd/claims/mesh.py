@@ -6,6 +6,7 @@ Nothing seen is never the same as zero: a claim whose evidence is missing is inc
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from http import HTTPStatus
@@ -213,7 +214,9 @@ def log_has(service: str, wanted: int, status: int, statuses: Sequence[int], why
     return Verdict.of(counts[status] >= wanted, f"{claim}: it has {told}", statuses=dict(counts))
 
 
-def query_is(claim: str, value: float | None, relation: str, wanted: float, why_empty: str = "") -> Verdict:
+def query_is(
+    claim: str, value: float | None, relation: str, wanted: float, why_empty: str = "", *, since_scenario: bool = False
+) -> Verdict:
     """The one number that a query gives stands in a relation to another.
 
     Args:
@@ -222,8 +225,24 @@ def query_is(claim: str, value: float | None, relation: str, wanted: float, why_
         relation: ``at least``, ``at most`` or ``exactly``.
         wanted: The number to compare with.
         why_empty: Why the query gave nothing.
+        since_scenario: Whether it is made of counters, counted from the scenario's beginning.
     """
     if value is None:
         return _unknown(claim, f"it finds nothing, and nothing is no number: {why_empty}", "correct the query")
+    since = ", counted since the scenario began" if since_scenario else ""
+    if math.isnan(value):
+        why = f"it is no number{since}: the quantile, or the share, of nothing"
+        return _unknown(claim, why, "send requests that the query counts")
     holds = {"at least": value >= wanted, "at most": value <= wanted, "exactly": value == wanted}[relation]
-    return Verdict.of(holds, f"{claim}: it is {value:g}", value=value)
+    return Verdict.of(holds, f"{claim}: it is {value:g}{since}", value=value)
+
+
+def query_cannot_tell(claim: str, why: str, action: str) -> Verdict:
+    """What a query tells is not, or not only, what happened in the scenario.
+
+    Args:
+        claim: The claim as the tester wrote it.
+        why: Why not.
+        action: What to write instead.
+    """
+    return _unknown(claim, why, action)

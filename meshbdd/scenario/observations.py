@@ -6,23 +6,22 @@ import datetime as dt
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import TypeVar
 
 from meshbdd.claims import Verdict, mesh
 from meshbdd.errors import BadInput, Inconclusive, NotPossible
-from meshbdd.evidence import QueryAnswered
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
 from meshbdd.mesh.abilities import Ability
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.needs import needs
+from meshbdd.scenario.queries import Queries
 from meshbdd.scenario.traffic import Traffic
 from meshbdd.sidecars import LINKERD
 from meshbdd.telemetry import certificates, metrics
 from meshbdd.telemetry.access_log import PROBE_AGENT, AccessLogs, Entry
-from meshbdd.telemetry.prometheus import Prometheus, Row, over_http, through_api
 from meshbdd.telemetry.proxies import Object, Proxies
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
@@ -36,8 +35,6 @@ _RENEWED_BEFORE = 0.3 * 24 * 3600
 linkerd/proxy/identity-client/src/certify.rs, linkerd2 charts/linkerd-control-plane/values.yaml."""
 _SETTLE = Duration(5)
 """Counters lag by Envoy's flush of statistics (5 s by default: istio/istio pkg/bootstrap/config.go), logs by less."""
-_SCRAPE = Duration(40)
-"""Two scrapes of Istio's sample configuration (15 s each), and some time for the answers."""
 
 
 class Observations:
@@ -70,6 +67,7 @@ class Observations:
                 self._before[pair] = self._counters(*pair)
         if any(_LOGGED.search(text) for text in texts):
             self._logs.mark()
+        self._queries = Queries(environment, traffic, self._proxies.every, texts)
 
     def close(self) -> None:
         """Close the ways to the proxies."""
@@ -299,64 +297,7 @@ class Observations:
         """The one number that a query gives stands in a relation to another, now or within some time."""
         limit = f" within {within}" if within else ""
         claim = f'the query "{promql}" is {relation} {wanted:g}{limit}'
-        url = self._environment.settings.prometheus
-        prometheus = Prometheus(over_http(url) if url else through_api(self._environment.cluster))
-        if within is None:
-            self._wait_for_scrape(prometheus)
-            return self._judge(prometheus, claim, promql, relation, wanted)
-        verdict: list[Verdict] = []
-
-        def probe() -> None:
-            verdict[:] = [self._judge(prometheus, claim, promql, relation, wanted)]
-            if verdict[0].outcome != "passed":
-                raise NotYet(verdict[0].sentence)
-
-        _or_nothing(probe, lambda: None, within)
-        return verdict[0]
-
-    def _wait_for_scrape(self, prometheus: Prometheus) -> None:
-        """See that Prometheus has scraped every proxy since the scenario's last request.
-
-        A Prometheus whose targets go by other names than the pods' addresses is taken at its word for all that it has.
-
-        Raises:
-            Inconclusive: it scrapes nothing, or not in time.
-        """
-        last = max((sample.started + sample.seconds for sample in self._traffic.samples), default=0.0)
-        pods = {str((pod.get("status") or {}).get("podIP")): pod for pod in self._proxies.every()}
-
-        def probe() -> None:
-            scrapes = prometheus.last_scrapes()
-            if not scrapes:
-                raise NotYet("it scrapes nothing")
-            missing = [pod for address, pod in pods.items() if address not in scrapes]
-            if missing and len(missing) < len(pods):
-                raise NotYet(f"it does not scrape {missing[0]['metadata']['name']}")
-            oldest = min(scrapes.values())
-            if oldest < last:
-                raise NotYet(f"a target was last scraped {last - oldest:.1f} s before the last request ended")
-
-        eventually(
-            probe,
-            what="Prometheus scraping every proxy after the last request",
-            within=_SCRAPE,
-            code="MB0648",
-            failure=Inconclusive,
-            help="look at Prometheus' targets",
-        )
-
-    def _judge(self, prometheus: Prometheus, claim: str, promql: str, relation: str, wanted: float) -> Verdict:
-        rows: Sequence[Row] = prometheus.query(promql)
-        self._environment.tell(QueryAnswered(promql, tuple((dict(row.labels), row.value) for row in rows)))
-        if len(rows) > 1:
-            raise BadInput(
-                "MB0649",
-                f"The query {promql!r} gives {len(rows)} series, and a claim needs one number.",
-                help="wrap it in sum(…), max(…) or min(…)",
-            )
-        if not rows:
-            return mesh.query_is(claim, None, relation, wanted, prometheus.why_empty(promql))
-        return mesh.query_is(claim, rows[0].value, relation, wanted)
+        return self._queries.judge(claim, promql, relation, wanted, within)
 
 
 def _or_nothing(probe: Callable[[], T], otherwise: Callable[[], T], within: Duration = _SETTLE) -> T:

@@ -23,6 +23,9 @@ _MATCHER = re.compile(
     r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*("(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\')\s*(?:,|$)'
 )
 
+_OF_COUNTERS = ("_total", "_count", "_sum", "_bucket")
+"""https://prometheus.io/docs/practices/naming/ and https://prometheus.io/docs/concepts/metric_types/"""
+
 Ask = Callable[[str, Mapping[str, str]], Any]
 """A path of Prometheus' HTTP API and its parameters → the answer's JSON."""
 
@@ -99,6 +102,21 @@ class Prometheus:
                 help="wrap it, for example in sum(increase(…[1m]))",
             )
         return [Row(item.get("metric") or {}, float(item["value"][1])) for item in data["result"]]
+
+    def now(self) -> float:
+        """Its own Unix time."""
+        return self.query("time()")[0].value
+
+    def number(self, promql: str) -> float:
+        """The one number that a query gives, 0 for nothing: for queries that count."""
+        rows = self.query(promql)
+        return rows[0].value if rows else 0.0
+
+    def is_counter(self, metric: str) -> bool:
+        """Whether a metric only grows: by the type that its target declares, else by its name's ending."""
+        declared = self._ask("/api/v1/metadata", {"metric": metric}).get("data") or {}
+        types = {str(item.get("type")) for item in declared.get(metric) or []} - {"unknown"}
+        return "counter" in types or (not types and metric.endswith(_OF_COUNTERS))
 
     def last_scrapes(self) -> dict[str, float]:
         """Address of each target (host of its ``instance``) → Unix time of its last scrape."""

@@ -1,0 +1,199 @@
+"""Queries of Prometheus, about one scenario: a counter counts from the scenario's beginning, a window lies within it.
+
+Prometheus keeps what every earlier scenario, and everybody else, did to a counter. So each selector of a counter is asked
+for what its series grew by since the scenario began, whatever the query makes of that; and where this cannot be told (a pod
+was replaced, a window reaches back too far), the claim is inconclusive.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from meshbdd.claims import Verdict, mesh
+from meshbdd.errors import BadInput, EnvironmentBroken, Inconclusive
+from meshbdd.evidence import QueryAnswered
+from meshbdd.scenario.environment import Environment
+from meshbdd.scenario.traffic import Traffic
+from meshbdd.telemetry.prometheus import Prometheus, over_http, through_api
+from meshbdd.telemetry.promql import COUNTING, GROWTH, Query, Selector, parse
+from meshbdd.telemetry.proxies import Object
+from meshbdd.units import Duration
+from meshbdd.waiting import NotYet, eventually
+
+_ASKED = re.compile(r'the query ".+" is (?:at least|at most|exactly) ')
+_COUNTS = "a counter counts from the scenario's beginning"
+Why = tuple[str, str]
+"""Why something cannot be told, and what to do."""
+_HISTOGRAM = re.compile(r"_(?:bucket|sum|count)\b")
+_FLUSH_SECONDS = {"lab": 0.0, "cluster": 5.0}
+"""Envoy flushes its statistics every 5 s (Bootstrap.stats_flush_interval); the lab's do it whenever they are asked."""
+_SCRAPE = Duration(40)
+"""Two scrapes of Istio's sample configuration (15 s each), and some time for the answers."""
+
+
+class Queries:
+    """What Prometheus says of one scenario.
+
+    Args:
+        environment: What the run shares.
+        traffic: The scenario's requests.
+        pods: Gives the pods with a proxy.
+        steps: The texts of the scenario's steps: where one is a query, counting begins here.
+    """
+
+    def __init__(
+        self, environment: Environment, traffic: Traffic, pods: Callable[[], Sequence[Object]], steps: Iterable[str]
+    ) -> None:
+        self._environment = environment
+        self._traffic = traffic
+        self._pods = pods
+        url = environment.settings.prometheus
+        self._prometheus = Prometheus(over_http(url) if url else through_api(environment.cluster))
+        self._began = 0.0
+        self._why_not: Inconclusive | EnvironmentBroken | None = None
+        asked = [text for text in steps if _ASKED.match(text)]
+        self._of_histograms = any(_HISTOGRAM.search(text) for text in asked)
+        if asked:
+            try:
+                self._began = self._begin()
+            except (Inconclusive, EnvironmentBroken) as error:
+                self._why_not = error  # of the claims; what else the scenario says may well be told
+
+    def _begin(self) -> float:
+        """Prometheus' time of scrapes that hold all that was before this scenario."""
+        self._prometheus.query("vector(1)")  # none there: no need to wait for anything else
+        self._environment.gate.wait_quiet()
+        return self._wait_scraped(self._prometheus.now(), "before the first request")
+
+    def judge(self, claim: str, promql: str, relation: str, wanted: float, within: Duration | None) -> Verdict:
+        """Hold the one number that a query gives against another, now or as soon as it fits.
+
+        Raises:
+            BadInput: the query gives several numbers, or is none.
+            Inconclusive: Prometheus does not know all of the scenario, or nobody can tell what belongs to it.
+        """
+        if self._why_not is not None:
+            raise self._why_not
+        if not self._began:
+            raise Inconclusive(
+                "MB0652", f"{claim}: nobody counted from the scenario's beginning.", help="run the feature"
+            )
+        query = parse(promql)
+        last = max((sample.started + sample.seconds for sample in self._traffic.samples), default=0.0)
+        self._wait_scraped(last, "after the last request")
+        if within is None:
+            return self._now(query, claim, relation, wanted)
+        verdict: list[Verdict] = []
+
+        def probe() -> None:
+            verdict[:] = [self._now(query, claim, relation, wanted)]
+            if verdict[0].outcome != "passed":
+                raise NotYet(verdict[0].sentence)
+
+        with contextlib.suppress(Inconclusive):  # the last verdict says it
+            eventually(probe, what="it", within=within, failure=Inconclusive, longest_pause=0.5)
+        return verdict[0]
+
+    def _wait_scraped(self, since: float, when: str) -> float:
+        """Wait until Prometheus knows all that was before a time; gives when it had asked the last proxy.
+
+        A proxy merges its histograms when it flushes its statistics, and the lab's do so when they are asked: what was
+        observed since the flush before is told to the one who asks next.
+        """
+        if not self._of_histograms:
+            return self._wait_one_scrape(since, when)
+        asked = self._wait_one_scrape(since + _FLUSH_SECONDS[self._environment.target], when)
+        return self._wait_one_scrape(asked + 0.001, when)
+
+    def _wait_one_scrape(self, since: float, when: str) -> float:
+        return eventually(
+            lambda: self._see_scraped(since),
+            what=f"Prometheus scraping every proxy {when}",
+            within=_SCRAPE,
+            code="MB0648",
+            failure=Inconclusive,
+            help="look at Prometheus' targets",
+        )
+
+    def _see_scraped(self, since: float) -> float:
+        """See that Prometheus has scraped every proxy since a time; gives when it scraped the last one.
+
+        A Prometheus whose targets go by other names than the pods' addresses is taken at its word for all that it has.
+
+        Raises:
+            NotYet: it has not.
+        """
+        pods = {str((pod.get("status") or {}).get("podIP")): pod for pod in self._pods()}
+        scrapes = self._prometheus.last_scrapes()
+        if not scrapes:
+            raise NotYet("it scrapes nothing")
+        missing = [pod for address, pod in pods.items() if address not in scrapes]
+        if missing and len(missing) < len(pods):
+            raise NotYet(f"it does not scrape {missing[0]['metadata']['name']}")
+        oldest = min(scrapes.values())
+        if oldest < since:
+            raise NotYet(f"a target was last scraped {since - oldest:.1f} s before")
+        return max(scrapes.values())
+
+    def _now(self, query: Query, claim: str, relation: str, wanted: float) -> Verdict:
+        counters = {s.metric for s in query.selectors if s.metric and self._prometheus.is_counter(s.metric)}
+        now = self._prometheus.now()
+        why = _out_of_reach(query, counters, now - self._began)
+        for selector in (s for s in query.selectors if s.metric in counters):
+            why = why or self._unknown_growth(query.source(selector), selector, now)
+        if why:
+            return mesh.query_cannot_tell(claim, *why)
+        bare = [s for s in query.selectors if s.metric in counters and s.window is None]
+        asked = query.replaced([(s, self._growth(query.source(s), s)) for s in bare])
+        rows = self._prometheus.query(asked)
+        self._environment.tell(QueryAnswered(asked, tuple((dict(row.labels), row.value) for row in rows)))
+        if len(rows) > 1:
+            raise BadInput(
+                "MB0649",
+                f"The query {query.text!r} gives {len(rows)} series, and a claim needs one number.",
+                help="wrap it in sum(…), max(…) or min(…)",
+            )
+        value = rows[0].value if rows else None
+        why_empty = "" if rows else self._prometheus.why_empty(query.text)
+        return mesh.query_is(claim, value, relation, wanted, why_empty, since_scenario=bool(bare))
+
+    def _growth(self, source: str, selector: Selector) -> str:
+        """What the series of a counter grew by; those that did not grow are none where series are counted."""
+        grown = f"(({source} - {source} @ {self._began:.3f}) or ({source} + 0))"
+        return f"({grown} > 0)" if COUNTING & set(selector.functions) else grown
+
+    def _unknown_growth(self, source: str, selector: Selector, now: float) -> Why | None:
+        """Whether series of a counter ended, or began anew, so that what they grew by is not known."""
+        if selector.window is not None:
+            shift = int((selector.window + selector.back) * 1000)
+            young = self._prometheus.number(f"count({source} unless {source} offset {shift}ms)")
+            why = f"{young:.0f} series of {selector.metric} are younger than the window, and what they began with is not counted"
+            return (why, f"write {source} without a window: {_COUNTS}") if young else None
+        since = f"{source}[{int((now - self._began) * 1000) + 1}ms] @ {now:.3f}"
+        seen = f"({source} @ {self._began:.3f} or last_over_time({since}))"
+        ended = self._prometheus.number(f"count({seen} unless {source})")
+        anew = self._prometheus.number(f"sum(resets({since}))")
+        why = f"{ended:.0f} series of {selector.metric} ended in this scenario, and {anew:.0f} began anew"
+        return (why, "keep the pods while it runs") if ended or anew else None
+
+
+def _out_of_reach(query: Query, counters: set[str], age: float) -> Why | None:
+    """Whether a query tells also of the time before its scenario, and what to write instead."""
+    for selector in query.selectors:
+        source = query.source(selector)
+        if not selector.metric:
+            return f"nobody knows whether {source} is a counter", "write the metric's name before the braces"
+        if selector.metric not in counters:
+            continue
+        if selector.window is None and (selector.back or query.back):
+            return f"{source} is a counter, looked at in the past", f"write {source} alone: {_COUNTS}"
+        if selector.window is not None and not GROWTH & set(selector.functions[-1:]):
+            return f"{source}[…] tells of the counter's whole life", f"write {source} alone: {_COUNTS}"
+    if query.reach > age:
+        far = f"{query.reach:g} s" if math.isfinite(query.reach) else "to another time"
+        action = f"take a shorter window, wait for it («within …»), or write a counter without one: {_COUNTS}"
+        return f"it looks back {far}, and the scenario began {age:.1f} s ago", action
+    return None

@@ -1,0 +1,47 @@
+"""Queries of Prometheus are about their own scenario: what an earlier one did makes none of them true or false."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_commands import CHECKOUT, folder, meshbdd
+from tests.tools import LabUnderTest
+
+__all__ = ["folder"]
+
+CALLS = 'istio_requests_total{reporter="destination",destination_service_name="payment-service"}'
+LATENCY = 'istio_request_duration_milliseconds_bucket{destination_service_name="payment-service"}'
+SENT = '    When "checkout" is sent 3 times\n'
+QUIET = '    When "version" is sent\n'
+QUANTILE = f'    Then the query "histogram_quantile(0.5, sum by (le) ({LATENCY}))" is at most 5000\n'
+OWN = f"""{SENT}
+    Then the query "sum({CALLS})" is at most 3
+    And the query "sum({CALLS})" is exactly 3 within 9s
+    And the query "count(count by (destination_service_name) ({CALLS}))" is exactly 1
+{QUANTILE}"""
+SCENARIOS = {
+    "earlier traffic": (f'{SENT}    Then the query "sum({CALLS})" is at least 3\n', "passed"),
+    "fed by the earlier one": (f'{QUIET}    Then the query "sum({CALLS})" is at least 1\n', "Product defect"),
+    "no more than its own": (OWN, "passed"),
+    "a quantile of nothing": (QUIET + QUANTILE, "Inconclusive"),
+    "a window of before": (f'{SENT}    Then the query "sum(increase({CALLS}[5m]))" is at least 1\n', "Inconclusive"),
+    "a window that it waits for": (
+        f'{SENT}    Then the query "sum(increase({CALLS}[4s]))" is at most 0 within 25s\n',
+        "passed",
+    ),
+}
+
+
+def test_a_counter_counts_from_the_scenarios_beginning(lab: LabUnderTest, folder: Path) -> None:
+    if not lab.info.prometheus:
+        pytest.skip("Prometheus is not installed here")
+    version = '    Given the request "version":\n      """\n      GET http://order-service/version\n      """\n'
+    body = "".join(f"  Scenario: {name}\n{CHECKOUT}{version}{steps}" for name, (steps, _) in SCENARIOS.items())
+    (folder / "features" / "x.feature").write_text(f"Feature: F\n{body}")
+    ran = meshbdd("run", "-f", "plain", cwd=folder, lab=lab)
+    told = json.loads((folder / "allure-results/meshbdd/run.json").read_text())
+    outcomes = {scenario["name"]: scenario["category"] or scenario["status"] for scenario in told["scenarios"]}
+    assert outcomes == {name: outcome for name, (_, outcome) in SCENARIOS.items()}, ran.stdout

@@ -1,0 +1,80 @@
+"""What a query counts, and since when: PromQL as far as it takes to see that."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from meshbdd.errors import BadInput
+from meshbdd.scenario.queries import _out_of_reach
+from meshbdd.telemetry.promql import parse
+
+
+@pytest.mark.parametrize(
+    ("text", "selected"),
+    [
+        ("sum(a_total)", [("a_total", None, 0, ("sum",))]),
+        ("""sum(a_total{b="}(", c='[1m]'}[1m30s])""", [("a_total", 90, 0, ("sum",))]),
+        ("sum by (le, a_total) (rate(x_bucket[5m] offset 1m))", [("x_bucket", 300, 60, ("sum", "rate"))]),
+        ("sum(rate(x_total[5m])) by (le)", [("x_total", 300, 0, ("sum", "rate"))]),
+        ("a_total / on (x) group_left (y) b_total", [("a_total", None, 0, ()), ("b_total", None, 0, ())]),
+        ("a and b unless c or vector(0)", [("a", None, 0, ()), ("b", None, 0, ()), ("c", None, 0, ())]),
+        ('{__name__="a_total", x="y"}', [("a_total", None, 0, ())]),
+        ('{__name__=~"a_.*"}', [("", None, 0, ())]),
+        ("up # a_total", [("up", None, 0, ())]),
+        ("a_total offset -1m", [("a_total", None, 0, ())]),
+        ("a_total @ 17", [("a_total", None, math.inf, ())]),
+        ("1 + 2e3 > bool 0x1f", []),
+    ],
+)
+def test_the_selectors_of_a_query(text: str, selected: list[tuple[str, float | None, float, tuple[str, ...]]]) -> None:
+    assert [(s.metric, s.window, s.back, s.functions) for s in parse(text).selectors] == selected
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("a_total", 0),
+        ("rate(a_total[10s])", 10),
+        ("rate(a_total[10s] offset 5s)", 15),
+        ("max_over_time(sum(rate(a_total[10s]))[30s:5s] offset 1m)", 100),
+        ("rate(a_total[1h30m] @ 5)", math.inf),
+        ("rate(a_total[somehow])", math.inf),
+    ],
+)
+def test_how_far_a_query_looks_back(text: str, seconds: float) -> None:
+    assert parse(text).reach == seconds
+
+
+@pytest.mark.parametrize("text", ["", " ", "sum(", "sum(a))", 'a{b="c}', "a{b='c'", "a[5m", "a]", "sum(a}", "# a"])
+def test_what_is_not_closed_is_no_query(text: str) -> None:
+    with pytest.raises(BadInput, match="is no PromQL"):
+        parse(text)
+
+
+def test_selectors_are_replaced_where_they_stand() -> None:
+    query = parse('a_total{x="a_total"} + sum(a_total) + rate(a_total[1m])')
+    others = [(s, f"<{query.source(s)}>") for s in query.selectors if s.window is None]
+    assert query.replaced(others) == '<a_total{x="a_total"}> + sum(<a_total>) + rate(a_total[1m])'
+
+
+@pytest.mark.parametrize(
+    ("text", "age", "words"),
+    [
+        ("sum(a_total)", 1, None),
+        ("sum(rate(a_total[10s]))", 11, None),
+        ("max_over_time(gauge[10s])", 11, None),
+        ("sum(rate(a_total[10s]))", 9, "it looks back 10 s, and the scenario began 9.0 s ago"),
+        ("max_over_time(gauge[10s])", 9, "it looks back 10 s"),
+        ("gauge offset 1m", 9, "it looks back 60 s"),
+        ("gauge @ 5", 9, "it looks back to another time"),
+        ("a_total - a_total offset 1s", 9, "looked at in the past"),
+        ("max_over_time(a_total[1s])", 9, "tells of the counter's whole life"),
+        ("max_over_time(sum(a_total)[1s:1s])", 9, "looked at in the past"),
+        ('sum({__name__=~"a_.*"})', 9, "nobody knows whether"),
+    ],
+)
+def test_what_reaches_beyond_the_scenario_is_not_judged(text: str, age: float, words: str | None) -> None:
+    why = _out_of_reach(parse(text), {"a_total"}, age)
+    assert (why is None) if words is None else (why is not None and words in why[0])
