@@ -12,8 +12,9 @@ from meshbdd.claims.share import ShareClaim
 from meshbdd.claims.statistics import at_least_probability, at_most_probability, clopper_pearson
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef
+from meshbdd.load import Message
 from meshbdd.sense import Finding, timeouts
-from meshbdd.sense.catalog import THIN_COUNT, UNNOTICED_DELAY
+from meshbdd.sense.catalog import GRPC_FAULT_OF_HTTP, THIN_COUNT, UNNOTICED_DELAY
 from meshbdd.units import Duration, Rate
 
 Object = Mapping[str, Any]
@@ -27,6 +28,8 @@ CONFIDENCE = 0.90
 _SENT = re.compile(r'"[^"]+" is sent(?: (\d+) times(?: by \d+ users)?| from outside the mesh)?')
 _SENT_AT = re.compile(r'"[^"]+" is sent at (\S+) for (\S+)')
 _SLOWED = re.compile(r"(\S+) is slowed by (\S+?)(?: for \S+ of requests)?")
+_GRPC_FAULT = re.compile(r"(\S+) fails \S+ with gRPC status \S+")
+_SENDS = re.compile(r'(?:enough )?"([^"]+)" (?:is sent|keeps being sent|requests are sent).*')
 _TIMES_OUT = re.compile(r"calls to (\S+) time out after (\S+)")
 _GIVES_UP = re.compile(r"(\S+) gives up on (\S+) within (\S+)")
 
@@ -113,3 +116,32 @@ def unnoticed_delays(steps: Sequence[StepLine], objects: Iterable[Object], names
                 f"a delay of {delay} is no longer than {text} allows: nobody has to give up, so nothing is shown.",
                 f"slow {service.name} by more than {limit}",
             )
+
+
+def grpc_faults_of_http(
+    steps: Iterable[StepLine], requests: Mapping[str, Message], namespace: str
+) -> Iterator[Finding]:
+    """Requests of plain HTTP to a service that fails by a gRPC status: a proxy answers them 200, and nobody sees a failure.
+
+    Args:
+        steps: Those of one scenario.
+        requests: What it defines, by name.
+        namespace: Where services without one lie.
+    """
+    failing: set[ServiceRef] = set()
+    for step in steps:
+        if fault := _GRPC_FAULT.fullmatch(step.text):
+            failing.add(ServiceRef.parse(fault[1], namespace))
+        elif (sent := _SENDS.fullmatch(step.text)) and sent[1] in requests:
+            message = requests[sent[1]]
+            called = ServiceRef.parse(message.host.removesuffix(".svc.cluster.local").removesuffix(".svc"), namespace)
+            if called in failing and not _is_grpc(message):
+                yield GRPC_FAULT_OF_HTTP.on(
+                    step.place,
+                    f'"{message.name}" is no gRPC call, and {called.name} fails by a gRPC status: its proxy answers 200.',
+                )
+
+
+def _is_grpc(message: Message) -> bool:
+    kinds = [value for name, value in message.headers.items() if name.lower() == "content-type"]
+    return any(kind.startswith("application/grpc") for kind in kinds)

@@ -22,7 +22,7 @@ from meshbdd.errors import BadInput, MeshbddError, NotPossible, Place, Refused
 from meshbdd.mesh import MESHES, Gate
 from meshbdd.mesh.manifest import find_manifest
 from meshbdd.phrases import is_ours
-from meshbdd.rehearsal.doubts import StepLine, planned_count, thin_count, unnoticed_delays
+from meshbdd.rehearsal.doubts import StepLine, grpc_faults_of_http, planned_count, thin_count, unnoticed_delays
 from meshbdd.rehearsal.report import Report
 from meshbdd.rehearsal.stage import Admit, Object, StageCluster, StageGate, everything
 from meshbdd.scenario import Environment, StepText, mentions
@@ -182,7 +182,8 @@ def _scenario(scenario: Scenario, file: Path, stage: _Stage, report: Report) -> 
         if (thin := thin_count(world.claim_made, count, str(place))) is not None:
             report.add(thin, place)
         _written(before, cluster.objects, place, report)
-    for finding in unnoticed_delays(lines, cluster.objects, cluster.namespace):
+    delays = unnoticed_delays(lines, cluster.objects, cluster.namespace)
+    for finding in (*delays, *grpc_faults_of_http(lines, world.traffic.defined, cluster.namespace)):
         report.add(
             finding, next(Place(file, s.line) for s in scenario.all_steps if str(Place(file, s.line)) == finding.object)
         )

@@ -98,6 +98,7 @@ class Accounting:
             bypassed,
         )
         _check(item, event)
+        _check_grpc(item, [entry for _, entry in hit])
         self._environment.tell(event)
 
     def _entries(self, item: InForce, met: Callable[[Sequence[Entry]], bool]) -> Sequence[Entry]:
@@ -273,4 +274,26 @@ def _check(item: InForce, event: FaultAccounted) -> None:
             "MB0604",
             f"«{event.summary}» was in force at every proxy, and yet none of {event.calls} calls was hit.",
             help="look whether another fault or rule answers these calls before this one",
+        )
+
+
+def _check_grpc(item: InForce, hit: Sequence[Entry]) -> None:
+    """See that a gRPC status answered none but gRPC calls: to any other the proxy says 200, and nothing of a failure.
+
+    gRPC is spoken over HTTP/2 alone (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
+
+    Raises:
+        Inconclusive: it met others, whose callers saw no fault.
+    """
+    intent = item.plan.intent
+    if not isinstance(intent, Fault) or intent.grpc_status is None:
+        return
+    plain = [entry for entry in hit if entry.protocol != "HTTP/2"]
+    if plain:
+        told = ", ".join(sorted({entry.protocol or "a protocol that the log does not tell" for entry in plain}))
+        raise Inconclusive(
+            "MB0606",
+            f"«{item.plan.summary}» answers gRPC calls; {len(plain)} of the {len(hit)} calls that it hit were plain HTTP ({told}), "
+            "and were answered with 200 instead of a failure.",
+            help="let them fail with an HTTP status, or send gRPC calls",
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from meshbdd.claims import Claim, Verdict
@@ -61,6 +61,11 @@ class Traffic:
         """The change that came into force after the last request, in a sentence; empty where requests met it."""
         self.last_name: str | None = None
         """The request that a step sent last."""
+
+    @property
+    def defined(self) -> Mapping[str, Message]:
+        """The requests that the scenario has defined, by name."""
+        return self._messages
 
     def define(self, name: str, text: str, place: Place | None) -> None:
         """Remember a request."""

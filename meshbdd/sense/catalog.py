@@ -68,6 +68,9 @@ UNNOTICED_DELAY = Check("MB0926", _W, "a delay that nobody's timeout notices", "
 THIN_COUNT = Check(
     "MB0927", _W, "a count of requests that cannot carry its claim", 'write: enough "…" requests are sent'
 )
+GRPC_FAULT_OF_HTTP = Check(
+    "MB0928", _W, "a gRPC status for requests that are no gRPC", "let them fail with an HTTP status, or send gRPC calls"
+)
 
 # DestinationRules
 UNKNOWN_RULED_HOST = Check(

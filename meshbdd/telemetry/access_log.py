@@ -40,6 +40,7 @@ class Entry:
         path: Its path, as the caller wrote it.
         traceparent: Its W3C trace context; ``None`` where the log's format has no such field (Istio's default has not).
         details: Why it was answered so, ``%RESPONSE_CODE_DETAILS%``; empty where the log does not tell.
+        protocol: ``HTTP/1.1`` or ``HTTP/2``; empty where the log does not tell.
         probe: Whether meshbdd sent it to look at something, so that no claim counts it.
     """
 
@@ -58,6 +59,7 @@ class Entry:
     traceparent: str | None = None
     probe: bool = False
     details: str = ""
+    protocol: str = ""
 
     @property
     def injected(self) -> bool:
@@ -98,6 +100,7 @@ def read_entries(pod: str, text: bytes) -> Iterator[Entry]:
             traceparent=str(data["traceparent"] or "") if "traceparent" in data else None,
             probe=data.get("user_agent") == PROBE_AGENT,
             details=str(data.get("response_code_details") or ""),
+            protocol=str(data.get("protocol") or ""),
         )
 
 

@@ -52,6 +52,17 @@ def test_a_fault_at_the_server_meets_those_outside_the_mesh_too(scenario: Scenar
     assert (accounted.calls, accounted.hit) == (3, 3)
 
 
+@pytest.mark.parametrize("side", list(Side))
+def test_a_grpc_status_for_plain_http_is_no_failure_that_anybody_saw(scenario: Scenario, side: Side) -> None:
+    with pytest.raises(
+        Inconclusive, match=r"answers gRPC calls; 3 of the 3 calls that it hit were plain HTTP \(HTTP/1.1\)"
+    ):
+        with scenario() as world:
+            world.changes.make(Fault(PAYMENT, grpc_status="UNAVAILABLE", at=side))
+            world.traffic.send("charge", count=3)
+            world.judge(shares.every_status_is(200))
+
+
 def test_a_fault_that_another_one_hides_is_inconclusive(scenario: Scenario) -> None:
     with pytest.raises(Inconclusive, match="and yet none of 4 calls was hit"):
         with scenario() as world:

@@ -115,7 +115,7 @@ def _faults() -> Object:
 _LOGGED = {
     "start_time": "%START_TIME%", "path": "%REQ(:PATH)%", "response_code": "%RESPONSE_CODE%",
     "response_flags": "%RESPONSE_FLAGS%", "duration": "%DURATION%", "request_id": "%REQ(X-REQUEST-ID)%",
-    "user_agent": "%REQ(USER-AGENT)%", "upstream_host": "%UPSTREAM_HOST%",
+    "user_agent": "%REQ(USER-AGENT)%", "protocol": "%PROTOCOL%", "upstream_host": "%UPSTREAM_HOST%",
     "downstream_remote_address": "%DOWNSTREAM_REMOTE_ADDRESS%", "route_name": "%DYNAMIC_METADATA(meshbdd:change)%",
 }  # fmt: skip
 """The keys of the sidecars' own logs; the route is named by the changes that sent the call here."""

@@ -276,6 +276,23 @@ def test_a_file_that_is_no_feature(tmp_path: Path, text: str, words: str) -> Non
     assert report.not_understood
 
 
+@pytest.mark.parametrize(
+    ("service", "kind", "found"),
+    [("order-service", "", 1), ("order-service.shop", "", 1), ("order-service", "Content-Type: application/grpc", 0),
+     ("payment-service", "", 0)],
+)  # fmt: skip
+def test_a_grpc_status_for_a_request_that_is_no_grpc(rehearsed: Rehearse, service: str, kind: str, found: int) -> None:
+    request = f'''    Given the request "c":
+      """
+      POST http://order-service/checkout
+      {kind or "X-Kind: none"}
+      """
+    And {service} fails 100% with gRPC status UNAVAILABLE
+    When "c" is sent
+'''
+    assert len([line for line in _found(rehearsed(request)) if line.startswith("MB0928")]) == found
+
+
 def test_scenarios_do_not_see_each_other_and_outlines_are_rehearsed_row_by_row(tmp_path: Path) -> None:
     file = tmp_path / "x.feature"
     file.write_text("""
