@@ -1,4 +1,4 @@
-"""Two places where behave 1.3 stands in a tester's way, and there is no hook to step in."""
+"""Three places where behave 1.3 stands in a tester's way, and there is no hook to step in."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 
 import behave.model
 import behave.runner
-from behave.matchers import StepParseError
+from behave.matchers import Match, StepParseError
 from behave.runner_util import load_step_modules
 
 from meshbdd.errors import MeshbddError, Place
+from meshbdd.phrases import unread
 
 
 def allow_a_project_without_steps() -> None:
@@ -26,6 +27,22 @@ def allow_a_project_without_steps() -> None:
         load_step_modules([path for path in paths if Path(path).is_dir()])
 
     behave.runner.load_step_modules = load_those_that_exist
+
+
+def refuse_what_is_not_read() -> None:
+    """Let no step of the vocabulary run with a table or a text below it that it does not look at.
+
+    behave gives these to every step, and a step's function alone knows whether it takes them.
+    """
+    run = Match.run
+
+    def run_if_read(self: Match, context: Any) -> None:
+        problem = unread(self, context.table, context.text)
+        if problem is not None:
+            raise problem
+        run(self, context)
+
+    Match.run = run_if_read
 
 
 class _Sentences:

@@ -22,18 +22,19 @@ from meshbdd.errors import BadInput, MeshbddError, Place
 from meshbdd.evidence import RunBegan
 from meshbdd.mesh import MESHES, Gate
 from meshbdd.mesh.installed import find_mesh
-from meshbdd.phrases import asked_by
+from meshbdd.options import table_rows
+from meshbdd.phrases import asked_by, problem_of
 from meshbdd.rehearsal import first_refusal
 from meshbdd.report import expect, report_problem, tell
 from meshbdd.settings import Settings, load_settings
 from meshbdd.skipping import impossible, other_mesh, skip_rest
-from meshbdd.vocabulary import step_problem, table_rows
 from meshbdd.world import Environment, StepText, World
 
 __all__ = ["after_all", "after_scenario", "after_step", "before_all", "before_scenario", "before_step"]
 
 
 behave_fixes.allow_a_project_without_steps()
+behave_fixes.refuse_what_is_not_read()
 
 
 class _Refusal:
@@ -139,7 +140,7 @@ def before_scenario(context: Any, scenario: Any) -> None:
         StepText(
             step.name,
             Place(Path(step.filename), step.line),
-            step_problem(registry, step),
+            problem_of(step, registry),
             table_rows(step.table),
             asked_by(step, environment.namespace, registry),
         )

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from meshbdd.errors import BadInput
+from meshbdd.methods import instead_of
 from meshbdd.units import Duration, Percent
 
 EVERY_REQUEST = Percent(100)
 
-_METHOD = re.compile(r"[A-Z]+")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A token of HTTP (RFC 9110, 5.6.2)."""
 _LEAST_FAILURE = 400
@@ -81,10 +81,8 @@ class Scope:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.method is not None and not _METHOD.fullmatch(self.method):
-            near = self.method.upper()
-            help_ = f"write {near}" if _METHOD.fullmatch(near) else "write one like POST"
-            raise BadInput("MB0119", f"'{self.method}' is no HTTP method.", help=help_)
+        if self.method is not None and (instead := instead_of(self.method)):
+            raise BadInput("MB0119", f"'{self.method}' is no HTTP method.", help=instead)
         if self.path is not None and (not self.path.startswith("/") or "?" in self.path):
             raise BadInput(
                 "MB0120",

@@ -5,6 +5,7 @@ The needs are written down nowhere: a step is run before a stand-in for the worl
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,12 +17,12 @@ from behave.model import Step
 from behave.step_registry import registry
 
 import meshbdd
-from meshbdd.errors import MeshbddError
+from meshbdd.errors import BadInput, MeshbddError
 from meshbdd.intents import Intent, ServiceRef, TlsMode
 from meshbdd.mesh.abilities import Answer, Answering, both
 from meshbdd.scenario import Changes, Observations, Overhead, Resilience, Traffic
 from meshbdd.scenario.needs import Asked, services_in
-from meshbdd.vocabulary import PLACEHOLDER
+from meshbdd.vocabulary import PLACEHOLDER, in_a_line, step_problem
 from meshbdd.world import World
 
 _ROOM = Path(meshbdd.__file__).resolve().parent
@@ -108,6 +109,65 @@ class _StandIn(_Part):
         return ServiceRef.parse(text, self.namespace)
 
 
+class _Reader:
+    """In the place of behave's context: remembers whether a step looked at what stands below it."""
+
+    def __init__(self, world: _StandIn, table: Any, text: Any) -> None:
+        self.world = world
+        self._below = {"table": table, "text": text}
+        self.read: set[str] = set()
+
+    @property
+    def table(self) -> Any:
+        """The step's table."""
+        return self._look("table")
+
+    @property
+    def text(self) -> Any:
+        """The step's text."""
+        return self._look("text")
+
+    def _look(self, name: str) -> Any:
+        self.read.add(name)
+        return self._below[name]
+
+
+def unread(match: Any, table: Any, text: Any, namespace: str = _NAMESPACE) -> BadInput | None:
+    """What is wrong with a table or a text below a step that looks at none: it would seem to say something, and say nothing.
+
+    Nothing is wrong below a step that a project wrote itself: what it looks at is known when it runs.
+
+    Args:
+        match: What behave's registry found for the step.
+        table: The step's table, ``None`` for none.
+        text: The step's text, ``None`` for none.
+        namespace: The default namespace.
+    """
+    below = {"table": table, "text": text}
+    if all(found is None for found in below.values()) or not is_ours(match.func):
+        return None
+    reader = _Reader(_StandIn(namespace), table, text)
+    with contextlib.suppress(MeshbddError):  # the step itself will say it, when its turn comes
+        match.func(reader, **_named(match))
+    for name, found in below.items():
+        if found is not None and name not in reader.read:
+            return BadInput("MB0124", f"This step takes no {name}: nothing would come of it.", help="take it out")
+    return None
+
+
+def problem_of(step: Any, known: Any = registry) -> str | None:
+    """Why a step is not understood; ``None`` where it is.
+
+    Args:
+        step: behave's model of it.
+        known: behave's registry of steps.
+    """
+    problem = step_problem(known, step)
+    if problem is None and (error := unread(known.find_match(step), step.table, step.text)) is not None:
+        return in_a_line(error)
+    return problem
+
+
 def asked_by(step: Any, namespace: str, known: Any = registry) -> tuple[Asked, ...]:
     """What a step asks of the mesh. Nothing is known of steps that a project wrote itself, nor of one with a mistake in it.
 
@@ -120,12 +180,15 @@ def asked_by(step: Any, namespace: str, known: Any = registry) -> tuple[Asked, .
     if match is None or getattr(match, "stored_error", None) or not is_ours(match.func):
         return ()
     world = _StandIn(namespace)
-    named = {argument.name: argument.value for argument in match.arguments}
     try:
-        match.func(SimpleNamespace(world=world, table=step.table, text=step.text), **named)
+        match.func(_Reader(world, step.table, step.text), **_named(match))
     except MeshbddError:
         return ()  # the step itself will say it, when its turn comes
     return tuple(world.asked)
+
+
+def _named(match: Any) -> dict[str, Any]:
+    return {argument.name: argument.value for argument in match.arguments}
 
 
 def is_ours(function: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The words that stand in braces in a phrase, and the options that a step takes from its table.
+"""The words that stand in braces in a phrase.
 
 Patterns are loose and converters strict: «'50' is not a percentage; write it like 50%» helps a tester where a strict
 pattern would end in "undefined step".
@@ -9,14 +9,13 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from behave import register_type
-from behave.model import Table
 
 from meshbdd.errors import BadInput
-from meshbdd.intents import Side, TlsMode
+from meshbdd.intents import TlsMode
 from meshbdd.telemetry.promql import checked
 from meshbdd.units import Duration, Percent, Rate
 
@@ -30,25 +29,32 @@ _ALIKE = 0.6
 _QUOTED = r'[^"]+'
 
 
+def in_a_line(error: BadInput) -> str:
+    """An error's code, sentence and help in one line, as behave shows what is wrong with a step's words."""
+    help_ = f" {error.help[0].upper()}{error.help[1:]}." if error.help else ""
+    return f"{error.code}: {error.sentence}{help_}"
+
+
 def _typed(pattern: str, convert: Callable[[str], T]) -> Callable[[str], T]:
     def converter(text: str) -> T:
         try:
             return convert(text)
         except BadInput as error:
-            help_ = f" {error.help[0].upper()}{error.help[1:]}." if error.help else ""
-            raise ValueError(f"{error.code}: {error.sentence}{help_}") from None
+            raise ValueError(in_a_line(error)) from None
 
     converter.pattern = pattern  # type: ignore[attr-defined] # what behave's parser looks for
     return converter
 
 
-def _count(text: str) -> int:
+def read_count(text: str) -> int:
+    """A whole number from 1."""
     if not text.isdigit() or int(text) < 1:
         raise BadInput("MB0106", f"'{text}' is not a count.", help="write a whole number from 1")
     return int(text)
 
 
-def _status(text: str) -> int:
+def read_status(text: str) -> int:
+    """An HTTP status."""
     if not text.isdigit() or not 100 <= int(text) <= 599:
         raise BadInput("MB0107", f"'{text}' is not an HTTP status.", help="write a number from 100 to 599")
     return int(text)
@@ -119,8 +125,8 @@ def register_types() -> None:
         Duration=_typed(_WORD, Duration.parse),
         Rate=_typed(_WORD, Rate.parse),
         Quantile=_typed(r"p\S+", _quantile),
-        Count=_typed(_WORD, _count),
-        Status=_typed(_WORD, _status),
+        Count=_typed(_WORD, read_count),
+        Status=_typed(_WORD, read_status),
         Grpc=_typed(_WORD, _grpc),
         Service=_typed(_WORD, _service),
         Number=_typed(_WORD, _number),
@@ -129,81 +135,6 @@ def register_types() -> None:
         TlsMode=_typed(_WORD, _tls_mode),
         Text=_typed(_QUOTED, str),
     )
-
-
-def read_options(table: Table | None, known: tuple[str, ...]) -> dict[str, str]:
-    """The options in a step's two-column table; behave takes its first row for headings, it counts all the same.
-
-    Args:
-        table: The step's table; ``None`` for none.
-        known: Options that the step takes; one that ends in a blank takes a name, like ``"header "``.
-
-    Raises:
-        BadInput: not two columns, an option that the step does not take, or one that stands twice.
-    """
-    if table is None:
-        return {}
-    rows = [list(table.headings), *(list(row.cells) for row in table.rows)]
-    options: dict[str, str] = {}
-    for cells in rows:
-        if len(cells) != 2:
-            raise BadInput("MB0110", f"The options have {len(cells)} columns.", help="write two: | option | value |")
-        name, value = cells[0].strip(), cells[1].strip()
-        if name not in known and not any(name.startswith(k) and len(name) > len(k) for k in known if k.endswith(" ")):
-            near = difflib.get_close_matches(name, known, 1)
-            shown = ", ".join(k + ("NAME" if k.endswith(" ") else "") for k in known)
-            raise BadInput(
-                "MB0111",
-                f"'{name}' is no option of this step.",
-                help=f"did you mean '{near[0]}'?" if near else f"it takes: {shown}",
-            )
-        if name in options:
-            raise BadInput("MB0112", f"The option '{name}' stands twice.", help="keep one of the two")
-        options[name] = value
-    return options
-
-
-def count_option(options: Mapping[str, str], name: str) -> int | None:
-    """An option that is a whole number from 1; ``None`` where it does not stand.
-
-    Raises:
-        BadInput: it is none.
-    """
-    return _count(options[name]) if name in options else None
-
-
-def status_option(options: Mapping[str, str]) -> int | None:
-    """The option ``status``; ``None`` where it does not stand.
-
-    Raises:
-        BadInput: it is no HTTP status.
-    """
-    return _status(options["status"]) if "status" in options else None
-
-
-def table_rows(table: Table | None) -> dict[str, str]:
-    """The rows of a table that look like options, before anybody has checked them."""
-    rows = [] if table is None else [list(table.headings), *(list(row.cells) for row in table.rows)]
-    return {cells[0].strip(): cells[1].strip() for cells in rows if len(cells) == 2}
-
-
-def scope_options() -> tuple[str, ...]:
-    """The options of every fault."""
-    return ("status", "called by", "method", "path", "header ", "inject at")
-
-
-def read_side(options: Mapping[str, str]) -> Side | None:
-    """The option ``inject at``: ``caller`` or ``server``; ``None`` where it does not stand.
-
-    Raises:
-        BadInput: another word.
-    """
-    word = options.get("inject at")
-    if word is None:
-        return None
-    if word not in set(Side):
-        raise BadInput("MB0116", f"'{word}' is no place for a fault.", help="write caller or server")
-    return Side(word)
 
 
 def _tls_mode(text: str) -> TlsMode:

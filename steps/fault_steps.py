@@ -1,27 +1,18 @@
 """Faults: what goes wrong in the mesh."""
 
-from typing import Any
-
 from behave import step
 from behave.runner import Context
 
-from meshbdd.intents import EVERY_REQUEST, Down, Fault, Scope
+from meshbdd.intents import Down, Fault
+from meshbdd.options import fault_with_options
 from meshbdd.units import Duration, Percent
-from meshbdd.vocabulary import read_options, read_side, register_types, scope_options, status_option
+from meshbdd.vocabulary import register_types
 
 register_types()
 
 
-def _fault(context: Context, service: str, **what: Any) -> Fault:
-    """A fault with the scope that the step's table says."""
-    options = read_options(context.table, scope_options())
-    world = context.world
-    caller = options.get("called by")
-    headers = {name.removeprefix("header "): value for name, value in options.items() if name.startswith("header ")}
-    scope = Scope(world.service(caller) if caller else None, options.get("method"), options.get("path"), headers)
-    if "status" in options and what.get("status"):
-        what["status"] = status_option(options)
-    return Fault(service=world.service(service), scope=scope, at=read_side(options), **what)
+def _make(context: Context, fault: Fault) -> None:
+    context.world.changes.make(fault_with_options(context.table, fault, context.world.service))
 
 
 @step("{service:Service} fails {percent:Percent}")
@@ -30,7 +21,7 @@ def fails(context: Context, service: str, percent: Percent) -> None:
 
     Example: Given payment-service fails 100%
     """
-    context.world.changes.make(_fault(context, service, share=percent, status=503))
+    _make(context, Fault(context.world.service(service), percent))
 
 
 @step("{service:Service} fails {percent:Percent} with status {status:Status}")
@@ -39,7 +30,7 @@ def fails_with_status(context: Context, service: str, percent: Percent, status: 
 
     Example: Given payment-service fails 30% with status 503
     """
-    context.world.changes.make(_fault(context, service, share=percent, status=status))
+    _make(context, Fault(context.world.service(service), percent, status))
 
 
 @step("{service:Service} fails {percent:Percent} with gRPC status {name:Grpc}")
@@ -48,7 +39,7 @@ def fails_with_grpc_status(context: Context, service: str, percent: Percent, nam
 
     Example: Given payment-service fails 100% with gRPC status UNAVAILABLE
     """
-    context.world.changes.make(_fault(context, service, share=percent, grpc_status=name))
+    _make(context, Fault(context.world.service(service), percent, grpc_status=name))
 
 
 @step("{service:Service} is slowed by {duration:Duration}")
@@ -57,7 +48,7 @@ def slowed(context: Context, service: str, duration: Duration) -> None:
 
     Example: Given inventory-service is slowed by 5s
     """
-    context.world.changes.make(_fault(context, service, share=EVERY_REQUEST, delay=duration))
+    _make(context, Fault(context.world.service(service), delay=duration))
 
 
 @step("{service:Service} is slowed by {duration:Duration} for {percent:Percent} of requests")
@@ -66,7 +57,7 @@ def slowed_sometimes(context: Context, service: str, duration: Duration, percent
 
     Example: Given inventory-service is slowed by 250ms for 50% of requests
     """
-    context.world.changes.make(_fault(context, service, share=percent, delay=duration))
+    _make(context, Fault(context.world.service(service), percent, delay=duration))
 
 
 @step("{service:Service} is down")

@@ -4,8 +4,9 @@ from behave import step
 from behave.runner import Context
 
 from meshbdd.errors import BadInput
+from meshbdd.options import count_option, read_options
 from meshbdd.units import Duration, Rate
-from meshbdd.vocabulary import count_option, read_options, register_types
+from meshbdd.vocabulary import register_types
 
 register_types()
 

@@ -3,8 +3,9 @@
 from behave import step
 from behave.runner import Context
 
+from meshbdd.options import duration_option, read_options
 from meshbdd.units import Duration
-from meshbdd.vocabulary import read_options, register_types
+from meshbdd.vocabulary import register_types
 
 register_types()
 
@@ -30,7 +31,7 @@ def calls_at_most(context: Context, caller: str, callee: str, count: int) -> Non
     Example: Then order-service calls payment-service at most 6 times per request
     """
     options, world = read_options(context.table, ("apart",)), context.world
-    apart = Duration.parse(options["apart"]) if "apart" in options else None
+    apart = duration_option(options, "apart")
     world.claim(world.resilience.called_at_most(world.service(caller), world.service(callee), count, apart))
 
 
@@ -77,7 +78,7 @@ def slow_does_not_slow(context: Context, service: str, name: str) -> None:
     Example: Then a slow inventory-service does not slow "version"
     """
     options, world = read_options(context.table, ("by at most",)), context.world
-    growth = Duration.parse(options["by at most"]) if "by at most" in options else None
+    growth = duration_option(options, "by at most")
     world.claim(world.resilience.not_slowed(world.service(service), name, growth))
 
 

@@ -4,8 +4,9 @@ from behave import step
 from behave.runner import Context
 
 from meshbdd.claims import fields, quantiles, responses, shares
+from meshbdd.options import read_options
 from meshbdd.units import Duration, Percent
-from meshbdd.vocabulary import read_options, register_types
+from meshbdd.vocabulary import register_types
 
 register_types()
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from meshbdd.errors import BadInput, Place
+from meshbdd.methods import instead_of
 
-_LINE = re.compile(r"([A-Z]+)\s+(\S+)(?:\s+HTTP/[\d.]+)?")
+_LINE = re.compile(r"([A-Za-z-]+)\s+(\S+)(?:\s+HTTP/[\d.]+)?")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*(.*)")
 _UUID = "${uuid}"
 _TRACE = "${trace}"
@@ -94,6 +95,8 @@ def read_message(
         raise wrong(
             0, f"'{shown}' is no request line.", "begin with METHOD URL, like POST http://order-service/checkout"
         )
+    if instead := instead_of(first[1]):
+        raise wrong(0, f"'{first[1]}' is no HTTP method.", instead)
     _check_url(first[2], schemes, wrong)
     headers: dict[str, str] = {}
     body = None

@@ -21,7 +21,8 @@ from meshbdd.cluster.client import ApiFailure
 from meshbdd.errors import BadInput, MeshbddError, NotPossible, Place, Refused
 from meshbdd.mesh import MESHES, Gate
 from meshbdd.mesh.manifest import find_manifest
-from meshbdd.phrases import is_ours
+from meshbdd.options import table_rows
+from meshbdd.phrases import is_ours, problem_of
 from meshbdd.rehearsal.doubts import StepLine, grpc_faults_of_http, planned_count, thin_count, unnoticed_delays
 from meshbdd.rehearsal.report import Report
 from meshbdd.rehearsal.stage import Admit, Object, StageCluster, StageGate, everything
@@ -29,7 +30,6 @@ from meshbdd.scenario import Environment, StepText, mentions
 from meshbdd.sense import Finding, Severity, check_changes
 from meshbdd.settings import Settings
 from meshbdd.skipping import demanded
-from meshbdd.vocabulary import step_problem, table_rows
 from meshbdd.world import World
 
 _FOLLOWS = {"MB0506", "MB0507"}
@@ -169,7 +169,7 @@ def _scenario(scenario: Scenario, file: Path, stage: _Stage, report: Report) -> 
     for step in scenario.all_steps:
         place = Place(file, step.line)
         lines.append(StepLine(step.name, str(place)))
-        problem = step_problem(registry, step)
+        problem = problem_of(step)
         if problem is not None:
             _not_understood(step.name, problem, place, report)
             continue

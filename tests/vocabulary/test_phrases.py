@@ -7,7 +7,15 @@ import re
 import meshbdd.steps
 import pytest
 from behave.matchers import get_step_matcher_factory  # noqa: F401 - makes sure that behave's matchers are loaded
+from behave.model import Step, Table
 from behave.step_registry import registry
+
+from meshbdd.errors import BadInput
+from meshbdd.intents import Fault, ServiceRef
+from meshbdd.methods import instead_of
+from meshbdd.options import fault_with_options, read_options
+from meshbdd.phrases import Phrase, phrases, problem_of
+from meshbdd.units import Duration
 
 CONTRACT = [
     "payment-service fails 100%",
@@ -134,3 +142,42 @@ def test_every_step_says_what_it_means_and_its_example_is_its_own(matcher: objec
     found = _matches(example[1].strip())
     assert len(found) == 1
     assert matcher.match(example[1].strip()) is not None  # type: ignore[attr-defined]
+
+
+TAKES_OPTIONS = re.compile(r'\S+ (fails|is slowed by) |enough "|about |\S+ calls \S+ at most|a slow ')
+"""Of the steps that take options, and so no text."""
+
+
+def _below(text: str, *, table: Table | None = None, body: str | None = None) -> str | None:
+    return problem_of(Step("", 0, "Given", "given", text, text=body, table=table))
+
+
+@pytest.mark.parametrize("phrase", phrases(), ids=lambda p: p.pattern)
+def test_a_step_refuses_a_table_and_a_text_that_it_does_not_look_at(phrase: Phrase) -> None:
+    text = phrase.example.partition(" ")[2]
+    told = _below(text, table=Table(["called by", "order-service"]), body="GET http://a/")
+    other = "text" if TAKES_OPTIONS.match(text) else "table"
+    assert f"This step takes no {other}" in (told or "")
+    assert _below(text, body="GET http://a/" if text.endswith(":") else None) is None
+
+
+def test_methods() -> None:
+    assert instead_of("POST") is None
+    assert instead_of("PROPFIND") is None
+    assert (instead_of("PSOT"), instead_of("post"), instead_of("DELTE")) == ("write POST", "write POST", "write DELETE")
+    assert instead_of("X") == "write one like POST"
+
+
+def test_an_option_without_a_value() -> None:
+    with pytest.raises(BadInput, match=r"The option 'called by' says nothing"):
+        read_options(Table(["called by", ""]), ("called by",))
+
+
+def test_a_fault_says_its_status_once() -> None:
+    service = ServiceRef("a", "b")
+    table = Table(["status", "500"])
+    assert fault_with_options(table, Fault(service), str).status == 500  # type: ignore[arg-type] # asked of no caller
+    assert fault_with_options(None, Fault(service), str).status == 503  # type: ignore[arg-type] # the same
+    for fault in (Fault(service, status=503), Fault(service, grpc_status="UNKNOWN"), Fault(service, delay=Duration(1))):
+        with pytest.raises(BadInput, match="'status' is no option of this step"):
+            fault_with_options(table, fault, str)  # type: ignore[arg-type] # the same
