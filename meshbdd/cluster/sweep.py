@@ -44,9 +44,15 @@ def _runs(obj: Object) -> set[str]:
     return found - {""}
 
 
+def _made_by_a_run(obj: Object) -> bool:
+    record = Record.of(obj)
+    return record is not None and record.created
+
+
 def _left_behind(cluster: Cluster, namespace: str, own_run: str) -> Iterator[tuple[Object, str]]:
     for kind in _KINDS:
-        for obj in _list(cluster, kind, namespace):
+        # what was there before is restored first: until then it may lead to what the run made
+        for obj in sorted(_list(cluster, kind, namespace), key=_made_by_a_run):
             record = Record.of(obj)
             for run in sorted(_runs(obj) - {own_run}):
                 lives = record is not None and record.run == run and not record.owner.is_gone()

@@ -211,7 +211,10 @@ def test_what_a_dead_run_wrote_is_swept_exactly(lab: LabUnderTest) -> None:
         assert record is not None, kind_of(obj)
         mark(obj, replace(record, owner=replace(record.owner, started="gone")))
         lab.cluster.replace(obj)
-    assert len(sweep(lab.cluster, "shop", Duration(5))) == len(changed)
+    told = sweep(lab.cluster, "shop", Duration(5))
+    assert len(told) == len(changed)
+    services = [sentence.split()[1] for sentence in told if sentence.startswith("Service ")]
+    assert services[0] == "payment-service.shop", "restored before what it may lead to is taken away"
     assert _everything(lab) == before
 
 
