@@ -1,4 +1,4 @@
-"""Three places where behave 1.3 stands in a tester's way, and there is no hook to step in."""
+"""Four places where behave 1.3 stands in a tester's way, and there is no hook to step in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from behave.matchers import Match, StepParseError
 from behave.runner_util import load_step_modules
 
 from meshbdd.errors import MeshbddError, Place
-from meshbdd.phrases import unread
+from meshbdd.phrases import problem_of, unread
 
 
 def allow_a_project_without_steps() -> None:
@@ -43,6 +43,28 @@ def refuse_what_is_not_read() -> None:
         run(self, context)
 
     Match.run = run_if_read
+
+
+class _UndefinedSteps(list[Any]):
+    """A runner's list of undefined steps, to which behave adds a step before it shows it."""
+
+    def __init__(self, known: Any) -> None:
+        super().__init__()
+        self._known = known
+
+    def append(self, step: Any) -> None:
+        step.error_message = problem_of(step, self._known)
+        super().append(step)
+
+
+def explain_undefined_steps(runner: Any) -> None:
+    """Say below a step that nobody knows what may have been meant, in place of Python for a tester to fill in.
+
+    Args:
+        runner: behave's.
+    """
+    runner._undefined_steps = _UndefinedSteps(runner.step_registry)
+    runner.config.show_snippets = False
 
 
 class _Sentences:

@@ -83,6 +83,7 @@ def _choose(settings: Settings) -> tuple[Cluster, Settings, str | None]:
 def before_all(context: Any) -> None:
     """Connect, take the signals over, and undo what dead runs left behind."""
     expect(context._runner.features)
+    behave_fixes.explain_undefined_steps(context._runner)
     behave_fixes.show_sentences(lambda: context.world.place if hasattr(context, "world") else None)
     context.meshbdd_signals = Signals(lambda: _remaining(context))
     context.meshbdd_signals.install()

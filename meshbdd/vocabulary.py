@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from behave import register_type
@@ -23,9 +23,12 @@ T = TypeVar("T")
 _WORD = r'[^\s"]+'
 PLACEHOLDER = re.compile(r"\{(\w+)(?::\w+)?\}")
 """A placeholder in a step's pattern, with the name of its type."""
-_VALUE = re.compile(r'"[^"]*"')
-_ALIKE = 0.6
+_WORDS = re.compile(r'"[^"]*"|[^\s"]+')
+_SAME = {"are": "is", "was": "is", "were": "is", "be": "is"}
+_ALIKE = 0.52
 """How much of two phrases must agree before one is offered for the other."""
+_ALIKE_WORDS = 0.6
+"""The same of two words."""
 _QUOTED = r'[^"]+'
 
 
@@ -160,13 +163,36 @@ def step_problem(registry: Any, step: Any) -> str | None:
 
 def _nearest_phrase(text: str, patterns: Iterable[str]) -> str | None:
     """The phrase that somebody may have meant: the one that shares the most words with the text, nearly right ones too."""
-    said = [word for word in _VALUE.sub(" ", text).split() if not any(character.isdigit() for character in word)]
+    said = _words(text)
+    pattern, likeness = max(
+        ((p, _likeness(said, _words(p))) for p in patterns), key=lambda pair: pair[1], default=("", 0)
+    )
+    return PLACEHOLDER.sub(r"{\1}", pattern) if likeness >= _ALIKE else None
 
-    def likeness(pattern: str) -> float:
-        own = PLACEHOLDER.sub(" ", pattern.replace('"', " ")).split()
-        near = [found[0] for word in said if (found := difflib.get_close_matches(word, own, 1, 0.7))]
-        same = sum(block.size for block in difflib.SequenceMatcher(None, own, near).get_matching_blocks())
-        return 2 * same / (len(own) + len(said))
 
-    best = max(patterns, key=likeness, default=None)
-    return PLACEHOLDER.sub(r"{\1}", best) if best and likeness(best) >= _ALIKE else None
+def _words(text: str) -> list[str]:
+    return [_SAME.get(word, word) for word in _WORDS.findall(text)]
+
+
+def _likeness(said: Sequence[str], own: Sequence[str]) -> float:
+    """How much of two phrases agrees, from 0 to 1, whatever the order of their words."""
+    pairs = sorted(((_kinship(s, o), i, j) for i, s in enumerate(said) for j, o in enumerate(own)), reverse=True)
+    seen_said: set[int] = set()
+    seen_own: set[int] = set()
+    total = 0.0
+    for kinship, i, j in pairs:
+        if i not in seen_said and j not in seen_own:
+            seen_said.add(i)
+            seen_own.add(j)
+            total += kinship
+    return 2 * total / (len(said) + len(own))
+
+
+def _kinship(said: str, own: str) -> float:
+    """How likely a word stands for a word of a phrase; less so for a placeholder, which takes any."""
+    if own.startswith('"') or said.startswith('"'):
+        return 0.9 if own[0] == said[0] else 0.0
+    if own.startswith("{"):
+        return 0.7 if any(sign.isdigit() or sign in "-." for sign in said) else 0.1
+    alike = difflib.SequenceMatcher(None, said, own).ratio()
+    return alike if alike >= _ALIKE_WORDS else 0.0

@@ -208,7 +208,7 @@ class Listener(AllureListener):  # type: ignore[misc] # allure-behave has no typ
         if self._culprit is not None and place_of(step) == self._culprit[0]:
             return Status.BROKEN, self._culprit[1]
         if step.status.name == "undefined":
-            return Status.BROKEN, "no step says this"
+            return Status.BROKEN, redact.text(told or "no step says this.")
         return status, redact.text(told) if status in {Status.FAILED, Status.BROKEN} else ""
 
     def tell(self, event: Event) -> None:

@@ -215,8 +215,10 @@ def _step_problems(scenario: Any) -> Iterator[Problem]:
             continue
         error = step.exception
         if name in _UNDERSTOOD:
-            word = "no step says this" if name == "undefined" else "this step is not implemented yet"
-            yield Problem(Category.FEATURE, f"{word}: {step.keyword} {step.name} ({step.location})")
+            told = step.error_message if name == "undefined" else "this step is not implemented yet."
+            yield Problem(
+                Category.FEATURE, f"{step.keyword} {step.name} ({step.location}): {told or 'no step says this.'}"
+            )
         elif error is None:
             yield Problem(Category.UNEXPECTED, (step.error_message or f"the step {step.name} broke").strip())
         else:

@@ -181,3 +181,26 @@ def test_a_fault_says_its_status_once() -> None:
     for fault in (Fault(service, status=503), Fault(service, grpc_status="UNKNOWN"), Fault(service, delay=Duration(1))):
         with pytest.raises(BadInput, match="'status' is no option of this step"):
             fault_with_options(table, fault, str)  # type: ignore[arg-type] # the same
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("payment-service fails 100 %", "{service} fails {percent}"),
+        ("the payment-service fails 100%", "{service} fails {percent}"),
+        ("payment-service fial 100%", "{service} fails {percent}"),
+        ("payment service is down", "{service} is down"),
+        ("payment-service is slow by 5s", "{service} is slowed by {duration}"),
+        ('I send "charge"', '"{name}" is sent'),
+        ('I send "charge" 10 times', '"{name}" is sent {count} times'),
+        ('"charge" are sent', '"{name}" is sent'),
+        ("the status is 200", "the response status is {status}"),
+        ("95% of requests succeed", "at least {percent} of requests succeed"),
+        ("the moon is blue", None),
+        ("frobnicate", None),
+        ("the service explodes", None),
+    ],
+)
+def test_what_may_have_been_meant(text: str, meant: str | None) -> None:
+    told = _below(text)
+    assert told == (f"no step says this; did you mean «{meant}»?" if meant else "no step says this.")
