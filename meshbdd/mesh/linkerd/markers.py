@@ -16,13 +16,12 @@ from meshbdd.mesh.markers import CLUSTERS, HOSTS, ROUTES, WARMING
 from meshbdd.sidecars import callee, whole
 
 
-def _service_routes(dump: Dump, service: ServiceRef, port: int | None = None) -> Iterator[Mapping[str, Any]]:
-    """The routes of a proxy for a service, at one port or at all; its virtual hosts bear the Service's name."""
-    name = f"Service.{service.namespace}.{service.name}:"
+def _service_routes(dump: Dump, service: ServiceRef, *ports: int) -> Iterator[Mapping[str, Any]]:
+    """The routes of a proxy for ports of a service; its virtual hosts bear their names."""
+    names = {f"Service.{service.namespace}.{service.name}:{port}" for port in ports}
     for config in dump.get("configs") or []:
         for host in (config.get("route_config") or {}).get("virtual_hosts") or []:
-            own = str(host.get("name", ""))
-            if own == f"{name}{port}" or (port is None and own.startswith(name) and own != f"{name}0"):
+            if host.get("name") in names:
                 yield from host.get("routes") or []
 
 
@@ -83,6 +82,7 @@ class RoutesSay:
     Attributes:
         what: The value's name.
         service: The service.
+        ports: Those of its ports that carry HTTP.
         value: It.
         read: Finds it in a route.
         where: The proxies meant.
@@ -90,6 +90,7 @@ class RoutesSay:
 
     what: str
     service: ServiceRef
+    ports: tuple[int, ...]
     value: float
     read: Callable[[Mapping[str, Any]], float | None]
     where: Where = Where()
@@ -98,7 +99,11 @@ class RoutesSay:
 
     def held(self, dumps: Sequence[Dump]) -> bool | None:
         """See ``Marker``."""
-        told = [value for route in _service_routes(dumps[0], self.service) if (value := self.read(route)) is not None]
+        told = [
+            value
+            for route in _service_routes(dumps[0], self.service, *self.ports)
+            if (value := self.read(route)) is not None
+        ]
         return all(value == self.value for value in told) if told else None
 
     def __str__(self) -> str:

@@ -65,6 +65,10 @@ def _with_words_of_their_own(catalog: Catalog, service: ServiceRef, prefix: str)
                 yield route
 
 
+def _numbers(catalog: Catalog, service: ServiceRef) -> tuple[int, ...]:
+    return tuple(int(port["port"]) for port in http_ports(catalog.service(service)))
+
+
 def timeout_stages(catalog: Catalog, intent: Timeout, _tag: str) -> tuple[Stage, ...]:
     """``timeout.linkerd.io/request``; it spans all tries.
 
@@ -76,8 +80,8 @@ def timeout_stages(catalog: Catalog, intent: Timeout, _tag: str) -> tuple[Stage,
     edits = list(_annotate(catalog.service(intent.service), values))
     for route in _with_words_of_their_own(catalog, intent.service, _TIMEOUT):
         edits += _annotate(route, values)
-    http_ports(catalog.service(intent.service))
-    marker = RoutesSay("timeout", intent.service, round(intent.after.seconds, 3), timeout_of)
+    ports = _numbers(catalog, intent.service)
+    marker = RoutesSay("timeout", intent.service, ports, round(intent.after.seconds, 3), timeout_of)
     return (Stage.of(*edits, markers=(marker,)),)
 
 
@@ -103,7 +107,7 @@ def retry_stages(catalog: Catalog, intent: Retry, tag: str) -> tuple[Stage, ...]
     edits += _annotate(catalog.service(intent.service), {**http, **grpc, **limit})
     for route in _with_words_of_their_own(catalog, intent.service, _RETRY):
         edits += _annotate(route, {**(grpc if route["kind"] == "GRPCRoute" else http), **limit})
-    markers.append(RoutesSay("retries", intent.service, intent.count, retries_of))
+    markers.append(RoutesSay("retries", intent.service, _numbers(catalog, intent.service), intent.count, retries_of))
     return (Stage.of(*edits, markers=markers),)
 
 

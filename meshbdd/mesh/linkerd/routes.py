@@ -45,6 +45,8 @@ def routes_stage(catalog: Catalog, service: ServiceRef, tag: str, made: Marked, 
         there = attached(routes, service, number)
         found = [_insert(route, made, number) for route in there] if there else [_create(service, port, made)]
         changed = [edit for edit in found if edit is not None]
+        for edit in changed:
+            _refuse_several_ports(edit, edits, service)
         edits |= {str(edit): edit for edit in changed}
         if changed:
             markers.append(RouteMarked(tag, service, number))
@@ -55,6 +57,20 @@ def routes_stage(catalog: Catalog, service: ServiceRef, tag: str, made: Marked, 
             help="correct the options in the step's table",
         )
     return Stage.of(*edits.values(), markers=markers)
+
+
+def _refuse_several_ports(edit: Edit, edits: Mapping[str, Edit], service: ServiceRef) -> None:
+    """A rule cannot tell ports apart, and each port has a backend of its own.
+
+    Raises:
+        BadInput: a route stands at several ports of a service at once.
+    """
+    if str(edit) in edits:
+        raise BadInput(
+            "MB0458",
+            f"{edit} is for all ports of {service} at once, so no rule in it could lead each to its own backend.",
+            help="name a port in its parentRefs, and make one route for each port",
+        )
 
 
 def _insert(route: Mapping[str, Any], made: Marked, port: int) -> Edit | None:

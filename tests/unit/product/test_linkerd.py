@@ -174,6 +174,15 @@ def test_each_port_has_a_route_of_its_kind() -> None:
     assert _headers(routes[1]["spec"]["rules"][0])["x-envoy-fault-abort-grpc-request"] == "14"
 
 
+def test_a_route_for_all_ports_at_once_is_refused() -> None:
+    route = _route([{}])
+    del route["spec"]["parentRefs"][0]["port"]
+    with pytest.raises(BadInput, match=r"for all ports of payment-service\.shop at once"):
+        plan(Fault(PAYMENT, status=503), _service("payment-service", grpc=True), route)
+    _, [changed] = plan(Fault(PAYMENT, status=503), route)
+    assert len(changed["spec"]["rules"]) == 2, "with one port it is as good as any other"
+
+
 def test_a_fault_for_one_caller_is_known_by_the_identity_that_its_proxy_shows() -> None:
     made, [route] = plan(Fault(PAYMENT, status=503, scope=Scope(called_by=ORDER)))
     assert _headers(route["spec"]["rules"][0])["x-meshbdd-caller"] == "order-service.shop"
@@ -317,6 +326,24 @@ def test_policies_are_annotations_of_the_service_and_of_routes_with_words_of_the
         "theirs": "5xx",
     }
     assert objects[0]["metadata"]["annotations"]["retry.linkerd.io/limit"] == "3"
+
+
+def test_a_policy_has_arrived_when_every_route_that_carries_http_says_so() -> None:
+    service = _service("payment-service")
+    service["spec"]["ports"].append({"name": "raw", "port": 7000, "appProtocol": "tcp"})
+    made, _ = plan(Timeout(PAYMENT, Duration(1.5)), service)
+    [marker] = made.markers
+
+    def held(*timeouts: str, port: int = 80) -> bool | None:
+        routes: list[Object] = [{"route": {"cluster": "a", "timeout": timeout}} for timeout in timeouts]
+        routes.append({"direct_response": {"status": 404}})
+        raw = {"name": "Service.shop.payment-service:7000", "routes": [{"route": {"timeout": "0s"}}]}
+        host = {"name": f"Service.shop.payment-service:{port}", "routes": routes}
+        return marker.held([{"configs": [{"route_config": {"virtual_hosts": [host, raw]}}]}])
+
+    assert held("1.500s", "1.5s") is True
+    assert held("1.500s", "0s") is False
+    assert held("1.500s", port=81) is None
 
 
 def test_retries_of_grpc_need_a_grpc_route() -> None:
