@@ -38,6 +38,7 @@ class ChangeArrived:
         proxies: Pod → milliseconds, after the last write, until its sidecar was seen to hold the change.
         service: The service it is about, ``name.namespace``; empty where it is about none.
         findings: Sentences of the sense checks that did not keep it from being written.
+        faulty: The services that it makes fail, slow or absent; none where it is a policy.
     """
 
     summary: str
@@ -48,6 +49,7 @@ class ChangeArrived:
     proxies: Mapping[str, float] = field(default_factory=dict)
     service: str = ""
     findings: tuple[str, ...] = ()
+    faulty: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,8 @@ class FaultAccounted:
         sent: Requests that the scenario sent while the fault was in force.
         seen: How many of these some calling proxy logged.
         bypassed: Who called the service past every calling proxy → calls.
+        unreached: Envoy's response flag → calls that a caller's sidecar sent nowhere, so that a fault at the service's
+            side could not meet them: an open circuit breaker's, for instance.
     """
 
     summary: str
@@ -111,6 +115,7 @@ class FaultAccounted:
     sent: int = 0
     seen: int = 0
     bypassed: Mapping[str, int] = field(default_factory=dict)
+    unreached: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +153,15 @@ class Call:
     """Calls of one workload to one service that ended alike, as the caller's sidecar logged them.
 
     Attributes:
-        caller: The workload; of a pod whose workload is not known, the pod.
-        service: The service's name.
+        caller: The workload.
+        service: The service's name, with its namespace where that is not the default one.
         status: HTTP status, 0 where there was no answer.
         flags: Envoy's response flags.
-        injected: Whether a fault was injected into them.
+        injected: Whether a fault was injected into them, at either side.
         count: How many.
+        part_of: The service that the caller belongs to, named as above; empty where it belongs to none.
+        began: Unix time of the first one's start; 0 where that is not known.
+        ended: Unix time of the last one's end.
     """
 
     caller: str
@@ -162,6 +170,9 @@ class Call:
     flags: tuple[str, ...]
     injected: bool
     count: int = 1
+    part_of: str = ""
+    began: float = 0.0
+    ended: float = 0.0
 
     @property
     def failed(self) -> bool:

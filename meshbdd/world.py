@@ -154,16 +154,16 @@ class World:
         self.claim(self.traffic.judge(claim, self._explainer()))
 
     def _explainer(self) -> Explain:
-        """Tells of a failure what was injected into its calls; reads the logs when the first one is asked for."""
+        """Tells of a failure what went wrong in its calls; reads the logs when the first one is asked for."""
 
         @cache
-        def faulted() -> Mapping[str, str]:
+        def told() -> Mapping[str, str]:
             if not self.changes.in_force:
                 return {}
             self._accounting.account(self.changes.in_force)  # waits until the logs are complete
-            return self._accounting.faulted()
+            return self._accounting.reasons()
 
-        return lambda request_id: faulted().get(request_id, "")
+        return lambda request_id: told().get(request_id, "")
 
     @needs(Ability.DENIALS)
     def claim_denied(self) -> None:

@@ -13,7 +13,7 @@ from meshbdd.errors import BadInput
 from meshbdd.load.sample import Sample
 
 Explain = Callable[[str], str]
-"""Request id → what the proxies say was injected into its calls; empty where they say nothing. Asked of failures only."""
+"""Request id → what the proxies say went wrong in its calls; empty where they say nothing. Asked of failures only."""
 
 
 def unexplained(_request_id: str) -> str:

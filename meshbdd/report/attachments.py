@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import io
 import json
 from collections.abc import Iterable, Sequence
@@ -21,6 +22,7 @@ from meshbdd.evidence import (
 )
 from meshbdd.report import exchanges
 from meshbdd.report import flags as flags_of
+from meshbdd.response_flags import MEANINGS, in_words
 
 LARGEST = 1024 * 1024
 """Bytes. Reports with larger attachments get slow to open; both Allure versions keep them inside the page."""
@@ -94,7 +96,8 @@ def _(event: ChangeArrived) -> list[Attachment]:
     rows += [
         [pod, f"{event.written_ms + ms:.0f} ms"] for pod, ms in sorted(event.proxies.items(), key=lambda item: item[1])
     ]
-    arrived = f"arrived at {len(event.proxies)} proxies after {event.written_ms + slowest:.0f} ms"
+    proxies = f"{len(event.proxies)} {'proxy' if len(event.proxies) == 1 else 'proxies'}"
+    arrived = f"arrived at {proxies if event.proxies else 'the API'} after {event.written_ms + slowest:.0f} ms"
     return [Attachment(f"manifest diff: {event.summary}", "\n".join(words) + "\n"), table(arrived, rows)]
 
 
@@ -105,13 +108,13 @@ def _(event: ChangeWithdrawn) -> list[Attachment]:
 
 @attachments.register
 def _(event: TrafficSent) -> list[Attachment]:
-    rows = [["started", "milliseconds", "outcome", "response flags", "request id"]]
+    rows = [["started (UTC)", "milliseconds", "outcome", "response flags", "request id"]]
     rows += [
-        [f"{s.started:.3f}", f"{s.seconds * 1000:.1f}", s.told, s.flags, s.request_id]
-        for s in event.samples[:_MOST_ROWS]
+        [clock(s.started), f"{s.seconds * 1000:.1f}", s.told, s.flags, s.request_id] for s in event.samples[:_MOST_ROWS]
     ]
     shown = f", the first {_MOST_ROWS:,}" if len(event.samples) > _MOST_ROWS else ""
-    made = [table(f'{len(event.samples):,} requests "{event.name}" from {event.vantage}{shown}', rows)]
+    count = f"{len(event.samples):,} request{'' if len(event.samples) == 1 else 's'}"
+    made = [table(f'{count} "{event.name}" from {event.vantage}{shown}', rows)]
     if event.rate:
         made.append(Attachment(f'rate of "{event.name}"', f"{event.rate}\n"))
     if event.request is not None:
@@ -124,11 +127,12 @@ def _(event: TrafficSent) -> list[Attachment]:
 @attachments.register
 def _(event: FaultAccounted) -> list[Attachment]:
     told = f"the fault hit {event.hit} of {event.calls} calls to {event.service}"
-    flags = ", ".join(f"{flag} ({flags_of.MEANINGS.get(flag, 'see Envoy')})" for flag in event.flags)
+    flags = ", ".join(f"{flag} ({MEANINGS.get(flag, 'see Envoy')})" for flag in event.flags)
     rows = [["caller", "calls", "hit by the fault"]]
     rows += [[pod, str(calls), str(hit)] for pod, (calls, hit) in sorted(event.callers.items())]
     rows.append(["all", str(event.calls), str(event.hit)])
     rest = f"{event.sent} requests were sent meanwhile; calling proxies logged {event.seen} of them"
+    rest += "".join(f"; {n} calls were sent nowhere, {in_words([flag])}" for flag, n in event.unreached.items())
     rest += "".join(f"; {who} called {event.service} past every proxy, {n} times" for who, n in event.bypassed.items())
     words = [told, rest, f"«{event.summary}»", *([f"response flags: {flags}"] if flags else [])]
     return [Attachment("fault accounting", "\n".join(words) + "\n"), table("fault accounting by caller", rows)]
@@ -154,6 +158,11 @@ def _(event: QueryAnswered) -> list[Attachment]:
     names = sorted({name for labels, _ in event.rows for name in labels})
     rows = [[*(labels.get(name, "") for name in names), f"{value:g}"] for labels, value in event.rows]
     return [table(f"query {event.promql}", [[*names, "value"], *rows])]
+
+
+def clock(unix: float) -> str:
+    """A time of the day, in UTC."""
+    return dt.datetime.fromtimestamp(unix, dt.UTC).strftime("%H:%M:%S.%f")[:-3]
 
 
 def table(name: str, rows: Iterable[Sequence[str]]) -> Attachment:

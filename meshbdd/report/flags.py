@@ -1,53 +1,27 @@
-"""Envoy's response flags in words, and the table of what the sidecars logged."""
+"""The table of what the sidecars logged, with the response flags in words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from meshbdd.evidence import Call
-
-MEANINGS = {
-    "DC": "the caller closed the connection",
-    "DI": "delayed by an injected fault",
-    "DPE": "the caller's request was no HTTP",
-    "DT": "the request or the connection lasted too long",
-    "FI": "aborted by an injected fault",
-    "IH": "a header that must be strict was not",
-    "LH": "the local health check failed",
-    "LR": "the connection was reset by the proxy itself",
-    "NC": "the cluster is not known to the proxy",
-    "NFCF": "no filter configuration in time",
-    "NR": "no route matched",
-    "OM": "the overload manager stopped it",
-    "RL": "rate limited",
-    "RLSE": "the rate limit service failed",
-    "SI": "the stream was idle too long",
-    "UAEX": "denied by the authorization service or filter",
-    "UC": "the service closed the connection",
-    "UF": "no connection to the service",
-    "UH": "no healthy endpoint: all are ejected, or there are none",
-    "UMSDR": "it lasted longer than the route allows",
-    "UO": "the circuit breaker's limit was reached",
-    "UPE": "the service's answer was no HTTP",
-    "UR": "the service reset the stream",
-    "URX": "all retries, or all connection attempts, were used up",
-    "UT": "the service took longer than the timeout",
-}
-"""https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage, %RESPONSE_FLAGS%."""
+from meshbdd.response_flags import MEANINGS
 
 
 def rows(calls: Iterable[Call]) -> list[list[str]]:
     """The table, its headings first."""
     table = [["caller", "service", "status", "flags", "meaning", "calls"]]
     for call in sorted(calls, key=lambda c: (c.caller, c.service, -c.count)):
-        meaning = "; ".join(MEANINGS.get(flag, "") for flag in call.flags)
+        meanings = [MEANINGS.get(flag, "") for flag in call.flags]
+        if call.injected and not {"FI", "DI"} & set(call.flags):
+            meanings.append("a fault was injected at the service's side")
         table.append(
             [
                 call.caller,
                 call.service,
                 str(call.status or "no answer"),
                 ",".join(call.flags) or "-",
-                meaning,
+                "; ".join(meanings),
                 str(call.count),
             ]
         )

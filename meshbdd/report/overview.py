@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from meshbdd.evidence import ChangeArrived, Event, FaultAccounted, TrafficSent, VerdictReached
+from meshbdd.evidence import CallsLogged, ChangeArrived, Event, FaultAccounted, TrafficSent, VerdictReached
+from meshbdd.response_flags import in_words
 
 _MARKS = {"passed": "✔", "failed": "✘", "inconclusive": "?"}
 
@@ -43,7 +44,9 @@ def _rows(event: Event) -> Iterator[tuple[str, str]]:
             at = (
                 f"at all {len(event.proxies)} proxies"
                 if len(event.proxies) > 1
-                else f"at {next(iter(event.proxies), 'the API')}"
+                else f"at the proxy {next(iter(event.proxies))}"
+                if event.proxies
+                else "at the API"
             )
             yield (
                 "Changed",
@@ -56,7 +59,16 @@ def _rows(event: Event) -> Iterator[tuple[str, str]]:
             seen = ", ".join(f"{number:,} × {told}" for told, number in counts.most_common(5))
             yield "Sent", f'{len(event.samples):,} × "{event.name}" from {event.vantage} to {event.target}: {seen}'
         case FaultAccounted():
-            flags = f", response flag {', '.join(event.flags)}" if event.flags else ""
-            yield "Fault", f"«{event.summary}» hit {event.hit:,} of {event.calls:,} calls to {event.service}{flags}"
+            flags = f", {in_words(event.flags)}" if event.flags else ""
+            which = f"calls that reached {event.service}" if event.unreached else f"calls to {event.service}"
+            rest = "".join(f"; {n:,} more were sent nowhere, {in_words([f])}" for f, n in event.unreached.items())
+            yield "Fault", f"«{event.summary}» hit {event.hit:,} of {event.calls:,} {which}{flags}{rest}"
+        case CallsLogged():
+            failed: Counter[tuple[str, str, str]] = Counter()
+            for call in event.calls:
+                if call.failed and call.flags:
+                    failed[call.part_of or call.caller, call.service, in_words(call.flags)] += call.count
+            for (caller, service, told), count in failed.most_common(3):
+                yield "Calls", f"{count:,} × {caller} → {service} failed, {told}"
         case VerdictReached():
             yield f"{_MARKS.get(event.outcome, '')} {event.outcome}", event.sentence

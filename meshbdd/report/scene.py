@@ -27,6 +27,7 @@ from meshbdd.report.draw.graph import edges_of
 from meshbdd.report.draw.timeline import Span
 from meshbdd.report.overview import overview
 from meshbdd.report.reporter import Reporter
+from meshbdd.response_flags import NO_ENDPOINT
 
 _SVG = "image/svg+xml"
 _E = TypeVar("_E")
@@ -97,7 +98,8 @@ class Scene:
             yield Attachment("timeline", draw.draw_timeline(samples, list(self._spans())), _SVG)
         elif samples:
             yield Attachment("timeline (text)", _timeline_text(samples, list(self._spans())))
-        edges = edges_of(call for logged in self._all(CallsLogged) for call in logged.calls)
+        faulty = {name for fault in self._all(FaultAccounted) if fault.hit for name in _names(fault.service)}
+        edges = edges_of((call for logged in self._all(CallsLogged) for call in logged.calls), faulty)
         if edges and draw.can_draw():
             yield Attachment("service graph", draw.draw_graph(edges), _SVG)
 
@@ -110,13 +112,14 @@ class Scene:
         for arrived in self._all(ChangeArrived):
             start = arrived.began + (arrived.written_ms + max(arrived.proxies.values(), default=0)) / 1000
             stops = (w.began for w in self._all(ChangeWithdrawn) if w.summary == arrived.summary and w.began >= start)
-            yield Span(arrived.summary, start, min(stops, default=max(end, start)))
+            kind = "fault" if arrived.faulty else "policy"
+            yield Span(arrived.summary, start, min(stops, default=max(end, start)), kind)
         for sent in self._all(TrafficSent):
             if sent.samples:
                 stop = max(s.started + s.seconds for s in sent.samples)
                 label = f'{len(sent.samples):,} × "{sent.name}" from {sent.vantage}'
                 yield Span(label, sent.samples[0].started, stop, "load")
-        yield from self._breaker_states(end)
+        yield from list(self._breaker_states(end)) or self._nowhere_to_send()
 
     def _breaker_states(self, end: float) -> Iterator[Span]:
         """When each caller's circuit breaker was open, as the oracles replayed it."""
@@ -125,6 +128,19 @@ class Scene:
         known = {(phase["caller"], phase["began"]): phase for phase in phases if phase.get("state") == "open"}
         for (caller, began), phase in known.items():
             yield Span(f"circuit open at {caller}", began, max(phase.get("ended") or end, began), "state")
+
+    def _nowhere_to_send(self) -> Iterator[Span]:
+        """When callers had no endpoint to send to, by their logs, where no claim replayed the circuit breakers."""
+        calls = [call for logged in self._all(CallsLogged) for call in logged.calls]
+        for call in calls:
+            if NO_ENDPOINT in call.flags and call.began:
+                told = f"{call.caller}: no endpoint of {call.service} left ({NO_ENDPOINT}), {call.count:,} calls"
+                yield Span(told, call.began, call.ended, "state")
+
+
+def _names(service: str) -> tuple[str, str]:
+    """A service with and without its namespace."""
+    return service, service.partition(".")[0]
 
 
 def _whole(event: Event) -> Event:

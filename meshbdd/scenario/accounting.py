@@ -17,7 +17,7 @@ from meshbdd.errors import Inconclusive
 from meshbdd.evidence import FaultAccounted
 from meshbdd.intents import Down, Fault, ServiceRef, Side
 from meshbdd.mesh.base import Through
-from meshbdd.scenario.calls import calls_logged
+from meshbdd.scenario.calls import Places, calls_logged, reasons
 from meshbdd.scenario.changes import InForce
 from meshbdd.scenario.environment import Environment
 from meshbdd.telemetry.access_log import AccessLogs, Entry
@@ -96,6 +96,7 @@ class Accounting:
             len(sent),
             len(sent & {entry.request_id for entry in entries if entry.outbound}),
             bypassed,
+            self._unreached(item, entries, host),
         )
         _check(item, event)
         _check_grpc(item, [entry for _, entry in hit])
@@ -190,26 +191,26 @@ class Accounting:
         counted = Counter(names.get(_ip(e.downstream), _ip(e.downstream) or "unknown") for e in inbound)
         return dict(counted)  # the report reads it by dataclasses.asdict, which makes nonsense of a counter
 
+    def _unreached(self, item: InForce, entries: Sequence[Entry], host: str) -> Mapping[str, int]:
+        """Calls that callers' sidecars sent nowhere, by their response flag, where the service's side decides."""
+        if item.plan.side is not Side.SERVER or isinstance(item.plan.intent, Down):
+            return {}
+        nowhere = (e for e in entries if e.outbound and e.service == host and not e.upstream and not e.injected)
+        return dict(Counter(flag for entry in nowhere for flag in sorted(entry.flags)))
+
     def tell_calls(self) -> None:
         """Tell who called whom, as far as the logs hold it now."""
-        told = calls_logged(self._logs.since_mark(), self._began)
+        told = calls_logged(self._logs.since_mark(), self._logs.injections, self._began, self._places())
         if told.calls:
             self._environment.tell(told)
 
-    def faulted(self) -> dict[str, str]:
-        """Request id → what was injected into which of its calls, as the sidecars logged it."""
-        injections = {
-            e.request_id: f"a fault backend, response flag {','.join(sorted(e.flags))}"
-            for e in self._logs.injections
-            if e.injected
-        }
-        owners = {e.request_id: e.service.partition(".")[0] for e in self._logs.since_mark() if e.outbound}
-        return injections | {
-            e.request_id: f"{e.service.partition('.')[0] or owners.get(e.request_id, e.pod)}, "
-            f"response flag {','.join(sorted(e.flags))}"
-            for e in self._logs.since_mark()
-            if e.injected
-        }
+    def reasons(self) -> dict[str, str]:
+        """Request id → what went wrong in which of its calls, as the sidecars logged it."""
+        return reasons(self._logs.since_mark(), self._logs.injections, self._places())
+
+    def _places(self) -> Places:
+        cluster = self._environment.cluster
+        return Places.of(cluster.list("Pod"), cluster.list("Service"), self._environment.namespace)
 
     def denied(self, request_id: str) -> bool | None:
         """Whether a sidecar says that an authorization policy denied a request; ``None`` where none logged it."""

@@ -204,6 +204,7 @@ class Changes:
                 {pod: ms for written in item.written for pod, ms in written.arrival.proxies.items()},
                 str(plan.service or ""),
                 findings,
+                tuple(str(service) for service in plan.faulty),
             )
         )
 

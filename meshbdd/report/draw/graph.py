@@ -3,37 +3,69 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from meshbdd.evidence import Call
 from meshbdd.report.draw import theme
 
-_COLUMN, _ROW, _MARGIN, _BOX = 240, 62, 14, (132, 26)
+_COLUMN, _ROW, _MARGIN, _BOX = 290, 66, 14, (140, 26)
 _LONGEST = 22
 """Characters of a name that fit into its box."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """All calls from one workload to one service."""
+    """All calls from one service, or from a workload that belongs to none, to another.
+
+    Attributes:
+        caller: Who called.
+        service: Who was called.
+        calls: How often.
+        failed: How many of these had no answer, or one that says so.
+        injected: Into how many a fault was injected.
+        faulted: Whether a fault was in force here.
+        flags: Response flag → calls that bore it, injected faults' aside.
+    """
 
     caller: str
     service: str
     calls: int
     failed: int
     injected: int
+    faulted: bool = False
+    flags: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def told(self) -> list[str]:
+        """What is written beside it."""
+        lines = [f"{self.calls:,} calls" + (f", {self.failed:,} failed" if self.failed else "")]
+        marks = [f"fault in {self.injected:,}"] if self.injected else ["fault here"] if self.faulted else []
+        marks += [f"{flag} in {count:,}" for flag, count in self.flags]
+        return [*lines, ", ".join(marks)] if marks else lines
 
 
-def edges_of(calls: Iterable[Call]) -> list[Edge]:
-    """The graph's edges."""
-    sums: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+def edges_of(calls: Iterable[Call], faulty: Container[str] = ()) -> list[Edge]:
+    """The graph's edges.
+
+    Args:
+        calls: As the callers' sidecars logged them.
+        faulty: Services that a fault was in force for, and met a call.
+    """
+    kinds: dict[tuple[str, str], list[Call]] = defaultdict(list)
     for call in calls:
-        sums[call.caller, call.service][0] += call.count
-        sums[call.caller, call.service][1] += call.count if call.failed else 0
-        sums[call.caller, call.service][2] += call.count if call.injected else 0
-    return [Edge(*pair, *numbers) for pair, numbers in sorted(sums.items())]
+        kinds[call.part_of or call.caller, call.service].append(call)
+    edges = []
+    for pair, same in sorted(kinds.items()):
+        flags = Counter({flag: 0 for call in same for flag in call.flags if flag not in {"FI", "DI"}})
+        for call in same:
+            flags.update({flag: call.count for flag in call.flags if flag in flags})
+        failed = sum(call.count for call in same if call.failed)
+        injected = sum(call.count for call in same if call.injected)
+        here = bool(injected) or (pair[1] in faulty and failed > 0)
+        edges.append(Edge(*pair, sum(call.count for call in same), failed, injected, here, tuple(flags.most_common(2))))
+    return edges
 
 
 def columns_of(edges: Sequence[Edge]) -> list[list[str]]:
@@ -66,8 +98,9 @@ def draw_graph(edges: Sequence[Edge]) -> str:
         for row, name in enumerate(column):
             down = 24 + _ROW * (row + 0.5 + (rows - len(column)) / 2)
             where[name] = (_MARGIN + _BOX[0] / 2 + _COLUMN * number, height - down)
+    labels = _Labels([(x, y, _BOX[0], _BOX[1]) for x, y in where.values()])
     for edge in edges:
-        _draw_edge(picture, where[edge.caller], where[edge.service], edge)
+        _draw_edge(picture, where[edge.caller], where[edge.service], edge, labels)
     for name, (x, y) in where.items():
         wide, high = _BOX[0] / 2, _BOX[1] / 2
         corners = [
@@ -83,17 +116,44 @@ def draw_graph(edges: Sequence[Edge]) -> str:
     return picture.svg()
 
 
-def _draw_edge(picture: theme.Picture, start: tuple[float, float], stop: tuple[float, float], edge: Edge) -> None:
-    colour = theme.FAULT if edge.injected else theme.BAD if edge.failed else theme.FAINT
+class _Labels:
+    """Finds places for words where none are yet.
+
+    Args:
+        taken: Boxes: the middle, the width and the height of each.
+    """
+
+    _PLACES = (0.5, 0.62, 0.38, 0.74, 0.26)
+
+    def __init__(self, taken: Sequence[tuple[float, float, float, float]]) -> None:
+        self._taken = list(taken)
+
+    def place(self, tail: tuple[float, float], head: tuple[float, float], lines: Sequence[str]) -> tuple[float, float]:
+        """The middle of the lowest line, along an edge or a little beside it."""
+        wide, high = max(map(len, lines)) * 4.5, 11.0 * len(lines)
+        tries = [
+            (tail[0] + (head[0] - tail[0]) * share, tail[1] + (head[1] - tail[1]) * share + 3 + aside + high / 2)
+            for aside in (0, 14, -high - 14, 28, -high - 28)
+            for share in self._PLACES
+        ]
+        x, y = next((found for found in tries if self._free(*found, wide, high)), tries[0])
+        self._taken.append((x, y, wide, high))
+        return x, y - high / 2 + 3
+
+    def _free(self, x: float, y: float, wide: float, high: float) -> bool:
+        return all(abs(x - a) >= (wide + w) / 2 or abs(y - b) >= (high + h) / 2 for a, b, w, h in self._taken)
+
+
+def _draw_edge(
+    picture: theme.Picture, start: tuple[float, float], stop: tuple[float, float], edge: Edge, labels: _Labels
+) -> None:
+    colour = theme.FAULT if edge.faulted else theme.BAD if edge.failed else theme.FAINT
     side = _BOX[0] / 2 if stop[0] > start[0] else -_BOX[0] / 2
     tail, head = (start[0] + side, start[1]), (stop[0] - side, stop[1])
-    picture.path([[tail, head]], line=colour, width=2.2 if edge.injected else 1.4, dashed=bool(edge.injected))
+    picture.path([[tail, head]], line=colour, width=2.2 if edge.faulted else 1.4, dashed=edge.faulted)
     angle = math.atan2(head[1] - tail[1], head[0] - tail[0])
     wings = [(head[0] - 9 * math.cos(angle + turn), head[1] - 9 * math.sin(angle + turn)) for turn in (0.4, -0.4)]
     picture.path([[head, *wings, head]], fill=colour)
-    lines = [f"{edge.calls:,} calls" + (f", {edge.failed:,} failed" if edge.failed else "")]
-    lines += [f"fault in {edge.injected:,}"] if edge.injected else []
-    x, y = (tail[0] + head[0]) / 2, (tail[1] + head[1]) / 2
-    for row, line in enumerate(reversed(lines)):
-        told = theme.BAD if edge.failed else theme.INK
-        picture.text(x, y + 8 + 11 * row, line, size=8, colour=told, across="center")
+    x, y = labels.place(tail, head, edge.told)
+    for row, line in enumerate(reversed(edge.told)):
+        picture.text(x, y + 11 * row, line, size=8, colour=theme.BAD if edge.failed else theme.INK, across="center")

@@ -26,7 +26,7 @@ def draw_interval(outcome: str, numbers: Mapping[str, Any]) -> str:
     right = max(wide_high, hits / total, *(a for a in accepted or () if a < 1))
     margin = max((right - left) * 0.12, 0.004)
     left, right = max(left - margin, 0.0), min(right + margin, 1.0)
-    picture = theme.Picture(_WIDTH, 104)
+    picture = theme.Picture(_WIDTH, 120)
     frame = theme.Frame(picture, (_LEFT, 30, _WIDTH - _LEFT - _RIGHT, 46), (left, right), (0, 1))
     if accepted:
         frame.band(max(accepted[0], left), min(accepted[1], right), theme.GOOD, 0.14)
@@ -36,8 +36,10 @@ def draw_interval(outcome: str, numbers: Mapping[str, Any]) -> str:
     frame.dots([hits / total], [0.5], theme.INK, 8)
     marks = [left + (right - left) * i / 4 for i in range(5)]
     frame.scale_across(marks, [f"{mark:.1%}" for mark in marks])
-    seen = f"● {hits:,} of {total:,} = {hits / total:.2%}   thick: 95% interval   thin: 99%, exact"
-    picture.text(_LEFT, 88, seen + ("   shaded: where the claim holds" if accepted else ""))
+    seen = f"● {hits:,} of {total:,} = {hits / total:.2%} seen   thick bar: where the true share lies, 95% sure   thin: 99% sure"
+    picture.text(_LEFT, 104, seen)
+    if accepted:
+        picture.text(_LEFT, 90, "green: shares with which the claim holds", colour=theme.GOOD)
     return picture.svg()
 
 

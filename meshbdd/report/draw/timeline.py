@@ -16,6 +16,9 @@ _MOST_POINTS = 400
 _LEAST = 1e-4
 """Seconds; the lower end of the scale of latencies, which has no zero."""
 
+_FEWEST = 5
+"""Requests of which quantiles are shown; of fewer each is a dot, and says more."""
+
 _WIDTH, _LEFT, _RIGHT, _PLOT, _LANE = 760, 62, 190, 190, 20
 
 
@@ -27,7 +30,7 @@ class Span:
         label: What.
         start: Unix time.
         stop: Unix time.
-        kind: ``fault`` shades the plot; ``load`` and ``state`` are bars below it.
+        kind: ``fault`` shades the plot; ``policy``, ``load`` and ``state`` are bars below it.
     """
 
     label: str
@@ -48,7 +51,8 @@ def draw_timeline(samples: Sequence[Sample], spans: Sequence[Span]) -> str:
     length = max(ended - began, 0.01)
     height = 34 + _PLOT + 34 + _LANE * len(spans) + 12
     picture = theme.Picture(_WIDTH, height)
-    wide, low_edge = _WIDTH - _LEFT - _RIGHT, height - 34 - _PLOT
+    right = _RIGHT if len(samples) >= _FEWEST else 24
+    wide, low_edge = _WIDTH - _LEFT - right, height - 34 - _PLOT
     latencies = _latencies([sample.seconds for sample in samples])
     frame = theme.Frame(picture, (_LEFT, low_edge, wide, _PLOT), (-0.01 * length, 1.01 * length), latencies, log=True)
     for span in spans:
@@ -62,7 +66,8 @@ def draw_timeline(samples: Sequence[Sample], spans: Sequence[Span]) -> str:
     frame.scale_across(*_seconds(length))
     frame.scale_upright(*_marks(latencies), "latency")
     _title(picture, samples)
-    _draw_spread(picture, latencies, samples, (_LEFT + wide + 14, low_edge, _RIGHT - 26, _PLOT))
+    if len(samples) >= _FEWEST:
+        _draw_spread(picture, latencies, samples, (_LEFT + wide + 14, low_edge, _RIGHT - 26, _PLOT))
     _draw_lanes(picture, spans, began, length, (_LEFT, 10, wide, _LANE * len(spans)))
     return picture.svg()
 
@@ -86,7 +91,9 @@ def _marks(latencies: tuple[float, float]) -> tuple[list[float], list[str]]:
     marks = [m * 10.0**e for e in range(-4, 4) for m in (1, 2, 5)]
     marks = [mark for mark in marks if latencies[0] <= mark <= latencies[1]]
     keep = marks[:: max(1, math.ceil(len(marks) / 6))]
-    return keep, [duration(mark) for mark in keep]
+    if len(keep) < 2:
+        keep = [latencies[0], latencies[1]]
+    return keep, [duration(float(f"{mark:.2g}")) for mark in keep]
 
 
 def _draw_spread(
@@ -113,7 +120,7 @@ def _draw_spread(
 
 
 _QUANTILES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1.0))
-_COLOURS = {"fault": theme.FAULT, "load": theme.PHASE, "state": theme.STATE}
+_COLOURS = {"fault": theme.FAULT, "policy": theme.FAINT, "load": theme.PHASE, "state": theme.STATE}
 
 
 def _draw_lanes(

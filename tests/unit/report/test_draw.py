@@ -12,7 +12,7 @@ from meshbdd.evidence import Call
 from meshbdd.load.sample import Sample
 from meshbdd.report import draw
 from meshbdd.report.draw.graph import Edge, columns_of, edges_of
-from meshbdd.report.draw.timeline import Span, duration
+from meshbdd.report.draw.timeline import Span, _latencies, _marks, duration
 from meshbdd.units import Percent
 
 pytest.importorskip("matplotlib")
@@ -71,6 +71,17 @@ def test_odd_traffic_is_drawn_too(odd: list[Sample]) -> None:
     assert f"{good:,} succeeded" in told, "what is too much to draw is counted all the same"
 
 
+@pytest.mark.parametrize(("count", "shown"), [(1, False), (4, False), (5, True)])
+def test_quantiles_of_a_handful_of_requests_are_not_shown(count: int, shown: bool) -> None:
+    assert ("p95" in see(draw.draw_timeline(samples(count), []))) is shown
+
+
+@pytest.mark.parametrize("seconds", [0.0001, 0.0301, 0.3478, 7.0])
+def test_the_scale_of_latencies_has_two_marks_at_least(seconds: float) -> None:
+    marks, labels = _marks(_latencies([seconds]))
+    assert len(set(labels)) == len(marks) >= 2
+
+
 def test_long_and_strange_words_do_not_break_a_picture() -> None:
     see(draw.draw_timeline(samples(5), [Span("<b>&\"' $x_1$ 網格 " + "long " * 100, 1000, 1001)]))
 
@@ -82,7 +93,7 @@ def test_an_interval_of_a_literal_count(hits: int, outcome: str) -> None:
     assert str(verdict.outcome) == outcome
     told = see(draw.draw_interval(outcome, verdict.numbers))
     assert f"{hits} of 100 = {hits:.2f}%" in told
-    assert "where the claim holds" in told
+    assert "shares with which the claim holds" in told
 
 
 def test_the_course_of_a_decision() -> None:
@@ -101,9 +112,49 @@ def test_the_graph_marks_failures_and_the_faulted_edge() -> None:
     ]
     edges = edges_of(calls)
     assert edges[0] == Edge("client", "order-service", 60, 30, 0)
+    assert [edge.faulted for edge in edges] == [False, False, True]
     told = see(draw.draw_graph(edges))
     for expected in ("60 calls, 30 failed", "180 calls, 180 failed", "fault in 180", "inventory-service"):
         assert expected in told
+
+
+def test_the_workloads_of_a_service_are_one_node() -> None:
+    calls = [
+        Call("client", "order-service", 503, (), False, 60),
+        *(Call(w, "payment-service", 503, ("UH",), False, 90, "order-service") for w in ("order-service", "order-service-canary")),
+        Call("order-service", "payment-service", 503, (), True, 5, "order-service"),
+    ]  # fmt: skip
+    edges = edges_of(calls)
+    assert columns_of(edges) == [["client"], ["order-service"], ["payment-service"]]
+    assert edges[1].told == ["185 calls, 185 failed", "fault in 5, UH in 180"]
+
+
+def test_a_service_that_is_down_has_a_faulted_edge() -> None:
+    calls = [
+        Call("order-service", "payment-service", 503, ("UF", "URX"), False, 6, "order-service"),
+        Call("order-service", "inventory-service", 503, (), False, 6, "order-service"),
+    ]
+    faulted = {edge.service: edge.told for edge in edges_of(calls, {"payment-service"}) if edge.faulted}
+    assert faulted == {"payment-service": ["6 calls, 6 failed", "fault here, UF in 6, URX in 6"]}
+
+
+def test_no_words_of_a_graph_lie_on_others() -> None:
+    """The worst of a real run: two callers, each of whom calls the same three services."""
+    pairs = [
+        (a, b) for a in ("order-service", "billing-service") for b in ("payment-service", "inventory-service", "mail")
+    ]
+    edges = [Edge("client", a, 60, 30, 0) for a in ("order-service", "billing-service")]
+    edges += [Edge(a, b, 183, 183, 35, True, (("UH", 148),)) for a, b in pairs]
+    boxes = []
+    for element in ET.fromstring(draw.draw_graph(edges)).iter("{http://www.w3.org/2000/svg}text"):
+        x, y = float(element.attrib["x"]), float(element.attrib["y"])
+        wide = len(element.text or "") * 4.2
+        boxes.append((element.text, x - wide / 2, y - 7, x + wide / 2, y))
+    labels = [box for box in boxes if "calls," in str(box[0]) or "fault in" in str(box[0])]
+    assert len(labels) == 2 * len(pairs) + 2
+    for one, other in itertools.combinations(labels, 2):
+        apart = one[3] <= other[1] or other[3] <= one[1] or one[4] <= other[2] or other[4] <= one[2]
+        assert apart, (one, other)
 
 
 def test_columns_of_a_graph_hold_every_service_once_loops_too() -> None:

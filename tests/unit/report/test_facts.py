@@ -7,8 +7,8 @@ import pytest
 from meshbdd.evidence import Call
 from meshbdd.report import flags
 from meshbdd.report.executor import executor_of, properties
-from meshbdd.scenario.calls import calls_logged, workload
-from meshbdd.telemetry.access_log import Entry
+from meshbdd.response_flags import in_words
+from meshbdd.scenario.calls import workload
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,9 @@ def test_properties_keep_their_form() -> None:
     [
         ("order-service-1", "order-service"),
         ("order-service-6d4f8c9b7d-x2x9k", "order-service"),
+        ("order-service-canary-78tcgb24d5-9tq4p", "order-service-canary"),
+        ("client-hpptc2cmgd-crv7r", "client"),
+        ("my-inventory-store", "my-inventory-store"),
         ("db-0", "db"),
         ("client", "client"),
         ("payment-v2", "payment-v2"),
@@ -61,33 +64,20 @@ def test_workloads_of_pods(pod: str, name: str) -> None:
     assert workload(pod) == name
 
 
-def test_calls_are_summed_and_only_those_of_this_scenario() -> None:
-    def entry(started: float, status: int = 200, probe: bool = False, outbound: bool = True) -> Entry:
-        host = "payment-service.shop.svc.cluster.local"
-        return Entry(
-            "order-service-1",
-            outbound,
-            host,
-            "r",
-            status,
-            frozenset({"FI"} if status == 503 else ()),
-            "id",
-            started,
-            probe=probe,
-        )
-
-    told = calls_logged(
-        [entry(5), entry(15), entry(15), entry(15, 503), entry(15, probe=True), entry(15, outbound=False)], 10
-    )
-    assert set(told.calls) == {
-        Call("order-service", "payment-service", 200, (), False, 2),
-        Call("order-service", "payment-service", 503, ("FI",), True, 1),
-    }
-
-
 def test_the_table_of_flags_says_what_they_mean() -> None:
     rows = flags.rows([Call("a", "b", 0, ("UF", "URX"), False, 3), Call("a", "b", 200, (), False, 9)])
     assert rows[1] == ["a", "b", "200", "-", "", "9"]
     assert rows[2][:4] == ["a", "b", "no answer", "UF,URX"]
     assert "no connection" in rows[2][4]
     assert "retries" in rows[2][4]
+
+
+def test_a_fault_at_the_other_side_is_told() -> None:
+    row = flags.rows([Call("a", "b", 503, (), True, 3)])[1]
+    assert row[4] == "a fault was injected at the service's side"
+
+
+def test_flags_in_a_sentence() -> None:
+    assert in_words(["FI"]) == "response flag FI"
+    assert in_words(["UH", "FI"]) == "response flags FI, UH: no healthy endpoint, all are ejected or there are none"
+    assert in_words(["??"]) == "response flag ??"
