@@ -13,6 +13,7 @@ from meshbdd.cluster.client import ApiFailure
 from meshbdd.cluster.kinds import KINDS
 from meshbdd.errors import Inconclusive
 from meshbdd.mesh.gate import Arrival
+from meshbdd.scenario.vantages import OUTBOUND_ANNOTATION
 
 Object = dict[str, Any]
 Admit = Callable[[Object], None]
@@ -114,7 +115,10 @@ class StageCluster(_Silent):
         """The pods of the world, and one for each Deployment in it, as it would be injected; how others start tells a run."""
         for (kind, home, _), obj in self._objects.items():
             if kind == "Pod" and namespace in (None, home):
-                yield copy.deepcopy(obj)
+                pod = copy.deepcopy(obj)
+                # Of a live client pod the steps would find the way in, and send the scenario's requests for real.
+                (pod["metadata"].get("annotations") or {}).pop(OUTBOUND_ANNOTATION, None)
+                yield pod
         for deployment in self.list("Deployment", namespace):
             home = deployment["metadata"].get("namespace") or self.namespace
             if (
