@@ -151,7 +151,9 @@ def before_scenario(context: Any, scenario: Any) -> None:
     if reason is not None:
         scenario.mark_skipped(reason)
         return
-    rehearsal = partial(first_refusal, tuple(scenario.all_steps), environment.cluster, environment.settings, registry)
+    rehearsal = partial(
+        first_refusal, tuple(scenario.all_steps), environment.cluster, environment.settings, registry, environment.run
+    )
     context.world = World(environment, Path(scenario.filename), steps, rehearsal)
 
 

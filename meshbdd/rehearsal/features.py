@@ -55,6 +55,7 @@ class _Stage:
     objects: tuple[Object, ...]
     admit: Admit
     live: str | None = None
+    run: str = "rehearsal"
 
 
 def rehearse(file: Path, objects: Iterable[Object], settings: Settings, namespace: str, admit: Admit) -> Report:
@@ -112,7 +113,9 @@ def _read(file: Path) -> Feature:
     return cast("Feature", feature)
 
 
-def first_refusal(steps: Sequence[Step], live: Cluster, settings: Settings, known: Any) -> MeshbddError | None:
+def first_refusal(
+    steps: Sequence[Step], live: Cluster, settings: Settings, known: Any, run: str = "rehearsal"
+) -> MeshbddError | None:
     """What a scenario would be refused for, somewhere in it, if it began now.
 
     Steps that a project wrote itself may change anything, so nothing behind the first of them is foreseen; nor is anything
@@ -123,6 +126,7 @@ def first_refusal(steps: Sequence[Step], live: Cluster, settings: Settings, know
         live: The cluster that it would run on; it is read, and the rehearsal's writes go nowhere.
         settings: The run's.
         known: behave's registry of steps.
+        run: The run: what it has standing in the cluster is its own to change.
     """
     try:
         objects = everything(live)
@@ -131,7 +135,7 @@ def first_refusal(steps: Sequence[Step], live: Cluster, settings: Settings, know
             raise
         return None
     stage = _Stage(
-        replace(settings, namespace=settings.namespace or live.namespace), objects, lambda _: None, live.context
+        replace(settings, namespace=settings.namespace or live.namespace), objects, lambda _: None, live.context, run
     )
     file = Path(steps[0].filename)
     world, _ = _set(stage, file, steps)
@@ -151,9 +155,9 @@ def _set(stage: _Stage, file: Path, steps: Iterable[Step]) -> tuple[_RehearsedWo
     """A world on the stage, which knows what a scenario's steps will say."""
     cluster = StageCluster(stage.objects, stage.settings.namespace or "", stage.admit, stage.live)
     as_cluster = cast("Cluster", cluster)
-    mesh = MESHES[stage.settings.mesh](as_cluster, "rehearsal")
+    mesh = MESHES[stage.settings.mesh](as_cluster, stage.run)
     environment = Environment(
-        stage.settings, as_cluster, mesh, cast("Gate", StageGate()), "rehearsal", "lab", lambda _e: None
+        stage.settings, as_cluster, mesh, cast("Gate", StageGate()), stage.run, "lab", lambda _e: None
     )
     world = _RehearsedWorld(environment, file, ())
     texts = [StepText(step.name, Place(file, step.line), options=table_rows(step.table)) for step in steps]

@@ -1,0 +1,47 @@
+"""A rehearsal during a run: what the run itself has standing in the cluster is its own to change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import meshbdd.steps  # noqa: F401 - registers the vocabulary
+import pytest
+import yaml
+from behave.parser import parse_feature
+from behave.step_registry import registry
+
+from meshbdd.cluster import Change, Cluster
+from meshbdd.intents import Fault, ServiceRef, Side
+from meshbdd.mesh import MESHES
+from meshbdd.mesh.base import Context
+from meshbdd.rehearsal import first_refusal
+from meshbdd.rehearsal.stage import StageCluster
+from meshbdd.settings import Settings
+
+SHOP = Path(__file__).resolve().parents[3] / "manifests" / "shop"
+FEATURE = """
+Feature: F
+  Scenario: S
+    Given calls to payment-service are retried up to 3 times
+    And payment-service fails 100%
+"""
+
+
+@pytest.mark.parametrize("run", ["this", "another"])
+def test_what_the_run_has_armed_does_not_refuse_its_next_scenario(run: str, tmp_path: Path) -> None:
+    objects = [obj for file in sorted(SHOP.glob("*.yaml")) for obj in yaml.safe_load_all(file.read_text("utf-8"))]
+    held = StageCluster(objects, "shop", lambda _: None)
+    cluster = cast("Cluster", held)
+    fault = Fault(ServiceRef("payment-service", "shop"), status=503, at=Side.SERVER)
+    armed = [edit for stage in MESHES["istio"](cluster, "this").plan(fault, Context()).standing for edit in stage.edits]
+    for edit in armed:
+        Change(cluster, edit, "this").apply()
+
+    live = cast("Cluster", SimpleNamespace(namespace="shop", context="live", list=held.list))
+    (scenario,) = parse_feature(FEATURE, filename=str(tmp_path / "a.feature")).walk_scenarios()
+    refusal = first_refusal(tuple(scenario.all_steps), live, Settings(project=tmp_path, mesh="istio"), registry, run)
+    assert armed
+    assert ("still carries the change of run this" in str(refusal)) == (run == "another")
+    assert run == "another" or refusal is None
