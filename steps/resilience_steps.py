@@ -35,6 +35,18 @@ def calls_at_most(context: Context, caller: str, callee: str, count: int) -> Non
     world.claim(world.resilience.called_at_most(world.service(caller), world.service(callee), count, apart))
 
 
+@step("{caller:Service} calls {callee:Service} at least {count:Count} times per request")
+def calls_at_least(context: Context, caller: str, callee: str, count: int) -> None:
+    """Nobody gives up sooner: as many tries, the application's and its proxy's together, of each request that fails.
+
+    Evidence: the tries of each request in both access logs. Inconclusive where no request ended in a failing call.
+
+    Example: Then client calls payment-service at least 4 times per request
+    """
+    world = context.world
+    world.claim(world.resilience.called_at_least(world.service(caller), world.service(callee), count))
+
+
 @step("the circuit to {service:Service} is open")
 def circuit_is_open(context: Context, service: str) -> None:
     """Every endpoint of a service is ejected at every caller that sent traffic, by the word of the callers' proxies.
@@ -57,11 +69,25 @@ def circuit_opens(context: Context, service: str, duration: Duration) -> None:
     context.world.claim(context.world.resilience.circuit_opens(context.world.service(service), duration))
 
 
+@step("the circuit to {service:Service} is half-open within {duration:Duration}")
+def circuit_half_opens(context: Context, service: str, duration: Duration) -> None:
+    """Each caller's open circuit lets calls through again, whatever becomes of them, so long after the step began.
+
+    Waits for it; where no load runs, the request sent last is then sent once more. Evidence: as of «is open».
+    Inconclusive where the circuit was never open, and where no call reached the service again.
+
+    Example: Then the circuit to payment-service is half-open within 10s
+    """
+    context.world.claim(context.world.resilience.circuit_half_opens(context.world.service(service), duration))
+
+
 @step("the circuit to {service:Service} closes within {duration:Duration}")
 def circuit_closes(context: Context, service: str, duration: Duration) -> None:
-    """No caller's proxy ejects an endpoint of a service any more, so long after the step began; waits for it.
+    """No caller's proxy ejects an endpoint of a service any more, and calls succeed again, so long after the step began.
 
-    Evidence: as of «is open». Inconclusive where the circuit was never open.
+    Waits for it. An ejection that has ended leaves the circuit half-open: where no load runs, the request sent last is then
+    sent once more, one at a time, until one succeeds. Evidence: as of «is open». Inconclusive where the circuit was never
+    open, and where no call reached the service again.
 
     Example: Then the circuit to payment-service closes within 5s
     """

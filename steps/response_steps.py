@@ -56,6 +56,15 @@ def arrives_within(context: Context, duration: Duration) -> None:
     context.world.judge(responses.arrives_within(duration))
 
 
+@step("the response takes at least {duration:Duration}")
+def takes_at_least(context: Context, duration: Duration) -> None:
+    """The last response, whole, came no sooner: for what has to be waited for, as tries that add up.
+
+    Example: Then the response takes at least 900ms
+    """
+    context.world.judge(responses.takes_at_least(duration))
+
+
 @step("every response has status {status:Status}")
 def every_status_is(context: Context, status: int) -> None:
     """Every response has this status.
@@ -90,6 +99,15 @@ def fail_at_most(context: Context, percent: Percent) -> None:
     Example: Then at most 5% of requests fail
     """
     context.world.judge(shares.fail_at_most(percent))
+
+
+@step("at least {percent:Percent} of requests fail")
+def fail_at_least(context: Context, percent: Percent) -> None:
+    """So many requests fail: for what has to be turned away.
+
+    Example: Then at least 50% of requests fail
+    """
+    context.world.judge(shares.fail_at_least(percent))
 
 
 @step('between {low:Percent} and {high:Percent} of responses have "{path:Text}" equal to "{value:Text}"')

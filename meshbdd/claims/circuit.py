@@ -1,142 +1,14 @@
-"""The oracle of circuit breakers: a state machine replayed over the time-stamped access log, beside Envoy's own word.
-
-How Envoy's breaker works, measured (one endpoint, 5 errors, base 3 s): it opens after exactly so many errors in a row;
-the k-th time it stays open for k times the base ejection time, and ends on a tick of the interval; then it lets all
-requests through, not one on trial, and for about a second pays no heed to their errors. So a service that is still
-broken gets many calls between two openings.
-"""
+"""The oracle of circuit breakers: Envoy's own word of what is ejected, beside the states replayed over the access log."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 
 from meshbdd.claims.calls import Call, told_seconds
+from meshbdd.claims.circuit_phases import GRACE_SECONDS, Breaker, Phase, doubts, replay
 from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.units import Duration
-
-GRACE_SECONDS = 1.0
-"""For so long after an ejection Envoy 1.40 heeds no error: measured; https://github.com/envoyproxy/envoy/issues/40697."""
-
-_UNDER_WAY = 0.05
-"""Seconds after an opening in which a call may still have been on its way: proxies share ejections among their threads."""
-
-_SLACK = 0.1
-"""Seconds by which an ejection may seem shorter than it was: it began when the last error was counted, not logged."""
-
-
-@dataclass(frozen=True, slots=True)
-class Breaker:
-    """A circuit breaker as a caller's proxy holds it, and what it has ejected right now.
-
-    Attributes:
-        caller: The pod of the proxy.
-        endpoints: How many endpoints it knows.
-        ejected: How many of these are ejected.
-        requests: How many requests it has sent to them.
-        errors: Errors in a row that open it; ``None`` where it has no outlier detection.
-        base: Base ejection time in seconds.
-        interval: Seconds between two ticks on which an ejection can end.
-        most_percent: ``maxEjectionPercent``.
-    """
-
-    caller: str
-    endpoints: int
-    ejected: int
-    requests: int
-    errors: int | None = None
-    base: float = 30.0
-    interval: float = 10.0
-    most_percent: float = 10.0
-
-    @property
-    def can_eject(self) -> bool:
-        """Whether it may eject even one endpoint."""
-        return self.most_percent * self.endpoints >= 100
-
-    @property
-    def is_open(self) -> bool:
-        """Whether no endpoint is left."""
-        return self.endpoints > 0 and self.ejected == self.endpoints
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """A stretch of time in which one caller's circuit was in one state.
-
-    Attributes:
-        caller: The pod.
-        state: ``closed`` or ``open``.
-        began: Unix time.
-        ended: Unix time; ``None`` while it lasts.
-        first_error: Unix time of the end of the first failing call in it; ``None`` where there was none.
-        last_error: That of the last one.
-        run: The most failing calls in a row that reached the service in it.
-        refused: Calls that the open circuit answered.
-        slowest_refusal: Seconds that the slowest of these took.
-    """
-
-    caller: str
-    state: str
-    began: float
-    ended: float | None = None
-    first_error: float | None = None
-    last_error: float | None = None
-    run: int = 0
-    refused: int = 0
-    slowest_refusal: float = 0.0
-
-
-def replay(calls: Sequence[Call]) -> list[Phase]:
-    """The states of each caller's circuit, from what became of its calls.
-
-    A circuit is open from the end of the last failing call before a refusal, and closed again from the start of the
-    first call that reaches the service after that. Calls that were under way when it opened change nothing.
-    """
-    by_caller: dict[str, list[Call]] = defaultdict(list)
-    for call in sorted(calls, key=lambda c: c.ended):
-        by_caller[call.caller].append(call)
-    return [phase for caller in sorted(by_caller) for phase in _of_caller(caller, by_caller[caller])]
-
-
-def _of_caller(caller: str, calls: Sequence[Call]) -> Iterator[Phase]:
-    now, run = Phase(caller, "closed", calls[0].started), 0
-    for call in calls:
-        if call.refused and now.state == "closed":
-            opened = call.started if now.last_error is None else now.last_error
-            yield replace(now, ended=opened)
-            now = Phase(caller, "open", opened)
-        elif call.reached and now.state == "open" and call.started > now.began + _UNDER_WAY:
-            yield replace(now, ended=call.started)
-            now, run = Phase(caller, "closed", call.started), 0
-        if call.refused:
-            now = replace(now, refused=now.refused + 1, slowest_refusal=max(now.slowest_refusal, call.seconds))
-        elif call.reached and now.state == "closed":
-            run = run + 1 if call.failed else 0
-            now = replace(now, run=max(now.run, run))
-            if call.failed:
-                first = call.ended if now.first_error is None else now.first_error
-                now = replace(now, first_error=first, last_error=call.ended)
-    yield now
-
-
-def doubts(phases: Sequence[Phase], breakers: Sequence[Breaker]) -> list[str]:
-    """Where a replay does not agree with base × count and a tick of the interval, a sentence each."""
-    rules = {breaker.caller: breaker for breaker in breakers if breaker.errors is not None}
-    count: dict[str, int] = defaultdict(int)
-    found = []
-    for phase in phases:
-        rule = rules.get(phase.caller)
-        if phase.state != "open" or rule is None:
-            continue
-        count[phase.caller] += 1
-        if phase.ended is not None and phase.ended - phase.began < rule.base - _SLACK:
-            found.append(
-                f"{phase.caller}: opening {count[phase.caller]} lasted {told_seconds(phase.ended - phase.began)}, less than the base "
-                f"ejection time of {told_seconds(rule.base)}; its proxy was given a new cluster meanwhile, or a new endpoint came"
-            )
-    return found
 
 
 def _evidence(phases: Sequence[Phase], breakers: Sequence[Breaker]) -> dict[str, object]:
@@ -260,9 +132,13 @@ def closes_within(
     breakers: Sequence[Breaker],
     calls: Sequence[Call] | None,
     *,
-    was_open: bool,
+    began: float,
+    were_open: Collection[str] = (),
+    trials: Collection[str] = (),
 ) -> Verdict:
-    """No endpoint of a service is ejected any more, in time, counted from the step.
+    """No endpoint of a service is ejected any more, and calls succeed again, in time, counted from the step.
+
+    An ejection that has merely ended leaves a circuit half-open: a service that still fails is no closed circuit.
 
     Args:
         service: The service.
@@ -270,20 +146,102 @@ def closes_within(
         waited: Seconds from the step's start until the breakers were as given.
         breakers: The breakers then.
         calls: The calls of the scenario.
-        was_open: Whether a circuit was seen open in this scenario by its proxy.
+        began: Unix time of the step's start.
+        were_open: The callers whose proxy was seen to have ejected every endpoint in this scenario.
+        trials: Ids of requests that were sent to see whether calls go through.
     """
     claim = f"the circuit to {service} closes within {limit}"
     phases = replay(calls or ())
     using, evidence = _using(breakers, calls), {**_evidence(phases, breakers), "waited_seconds": waited}
-    nothing = _nothing_to_see(claim, service, using, evidence)
+    opened = {phase.caller for phase in phases if phase.state == "open"} | set(were_open)
+    nothing = _nothing_to_see(claim, service, using, evidence) or _never_open(claim, service, opened, evidence)
     if nothing is not None:
         return nothing
-    if not was_open and not any(phase.state == "open" for phase in phases):
-        return Verdict.cannot_tell(
-            f"{claim}: it was never open", f"let {service} fail at its own side first", **evidence
-        )
-    ejected = [breaker for breaker in using if breaker.ejected]
-    if ejected:
-        return Verdict(Outcome.FAILED, f"{claim}: after {told_seconds(waited)} {_told(ejected)}", evidence)
+    if any(breaker.ejected for breaker in using):
+        return _ejected(claim, waited, using, evidence)
+    since = {caller: _closed_since([p for p in phases if p.caller == caller]) for caller in sorted(opened)}
+    half = [caller for caller, moment in since.items() if moment is None]
+    if half:
+        tried = {call.caller for call in calls or () if call.reached and call.request_id in trials}
+        return _not_closed(claim, service, half, phases, tried, {**evidence, "untried": half})
+    waited = max(waited, *(moment - began for moment in since.values() if moment is not None))
     outcome = Outcome.PASSED if waited <= limit.seconds else Outcome.FAILED
-    return Verdict(outcome, f"{claim}: it was closed after {told_seconds(waited)}; {_told(using)}", evidence)
+    told = f"{claim}: it was closed after {told_seconds(waited)}, and calls succeed; {_told(using)}"
+    return Verdict(outcome, told, {**evidence, "waited_seconds": waited})
+
+
+def _never_open(claim: str, service: str, opened: Collection[str], evidence: Mapping[str, object]) -> Verdict | None:
+    if opened:
+        return None
+    return Verdict.cannot_tell(f"{claim}: it was never open", f"let {service} fail at its own side first", **evidence)
+
+
+def _ejected(claim: str, waited: float, using: Sequence[Breaker], evidence: Mapping[str, object]) -> Verdict:
+    ejected = [breaker for breaker in using if breaker.ejected]
+    return Verdict(Outcome.FAILED, f"{claim}: after {told_seconds(waited)} {_told(ejected)}", evidence)
+
+
+def _closed_since(phases: Sequence[Phase]) -> float | None:
+    """Since when calls of one caller succeed again, after its circuit was open; ``None`` while none does."""
+    if any(phase.state == "open" for phase in phases):
+        return phases[-1].began if phases[-1].state == "closed" else None
+    return phases[-1].recovered if phases else None  # nobody called while it was open, so nobody was refused
+
+
+def _not_closed(
+    claim: str,
+    service: str,
+    callers: Sequence[str],
+    phases: Sequence[Phase],
+    tried: Collection[str],
+    evidence: Mapping[str, object],
+) -> Verdict:
+    """What to say where ejections have ended, but no call of these callers has succeeded since."""
+    last = {phase.caller: phase for phase in phases if phase.caller in callers}
+    failing = [c for c in callers if c in tried or (c in last and last[c].state == "half-open")]
+    if not failing:
+        return _untried(claim, service, callers, evidence)
+    told = ", ".join(f"{caller} met {last[caller].run} errors in a row and no success" for caller in failing)
+    return Verdict(Outcome.FAILED, f"{claim}: it is half-open and no more: since the ejection ended {told}", evidence)
+
+
+def _untried(claim: str, service: str, callers: Sequence[str], evidence: Mapping[str, object]) -> Verdict:
+    names = ", ".join(callers)
+    return Verdict.cannot_tell(
+        f"{claim}: the ejection is over, and no call of {names} has reached it since",
+        f"send last a request that makes {names} call {service}",
+        **evidence,
+    )
+
+
+def half_opens_within(
+    service: str,
+    limit: Duration,
+    waited: float,
+    breakers: Sequence[Breaker],
+    calls: Sequence[Call] | None,
+    *,
+    began: float,
+    were_open: Collection[str] = (),
+    trials: Collection[str] = (),
+) -> Verdict:
+    """Every open circuit lets calls through again, whatever becomes of them, in time; arguments as of ``closes_within``."""
+    claim = f"the circuit to {service} is half-open within {limit}"
+    phases = replay(calls or ())
+    using, evidence = _using(breakers, calls), {**_evidence(phases, breakers), "waited_seconds": waited}
+    opened = {phase.caller for phase in phases if phase.state == "open"} | set(were_open)
+    nothing = _nothing_to_see(claim, service, using, evidence) or _never_open(claim, service, opened, evidence)
+    if nothing is not None:
+        return nothing
+    passed = [call for call in calls or () if call.reached and call.request_id in trials]
+    since = {call.caller: call.started for call in reversed(passed)}
+    since |= {phase.caller: phase.began for phase in reversed(phases) if phase.state == "half-open"}
+    untried = sorted(opened - set(since))
+    if untried and any(breaker.ejected for breaker in using):
+        return _ejected(claim, waited, using, evidence)
+    if untried:
+        return _untried(claim, service, untried, {**evidence, "untried": untried})
+    waited = max(0.0, *(since[caller] - began for caller in opened))
+    outcome = Outcome.PASSED if waited <= limit.seconds else Outcome.FAILED
+    told = f"{claim}: it let calls through again after {told_seconds(waited)}; {_told(using)}"
+    return Verdict(outcome, told, {**evidence, "waited_seconds": waited})

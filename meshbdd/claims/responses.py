@@ -126,6 +126,23 @@ def arrives_within(limit: Duration) -> AnswerClaim:
     return AnswerClaim(text, of)
 
 
+def takes_at_least(least: Duration) -> AnswerClaim:
+    """The answer, whole, came no sooner than after ``least``."""
+    text = f"the response takes at least {least}"
+
+    def of(sample: Sample) -> Verdict:
+        if sample.status is None:
+            return Verdict.of(False, f"{text}: none came; {sample.told} after {sample.seconds:.3f} s")
+        return Verdict.of(
+            sample.seconds >= least.seconds,
+            f"{text}: it took {sample.seconds:.3f} s",
+            seconds=sample.seconds,
+            least_seconds=least.seconds,
+        )
+
+    return AnswerClaim(text, of)
+
+
 def is_refused() -> AnswerClaim:
     """A refusal or reset of the connection before the first byte of an answer."""
     text = "the connection is refused"

@@ -76,6 +76,40 @@ def called_at_most(
     return Verdict(Outcome.PASSED, f"{claim}: {told}", numbers)
 
 
+def called_at_least(
+    caller: str,
+    callee: str,
+    least: int,
+    sent: Sequence[Call],
+    arrived: Sequence[Call] | None,
+    strangers: int = 0,
+) -> Verdict:
+    """One service calls another at least so many times for each request whose last call failed: it gives up no sooner.
+
+    Arguments as of ``called_at_most``.
+    """
+    claim = f"{caller} calls {callee} at least {least} time{'s' if least > 1 else ''} per request"
+    requests, seen = by_request(sent), by_request(arrived or ())
+    if not requests:
+        why, action = no_request(sent, strangers, caller, callee)
+        return Verdict.cannot_tell(f"{claim}: {why}", action)
+    exhausted = [id_ for id_, calls in requests.items() if calls[-1].failed]
+    tries = {id_: _tries(requests[id_], seen.get(id_, [])) for id_ in exhausted}
+    numbers = {"requests": len(requests), "tries": dict(sorted(Counter(tries.values()).items()))}
+    fewest = min(tries, key=lambda id_: tries[id_], default="")
+    told = f"over {len(requests)} requests of which {len(exhausted)} ended in a failing call"
+    if tries and tries[fewest] >= least:
+        return Verdict(Outcome.PASSED, f"{claim}: {tries[fewest]} at least, {told}", numbers)
+    unsure = _unsure(caller, callee, requests, exhausted, known=arrived is not None)
+    if unsure is not None:
+        why, action = unsure
+        return Verdict.cannot_tell(f"{claim}: {why} ({told})", action, **numbers)
+    times = "once" if tries[fewest] == 1 else f"{tries[fewest]} times"
+    return Verdict(
+        Outcome.FAILED, f"{claim}: only {times} for request {fewest} ({told})", {**numbers, "worst_request": fewest}
+    )
+
+
 def _tries(sent: Sequence[Call], arrived: Sequence[Call]) -> int:
     """Calls that the caller's proxy answered itself, and those that went out: as many as arrived, or were sent."""
     own = sum(not call.reached for call in sent)

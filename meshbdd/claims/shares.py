@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from meshbdd.claims.sequential import Band, Every
 from meshbdd.claims.share import Explain, Seen, ShareClaim, Tally, shown_share
@@ -57,8 +57,18 @@ def _failed(tally: Tally, explain: Explain) -> str:
     return shown_share(turned, "did") + (f"; {failures}" if failures else "")
 
 
-def _succeed(text: str, bound: float, *, beyond: bool = False, seen: Seen = _succeeded) -> ShareClaim:
-    """At least, or with ``beyond`` more than, this share succeeds."""
+def _succeeds(sample: Sample) -> bool:
+    return sample.succeeded
+
+
+def _fails(sample: Sample) -> bool:
+    return not sample.succeeded
+
+
+def _share_of(
+    text: str, bound: float, *, beyond: bool = False, hit: Callable[[Sample], bool] = _succeeds, seen: Seen = _succeeded
+) -> ShareClaim:
+    """At least, or with ``beyond`` more than, this share are hits."""
     never = "true" if bound >= 1 and beyond else "false" if bound <= 0 and not beyond else None
     if never:
         raise BadInput("MB0611", f"«{text}» can never be {never}.", help="claim a share between 0% and 100%")
@@ -68,22 +78,29 @@ def _succeed(text: str, bound: float, *, beyond: bool = False, seen: Seen = _suc
 
     test = Every() if bound >= 1 else Band(bound, 1.0, design_of(bound)) if bound > 0 else None
     told = f"a system that fails {_BETTER} times less than allowed"
-    return ShareClaim(text, lambda sample: sample.succeeded, accepted, test, seen, told)
+    if hit is _fails:
+        told = f"a system that succeeds {_BETTER} times less than allowed"
+    return ShareClaim(text, hit, accepted, test, seen, told)
 
 
 def succeed_at_least(bound: Percent) -> ShareClaim:
     """At least ``bound`` of the requests succeed."""
-    return _succeed(f"at least {bound} of requests succeed", bound.fraction)
+    return _share_of(f"at least {bound} of requests succeed", bound.fraction)
 
 
 def succeed_more_than(bound: Percent) -> ShareClaim:
     """More than ``bound`` of the requests succeed."""
-    return _succeed(f"more than {bound} of requests succeed", bound.fraction, beyond=True)
+    return _share_of(f"more than {bound} of requests succeed", bound.fraction, beyond=True)
 
 
 def fail_at_most(bound: Percent) -> ShareClaim:
     """At most ``bound`` of the requests fail."""
-    return _succeed(f"at most {bound} of requests fail", 1 - bound.fraction, seen=_failed)
+    return _share_of(f"at most {bound} of requests fail", 1 - bound.fraction, seen=_failed)
+
+
+def fail_at_least(bound: Percent) -> ShareClaim:
+    """At least ``bound`` of the requests fail."""
+    return _share_of(f"at least {bound} of requests fail", bound.fraction, hit=_fails, seen=_succeeded)
 
 
 def every_status_is(wanted: int) -> ShareClaim:

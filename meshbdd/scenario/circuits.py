@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from typing import Any
 
-from meshbdd.claims.circuit import Breaker
+from meshbdd.claims.circuit_phases import Breaker
 from meshbdd.sidecars import callee
 from meshbdd.telemetry.proxies import ADMIN_PORT, Object, Proxies
 

@@ -6,11 +6,12 @@ import re
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
 
-from meshbdd.claims import Verdict
+from meshbdd.claims import Outcome, Verdict
 from meshbdd.claims.bulkhead import allowed_growth, middle, not_slowed, still_as_quick
 from meshbdd.claims.calls import Call
-from meshbdd.claims.circuit import Breaker, closes_within, is_open, opens_within
-from meshbdd.claims.retries import called_at_most
+from meshbdd.claims.circuit import closes_within, half_opens_within, is_open, opens_within
+from meshbdd.claims.circuit_phases import Breaker
+from meshbdd.claims.retries import called_at_least, called_at_most
 from meshbdd.claims.timeouts import gives_up_within
 from meshbdd.errors import Inconclusive
 from meshbdd.intents import ServiceRef
@@ -21,6 +22,7 @@ from meshbdd.scenario.enough import Enough
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.needs import needs
 from meshbdd.scenario.traffic import USERS, Traffic
+from meshbdd.sidecars import FAULT_LABEL
 from meshbdd.telemetry.access_log import AccessLogs, Entry
 from meshbdd.telemetry.proxies import Proxies
 from meshbdd.units import Duration
@@ -56,7 +58,7 @@ class Resilience:
         self._proxies = Proxies(environment.cluster, environment.mesh.sidecars)
         self._logs = AccessLogs(environment.cluster, environment.mesh.sidecars)
         self._usual: dict[str, Sequence[Sample]] = {}
-        self._was_open: set[ServiceRef] = set()
+        self._were_open: dict[ServiceRef, set[str]] = {}
         self._texts = list(steps)
         if any(_LOGGED.match(text) for text in self._texts):
             self._logs.mark()
@@ -76,18 +78,28 @@ class Resilience:
     @needs(Ability.ACCESS_LOG)
     def called_at_most(self, caller: ServiceRef, callee: ServiceRef, limit: int, apart: Duration | None) -> Verdict:
         """One service calls another at most so many times for one request."""
+        sent, arrived, strangers = self._tries(caller, callee)
+        return called_at_most(str(caller), str(callee), limit, sent, arrived, apart, strangers)
+
+    @needs(Ability.ACCESS_LOG)
+    def called_at_least(self, caller: ServiceRef, callee: ServiceRef, least: int) -> Verdict:
+        """One service calls another at least so many times for each request whose last call failed."""
+        sent, arrived, strangers = self._tries(caller, callee)
+        return called_at_least(str(caller), str(callee), least, sent, arrived, strangers)
+
+    def _tries(self, caller: ServiceRef, callee: ServiceRef) -> tuple[list[Call], list[Call] | None, int]:
+        """Calls as the caller's proxies saw them, tries as the callee's did (``None`` without any), calls of no request."""
         entries = self._settled()
         addresses = {str((pod.get("status") or {}).get("podIP")) for pod in self._proxies.pods(caller)}
-        behind = {str(pod["metadata"]["name"]) for pod in self._proxies.meshed(callee)}
+        backends = self._environment.cluster.list("Pod", callee.namespace, f"{FAULT_LABEL}={callee.name}")
+        behind = {str(pod["metadata"]["name"]) for pod in (*self._proxies.meshed(callee), *backends)}
         arrived = [
             _call(entry)
             for entry in entries
             if entry.pod in behind and not entry.outbound and entry.downstream.rpartition(":")[0] in addresses
         ]
         sent, strangers = self._sent(caller, callee, entries)
-        return called_at_most(
-            str(caller), str(callee), limit, sent, arrived if behind else None, apart, strangers=strangers
-        )
+        return sent, arrived if behind else None, strangers
 
     @needs(Ability.ACCESS_LOG)
     def gives_up(self, caller: ServiceRef, callee: ServiceRef, limit: Duration) -> Verdict:
@@ -159,23 +171,48 @@ class Resilience:
 
     @needs(Ability.CIRCUITS)
     def circuit_closes(self, service: ServiceRef, limit: Duration) -> Verdict:
-        """No endpoint of a service is ejected any more, in time."""
-        began = time.monotonic()
-        last: list[list[Breaker]] = []
+        """No endpoint of a service is ejected any more, and calls succeed again, in time."""
+        return self._once_free(service, limit, closes_within)
+
+    @needs(Ability.CIRCUITS)
+    def circuit_half_opens(self, service: ServiceRef, limit: Duration) -> Verdict:
+        """Every open circuit lets calls through again in time."""
+        return self._once_free(service, limit, half_opens_within)
+
+    def _once_free(self, service: ServiceRef, limit: Duration, claim: Callable[..., Verdict]) -> Verdict:
+        """What a claim says once no endpoint is ejected; where no load runs, it gets calls to judge by, one at a time."""
+        began, start = time.time(), time.monotonic()
+        found: list[Breaker] = []
+        free: list[float] = []
+        trials: list[str] = []
+
+        def verdict() -> Verdict:
+            waited = free[0] if free else time.monotonic() - start
+            calls, were_open = self._logged(service), self._were_open[service]
+            return claim(str(service), limit, waited, found, calls, began=began, were_open=were_open, trials=trials)
 
         def probe() -> None:
-            last[:] = [self._breakers(service)]
-            if ejected := sum(breaker.ejected for breaker in last[0]):
+            found[:] = self._breakers(service)
+            ejected = sum(breaker.ejected for breaker in found)
+            free[:] = [] if ejected else free or [time.monotonic() - start]
+            if ejected:
                 raise NotYet(f"{ejected} endpoints are ejected")
+            now = verdict()
+            if now.outcome is not Outcome.PASSED:
+                trials.extend(self._try() if "untried" in now.numbers else [])
+                raise NotYet(now.sentence)
 
-        _until(probe, limit)  # the verdict says who has ejected what
-        waited, was_open = time.monotonic() - began, service in self._was_open
-        return closes_within(str(service), limit, waited, last[0], self._logged(service), was_open=was_open)
+        _until(probe, limit)  # the verdict says what is missing
+        return verdict()
+
+    def _try(self) -> list[str]:
+        """Send the request that was sent last once more, where no load runs; its id."""
+        name = self._traffic.last_name
+        return [] if self._traffic.loading or name is None else [self._traffic.measure(name, 1)[0].request_id]
 
     def _breakers(self, service: ServiceRef, callers: Container[str] | None = None) -> list[Breaker]:
         found = breakers(self._proxies, _host(service), callers)
-        if any(breaker.is_open for breaker in found):
-            self._was_open.add(service)
+        self._were_open.setdefault(service, set()).update(breaker.caller for breaker in found if breaker.is_open)
         return found
 
     def _logged(self, service: ServiceRef) -> list[Call] | None:

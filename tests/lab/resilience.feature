@@ -98,6 +98,22 @@ Feature: Claims about resilience, and what becomes of them on the healthy shop
     When payment-service recovers
     Then the circuit to payment-service closes within 20s
 
+  Scenario: failed: an ejection that has ended is no closed circuit while payment fails
+    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 1s
+    And payment-service fails 100%
+    When "checkout" is sent
+    Then the circuit to payment-service is open
+    And the circuit to payment-service is half-open within 10s
+    And the circuit to payment-service closes within 3s
+
+  Scenario: error: nobody tries a circuit again where the last request does not come to it
+    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 1s
+    And payment-service fails 100%
+    When "checkout" is sent
+    Then the circuit to payment-service is open
+    When "version" is sent
+    Then the circuit to payment-service is half-open within 3s
+
   Scenario: failed: a circuit is open and does not close before its time
     Given payment-service has a circuit breaker that opens after 5 consecutive errors for 30s
     And payment-service fails 100%

@@ -35,6 +35,16 @@ def test_what_fails_is_counted_where_the_claim_is_about_failures() -> None:
     assert verdict.sentence.startswith("at most 5% of requests fail: 12 of 100 did (12.0%, 95% interval 7.0–19.8%)")
 
 
+def test_what_has_to_fail_is_counted_as_well() -> None:
+    verdict = shares.fail_at_least(Percent(30)).judge([sample()] * 88 + [sample(503)] * 12)
+    assert verdict.sentence.startswith("at least 30% of requests fail: 12 of 100 did (12.0%, 95% interval 7.0–19.8%)")
+    claim = shares.fail_at_least(Percent(30))
+    for answer, outcome in ((sample(503), Outcome.PASSED), (sample(), Outcome.FAILED)):
+        verdict = claim.judge_enough([answer] * 400)
+        assert verdict
+        assert verdict.outcome is outcome
+
+
 def test_every_kind_of_failure_is_accounted_for() -> None:
     kinds = [sample(500), sample(502), sample(503), sample(504), sample(None, "reset"), sample(grpc_status="14")]
     told = shares.breakdown([*kinds, sample(500), sample()], unexplained)
@@ -60,6 +70,10 @@ def test_every_kind_of_failure_is_accounted_for() -> None:
         (shares.succeed_more_than, 0, 0, False),
         (shares.succeed_at_least, 29, 29, True),  # 0.29 * 100 is a little more than 29 in binary fractions
         (shares.fail_at_most, 7.1, 93, True),
+        (shares.fail_at_least, 30, 70, True),
+        (shares.fail_at_least, 30, 71, False),
+        (shares.fail_at_least, 100, 0, True),
+        (shares.fail_at_least, 100, 1, False),
     ],
 )
 def test_a_literal_count_is_taken_literally(claim: Any, bound: float, good: int, holds: bool) -> None:
@@ -68,7 +82,13 @@ def test_a_literal_count_is_taken_literally(claim: Any, bound: float, good: int,
 
 
 @pytest.mark.parametrize(
-    ("claim", "bound"), [(shares.succeed_at_least, 0), (shares.succeed_more_than, 100), (shares.fail_at_most, 100)]
+    ("claim", "bound"),
+    [
+        (shares.succeed_at_least, 0),
+        (shares.succeed_more_than, 100),
+        (shares.fail_at_most, 100),
+        (shares.fail_at_least, 0),
+    ],
 )
 def test_a_claim_that_cannot_fail_or_cannot_hold_is_refused(claim: Any, bound: float) -> None:
     with pytest.raises(BadInput, match=r"can never be (true|false)"):
@@ -79,8 +99,8 @@ def test_a_claim_that_cannot_fail_or_cannot_hold_is_refused(claim: Any, bound: f
     "claim",
     [
         shares.succeed_at_least(Percent(50)), shares.succeed_more_than(Percent(50)), shares.fail_at_most(Percent(50)),
-        shares.every_status_is(200), responses.status_is([200]), responses.field_is("a", "b"),
-        responses.arrives_within(Duration(1)), responses.is_refused(), responses.is_denied(),
+        shares.fail_at_least(Percent(50)), shares.every_status_is(200), responses.status_is([200]), responses.field_is("a", "b"),
+        responses.arrives_within(Duration(1)), responses.takes_at_least(Duration(1)), responses.is_refused(), responses.is_denied(),
     ],
 )  # fmt: skip
 def test_nothing_sent_is_never_green(claim: Any) -> None:
@@ -180,6 +200,10 @@ def test_in_time_means_a_whole_answer() -> None:
     in_time = responses.arrives_within(Duration(3))
     assert in_time.judge([sample(seconds=3.2)]).outcome is Outcome.FAILED
     assert in_time.judge([sample(None, "timeout", seconds=1)]).outcome is Outcome.FAILED
+    waited = responses.takes_at_least(Duration(3))
+    assert waited.judge([sample(seconds=3.2)]).outcome is Outcome.PASSED
+    assert waited.judge([sample(seconds=2.9)]).outcome is Outcome.FAILED
+    assert waited.judge([sample(None, "reset", seconds=3.2)]).outcome is Outcome.FAILED
     assert responses.is_refused().judge([sample(None, "reset")]).outcome is Outcome.PASSED
     assert responses.is_refused().judge([sample(None, "timeout")]).outcome is Outcome.FAILED
 

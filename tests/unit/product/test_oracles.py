@@ -10,8 +10,9 @@ import pytest
 from meshbdd.claims import Outcome
 from meshbdd.claims.bulkhead import allowed_growth, not_slowed, still_as_quick
 from meshbdd.claims.calls import Call
-from meshbdd.claims.circuit import Breaker, closes_within, doubts, is_open, opens_within, replay
-from meshbdd.claims.retries import called_at_most
+from meshbdd.claims.circuit import closes_within, half_opens_within, is_open, opens_within
+from meshbdd.claims.circuit_phases import Breaker, doubts, replay
+from meshbdd.claims.retries import called_at_least, called_at_most
 from meshbdd.claims.share import Stopped
 from meshbdd.claims.timeouts import gives_up_within
 from meshbdd.load import Sample
@@ -75,6 +76,29 @@ def _tries(outcomes: Sequence[int], request: str = "r1") -> list[Call]:
 )  # fmt: skip
 def test_bounded_retries(sent: list[Call], arrived: list[Call] | None, wanted: Outcome) -> None:
     assert called_at_most("order-service", "payment-service", 3, sent, arrived).outcome is wanted
+
+
+@pytest.mark.parametrize(
+    ("sent", "arrived", "wanted"),
+    [
+        (_tries([503, 503, 503]), _tries([503, 503, 503]), PASSED),
+        (_tries([503]), _tries([503] * 4), PASSED),
+        (_tries([503, 503]), _tries([503, 503]), FAILED),
+        ([aborted(n / 10) for n in range(3)], [], PASSED),
+        ([aborted(n / 10) for n in range(2)], [], FAILED),
+        # Who was answered in the end had no reason to try again.
+        ([*_tries([200], "a"), *_tries([503] * 3, "b")], [*_tries([200], "a"), *_tries([503] * 3, "b")], PASSED),
+        ([*_tries([503] * 3, "a"), *_tries([503], "b")], [*_tries([503] * 3, "a"), *_tries([503], "b")], FAILED),
+        (_tries([503, 503, 503, 200]), _tries([503, 503, 503, 200]), OPEN),
+        (_tries([200]), _tries([200]), OPEN),
+        (_tries([503]), None, OPEN),
+        (_tries([503] * 3), None, PASSED),
+        ([call(0.0, 503, flags="UF")], [], OPEN),
+        ([], [], OPEN),
+    ],
+)
+def test_nobody_gives_up_too_soon(sent: list[Call], arrived: list[Call] | None, wanted: Outcome) -> None:
+    assert called_at_least("order-service", "payment-service", 3, sent, arrived).outcome is wanted
 
 
 def test_a_verdict_on_retries_tells_the_worst_request_and_the_pauses() -> None:
@@ -144,7 +168,12 @@ def test_the_full_cycle_is_replayed() -> None:
     states = [
         (p.state, round(p.began, 2), p.ended and round(p.ended, 2), p.run, p.refused) for p in replay(CLOSED_AGAIN)
     ]
-    assert states == [("closed", 0.0, 0.41, 5, 0), ("open", 0.41, 3.6, 0, 30), ("closed", 3.6, None, 0, 0)]
+    assert states == [
+        ("closed", 0.0, 0.41, 5, 0),
+        ("open", 0.41, 3.6, 0, 30),
+        ("half-open", 3.6, 3.61, 0, 0),
+        ("closed", 3.61, None, 0, 0),
+    ]
     assert doubts(replay(CLOSED_AGAIN), [breaker(0)]) == []
 
 
@@ -152,7 +181,7 @@ def test_a_service_that_is_still_broken_gets_many_calls_between_two_openings() -
     """Half-open is not one request on trial: Envoy heeds no error for about a second after an ejection ends."""
     errors = [call(3.6 + n / 10, 503, request="") for n in range(14)]
     phases = replay([*OPENED, *errors, *[refused(5.0 + n / 10) for n in range(60)]])
-    assert [(p.state, p.run) for p in phases] == [("closed", 5), ("open", 0), ("closed", 14), ("open", 0)]
+    assert [(p.state, p.run) for p in phases] == [("closed", 5), ("open", 0), ("half-open", 14), ("open", 0)]
     assert opens_within("payment", Duration(2), [breaker(1)], [*OPENED, *errors, refused(5.0)]).outcome is PASSED
     assert opens_within("payment", Duration(1), [breaker(1)], [*OPENED, *errors, refused(5.0)]).outcome is FAILED
 
@@ -223,22 +252,70 @@ def test_a_breaker_that_can_eject_nobody_is_named() -> None:
     assert "is none" not in is_open("payment", [Breaker("order", 10, 0, 10, 5)], errors).sentence
 
 
+HALF_OPEN = [*OPENED, *[call(3.6 + n / 10, 503, request=f"t{n}") for n in range(3)]]
+
+
 @pytest.mark.parametrize(
-    ("breakers", "waited", "was_open", "calls", "wanted"),
+    ("breakers", "waited", "were_open", "calls", "wanted"),
     [
-        ([breaker(0)], 2.0, True, ERRORS, PASSED),
-        ([breaker(0)], 2.0, False, CLOSED_AGAIN, PASSED),
-        ([breaker(0)], 4.1, True, ERRORS, FAILED),
-        ([breaker(1)], 4.0, True, OPENED, FAILED),
-        ([breaker(1, endpoints=2)], 4.0, True, OPENED, FAILED),
-        ([breaker(0)], 0.0, False, ERRORS, OPEN),
-        ([], 0.0, True, [], OPEN),
+        ([breaker(0)], 2.0, (), CLOSED_AGAIN, PASSED),
+        ([breaker(0)], 4.1, (), CLOSED_AGAIN, FAILED),
+        ([breaker(1)], 4.0, ("order",), OPENED, FAILED),
+        ([breaker(1)], 2.0, (), CLOSED_AGAIN, FAILED),
+        ([breaker(1, endpoints=2)], 4.0, ("order",), OPENED, FAILED),
+        # An ejection that has ended shows nothing by itself: calls have to succeed.
+        ([breaker(0)], 2.0, ("order",), OPENED, OPEN),
+        ([breaker(0)], 2.0, (), HALF_OPEN, FAILED),
+        ([breaker(0)], 2.0, (), [*HALF_OPEN, call(3.9, 200, request="t3")], PASSED),
+        ([breaker(0)], 2.0, (), [*CLOSED_AGAIN, call(9, 503, request="")], PASSED),
+        # It is counted until the first call that succeeds, not until the ejection has ended.
+        ([breaker(0)], 2.0, (), [*OPENED, call(4.2, 200, request="")], FAILED),
+        # Nobody called while it was open, so that nobody was refused: its proxy said that it was open.
+        ([breaker(0)], 2.0, ("order",), [*ERRORS, call(3.6, 200, request="")], PASSED),
+        ([breaker(0)], 2.0, ("order",), [*ERRORS, call(3.6, 503, request="t0")], FAILED),
+        ([breaker(0)], 2.0, ("order",), ERRORS, OPEN),
+        ([breaker(0)], 2.0, ("order",), [call(-1, 200, request=""), *ERRORS], OPEN),
+        ([breaker(0)], 2.0, ("order",), None, OPEN),
+        # One caller's success is none of another's.
+        ([breaker(0), breaker(0, caller="client")], 2.0, ("client",), CLOSED_AGAIN, OPEN),
+        ([breaker(0)], 0.0, (), ERRORS, OPEN),
+        ([], 0.0, ("order",), [], OPEN),
     ],
 )
 def test_the_circuit_closes(
-    breakers: list[Breaker], waited: float, was_open: bool, calls: list[Call], wanted: Outcome
+    breakers: list[Breaker], waited: float, were_open: Sequence[str], calls: list[Call] | None, wanted: Outcome
 ) -> None:
-    assert closes_within("payment", Duration(4), waited, breakers, calls, was_open=was_open).outcome is wanted
+    verdict = closes_within(
+        "payment", Duration(4), waited, breakers, calls, began=0.0, were_open=were_open, trials=["t0", "t1", "t2"]
+    )
+    assert verdict.outcome is wanted, verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("breakers", "were_open", "calls", "wanted"),
+    [
+        ([breaker(0)], (), HALF_OPEN, PASSED),
+        ([breaker(1)], (), [*HALF_OPEN, refused(5)], PASSED),
+        ([breaker(0)], (), CLOSED_AGAIN, PASSED),
+        ([breaker(0)], (), [*OPENED, call(4.2, 503, request="")], FAILED),
+        ([breaker(1)], (), OPENED, FAILED),
+        ([breaker(0)], (), OPENED, OPEN),
+        ([breaker(0)], (), ERRORS, OPEN),
+        ([breaker(0)], ("order",), ERRORS, OPEN),
+        ([breaker(1)], ("order",), ERRORS, FAILED),
+        ([breaker(0)], ("order",), [*ERRORS, call(3.6, 503, request="t0")], PASSED),
+        ([breaker(0)], ("order",), [*ERRORS, call(4.6, 503, request="t0"), call(4.7, 503, request="t1")], FAILED),
+        ([breaker(0), breaker(0, caller="client")], ("client",), HALF_OPEN, OPEN),
+        ([], ("order",), [], OPEN),
+    ],
+)
+def test_the_circuit_is_half_open(
+    breakers: list[Breaker], were_open: Sequence[str], calls: list[Call] | None, wanted: Outcome
+) -> None:
+    verdict = half_opens_within(
+        "payment", Duration(4), 4.0, breakers, calls, began=0.0, were_open=were_open, trials=["t0", "t1"]
+    )
+    assert verdict.outcome is wanted, verdict.sentence
 
 
 # Bulkheads
