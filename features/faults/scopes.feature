@@ -24,6 +24,10 @@ Feature: Faults that hit only some calls
 
       {"sku": "A1", "quantity": 1}
       """
+    And the request "health":
+      """
+      GET http://payment-service/healthz
+      """
 
   Scenario: A fault for one caller
     Given payment-service fails 100%
@@ -44,6 +48,8 @@ Feature: Faults that hit only some calls
   Scenario: A fault for another method leaves this one alone
     Given payment-service fails 100%
       | method | GET |
+    When "health" is sent
+    Then the response status is 503
     When "charge" is sent
     Then the response status is 200
 
@@ -52,3 +58,5 @@ Feature: Faults that hit only some calls
       | path | /charge |
     When "charge" is sent
     Then the response status is 503
+    When "health" is sent
+    Then the response status is 200

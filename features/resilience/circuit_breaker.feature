@@ -9,18 +9,19 @@ Feature: Circuit breaker
       {"sku": "A1", "quantity": 1}
       """
 
-  Scenario: The circuit opens, fails fast, and closes when payment is well again
-    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 5s
+  Scenario: The circuit opens, fails fast, tries again, and closes when payment is well again
+    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 3s
     And payment-service fails 100%
     When "charge" is sent 20 times
     Then the circuit to payment-service opens within 2s
     When "charge" is sent
     Then the response arrives within 100ms
+    And the circuit to payment-service is half-open within 10s
     When payment-service recovers
     Then the circuit to payment-service closes within 10s
 
   Scenario: After the circuit has closed, payments go through
-    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 5s
+    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 3s
     And payment-service fails 100%
     When "charge" is sent 10 times
     Then the circuit to payment-service is open

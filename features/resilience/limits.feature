@@ -17,7 +17,8 @@ Feature: Limits and bulkheads
     Given payment-service accepts at most 2 concurrent requests
     And payment-service is slowed by 500ms
     When "charge" is sent 20 times by 10 users
-    Then at most 90% of requests fail
+    Then at least 70% of requests fail
+    And the p50 latency is below 250ms
     And at least 5% of requests succeed
 
   Scenario: A slow payment does not slow other pages

@@ -28,6 +28,7 @@ Feature: Timeouts and retries
     When "charge" is sent
     Then the response status is 503
     And client calls payment-service at most 4 times per request
+    And client calls payment-service at least 4 times per request
 
   Scenario: Retries of the mesh hide a flaky payment
     Given calls to payment-service are retried up to 5 times
@@ -38,10 +39,21 @@ Feature: Timeouts and retries
   Scenario: One timeout bounds all tries together
     Given calls to payment-service are retried up to 3 times
     And calls to payment-service time out after 1s
+    And payment-service is slowed by 400ms
+    And payment-service fails 100% with status 503
+    When "charge" is sent
+    Then the response status is 504
+    And the response arrives within 1100ms
+    And client calls payment-service at least 2 times per request
+
+  Scenario: A timeout for each try is multiplied by the tries, by the team's own manifest
+    Given the manifest "manifests/examples/payment-retries.yaml" is applied
     And payment-service is slowed by 3s
-    When "charge" is sent 3 times by 3 users
-    Then client gives up on payment-service within 1100ms
-    And client calls payment-service at most 4 times per request
+    When "charge" is sent
+    Then the response status is 504
+    And the response takes at least 900ms
+    And client gives up on payment-service within 1500ms
+    And client calls payment-service at least 3 times per request
 
   Scenario: The shop's own retries are bounded
     Given payment-service fails 100%

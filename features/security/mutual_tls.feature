@@ -36,8 +36,10 @@ Feature: Mutual TLS and who may call whom
     Then the connection is refused
 
   Scenario: A client outside the mesh is answered while mutual TLS is permissive
-    Given mutual TLS is permissive
-    When "charge" is sent from outside the mesh
+    Given mutual TLS is strict
+    Then payment-service rejects plaintext
+    When mutual TLS is permissive
+    And "charge" is sent from outside the mesh
     Then the response status is 200
 
   Scenario: Only order-service may charge

@@ -8,6 +8,32 @@ Feature: Test data under strict mutual TLS
 
       {"sku": "A1", "quantity": 1}
       """
+    And the request "charge":
+      """
+      POST http://payment-service/charge
+
+      {"sku": "A1", "quantity": 1}
+      """
+    And the request "charge by gRPC":
+      """
+      POST http://payment-service:9000/shop.Payment/Charge
+      Content-Type: application/grpc
+
+      {"sku": "A1", "quantity": 1}
+      """
+
+  Scenario: Test data from outside is refused under strict mutual TLS
+    Given mutual TLS is strict
+    When "reserve" is sent from outside the mesh
+    Then the connection is refused
+
+  @istio
+  Scenario: Test data comes from outside, through one port that is left permissive
+    Given the manifest "manifests/examples/payment-test-port.yaml" is applied
+    When "charge" is sent from outside the mesh
+    Then the response field "status" is "charged"
+    When "charge by gRPC" is sent from outside the mesh
+    Then the connection is refused
 
   Scenario: Test data comes from outside, through one service that is left permissive
     Given mutual TLS is strict

@@ -16,7 +16,7 @@ Feature: What the mesh reports
 
   Scenario: Failing calls are in the access log
     Given payment-service fails 100% with status 500
-      | called by | client |
+      | inject at | server |
     And the request "charge":
       """
       POST http://payment-service/charge
@@ -25,6 +25,9 @@ Feature: What the mesh reports
       """
     When "charge" is sent 5 times
     Then every response has status 500
+    And the access log of payment-service has at least 5 requests with status 500
+
+  Scenario: Calls that succeed are in the access log
     When "checkout" is sent 5 times
     Then the access log of payment-service has at least 5 requests with status 200
 
