@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ _SENT_AT = re.compile(r'"[^"]+" is sent at (\S+) for (\S+)')
 _SLOWED = re.compile(r"(\S+) is slowed by (\S+?)(?: for \S+ of requests)?")
 _GRPC_FAULT = re.compile(r"(\S+) fails \S+ with gRPC status \S+")
 _SENDS = re.compile(r'(?:enough )?"([^"]+)" (?:is sent|keeps being sent|requests are sent).*')
+_FAILS = re.compile(r"(\S+) fails \S+(?: with .+)?")
+_RETRIED = re.compile(r"calls to (\S+) are retried up to (\d+) times")
 _TIMES_OUT = re.compile(r"calls to (\S+) time out after (\S+)")
 _GIVES_UP = re.compile(r"(\S+) gives up on (\S+) within (\S+)")
 
@@ -97,6 +100,7 @@ def unnoticed_delays(steps: Sequence[StepLine], objects: Iterable[Object], names
         (ServiceRef.parse(host, namespace), limit, f"{name} (timeout: {limit})")
         for host, limit, name in timeouts(objects)
     ]
+    tries = _tries(steps, namespace)
     for step in steps:
         try:
             if found := _SLOWED.fullmatch(step.text):
@@ -108,7 +112,8 @@ def unnoticed_delays(steps: Sequence[StepLine], objects: Iterable[Object], names
         except BadInput:
             continue  # said already, where the step is not understood
     for service, delay, step in delays:
-        unmet = [(limit, text) for its_service, limit, text in limits if its_service == service and delay <= limit]
+        whole = delay.seconds * tries.get(service, 1)
+        unmet = [(limit, text) for its, limit, text in limits if its == service and whole <= limit.seconds]
         if unmet:
             limit, text = max(unmet)
             yield UNNOTICED_DELAY.on(
@@ -116,6 +121,17 @@ def unnoticed_delays(steps: Sequence[StepLine], objects: Iterable[Object], names
                 f"a delay of {delay} is no longer than {text} allows: nobody has to give up, so nothing is shown.",
                 f"slow {service.name} by more than {limit}",
             )
+
+
+def _tries(steps: Sequence[StepLine], namespace: str) -> Mapping[ServiceRef, int]:
+    """How often a call is tried, each time with its delay: services that fail and whose calls are retried."""
+    found: dict[ServiceRef, int] = {}
+    failing = {fails[1] for step in steps if (fails := _FAILS.fullmatch(step.text))}
+    for step in steps:
+        if (retried := _RETRIED.fullmatch(step.text)) and retried[1] in failing:
+            with contextlib.suppress(BadInput):  # said already, where the step is not understood
+                found[ServiceRef.parse(retried[1], namespace)] = int(retried[2]) + 1
+    return found
 
 
 def grpc_faults_of_http(
