@@ -115,7 +115,9 @@ def _read(files: Iterable[Path], namespace: str, report: Report) -> list[_Manife
 
 def _judge(manifests: Iterable[_Manifest], there: list[Object], report: Report) -> list[Object]:
     """Judge manifests that are applied together, and give the world with them."""
-    from meshbdd.sense import catalog, check_changes, name_of  # noqa: PLC0415 - slow to import
+    from meshbdd.cluster.refusals import RefusedObject, see_namespace  # noqa: PLC0415 - slow to import
+    from meshbdd.mesh.manifest_lines import place_of  # noqa: PLC0415 - slow to import
+    from meshbdd.sense import catalog, check_changes, name_of, unknown_kinds  # noqa: PLC0415 - slow to import
 
     objects: dict[str, Object] = {}
     places: dict[str, Place] = {}
@@ -124,12 +126,39 @@ def _judge(manifests: Iterable[_Manifest], there: list[Object], report: Report) 
         places |= {name_of(obj): Place(manifest.file) for obj in manifest.objects}
     for finding in check_changes(objects.values(), there):
         report.add(finding, places.get(finding.object))
+    for finding in unknown_kinds(objects.values()):
+        report.add(finding, places[finding.object])
     said = {finding.object for finding in report.findings if finding.code == catalog.WILDCARD_ON_MESH.code}
+    world = [*(obj for obj in there if name_of(obj) not in objects), *objects.values()]
     for name, obj in objects.items():
+        try:
+            see_namespace(obj, world)
+            _see_fields(obj)
+        except RefusedObject as error:
+            report.refused(error, place_of(places[name].path, obj, error.field))
+            continue
         refusal = None if name in said else _refusal(obj)
         if refusal is not None:
             report.add(catalog.WOULD_BE_REFUSED.on(obj, f"Istio refuses it: {refusal}."), places[name])
-    return [*(obj for obj in there if name_of(obj) not in objects), *objects.values()]
+    return world
+
+
+def _see_fields(obj: Object) -> None:
+    """See that a kind has the fields of an object; the lab knows those of the meshes' kinds.
+
+    Raises:
+        RefusedObject: it has not.
+    """
+    from meshbdd.cluster.refusals import nearest_field, unknown_field  # noqa: PLC0415 - slow to import
+
+    try:
+        from meshbdd.lab.admission import definition_of, unknown_fields  # noqa: PLC0415 - an optional part
+    except ImportError:
+        return
+    for path in unknown_fields(obj)[:1]:
+        definition = definition_of(obj["kind"], obj.get("apiVersion"))
+        schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"] if definition else {}
+        raise unknown_field(obj, path, nearest_field(schema, path))
 
 
 def _refusal(obj: Object) -> str | None:
@@ -145,6 +174,7 @@ def _refusal(obj: Object) -> str | None:
 def _admit(obj: Object) -> None:
     from meshbdd.sense import catalog  # noqa: PLC0415 - slow to import
 
+    _see_fields(obj)
     if (refusal := _refusal(obj)) is not None:
         raise BadInput(
             catalog.WOULD_BE_REFUSED.code, f"Istio refuses it: {refusal}.", help=catalog.WOULD_BE_REFUSED.help

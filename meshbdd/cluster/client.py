@@ -18,8 +18,12 @@ import yaml
 from kubernetes import client as kubernetes_client
 from kubernetes import config as kubernetes_config
 
+from meshbdd.cluster.failures import ApiFailure, Unanswered
 from meshbdd.cluster.kinds import KINDS, kind_of
-from meshbdd.errors import BadInput, EnvironmentBroken
+from meshbdd.cluster.refusals import understood
+from meshbdd.errors import BadInput
+
+__all__ = ["ApiFailure", "Cluster", "Unanswered", "default_kubeconfig", "server_of"]
 
 Object = dict[str, Any]
 
@@ -28,24 +32,6 @@ FIELD_MANAGER = "meshbdd"
 
 TIMEOUT_SECONDS = 10.0
 """For one call. The client's own default is to wait for ever."""
-
-
-class ApiFailure(EnvironmentBroken):
-    """The API refused a call.
-
-    Attributes:
-        status: The HTTP status.
-        reason: Kubernetes' word for it.
-    """
-
-    def __init__(self, status: int, reason: str, sentence: str) -> None:
-        super().__init__("MB0301", sentence, help="see the API server's words above")
-        self.status = status
-        self.reason = reason
-
-
-class Unanswered(EnvironmentBroken):
-    """A call whose answer did not come: it may or may not have taken effect."""
 
 
 class Cluster:
@@ -187,6 +173,24 @@ class Cluster:
         path = KINDS[kind_of(obj)].path(meta.get("namespace"), meta["name"])
         made: Object = json.loads(self.request("PUT", path, body=obj, query=_write_options(dry_run)))
         return made
+
+    def see_admitted(self, obj: Object) -> None:
+        """See that the API would take an object as a tester wrote it; nothing is written.
+
+        Raises:
+            RefusedObject: it would not, and why.
+        """
+        meta = obj["metadata"]
+        wanted = {**obj, "apiVersion": KINDS[kind_of(obj)].group_version}
+        live = self.find(kind_of(obj), meta["name"], meta.get("namespace"))
+        try:
+            if live is None:
+                self.create(wanted, dry_run=True)
+            else:
+                self.replace({**live, **wanted, "metadata": live["metadata"]}, dry_run=True)
+        except ApiFailure as failure:
+            error = understood(self, failure, wanted)
+            raise (failure if error is None else error) from None
 
     def delete(self, obj: Object) -> None:
         """Delete exactly this object (by uid); nothing happens if it is gone."""

@@ -54,7 +54,7 @@ class _Stage:
     settings: Settings
     objects: tuple[Object, ...]
     admit: Admit
-    live: str | None = None
+    live: Cluster | None = None
     run: str = "rehearsal"
 
 
@@ -135,7 +135,7 @@ def first_refusal(
             raise
         return None
     stage = _Stage(
-        replace(settings, namespace=settings.namespace or live.namespace), objects, lambda _: None, live.context, run
+        replace(settings, namespace=settings.namespace or live.namespace), objects, lambda _: None, live, run
     )
     file = Path(steps[0].filename)
     world, _ = _set(stage, file, steps)

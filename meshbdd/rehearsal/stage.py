@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from meshbdd.cluster import Cluster
 from meshbdd.cluster.client import ApiFailure
 from meshbdd.cluster.kinds import KINDS
+from meshbdd.cluster.refusals import see_namespace
 from meshbdd.errors import Inconclusive
 from meshbdd.mesh.gate import Arrival
 from meshbdd.scenario.vantages import OUTBOUND_ANNOTATION
@@ -61,15 +62,15 @@ class StageCluster(_Silent):
         objects: What there is at first.
         namespace: The default namespace.
         admit: Asked before each write.
-        live: Name of the cluster whose objects these are, pods among them; ``None``: they are from files.
+        live: The cluster whose objects these are, pods among them; ``None``: they are from files.
     """
 
     uid = "rehearsal"
 
-    def __init__(self, objects: Iterable[Object], namespace: str, admit: Admit, live: str | None = None) -> None:
+    def __init__(self, objects: Iterable[Object], namespace: str, admit: Admit, live: Cluster | None = None) -> None:
         self.namespace = namespace
-        self.context = live or "of the rehearsal"
-        self._live = live is not None
+        self.context = live.context if live else "of the rehearsal"
+        self._live = live
         self._admit = admit
         self._versions = itertools.count(1)
         self._objects: dict[tuple[str, str, str], Object] = {}
@@ -139,6 +140,18 @@ class StageCluster(_Silent):
     def log(self, *_args: Any, **_options: Any) -> bytes:
         """Nothing was logged."""
         return b""
+
+    def see_admitted(self, obj: Object) -> None:
+        """See that the API would take an object: the live one says it by itself.
+
+        Raises:
+            BadInput: it would not.
+        """
+        if self._live is not None:
+            self._live.see_admitted(obj)
+            return
+        see_namespace(obj, self.list("Namespace"))
+        self._admit(obj)
 
     def create(self, obj: Object, *, dry_run: bool = False) -> Object:
         """Write a new object."""

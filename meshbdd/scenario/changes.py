@@ -13,6 +13,7 @@ from pathlib import Path
 
 from meshbdd.cluster import Change, Edit, UndoStack
 from meshbdd.cluster.kinds import kind_of
+from meshbdd.cluster.refusals import RefusedObject
 from meshbdd.errors import BadInput, MeshbddError, RestoreIncomplete
 from meshbdd.evidence import ChangeArrived, ChangeWithdrawn
 from meshbdd.intents import Intent, Mention, ServiceRef
@@ -21,6 +22,7 @@ from meshbdd.mesh.abilities import Ability
 from meshbdd.mesh.base import Object, difference, preview
 from meshbdd.mesh.gate import Arrival, Before
 from meshbdd.mesh.manifest import find_manifest, read_manifest
+from meshbdd.mesh.manifest_lines import place_of
 from meshbdd.mesh.shares import configured_shares
 from meshbdd.scenario.doubts import refuse_nonsense
 from meshbdd.scenario.environment import Environment
@@ -126,8 +128,20 @@ class Changes:
 
     @needs(Ability.MANIFESTS)
     def apply_manifest(self, name: str) -> None:
-        """Apply a manifest that the tester has lying around."""
-        self._carry_out(self._environment.mesh.plan_manifest(self._read(name), self._context()))
+        """Apply a manifest that the tester has lying around.
+
+        Raises:
+            BadInput: it is none, or the API does not take one of its objects; nothing was written.
+        """
+        documents = self._read(name)
+        plan = self._environment.mesh.plan_manifest(documents, self._context())
+        for document in documents:
+            try:
+                self._environment.cluster.see_admitted(document)
+            except RefusedObject as error:
+                error.place = place_of(self._file(name), document, error.field)
+                raise
+        self._carry_out(plan)
 
     def remove_manifest(self, name: str) -> None:
         """Take back what applying a manifest did."""
@@ -142,9 +156,10 @@ class Changes:
         self._withdraw(found)
 
     def _read(self, name: str) -> list[Object]:
-        environment = self._environment
-        file = find_manifest(name, self._feature, environment.settings.project, environment.mesh.name)
-        return read_manifest(file, environment.namespace)
+        return read_manifest(self._file(name), self._environment.namespace)
+
+    def _file(self, name: str) -> Path:
+        return find_manifest(name, self._feature, self._environment.settings.project, self._environment.mesh.name)
 
     def recover(self, service: ServiceRef) -> None:
         """Withdraw the faults that this scenario made at a service; its policies stay."""

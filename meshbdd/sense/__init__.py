@@ -6,6 +6,17 @@ Pure functions from objects to findings: nothing is asked of a cluster, nothing 
 
 from meshbdd.sense.checking import check, check_changes
 from meshbdd.sense.finding import Check, Finding, Severity, name_of
+from meshbdd.sense.kinds import unknown_kinds
 from meshbdd.sense.routes import injects_fault, timeouts
 
-__all__ = ["Check", "Finding", "Severity", "check", "check_changes", "injects_fault", "name_of", "timeouts"]
+__all__ = [
+    "Check",
+    "Finding",
+    "Severity",
+    "check",
+    "check_changes",
+    "injects_fault",
+    "name_of",
+    "timeouts",
+    "unknown_kinds",
+]

@@ -171,5 +171,8 @@ NO_SUCH_FILTER = Check("MB0985", _W, "a patch beside a filter that is not there"
 
 # From the command
 WOULD_BE_REFUSED = Check("MB0990", _E, "an object that Istio refuses", "correct the field", ("IST0106",))
+UNKNOWN_KIND = Check(
+    "MB0991", _W, "an object of a kind that nobody knows", "correct kind and apiVersion, or leave it out"
+)
 
 CHECKS: tuple[Check, ...] = tuple(sorted((c for c in globals().values() if isinstance(c, Check)), key=lambda c: c.code))

@@ -170,3 +170,31 @@ def test_steps_that_a_project_wrote_itself_are_known_and_not_run(tmp_path: Path)
     _write(tmp_path, x_feature="Feature: F\n  Scenario: S\n    Given the sky falls\n")
     ran = meshbdd("check", "x.feature", cwd=tmp_path)
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_fields_namespaces_and_kinds_that_nobody_knows(check: Check, tmp_path: Path) -> None:
+    _write(
+        tmp_path,
+        field_yaml=_route().replace("route:", "retrys: {}, route:"),
+        home_yaml=_route("b").replace("name: b", "name: b, namespace: shopp"),
+        kind_yaml=_route("c").replace("VirtualService", "VirtualServce"),
+    )
+    ran = check("field.yaml", "home.yaml", "kind.yaml")
+    assert ran.returncode == 2, "what no API server would take is not understood"
+    for words in (
+        'knows: spec.http[0].retrys.\n  --> field.yaml:7\n  help: did you mean "retries"?',
+        'the namespace "shopp", which does not exist.\n  --> home.yaml:4\n  help: did you mean "shop"?',
+        "MB0991 warning: VirtualServce shop/c: nobody here knows the kind",
+        "help: did you mean VirtualService?",
+    ):
+        assert words in ran.stdout
+
+
+def test_a_manifest_of_a_step_is_refused_for_the_same(check: Check, tmp_path: Path) -> None:
+    _write(tmp_path, field_yaml=_route().replace("route:", "retrys: {}, route:"))
+    step = '    Given the manifest "field.yaml" is applied\n'
+    (tmp_path / "x.feature").write_text(f"Feature: F\n  Scenario: S\n{step}")
+    ran = check("x.feature")
+    assert ran.returncode == 2
+    assert "spec.http[0].retrys.\n" in ran.stdout
+    assert "field.yaml:7" in ran.stdout

@@ -48,6 +48,12 @@ BAD = [
     ('the manifest "nope.yaml" is applied', 'There is no manifest "nope.yaml"'),
     ('the manifest "broken.yaml" is applied', "broken.yaml is not valid"),
     ('the manifest "kind.yaml" is applied', "kind.yaml holds a Nonsense"),
+    ('the manifest "field.yaml" is applied', 'nobody knows: spec.http[0].retrys.\nhelp: did you mean "retries"?'),
+    ('the manifest "type.yaml" is applied', "The API refuses VirtualService a"),
+    (
+        'the manifest "elsewhere.yaml" is applied',
+        'the namespace "shopp", which does not exist.\nhelp: did you mean "shop"?',
+    ),
     ('the manifest "whole.yaml" is removed', "was not applied in this scenario"),
     ("calls to payment-service time out after 0s", "The timeout of calls to payment-service.shop is 0"),
     ("calls to payment-service are retried up to -1 times", "'-1' is not a count"),
@@ -81,6 +87,12 @@ BAD = [
     ("order-service calls payment-service at most lots times per request", "'lots' is not a count"),
     ("the sidecar adds less than 2s to the cold start of nobody", "There is no Deployment behind nobody.shop"),
 ]
+HEAD = "apiVersion: networking.istio.io/v1\nkind: VirtualService\n"
+MANIFESTS = {
+    "field.yaml": "metadata: {name: a}\nspec: {hosts: [elsewhere], http: [{retrys: {attempts: 3}, route: []}]}\n",
+    "type.yaml": "metadata: {name: a}\nspec: {hosts: [elsewhere], http: [{timeout: {seconds: 3}, route: []}]}\n",
+    "elsewhere.yaml": "metadata: {name: a, namespace: shopp}\nspec: {hosts: [elsewhere], http: []}\n",
+}
 FIRST = "inventory-service fails 100%"
 """What the scenario begins with: it is never done."""
 
@@ -116,6 +128,8 @@ def told(shop_lab: LabUnderTest, project: Path, tmp_path_factory: pytest.TempPat
     (folder / "broken.yaml").write_text("a: [\n")
     shutil.copy(project / "manifests" / "examples" / "payment-fails-500.yaml", folder / "whole.yaml")
     (folder / "kind.yaml").write_text("apiVersion: v1\nkind: Nonsense\nmetadata: {name: a}\n")
+    for name, content in MANIFESTS.items():
+        (folder / name).write_text(HEAD + content)
     ran = meshbdd("run", "-f", "plain", cwd=folder, lab=shop_lab, seconds=300)
     assert ran.returncode == 2, ran.stdout + ran.stderr
     assert "Traceback" not in ran.stdout + ran.stderr

@@ -1,0 +1,121 @@
+"""What an API server says of a manifest, told in a tester's words, with the line that is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from meshbdd.cluster import Cluster
+from meshbdd.cluster.failures import ApiFailure
+from meshbdd.cluster.refusals import RefusedObject, nearest_field, see_namespace, understood
+from meshbdd.lab.admission import definition_of
+from meshbdd.mesh.manifest_lines import place_of
+
+FILE = """# a comment
+apiVersion: v1
+kind: List
+items:
+- kind: VirtualService
+  metadata: {name: other}
+- apiVersion: networking.istio.io/v1
+  kind: VirtualService
+  metadata:
+    name: a
+    namespace: x
+  spec:
+    http:
+    - route: []
+    - fault:
+        abort:
+          percent: 5
+      retrys: {}
+---
+kind: DestinationRule
+metadata: {name: a}
+"""
+OBJECT = {"kind": "VirtualService", "apiVersion": "networking.istio.io/v1", "metadata": {"name": "a", "namespace": "x"}}
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("", 7),
+        ("metadata.namespace", 11),
+        ("spec", 12),
+        ("spec.http[1].fault.abort.percent", 17),
+        ("spec.http[1].retrys", 18),
+        ("spec.http[1].nowhere.at.all", 15),
+        ("spec.http[7].route", 13),
+    ],
+)
+def test_the_line_of_a_field(tmp_path: Path, path: str, line: int) -> None:
+    (file := tmp_path / "m.yaml").write_text(FILE)
+    place = place_of(file, OBJECT, path)
+    assert (place.path, place.line) == (file, line)
+
+
+def test_an_object_that_is_not_there_has_no_line(tmp_path: Path) -> None:
+    (file := tmp_path / "m.yaml").write_text(FILE)
+    assert place_of(file, {"kind": "Sidecar", "metadata": {"name": "a"}}, "spec").line is None
+
+
+class _Api:
+    """The parts of a cluster that a sentence may need; nobody may look at definitions where there is none."""
+
+    def __init__(self, definition: dict[str, Any] | None) -> None:
+        self._definition = definition
+
+    def request(self, _method: str, path: str) -> str:
+        if self._definition is None:
+            raise ApiFailure(403, "Forbidden", "no")
+        assert path.endswith("/virtualservices.networking.istio.io")
+        return json.dumps(self._definition)
+
+    def list(self, _kind: str) -> list[dict[str, Any]]:
+        return [{"metadata": {"name": "xx"}}]
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "told"),
+    [
+        (400, 'strict decoding error: unknown field "spec.http[0].retrys", unknown field "spec.a".',
+         'VirtualService a has a field that nobody knows: spec.http[0].retrys.|did you mean "retries"?|spec.http[0].retrys'),
+        (404, 'namespaces "x" not found.',
+         'VirtualService a is for the namespace "x", which does not exist.|did you mean "xx"?|metadata.namespace'),
+        (400, 'admission webhook "rev.validation.istio.io" denied the request: configuration is invalid: no hosts.',
+         "The API refuses VirtualService a: configuration is invalid: no hosts.|correct the field|"),
+        (422, "it is invalid: spec.http[0].timeout: Invalid value.",
+         "The API refuses VirtualService a: it is invalid: spec.http[0].timeout: Invalid value.|correct the field|spec.http[0].timeout"),
+        (403, "you may not", None),
+        (500, "out of order", None),
+    ],
+)  # fmt: skip
+def test_a_refusal_in_a_testers_words(status: int, said: str, told: str | None) -> None:
+    failure = ApiFailure(status, "", f"The API refused POST /apis with {status}: {said}")
+    error = understood(cast("Cluster", _Api(definition_of("VirtualService"))), failure, OBJECT)
+    assert (f"{error.sentence}|{error.help}|{error.field}" if error else None) == told
+
+
+def test_without_a_definition_there_is_no_suggestion() -> None:
+    failure = ApiFailure(400, "", 'unknown field "spec.http[0].retrys"')
+    error = understood(cast("Cluster", _Api(None)), failure, OBJECT)
+    assert error is not None
+    assert error.help == "correct its name, or take it out"
+
+
+def test_nothing_is_near_what_nobody_meant() -> None:
+    schema = (definition_of("VirtualService") or {})["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    assert nearest_field(schema, "spec.http[0].route[0].destination.hst") == "host"
+    assert nearest_field(schema, "spec.zzzzzz") is None
+    assert nearest_field(schema, "spec.no.such[1].thing") is None
+
+
+def test_a_namespace_that_a_world_does_not_have() -> None:
+    world = [{"kind": "Namespace", "metadata": {"name": "xx"}}]
+    with pytest.raises(RefusedObject, match='the namespace "x", which does not exist'):
+        see_namespace(OBJECT, world)
+    see_namespace(OBJECT, [])
+    see_namespace(OBJECT, [*world, {"kind": "Namespace", "metadata": {"name": "x"}}])
