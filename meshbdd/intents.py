@@ -15,6 +15,7 @@ EVERY_REQUEST = Percent(100)
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A token of HTTP (RFC 9110, 5.6.2)."""
+_LONGEST_DELAY = Duration(3600)
 _LEAST_FAILURE = 400
 """Below this status a request has succeeded, by the vocabulary's own meaning of the word."""
 
@@ -133,6 +134,12 @@ class Fault:
             )
         if self.delay is not None:
             _lasts(self.delay, f"the delay of {self.service}")
+            if self.delay.seconds > _LONGEST_DELAY.seconds:
+                raise BadInput(
+                    "MB0115",
+                    f"The delay of {self.service} is {self.delay}: nobody waits for that.",
+                    help="write 1h or less",
+                )
 
     def __str__(self) -> str:
         what = f"is slowed by {self.delay}" if self.delay else f"fails with {self.grpc_status or self.status}"

@@ -56,6 +56,13 @@ def read_count(text: str) -> int:
     return int(text)
 
 
+def _duration(text: str) -> Duration:
+    duration = Duration.parse(text)
+    if duration.milliseconds < 1:
+        raise BadInput("MB0126", f"'{text}' is no time at all.", help="write 1ms or more")
+    return duration
+
+
 def read_status(text: str) -> int:
     """An HTTP status."""
     if not text.isdigit() or not 100 <= int(text) <= 599:
@@ -125,7 +132,7 @@ def register_types() -> None:
     """Make the types known to behave; before any step that uses them."""
     register_type(
         Percent=_typed(_WORD, Percent.parse),
-        Duration=_typed(_WORD, Duration.parse),
+        Duration=_typed(_WORD, _duration),
         Rate=_typed(_WORD, Rate.parse),
         Quantile=_typed(r"p\S+", _quantile),
         Count=_typed(_WORD, read_count),

@@ -168,7 +168,7 @@ class World:
     @needs(Ability.DENIALS)
     def claim_denied(self) -> None:
         """The last request was denied by a proxy, by the word of the proxies' own logs."""
-        self.judge(responses.is_denied(self._accounting.denied))
+        self.judge(responses.is_denied(self._accounting.denied, self._explainer()))
 
     @needs(Ability.REFUSALS)
     def claim_refused(self) -> None:
@@ -204,7 +204,7 @@ class World:
     def claim_unchanged(self, path: str, name: str) -> None:
         """A field of a request's answer is as before the scenario's first change."""
         now = self.traffic.ask(name)
-        verdict = responses.unchanged(name, path, self._before.get(name), now)
+        verdict = responses.unchanged(name, path, self._before.get(name), now, changed=self.changes.made)
         self.claim(self.traffic.nothing_since(f'the response field "{path}" of "{name}" is unchanged') or verdict)
 
     def close(self, *, skipped: bool = False) -> None:

@@ -86,9 +86,22 @@ def field_is(path: str, wanted: str) -> AnswerClaim:
     return AnswerClaim(text, of)
 
 
-def unchanged(name: str, path: str, before: Sample | None, now: Sample) -> Verdict:
-    """A field of an answer is what it was before the scenario's first change."""
+def unchanged(name: str, path: str, before: Sample | None, now: Sample, *, changed: bool = True) -> Verdict:
+    """A field of an answer is what it was before the scenario's first change.
+
+    Args:
+        name: What the tester calls the request.
+        path: The field's path.
+        before: The answer before the first change; ``None`` where it was not asked.
+        now: The answer now.
+        changed: Whether there was a change at all.
+    """
     claim = f'the response field "{path}" of "{name}" is unchanged'
+    if not changed:
+        return Verdict.cannot_tell(
+            f"{claim}: this scenario changed nothing in the mesh, so there is no before",
+            "let something fail before the claim, like: Given payment-service fails 100%",
+        )
     if before is None:
         return Verdict.cannot_tell(
             f"{claim}: it was not asked before the first change", "define the request before the first change"
@@ -157,12 +170,16 @@ def is_refused() -> AnswerClaim:
     return AnswerClaim(text, of)
 
 
-def is_denied(denied_by_proxy: Callable[[str], bool | None] = lambda _request_id: None) -> AnswerClaim:
-    """403 or PERMISSION_DENIED made by a proxy, not by the application.
+def is_denied(
+    denied_by_proxy: Callable[[str], bool | None] = lambda _request_id: None,
+    faulted: Callable[[str], str] = lambda _request_id: "",
+) -> AnswerClaim:
+    """403 or PERMISSION_DENIED made by a proxy's policy, not by the application and not by a fault.
 
     Args:
         denied_by_proxy: Request id → whether a proxy says that it denied it; ``None`` where no proxy tells. Then only
             the words of Envoy's RBAC filter in the answer show who made it.
+        faulted: Request id → the fault that was injected into one of its calls; empty where none is known.
     """
     text = "the request is denied"
 
@@ -177,9 +194,11 @@ def is_denied(denied_by_proxy: Callable[[str], bool | None] = lambda _request_id
             "status": sample.status,
             "told by": "the proxies' logs" if told is not None else "the answer's words",
         }
-        return Verdict.of(
-            by_proxy, seen if by_proxy else f"{seen}, made by the application and not by a proxy", **numbers
-        )
+        if by_proxy:
+            return Verdict.of(True, seen, **numbers)
+        fault = faulted(sample.request_id)
+        maker = f"a fault that was injected ({fault}), no policy" if fault else "the application, or a route, no policy"
+        return Verdict.of(False, f"{seen}; what answered so is {maker} of a proxy", **numbers)
 
     return AnswerClaim(text, of)
 

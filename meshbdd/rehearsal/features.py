@@ -103,7 +103,8 @@ def _read(file: Path) -> Feature:
     try:
         feature = parse_file(str(file))
     except ParserError as error:
-        said = str(error.args[0] if error.args else error).splitlines()[0].rstrip(".")
+        told = [line.removeprefix("REASON: ") for line in str(error.args[0]).splitlines() if line.strip()]
+        said = f"{told[-1].rstrip('.')} («{error.line_text}»)" if error.line_text else told[-1].rstrip(".")
         place = Place(file, getattr(error, "line", None))
         raise BadInput("MB0241", f"{file} is no feature file: {said}.", help="mend that line", place=place) from None
     except (OSError, UnicodeDecodeError) as error:

@@ -261,6 +261,8 @@ def _check(item: InForce, event: FaultAccounted) -> None:
     """
     if not event.calls and not event.hit:
         aside = ", ".join(f"{count} calls from {name}" for name, count in event.bypassed.items())
+        if not aside and event.seen < event.sent:
+            aside = f"{event.sent - event.seen} of the {event.sent} requests of this scenario, as those from outside the mesh do"
         raise Inconclusive(
             "MB0603",
             f"Nobody called {event.service} while «{event.summary}» was in force, as far as the proxies tell"

@@ -88,6 +88,9 @@ class Changes:
         changing: Called with the summary of what is about to be written or taken back.
         arrived: Called with each change that is in force everywhere.
         leaving: Called with what is about to be taken back.
+
+    Attributes:
+        made: Whether anything was to be changed so far.
     """
 
     def __init__(
@@ -108,7 +111,7 @@ class Changes:
         self._changing = changing
         self._arrived = arrived
         self._leaving = leaving
-        self._changed = False
+        self.made = False
         self.in_force: list[InForce] = []
         self.undo_stack = UndoStack(environment.settings.undo_budget)
 
@@ -187,9 +190,9 @@ class Changes:
         """Before the scenario's first change: nothing of an earlier one is under way, and what would disturb connections
         later stands.
         """
-        if self._changed:
+        if self.made:
             return
-        self._changed = True
+        self.made = True
         self._before_first()
         self._environment.standing.ensure(self._environment.mesh.early(self._context()))
         for plan in self._environment.mesh.scenery(self._context()):

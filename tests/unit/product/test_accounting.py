@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
+from meshbdd.errors import Inconclusive
 from meshbdd.evidence import FaultAccounted
-from meshbdd.intents import ServiceRef
+from meshbdd.intents import Down, ServiceRef
 from meshbdd.scenario import Accounting, Environment
+from meshbdd.scenario.accounting import _check
+from meshbdd.scenario.changes import InForce
 from meshbdd.sidecars import ISTIO
 from meshbdd.telemetry.access_log import Entry
 
@@ -30,3 +36,27 @@ def test_calls_past_every_proxy_are_plain_data_for_the_report() -> None:
     bypassed = Accounting(environment)._bypassed(arrived, ServiceRef("payment-service", "shop"), {"r0"})
     told = asdict(FaultAccounted("a fault", "payment-service.shop", 2, 0, bypassed=bypassed))
     assert json.loads(json.dumps(told))["bypassed"] == {"127.9.9.9": 2}
+
+
+@pytest.mark.parametrize(
+    ("event", "aside"),
+    [
+        (
+            FaultAccounted("a is down", "a.b", 0, 0, sent=3, seen=0),
+            "3 of the 3 requests of this scenario, as those from outside",
+        ),
+        (
+            FaultAccounted("a is down", "a.b", 0, 0, sent=3, seen=2),
+            "1 of the 3 requests of this scenario, as those from outside",
+        ),
+        (
+            FaultAccounted("a is down", "a.b", 0, 0, sent=3, seen=0, bypassed={"p": 3}),
+            "past every proxy went 3 calls from p.",
+        ),
+        (FaultAccounted("a is down", "a.b", 0, 0, sent=3, seen=3), "as far as the proxies tell."),
+    ],
+)
+def test_who_went_past_every_proxy_is_named(event: FaultAccounted, aside: str) -> None:
+    item = cast("InForce", SimpleNamespace(plan=SimpleNamespace(intent=Down(ServiceRef("a", "b")))))
+    with pytest.raises(Inconclusive, match=re.escape(aside)):
+        _check(item, event)

@@ -177,7 +177,21 @@ def test_denied_is_said_by_a_proxy(answer: Sample, proxies_say: bool | None, hol
     verdict = responses.is_denied(lambda _request_id: proxies_say).judge([answer])
     assert (verdict.outcome is Outcome.PASSED) == holds
     if answer.status == 403 and not holds:
-        assert "made by the application and not by a proxy" in verdict.sentence
+        assert "the application, or a route, no policy of a proxy" in verdict.sentence
+
+
+def test_a_403_that_a_fault_made_is_told_as_one() -> None:
+    claim = responses.is_denied(lambda _request_id: False, lambda _request_id: "payment-service, response flag FI")
+    verdict = claim.judge([sample(403, body=b"fault filter abort")])
+    assert verdict.outcome is Outcome.FAILED
+    assert "a fault that was injected (payment-service, response flag FI), no policy of a proxy" in verdict.sentence
+    assert "application" not in verdict.sentence
+
+
+def test_unchanged_in_a_scenario_that_changes_nothing_says_so() -> None:
+    verdict = responses.unchanged("orders", "count", None, sample(200, body=b'{"count": 3}'), changed=False)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert verdict.sentence.endswith("this scenario changed nothing in the mesh, so there is no before")
 
 
 def test_unchanged_needs_a_before() -> None:

@@ -268,6 +268,11 @@ def test_a_delay_that_nobodys_timeout_notices(rehearsed: Rehearse, steps: str, f
     [
         ("", "holds no feature"),
         ("Scenario: without a feature\n  Given nothing\n", "is no feature file"),
+        ("Feature x\n  Scenario: S\n", "is no feature file: No feature found («Feature x»)."),
+        (
+            "Feature: F\n  Scenario: S\n    Given a\n      | b |\n      | c | d |\n",
+            "is no feature file: Malformed table at line 5.",
+        ),
     ],
 )
 def test_a_file_that_is_no_feature(tmp_path: Path, text: str, words: str) -> None:
