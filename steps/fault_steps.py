@@ -19,6 +19,9 @@ def _make(context: Context, fault: Fault) -> None:
 def fails(context: Context, service: str, percent: Percent) -> None:
     """Calls to a service are answered with 503 instead, or with the status in the table.
 
+    Evidence: the objects written, as a diff; where it is injected and why; when each proxy held it (ms); calls met
+    and hit, by caller.
+
     Example: Given payment-service fails 100%
     """
     _make(context, Fault(context.world.service(service), percent))
@@ -27,6 +30,8 @@ def fails(context: Context, service: str, percent: Percent) -> None:
 @step("{service:Service} fails {percent:Percent} with status {status:Status}")
 def fails_with_status(context: Context, service: str, percent: Percent, status: int) -> None:
     """Calls to a service are answered with this status instead.
+
+    Evidence: as of «fails» without a status.
 
     Example: Given payment-service fails 30% with status 503
     """
@@ -37,6 +42,9 @@ def fails_with_status(context: Context, service: str, percent: Percent, status: 
 def fails_with_grpc_status(context: Context, service: str, percent: Percent, name: str) -> None:
     """GRPC calls to a service are answered with this status instead.
 
+    Evidence: as of «fails» without a status. Calls that are plain HTTP see no failure, and make the scenario
+    inconclusive.
+
     Example: Given payment-service fails 100% with gRPC status UNAVAILABLE
     """
     _make(context, Fault(context.world.service(service), percent, grpc_status=name))
@@ -45,6 +53,8 @@ def fails_with_grpc_status(context: Context, service: str, percent: Percent, nam
 @step("{service:Service} is slowed by {duration:Duration}")
 def slowed(context: Context, service: str, duration: Duration) -> None:
     """Calls to a service take so much longer.
+
+    Evidence: as of «fails», the delay in milliseconds.
 
     Example: Given inventory-service is slowed by 5s
     """
@@ -55,6 +65,8 @@ def slowed(context: Context, service: str, duration: Duration) -> None:
 def slowed_sometimes(context: Context, service: str, duration: Duration, percent: Percent) -> None:
     """Some of the calls to a service take so much longer.
 
+    Evidence: as of «fails», the delay in milliseconds and the share in percent.
+
     Example: Given inventory-service is slowed by 250ms for 50% of requests
     """
     _make(context, Fault(context.world.service(service), percent, delay=duration))
@@ -63,6 +75,8 @@ def slowed_sometimes(context: Context, service: str, duration: Duration, percent
 @step("{service:Service} is down")
 def is_down(context: Context, service: str) -> None:
     """No endpoint of a service takes connections.
+
+    Evidence: the objects written, as a diff; when no endpoint was left; calls that met none, by caller.
 
     Example: Given notification-service is down
     """
@@ -73,6 +87,9 @@ def is_down(context: Context, service: str) -> None:
 def recovers(context: Context, service: str) -> None:
     """What this scenario did to a service is taken back.
 
+    Evidence: what was taken back, when no proxy held it any more, and what others had changed meanwhile and was
+    kept.
+
     Example: When payment-service recovers
     """
     context.world.changes.recover(context.world.service(service))
@@ -82,6 +99,9 @@ def recovers(context: Context, service: str) -> None:
 def manifest_applied(context: Context, path: str) -> None:
     """A manifest from the project is applied.
 
+    Evidence: its objects as a diff, doubts about them, when each proxy held them (ms), and the calls that its
+    faults hit.
+
     Example: Given the manifest "manifests/examples/payment-fails-500.yaml" is applied
     """
     context.world.changes.apply_manifest(path)
@@ -90,6 +110,8 @@ def manifest_applied(context: Context, path: str) -> None:
 @step('the manifest "{path:Text}" is removed')
 def manifest_removed(context: Context, path: str) -> None:
     """What applying a manifest did is taken back.
+
+    Evidence: as of «recovers».
 
     Example: When the manifest "manifests/examples/payment-fails-500.yaml" is removed
     """

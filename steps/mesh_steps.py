@@ -13,6 +13,8 @@ register_types()
 def every_pod_has_a_sidecar(context: Context, service: str) -> None:
     """Every running pod of a service has a proxy that is ready; one without is named with the reason.
 
+    Evidence: the number of pods, and each one without a proxy with the reason.
+
     Example: Then every pod of payment-service has a sidecar
     """
     context.world.claim(context.world.observed.sidecars(context.world.service(service)))
@@ -21,6 +23,8 @@ def every_pod_has_a_sidecar(context: Context, service: str) -> None:
 @step("calls from {source:Service} to {target:Service} use mutual TLS")
 def calls_use_mutual_tls(context: Context, source: str, target: str) -> None:
     """All calls that the callee's proxies counted in this scenario came over mutual TLS; no call is inconclusive.
+
+    Evidence: calls by security policy, as the proxies counted them.
 
     Example: Then calls from order-service to payment-service use mutual TLS
     """
@@ -32,6 +36,8 @@ def calls_use_mutual_tls(context: Context, source: str, target: str) -> None:
 def rejects_plaintext(context: Context, service: str) -> None:
     """A client without a sidecar is refused or reset at every HTTP port, at which a meshed client is answered.
 
+    Evidence: for each port what the client without a sidecar met, and what the meshed one did.
+
     Example: Then payment-service rejects plaintext
     """
     context.world.claim(context.world.observed.rejects_plaintext(context.world.service(service)))
@@ -40,6 +46,8 @@ def rejects_plaintext(context: Context, service: str) -> None:
 @step("the certificate of {service:Service} is valid for at least {duration:Duration}")
 def certificate_is_valid(context: Context, service: str, duration: Duration) -> None:
     """The certificate of every proxy of a service is valid for so much longer, by the proxy's own word.
+
+    Evidence: for each pod the seconds that its certificate is still valid.
 
     Example: Then the certificate of payment-service is valid for at least 1h
     """
@@ -50,6 +58,8 @@ def certificate_is_valid(context: Context, service: str, duration: Duration) -> 
 def certificate_rotates(context: Context, service: str, duration: Duration) -> None:
     """Every proxy of a service gets another certificate in time; the step waits for it.
 
+    Evidence: for each pod the serial numbers before and after, and the seconds that were waited.
+
     Example: Then the certificate of notification-service rotates within 15s
     """
     context.world.claim(context.world.observed.certificate_rotates(context.world.service(service), duration))
@@ -58,6 +68,8 @@ def certificate_rotates(context: Context, service: str, duration: Duration) -> N
 @step("the mesh reports at least {count:Count} requests from {source:Service} to {target:Service}")
 def mesh_reports(context: Context, count: int, source: str, target: str) -> None:
     """The callee's proxies (the caller's, where it has none) counted so many requests since the scenario began.
+
+    Evidence: the requests that were counted, and which side's proxies counted them.
 
     Example: Then the mesh reports at least 10 requests from order-service to payment-service
     """
@@ -72,6 +84,8 @@ def query_is_at_least(context: Context, promql: str, number: float) -> None:
     A counter without a window is what its series grew by since the scenario began, in whatever the query makes of it; a
     window (rate, increase) has to lie within the scenario. Where that cannot be told the claim is inconclusive.
 
+    Evidence: the query as it was really asked, and each series with its value.
+
     Example: Then the query "sum(istio_requests_total{destination_service_name='payment-service'})" is at least 10
     """
     context.world.claim(context.world.observed.query(promql, "at least", number))
@@ -82,6 +96,8 @@ def query_is_at_most(context: Context, promql: str, number: float) -> None:
     """The one number that Prometheus gives for a query is not above this; nothing found is inconclusive.
 
     Counters and windows as of «is at least»: of this scenario alone.
+
+    Evidence: as of «is at least».
 
     Example: Then the query "sum(istio_requests_total{destination_service_name='payment-service'})" is at most 30
     """
@@ -94,6 +110,8 @@ def query_is_exactly(context: Context, promql: str, number: float) -> None:
 
     Counters and windows as of «is at least»: of this scenario alone.
 
+    Evidence: as of «is at least».
+
     Example: Then the query "count(istio_build)" is exactly 5
     """
     context.world.claim(context.world.observed.query(promql, "exactly", number))
@@ -104,6 +122,8 @@ def query_gets_at_least(context: Context, promql: str, number: float, duration: 
     """The one number that Prometheus gives for a query reaches this in time.
 
     Counters and windows as without «within»; a window that reaches back before the scenario is waited for.
+
+    Evidence: as of «is at least», each time that it was asked.
 
     Example: Then the query "sum(istio_requests_total)" is at least 10 within 30s
     """
@@ -116,6 +136,8 @@ def query_gets_at_most(context: Context, promql: str, number: float, duration: D
 
     Counters and windows as without «within»; a window that reaches back before the scenario is waited for.
 
+    Evidence: as of «is at least», each time that it was asked.
+
     Example: Then the query "sum(rate(istio_requests_total{response_code='503'}[10s]))" is at most 0 within 30s
     """
     context.world.claim(context.world.observed.query(promql, "at most", number, duration))
@@ -127,6 +149,8 @@ def query_gets_exactly(context: Context, promql: str, number: float, duration: D
 
     Counters and windows as without «within»; a window that reaches back before the scenario is waited for.
 
+    Evidence: as of «is at least», each time that it was asked.
+
     Example: Then the query "count(up == 1)" is exactly 6 within 30s
     """
     context.world.claim(context.world.observed.query(promql, "exactly", number, duration))
@@ -136,6 +160,8 @@ def query_gets_exactly(context: Context, promql: str, number: float, duration: D
 def trace_context_reaches(context: Context, service: str) -> None:
     """The W3C trace id of every request of the last step that sent some arrives with the calls that a service gets.
 
+    Evidence: traces sent and found, and calls that carried another trace or none.
+
     Example: Then the trace context reaches payment-service
     """
     context.world.claim(context.world.observed.trace_reaches(context.world.service(service)))
@@ -144,6 +170,8 @@ def trace_context_reaches(context: Context, service: str) -> None:
 @step("the access log of {service:Service} has at least {count:Count} requests with status {status:Status}")
 def access_log_has(context: Context, service: str, count: int, status: int) -> None:
     """The proxies of a service logged so many requests to it with this status since the scenario began.
+
+    Evidence: the requests that the logs have, by status.
 
     Example: Then the access log of payment-service has at least 10 requests with status 200
     """

@@ -14,7 +14,7 @@ register_types()
 def time_out(context: Context, service: str, duration: Duration) -> None:
     """A call that takes longer, all its tries together, is answered with 504 by the caller's proxy.
 
-    The evidence shows the route that was written and the proxies that hold it.
+    Evidence: the route that was written and the proxies that hold it.
 
     Example: Given calls to inventory-service time out after 500ms
     """
@@ -25,7 +25,9 @@ def time_out(context: Context, service: str, duration: Duration) -> None:
 def retried(context: Context, service: str, count: int) -> None:
     """A call that fails (connection, reset, 5xx, retriable gRPC status) is tried again by the caller's proxy.
 
-    So up to count + 1 tries reach the service. The evidence shows the route and the proxies that hold it.
+    So up to count + 1 tries reach the service.
+
+    Evidence: the route and the proxies that hold it.
 
     Example: Given calls to payment-service are retried up to 3 times
     """
@@ -39,7 +41,9 @@ def circuit_breaker(context: Context, service: str, count: int, duration: Durati
     """Each caller's proxy ejects an endpoint after so many errors in a row; the n-th time for n times the duration.
 
     Sets interval 1s and maxEjectionPercent 100 as well and says so: with Istio's 10 % nothing is ejected below ten
-    endpoints. The evidence shows the DestinationRule and the proxies that hold it.
+    endpoints.
+
+    Evidence: the DestinationRule and the proxies that hold it.
 
     Example: Given payment-service has a circuit breaker that opens after 5 consecutive errors for 3s
     """
@@ -50,7 +54,7 @@ def circuit_breaker(context: Context, service: str, count: int, duration: Durati
 def concurrency_limit(context: Context, service: str, count: int) -> None:
     """Requests beyond so many at a time get 503 from a proxy: from each caller's sidecar, and at each pod of the service.
 
-    The evidence shows the DestinationRule and the proxies that hold it.
+    Evidence: the DestinationRule and the proxies that hold it.
 
     Example: Given payment-service accepts at most 2 concurrent requests
     """
@@ -61,7 +65,7 @@ def concurrency_limit(context: Context, service: str, count: int) -> None:
 def split(context: Context, service: str, share: Percent, subset: str, rest: Percent, other: str) -> None:
     """Each request goes to one of two subsets: the DestinationRule's, else pods by their label version.
 
-    The evidence shows subsets and weights and the proxies that hold them.
+    Evidence: subsets and weights and the proxies that hold them.
 
     Example: Given traffic to order-service is split 90% to stable and 10% to canary
     """
@@ -72,7 +76,7 @@ def split(context: Context, service: str, share: Percent, subset: str, rest: Per
 def mirrored(context: Context, service: str, subset: str) -> None:
     """A copy of every request goes to a subset as well; nobody sees its answer.
 
-    The evidence shows the route and the proxies that hold it.
+    Evidence: the route and the proxies that hold it.
 
     Example: Given traffic to order-service is mirrored to canary
     """
@@ -83,7 +87,7 @@ def mirrored(context: Context, service: str, subset: str) -> None:
 def mutual_tls(context: Context, mode: TlsMode) -> None:
     """Every server of the default namespace demands mutual TLS (strict), takes plaintext too, or plaintext alone.
 
-    The evidence shows the PeerAuthentications, the servers' ports, and that callers opened new connections.
+    Evidence: the PeerAuthentications, the servers' ports, and that callers opened new connections.
 
     Example: Given mutual TLS is strict
     """
@@ -94,7 +98,7 @@ def mutual_tls(context: Context, mode: TlsMode) -> None:
 def mutual_tls_for(context: Context, mode: TlsMode, service: str) -> None:
     """One service demands mutual TLS (strict), takes plaintext too (permissive), or plaintext alone (disabled).
 
-    The evidence shows the PeerAuthentication, the service's ports, and that callers opened new connections.
+    Evidence: the PeerAuthentication, the service's ports, and that callers opened new connections.
 
     Example: Given mutual TLS is permissive for payment-service
     """
@@ -106,7 +110,7 @@ def mutual_tls_for(context: Context, mode: TlsMode, service: str) -> None:
 def only_may_call(context: Context, caller: str, service: str) -> None:
     """One caller, known by its service account, is allowed; everybody else is denied.
 
-    The evidence shows the AuthorizationPolicy, the servers that hold it, and that callers opened new connections.
+    Evidence: the AuthorizationPolicy, the servers that hold it, and that callers opened new connections.
 
     Example: Given only order-service may call payment-service
     """

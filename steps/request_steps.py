@@ -15,6 +15,8 @@ register_types()
 def request(context: Context, name: str) -> None:
     """A request in the form of an HTTP message; ``${uuid}`` gives a fresh id.
 
+    Evidence: the message, with secrets masked, at the step that sends it.
+
     Example: Given the request "checkout":
     """
     if context.text is None:
@@ -28,6 +30,8 @@ def request(context: Context, name: str) -> None:
 def sent(context: Context, name: str) -> None:
     """One request is sent.
 
+    Evidence: request and answer, with status, latency in milliseconds, request id and the pod that it came from.
+
     Example: When "checkout" is sent
     """
     context.world.traffic.send(name)
@@ -36,6 +40,8 @@ def sent(context: Context, name: str) -> None:
 @step('"{name:Text}" is sent {count:Count} times')
 def sent_times(context: Context, name: str, count: int) -> None:
     """Requests are sent, one after the other.
+
+    Evidence: one line for each request (start, latency in milliseconds, status), and plots of them.
 
     Example: When "checkout" is sent 100 times
     """
@@ -46,6 +52,8 @@ def sent_times(context: Context, name: str, count: int) -> None:
 def sent_by_users(context: Context, name: str, count: int, users: int) -> None:
     """Requests are sent by several users at a time.
 
+    Evidence: as of «is sent … times».
+
     Example: When "checkout" is sent 100 times by 5 users
     """
     context.world.traffic.send(name, count, users)
@@ -54,6 +62,8 @@ def sent_by_users(context: Context, name: str, count: int, users: int) -> None:
 @step('"{name:Text}" is sent at {rate:Rate} for {duration:Duration}')
 def sent_at_rate(context: Context, name: str, rate: Rate, duration: Duration) -> None:
     """Requests start as a schedule says, whatever became of those before; latencies count from the scheduled times.
+
+    Evidence: as of «is sent … times», latencies from the scheduled times, and how the rate per second was held.
 
     Example: When "checkout" is sent at 200/s for 30s
     """
@@ -64,6 +74,8 @@ def sent_at_rate(context: Context, name: str, rate: Rate, duration: Duration) ->
 def keeps_being_sent(context: Context, name: str, rate: Rate) -> None:
     """Requests start as a schedule says while the steps that follow run, until the load stops or the scenario ends.
 
+    Evidence: as of «is sent at», given when the load stops.
+
     Example: When "checkout" keeps being sent at 50/s
     """
     context.world.traffic.keep_sending(name, rate)
@@ -73,6 +85,8 @@ def keeps_being_sent(context: Context, name: str, rate: Rate) -> None:
 def load_stops(context: Context) -> None:
     """The load that keeps being sent ends; the claims that follow judge all of it.
 
+    Evidence: one line for each request of the load, and how its rate per second was held.
+
     Example: When the load stops
     """
     context.world.traffic.stop_load()
@@ -81,6 +95,8 @@ def load_stops(context: Context) -> None:
 @step('"{name:Text}" is sent from outside the mesh')
 def sent_from_outside(context: Context, name: str) -> None:
     """One request is sent by a client without a sidecar.
+
+    Evidence: as of «is sent», from the pod without a sidecar.
 
     Example: When "checkout" is sent from outside the mesh
     """
@@ -92,6 +108,8 @@ def sent_enough(context: Context, name: str) -> None:
     """As many requests are sent as the claims that follow need, by 5 users at a time.
 
     The table may name other ``users``, and how many requests there are ``at most``.
+
+    Evidence: the claims that follow say how many they drew, and why that was enough.
 
     Example: When enough "checkout" requests are sent
     """

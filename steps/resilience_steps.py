@@ -73,8 +73,9 @@ def circuit_opens(context: Context, service: str, duration: Duration) -> None:
 def circuit_half_opens(context: Context, service: str, duration: Duration) -> None:
     """Each caller's open circuit lets calls through again, whatever becomes of them, so long after the step began.
 
-    Waits for it; where no load runs, the request sent last is then sent once more. Evidence: as of «is open».
-    Inconclusive where the circuit was never open, and where no call reached the service again.
+    Waits for it; where no load runs, the request sent last is then sent once more.
+
+    Evidence: as of «is open». Inconclusive where the circuit was never open, and where no call reached the service again.
 
     Example: Then the circuit to payment-service is half-open within 10s
     """
@@ -86,8 +87,9 @@ def circuit_closes(context: Context, service: str, duration: Duration) -> None:
     """No caller's proxy ejects an endpoint of a service any more, and calls succeed again, so long after the step began.
 
     Waits for it. An ejection that has ended leaves the circuit half-open: where no load runs, the request sent last is then
-    sent once more, one at a time, until one succeeds. Evidence: as of «is open». Inconclusive where the circuit was never
-    open, and where no call reached the service again.
+    sent once more, one at a time, until one succeeds.
+
+    Evidence: as of «is open». Inconclusive where the circuit was never open, and where no call reached the service again.
 
     Example: Then the circuit to payment-service closes within 5s
     """
@@ -100,6 +102,8 @@ def slow_does_not_slow(context: Context, service: str, name: str) -> None:
 
     Their p90 may grow by a tenth of what the slow calls take (50 ms to 500 ms), or by what ``| by at most | 20ms |`` says.
     Sends as many as the claim needs. Inconclusive where nobody called the service, or it was not slow.
+
+    Evidence: the p90 before and while it is slow (ms), how much slower it was, and the requests of either kind.
 
     Example: Then a slow inventory-service does not slow "version"
     """
@@ -114,6 +118,8 @@ def sidecar_adds(context: Context, duration: Duration) -> None:
 
     Sends 200 of either kind, in turns. Inconclusive where one kind fails, as under strict mutual TLS.
 
+    Evidence: the medians with and without a sidecar in milliseconds, and the bounds of their difference.
+
     Example: Then the sidecar adds less than 20ms to the median latency
     """
     context.world.claim(context.world.overhead.adds(duration))
@@ -125,6 +131,8 @@ def sidecar_adds_to_quantile(context: Context, duration: Duration, quantile: flo
 
     Sends as many of either kind as bounds on the quantile need: 1,444 for the p99.
 
+    Evidence: the quantiles with and without a sidecar in milliseconds, and the bounds of their difference.
+
     Example: Then the sidecar adds less than 50ms to the p99 latency
     """
     context.world.claim(context.world.overhead.adds(duration, quantile))
@@ -135,6 +143,8 @@ def sidecar_adds_to_cold_start(context: Context, duration: Duration, service: st
     """A pod of the service is ready so little later with a sidecar than without one: the medians of 8 starts of either kind.
 
     Starts copies of the pod that no Service leads to, one after the other, and deletes them. Where 8 are no proof, 21.
+
+    Evidence: the seconds of each start, with and without a sidecar, and the bounds of the medians' difference.
 
     Example: Then the sidecar adds less than 2s to the cold start of payment-service
     """

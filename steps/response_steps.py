@@ -15,6 +15,8 @@ register_types()
 def status_is(context: Context, status: int) -> None:
     """The last response has this status.
 
+    Evidence: the status that came, and in a failure what was injected into the request's calls.
+
     Example: Then the response status is 503
     """
     context.world.judge(responses.status_is([status]))
@@ -23,6 +25,8 @@ def status_is(context: Context, status: int) -> None:
 @step("the response status is {one:Status} or {other:Status}")
 def status_is_one_of(context: Context, one: int, other: int) -> None:
     """The last response has one of two statuses.
+
+    Evidence: as of one status.
 
     Example: Then the response status is 503 or 504
     """
@@ -33,6 +37,8 @@ def status_is_one_of(context: Context, one: int, other: int) -> None:
 def field_is(context: Context, path: str, value: str) -> None:
     """A field of the last response's JSON has this value.
 
+    Evidence: the field's value, or what the answer held instead.
+
     Example: Then the response field "error" is "payment_unavailable"
     """
     context.world.judge(responses.field_is(path, value))
@@ -41,6 +47,8 @@ def field_is(context: Context, path: str, value: str) -> None:
 @step('the response field "{path:Text}" of "{name:Text}" is unchanged')
 def field_is_unchanged(context: Context, path: str, name: str) -> None:
     """A field of a request's answer is what it was before the scenario's first change.
+
+    Evidence: the value before and the value now. Inconclusive where nothing was changed.
 
     Example: Then the response field "count" of "orders" is unchanged
     """
@@ -51,6 +59,8 @@ def field_is_unchanged(context: Context, path: str, name: str) -> None:
 def arrives_within(context: Context, duration: Duration) -> None:
     """The last response, whole, came in time.
 
+    Evidence: the latency in seconds, from the request's start to the last byte of the answer.
+
     Example: Then the response arrives within 3s
     """
     context.world.judge(responses.arrives_within(duration))
@@ -59,6 +69,8 @@ def arrives_within(context: Context, duration: Duration) -> None:
 @step("the response takes at least {duration:Duration}")
 def takes_at_least(context: Context, duration: Duration) -> None:
     """The last response, whole, came no sooner: for what has to be waited for, as tries that add up.
+
+    Evidence: the latency in seconds, from the request's start to the last byte of the answer.
 
     Example: Then the response takes at least 900ms
     """
@@ -69,6 +81,8 @@ def takes_at_least(context: Context, duration: Duration) -> None:
 def every_status_is(context: Context, status: int) -> None:
     """Every response has this status.
 
+    Evidence: how many had it, the others by status, and what the number of requests can prove.
+
     Example: Then every response has status 200
     """
     context.world.judge(shares.every_status_is(status))
@@ -77,6 +91,9 @@ def every_status_is(context: Context, status: int) -> None:
 @step("at least {percent:Percent} of requests succeed")
 def succeed_at_least(context: Context, percent: Percent) -> None:
     """Enough requests succeed.
+
+    Evidence: requests and successes, the interval for the true share (percent), failures by status and response
+    flag.
 
     Example: Then at least 95% of requests succeed
     """
@@ -87,6 +104,8 @@ def succeed_at_least(context: Context, percent: Percent) -> None:
 def succeed_more_than(context: Context, percent: Percent) -> None:
     """More than this share of requests succeeds.
 
+    Evidence: as of «at least».
+
     Example: Then more than 95% of requests succeed
     """
     context.world.judge(shares.succeed_more_than(percent))
@@ -95,6 +114,8 @@ def succeed_more_than(context: Context, percent: Percent) -> None:
 @step("at most {percent:Percent} of requests fail")
 def fail_at_most(context: Context, percent: Percent) -> None:
     """Not too many requests fail.
+
+    Evidence: as of «at least … succeed», for failures.
 
     Example: Then at most 5% of requests fail
     """
@@ -105,6 +126,8 @@ def fail_at_most(context: Context, percent: Percent) -> None:
 def fail_at_least(context: Context, percent: Percent) -> None:
     """So many requests fail: for what has to be turned away.
 
+    Evidence: as of «at least … succeed», for failures.
+
     Example: Then at least 50% of requests fail
     """
     context.world.judge(shares.fail_at_least(percent))
@@ -113,6 +136,9 @@ def fail_at_least(context: Context, percent: Percent) -> None:
 @step('between {low:Percent} and {high:Percent} of responses have "{path:Text}" equal to "{value:Text}"')
 def share_between(context: Context, low: Percent, high: Percent, path: str, value: str) -> None:
     """A share of the responses within these bounds has a field equal to a value.
+
+    Evidence: responses and hits, the interval for the true share (percent), and the share that the scenario
+    configures.
 
     Example: Then between 5% and 20% of responses have "version" equal to "canary"
     """
@@ -125,6 +151,8 @@ def share_about(context: Context, share: Percent, path: str, value: str) -> None
 
     Accepted is what lies ``within`` so many points as the table says; by default from half of the share to half as
     much again, at least five points more. Above 50% that is mirrored: about 90% means the rest is about 10%.
+
+    Evidence: as of «between», and the bounds that were accepted (percent).
 
     Example: Then about 10% of responses have "version" equal to "canary"
     """
@@ -139,6 +167,8 @@ def latency_below(context: Context, quantile: float, duration: Duration) -> None
 
     A request without an answer counts as slower than any limit.
 
+    Evidence: the quantile in milliseconds, with the bounds that the number of requests gives it.
+
     Example: Then the p99 latency is below 300ms
     """
     context.world.judge(quantiles.latency_below(quantile, duration))
@@ -148,6 +178,8 @@ def latency_below(context: Context, quantile: float, duration: Duration) -> None
 def connection_refused(context: Context) -> None:
     """The connection was refused or reset before an answer began.
 
+    Evidence: how the connection ended, and after how many milliseconds.
+
     Example: Then the connection is refused
     """
     context.world.claim_refused()
@@ -156,6 +188,8 @@ def connection_refused(context: Context) -> None:
 @step("the request is denied")
 def request_denied(context: Context) -> None:
     """A proxy answered 403 or PERMISSION_DENIED.
+
+    Evidence: the status, and who denied it by the proxies' own logs.
 
     Example: Then the request is denied
     """

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import random
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import meshbdd.steps
 import pytest
@@ -16,6 +20,7 @@ from meshbdd.methods import instead_of
 from meshbdd.options import fault_with_options, read_options
 from meshbdd.phrases import Phrase, phrases, problem_of
 from meshbdd.units import Duration
+from meshbdd.vocabulary import PLACEHOLDER
 
 CONTRACT = [
     "payment-service fails 100%",
@@ -143,6 +148,7 @@ def test_every_step_says_what_it_means_and_its_example_is_its_own(matcher: objec
     text = matcher.func.__doc__ or ""  # type: ignore[attr-defined]
     example = re.search(r"Example: (?:Given|When|Then|And) (.+)", text)
     assert example, "no example"
+    assert re.search(r"^\s+Evidence: \S.{8,}", text, re.MULTILINE), "it does not say what evidence it leaves"
     found = _matches(example[1].strip())
     assert len(found) == 1
     assert matcher.match(example[1].strip()) is not None  # type: ignore[attr-defined]
@@ -208,3 +214,70 @@ def test_a_fault_says_its_status_once() -> None:
 def test_what_may_have_been_meant(text: str, meant: str | None) -> None:
     told = _below(text)
     assert told == (f"no step says this; did you mean «{meant}»?" if meant else "no step says this.")
+
+
+def _functions() -> list[tuple[str, ast.FunctionDef]]:
+    files = sorted(Path(meshbdd.steps.__file__ or "").parent.glob("*_steps.py"))
+    return [
+        (f"{file.name}:{node.name}", node)
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    ]
+
+
+@pytest.mark.parametrize(("name", "function"), _functions(), ids=[name for name, _ in _functions()])
+def test_a_step_holds_no_logic(name: str, function: ast.FunctionDef) -> None:
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    lines = (body[-1].end_lineno or 0) - body[0].lineno + 1
+    assert lines <= 10, f"{name} has {lines} lines of code: steps call the world, they hold no logic"
+    deciding = [
+        node for statement in body for node in ast.walk(statement) if isinstance(node, ast.For | ast.While | ast.Try)
+    ]
+    assert not deciding, f"{name} holds logic"
+
+
+WORDS = sorted({word.strip('":') for p in phrases() for word in PLACEHOLDER.sub(" ", p.pattern).split()} - {""})
+"""Every word that some phrase has of its own: what a placeholder may not mistake for the end of its phrase."""
+QUOTED = ("a", "a b", "is sent", 'orders" of "checkout', 'x" is "y', "enough", "checkout' is sent", 'a" equal to "b')
+ODD = (
+    "payment-service",
+    "a.b",
+    "100%",
+    "5s",
+    "3",
+    "p99",
+    "strict",
+    "UNAVAILABLE",
+    "200/s",
+    "sum(a{b='c'}[1m])",
+    "to",
+    "for",
+    "at",
+)
+
+
+def _texts(pattern: str, draw: random.Random) -> Iterator[str]:
+    """Texts that a phrase takes: its placeholders stand for sensible values, for its own and other phrases' words."""
+    parts = re.split(r"(\{\w+(?::\w+)?\})", pattern)
+    for _ in range(60):
+        text = ""
+        for part in parts:
+            quoted = text.endswith('"')
+            choice = draw.choice(QUOTED if quoted and draw.random() < 0.7 else (*ODD, *draw.sample(WORDS, 4)))
+            text += choice if part.startswith("{") else part
+        yield text
+
+
+def test_no_two_phrases_take_one_text() -> None:
+    draw = random.Random(20)
+    matchers = registry.steps["step"]
+    seen = 0
+    for matcher in matchers:
+        own = [text for text in _texts(matcher.pattern, draw) if matcher.match(text) is not None]
+        assert own, f"no text was made for {matcher.pattern}"
+        seen += len(own)
+        for text in own:
+            takers = [other.pattern for other in matchers if other.match(text) is not None]
+            assert takers == [matcher.pattern], f"«{text}» is taken by {takers}"
+    assert seen > 30 * len(matchers)
