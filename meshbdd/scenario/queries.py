@@ -133,10 +133,10 @@ class Queries:
         missing = [pod for address, pod in pods.items() if address not in scrapes]
         if missing and len(missing) < len(pods):
             raise NotYet(f"it does not scrape {missing[0]['metadata']['name']}")
-        oldest = min(scrapes.values())
-        if oldest < since:
-            raise NotYet(f"a target was last scraped {since - oldest:.1f} s before")
-        return max(scrapes.values())
+        ours = [scrapes[address] for address in pods if address in scrapes] or list(scrapes.values())
+        if min(ours) < since:
+            raise NotYet(f"a target was last scraped {since - min(ours):.1f} s before")
+        return max(ours)
 
     def _now(self, query: Query, claim: str, relation: str, wanted: float) -> Verdict:
         counters = {s.metric for s in query.selectors if s.metric and self._prometheus.is_counter(s.metric)}
