@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meshbdd.errors import BadInput, Place
+from meshbdd.errors import BadInput
 from meshbdd.units import Duration, Rate
 
 if TYPE_CHECKING:  # imported where they are needed, so that --help is quick
@@ -17,11 +16,6 @@ DEFAULT_USERS = 10
 REDIRECTS = 10
 _KEEP = 1024 * 1024
 """Bytes of answers kept in full: nothing but the numbers is shown."""
-_REQUEST = r"[A-Z]+[ \t]+(?:https?://|/)\S*"
-_SEPARATED = re.compile(rf"^###.*\n(?:[ \t]*(?:#.*|//.*|@.*)?\n)*{_REQUEST}", re.MULTILINE)
-"""How editors' files of requests separate them: ``###``, maybe comments and variables, and the next request line."""
-_IN_NO_BODY = re.compile(rf"^(?:###|{_REQUEST}(?:[ \t]+HTTP/|[ \t]*$))", re.MULTILINE)
-"""What is taken for another request where the first one has no use for a body."""
 
 
 def read_plan(target: str | None, **options: Any) -> Plan:
@@ -65,6 +59,7 @@ def read_plan(target: str | None, **options: Any) -> Plan:
 
 
 def _message(target: str) -> Message:
+    from meshbdd.cli.request_file import read_request  # noqa: PLC0415 - see meshbdd.cli.load
     from meshbdd.load import read_message  # noqa: PLC0415 - see meshbdd.cli.load
 
     schemes = ("http", "https")
@@ -81,26 +76,7 @@ def _message(target: str) -> Message:
             f"'{target}' is no URL, and no file that can be read: {error.strerror}.",
             help="write http://HOST/PATH, or the path of a file with a request",
         ) from None
-    _check_single(file, text)
-    return read_message(file.name, text, Place(file, 1), offset=0, schemes=schemes)
-
-
-def _check_single(file: Path, text: str) -> None:
-    """Refuse a second request, which would be sent as the first one's body.
-
-    Raises:
-        BadInput: naming the line where it begins.
-    """
-    another = _IN_NO_BODY if text.lstrip().startswith(("GET ", "HEAD ")) else _SEPARATED
-    first_end = text.find("\n", len(text) - len(text.lstrip()))
-    found = another.search(text, first_end + 1) if first_end >= 0 else None
-    if found is not None:
-        raise BadInput(
-            "MB0259",
-            f"{file} holds more than one request.",
-            help="write each into a file of its own",
-            place=Place(file, text.count("\n", 0, found.start()) + 1),
-        )
+    return read_request(file, text, schemes)
 
 
 def _vantage(message: Message, via: str | None, name: str | None) -> Vantage | None:
