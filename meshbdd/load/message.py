@@ -13,6 +13,7 @@ from meshbdd.methods import instead_of
 
 _LINE = re.compile(r"([A-Za-z-]+)\s+(\S+)(?:\s+HTTP/[\d.]+)?")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*(.*)")
+_PORTS = {"http": 80, "https": 443}
 _UUID = "${uuid}"
 _TRACE = "${trace}"
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
@@ -61,6 +62,12 @@ class Message:
     def host(self) -> str:
         """The host that is asked."""
         return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """The port that is asked."""
+        parts = urlsplit(self.url)
+        return parts.port or _PORTS[parts.scheme]
 
 
 def read_message(

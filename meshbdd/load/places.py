@@ -9,8 +9,6 @@ from urllib.parse import urlsplit
 from meshbdd.errors import BadInput
 from meshbdd.load.plan import Plan
 
-_PORTS = {"http": 80, "https": 443}
-
 
 def resolve(plan: Plan) -> list[str]:
     """The addresses of the host that libcurl connects to, as its option RESOLVE takes them; empty where none is needed.
@@ -22,8 +20,7 @@ def resolve(plan: Plan) -> list[str]:
         parts = urlsplit(f"//{plan.vantage.address}")
         host, port = parts.hostname, parts.port
     else:
-        parts = urlsplit(plan.message.url)
-        host, port = parts.hostname, parts.port or _PORTS[parts.scheme]
+        host, port = plan.message.host, plan.message.port
     try:
         ipaddress.ip_address(host or "")
     except ValueError:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import difflib
 import json
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
 
 from meshbdd.cluster import Cluster
 from meshbdd.cluster.client import ApiFailure
@@ -24,39 +25,73 @@ _UNTOLD = {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
 """Answers to a question that this cluster, or these rights, leave open."""
 
 
-def check_host(cluster: Cluster, message: Message, namespace: str) -> None:
-    """See that the cluster knows the host; one with a dot that is no Service's name is somebody else's to know.
+def _resolves(host: str) -> bool:
+    """Whether this machine's name service knows a host."""
+    try:
+        return bool(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
+    except (OSError, UnicodeError):
+        return False
+
+
+def check_host(cluster: Cluster, message: Message, namespace: str, resolves: Callable[[str], bool] = _resolves) -> None:
+    """See that the cluster knows the host and its port, or, where its name has a dot, that somebody else does.
 
     Args:
         cluster: Where the request is sent.
         message: It.
         namespace: That of the pod which sends it: a short name is looked up there.
+        resolves: Whether the name service outside of the cluster knows a host.
 
     Raises:
-        BadInput: nothing there has that name; the nearest one is offered.
+        BadInput: nothing has that name, and the nearest one is offered; or its Service has no such port.
     """
     host = message.host
     if "${" in host or ":" in host or any(name.lower() == "host" for name in message.headers):
         return
+    ref, inside = _service(host, namespace)
     try:
-        ref = _service(cluster, host, namespace)
-        if ref is None or cluster.find("Service", ref.name, ref.namespace) is not None:
+        service = cluster.find("Service", ref.name, ref.namespace)
+        if service is not None:
+            _check_port(message, ref, service)
             return
         if _named_elsewhere(cluster, {host, ref.name, f"{ref}", f"{ref}.svc", f"{ref}.svc.cluster.local"}):
             return
-        names = sorted(service["metadata"]["name"] for service in cluster.list("Service", ref.namespace))
+        if not inside and resolves(host):
+            return
+        known = cluster.find("Namespace", ref.namespace) is not None
+        names = sorted(found["metadata"]["name"] for found in cluster.list("Service", ref.namespace)) if known else []
     except ApiFailure as failure:
         if failure.status not in _UNTOLD:
             raise
         return
-    known = f"ask one of: {', '.join(names)}" if names else "deploy the service, or correct the host"
+    raise _unknown(message, ref, names)
+
+
+def _unknown(message: Message, ref: ServiceRef, names: Sequence[str]) -> BadInput:
     near = difflib.get_close_matches(ref.name, names, 1)
-    raise BadInput(
+    known = f"ask one of: {', '.join(names)}" if names else "deploy the service, or correct the host"
+    return BadInput(
         "MB0525",
-        f'The request "{message.name}" asks the host "{host}", but there is no Service "{ref.name}" in namespace '
-        f'"{ref.namespace}".',
+        f'The request "{message.name}" asks the host "{message.host}", but there is no Service "{ref.name}" in '
+        f'namespace "{ref.namespace}"{"" if names else ", and no such host elsewhere"}.',
         help=f'did you mean "{near[0]}"?' if near else known,
     )
+
+
+def _check_port(message: Message, ref: ServiceRef, service: Mapping[str, Any]) -> None:
+    """Refuse a port that a Service does not have: a proxy would answer as if the service did not exist.
+
+    Raises:
+        BadInput: naming those that it has.
+    """
+    ports = [port["port"] for port in (service.get("spec") or {}).get("ports") or []]
+    if ports and message.port not in ports:
+        raise BadInput(
+            "MB0528",
+            f'The request "{message.name}" asks port {message.port} of "{message.host}", but the Service "{ref.name}" '
+            f'in namespace "{ref.namespace}" has none.',
+            help=f"ask one of its ports: {', '.join(map(str, ports))}",
+        )
 
 
 def endpoints(cluster: Cluster, message: Message, namespace: str) -> list[str]:
@@ -67,13 +102,11 @@ def endpoints(cluster: Cluster, message: Message, namespace: str) -> list[str]:
         message: It.
         namespace: That of the pod which sends it.
     """
-    parts = urlsplit(message.url)
-    ref = _service(cluster, message.host, namespace)
-    service = cluster.find("Service", ref.name, ref.namespace) if ref else None
-    if ref is None or service is None:
+    ref, _ = _service(message.host, namespace)
+    service = cluster.find("Service", ref.name, ref.namespace)
+    if service is None:
         return []
-    number = parts.port or {"http": 80, "https": 443}[parts.scheme]
-    named = {port.get("name", "") for port in service["spec"].get("ports") or [] if port["port"] == number}
+    named = {port.get("name", "") for port in service["spec"].get("ports") or [] if port["port"] == message.port}
     slices = cluster.list("EndpointSlice", ref.namespace, f"kubernetes.io/service-name={ref.name}")
     return [
         f"{address}:{port['port']}"
@@ -86,15 +119,12 @@ def endpoints(cluster: Cluster, message: Message, namespace: str) -> list[str]:
     ]
 
 
-def _service(cluster: Cluster, host: str, namespace: str) -> ServiceRef | None:
-    """The Service that a host must be; ``None`` where it may be anything."""
+def _service(host: str, namespace: str) -> tuple[ServiceRef, bool]:
+    """The Service that a host may be, and whether it can be nothing else."""
     for suffix in _SUFFIXES:
         if host.endswith(suffix):
-            return ServiceRef.parse(host.removesuffix(suffix), namespace)
-    ref = ServiceRef.parse(host, namespace)
-    if "." in host and ("." in ref.namespace or cluster.find("Namespace", ref.namespace) is None):
-        return None
-    return ref
+            return ServiceRef.parse(host.removesuffix(suffix), namespace), True
+    return ServiceRef.parse(host, namespace), "." not in host
 
 
 def _named_elsewhere(cluster: Cluster, names: set[str]) -> bool:

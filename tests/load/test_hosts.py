@@ -32,7 +32,8 @@ class World:
             raise failure(self._refuses)
         if kind == "Namespace":
             return {} if name in {"shop", "store"} else None
-        return {} if (name, namespace) in self.services else None
+        ports = [{"port": 80}, {"name": "grpc", "port": 9000}] if name == "payment-service" else None
+        return {"spec": {"ports": ports}} if (name, namespace) in self.services else None
 
     def list(self, kind: str, namespace: str | None = None) -> list[dict[str, Any]]:
         if kind == "VirtualService":
@@ -46,12 +47,13 @@ class World:
 
 
 def check(world: World, host: str, headers: str = "") -> None:
-    check_host(cast("Cluster", world), read_message("it", f"GET http://{host}/x\n{headers}"), "shop")
+    message = read_message("it", f"GET http://{host}/x\n{headers}")
+    check_host(cast("Cluster", world), message, "shop", {"api.example.com", "127.0.0.1"}.__contains__)
 
 
 @pytest.mark.parametrize(
     "host",
-    ["payment-service", "payment-service.shop", "stock.store", "stock.store.svc", "stock.store.svc.cluster.local:80", "routed", "api.example.com", "127.0.0.1:80", "[::1]", "x.elsewhere"],
+    ["payment-service", "payment-service.shop", "stock.store", "stock.store.svc", "stock.store.svc.cluster.local:80", "routed", "api.example.com", "127.0.0.1:80", "[::1]", "payment-service:9000", "payment-service.shop.svc:80"],
 )  # fmt: skip
 def test_what_somebody_may_know(host: str) -> None:
     check(World(), host)
@@ -65,12 +67,26 @@ def test_what_somebody_may_know(host: str) -> None:
         ("payment-service.store", "ask one of: stock"),
         ("stok.store.svc.cluster.local", 'did you mean "stock"?'),
         ("x.nowhere.svc", "deploy the service, or correct the host"),
+        ("nohost.invalid", "deploy the service, or correct the host"),
+        ("payment-service.other", "deploy the service, or correct the host"),
     ],
 )
 def test_what_nobody_knows(host: str, help_: str) -> None:
     with pytest.raises(BadInput, match=r"there is no Service") as caught:
         check(World(entries=["other", "*"]), host)
     assert caught.value.help == help_
+
+
+@pytest.mark.parametrize("host", ["payment-service:9", "payment-service.shop:8080", "payment-service.shop.svc:443"])
+def test_a_port_that_the_service_does_not_have(host: str) -> None:
+    with pytest.raises(BadInput, match=rf"asks port {host.rpartition(':')[2]} of .* has none") as caught:
+        check(World(), host)
+    assert caught.value.help == "ask one of its ports: 80, 9000"
+
+
+def test_names_of_this_machine() -> None:
+    with pytest.raises(BadInput, match='no Service "nohost" in namespace "invalid", and no such host elsewhere'):
+        check_host(cast("Cluster", World()), read_message("it", "GET http://nohost.invalid/x"), "shop")
 
 
 def test_a_service_entry_or_a_host_header_names_it_too() -> None:
