@@ -1,6 +1,6 @@
 """``python -m meshbdd`` is the command ``meshbdd``."""
 
-from meshbdd.cli import main
+from meshbdd.start import main
 
 if __name__ == "__main__":
     main()

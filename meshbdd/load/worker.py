@@ -123,10 +123,19 @@ def _listen(pipe: Connection, engine: Engine, told: _Told, over: threading.Event
         told.tell(_counts(engine, over=False))
 
 
+def _next(pipe: Connection) -> object:
+    """What the other end says next; ``None`` where it is gone."""
+    try:
+        return pipe.recv()
+    except (EOFError, OSError):
+        return None
+
+
 def work(pipe: Connection, memory: SharedMemory) -> None:
-    """Carry out the order that the pipe gives."""
-    told = _Told(pipe)
-    order: Order = pipe.recv()
+    """Carry out the order that the pipe gives; nothing, where the other end is gone before it begins."""
+    told, order = _Told(pipe), _next(pipe)
+    if not isinstance(order, Order):
+        return
     plan = order.plan
     schedule = arrivals(plan.pace, order.seed, order.first, order.step) if plan.pace else None
     engine = Engine(plan, order.ids, order.places, schedule, Record(plan.keep, memory, told.tell))
@@ -134,7 +143,9 @@ def work(pipe: Connection, memory: SharedMemory) -> None:
     gc.collect()
     gc.freeze()
     gc.disable()  # nothing that a request leaves behind is a cycle, and a collection would be a pause
-    go = pipe.recv()
+    go = _next(pipe)
+    if not isinstance(go, Go):
+        return
     over = threading.Event()
     threading.Thread(target=_listen, args=(pipe, engine, told, over), daemon=True).start()
     try:

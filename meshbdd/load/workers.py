@@ -117,10 +117,14 @@ class Workers:
         """
         load = cls(plan, number)
         load._thread.start()
-        load._ready.wait(_READY_SECONDS)
-        load._check()
-        load._began, load._began_unix = time.perf_counter_ns(), time.time()
-        load._say(Go(load._began))
+        try:
+            load._ready.wait(_READY_SECONDS)
+            load._check()
+            load._began, load._began_unix = time.perf_counter_ns(), time.time()
+            load._say(Go(load._began))
+        except KeyboardInterrupt:
+            load.close()
+            raise
         return load
 
     def _listen(self) -> None:

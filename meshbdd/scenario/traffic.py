@@ -49,7 +49,7 @@ class Traffic:
         self._environment = environment
         self._sent = sent
         self._messages: dict[str, Message] = {}
-        self._known_hosts: set[str] = set()
+        self._known_hosts: set[tuple[str, int]] = set()
         self._vantages = Vantages(environment)
         self.samples: Sequence[Sample] = []
         """What the last step that sent something got; the claims that follow judge it."""
@@ -81,9 +81,9 @@ class Traffic:
                 help=f'define it: Given the request "{name}":',
             )
         message = self._messages[name]
-        if message.host not in self._known_hosts:
+        if (asked := (message.host, message.port)) not in self._known_hosts:
             check_host(self._environment.cluster, message, self._environment.namespace)
-            self._known_hosts.add(message.host)
+            self._known_hosts.add(asked)
         return message
 
     def _plan(
@@ -109,7 +109,7 @@ class Traffic:
 
     def _run(self, plan: Plan) -> Result:
         """Send, and note what was sent."""
-        result = _load(plan)
+        result = _load(plan, lambda partial: self._tell(plan, LoadedSamples(partial)))
         self._note([result.ids.of(number) for number in range(min(result.sent, NOTED))])
         return result
 
@@ -274,7 +274,7 @@ class Traffic:
         plan = self._plan(self._message(name), count=count, users=min(users, count), duration=within)
         if straight_to:
             plan = replace(plan, vantage=Vantage(PLAIN_CLIENT, straight_to))
-        samples = list(_load(plan).samples())
+        samples = list(_load(plan, lambda partial: self._tell(plan, LoadedSamples(partial))).samples())
         self._tell(plan, samples)
         return samples
 
@@ -321,14 +321,22 @@ class Traffic:
             )
 
 
-def _load(plan: Plan) -> Result:
-    """Carry a plan out, and show how far it is where that takes long. On Ctrl-C it stops at once.
+def _load(plan: Plan, interrupted: Callable[[Result], None] = lambda _result: None) -> Result:
+    """Carry a plan out, and show how far it is where that takes long.
+
+    Args:
+        plan: It.
+        interrupted: Told what was sent until Ctrl-C, which ends it at once.
 
     Raises:
         EnvironmentBroken: requests did not get into the mesh.
     """
     # A rate is held by a process of its own: one with other work, a bar to draw for instance, would start requests late.
     with Workers.start(plan) if plan.pace else Load.start(plan) as load:
-        result = watch(load, f'"{plan.message.name}"')
+        try:
+            result = watch(load, f'"{plan.message.name}"')
+        except KeyboardInterrupt:
+            interrupted(load.stop(at_once=True))
+            raise
     check_entry(result)
     return result

@@ -250,7 +250,7 @@ def test_ctrl_c_stops_a_load_at_once(lab: LabUnderTest, tmp_path: Path, steps: s
     project(tmp_path, f"  Scenario: S\n    Given payment-service fails 100%\n    When {steps}\n{wait}")
     logged = len(lab.log("client"))
     process = subprocess.Popen(
-        [sys.executable, "-m", "meshbdd", "run", "-f", "plain"],
+        ["env", "--default-signal=INT", sys.executable, "-m", "meshbdd", "run", "-f", "plain"],
         cwd=tmp_path,
         env={**os.environ, "KUBECONFIG": str(lab.info.kubeconfig)},
         stdout=subprocess.PIPE,
@@ -265,6 +265,9 @@ def test_ctrl_c_stops_a_load_at_once(lab: LabUnderTest, tmp_path: Path, steps: s
         process.kill()
     assert process.returncode != 0, output
     assert not lab.cluster.list("VirtualService"), "the fault is taken back"
+    told = json.loads((tmp_path / "allure-results" / "meshbdd" / "run.json").read_text())
+    traffic = [sent for scenario in told["scenarios"] for sent in scenario["evidence"].get("traffic", ())]
+    assert sum(sent["requests"] for sent in traffic) >= 3, "what was sent until then is told"
 
 
 def test_a_denial_is_told_by_the_proxies(lab: LabUnderTest, tmp_path: Path) -> None:

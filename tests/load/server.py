@@ -18,7 +18,7 @@ class Server:
     """HTTP/1.1 on loopback, in a thread of its own.
 
     The last part of the path says what happens: ``ok``, ``status/503``, ``reset`` (before the first byte), ``cut`` (in
-    the middle of the answer), ``hang`` (no answer), ``close`` (answers, and closes the connection), ``endless``, ``trickle`` (as well, slowly),
+    the middle of the answer), ``hang`` (no answer), ``slowly`` (after 50 ms), ``close`` (answers, and closes the connection), ``endless``, ``trickle`` (as well, slowly),
     ``loop`` (redirects to itself), ``on`` (redirects to ``ok``), ``garbage``, ``echo`` (the request as it came), ``mix``
     (every 50th is reset, every 1,000th hangs, every 70th is a 503).
     """
@@ -125,6 +125,8 @@ class _Connection(asyncio.Protocol):
         write = self.transport.write
         if what == "ok":
             write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        elif what == "slowly":
+            asyncio.get_running_loop().call_later(0.05, self._answer, "ok", head, body)
         elif not what:
             write(_ANSWER % (b"404 X", 0, b"", b""))
         elif what.startswith("status/"):

@@ -246,6 +246,29 @@ def test_what_was_sent_until_ctrl_c_is_told(server: Server, number: signal.Signa
     assert told["requests"] <= seen <= told["requests"] + told["stopped"], "what has no outcome may not have arrived"
 
 
+def test_ctrl_c_at_any_time_is_no_traceback(server: Server) -> None:
+    """Also while Python still imports what the command needs; only its own start, before any of ours, is not ours."""
+    command = ["env", "--default-signal=INT", sys.executable, "-v", "-m", "meshbdd", "load", server.url("ok")]
+    for imported in (
+        "meshbdd.start",
+        "click.types",
+        "meshbdd.cli.load",
+        "meshbdd.load.workers",
+        "meshbdd.load.watching",
+    ):
+        process = subprocess.Popen([*command, "--duration", "60s"], stderr=subprocess.PIPE, text=True)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith(f"import '{imported}'"):
+                break
+        else:
+            pytest.fail(f"it never imports {imported}")
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait(30) in {130, -signal.SIGINT}, rest
+        assert "Traceback" not in rest, imported
+
+
 def test_what_was_due_until_ctrl_c_is_told(server: Server) -> None:
     """A service that hangs has all connections; what waits for one is neither sent nor forgotten."""
     arguments = server.url("hang"), "--rate", "2000/s", "--duration", "60s"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -49,7 +52,7 @@ class Stage:
             Settings(), cluster, Istio(cluster, "run"), cast("Gate", none), "run", "lab", self.told.append
         )
         self.traffic = Traffic(environment, self.sent.extend, fields=fields)
-        for path in ("ok", "mix", "hang", "status/503", "echo"):
+        for path in ("ok", "mix", "hang", "slowly", "status/503", "echo"):
             self.traffic.define(path, f"GET http://service/{path}\n", None)
 
     @property
@@ -88,6 +91,43 @@ def test_a_rate_is_kept_and_each_request_is_told(server: Server, stage: Stage) -
     assert len(stage.traffic.samples) == len(server.ids) == 200
     assert stage.samples_told == [200]
     assert stage.traffic.judge(quantiles.latency_below(50, Duration(5)), unexplained).outcome is Outcome.PASSED
+
+
+@pytest.fixture
+def ctrl_c(server: Server) -> Iterator[None]:
+    """Ctrl-C once the server has seen some requests; where a shell runs the tests in the background, it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    sent = threading.Thread(
+        target=lambda: (until("requests", lambda: len(server.ids) > 60), os.kill(os.getpid(), signal.SIGINT))
+    )
+    sent.start()
+    yield
+    sent.join()
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_what_was_sent_until_ctrl_c_is_told(server: Server, stage: Stage) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        stage.traffic.send_at_rate("ok", Rate(100), Duration(60))
+    assert len(stage.samples_told) == 1
+    assert 50 < stage.samples_told[0] <= len(server.ids) + 1
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_a_number_of_requests_that_ctrl_c_ends_is_told(server: Server, stage: Stage) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        stage.traffic.send("ok", 10_000_000)
+    assert len(stage.samples_told) == 1
+    assert 50 < stage.samples_told[0] <= len(server.ids)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_what_a_claim_has_drawn_until_ctrl_c_is_told(server: Server, stage: Stage) -> None:
+    stage.traffic.enough("slowly")
+    with pytest.raises(KeyboardInterrupt):
+        stage.traffic.judge(shares.every_status_is(200), unexplained)
+    assert 50 < sum(stage.samples_told) <= len(server.ids)
 
 
 def test_enough_is_drawn_by_claims_and_told_once_each(server: Server, stage: Stage) -> None:

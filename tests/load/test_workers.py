@@ -5,17 +5,25 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from meshbdd.errors import BadInput, EnvironmentBroken
 from meshbdd.load import Pace, Plan, Result, read_message
+from meshbdd.load.record import BLOCK
+from meshbdd.load.shared import SharedMemory
 from meshbdd.load.summary import summarise
-from meshbdd.load.workers import Workers
+from meshbdd.load.worker import Ready
+from meshbdd.load.workers import _MAIN, _READY_SECONDS, Workers, split
 from meshbdd.units import Duration, Rate
 from tests.load.server import Server, serving
 from tests.tools import until
@@ -87,6 +95,52 @@ def test_a_killed_worker_is_told_and_its_requests_are_kept(server: Server) -> No
     assert len(result) == sum(1 for _ in result.rows()) > 200
     assert server.seen["ok"] - 4 <= len(result) <= server.seen["ok"]
     assert result.sent == len(result) + result.stopped
+
+
+@pytest.mark.parametrize("orders", [0, 1])
+def test_a_worker_whose_starter_goes_before_it_begins_says_nothing(server: Server, orders: int) -> None:
+    (order,) = split(plan(server, "ok", users=1), 1, seed=1)
+    ours, theirs = socket.socketpair()
+    memory = SharedMemory(BLOCK)
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _MAIN, str(theirs.fileno()), str(memory.descriptor)],
+            pass_fds=(theirs.fileno(), memory.descriptor),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    pipe = Connection(ours.detach())
+    if orders:
+        pipe.send(order)
+        assert isinstance(pipe.recv(), Ready)
+    pipe.close()
+    assert process.communicate(timeout=30)[1] == ""
+    assert process.returncode == 0
+    memory.close()
+    assert not server.ids
+
+
+def test_ctrl_c_while_workers_start_leaves_none(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes while the first of them is still importing what it needs."""
+    made: list[subprocess.Popen[bytes]] = []
+
+    class Interrupted(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            if made and timeout == _READY_SECONDS:
+                raise KeyboardInterrupt
+            return super().wait(timeout)
+
+    def start(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        made.append(popen(*arguments, **options))
+        return made[-1]
+
+    popen = subprocess.Popen
+    monkeypatch.setattr("meshbdd.load.workers.subprocess.Popen", start)
+    monkeypatch.setattr("meshbdd.load.workers.threading.Event", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Workers.start(plan(server, "ok", users=2), 2)
+    assert len(made) == 2
+    assert all(process.poll() is not None for process in made)
 
 
 def descriptors() -> set[str]:
