@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 import click
 
 from meshbdd import __version__
+from meshbdd.cli.output import complain
 from meshbdd.errors import MeshbddError
 
 _COMMANDS = {
@@ -49,11 +51,12 @@ def main() -> None:
     try:
         cli(prog_name="meshbdd", standalone_mode=False)
     except MeshbddError as error:
-        click.echo(str(error), err=True)
+        complain(str(error))
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        error.show()
+        with contextlib.suppress(OSError):  # standard error may take nothing
+            error.show()
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        complain("interrupted")
         sys.exit(130)

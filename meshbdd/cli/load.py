@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from meshbdd.cli.load_plan import DEFAULT_SECONDS, DEFAULT_USERS, REDIRECTS, read_plan
-from meshbdd.cli.output import write
+from meshbdd.cli.output import complain, write
 from meshbdd.errors import BadInput, MeshbddError
 
 if TYPE_CHECKING:  # imported by the command itself, so that --help is quick
@@ -105,6 +105,18 @@ def _send(running: Workers, gives_up: Literal["for ever", "at all"] | None) -> _
         running: The load.
         gives_up: On what it is stopped: where it fails in a way that stays, where it fails at all, or on nothing.
     """
+    error, interrupted = None, False
+    try:
+        _watch(running, gives_up)
+    except KeyboardInterrupt:
+        interrupted = True
+        running.stop(at_once=True)
+    except MeshbddError as broken:
+        error = broken
+    return _Outcome(running.result(), error, interrupted)
+
+
+def _watch(running: Workers, gives_up: Literal["for ever", "at all"] | None) -> None:
     from meshbdd.load.hopeless import for_ever  # noqa: PLC0415 - see load
     from meshbdd.load.summary import summarise  # noqa: PLC0415 - see load
     from meshbdd.load.watching import watch  # noqa: PLC0415 - see load
@@ -116,15 +128,7 @@ def _send(running: Workers, gives_up: Literal["for ever", "at all"] | None) -> _
             if for_ever(summary) or (gives_up == "at all" and summary.requests and not summary.answered):
                 running.stop(at_once=True)
 
-    error, interrupted = None, False
-    try:
-        watch(running, f"{running.plan.message.method} {running.plan.message.url}", look=give_up)
-    except KeyboardInterrupt:
-        interrupted = True
-        running.stop(at_once=True)
-    except MeshbddError as broken:
-        error = broken
-    return _Outcome(running.result(), error, interrupted)
+    watch(running, f"{running.plan.message.method} {running.plan.message.url}", look=give_up)
 
 
 def _tell(outcome: _Outcome, workers: int, expectations: list[Expectation], *, as_json: bool) -> int:
@@ -142,18 +146,18 @@ def _tell(outcome: _Outcome, workers: int, expectations: list[Expectation], *, a
     document["error"] = {"code": error.code, "sentence": error.sentence} if error else None
     document["interrupted"] = outcome.interrupted
     if error is not None:
-        click.echo(str(error), err=True)
+        complain(str(error))
     write(json.dumps(document, indent=2) if as_json else "\n".join(_lines(document)))
     if error is not None:
         return 1 if error is slow and False in met else error.exit_code
     if outcome.interrupted:
-        click.echo("interrupted; these are the requests until then", err=True)
+        complain("interrupted; these are the requests until then")
         return 130
     if False in met:
         return 1
     if None in met or not summary.wanted:
         what = "no request was sent" if not summary.wanted else "this machine was late with requests that decide"
-        click.echo(f"inconclusive: {what}, so nothing can be expected of it", err=True)
+        complain(f"inconclusive: {what}, so nothing can be expected of it")
         return 4
     return 0
 

@@ -8,7 +8,7 @@ from meshbdd.errors import BadInput, EnvironmentBroken, MeshbddError
 from meshbdd.load.answer import NO_PORT, Outcome
 from meshbdd.load.holding import holding
 from meshbdd.load.result import Result
-from meshbdd.load.summary import Summary
+from meshbdd.load.summary import SLOT_MS, Summary
 from meshbdd.load.transfer import LARGEST_BODY
 
 _START = "start the service, or correct the host and the port"
@@ -27,6 +27,7 @@ _TOLD = {
     "reset": ("ends every connection before an answer", "see why the service does so, or correct port and protocol"),
     "cut": ("ends every answer before its end", "see why the service does so"),
 }
+_SEVERAL, _LASTING_MS = 5, 1000
 _FOR_EVER = frozenset({"unresolved", "tls", "redirects", "too large", "malformed"})
 """What is no better a minute later; a service that refuses, hangs or resets may still be on its way up."""
 
@@ -66,7 +67,12 @@ def for_ever(summary: Summary) -> bool:
 
 
 def _endless(summary: Summary) -> bool:
-    return summary.size > 0 and {outcome.error for outcome in summary.outcomes} == {"timeout"}
+    """Whether bodies begin and do not end: several of them, over a second and more, for any service has a slow moment."""
+    if not summary.size or {outcome.error for outcome in summary.outcomes} != {"timeout"}:
+        return False
+    first = next(place for place, slot in enumerate(summary.series) if slot.requests)
+    lasting = (len(summary.series) - first - 1) * SLOT_MS
+    return summary.requests >= _SEVERAL and lasting >= _LASTING_MS
 
 
 def machine_too_slow(result: Result, summary: Summary) -> MeshbddError | None:

@@ -14,7 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from meshbdd.cli.load import load as load_command
-from meshbdd.errors import BadInput, EnvironmentBroken
+from meshbdd.cli.request_file import read_request
+from meshbdd.errors import BadInput, EnvironmentBroken, Place
 from meshbdd.load import Plan, Result, read_message
 from meshbdd.load.answer import Outcome
 from meshbdd.load.hopeless import for_ever, hopeless, without_ports
@@ -94,6 +95,22 @@ def test_what_gets_no_better() -> None:
     assert not for_ever(summarise(result()))
 
 
+@pytest.mark.parametrize(
+    ("requests", "seconds", "is_endless"), [(4, 3.0, False), (5, 0.9, False), (5, 1.1, True), (50, 0.1, False)]
+)
+def test_one_slow_moment_is_no_body_without_end(requests: int, seconds: float, is_endless: bool) -> None:
+    """Some bytes came in time, and the end did not: several times, and for a second, before it is said to be so always."""
+    seen = result(*["timeout"] * requests)
+    for number in range(requests):
+        end = round(seconds * 1e6 * number / (requests - 1))
+        seen.record.write(number, 0, 0, 0, end, 10, 1)  # type: ignore[union-attr] # this one has no workers
+    summary = summarise(seen)
+    assert for_ever(summary) is is_endless
+    found = hopeless(seen, summary)
+    assert found is not None
+    assert ("without end" in found.sentence) is is_endless
+
+
 def test_a_machine_without_ports_says_nothing_of_the_service() -> None:
     seen = result("no port", None)
     found = without_ports(seen, seen.outcomes())
@@ -161,14 +178,34 @@ def test_standard_output_that_cannot_be_written(server: Server, arguments: list[
     ]
 
 
+def test_standard_output_that_is_closed(server: Server) -> None:
+    command = f"{sys.executable} -m meshbdd load {server.url('ok')} --count 2 --json >&-"
+    ran = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    assert ran.returncode == 4
+    assert "The result cannot be written to standard output: that is closed." in ran.stderr
+
+
+@pytest.mark.parametrize("where", [">/dev/full 2>/dev/full", ">/dev/full 2>&-", ">&- 2>&-"])
+def test_neither_output_can_be_written(server: Server, where: str) -> None:
+    for arguments, code in (
+        (f"{server.url('ok')} --count 2 --json", 4),
+        ("http://127.0.0.1/ --users 0", 2),
+        ("--x", 2),
+    ):
+        command = f"{sys.executable} -m meshbdd load {arguments} {where}"
+        assert subprocess.run(["sh", "-c", command], check=False).returncode == code, arguments
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("GET http://a/\n\n###\nGET http://b/\n", 3),
+        ("GET http://a/\n\n###\nGET http://b/\n", 4),
         ("GET http://a/\nX-A: 1\n\nGET http://b/\n", 4),
-        ("GET http://a/\n\n### the second\nPOST http://b/\n\nx\n", 3),
-        ("POST http://a/\n\nx\n\n### again\n# twice\n\nPOST http://b/\n\ny\n", 5),
-        ("GET http://a/\n\n###\n", 3),
+        ("GET http://a/\n\n### the second\nPOST http://b/\n\nx\n", 4),
+        ("POST http://a/\n\nx\n\n### again\n# twice\n\nPOST http://b/\n\ny\n", 8),
+        ('POST http://a/\nX: 1\n\n{"a": 1}\n\nPOST http://b/\n\n{"b": 2}\n', 6),
+        ("DELETE http://a/\n\nGET http://b/ HTTP/1.1\n", 3),
+        ("POST http://a/\n\nx\n\nGET /b HTTP/1.1\nHost: b\n", 5),
     ],
 )
 def test_a_file_with_two_requests(text: str, line: int, tmp_path: Path) -> None:
@@ -183,10 +220,27 @@ def test_a_file_with_two_requests(text: str, line: int, tmp_path: Path) -> None:
 
 def test_a_body_may_look_like_much(server: Server, tmp_path: Path) -> None:
     file = tmp_path / "one.http"
-    for text in (f"GET {server.url('ok')}", f"POST {server.url('echo')}\n\n### a title\nPOST is a method\n"):
+    post = f"POST {server.url('echo')}"
+    for text in (
+        f"GET {server.url('ok')}",
+        f"{post}\n\n### a title\nPOST is a method\n",
+        f"{post}\n\nPOST is a method\nPOST http://b/\n\nPOST http://b/ too\n",
+    ):
         file.write_text(text)
         ran = load(str(file), "--count", "1")
         assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize("before", ["", "\n\n", "### first\n", "# a comment\n\n// another\n", "### a\n# b\n"])
+@pytest.mark.parametrize("after", ["", "\n", "\n###\n", "\n\n### the end\n\n# of it\n"])
+def test_what_editors_write_around_a_request(before: str, after: str) -> None:
+    for request, body in (("GET http://a/\nX: 1", None), ("POST http://a/\nX: 1\n\n# a\n\n## b", "# a\n\n## b")):
+        message = read_request(Path("one.http"), f"{before}{request}{after}", ("http",))
+        assert (message.url, message.headers["X"]) == ("http://a/", "1")
+        assert (message.body or "").rstrip("\n") == (body or "")
+    with pytest.raises(BadInput) as caught:
+        read_request(Path("one.http"), f"{before}GET http://a/\nno header{after}", ("http",))
+    assert caught.value.place == Place(Path("one.http"), before.count("\n") + 2)
 
 
 def test_more_users_than_a_machine_has_ports() -> None:
