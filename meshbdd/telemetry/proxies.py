@@ -18,6 +18,8 @@ ADMIN_PORT = 15000
 SIDECARS = (ISTIO.container, LINKERD.container)
 
 _INJECT = "sidecar.istio.io/inject"
+_LINKERD_INJECT, _LINKERD_WANTED = "linkerd.io/inject", {"enabled", "ingress"}
+"""https://linkerd.io/2/features/proxy-injection/"""
 
 Object = Mapping[str, Any]
 
@@ -50,15 +52,18 @@ def _containers(pod: Object) -> Iterator[tuple[str, bool]]:
             yield container["name"], ready.get(container["name"], False)
 
 
-def view(pod: Object, namespace: Object | None) -> PodView:
-    """Whether a pod has a proxy, and if not, what its labels and its namespace's say of that.
+def view(pod: Object, namespace: Object | None, sidecars: Sidecars = ISTIO) -> PodView:
+    """Whether a pod has a proxy, and if not, what its marks and its namespace's say of that.
 
-    The order in which Istio's injector decides is that of its webhook: pod label, then namespace label, at creation only.
+    The order in which injectors decide is that of their webhooks: the pod's mark, then the namespace's, at creation only.
+    Istio's are labels, Linkerd's are annotations.
     """
     name = str(pod["metadata"]["name"])
     found = [ready for container, ready in _containers(pod) if container in SIDECARS]
     if found:
         return PodView(name, found[0], "" if found[0] else "its sidecar is not ready")
+    if sidecars is LINKERD:
+        return PodView(name, False, _not_in_linkerd(pod, namespace))
     labels = pod["metadata"].get("labels") or {}
     above = ((namespace or {}).get("metadata") or {}).get("labels") or {}
     annotations = pod["metadata"].get("annotations") or {}
@@ -73,6 +78,16 @@ def view(pod: Object, namespace: Object | None) -> PodView:
     else:
         why = "its namespace has no label istio-injection=enabled"
     return PodView(name, False, why)
+
+
+def _not_in_linkerd(pod: Object, namespace: Object | None) -> str:
+    own = (pod["metadata"].get("annotations") or {}).get(_LINKERD_INJECT)
+    above = (((namespace or {}).get("metadata") or {}).get("annotations") or {}).get(_LINKERD_INJECT)
+    if own is not None and own not in _LINKERD_WANTED:
+        return f"its annotation {_LINKERD_INJECT} is {own}"
+    if own in _LINKERD_WANTED or above in _LINKERD_WANTED:
+        return f"it is older than the annotation {_LINKERD_INJECT} and was not restarted"
+    return f"neither it nor its namespace has the annotation {_LINKERD_INJECT}: enabled"
 
 
 class Proxies:
@@ -121,7 +136,7 @@ class Proxies:
     def views(self, service: ServiceRef) -> list[PodView]:
         """Every running pod of a service, with or without a proxy."""
         namespace = self._cluster.find("Namespace", service.namespace)
-        return [view(pod, namespace) for pod in self.pods(service)]
+        return [view(pod, namespace, self.sidecars) for pod in self.pods(service)]
 
     def every(self) -> list[Object]:
         """Every running pod that has a proxy, in all namespaces."""

@@ -32,8 +32,9 @@ from meshbdd.intents import (
 from meshbdd.mesh import Context, Linkerd, Plan
 from meshbdd.mesh.base import preview
 from meshbdd.mesh.manifest import find_manifest
-from meshbdd.sidecars import callee, whole
+from meshbdd.sidecars import LINKERD, callee, whole
 from meshbdd.telemetry.metrics import read_linkerd
+from meshbdd.telemetry.proxies import view
 from meshbdd.units import Duration, Percent
 
 PAYMENT, ORDER, CLIENT = (ServiceRef(name, "shop") for name in ("payment-service", "order-service", "client"))
@@ -528,3 +529,18 @@ def test_a_clusters_name_tells_whom_it_leads_to(cluster: str, host: str, every_e
     assert callee(cluster) == host
     if host:
         assert whole(cluster) is every_endpoint
+
+
+@pytest.mark.parametrize(
+    ("own", "above", "why"),
+    [
+        ({"linkerd.io/inject": "disabled"}, {"linkerd.io/inject": "enabled"}, "its annotation linkerd.io/inject is disabled"),
+        ({}, {"linkerd.io/inject": "enabled"}, "it is older than the annotation"),
+        ({}, {}, "neither it nor its namespace has the annotation"),
+    ],
+)  # fmt: skip
+def test_why_a_pod_has_no_proxy_is_told_by_linkerds_annotations(own: Object, above: Object, why: str) -> None:
+    pod = {"metadata": {"name": "a", "annotations": own}, "spec": {"containers": [{"name": "app"}]}}
+    seen = view(pod, {"metadata": {"annotations": above}}, LINKERD)
+    assert not seen.meshed
+    assert why in seen.why

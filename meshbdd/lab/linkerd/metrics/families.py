@@ -82,10 +82,10 @@ def endpoint(backend: str, address: str, told: Mapping[str, str]) -> Labels:
     Args:
         backend: ``Service.namespace.name:port``.
         address: Where it is.
-        told: Its ``identity``, ``pod``, ``namespace`` and ``service_account``.
+        told: Its ``pod``, ``namespace`` and ``service_account``, and its ``identity`` where it has a proxy.
     """
     _, namespace, name, _ = parts(backend)
-    identity = said(told["identity"])
+    identity = said(told.get("identity", ""))
     tls = (
         {"tls": "true", "server_id": identity} if identity else {"tls": "no_identity", "no_tls_reason": NOT_DISCOVERED}
     )
