@@ -24,7 +24,7 @@ from meshbdd.report.listener import Listener
 from meshbdd.report.outcome import Category, Problem, category_of, sentence_of
 from meshbdd.report.record import RunRecord
 from meshbdd.report.results import ResultsFolder
-from meshbdd.report.runfile import add_problem, write_run_files
+from meshbdd.report.runfile import add_problem, mark_running, write_run_files
 
 NAMES = frozenset({"meshbdd", "meshbdd.report:MeshbddFormatter", "meshbdd.report.formatter:MeshbddFormatter"})
 """What users may call the formatter. The short name is known under ``meshbdd run``, or with a line in behave's settings."""
@@ -40,7 +40,7 @@ class MeshbddFormatter(AllureFormatter):  # type: ignore[misc] # allure-behave h
         Formatter.__init__(self, stream_opener, config)  # not AllureFormatter's: it takes what it writes from everybody
         self.record: RunRecord = getattr(config, "meshbdd_record", None) or RunRecord()
         self.folder = _folder(Path(stream_opener.name or "allure-results"), config)
-        config.meshbdd_begun = True
+        config.meshbdd_begun = self.record.running = True
         self.listener = Listener(config, self.folder, self.record)
         self.testplan = get_testplan()
         self._features: dict[int, Any] = {}
@@ -55,8 +55,17 @@ class MeshbddFormatter(AllureFormatter):  # type: ignore[misc] # allure-behave h
 
     def expect(self, features: Iterable[Any]) -> None:
         """The features of the run, so that those which it does not reach are in the report too."""
+        features = list(features)
         for feature in features:
             self._learn(feature)
+        scenarios = [scenario for feature in features for scenario in feature.walk_scenarios()]
+        self.record.planned = sum(bool(scenario.should_run(self.config)) for scenario in scenarios)
+        self._keep_up()
+
+    def _keep_up(self) -> None:
+        """Write what is known of the run by now; it may be killed before it can."""
+        mark_running(self.folder, self.record)
+        write_run_files(self.folder, self.record)
 
     def _learn(self, feature: Any) -> None:
         if id(feature) in self._features:
@@ -79,6 +88,7 @@ class MeshbddFormatter(AllureFormatter):  # type: ignore[misc] # allure-behave h
                 return failed
             finally:
                 self.listener.stop_scenario(scenario, interrupted=interrupted)
+                self._keep_up()
 
         scenario.run = watched
 
@@ -119,7 +129,8 @@ class MeshbddFormatter(AllureFormatter):  # type: ignore[misc] # allure-behave h
         for feature in self._features.values():
             self._complete(feature) if not self._done(feature) else None
         self.listener.stop_session()
-        write_run_files(self.folder, self.record)
+        self.record.running = False
+        self._keep_up()
         self.folder.release()
         if self in _formatters:
             _formatters.remove(self)

@@ -15,7 +15,7 @@ WORST_FIRST = (3, 1, 5, 2, 4)
 """Exit codes in the order in which they need attention: a change that stayed, a false claim, a refusal, input, the rest."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class ScenarioRecord:
     """A scenario that is over.
 
@@ -53,12 +53,21 @@ class RunRecord:
         scenarios: By behave's object; a scenario that is tried again replaces its record.
         problems: What went wrong outside of any scenario.
         drawing_seconds: How long drawing took in all.
+        planned: How many scenarios the run is to run, by its tags, names and lines; 0 where that is not known.
+        running: Whether it has not come to its end.
     """
 
     facts: dict[str, str] = field(default_factory=dict)
     scenarios: dict[int, ScenarioRecord] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     drawing_seconds: float = 0.0
+    planned: int = 0
+    running: bool = False
+
+    @property
+    def ended(self) -> int:
+        """How many of the planned scenarios are over."""
+        return sum(r.outcome.selected and r.outcome.status != Status.UNKNOWN for r in self.scenarios.values())
 
     @property
     def counts(self) -> Counter[str]:
@@ -76,8 +85,8 @@ class RunRecord:
 
     @property
     def cut_short(self) -> bool:
-        """Whether scenarios were left out because the run ended before them."""
-        return self.counts["unknown"] > 0
+        """Whether scenarios were left out because the run ended before them, or was killed."""
+        return self.running or self.counts["unknown"] > 0
 
     @property
     def went_wrong(self) -> list[Problem]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
+from weakref import WeakKeyDictionary
 from xml.etree import ElementTree as ET
 
 from allure_commons.model2 import GlobalError, Globals
 from allure_commons.utils import now, uuid4
 
 from meshbdd import __version__
-from meshbdd.report.outcome import Problem
+from meshbdd.report.outcome import Category, Problem
 from meshbdd.report.record import RunRecord, ScenarioRecord
 from meshbdd.report.results import EXTRA, ResultsFolder
 
@@ -24,11 +25,35 @@ _NOT_IN_XML = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 65534, 65535), "
 
 def write_run_files(folder: ResultsFolder, record: RunRecord) -> None:
     """Write both files; what they held before is replaced."""
-    folder.write(
-        f"{EXTRA}/run{folder.shard}.json",
-        json.dumps(run_data(record), ensure_ascii=False, indent=1, default=str) + "\n",
-    )
+    folder.write(f"{EXTRA}/run{folder.shard}.json", run_json(record))
     folder.write(f"{EXTRA}/junit{folder.shard}.xml", junit(record))
+
+
+_texts: WeakKeyDictionary[ScenarioRecord, str] = WeakKeyDictionary()
+"""Scenarios as JSON: the files are written after each one, and what is over does not change."""
+
+
+def run_json(record: RunRecord) -> str:
+    """What ``run.json`` holds, a line a scenario."""
+    lines = []
+    for scenario in record.scenarios.values():
+        if scenario not in _texts:
+            _texts[scenario] = json.dumps(_scenario(scenario), ensure_ascii=False, default=str)
+        lines.append(_texts[scenario])
+    frame = json.dumps(_frame(record), ensure_ascii=False, indent=1, default=str).removesuffix("\n}")
+    scenarios = ",\n".join(lines)
+    return f'{frame},\n "scenarios": [\n{scenarios}\n ]\n}}\n'
+
+
+def mark_running(folder: ResultsFolder, record: RunRecord) -> None:
+    """Keep a problem in the report for as long as the run has not ended; a killed one cannot say so any more."""
+    name = f"unended{folder.shard}-globals.json"
+    if not record.running:
+        folder.remove(name)
+        return
+    of = f" of {record.planned}" if record.planned else ""
+    told = f"{Category.INTERRUPTED.prefix}the run did not come to its end: {record.ended}{of} scenarios ran"
+    folder.write_item(name, Globals(errors=[GlobalError(message=told, timestamp=now())]))
 
 
 def add_problem(folder: ResultsFolder, record: RunRecord, problem: Problem) -> None:
@@ -41,8 +66,8 @@ def add_problem(folder: ResultsFolder, record: RunRecord, problem: Problem) -> N
     write_run_files(folder, record)
 
 
-def run_data(record: RunRecord) -> dict[str, Any]:
-    """What ``run.json`` holds."""
+def _frame(record: RunRecord) -> dict[str, Any]:
+    """What it holds, but for the scenarios."""
     scenarios = list(record.scenarios.values())
     return {
         "schema": SCHEMA,
@@ -54,9 +79,9 @@ def run_data(record: RunRecord) -> dict[str, Any]:
         "seconds": round(sum(s.seconds for s in scenarios), 3),
         "drawing_seconds": round(record.drawing_seconds, 3),
         "cut_short": record.cut_short,
+        "planned": max(record.planned, record.ended),
         "exit_code": record.exit_code,
         "problems": [{"category": p.category.value, "sentence": p.sentence} for p in record.problems],
-        "scenarios": [_scenario(s) for s in scenarios],
     }
 
 
@@ -81,8 +106,10 @@ def _scenario(record: ScenarioRecord) -> dict[str, Any]:
 def junit(record: RunRecord) -> bytes:
     """JUnit's XML: a suite for each feature. What is broken, and what a run did not reach, is an error."""
     root = ET.Element("testsuites", name="meshbdd")
-    for feature in dict.fromkeys((s.file, s.feature) for s in record.scenarios.values()):
-        scenarios = [s for s in record.scenarios.values() if (s.file, s.feature) == feature]
+    features: dict[tuple[str, str], list[ScenarioRecord]] = defaultdict(list)
+    for scenario in record.scenarios.values():
+        features[scenario.file, scenario.feature].append(scenario)
+    for feature, scenarios in features.items():
         statuses = Counter(s.outcome.status for s in scenarios)
         suite = ET.SubElement(
             root,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -10,7 +11,7 @@ from xml.etree import ElementTree as ET
 import jsonschema
 import pytest
 
-from tests.report.toy import ALL, OTHERS, Toy, behave_counts, by_name, read, statuses
+from tests.report.toy import ALL, ENDED, OTHERS, Toy, behave_counts, by_name, read, statuses
 
 BROKEN = ("error", "hook_error", "cleanup_error")
 
@@ -178,34 +179,46 @@ def test_history_survives_a_row_inserted_above(tmp_path: Path) -> None:
     assert (old["historyId"], old["testCaseId"]) == (new["historyId"], new["testCaseId"])
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 4), ("SIGTERM", 4)])
-def test_a_run_that_is_ended_shows_what_ran_and_what_did_not(tmp_path: Path, name: str, code: int) -> None:
-    end = f"Feature: A\n  Scenario: first\n    Given it passes\n  Scenario: end\n    Given the signal {name} comes\n  Scenario: after\n    Given it passes\n"
-    toy = Toy(tmp_path / "toy", {"a.feature": end, "z.feature": "Feature: Z\n  Scenario: later\n    Given it passes\n"})
-    done = toy.run("-f", "plain")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_ended_shows_what_ran_and_what_did_not(tmp_path: Path, number: signal.Signals) -> None:
+    toy = Toy(
+        tmp_path / "toy", {"a.feature": ENDED, "z.feature": "Feature: Z\n  Scenario: later\n    Given it passes\n"}
+    )
+    done = toy.interrupted(number, "-f", "plain")
     results = by_name(toy.results)
-    assert done.returncode == code, done.stdout + done.stderr
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
     assert results["first"]["status"] == "passed"
     assert results["end"]["statusDetails"]["message"].startswith("interrupted: ")
-    assert results["after"]["status"] == "unknown"
+    assert (results["after"]["status"], results["later"]["status"]) == ("unknown", "unknown")
     said = behave_counts(done.stdout)
-    assert (said["passed"], said["error"]) == (1, 1)
-    assert "1 passed, 1 interrupted" in done.stdout
+    assert (said["passed"], said["error"]) == (1, 2)
+    assert "1 passed, 1 inconclusive, 1 interrupted, 2 not run" in done.stdout
+    assert not read(toy.results, "globals"), "the results themselves say it"
 
 
 def test_a_killed_run_leaves_what_ran(tmp_path: Path) -> None:
     toy = Toy(
-        tmp_path / "toy",
-        {
-            "a.feature": "Feature: A\n  Scenario: first\n    Given it passes\n  Scenario: end\n    Given the signal SIGKILL comes\n"
-        },
+        tmp_path / "toy", {"a.feature": ENDED, "b.feature": "Feature: B\n  Scenario: later\n    Given it passes\n"}
     )
-    assert toy.run().returncode == -9
+    assert toy.interrupted(signal.SIGKILL).returncode == -9
     results = by_name(toy.results)
     assert results["first"]["status"] == "passed"
     assert results["end"]["status"] == "broken"
     assert "killed in the middle" in results["end"]["statusDetails"]["message"]
     assert not list(toy.results.glob("*.tmp"))
+    (told,) = [error["message"] for globe in read(toy.results, "globals") for error in globe["errors"]]
+    assert told == "interrupted: the run did not come to its end: 2 of 5 scenarios ran"
+    run = json.loads((toy.results / "meshbdd" / "run.json").read_text())
+    assert (run["cut_short"], run["planned"], run["exit_code"]) == (True, 5, 4), "no CI takes it for green"
+    assert [(s["name"], s["status"]) for s in run["scenarios"]] == [("first", "passed"), ("nobody knows", "broken")]
+    assert [case.attrib["name"] for case in ET.parse(toy.results / "meshbdd" / "junit.xml").iter("testcase")] == [
+        "first",
+        "nobody knows",
+    ]
+    assert toy.run("-n", "first").returncode == 0
+    assert not read(toy.results, "globals"), "a run that ends says nothing of it"
+    assert not json.loads((toy.results / "meshbdd" / "run.json").read_text())["cut_short"]
 
 
 def test_a_before_all_that_fails(tmp_path: Path) -> None:

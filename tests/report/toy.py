@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -11,10 +12,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.tools import until
+
 ENVIRONMENT = """
+from meshbdd.cluster.signals import Signals
 def before_all(context):
+    context.signals = Signals(lambda: [])  # as meshbdd.hooks does, which would want a lab
+    context.signals.install()
     if context.config.userdata.get("boom"):
         raise RuntimeError("no run")
+def after_all(context):
+    context.signals.restore()
 def before_feature(context, feature):
     if "feature_boom" in feature.tags: raise RuntimeError("no feature")
 def after_feature(context, feature):
@@ -37,11 +45,10 @@ def after_scenario(context, scenario):
 """
 
 STEPS = """
-import os, signal, time
+import time
 from behave import step
 from pathlib import Path
 from meshbdd.errors import BadInput, ClaimFailed, EnvironmentBroken, Inconclusive, NotPossible, Place
-from meshbdd.cluster.signals import Signals
 
 @step("it passes")
 def _(c): pass
@@ -75,13 +82,24 @@ def _(c, words): raise ClaimFailed("MB0601", words)
 def _(c): 1 / 0
 @step("it skips the rest")
 def _(c): c.scenario.skip("seen enough")
-@step("the signal {name} comes")
-def _(c, name):
-    if name == "SIGTERM":  # meshbdd's hooks take it for Ctrl-C
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-    os.kill(os.getpid(), getattr(signal, name))
-    time.sleep(5)
+@step("it waits for a signal")
+def _(c):
+    Path("waiting").touch()
+    until = time.monotonic() + 30
+    while time.monotonic() < until: time.sleep(0.05)
 """
+
+ENDED = """Feature: A
+  Scenario: first
+    Given it passes
+  Scenario: nobody knows
+    Then nobody can tell
+  Scenario: end
+    Given it waits for a signal
+  Scenario: after
+    Given it passes
+"""
+"""A signal comes in its middle."""
 
 ALL = """@critical
 Feature: Alpha
@@ -198,6 +216,18 @@ class Toy:
             timeout=60,
             check=False,
         )
+
+    def interrupted(self, number: signal.Signals, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run, and send a signal from outside when a step waits for one."""
+        (self.folder / "waiting").unlink(missing_ok=True)
+        with subprocess.Popen(
+            [sys.executable, "-m", "meshbdd", "run", *arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.folder,
+        ) as process:  # fmt: skip
+            until("the step that waits", (self.folder / "waiting").exists, 60)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     @property
     def results(self) -> Path:

@@ -40,7 +40,10 @@ class Edge:
     @property
     def told(self) -> list[str]:
         """What is written beside it."""
-        lines = [f"{self.calls:,} calls" + (f", {self.failed:,} failed" if self.failed else "")]
+        lines = [
+            f"{self.calls:,} call{'' if self.calls == 1 else 's'}"
+            + (f", {self.failed:,} failed" if self.failed else "")
+        ]
         marks = [f"fault in {self.injected:,}"] if self.injected else ["fault here"] if self.faulted else []
         marks += [f"{flag} in {count:,}" for flag, count in self.flags]
         return [*lines, ", ".join(marks)] if marks else lines
