@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from meshbdd.errors import EnvironmentBroken
 from meshbdd.report.page import build_page, tools
 from tests.browser.chromium import Chromium, found
 from tests.report.evidence import Shown, told
-from tests.report.toy import ALL, OTHERS, Toy, behave_counts, statuses
+from tests.report.toy import ALL, ENDED, OTHERS, Toy, behave_counts, statuses
 
 _node = tools.node_version()
 pytestmark = [
@@ -63,8 +64,8 @@ def shoot(browser: Chromium, name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def red(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page with one red scenario that has evidence of every kind."""
+def red_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One red scenario that has evidence of every kind."""
     folder = tmp_path_factory.mktemp("red")
     shown = Shown(folder / "results", told())
     shown.test.name, shown.test.steps = "the red one", shown.steps
@@ -73,7 +74,13 @@ def red(tmp_path_factory: pytest.TempPathFactory) -> Path:
         step.status, step.start, step.stop = "passed", 1_000_000, 1_000_000
     shown.steps[4].status = "failed"
     shown.folder.write_item("u-result.json", shown.test)
-    return page(shown.folder.path, folder / "report")
+    return shown.folder.path
+
+
+@pytest.fixture(scope="module")
+def red(red_results: Path) -> Path:
+    """Its page."""
+    return page(red_results, red_results.parent / "report")
 
 
 def open_scenario(browser: Chromium, file: Path, name: str, *, dark: bool = False) -> None:
@@ -145,19 +152,40 @@ def test_the_page_asks_the_network_for_nothing(browser: Chromium, red: Path) -> 
     assert not outside
 
 
-@pytest.mark.parametrize("kind", ["all", "interrupted", "no-parse"])
+@pytest.mark.skipif(tools.java_version() is None, reason="Java is not here, which Allure 2 needs")
+def test_the_page_of_allure_2_holds_the_same(
+    browser: Chromium, red_results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tools, "node_version", lambda: None)
+    try:
+        built = build_page(red_results, tmp_path / "report")
+    except EnvironmentBroken as error:
+        if error.code == "MB0812":
+            pytest.skip(f"Allure 2 could not be fetched: {error}")
+        raise
+    assert built.tool == f"Allure {tools.ALLURE_2}"
+    browser.asked.clear()
+    browser.problems.clear()
+    browser.open(f"{built.page.as_uri()}#suites")
+    leaf = "document.querySelector('a.node__leaf')"
+    browser.wait(f"document.body && !!{leaf} && {leaf}.innerText.includes('the red one')")
+    browser.ask(f"{leaf}.click()")
+    browser.wait("document.body.innerText.includes('hit 120 of 120 calls')")
+    browser.wait("[...document.images].some(i => i.complete && i.naturalWidth > 300)")
+    assert "VerdictReached" in browser.ask("document.body.innerText"), "the steps are below"
+    assert "hunter2" not in browser.ask("document.documentElement.outerHTML")
+    shoot(browser, "red-allure-2")
+    assert not [url for url in browser.asked if not url.startswith(("file:", "data:", "blob:", "about:"))]
+    assert not browser.problems
+
+
+@pytest.mark.parametrize("kind", ["all", "SIGINT", "SIGTERM", "no-parse"])
 def test_the_page_counts_as_behave_does(browser: Chromium, tmp_path: Path, kind: str) -> None:
-    end = "Feature: A\n  Scenario: first\n    Given it passes\n  Scenario: end\n    Given the signal SIGTERM comes\n  Scenario: after\n    Given it passes\n"
-    features = {
-        "all": {"a.feature": ALL, **OTHERS},
-        "interrupted": {"a.feature": end},
-        "no-parse": {
-            "a.feature": end,
-            "bad.feature": "Feature: B\n  Scenario: x\n    Given it passes\n    Thn it asserts\n",
-        },
-    }[kind]
-    toy = Toy(tmp_path / "toy", features)
-    done = toy.run("-f", "plain")
+    unread = "Feature: B\n  Scenario: x\n    Given it passes\n    Thn it asserts\n"
+    features = {"all": {"a.feature": ALL, **OTHERS}, "no-parse": {"a.feature": ENDED, "bad.feature": unread}}
+    toy = Toy(tmp_path / "toy", features.get(kind, {"a.feature": ENDED}))
+    ended = kind.startswith("SIG")
+    done = toy.interrupted(signal.Signals[kind], "-f", "plain") if ended else toy.run("-f", "plain")
     file = page(toy.results, tmp_path / "report")
     browser.open(file.as_uri())
     browser.wait("document.body && document.body.innerText.includes('Powered by')")
@@ -172,4 +200,8 @@ def test_the_page_counts_as_behave_does(browser: Chromium, tmp_path: Path, kind:
     assert (shown["passed"], shown["failed"], shown["skipped"]) == (said["passed"], said["failed"], said["skipped"])
     behind_hooks = said["untested"] - shown["unknown"]
     assert shown["broken"] == said["error"] + said["hook_error"] + said["cleanup_error"] + behind_hooks
+    assert '"Inconclusive"' in (toy.results / "categories.json").read_text()
+    tab = "[...document.querySelectorAll('*')].find(e => !e.children.length && e.textContent.trim() === 'Categories')"
+    browser.ask(f"{tab}.click()")
+    browser.wait("document.body.innerText.includes('Inconclusive')", 20)
     shoot(browser, f"home-{kind}")
