@@ -24,6 +24,7 @@ class Place:
 
     name: str
     where: str
+    tags: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Project:
             feature = parse_file(str(file))
             for scenario in feature.walk_scenarios():
                 where = f"{file.relative_to(self.folder)}:{scenario.line}"
-                found.append(Place(scenario.name, where))
+                found.append(Place(scenario.name, where, frozenset(map(str, scenario.effective_tags))))
         return found
 
     def change(self, file: str, old: str, new: str) -> None:
