@@ -198,6 +198,20 @@ def test_of_two_for_a_host_the_older_counts_and_one_that_is_exported_to_the_call
     assert routes(compile_for(ORDER, public + second), "payment-service")[0]["name"] == "public"
 
 
+def test_the_older_counts_whatever_the_names_and_at_one_age_the_name() -> None:
+    def made(name: str, created: str) -> str:
+        text = service(f"[{{name: {name}, directResponse: {{status: 200}}}}]", name)
+        assert text.count(f"name: {name}") == 2  # the resource and its route
+        return text.replace(f"{{name: {name}, ", f"{{name: {name}, creationTimestamp: '{created}', ", 1)
+
+    younger, older = made("a", "2026-03-02T10:00:01Z"), made("b", "2026-03-02T10:00:00Z")
+    for text in (younger + older, older + younger):
+        assert routes(compile_for(ORDER, text), "payment-service")[0]["name"] == "b"
+    twin = made("a", "2026-03-02T10:00:00Z")
+    for text in (twin + older, older + twin):
+        assert routes(compile_for(ORDER, text), "payment-service")[0]["name"] == "a"
+
+
 def test_a_host_that_is_no_services_is_at_port_80_by_its_very_name() -> None:
     made = compile_for(ORDER, service("[{directResponse: {status: 200}}]", host="example.org"))
     assert virtual_host(made, "example.org")["domains"] == ["example.org"]
