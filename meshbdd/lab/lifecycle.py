@@ -61,6 +61,21 @@ def read_objects(files: Iterable[Path], namespace: str) -> list[dict[str, Any]]:
                     place=Place(file),
                     help="give the lab Kubernetes objects",
                 )
+            metadata, spec = document["metadata"], document.get("spec")
+            if not (isinstance(metadata, dict) and isinstance(metadata.get("name"), str)):
+                raise BadInput(
+                    "MB0717",
+                    f"{file} holds a {document['kind']} without metadata.name.",
+                    place=Place(file),
+                    help="give it a name",
+                )
+            if spec is not None and not isinstance(spec, dict):
+                raise BadInput(
+                    "MB0717",
+                    f"{file}: the spec of {document['kind']} {metadata['name']} is no object.",
+                    place=Place(file),
+                    help="write its fields with their names",
+                )
             if document["kind"] not in {"Namespace", "CustomResourceDefinition"}:
                 document["metadata"].setdefault("namespace", namespace)
             objects.append(document)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import itertools
+from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from meshbdd.errors import BadInput
 from meshbdd.lab.admission import admit, crds, unknown_fields
 from meshbdd.lab.admission.definitions import definition_of
+from meshbdd.lab.api.calls import Caller
+from meshbdd.lab.api.core import Api
+from meshbdd.lab.api.errors import ApiError
+from meshbdd.lab.api.store import clone
 from meshbdd.lab.compile import Mesh, compile_pod
-from meshbdd.lab.lifecycle import read_objects, shop_objects
+from meshbdd.lab.lifecycle import read_objects, replacing, shop_objects
 
 _OWN = frozenset({"Namespace", "Pod", "Service", "EndpointSlice", "Deployment", "ServiceAccount"})
 """Kinds of Kubernetes' own that the compiler has a use for."""
@@ -28,26 +33,42 @@ def _mark_istio(pod: dict[str, Any], namespace: Mapping[str, Any]) -> None:
 
 
 def _pods_of(
-    deployments: Iterable[dict[str, Any]], namespaces: Mapping[str, Mapping[str, Any]], mark: Mark
+    deployments: Iterable[dict[str, Any]],
+    namespaces: Mapping[str, Mapping[str, Any]],
+    mark: Mark,
+    taken: Container[str],
 ) -> Iterable[dict[str, Any]]:
-    """A pod for each Deployment, with a made-up address."""
-    for number, deployment in enumerate(deployments, 1):
-        meta, template = deployment["metadata"], deployment["spec"]["template"]
+    """The pods of each Deployment, with made-up addresses that no other pod has."""
+    made_up = (f"10.0.{number // 250}.{number % 250}" for number in itertools.count(1))
+    free = (address for address in made_up if address not in taken)
+    for deployment in deployments:
+        meta, spec = deployment["metadata"], deployment["spec"]
+        template = spec["template"]
         said = template.get("metadata") or {}
-        pod = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {
-                "name": f"{meta['name']}-1",
-                "namespace": meta["namespace"],
-                "labels": {**said.get("labels", {})},
-                "annotations": {**said.get("annotations", {})},
-            },
-            "spec": {**template["spec"]},
-            "status": {"podIP": f"10.0.{number // 250}.{number % 250}"},
-        }
-        mark(pod, namespaces.get(meta["namespace"], {}))
-        yield pod
+        for number in range(1, spec.get("replicas", 1) + 1):
+            pod = {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {
+                    "name": f"{meta['name']}-{number}",
+                    "namespace": meta["namespace"],
+                    "labels": {**said.get("labels", {})},
+                    "annotations": {**said.get("annotations", {})},
+                },
+                "spec": {**template["spec"]},
+                "status": {"podIP": next(free)},
+            }
+            mark(pod, namespaces.get(meta["namespace"], {}))
+            yield pod
+
+
+def _number(port: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> int | None:
+    """The number of a Service's port at its pods; one that goes by a name is that container port's."""
+    target = port.get("targetPort", port["port"])
+    if isinstance(target, int):
+        return target
+    containers = (container for pod in pods for container in pod["spec"].get("containers") or ())
+    return next((p["containerPort"] for c in containers for p in c.get("ports") or () if p.get("name") == target), None)
 
 
 def _slices_of(services: Iterable[dict[str, Any]], pods: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
@@ -61,14 +82,14 @@ def _slices_of(services: Iterable[dict[str, Any]], pods: list[dict[str, Any]]) -
             and pod["metadata"]["namespace"] == meta["namespace"]
             and all((pod["metadata"].get("labels") or {}).get(k) == v for k, v in selector.items())
         ]
-        ports = [{"name": p.get("name", ""), "port": p.get("targetPort", p["port"])} for p in spec.get("ports") or []]
+        ports = [{"name": p.get("name", ""), "port": _number(p, behind)} for p in spec.get("ports") or []]
         yield {
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",
             "metadata": {
                 "name": meta["name"], "namespace": meta["namespace"], "labels": {"kubernetes.io/service-name": meta["name"]},
             },
-            "ports": [port for port in ports if isinstance(port["port"], int)],
+            "ports": [port for port in ports if port["port"] is not None],
             "endpoints": [
                 {
                     "addresses": [pod["status"]["podIP"]], "conditions": {"ready": True},
@@ -85,13 +106,34 @@ def complete(objects: list[dict[str, Any]], mark: Mark = _mark_istio) -> list[di
     for obj in objects:
         by_kind.setdefault(obj["kind"], []).append(obj)
     namespaces = {namespace["metadata"]["name"]: namespace for namespace in by_kind.get("Namespace", ())}
-    made = list(_pods_of(by_kind.get("Deployment", ()), namespaces, mark))
+    taken = {str((pod.get("status") or {}).get("podIP")) for pod in by_kind.get("Pod", ())}
+    made = list(_pods_of(by_kind.get("Deployment", ()), namespaces, mark, taken))
     pods = [*by_kind.get("Pod", ()), *made]
     given = {
-        (s["metadata"].get("labels") or {}).get("kubernetes.io/service-name") for s in by_kind.get("EndpointSlice", ())
+        (found["metadata"]["namespace"], (found["metadata"].get("labels") or {}).get("kubernetes.io/service-name"))
+        for found in by_kind.get("EndpointSlice", ())
     }
-    bare = [s for s in by_kind.get("Service", ()) if s["metadata"]["name"] not in given]
+    bare = [s for s in by_kind.get("Service", ()) if (s["metadata"]["namespace"], s["metadata"]["name"]) not in given]
     return [*objects, *made, *_slices_of(bare, pods)]
+
+
+def _see_kept(obj: dict[str, Any]) -> None:
+    """See that the lab's Kubernetes API would keep an object of Kubernetes' own.
+
+    Raises:
+        BadInput: it would not, in its own words.
+    """
+    api = Api()
+    told = api.registry.of_kind(obj["apiVersion"], obj["kind"])
+    if told is None:
+        raise BadInput("MB0730", f"The lab has no kind {obj['kind']} ({obj['apiVersion']}).", help="correct apiVersion")
+    namespace = obj["metadata"].get("namespace") if obj["kind"] != "Namespace" else None
+    try:
+        if namespace and api.find("namespaces", namespace) is None:
+            api.create("namespaces", {"metadata": {"name": namespace}})
+        api.create(told.key, clone(obj), namespace, by=Caller(validation="Strict"))
+    except ApiError as refusal:
+        raise BadInput("MB0731", f"{refusal.message.rstrip('.')}.", help="correct the resource") from None
 
 
 def _admitted(obj: dict[str, Any]) -> tuple[str, ...]:
@@ -107,6 +149,9 @@ def _admitted(obj: dict[str, Any]) -> tuple[str, ...]:
             f"The lab has no kind {obj['kind']} ({obj['apiVersion']}).",
             help=f"it knows: {', '.join(known)}",
         )
+    if obj["kind"] in _OWN:
+        _see_kept(obj)
+        return ()
     name = f"{obj['kind']} {obj['metadata']['name']}"
     if unknown := unknown_fields(obj):
         raise BadInput("MB0731", f"{name}: unknown field {unknown[0]}.", help="correct the resource")
@@ -130,7 +175,9 @@ def compile_files(files: Iterable[Path], world: Path | None = None, pod: str | N
     resources = read_objects(files, "shop")
     warnings = [warning for obj in resources for warning in _admitted(obj)]
     base = read_objects([world], "shop") if world else shop_objects()
-    objects = complete([*base, *resources])
+    for obj in base if world else ():
+        _admitted(obj)
+    objects = complete(replacing(base, resources))
     mesh = Mesh.read(objects)
     if pod is None:
         namespace, name = next(iter(mesh.pods), ("", ""))

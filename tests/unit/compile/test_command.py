@@ -66,6 +66,12 @@ VIRTUAL_SERVICE = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmet
         ("apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {name: x}\nspec: {url: a}", "MB0730", "WasmPlugin"),
         ("apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: x}\nspec: {}", "MB0730", "Gateway"),
         ("apiVersion: gateway.networking.k8s.io/v1alpha2\nkind: TCPRoute\nmetadata: {name: x}\nspec: {}", "MB0730", "TCPRoute"),
+        ("apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {namespace: x}\nspec: {hosts: [a]}", "MB0717", "without metadata.name"),
+        ("apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: x}\nspec: [a]", "MB0717", "spec of VirtualService x"),
+        ("apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec: {ports: [{name: http}]}", "MB0731", "spec.ports[0].port"),
+        ("apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {}", "MB0731", "spec.containers"),
+        ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\nspec: {}", "MB0731", "spec.selector"),
+        ("apiVersion: apps/v9\nkind: Deployment\nmetadata: {name: x}\nspec: {}", "MB0730", "apps/v9"),
         ("apiVersion: networking.istio.io/v2\nkind: VirtualService\nmetadata: {name: x}\nspec: {}", "MB0730", "networking.istio.io/v2"),
     ],
 )  # fmt: skip
@@ -77,6 +83,63 @@ def test_what_is_refused(tmp_path: Path, text: str, code: str, words: str) -> No
     assert refusal.value.code == code
     assert words in str(refusal.value)
     assert "\n" not in refusal.value.sentence
+
+
+def test_a_world_is_admitted_like_what_is_compiled(tmp_path: Path) -> None:
+    wrong = tmp_path / "world.yaml"
+    wrong.write_text(WORLD.read_text("utf-8") + f"\n---\n{VIRTUAL_SERVICE}{{hosts: [a], tcp: [{{}}]}}", "utf-8")
+    empty = tmp_path / "empty.yaml"
+    empty.write_text("")
+    with pytest.raises(BadInput, match=r"spec\.tcp"):
+        compile_files([empty], wrong, PODS[0])
+
+
+def test_pods_and_endpoints_that_a_world_leaves_out_are_made_up(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(
+        """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: more, namespace: shop}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: more}}
+  template:
+    metadata: {labels: {app: more}}
+    spec: {containers: [{name: app, image: more, ports: [{name: web, containerPort: 8081}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: more, namespace: shop}
+spec: {selector: {app: more}, ports: [{name: http, port: 80, targetPort: web}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: order-service, namespace: other}
+spec: {selector: {app: order}, ports: [{name: http, port: 80}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: order-1, namespace: other, labels: {app: order}}
+spec: {containers: [{name: app, image: order}]}
+status: {podIP: 10.9.9.9}
+"""
+    )
+    endpoints = compile_files([file], WORLD, PODS[0])["endpoints"]
+
+    def places(cluster: str) -> set[tuple[str, int]]:
+        addresses = [
+            endpoint["endpoint"]["address"]["socket_address"]
+            for locality in endpoints[cluster]["endpoints"]
+            for endpoint in locality["lb_endpoints"]
+        ]
+        return {(address["address"], address["port_value"]) for address in addresses}
+
+    more = places("outbound|80||more.shop.svc.cluster.local")
+    assert len(more) == 3
+    assert {port for _, port in more} == {8081}
+    assert not more & places("outbound|80||order-service.shop.svc.cluster.local")
+    assert places("outbound|80||order-service.other.svc.cluster.local") == {("10.9.9.9", 80)}
 
 
 def test_an_unknown_pod_is_refused(tmp_path: Path) -> None:
