@@ -38,11 +38,11 @@ def test_old_results_of_ours_are_replaced(tmp_path: Path) -> None:
 
 def test_only_what_a_run_of_ours_wrote_is_removed(tmp_path: Path) -> None:
     toy = Toy(tmp_path / "toy", ONE)
-    assert toy.run().returncode == 0
-    (toy.results / "history").mkdir()
+    (toy.results / "history").mkdir(parents=True)
     (toy.results / "history" / "history.json").write_text("{}")
     (toy.results / "executor.json").write_text('{"name": "Jenkins"}')
-    assert toy.run().returncode == 0, "what CI systems lay there stays"
+    for _ in range(2):
+        assert toy.run(CI="true").returncode == 0, "what CI systems lay there stays"
     assert (toy.results / "history" / "history.json").exists()
     assert (toy.results / "executor.json").read_text() == '{"name": "Jenkins"}'
     foreign = toy.results / "6f1b3a52-4f8e-4d4e-8a59-0c7f1d1f7d11-result.json"

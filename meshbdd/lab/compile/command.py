@@ -20,6 +20,8 @@ from meshbdd.lab.lifecycle import read_objects, replacing, shop_objects
 _OWN = frozenset({"Namespace", "Pod", "Service", "EndpointSlice", "Deployment", "ServiceAccount"})
 """Kinds of Kubernetes' own that the compiler has a use for."""
 
+_SAID = frozenset({"name", "namespace", "labels", "annotations"})
+"""What of an object's metadata is whoever wrote it's; the rest is the API's own."""
 
 Mark = Callable[[dict[str, Any], Mapping[str, Any]], None]
 """Injects a pod of a namespace, in place, where its mesh would."""
@@ -127,11 +129,14 @@ def _see_kept(obj: dict[str, Any]) -> None:
     told = api.registry.of_kind(obj["apiVersion"], obj["kind"])
     if told is None:
         raise BadInput("MB0730", f"The lab has no kind {obj['kind']} ({obj['apiVersion']}).", help="correct apiVersion")
-    namespace = obj["metadata"].get("namespace") if obj["kind"] != "Namespace" else None
+    metadata = {key: value for key, value in obj["metadata"].items() if key in _SAID}  # it may come from a cluster
+    new = {**clone({key: value for key, value in obj.items() if key != "status"}), "metadata": clone(metadata)}
+    namespace = metadata.get("namespace") if obj["kind"] != "Namespace" else None
     try:
         if namespace and api.find("namespaces", namespace) is None:
             api.create("namespaces", {"metadata": {"name": namespace}})
-        api.create(told.key, clone(obj), namespace, by=Caller(validation="Strict"))
+        if obj["kind"] != "Namespace" or api.find("namespaces", metadata["name"]) is None:
+            api.create(told.key, new, namespace, by=Caller(validation="Strict"))
     except ApiError as refusal:
         raise BadInput("MB0731", f"{refusal.message.rstrip('.')}.", help="correct the resource") from None
 
