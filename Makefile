@@ -29,7 +29,6 @@ test: check  ## Everything: checks, all tests on real processes, the demo featur
 	$(BIN)/python -m pytest -q tests/statistics tests/api tests/shop tests/lab tests/fidelity tests/mesh tests/contract tests/crash tests/load tests/cli
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q tests/report tests/browser
 	$(BIN)/python -m pytest -q -s tests/bench/test_load.py
-	$(BIN)/python -m pytest -q tests/defects -k "not healthy"
 	$(BIN)/meshbdd demo
 
 bench: $(READY)  ## Print measured figures, and hold those that are claimed
