@@ -10,6 +10,23 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Injection:
+    """What in a pod's own metadata a mesh's injector goes by.
+
+    Attributes:
+        part: ``labels`` or ``annotations``.
+        name: Its name there.
+        wanted: The value that brings a sidecar.
+        unwanted: The value that keeps it away.
+    """
+
+    part: str
+    name: str
+    wanted: str
+    unwanted: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sidecars:
     """The sidecars of one mesh.
 
@@ -17,18 +34,31 @@ class Sidecars:
         label: Selects the pods that have one; the mesh's injector sets it.
         container: Name of the proxy's container.
         metrics: Port and path of its metrics, under the mesh's own names.
+        injection: How a pod asks for one, or for none.
     """
 
     label: str
     container: str
     metrics: tuple[int, str]
+    injection: Injection
 
 
-ISTIO = Sidecars("security.istio.io/tlsMode=istio", "istio-proxy", (15020, "/stats/prometheus"))
+ISTIO = Sidecars(
+    "security.istio.io/tlsMode=istio",
+    "istio-proxy",
+    (15020, "/stats/prometheus"),
+    Injection("labels", "sidecar.istio.io/inject", wanted="true", unwanted="false"),
+)
 """https://istio.io/latest/docs/ops/deployment/application-requirements/ lists the ports."""
 
-LINKERD = Sidecars("linkerd.io/control-plane-ns", "linkerd-proxy", (4191, "/metrics"))
-"""https://linkerd.io/2/reference/proxy-metrics/; the label is linkerd2's pkg/k8s/labels.go, ``ControllerNSLabel``."""
+LINKERD = Sidecars(
+    "linkerd.io/control-plane-ns",
+    "linkerd-proxy",
+    (4191, "/metrics"),
+    Injection("annotations", "linkerd.io/inject", wanted="enabled", unwanted="disabled"),
+)
+"""https://linkerd.io/2/reference/proxy-metrics/ and https://linkerd.io/2/features/proxy-injection/;
+the label is linkerd2's pkg/k8s/labels.go, ``ControllerNSLabel``."""
 
 INBOUND = "inbound|"
 """What the name of a cluster begins with that leads to the pod's own application."""

@@ -15,6 +15,7 @@ from meshbdd.cluster.refusals import see_namespace
 from meshbdd.errors import Inconclusive
 from meshbdd.mesh.gate import Arrival
 from meshbdd.scenario.vantages import OUTBOUND_ANNOTATION
+from meshbdd.sidecars import ISTIO
 
 Object = dict[str, Any]
 Admit = Callable[[Object], None]
@@ -130,7 +131,7 @@ class StageCluster(_Silent):
             template = copy.deepcopy(deployment["spec"]["template"])
             labels = (template.get("metadata") or {}).get("labels") or {}
             place = (self.find("Namespace", home) or {}).get("metadata", {}).get("labels") or {}
-            if labels.get("sidecar.istio.io/inject", place.get("istio-injection")) in {"true", "enabled"}:
+            if labels.get(ISTIO.injection.name, place.get("istio-injection")) in {"true", "enabled"}:
                 labels["security.istio.io/tlsMode"] = "istio"
             name = f"{deployment['metadata']['name']}-0"
             meta = {"name": name, "uid": name, "namespace": home, "labels": labels}

@@ -11,17 +11,12 @@ from meshbdd.cluster import Cluster, Edit
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.intents import ServiceRef
 from meshbdd.scenario.environment import Environment
+from meshbdd.sidecars import Injection
 from meshbdd.telemetry.proxies import SIDECARS
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
 
 _COPY = "meshbdd.dev/cold-start"
-_MARKS = {
-    "istio": ("labels", "sidecar.istio.io/inject", ("false", "true")),
-    "linkerd": ("annotations", "linkerd.io/inject", ("disabled", "enabled")),
-}
-"""Mesh → where in a pod's metadata its injector looks, for what, and what keeps the sidecar away or brings it."""
-
 _READY = Duration(120)
 """An image that has to be fetched first may take long; the first copy pays for that, and one of many is no median."""
 
@@ -57,7 +52,7 @@ def start_once(environment: Environment, service: ServiceRef, template: Object, 
         Inconclusive: it was not ready in time, or has a sidecar where it should have none or the other way round.
     """
     name = f"meshbdd-start-{secrets.token_hex(4)}"
-    deployment = _deployment(name, service.namespace, template, environment.settings.mesh, meshed=meshed)
+    deployment = _deployment(name, service.namespace, template, environment.mesh.sidecars.injection, meshed=meshed)
     spec = deployment["spec"]
     edit = Edit("Deployment", name, service.namespace, ("spec",), lambda _: spec, new=deployment)
     with environment.standing.for_a_moment(edit):
@@ -83,14 +78,13 @@ def start_once(environment: Environment, service: ServiceRef, template: Object, 
     return taken
 
 
-def _deployment(name: str, namespace: str, template: Object, mesh: str, *, meshed: bool) -> Object:
+def _deployment(name: str, namespace: str, template: Object, injection: Injection, *, meshed: bool) -> Object:
     """A Deployment of one copy; without the template's own labels, so that no Service and no policy means it."""
-    part, mark, values = _MARKS[mesh]
     metadata: Object = {
         "labels": {_COPY: name},
         "annotations": dict((template.get("metadata") or {}).get("annotations") or {}),
     }
-    metadata[part][mark] = values[meshed]
+    metadata[injection.part][injection.name] = injection.wanted if meshed else injection.unwanted
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshbdd.sense.reading import Object, at, labels_of, mapping, mappings, namespace_of, text, whole
+from meshbdd.sidecars import ISTIO
 
-INJECT = "sidecar.istio.io/inject"
+INJECT = ISTIO.injection.name
 TEMPLATES = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job")
 """Kinds that make pods from a template."""
 

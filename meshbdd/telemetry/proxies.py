@@ -17,8 +17,8 @@ ADMIN_PORT = 15000
 
 SIDECARS = (ISTIO.container, LINKERD.container)
 
-_INJECT = "sidecar.istio.io/inject"
-_LINKERD_INJECT, _LINKERD_WANTED = "linkerd.io/inject", {"enabled", "ingress"}
+_INJECT, _LINKERD_INJECT = ISTIO.injection.name, LINKERD.injection.name
+_LINKERD_WANTED = {LINKERD.injection.wanted, "ingress"}
 """https://linkerd.io/2/features/proxy-injection/"""
 
 Object = Mapping[str, Any]
@@ -69,9 +69,13 @@ def view(pod: Object, namespace: Object | None, sidecars: Sidecars = ISTIO) -> P
     annotations = pod["metadata"].get("annotations") or {}
     if annotations.get("ambient.istio.io/redirection") == "enabled":
         why = "it is in ambient mode, where ztunnel stands in a sidecar's place"
-    elif labels.get(_INJECT) == "false":
+    elif labels.get(_INJECT) == ISTIO.injection.unwanted:
         why = f"its label {_INJECT} is false"
-    elif above.get("istio-injection") == "enabled" or "istio.io/rev" in above or labels.get(_INJECT) == "true":
+    elif (
+        above.get("istio-injection") == "enabled"
+        or "istio.io/rev" in above
+        or labels.get(_INJECT) == ISTIO.injection.wanted
+    ):
         why = "it is older than the injection label and was not restarted"
     elif above.get("istio-injection") == "disabled":
         why = "its namespace's label istio-injection is disabled"

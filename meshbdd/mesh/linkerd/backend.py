@@ -18,7 +18,7 @@ from meshbdd.mesh.base import Object, Stage
 from meshbdd.mesh.linkerd.fault_envoy import READY_PORT, bootstrap
 from meshbdd.mesh.linkerd.markers import EndpointsHeld
 from meshbdd.mesh.linkerd.objects import creation
-from meshbdd.sidecars import FAULT_CONTAINER, FAULT_LABEL
+from meshbdd.sidecars import FAULT_CONTAINER, FAULT_LABEL, LINKERD
 
 IMAGE = "envoyproxy/envoy:v1.36-latest"
 """The stock image; its filters are all in the default build."""
@@ -67,7 +67,10 @@ class FaultBackend:
             ports = [_port(port) for port in self.ports]
             yield self._object("v1", "Service", own, {"spec": {"selector": dict(selector), "ports": ports}})
         template = {
-            "metadata": {"labels": dict(self.labels), "annotations": {"linkerd.io/inject": "enabled"}},
+            "metadata": {
+                "labels": dict(self.labels),
+                "annotations": {LINKERD.injection.name: LINKERD.injection.wanted},
+            },
             "spec": {
                 "serviceAccountName": name,
                 "terminationGracePeriodSeconds": 1,
