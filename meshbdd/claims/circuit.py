@@ -46,8 +46,8 @@ def _nothing_to_see(
     if without:
         names = ", ".join(without)
         return Verdict(Outcome.FAILED, f"{claim}: the proxy of {names} has no circuit breaker for it", evidence)
-    if any(breaker.endpoints == 0 for breaker in using):
-        return Verdict.cannot_tell(f"{claim}: it has no endpoints", f"bring the pods of {service} up", **evidence)
+    if any(breaker.endpoints == breaker.unready for breaker in using):
+        return Verdict.cannot_tell(f"{claim}: it has no ready endpoint", f"bring the pods of {service} up", **evidence)
     return None
 
 

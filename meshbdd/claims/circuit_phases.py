@@ -32,11 +32,12 @@ class Breaker:
         caller: The pod of the proxy.
         endpoints: How many endpoints it knows.
         ejected: How many of these are ejected.
+        unready: How many of the others are not ready: it sends nothing to them.
         requests: How many requests it has sent to them.
         errors: Errors in a row that open it; ``None`` where it has no outlier detection.
         base: Base ejection time in seconds.
         interval: Seconds between two ticks on which an ejection can end.
-        most_percent: ``maxEjectionPercent``.
+        most_percent: ``maxEjectionPercent``, of all endpoints.
     """
 
     caller: str
@@ -47,6 +48,7 @@ class Breaker:
     base: float = 30.0
     interval: float = 10.0
     most_percent: float = 10.0
+    unready: int = 0
 
     @property
     def can_eject(self) -> bool:
@@ -55,8 +57,8 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether no endpoint is left."""
-        return self.endpoints > 0 and self.ejected == self.endpoints
+        """Whether every endpoint that is ready is ejected."""
+        return self.ejected > 0 and self.ejected + self.unready == self.endpoints
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from meshbdd.mesh.markers import (
     marked_routes,
     newest,
 )
-from meshbdd.sidecars import INBOUND, ISTIO, Sidecars, callee, whole
+from meshbdd.sidecars import INBOUND, ISTIO, Sidecars, callee, is_ready, whole
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
 
@@ -287,7 +287,7 @@ class Gate:
         self._wait(self._proxies(), probe, f"the end of the ejections of {host}")
 
     def wait_endpoints(self, service: ServiceRef, *, some: bool) -> None:
-        """Wait until every proxy has (or has no) endpoints of a service, and the API agrees.
+        """Wait until every proxy has (or has no) ready endpoints of a service.
 
         Raises:
             EnvironmentBroken: it does not come to pass.
@@ -295,9 +295,9 @@ class Gate:
 
         def probe() -> None:
             for proxy in self._proxies():
-                hosts = list(_hosts(proxy.tunnel.get(HOSTS), service.host))
+                hosts = [host for host in _hosts(proxy.tunnel.get(HOSTS), service.host) if is_ready(host)]
                 if bool(hosts) != some:
-                    raise NotYet(f"{proxy.pod} has {len(hosts)} endpoints of {service}")
+                    raise NotYet(f"{proxy.pod} has {len(hosts)} ready endpoints of {service}")
 
         eventually(
             probe,

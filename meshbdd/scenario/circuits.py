@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator
 from typing import Any
 
 from meshbdd.claims.circuit_phases import Breaker
-from meshbdd.sidecars import callee
+from meshbdd.sidecars import callee, is_ready
 from meshbdd.telemetry.proxies import ADMIN_PORT, Object, Proxies
 
 _DEFAULTS = {"errors": 5, "base": 30.0, "interval": 10.0, "most_percent": 10.0}
@@ -71,11 +71,13 @@ def _detection(dump: Any, names: set[str]) -> Any:
 def _breaker(pod: Object, clusters: list[Any], detection: Any) -> Breaker:
     entries = [entry for cluster in clusters for entry in cluster.get("host_statuses") or []]
     ejected = [entry for entry in entries if (entry.get("health_status") or {}).get("failed_outlier_check")]
+    unready = [entry for entry in entries if entry not in ejected and not is_ready(entry)]
     rule = detection or {}
     return Breaker(
         caller=str(pod["metadata"]["name"]),
         endpoints=len(entries),
         ejected=len(ejected),
+        unready=len(unready),
         requests=sum(_stat(entry, "rq_total") for entry in entries),
         errors=_errors(detection),
         base=_seconds(rule.get("base_ejection_time"), _DEFAULTS["base"]),

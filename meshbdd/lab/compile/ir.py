@@ -27,7 +27,7 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A ready pod behind a Service's port."""
+    """A pod behind a Service's port; one that is not ``healthy`` is told to callers, who send nothing to it."""
 
     address: str
     port: int
@@ -36,11 +36,12 @@ class Endpoint:
     meshed: bool
     namespace: str
     service_account: str
+    healthy: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A Service with its ready endpoints by port number."""
+    """A Service with its endpoints by port number, ready or not."""
 
     name: str
     namespace: str

@@ -45,6 +45,14 @@ def outbound_side(mesh: Mesh, workload: Workload) -> Outbound:
     return made
 
 
+def _panics(policy: TrafficPolicy) -> bool:
+    """Whether Envoy may send to endpoints that are not ready: below a share of healthy ones. Then Istio leaves them out.
+
+    Since Istio 1.31 (``PILOT_AUTO_SEND_UNHEALTHY_ENDPOINTS``); before, it left them out always.
+    """
+    return bool((policy.outlier_detection or {}).get("minHealthPercent"))
+
+
 class _Compilation:
     def __init__(self, mesh: Mesh, caller: Workload) -> None:
         self._mesh = mesh
@@ -86,7 +94,8 @@ class _Compilation:
             places = [
                 (place, self._takes_mutual_tls(place, policy, plain=plain))
                 for place in service.endpoints.get(port.number, ())
-                if subset is None or all(place.labels.get(k) == v for k, v in subset.labels.items())
+                if (place.healthy or not _panics(policy))
+                and (subset is None or all(place.labels.get(k) == v for k, v in subset.labels.items()))
             ]
             yield name, cluster, write_clusters.endpoints(name, places)
 

@@ -1,4 +1,4 @@
-"""Services → Endpoints and EndpointSlices: the ready pods that a selector finds."""
+"""Services → Endpoints and EndpointSlices: the pods that a selector finds, with whether they are ready."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Endpoints:
             {
                 "addresses": [pod["status"]["podIP"]],
                 "conditions": {
-                    "ready": is_ready(pod), "serving": is_ready(pod),
+                    "ready": is_ready(pod) or bool(service["spec"].get("publishNotReadyAddresses")), "serving": is_ready(pod),
                     "terminating": bool(pod["metadata"].get("deletionTimestamp")),
                 },
                 "targetRef": {

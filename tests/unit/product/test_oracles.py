@@ -362,8 +362,8 @@ HOST = "payment-service.shop.svc.cluster.local"
 class _OneProxy:
     """A pod whose proxy has sent 7 requests to the service, and has ejected its one endpoint."""
 
-    def __init__(self, detection: dict[str, Any] | None) -> None:
-        self._detection = detection
+    def __init__(self, detection: dict[str, Any] | None, *more: dict[str, Any]) -> None:
+        self._detection, self._more = detection, more
 
     def every(self) -> list[dict[str, Any]]:
         return [{"metadata": {"name": "order", "namespace": "shop"}}]
@@ -377,7 +377,7 @@ class _OneProxy:
             idle = {"stats": [{"name": "rq_total"}], "health_status": {}}
             return {
                 "cluster_statuses": [
-                    {"name": f"outbound|80||{HOST}", "host_statuses": [used]},
+                    {"name": f"outbound|80||{HOST}", "host_statuses": [used, *self._more]},
                     {"name": f"outbound|9000||{HOST}", "host_statuses": [idle]},
                     {"name": f"inbound|80||{HOST}", "host_statuses": [idle]},
                     {"name": "outbound|80||other.shop.svc.cluster.local", "host_statuses": [idle]},
@@ -406,6 +406,18 @@ def test_what_opens_a_circuit_is_read_from_the_proxy(detection: dict[str, Any] |
     (found,) = breakers(cast("Proxies", _OneProxy(detection)), HOST)
     assert (found.caller, found.endpoints, found.ejected, found.requests, found.errors) == ("order", 1, 1, 7, errors)
     assert breakers(cast("Proxies", _OneProxy(detection)), HOST, callers={"client"}) == []
+
+
+def test_endpoints_that_are_not_ready_close_no_circuit() -> None:
+    away = {"health_status": {"eds_health_status": "UNHEALTHY"}}
+    (found,) = breakers(cast("Proxies", _OneProxy({"consecutive_5xx": 5}, away)), HOST)
+    assert (found.endpoints, found.ejected, found.unready) == (2, 1, 1)
+    assert found.is_open
+    (found,) = breakers(cast("Proxies", _OneProxy({}, {"health_status": {"eds_health_status": "HEALTHY"}})), HOST)
+    assert not found.is_open
+    assert not Breaker("order", 2, 0, 10, 5, unready=2).is_open, "nothing was ejected"
+    verdict = is_open("payment", [Breaker("order", 2, 0, 10, 5, unready=2)], None)
+    assert (verdict.outcome, "no ready endpoint" in verdict.sentence) == (Outcome.INCONCLUSIVE, True)
 
 
 def test_the_times_of_a_circuit_are_read_from_the_proxy() -> None:

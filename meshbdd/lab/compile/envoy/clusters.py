@@ -96,7 +96,7 @@ def endpoints(cluster: str, places: Iterable[tuple[Endpoint, bool]]) -> dict[str
             metadata["envoy.transport_socket_match"] = {"tlsMode": "istio"}
         entry: dict[str, Any] = {
             "endpoint": {"address": {"socket_address": {"address": place.address, "port_value": place.port}}},
-            "health_status": "HEALTHY",
+            "health_status": "HEALTHY" if place.healthy else "UNHEALTHY",
             "load_balancing_weight": 1,
         }
         if metadata:

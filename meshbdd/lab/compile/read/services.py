@@ -66,19 +66,30 @@ def _workload_word(pod: Object) -> str:
     return f"{workload};{meta['namespace']};{names[0]};{names[1]};Kubernetes"
 
 
-def _endpoint(address: str, port: int, pod: Object | None) -> Endpoint:
+def _health(conditions: Object) -> bool | None:
+    """Whether an endpoint takes requests; ``None``: it is going away, and counts for nobody.
+
+    An endpoint that does not say it is ready nor that it stays is one that goes: Istio's ``endpointHealthStatus``
+    (pilot/pkg/serviceregistry/kube/controller/endpointslice.go).
+    """
+    if conditions.get("ready") is not False:
+        return True
+    return None if conditions.get("terminating") is not False else False
+
+
+def _endpoint(address: str, port: int, pod: Object | None, *, healthy: bool) -> Endpoint:
     if pod is None:
-        return Endpoint(address, port, {}, "", meshed=False, namespace="", service_account="")
+        return Endpoint(address, port, {}, "", meshed=False, namespace="", service_account="", healthy=healthy)
     meta = pod["metadata"]
     account = pod["spec"].get("serviceAccountName") or "default"
     labels = meta.get("labels") or {}
-    return Endpoint(address, port, labels, _workload_word(pod), is_meshed(pod), meta["namespace"], account)
+    return Endpoint(address, port, labels, _workload_word(pod), is_meshed(pod), meta["namespace"], account, healthy)
 
 
 def read_services(
     services: Iterable[Object], slices: Iterable[Object], pods: Mapping[tuple[str, str], Object]
 ) -> list[Service]:
-    """All Services with their ready endpoints, in Istio's order: by creation, name and namespace."""
+    """All Services with their endpoints, in Istio's order: by creation, name and namespace."""
     by_service: dict[tuple[str, str], list[Object]] = defaultdict(list)
     for item in slices:
         name = (item["metadata"].get("labels") or {}).get(_SERVICE_LABEL)
@@ -106,11 +117,12 @@ def _service(
             if number is None:
                 continue
             for place in item.get("endpoints") or []:
-                if (place.get("conditions") or {}).get("ready") is False:
+                healthy = _health(place.get("conditions") or {})
+                if healthy is None:
                     continue
                 target = place.get("targetRef") or {}
                 pod = pods.get((target.get("namespace", meta["namespace"]), target.get("name", "")))
-                found += [_endpoint(address, number, pod) for address in place["addresses"]]
+                found += [_endpoint(address, number, pod, healthy=healthy) for address in place["addresses"]]
         endpoints[port.number] = tuple(found)
     everyone = {(e.namespace, e.service_account) for es in endpoints.values() for e in es if e.service_account}
     return Service(
