@@ -37,16 +37,6 @@ behave_fixes.allow_a_project_without_steps()
 behave_fixes.refuse_what_is_not_read()
 
 
-class _Refusal:
-    """Why a run did not begin, for the one who started it."""
-
-    error: MeshbddError | None = None
-
-
-refusal = _Refusal()
-"""Of the run in this process."""
-
-
 def _say(sentence: str) -> None:
     if sys.__stderr__ is not None:
         sys.__stderr__.write(f"meshbdd: {sentence}\n")
@@ -99,9 +89,7 @@ def before_all(context: Any) -> None:
         context.meshbdd = Environment(settings, cluster, mesh, gate, run, settings.target, tell)
         tell(RunBegan(_facts(context.meshbdd, started)))
     except MeshbddError as error:
-        refusal.error = error
-        report_problem(error)
-        _say(str(error))
+        report_problem(error)  # what runs the hooks says it on the screen
         raise
 
 

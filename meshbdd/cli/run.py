@@ -37,16 +37,14 @@ def run_features(arguments: Sequence[str], results: Path) -> int:
 
     Raises:
         BadInput: behave does not understand its arguments or the feature files, or nothing was selected.
+        MeshbddError: the run could not begin; the results say so too.
     """
     from meshbdd.cli.summary import show_summary  # noqa: PLC0415 - slow to import
-    from meshbdd.hooks import refusal  # noqa: PLC0415
     from meshbdd.report.runner import run_behave  # noqa: PLC0415
 
     ran = run_behave(arguments, results)
     if ran.record is None:
         return ran.code
-    if refusal.error is not None:
-        return refusal.error.exit_code
     lost = ran.folder.problem if ran.folder else None
     show_summary(ran.record, ran.folder.path if ran.folder else results)
     if lost is not None:

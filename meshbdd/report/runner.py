@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from behave.__main__ import run_behave as behave_run
+import behave.__main__ as behave_main
 from behave.configuration import Configuration
 from behave.exception import ConfigError, TagExpressionError
 from behave.formatter._registry import register_as
 from behave.formatter.base import StreamOpener
 from behave.parser import ParserError
+from behave.reporter.summary import SummaryReporter
 from behave.runner import Runner
 
-from meshbdd.errors import BadInput, MeshbddError, Place
-from meshbdd.report.formatter import NAMES, MeshbddFormatter, expect
+from meshbdd.errors import BadInput, EnvironmentBroken, MeshbddError, Place
+from meshbdd.report.formatter import NAMES, MeshbddFormatter, expect, report_problem
 from meshbdd.report.outcome import Category, Problem
 from meshbdd.report.record import RunRecord
 from meshbdd.report.results import ResultsFolder
@@ -49,12 +50,12 @@ class _Runner(Runner):  # type: ignore[misc] # behave has no types
         try:
             return bool(super().run())
         except Exception as error:
-            self._call_last_hooks()
+            # A formatter that fails ends behave at once, without the hooks that undo changes and take a lab down.
+            self._call_last_hooks(("after_scenario", (None,)), ("after_all", ()))
             raise _CouldNotRun from error
 
-    def _call_last_hooks(self) -> None:
-        """A formatter that fails ends behave at once, without the hooks that undo changes and take a lab down."""
-        for name, arguments in (("after_scenario", (None,)), ("after_all", ())):
+    def _call_last_hooks(self, *hooks: tuple[str, tuple[None, ...]]) -> None:
+        for name, arguments in hooks:
             hook = self.hooks.get(name)
             try:
                 if hook is not None and self.context is not None:
@@ -64,7 +65,61 @@ class _Runner(Runner):  # type: ignore[misc] # behave has no types
 
     def run_model(self, features: Any = None) -> bool:
         expect(self.features)  # also those that a failing before_all leaves out
-        return bool(super().run_model(features))
+        try:
+            return bool(super().run_model(features))
+        except _CouldNotRun:
+            self._end_before_the_first()
+            raise
+
+    def run_hook(self, hook_name: str, *arguments: Any) -> bool:
+        """behave's, but for ``before_all``: it would tell of an error there in two places, as of a user who aborted."""
+        if hook_name != "before_all" or not self.should_run_hook(hook_name):
+            return bool(super().run_hook(hook_name, *arguments))
+        try:
+            with self.context.use_with_user_mode():
+                self.hooks[hook_name](self.context)
+        except Exception as error:  # noqa: BLE001 - a project's own hook may raise anything
+            if not self.config.meshbdd_record.problems:  # meshbdd's own hook has told the report already
+                report_problem(error)
+            raise _CouldNotRun from (error if isinstance(error, MeshbddError) else _hook_broken(hook_name, error))
+        return True
+
+    def _end_before_the_first(self) -> None:
+        """Do what behave does at the end of a run, without its count of the nothing that ran."""
+        self._call_last_hooks(("after_all", ()))
+        reporters = [one for one in self.config.reporters if not isinstance(one, SummaryReporter)]
+        for feature in self.features:
+            for reporter in reporters:
+                reporter.feature(feature)
+        for formatter in self.formatters:
+            formatter.close()
+        for reporter in reporters:
+            reporter.end()
+
+
+def _hook_broken(name: str, error: Exception) -> EnvironmentBroken:
+    """An error that a project's own hook did not foresee."""
+    return EnvironmentBroken(
+        "MB0227",
+        f"The run could not begin: {name} failed with {type(error).__name__}: {error}",
+        place=_place_of(error),
+        help="mend what it names; nothing was run",
+    )
+
+
+def _place_of(error: BaseException | None) -> Place | None:
+    """The line that raised an error."""
+    frames = traceback.extract_tb(error.__traceback__) if error is not None else []
+    return Place(Path(frames[-1].filename), frames[-1].lineno) if frames else None
+
+
+def _print(*words: Any, **options: Any) -> None:
+    """``print`` for behave's command, which begins every run with a line about the class that runs it."""
+    if words != (f"USING RUNNER: {_Runner.__module__}:{_Runner.__name__}",):
+        print(*words, **options)  # noqa: T201 - it is behave's own
+
+
+behave_main.print = _print
 
 
 def run_behave(arguments: Sequence[str], results: Path) -> Ran:
@@ -88,7 +143,7 @@ def run_behave(arguments: Sequence[str], results: Path) -> Ran:
         config.meshbdd_folder.take()  # refused before behave begins
     own = config.runner in {"", "default", "behave.runner:Runner"}
     try:
-        code = int(behave_run(config, _Runner if own else None) or 0)
+        code = int(behave_main.run_behave(config, _Runner if own else None) or 0)
     except _CouldNotRun as wrapped:
         raise _could_not_run(wrapped.__cause__, config) from None
     record: RunRecord = config.meshbdd_record
@@ -131,10 +186,11 @@ def _could_not_run(error: BaseException | None, config: Any) -> MeshbddError:
     elif isinstance(error, MeshbddError):
         return error
     else:
-        frames = traceback.extract_tb(error.__traceback__) if error is not None else []
-        place = Place(Path(frames[-1].filename), frames[-1].lineno) if frames else None
         told = BadInput(
-            "MB0226", f"behave could not run: {type(error).__name__}: {error}", place=place, help="mend what it names"
+            "MB0226",
+            f"behave could not run: {type(error).__name__}: {error}",
+            place=_place_of(error),
+            help="mend what it names",
         )
     if config.meshbdd_folder is not None and not config.meshbdd_begun:
         add_problem(

@@ -159,11 +159,45 @@ def test_a_copy_of_a_labs_kubeconfig_leads_to_that_lab(lab: LabUnderTest, folder
     assert "nobody" not in [info.name for info in lifecycle.running()]
 
 
-def test_a_cluster_that_is_not_there_is_one_sentence(folder: Path) -> None:
+CLOSED = """apiVersion: v1
+kind: Config
+current-context: gone
+clusters: [{name: gone, cluster: {server: "https://127.0.0.1:1"}}]
+users: [{name: gone, user: {token: nobody}}]
+contexts: [{name: gone, context: {cluster: gone, user: gone}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("kubeconfig", "options", "code", "words"),
+    [
+        (None, (), 2, "MB0302 error: No kubeconfig at "),
+        (CLOSED, (), 4, "MB0306 error: The API server https://127.0.0.1:1 did not answer"),
+        (CLOSED, ("-D", "mesh=nonsense"), 2, "MB0212 error: The option 'mesh' is 'nonsense'"),
+    ],
+)
+def test_a_run_that_cannot_begin_is_one_sentence(
+    folder: Path, kubeconfig: str | None, options: tuple[str, ...], code: int, words: str
+) -> None:
+    """behave said the error in two places, and that a user had aborted it."""
     _feature(folder, '    When "checkout" is sent\n')
-    ran = meshbdd("run", "--target", "cluster", cwd=folder, KUBECONFIG="/nowhere/kubeconfig")
-    assert ran.returncode == 2, ran.stdout + ran.stderr
-    assert "No kubeconfig at /nowhere/kubeconfig" in ran.stderr
+    if kubeconfig is not None:
+        (folder / "kubeconfig").write_text(kubeconfig)
+    asked = ("run", "--target", "cluster", *options, "--junit")
+    ran = meshbdd(*asked, cwd=folder, KUBECONFIG=str(folder / "kubeconfig"))
+    assert ran.returncode == code, ran.stdout + ran.stderr
+    assert ran.stdout == ""
+    sentence, action = ran.stderr.splitlines()
+    assert sentence.startswith(words)
+    assert action.startswith("  help: ")
+    told = json.loads((folder / "allure-results/meshbdd/run.json").read_text())
+    assert told["exit_code"] == code
+    assert [problem["sentence"] for problem in told["problems"]] == [
+        f"{sentence.partition(' error: ')[2]}\n{action.strip()}"
+    ]
+    assert told["counts"] == {"unknown": 1}
+    assert 'errors="1"' in (folder / "allure-results/meshbdd/junit.xml").read_text()
+    assert len(list((folder / "reports").glob("*.xml"))) == 1, "behave's own reports are written too"
 
 
 def test_allure_results_carry_the_evidence(lab: LabUnderTest, folder: Path) -> None:
@@ -202,8 +236,12 @@ def test_compile_shows_what_yaml_becomes(project: Path, tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: x}\nspec: {hosts: [a], http: [{fault: {abort: {httpStatus: 9, percentage: {value: 1}}}, route: [{destination: {host: a}}]}]}\n", "9 is no HTTP status"),
-        ("apiVersion: v1\nkind: Toaster\nmetadata: {name: x}\n", "no kind Toaster"),
+        ("apiVersion: v1\nkind: Toaster\nmetadata: {name: x}\n", "no kind Toaster (v1).\n  help: compile takes: AuthorizationPolicy, "),
         ("a: [", "is not YAML"),
+        ("", "MB0734 error: x.yaml holds no Kubernetes object.\n  help: name a file with at least one"),
+        ("# no more than a comment\n---\n", "MB0734"),
+        ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n", "No sidecar is told anything of what x.yaml holds: ConfigMap x.\n  help: compile takes: "),
+        ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: 5\n", "ConfigMap"),
     ],
 )  # fmt: skip
 def test_compile_refuses_in_one_sentence(tmp_path: Path, text: str, words: str) -> None:

@@ -223,10 +223,14 @@ def test_a_killed_run_leaves_what_ran(tmp_path: Path) -> None:
 
 def test_a_before_all_that_fails(tmp_path: Path) -> None:
     toy = Toy(tmp_path / "toy", {"a.feature": "Feature: A\n  Scenario: never\n    Given it passes\n"})
-    done = toy.run("-f", "plain", "-D", "boom=1")
+    done = toy.run("-f", "json", "-o", "own.json", "-D", "boom=1")
     assert done.returncode == 4, done.stdout
+    assert done.stdout == ""
+    assert done.stderr.startswith("MB0227 error: The run could not begin: before_all failed with RuntimeError: no run")
+    assert "environment.py:7\n" in done.stderr, "the line that raised it"
+    assert isinstance(json.loads((toy.folder / "own.json").read_text()), list), "other formatters come to their end"
     errors = [error["message"] for globe in read(toy.results, "globals") for error in globe["errors"]]
-    assert errors, "the report is not empty and green"
+    assert errors == ["unexpected error: RuntimeError: no run"], "the report is not empty and green"
     assert by_name(toy.results)["never"]["status"] == "unknown"
 
 
