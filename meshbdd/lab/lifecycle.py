@@ -36,9 +36,9 @@ def read_objects(files: Iterable[Path], namespace: str) -> list[dict[str, Any]]:
     """Read Kubernetes YAML; objects without a namespace get ``namespace``.
 
     Raises:
-        BadInput: a file that is missing or no Kubernetes YAML.
+        BadInput: a file that is missing or no Kubernetes YAML, or files that hold no object at all.
     """
-    objects = []
+    files, objects = list(files), []
     for file in files:
         try:
             documents = list(yaml.safe_load_all(file.read_text("utf-8")))
@@ -79,6 +79,10 @@ def read_objects(files: Iterable[Path], namespace: str) -> list[dict[str, Any]]:
             if document["kind"] not in {"Namespace", "CustomResourceDefinition"}:
                 document["metadata"].setdefault("namespace", namespace)
             objects.append(document)
+    if files and not objects:
+        names = " and ".join(map(str, files))
+        holds = "holds" if len(files) == 1 else "hold"
+        raise BadInput("MB0734", f"{names} {holds} no Kubernetes object.", help="name a file with at least one")
     return objects
 
 

@@ -128,7 +128,9 @@ def _see_kept(obj: dict[str, Any]) -> None:
     api = Api()
     told = api.registry.of_kind(obj["apiVersion"], obj["kind"])
     if told is None:
-        raise BadInput("MB0730", f"The lab has no kind {obj['kind']} ({obj['apiVersion']}).", help="correct apiVersion")
+        raise BadInput(
+            "MB0730", f"The lab has no kind {obj['kind']} ({obj['apiVersion']}).", help=f"compile takes: {_kinds()}"
+        )
     metadata = {key: value for key, value in obj["metadata"].items() if key in _SAID}  # it may come from a cluster
     new = {**clone({key: value for key, value in obj.items() if key != "status"}), "metadata": clone(metadata)}
     namespace = metadata.get("namespace") if obj["kind"] != "Namespace" else None
@@ -141,20 +143,18 @@ def _see_kept(obj: dict[str, Any]) -> None:
         raise BadInput("MB0731", f"{refusal.message.rstrip('.')}.", help="correct the resource") from None
 
 
+def _compiled(obj: Mapping[str, Any]) -> bool:
+    """Whether a kind bears on what a sidecar is told."""
+    return obj["kind"] in _OWN or definition_of(obj["kind"], obj["apiVersion"]) is not None
+
+
 def _admitted(obj: dict[str, Any]) -> tuple[str, ...]:
     """The warnings that a resource is accepted with.
 
     Raises:
         BadInput: a kind that the lab does not have, or a resource that is refused.
     """
-    if obj["kind"] not in _OWN and definition_of(obj["kind"], obj["apiVersion"]) is None:
-        known = sorted({*_OWN, *(item["spec"]["names"]["kind"] for item in crds())})
-        raise BadInput(
-            "MB0730",
-            f"The lab has no kind {obj['kind']} ({obj['apiVersion']}).",
-            help=f"it knows: {', '.join(known)}",
-        )
-    if obj["kind"] in _OWN:
+    if obj["kind"] in _OWN or not _compiled(obj):
         _see_kept(obj)
         return ()
     name = f"{obj['kind']} {obj['metadata']['name']}"
@@ -166,6 +166,24 @@ def _admitted(obj: dict[str, Any]) -> tuple[str, ...]:
     return tuple(f"{name}: {sentence}" for sentence in decision.warnings)
 
 
+def _see_use(files: Iterable[Path], resources: Iterable[Mapping[str, Any]]) -> None:
+    """See that there is something to compile.
+
+    Raises:
+        BadInput: no sidecar is told anything of any of the resources.
+    """
+    if not any(map(_compiled, resources)):
+        names = " and ".join(map(str, files))
+        found = ", ".join(f"{obj['kind']} {obj['metadata']['name']}" for obj in resources)
+        raise BadInput(
+            "MB0735", f"No sidecar is told anything of what {names} holds: {found}.", help=f"compile takes: {_kinds()}"
+        )
+
+
+def _kinds() -> str:
+    return ", ".join(sorted({*_OWN, *(item["spec"]["names"]["kind"] for item in crds())}))
+
+
 def compile_files(files: Iterable[Path], world: Path | None = None, pod: str | None = None) -> dict[str, Any]:
     """Compile resources for one sidecar.
 
@@ -175,10 +193,13 @@ def compile_files(files: Iterable[Path], world: Path | None = None, pod: str | N
         pod: ``POD.NAMESPACE``; the first pod of the world where ``None``.
 
     Raises:
-        BadInput: a file that is no YAML, a resource that is refused, or a pod that is not in the world.
+        BadInput: a file that is no YAML, a resource that is refused, none that any sidecar is told of, or a pod that is
+            not in the world.
     """
+    files = list(files)
     resources = read_objects(files, "shop")
     warnings = [warning for obj in resources for warning in _admitted(obj)]
+    _see_use(files, resources)
     base = read_objects([world], "shop") if world else shop_objects()
     for obj in base if world else ():
         _admitted(obj)
@@ -188,6 +209,8 @@ def compile_files(files: Iterable[Path], world: Path | None = None, pod: str | N
         namespace, name = next(iter(mesh.pods), ("", ""))
     else:
         name, _, namespace = pod.partition(".")
+    if not mesh.pods:
+        raise BadInput("MB0736", f"The world {world} has no pod to compile for.", help="give it a Pod or a Deployment")
     if (namespace, name) not in mesh.pods:
         known = ", ".join(f"{n}.{ns}" for ns, n in sorted(mesh.pods)) or "none"
         raise BadInput("MB0732", f"There is no pod '{pod}' in that world; it has: {known}.", help="name one of them")
