@@ -88,10 +88,8 @@ def test_what_is_refused(tmp_path: Path, text: str, code: str, words: str) -> No
 def test_a_world_is_admitted_like_what_is_compiled(tmp_path: Path) -> None:
     wrong = tmp_path / "world.yaml"
     wrong.write_text(WORLD.read_text("utf-8") + f"\n---\n{VIRTUAL_SERVICE}{{hosts: [a], tcp: [{{}}]}}", "utf-8")
-    empty = tmp_path / "empty.yaml"
-    empty.write_text("")
     with pytest.raises(BadInput, match=r"spec\.tcp"):
-        compile_files([empty], wrong, PODS[0])
+        compile_files([DATA / "istio" / "02-vs-abort-500-all" / "in.yaml"], wrong, PODS[0])
 
 
 def test_pods_and_endpoints_that_a_world_leaves_out_are_made_up(tmp_path: Path) -> None:
