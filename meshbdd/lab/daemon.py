@@ -16,7 +16,6 @@ import os
 import secrets
 import signal
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,21 +56,28 @@ class Lab:
     Args:
         name: Its name.
         folder: Its state folder, empty.
+        sockets: Folder that it makes for its Unix sockets.
         images: Image → command.
         cwd: Working directory of the pods' commands.
         mesh: Which mesh it plays.
     """
 
     def __init__(
-        self, name: str, folder: Path, images: Mapping[str, tuple[str, ...]], cwd: Path, mesh: MeshKind
+        self,
+        name: str,
+        folder: Path,
+        sockets: Path,
+        images: Mapping[str, tuple[str, ...]],
+        cwd: Path,
+        mesh: MeshKind,
     ) -> None:
         self.name = name
         self.mesh = mesh
         self.folder = folder
         self._images = images
         self._cwd = cwd
-        # Unix sockets have short paths; the state folder may be deep below a home directory.
-        self._sockets = Path(tempfile.mkdtemp(prefix=f"meshbdd-{name}-"))
+        self._sockets = sockets
+        sockets.mkdir(mode=0o700)
         self._token = secrets.token_urlsafe(32)
         self.processes = ProcessTable()
         self._pages: dict[str, MetricsPage] = {}
@@ -255,7 +261,7 @@ async def _main(options: Mapping[str, Any]) -> int:
     subnet, claim = claim_subnet()
     images = {image: tuple(argv) for image, argv in options["images"].items()}
     mesh = {kind.name: kind for kind in (ISTIO, LINKERD)}[options["mesh"]]
-    lab = Lab(options["name"], folder, images, Path(options["cwd"]), mesh)
+    lab = Lab(options["name"], folder, Path(options["sockets"]), images, Path(options["cwd"]), mesh)
     try:
         info = await lab.start(subnet)
         lab.apply(options["objects"])

@@ -20,7 +20,17 @@ import yaml
 from meshbdd.errors import BadInput, EnvironmentBroken, MeshbddError, Place
 from meshbdd.lab.reaper import start_time
 from meshbdd.lab.sidecar.binary import find_envoy
-from meshbdd.lab.state import LabInfo, check_name, check_platform, clear, find, running, state_root
+from meshbdd.lab.state import (
+    OPTIONS,
+    LabInfo,
+    check_name,
+    check_platform,
+    clear,
+    find,
+    running,
+    sockets_folder,
+    state_root,
+)
 from meshbdd.manifests import path as shipped
 from meshbdd.units import Duration
 
@@ -186,6 +196,7 @@ def up(
         options = {
             "name": name,
             "folder": str(folder),
+            "sockets": str(sockets_folder(name)),
             "images": {image: list(argv) for image, argv in (images or {}).items()},
             "cwd": str(cwd or Path.cwd()),
             "objects": objects,
@@ -203,7 +214,7 @@ def up(
 
 
 def _start(name: str, folder: Path, options: Mapping[str, Any]) -> None:
-    file = folder / "options.json"
+    file = folder / OPTIONS
     file.write_text(json.dumps(options))
     with (folder / "lab.err").open("ab") as errors:
         process = subprocess.Popen(

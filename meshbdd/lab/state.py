@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from meshbdd.errors import BadInput, EnvironmentBroken
 from meshbdd.lab.reaper import start_time
+
+OPTIONS = "options.json"
+"""File in a lab's folder: what it is started with."""
 
 
 def state_root(environment: Mapping[str, str] | None = None) -> Path:
@@ -118,6 +123,21 @@ def _running() -> Iterator[LabInfo]:
             yield info
 
 
+def sockets_folder(name: str) -> Path:
+    """A name for the folder of a lab's Unix sockets, whose paths must be short: the state folder may lie deep below a
+    home directory. ``lifecycle.up`` writes it down before the lab makes it, so that no end of the lab can lose it.
+    """
+    return Path(tempfile.gettempdir()) / f"meshbdd-{name}-{secrets.token_hex(4)}"
+
+
 def clear(name: str) -> None:
     """Remove what a lab left behind; its process is gone."""
-    shutil.rmtree(state_root() / check_name(name), ignore_errors=True)
+    folder = state_root() / check_name(name)
+    try:
+        sockets = Path(json.loads((folder / OPTIONS).read_text())["sockets"])
+    except (OSError, ValueError, TypeError, KeyError):  # it ended before it had any
+        pass
+    else:
+        if sockets.name.startswith(f"meshbdd-{name}-"):
+            shutil.rmtree(sockets, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -66,13 +68,20 @@ def _yaml(tmp_path, command='command: [python3, "$(SCRIPT)"]', extra=""):
     return file
 
 
+def _sockets(lab: LabUnderTest) -> Path:
+    return Path(json.loads((lab.info.folder / "options.json").read_text())["sockets"])
+
+
 def test_a_lab_that_is_taken_down_leaves_nothing() -> None:
     lab = LabUnderTest.up("gone")
+    sockets = _sockets(lab)
+    assert sockets.is_dir()
     folder, address = lab.info.folder, lab.info.url.partition("//")[2].partition(":")[0]
     assert processes_below(folder)
     lab.down()
     assert not processes_below(folder)
     assert not folder.exists()
+    assert not sockets.exists()
     with socket.socket() as free:
         free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         free.bind((address, 6443))
@@ -84,7 +93,34 @@ def test_a_killed_lab_leaves_no_orphan() -> None:
     os.kill(lab.info.pid, signal.SIGKILL)
     until("the end of every child", lambda: not processes_below(lab.info.folder), seconds=3)
     assert lifecycle.find("killed") is None
+    sockets = _sockets(lab)
+    assert sockets.is_dir(), "nobody was left to remove it"
     lab.down()
+    assert not sockets.exists()
+
+
+def test_a_lab_of_the_same_name_removes_what_a_killed_one_left() -> None:
+    lab = LabUnderTest.up("killed", shop=False)
+    left = _sockets(lab)
+    os.kill(lab.info.pid, signal.SIGKILL)
+    until("the end of the lab", lambda: lifecycle.find("killed") is None, seconds=3)
+    lab = LabUnderTest.up("killed", shop=False)
+    assert not left.exists()
+    assert _sockets(lab).is_dir()
+    lab.down()
+
+
+def test_no_folder_but_a_labs_own_is_removed_with_it(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for text in (json.dumps({"sockets": str(mine)}), "{}", "[]", "no json"):
+        folder = tmp_path / "state" / "meshbdd" / "labs" / "odd"
+        folder.mkdir(parents=True)
+        (folder / "options.json").write_text(text)
+        assert not lifecycle.down("odd")
+        assert not folder.exists()
+    assert mine.is_dir()
 
 
 def test_two_labs_side_by_side(shop_lab: LabUnderTest) -> None:
