@@ -8,9 +8,12 @@ import signal
 
 def main() -> None:
     """The command ``meshbdd``."""
-    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else somebody wants it ignored
-    if ours:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else somebody wants it ignored
+        if ours:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+    except KeyboardInterrupt:  # it came within these lines
+        raise SystemExit(128 + signal.SIGINT) from None
     from meshbdd.cli import main as command  # noqa: PLC0415 - after that
 
     if ours:

@@ -247,10 +247,9 @@ def test_what_was_sent_until_ctrl_c_is_told(server: Server, number: signal.Signa
 
 
 def test_ctrl_c_at_any_time_is_no_traceback(server: Server) -> None:
-    """Also while Python still imports what the command needs; only its own start, before any of ours, is not ours."""
+    """Also while Python still imports what the command needs; only its own start, before ``meshbdd.start``, is not ours."""
     command = ["env", "--default-signal=INT", sys.executable, "-v", "-m", "meshbdd", "load", server.url("ok")]
     for imported in (
-        "meshbdd.start",
         "click.types",
         "meshbdd.cli.load",
         "meshbdd.load.workers",
