@@ -8,12 +8,27 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 from meshbdd.errors import EnvironmentBroken, MeshbddError
 from meshbdd.units import Duration
 
 T = TypeVar("T")
+
+
+_PATIENT = ContextVar("patient", default=True)
+
+
+@contextmanager
+def asked_once() -> Iterator[None]:
+    """Within: each condition is looked at once. For a rehearsal, in which nothing comes by being waited for."""
+    before = _PATIENT.set(False)
+    try:
+        yield
+    finally:
+        _PATIENT.reset(before)
 
 
 class NotYet(Exception):
@@ -59,7 +74,7 @@ def eventually(
     Raises:
         MeshbddError: ``failure``, when the deadline passes.
     """
-    deadline = time.monotonic() + within.seconds
+    deadline = time.monotonic() + (within.seconds if _PATIENT.get() else 0.0)
     for pause in _pauses(first_pause, longest_pause):
         try:
             return probe()

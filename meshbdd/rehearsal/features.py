@@ -30,6 +30,7 @@ from meshbdd.scenario import Environment, StepText, mentions
 from meshbdd.sense import Finding, Severity, check_changes
 from meshbdd.settings import Settings
 from meshbdd.skipping import demanded
+from meshbdd.waiting import asked_once
 from meshbdd.world import World
 
 _FOLLOWS = {"MB0506", "MB0507"}
@@ -214,7 +215,8 @@ def _perform(step: Step, match: Any, world: World) -> MeshbddError | None:
     named = {argument.name: argument.value for argument in match.arguments}
     context = SimpleNamespace(world=world, table=step.table, text=step.text)
     try:
-        match.func(context, **named)
+        with asked_once():
+            match.func(context, **named)
     except (BadInput, Refused, NotPossible) as error:
         return error
     except Exception:  # noqa: BLE001, S110 - only a run can tell: there are no answers, logs and proxies here

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -58,3 +59,32 @@ def test_a_rehearsal_sends_nothing(sends: str, tmp_path: Path) -> None:
         assert "no-such-service" in str(refusal)
         with pytest.raises(BlockingIOError):
             way_in.accept()
+
+
+def test_a_rehearsal_waits_for_nothing(tmp_path: Path) -> None:
+    """No log, no ejection comes in a rehearsal; each of these claims would wait for seconds."""
+    meta = {"name": "order-1", "namespace": "shop", "uid": "1", "labels": {"app": "order-service", "security.istio.io/tlsMode": "istio"}}  # fmt: skip
+    objects = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}},
+        {"apiVersion": "v1", "kind": "Pod", "status": {"phase": "Running"}, "spec": {"containers": []}, "metadata": meta},
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "order-service", "namespace": "shop"},
+         "spec": {"selector": {"app": "order-service"}, "ports": [{"port": 80}]}},
+    ]  # fmt: skip
+    claims = [
+        "the access log of order-service has at least 5 requests with status 500",
+        "the circuit to order-service opens within 60s",
+        "the circuit to order-service is half-open within 60s",
+        "no-such-service fails 100%",
+    ]
+    live = cast(
+        "Cluster",
+        SimpleNamespace(
+            namespace="shop", context="live", list=lambda kind, *_, **__: [o for o in objects if o["kind"] == kind]
+        ),
+    )
+    text = "Feature: F\n  Scenario: S\n" + "".join(f"    * {claim}\n" for claim in claims)
+    (scenario,) = parse_feature(text, filename=str(tmp_path / "a.feature")).walk_scenarios()
+    began = time.monotonic()
+    refusal = first_refusal(tuple(scenario.all_steps), live, Settings(project=tmp_path, mesh="istio"), registry)
+    assert "no-such-service" in str(refusal)
+    assert time.monotonic() - began < 5
