@@ -34,6 +34,9 @@ from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
 
 ADMIN_PORT = 15000
+_DRAIN = 60
+"""Seconds: Istio's drain time is 45 (istio/api mesh/v1alpha1/proxy.proto, ``drainDuration``)."""
+_DRAINING = "/stats?format=json&filter=_draining"
 _SLOW_MESH = "raise gate_timeout if the mesh is that slow; otherwise look at the proxy's configuration"
 
 
@@ -129,7 +132,14 @@ class Gate:
         return found
 
     def _wait(
-        self, proxies: Iterable[_Proxy], probe: Probe, what: str, *, code: str = "MB0411", help_: str = _SLOW_MESH
+        self,
+        proxies: Iterable[_Proxy],
+        probe: Probe,
+        what: str,
+        *,
+        code: str = "MB0411",
+        help_: str = _SLOW_MESH,
+        within: Duration | None = None,
     ) -> Arrival:
         """Wait until ``probe`` has nothing to say of any proxy, looking at all of them at a time.
 
@@ -152,7 +162,7 @@ class Gate:
             eventually(
                 look,
                 what=f"{what} at {proxy.pod}",
-                within=self._timeout,
+                within=within or self._timeout,
                 code=code,
                 failure=Inconclusive,
                 help=help_,
@@ -253,6 +263,24 @@ class Gate:
             help_="let nobody else send requests to these services while the scenario runs",
         )
 
+    def wait_drained(self) -> None:
+        """Wait until no sidecar has listeners or filter chains that drain.
+
+        A proxy's counters go when the listener that counted under them goes, where no other has counted under them since
+        (istio/proxy istio_stats.cc: each configuration has a scope of its own).
+
+        Raises:
+            Inconclusive: naming a proxy that has, when Istio's drain time is over.
+        """
+        self._wait(
+            self._proxies(),
+            _draining,
+            "the end of the listeners that are being drained",
+            code="MB0438",
+            help_="wait until nobody changes the mesh's policies any more, and run it again",
+            within=Duration(max(self._timeout.seconds, _DRAIN)),
+        )
+
     def wait_switched_off(self) -> None:
         """Wait until no proxy holds settings of a fault that make it do something: of an armed filter, or of a route.
 
@@ -338,6 +366,12 @@ def _busy(proxy: _Proxy) -> str | None:
                 if stat.get("name") == "rq_active" and int(stat.get("value") or 0):
                     return f"{stat['value']} requests under way to {name}"
     return None
+
+
+def _draining(proxy: _Proxy) -> str | None:
+    stats = proxy.tunnel.get(_DRAINING).get("stats") or []
+    drained = sum(int(stat["value"]) for stat in stats if str(stat.get("name")).startswith("listener_manager.total_"))
+    return f"{drained} listeners or filter chains of it drain" if drained else None
 
 
 def _held(marker: Marker, dumps: list[Dump], before: bool | str | None) -> bool | None:

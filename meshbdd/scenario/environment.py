@@ -15,6 +15,7 @@ from meshbdd.mesh.abilities import refuse_impossible
 from meshbdd.scenario.needs import Asked
 from meshbdd.scenario.standing import Standing
 from meshbdd.settings import Settings
+from meshbdd.sidecars import ISTIO
 
 _TOPICS = (
     (Topic.FAULT, re.compile(r"(\S+) (?:fails|is slowed by) ")),
@@ -84,6 +85,11 @@ class Environment:
     def namespace(self) -> str:
         """The default namespace."""
         return self.settings.namespace or self.cluster.namespace
+
+    @property
+    def counters_fade(self) -> bool:
+        """Whether a proxy may forget what it counted; Istio's do when a listener has drained, and the lab's do not."""
+        return self.mesh.sidecars is ISTIO and self.target != "lab"
 
     def require(self, asked: Asked, what: str) -> None:
         """See that the mesh can do what a step asks, and that its services are set up for it.

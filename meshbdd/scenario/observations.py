@@ -61,6 +61,8 @@ class Observations:
         self._before: dict[tuple[ServiceRef, ServiceRef], Counter[metrics.Requests]] = {}
         self._probes: Counter[ServiceRef] = Counter()
         texts = list(steps)
+        if environment.counters_fade and any(_COUNTED.search(text) for text in texts):
+            environment.gate.wait_drained()
         for text in texts:
             for source, target in _COUNTED.findall(text):
                 pair = (service(source), service(target))

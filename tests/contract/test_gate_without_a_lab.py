@@ -34,6 +34,7 @@ from tests.tools import until
 HOST = "payment-service.shop.svc.cluster.local"
 MARKER = RouteHeld("meshbdd-r1-1-", (HOST,))
 _ROUTER = {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}
+_SOURCE = "type.googleapis.com/envoy.extensions.filters.listener.http_inspector.v3.HttpInspector"
 _MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 
 
@@ -66,10 +67,12 @@ class Proxy:
             "http_filters": [{"name": "envoy.filters.http.router", "typed_config": _ROUTER}],
         }
         chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+        self._listener = {"name": "in", "address": _address(_free_port()), "filter_chains": [chain]}
+        self.listen("first")
         config = {
             "node": {"id": self.folder.name, "cluster": "x"},
             "admin": {"address": _address(self.admin)},
-            "static_resources": {"listeners": [{"address": _address(_free_port()), "filter_chains": [chain]}]},
+            "dynamic_resources": {"lds_config": {"path_config_source": {"path": str(self.folder / "listeners.json")}}},
         }
         (self.folder / "envoy.json").write_text(json.dumps(config))
         log = self.folder / "log"
@@ -83,6 +86,8 @@ class Proxy:
                 "--use-dynamic-base-id",
                 "--concurrency",
                 "1",
+                "--drain-time-s",
+                "3",
             ],
         )
         until("the admin interface", self._ready, seconds=20)
@@ -93,6 +98,16 @@ class Proxy:
         except requests.ConnectionError:
             return False
 
+    def listen(self, word: str) -> None:
+        """Have a listener that differs by a word."""
+        source = {"name": word, "typed_config": {"@type": _SOURCE}}
+        listener = {
+            "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
+            **self._listener,
+            "listener_filters": [source],
+        }
+        self._move_into_place("listeners.json", listener)
+
     def hold(self, *routes: str) -> None:
         """Hold routes of these names; Envoy reads a file again when another is moved into its place."""
         made = [{"name": n, "match": {"prefix": "/"}, "direct_response": {"status": 200}} for n in routes]
@@ -101,9 +116,12 @@ class Proxy:
             "name": "80",
             "virtual_hosts": [{"name": f"{HOST}:80", "domains": ["*"], "routes": made}],
         }
+        self._move_into_place("routes.json", config)
+
+    def _move_into_place(self, name: str, resource: dict[str, Any]) -> None:
         new = self.folder / "new.json"
-        new.write_text(json.dumps({"resources": [config]}))
-        new.rename(self.folder / "routes.json")
+        new.write_text(json.dumps({"resources": [resource]}))
+        new.rename(self.folder / name)
 
     def stop(self) -> None:
         if self.process is not None:
@@ -185,6 +203,20 @@ def test_it_opens_when_the_last_proxy_holds_the_marker_and_names_the_one_that_la
             hasty.wait_absent([MARKER], {})
         proxies["late"].hold("default")
         patient.wait_absent([MARKER], {})
+
+
+def test_what_was_counted_is_whole_once_nothing_drains(cluster: Cluster, proxies: dict[str, Proxy]) -> None:
+    with closing(Gate(cluster, Duration(5))) as gate:
+        gate.wait_drained()
+        proxies["late"].listen("second")
+        until("the old listener draining", lambda: _drains(proxies["late"]) == 1, seconds=10)
+        gate.wait_drained()
+        assert _drains(proxies["late"]) == 0
+
+
+def _drains(proxy: Proxy) -> int:
+    page = requests.get(f"http://127.0.0.1:{proxy.admin}/stats", {"filter": "total_listeners_draining"}, timeout=5).text
+    return int(page.split()[-1])
 
 
 def test_pages_that_a_proxy_does_not_have_are_empty(cluster: Cluster) -> None:

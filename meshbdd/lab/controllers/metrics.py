@@ -9,6 +9,10 @@ from meshbdd.lab.addresses import ADMIN_PORT, private_side
 from meshbdd.lab.compile import Compiled
 from meshbdd.lab.controllers.mesh_kind import MeshKind
 from meshbdd.lab.sidecar.bootstrap import SidecarIdentity
+from meshbdd.lab.sidecar.ledger import Ledger
+
+COUNTERS = "/stats/prometheus"
+"""The page of Envoy's admin interface with its counters and histograms."""
 
 
 async def fetch(host: str, port: int, path: str) -> str:
@@ -47,6 +51,7 @@ class MetricsPage:
         self._identity = identity
         self._mesh = mesh
         self.compiled: Compiled | None = None
+        self._ledger = Ledger()
         self._server: asyncio.Server | None = None
         self._answering: set[asyncio.Task[None]] = set()
 
@@ -66,6 +71,7 @@ class MetricsPage:
             OSError: the sidecar does not answer.
         """
         pages = {path: await self._admin(path) for path in self._mesh.metric_pages}
+        pages[COUNTERS] = self._ledger.kept(pages[COUNTERS])
         return self._mesh.metrics(pages, self._identity, self.compiled)
 
     async def _admin(self, path: str) -> str:
