@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from meshbdd.claims.fields import field_text
@@ -37,8 +37,15 @@ class AnswerClaim:
         """Judge the last answer."""
         if not samples:
             return Verdict.nothing_to_judge(self.text)
-        verdict = self.of(samples[-1])
-        if verdict.outcome is Outcome.FAILED and samples[-1].own:
+        return self._told(samples[-1])
+
+    def _told(self, sample: Sample) -> Verdict:
+        """The verdict about a request; where it hangs on this machine's own lateness, that cannot be told."""
+        verdict = self.of(sample)
+        if not sample.own:
+            return verdict
+        quicker = replace(sample, seconds=max(sample.seconds - sample.own, 0.0))
+        if self.of(quicker).outcome is not verdict.outcome or (sample.excused and verdict.outcome is Outcome.FAILED):
             return Verdict.cannot_tell(f"{verdict.sentence}; this machine was late with it", LESS_BUSY)
         return verdict
 
@@ -46,7 +53,7 @@ class AnswerClaim:
         self, samples: Sequence[Sample], _explain: Explain = unexplained, *, stopped: Stopped | None = None
     ) -> Verdict | None:
         """Judge each answer; the first of which it is not true decides."""
-        verdicts = [self.of(sample) for sample in samples]
+        verdicts = [self._told(sample) for sample in samples]
         wrong = next((verdict for verdict in verdicts if verdict.outcome is not Outcome.PASSED), None)
         if wrong is not None:
             return wrong

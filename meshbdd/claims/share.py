@@ -93,12 +93,13 @@ class ShareClaim:
         return Tally(samples, hits.count(True), hits.count(True) + hits.count(None))
 
     def _told(self, sample: Sample) -> bool | None:
-        """Whether a request is a hit; where it is none by this machine's own lateness, that cannot be told."""
+        """Whether a request is a hit; where that hangs on this machine's own lateness, it cannot be told."""
         hit = self.hit(sample)
-        if hit is not False or not sample.own:
+        if hit is None or not sample.own:
             return hit
         quicker = replace(sample, seconds=max(sample.seconds - sample.own, 0.0))
-        return None if sample.excused or self.hit(quicker) else False
+        unseen = sample.excused and (not hit or sample.status is None)  # an answer that is claimed has come
+        return None if unseen or self.hit(quicker) is not hit else hit
 
     def judge(self, samples: Sequence[Sample], explain: Explain = unexplained) -> Verdict:
         """Judge an explicit count, literally."""

@@ -17,7 +17,6 @@ from meshbdd.load.plan import MOST_USERS, Plan
 from meshbdd.load.record import Record
 from meshbdd.load.transfer import GRPC_PREFIX, Transfer
 
-_LONGEST_WAIT = 1.0
 _CACHED_ANSWERS = 4096
 _FEW_USERS = 128
 
@@ -60,7 +59,6 @@ class Engine:
         self._ids = ids
         self._places = places
         self._schedule = schedule
-        self._lapses: Lapses | None = None
         self._stopped = 0  # when nothing more was wanted, ``time.perf_counter_ns``; 0: not yet
         self._at_once = False
         self._under_way = 0
@@ -97,6 +95,8 @@ class Engine:
         """
         self.began = began or time.perf_counter_ns()
         self.began_unix = time.time() + (self.began - time.perf_counter_ns()) / 1e9
+        self._lapses = Lapses(self.began)
+        self.lapses = self._lapses.found
         try:
             if self._schedule is not None:
                 self._run_open(self._schedule)
@@ -111,14 +111,14 @@ class Engine:
         for _ in range(plan.users if plan.count is None else min(plan.users, plan.count)):
             self._free.append(self._transfer())
         while not self._at_once:
-            now = time.perf_counter_ns()
-            while self._free and self._may_start(now, until):
+            # Nobody is kept waiting here: a user who is free sends at once.
+            self._lapses.turned(time.perf_counter_ns(), 0, self._under_way)
+            while self._free and self._may_start(now := time.perf_counter_ns(), until):
                 self._start(self._free.pop(), now, now)
-                now = time.perf_counter_ns()
             if not self._under_way:
                 break
-            left = _LONGEST_WAIT if until is None else (until - time.perf_counter_ns()) / 1e9
-            self._turn(left if left > 0 else _LONGEST_WAIT)
+            left = LONGEST_WAIT if until is None else (until - time.perf_counter_ns()) / 1e9
+            self._turn(left if left > 0 else LONGEST_WAIT)
 
     def _may_start(self, now: int, until: int | None) -> bool:
         return (
@@ -132,8 +132,7 @@ class Engine:
         end = None if plan.duration is None else round(plan.duration.seconds * 1e9)
         wanted = itertools.takewhile(lambda due: end is None or due < end, itertools.islice(schedule, plan.count))
         due = next(wanted, None)
-        lapses = self._lapses = Lapses(self.began)
-        self.lapses = lapses.found
+        lapses = self._lapses
         while not self._at_once:
             now = time.perf_counter_ns()
             lapses.turned(now, 0 if due is None else now - self.began - due, self._under_way)
@@ -154,7 +153,7 @@ class Engine:
             if due is None or not self._can_take():
                 self._turn(LONGEST_WAIT)
             else:
-                self._turn(min(LONGEST_WAIT, (self.began + due - time.perf_counter_ns()) / 1e9))
+                self._turn((self.began + due - time.perf_counter_ns()) / 1e9)
         now = time.perf_counter_ns()
         while due is not None and self._wants(due):
             self._leave_out(lapses, now, due)
@@ -203,17 +202,16 @@ class Engine:
         """Let libcurl work: start what was added, end what took too long, and go on where sockets are ready.
 
         Args:
-            seconds: How long to wait at most for a socket.
+            seconds: How long to wait at most for a socket, if that is less than the loop lets itself be put to sleep.
         """
         self._driver.advance()
         if self._harvest():
             return
         timer = self._multi.timeout()
-        wait = min(seconds, _LONGEST_WAIT) if timer < 0 else min(seconds, _LONGEST_WAIT, timer / 1000)
+        wait = min(seconds, LONGEST_WAIT) if timer < 0 else min(seconds, LONGEST_WAIT, timer / 1000)
         wait = max(wait, 0.0)
         self._driver.wait(wait)
-        if self._lapses is not None:
-            self._lapses.slept(self._driver.slept, wait)
+        self._lapses.slept(self._driver.slept, wait)
         self._harvest()
 
     def _harvest(self) -> int:
@@ -294,8 +292,7 @@ class Engine:
                 start, lag = (transfer.began - self.began) // 1000, (transfer.began - transfer.due) // 1000
                 self.record.write(transfer.number, start, lag, 0, (now - transfer.began) // 1000, 0, stopped)
                 self.record.stopped += 1
-        if self._lapses is not None:
-            self._lapses.close(now)
+        self._lapses.close(now)
         self._multi.close()
         for transfer in self._transfers.values():
             transfer.curl.close()

@@ -4,6 +4,9 @@ A request that is due waits either for a free connection, while the engine's loo
 service's doing. Or it waits for the loop: the process was stopped, had no processor, or has more to do than one core
 can. That is a **lapse**. Afterwards everything that became due meanwhile is sent at once, and whatever that burst leads
 to is the lapse's doing too, until the schedule is caught up with and the burst is over.
+
+In a closed loop no burst follows: a user has one request under way at most, whatever the loop missed. What a lapse does
+there is that answers are seen late, or that nobody is there to see them before their time is up.
 """
 
 from __future__ import annotations
@@ -19,7 +22,10 @@ LATE_NS = 10_000_000
 """How late the loop may come round before it is a lapse. Latencies are off by less than that in any case."""
 
 LONGEST_WAIT = 0.02
-"""Seconds for which an open loop lets itself be put to sleep: a sleep that is longer was not wanted."""
+"""Seconds for which the loop lets itself be put to sleep: a sleep that is longer was not wanted."""
+
+STANDSTILL = 0.1
+"""Seconds of lateness from which on not only this process may have stood still, but the service or its sidecar as well."""
 
 _SLICE_NS = 20_000_000
 _BUSY = 0.8
@@ -46,7 +52,7 @@ class Lapse:
 
 
 class Lapses:
-    """Finds them while an open loop turns; all times are ``time.perf_counter_ns``.
+    """Finds them while a loop turns; all times are ``time.perf_counter_ns``.
 
     Args:
         began: When the load begins.
@@ -98,7 +104,8 @@ class Lapses:
 
         Args:
             now: When.
-            late: For how long the request that is due next has been waiting; not above 0: it is not due yet.
+            late: For how long the request that is due next has been waiting; not above 0: it is not due yet, or is never
+                kept waiting.
             under_way: How many requests have no answer yet.
         """
         own = now - self._turn - self._idle
@@ -182,7 +189,7 @@ class Own:
         return bool(self._lapses)
 
     def during(self, due: int, end: int) -> int:
-        """Microseconds by which a request may have been made later and slower at most.
+        """Microseconds by which a request may have been made later and slower at most; never more than it took.
 
         Args:
             due: When it should have started, in microseconds since the load began.
@@ -192,9 +199,24 @@ class Own:
         while place < len(self._lapses) and self._lapses[place].begin < end:
             own += self._lapses[place].own
             place += 1
-        return own
+        return min(own, end - due)
 
 
-def excused(own: float, latency: float) -> bool:
-    """Whether a failure after ``latency`` may be due to a machine that was late by ``own``: at least half of that time."""
-    return own > 0 and own * 2 >= latency
+def excused(own: float, latency: float, least: float = 0.0) -> bool:
+    """Whether a failure after ``latency`` may be due to a machine that was late by ``own``: at least half of that time.
+
+    Args:
+        own: In the unit of ``latency``.
+        latency: From when the request was due to its end.
+        least: How late a machine is at least that such a failure comes of: ``least_for`` says it of a request.
+    """
+    return own > 0 and own >= least and own * 2 >= latency
+
+
+def least_for(*, paced: bool, answered: bool) -> float:
+    """Seconds for which a machine was late at least that a failure may come of.
+
+    An answer that a user of a closed loop got says what the service had to say, however late it was read: only where the
+    whole machine stood still may that have been another one. In an open loop a burst may have brought it about.
+    """
+    return STANDSTILL if answered and not paced else 0.0

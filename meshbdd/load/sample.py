@@ -9,7 +9,7 @@ from typing import Any
 
 from meshbdd.errors import Inconclusive
 from meshbdd.load.answer import read_field
-from meshbdd.load.lapses import excused
+from meshbdd.load.lapses import excused, least_for
 
 _GRPC = "grpc-status"
 
@@ -60,7 +60,10 @@ class Sample:
     @property
     def excused(self) -> bool:
         """Whether it failed, and that may be this machine's doing: it tells nothing of the service."""
-        return self.own > 0 and not self.succeeded and excused(self.own, self.seconds)
+        if self.succeeded:
+            return False
+        least = least_for(paced=self.scheduled is not None, answered=self.status is not None)
+        return excused(self.own, self.seconds, least)
 
     @property
     def told(self) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hdrh.histogram import HdrHistogram
 
 from meshbdd.load.answer import STOPPED, Outcome
-from meshbdd.load.lapses import Own, excused
+from meshbdd.load.lapses import Own, excused, least_for
 from meshbdd.load.result import Result
 
 QUANTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
@@ -131,17 +131,20 @@ def summarise(result: Result, *, at_best: bool = False) -> Summary:
     bytes_ = last_due = last_start = forgiven = 0
     answered: dict[int, bool] = {}
     good: dict[int, bool] = {}
+    least: dict[int, float] = {}
+    paced = result.plan.pace is not None
     own = Own(result.lapses if at_best else ())
     for _, start, lag, _, end, size, number in result.record.columns():
         if number not in known:
             outcome = known[number] = result.record.outcomes[number - 1]
             answered[number], good[number] = outcome.status is not None, outcome.succeeded
+            least[number] = least_for(paced=paced, answered=answered[number]) * 1e6
         last_start, last_due = max(last_start, start), max(last_due, start - lag)
         if known[number].error == STOPPED:
             continue
         latency = lag + end
         if own and (late := own.during(start - lag, start + end)):
-            if not good[number] and excused(late, latency):
+            if not good[number] and excused(late, latency, least[number]):
                 forgiven += 1
                 continue
             latency = max(latency - late, 0)

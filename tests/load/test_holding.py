@@ -210,3 +210,88 @@ def test_what_is_red_is_red_on_a_machine_that_stood_still(server: Server) -> Non
     os.kill(worker, signal.SIGCONT)
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 1, out
+
+
+def loaded(server: Server, path: str, *options: str) -> tuple[subprocess.Popen[str], int]:
+    """A command that loads a server by users, and the process that sends, which has requests under way."""
+    command = [sys.executable, "-m", "meshbdd", "load", server.url(path), "--json", "--duration", "2s", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until("requests", lambda: server.seen[path] > 50)
+    (worker,) = (int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
+    return process, worker
+
+
+def halt(process: subprocess.Popen[str], worker: int, seconds: float) -> None:
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(seconds)
+    finally:
+        os.kill(worker, signal.SIGCONT)
+
+
+def test_users_that_stand_still_with_their_machine_say_nothing_of_the_service(server: Server) -> None:
+    """It answered each request in time, and nobody was there to see it before that was over."""
+    expected = "errors < 0.1%, max < 1s, p50 < 700ms, max > 1s"
+    process, worker = loaded(server, "slowly", "--users", "20", "--timeout", "1s", "--expect", expected)
+    halt(process, worker, 1.5)
+    out, err = process.communicate(timeout=30)
+    told = {one["text"]: one for one in json.loads(out)["expectations"]}
+    assert process.returncode == 4, err
+    assert "inconclusive: this machine was late" in err
+    assert told["errors < 0.1%"]["met"] is not False, told
+    assert told["max < 1s"]["met"] is None, told
+    assert told["p50 < 700ms"]["met"] is True, "most requests were in time"
+
+
+def test_a_service_that_stands_still_under_users_is_to_blame(server: Server) -> None:
+    process, _ = loaded(server, "slowly", "--users", "20", "--timeout", "2s", "--expect", "errors < 0.1%, max < 500ms")
+    server.stall(3)
+    out, err = process.communicate(timeout=30)
+    told = {one["text"]: one["met"] for one in json.loads(out)["expectations"]}
+    assert process.returncode == 1, err
+    assert told["max < 500ms"] is False
+    assert told["errors < 0.1%"] is False
+
+
+def test_answers_to_users_are_red_on_a_machine_that_stood_still(server: Server) -> None:
+    process, worker = loaded(server, "status/503", "--users", "20", "--expect", "errors < 50%")
+    halt(process, worker, 1.0)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 1, out + err
+
+
+def users(*lapses: Lapse, status: int | None = 200, milliseconds: float = 200) -> Result:
+    """Users whose last request took so long, a second after the begin."""
+    record = Record(keep=1)
+    outcome = Answer(status, None if status else "timeout")
+    for number, (started, took, became) in enumerate(
+        [(0, 10, Answer(200)), (1_000_000, round(milliseconds * 1000), outcome)]
+    ):
+        record.write(number, started, 0, 0, took, 2, record.outcome_number(became))
+        record.finished += 1
+    plan = Plan(Message("it", "GET", "http://a/", {}, None))
+    return Result(plan, record, RequestIds(plan.message), 0.0, 2.0, 2, 0, True, lapses=lapses)
+
+
+def test_a_single_answer_that_hangs_on_this_machine_is_open_either_way() -> None:
+    lapse = Lapse(begin=900_000, end=1_150_000, own=150_000)
+
+    def outcome(claim: Claim, result: Result) -> Outcome:
+        return claim.judge(list(result.samples())).outcome
+
+    for claim in (responses.arrives_within(Duration(0.1)), responses.takes_at_least(Duration(0.1))):
+        assert outcome(claim, users(lapse)) is Outcome.INCONCLUSIVE, claim.text
+    assert outcome(responses.arrives_within(Duration(0.1)), users()) is Outcome.FAILED
+    assert outcome(responses.takes_at_least(Duration(0.1)), users()) is Outcome.PASSED
+    assert outcome(responses.arrives_within(Duration(0.04)), users(lapse)) is Outcome.FAILED, "without it, 50 ms"
+    assert outcome(responses.status_is([200]), users(lapse, status=None)) is Outcome.INCONCLUSIVE
+    brief = Lapse(begin=1_000_000, end=1_150_000, own=90_000)
+    assert outcome(responses.status_is([200]), users(brief, status=503, milliseconds=100)) is Outcome.FAILED
+
+
+def test_nobody_fails_because_this_machine_did_not_look() -> None:
+    lapse = Lapse(begin=900_000, end=1_150_000, own=150_000)
+    claim = shares.fail_at_least(Percent(50))
+    assert claim.judge(list(users(status=None).samples())).outcome is Outcome.PASSED
+    assert claim.judge(list(users(lapse, status=None).samples())).outcome is Outcome.INCONCLUSIVE

@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
+from meshbdd.load import Sample
 from meshbdd.load.lapses import LONGEST_WAIT, Lapse, Lapses, Own, excused
 
 MS = 1_000_000
@@ -127,14 +129,35 @@ def test_thousands_of_lapses_stay_few(loop: Loop) -> None:
     assert loop.lapses.found[-1].end == pytest.approx((loop.now - BEGAN) / 1000, abs=10_000)
 
 
+def test_a_halt_in_a_closed_loop_is_over_with_its_end(loop: Loop) -> None:
+    """Nothing is late for its schedule there, and no burst follows: as many requests are under way as before."""
+    for _ in range(100):
+        loop.turn(work=0.1, sleep=0.9, under_way=50)
+    loop.turn(sleep=3000, under_way=50)
+    assert not loop.lapses.lasting
+    assert loop.found() == [(100, 3100, 2980)]
+
+
 def test_how_much_of_a_request_is_this_machines_doing() -> None:
     own = Own([Lapse(100, 200, 80), Lapse(1000, 1500, 300), Lapse(1400, 1600, 50)])
     assert own.whole == 430
-    assert [own.during(*span) for span in ((0, 100), (0, 101), (199, 300), (200, 300), (150, 1200), (1550, 1560))] == [0, 80, 80, 0, 430, 350]  # fmt: skip
+    assert [own.during(*span) for span in ((0, 100), (0, 101), (199, 300), (200, 300), (150, 1200), (1550, 1560))] == [0, 80, 80, 0, 430, 10]  # fmt: skip
     assert not Own([])
     assert excused(50, 100)
     assert not excused(49, 100)
     assert not excused(0, 0)
+    assert excused(100, 100, 100)
+    assert not excused(99, 100, 100)
+
+
+def test_an_answer_in_a_closed_loop_is_the_services_unless_the_machine_stood_still() -> None:
+    closed = Sample("", 0.0, 0.15, 503, own=0.09)
+    assert not closed.excused
+    assert replace(closed, own=0.1).excused, "the service may have stood still as well"
+    assert replace(closed, scheduled=0.0).excused, "a burst may have been too much for it"
+    assert replace(closed, status=None, error="timeout").excused, "nobody was there to see the answer"
+    assert not replace(closed, status=None, error="timeout", own=0.07).excused
+    assert not replace(closed, status=200, own=0.1).excused, "there is nothing to excuse"
 
 
 def test_a_thread_without_a_processor_runs_late() -> None:

@@ -23,6 +23,7 @@ from meshbdd.units import Duration
 
 MESSAGE = read_message("x", "GET http://a/")
 OK, REFUSED, BROKEN, CUT_OFF = Outcome(200), Outcome(None, "refused"), Outcome(503), Outcome(None, STOPPED)
+LATE = Outcome(None, "timeout")
 
 
 def summary(*requests: tuple[Outcome, float], unsent: int = 0) -> Summary:
@@ -127,8 +128,11 @@ def late(*requests: tuple[Outcome, float], missed: int = 0, own_ms: float = 0.0)
         ("p50 < 300ms", late(*[(OK, 1.0)] * 90, missed=10), True),
         ("max < 300ms", late(*[(OK, 1.0)] * 90, (OK, 500.0), own_ms=250), None),
         ("max < 300ms", late(*[(OK, 1.0)] * 90, (OK, 500.0), own_ms=150), False),
-        ("errors < 1%", late(*[(OK, 1.0)] * 90, (BROKEN, 100.0), own_ms=50), None),
-        ("errors < 1%", late(*[(OK, 1.0)] * 90, (BROKEN, 102.0), own_ms=50), False),
+        ("errors < 1%", late(*[(OK, 1.0)] * 90, (LATE, 100.0), own_ms=50), None),
+        ("errors < 1%", late(*[(OK, 1.0)] * 90, (LATE, 102.0), own_ms=50), False),
+        ("errors < 1%", late(*[(OK, 1.0)] * 90, (BROKEN, 100.0), own_ms=50), False),
+        ("errors < 1%", late(*[(OK, 1.0)] * 90, (BROKEN, 200.0), own_ms=100), None),
+        ("errors < 1%", late(*[(OK, 1.0)] * 90, (BROKEN, 202.0), own_ms=100), False),
         ("rate > 9.5/s", late(*[(OK, 1.0)] * 90, own_ms=1000), None),
         ("rate > 11/s", late(*[(OK, 1.0)] * 90, own_ms=1000), False),
     ],
