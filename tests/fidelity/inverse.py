@@ -17,7 +17,7 @@ from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.config.route.v3 import route_pb2
 
-from meshbdd.lab.addresses import private_side
+from meshbdd.lab.addresses import RESERVED_PORTS, private_side
 from meshbdd.lab.compile import Compiled
 from meshbdd.lab.compile.envoy import clusters as write_clusters
 from meshbdd.lab.compile.envoy import listeners as write_listeners
@@ -150,7 +150,9 @@ def inbound_at_the_pod_address(dump: Dump) -> None:
     bound = [listener["address"], *(item["address"] for item in listener.pop("additional_addresses", []))]
     assert {place["socket_address"]["address"] for place in bound} == {dump.ip}
     ports = {place["socket_address"]["port_value"] for place in bound}
-    assert ports == {chain["filter_chain_match"]["destination_port"] for chain in listener["filter_chains"]}
+    named = {chain["filter_chain_match"]["destination_port"] for chain in listener["filter_chains"]}
+    for_root = {port for port in named if port < 1024 and f"inbound|{port}||" not in dump.clusters}
+    assert ports == named - (RESERVED_PORTS - {transforms.INBOUND_PORT}) - for_root
     listener["address"] = {"socket_address": {"address": "0.0.0.0", "port_value": 15006}}
     redirected = typed("envoy.filters.listener.original_dst", ORIGINAL_DST)
     listener["listener_filters"] = [redirected, *listener.get("listener_filters", [])]
@@ -158,6 +160,12 @@ def inbound_at_the_pod_address(dump: Dump) -> None:
 
 def application_at_the_private_address(dump: Dump) -> None:
     """Inbound clusters lead to the original destination again."""
+    for name in [name for name in dump.clusters if name.startswith(f"{transforms.PASSTHROUGH}:")]:
+        (group,) = dump.clusters.pop(name)["load_assignment"]["endpoints"]
+        place = group["lb_endpoints"][0]["endpoint"]["address"]["socket_address"]
+        assert place == {"address": private_side(dump.ip), "port_value": int(name.rpartition(":")[2])}
+        whole = json.dumps(dump.listeners["virtualInbound"])
+        dump.listeners["virtualInbound"] = json.loads(whole.replace(f'"{name}"', f'"{transforms.PASSTHROUGH}"'))
     for name, cluster in dump.clusters.items():
         if not name.startswith("inbound|"):
             continue

@@ -9,12 +9,15 @@ import json
 from pathlib import Path
 
 import pytest
+import requests
 
 from meshbdd.lab.compile import Mesh, compile_pod
 from meshbdd.lab.compile.command import compile_files
 from meshbdd.lab.sidecar.transforms import TRANSFORMS
-from tests.fidelity.delivery import case_differences, resources
+from tests.fidelity.backend import CONTROL_PORT
+from tests.fidelity.delivery import case_differences, pod_differences, resources
 from tests.fidelity.inverse import INVERSES, delivered, inverted
+from tests.fidelity.rows import documents
 from tests.fidelity.world import World
 from tests.golden.meaning import PODS, cases, differences
 
@@ -41,6 +44,30 @@ def test_the_comparison_sees_what_a_sidecar_does_not_have(world: World) -> None:
     compiled = compile_pod(Mesh.read([*world.objects(), late]), name, namespace)
     found = differences(inverted(world, PODS[0]), delivered(compiled))
     assert any("1.500s" in line for line in found), found
+
+
+_UNDECLARED = """
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: order, namespace: shop}
+spec: {selector: {matchLabels: {app: order-service}}, portLevelMtls: {%d: {mode: %s}, 15020: {mode: STRICT}, 443: {}}}
+"""
+
+
+@pytest.mark.parametrize(("mode", "taken"), [("PERMISSIVE", True), ("DISABLE", True), ("STRICT", False)])
+def test_a_port_that_no_service_declares_has_its_own_mode(world: World, mode: str, taken: bool) -> None:
+    """It is reached at the pod's address, in plaintext where the policy lets it."""
+    try:
+        world.apply(documents(_UNDECLARED % (CONTROL_PORT, mode)))
+        assert not pod_differences(world, PODS[0])
+        url = f"http://{world.pods[PODS[0]]['status']['podIP']}:{CONTROL_PORT}/0"
+        if taken:
+            assert requests.get(url, timeout=5).status_code == 200
+        else:
+            with pytest.raises(requests.ConnectionError):
+                requests.get(url, timeout=5)
+    finally:
+        world.clean()
 
 
 def test_every_transform_has_its_inverse() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from meshbdd.lab.compile import names
 from meshbdd.lab.compile.envoy import clusters as write_clusters
+from meshbdd.lab.compile.envoy import inbound as write_inbound
 from meshbdd.lab.compile.envoy import listeners as write_listeners
 from meshbdd.lab.compile.envoy import rbac
 from meshbdd.lab.compile.envoy.patches import extensions, patch_clusters, patch_filters
@@ -89,7 +90,7 @@ class _Compilation:
         clusters = {**outbound.clusters, **own}
         return Compiled(listeners, chains, outbound.routes, clusters, outbound.endpoints, delivered, tuple(warnings))
 
-    def _inbound_cluster(self, item: write_listeners.InboundPort) -> dict[str, Any]:
+    def _inbound_cluster(self, item: write_inbound.InboundPort) -> dict[str, Any]:
         behind = [service for service, port in self._own_services() if self._target(service, port) == item.port]
         home = item.service.namespace
         rule = self._mesh.destination_rules.rule(item.service.host, home, home)
@@ -114,8 +115,8 @@ class _Compilation:
             return int(target)
         return self._me.ports.get(str(target))
 
-    def _inbound_ports(self) -> list[write_listeners.InboundPort]:
-        found: dict[int, write_listeners.InboundPort] = {}
+    def _inbound_ports(self) -> list[write_inbound.InboundPort]:
+        found: dict[int, write_inbound.InboundPort] = {}
         authentication = self._mesh.authentication
         for service, port in self._own_services():
             target = self._target(service, port)
@@ -123,20 +124,23 @@ class _Compilation:
                 continue
             mode = authentication.of_port(self._me.namespace, self._me.labels, target)
             http = port.protocol != "tcp"
-            found[target] = write_listeners.InboundPort(target, port.number, service, http, mode)
+            found[target] = write_inbound.InboundPort(target, port.number, service, http, mode)
         return [found[port] for port in sorted(found)]
 
-    def _listeners(self, inbound: list[write_listeners.InboundPort]) -> tuple[Config, Config]:
+    def _listeners(self, inbound: list[write_inbound.InboundPort]) -> tuple[Config, Config]:
         rest = "PassthroughCluster" if self._scope.unknown_hosts else "BlackHoleCluster"
         made: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
         for port in self._scope.http_ports():
             listener, chain = write_listeners.outbound(port, rest)
             made.append((listener, [chain]))
         made.append(write_listeners.virtual_outbound(rest))
-        mode = self._mesh.authentication.of_workload(self._me.namespace, self._me.labels)
+        authentication = self._mesh.authentication
+        mode = authentication.of_workload(self._me.namespace, self._me.labels)
+        named = authentication.named_ports(self._me.namespace, self._me.labels)
+        others = {number: mtls for number, mtls in named.items() if number not in {item.port for item in inbound}}
         policies = self._mesh.authorization.of_workload(self._me.namespace, self._me.labels)
         access = write_listeners.Access(rbac.http_filters(policies), rbac.network_filters(policies))
-        made.append(write_listeners.virtual_inbound(inbound, mode, access))
+        made.append(write_inbound.virtual_inbound(inbound, mode, others, access))
         listeners: Config = {}
         chains: Config = {}
         for listener, own in made:

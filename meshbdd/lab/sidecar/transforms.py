@@ -7,12 +7,12 @@ reason in its docstring; ``TRANSFORMS`` is their order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meshbdd.lab.addresses import INBOUND_PORT, OUTBOUND_PORT, private_side
+from meshbdd.lab.addresses import INBOUND_PORT, OUTBOUND_PORT, RESERVED_PORTS, private_side
 from meshbdd.lab.sidecar import telemetry
 from meshbdd.lab.sidecar.bootstrap import SidecarIdentity
 from meshbdd.lab.sidecar.sharing import Once
@@ -20,6 +20,10 @@ from meshbdd.lab.xds.resources import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, R
 
 OUTBOUND = "outbound"
 """Name of the one outbound listener and of its route table."""
+
+PASSTHROUGH = "InboundPassthroughCluster"
+_FREE_PORTS = 1024
+"""The first port that anybody may bind."""
 
 _MANAGER = "envoy.filters.network.http_connection_manager"
 _FORWARD_PROXY = "type.googleapis.com/envoy.extensions.{}.dynamic_forward_proxy.v3.{}"
@@ -162,13 +166,18 @@ def one_route_table(delivery: Delivery) -> None:
 def inbound_at_the_pod_address(delivery: Delivery) -> None:
     """The inbound listener binds the pod's address at every port it has chains for, instead of catching redirections.
 
-    Chains without a port of their own catch what was redirected from undeclared ports; nothing arrives there.
+    Chains without a port of their own catch what was redirected from undeclared ports; nothing arrives there. Nor is
+    anything bound at a sidecar's own ports, and at undeclared ones that only root may bind.
     """
     listener = delivery.listeners.get("virtualInbound")
     if listener is None:
         return
     chains = [c for c in listener["filter_chains"] if "destination_port" in c.get("filter_chain_match", {})]
-    ports = sorted({chain["filter_chain_match"]["destination_port"] for chain in chains} - {INBOUND_PORT})
+    ports = sorted(
+        {chain["filter_chain_match"]["destination_port"] for chain in chains}
+        - RESERVED_PORTS
+        - {port for port, _ in _undeclared(listener) if port < _FREE_PORTS}
+    )
     listener["filter_chains"] = chains
     listener["address"] = _address(delivery.identity.ip, INBOUND_PORT)
     listener["additional_addresses"] = [{"address": _address(delivery.identity.ip, port)} for port in ports]
@@ -177,19 +186,46 @@ def inbound_at_the_pod_address(delivery: Delivery) -> None:
     ]
 
 
+def _undeclared(listener: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The chains of ports that no Service leads to but a PeerAuthentication names, with their port."""
+    for chain in listener.get("filter_chains", ()):
+        port = chain.get("filter_chain_match", {}).get("destination_port")
+        if port is not None and chain["name"].startswith("virtualInbound") and port != INBOUND_PORT:
+            yield port, chain
+
+
+def _with_cluster(node: Any, old: str, new: str) -> Any:
+    """A configuration whose references to one cluster are to another."""
+    if isinstance(node, dict):
+        return {
+            key: new if key == "cluster" and value == old else _with_cluster(value, old, new)
+            for key, value in node.items()
+        }
+    return [_with_cluster(value, old, new) for value in node] if isinstance(node, list) else node
+
+
+def _at_the_private_address(cluster: Mapping[str, Any], name: str, delivery: Delivery, port: int) -> dict[str, Any]:
+    endpoint = {"endpoint": {"address": _address(private_side(delivery.identity.ip), port)}}
+    return {
+        **_without(cluster, "cleanup_interval"),
+        "name": name,
+        "type": "STATIC",
+        "lb_policy": "ROUND_ROBIN",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+    }
+
+
 def application_at_the_private_address(delivery: Delivery) -> None:
     """Inbound clusters lead to the application's private address, where Istio has the original destination."""
+    passthrough = delivery.clusters.get(PASSTHROUGH, {})
+    for port, chain in _undeclared(delivery.listeners.get("virtualInbound", {})):
+        own = f"{PASSTHROUGH}:{port}"
+        chain["filters"] = _with_cluster(chain["filters"], PASSTHROUGH, own)
+        delivery.clusters[own] = _at_the_private_address(passthrough, own, delivery, port)
     for name, cluster in delivery.clusters.items():
         if not name.startswith("inbound|"):
             continue
-        port = int(name.split("|")[1])
-        endpoint = {"endpoint": {"address": _address(private_side(delivery.identity.ip), port)}}
-        delivery.clusters[name] = {
-            **_without(cluster, "cleanup_interval"),
-            "type": "STATIC",
-            "lb_policy": "ROUND_ROBIN",
-            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
-        }
+        delivery.clusters[name] = _at_the_private_address(cluster, name, delivery, int(name.split("|")[1]))
 
 
 def _without(config: Mapping[str, Any], *names: str) -> dict[str, Any]:
@@ -198,7 +234,7 @@ def _without(config: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 def passthrough_by_name(delivery: Delivery) -> None:
     """Without an original destination, a host that no route knows is looked up by the name in the request."""
-    delivery.clusters.pop("InboundPassthroughCluster", None)
+    delivery.clusters.pop(PASSTHROUGH, None)
     cluster = delivery.clusters.get("PassthroughCluster")
     if cluster is None:
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from meshbdd.lab.compile.ir import Mtls
@@ -53,13 +53,20 @@ class PeerAuthentications:
 
     def of_port(self, namespace: str, labels: Mapping[str, str], port: int) -> Mtls:
         """The mode of a workload's own port: port, then workload, then namespace, then mesh."""
-        workload = next((p for p in self._workloads.get(namespace, ()) if _selects(p, labels)), None)
-        if workload is not None:
-            ports = workload["spec"].get("portLevelMtls") or {}
-            mode = _mode(ports.get(port) or ports.get(str(port))) or _mode(workload["spec"].get("mtls"))
-            if mode:
-                return mode
-        return self.of_namespace(namespace)
+        spec = self._of_workload(namespace, labels) or {}
+        ports = spec.get("portLevelMtls") or {}
+        mode = _mode(ports.get(port) or ports.get(str(port))) or _mode(spec.get("mtls"))
+        return mode or self.of_namespace(namespace)
+
+    def _of_workload(self, namespace: str, labels: Mapping[str, str]) -> Object | None:
+        """The ``spec`` of the policy that selects a workload."""
+        found: Iterator[Object] = (p["spec"] for p in self._workloads.get(namespace, ()) if _selects(p, labels))
+        return next(found, None)
+
+    def named_ports(self, namespace: str, labels: Mapping[str, str]) -> dict[int, Mtls]:
+        """The ports for which a workload's policy says something, with their modes."""
+        ports = (self._of_workload(namespace, labels) or {}).get("portLevelMtls") or {}
+        return {int(port): self.of_port(namespace, labels, int(port)) for port in ports}
 
     def of_workload(self, namespace: str, labels: Mapping[str, str]) -> Mtls:
         """The mode of a workload without regard to ports."""
