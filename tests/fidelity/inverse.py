@@ -79,9 +79,9 @@ class Dump:
         ]
 
 
-def secrets_over_ads(dump: Dump) -> None:
-    """Secrets come from the agent's socket again."""
-    source = {
+def _agent() -> dict[str, Any]:
+    """The socket of Istio's agent as a source."""
+    return {
         "api_config_source": {
             "api_type": "GRPC",
             "grpc_services": [{"envoy_grpc": {"cluster_name": "sds-grpc"}}],
@@ -91,6 +91,11 @@ def secrets_over_ads(dump: Dump) -> None:
         "initial_fetch_timeout": "0s",
         "resource_api_version": "V3",
     }
+
+
+def secrets_over_ads(dump: Dump) -> None:
+    """Secrets come from the agent's socket again."""
+    source = _agent()
 
     def visit(node: Any) -> None:
         if isinstance(node, dict):
@@ -202,7 +207,46 @@ def telemetry_by_access_log(dump: Dump) -> None:
             table["request_headers_to_add"] = others
 
 
+def certificates_from_files(dump: Dump) -> None:
+    """The agent reads files again."""
+
+    def secret(name: str) -> dict[str, Any]:
+        source = {k: v for k, v in _agent().items() if k != "initial_fetch_timeout"}
+        return {"name": name, "sds_config": source}
+
+    def visit(node: Any) -> None:
+        for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+            visit(value)
+        if not isinstance(node, dict):
+            return
+        if path := node.get("validation_context", {}).get("trusted_ca", {}).get("filename"):
+            checked = node.pop("validation_context")
+            del checked["trusted_ca"]
+            name = "file-root:" + ("system" if path == transforms.SYSTEM_ROOTS else path)
+            node["combined_validation_context"] = {
+                "default_validation_context": checked, "validation_context_sds_secret_config": secret(name),
+            }  # fmt: skip
+        if "tls_certificates" in node:
+            (files,) = node.pop("tls_certificates")
+            chain, key = files["certificate_chain"]["filename"], files["private_key"]["filename"]
+            node["tls_certificate_sds_secret_configs"] = [secret(f"file-cert:{chain}~{key}")]
+
+    for cluster in dump.clusters.values():
+        visit(cluster.get("transport_socket", {}))
+
+
+def original_destination_by_endpoints(dump: Dump) -> None:
+    """The address of the Service counts again."""
+    for cluster in dump.clusters.values():
+        if cluster.get("eds_cluster_config", {}).get("service_name", "").startswith(transforms.ORIGINAL):
+            assert cluster["lb_policy"] == "RANDOM"
+            assert cluster.pop("eds_cluster_config")["service_name"] == f"{transforms.ORIGINAL}{cluster['name']}"
+            cluster |= {"type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED"}
+
+
 INVERSES: dict[str, Callable[[Dump], None]] = {
+    "original_destination_by_endpoints": original_destination_by_endpoints,
+    "certificates_from_files": certificates_from_files,
     "secrets_over_ads": secrets_over_ads,
     "one_outbound_listener": one_outbound_listener,
     "one_route_table": one_route_table,

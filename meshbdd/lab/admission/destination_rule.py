@@ -5,11 +5,10 @@ https://istio.io/latest/docs/reference/config/networking/destination-rule/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from meshbdd.lab.admission import rules
 from meshbdd.lab.admission.fields import (
-    ANY,
     BOOL,
     INT32,
     NUMBER,
@@ -22,6 +21,7 @@ from meshbdd.lab.admission.fields import (
     obj,
     table,
 )
+from meshbdd.lab.admission.lacking import CREDENTIALS
 from meshbdd.lab.admission.rules import Object, Problem
 from meshbdd.lab.compile.values import seconds
 
@@ -66,10 +66,18 @@ _WARMUP = obj(
     {"duration": duration(), "minimumPercent": {**_SHARE, "maximum": 100}, "aggression": _SHARE},
     required=("duration",),
 )
+_REGIONS = array(obj({"from": TEXT, "to": TEXT}))
+_LOCALITY = obj({
+    "distribute": array(obj({"from": TEXT, "to": table(UINT32)})), "failover": _REGIONS,
+    "failoverPriority": array(TEXT), "enabled": BOOL,
+})  # fmt: skip
+_ZONES = obj({
+    "failover": _REGIONS, "failoverPriority": array(TEXT), "enabled": BOOL, "minClusterSize": UINT32,
+})  # fmt: skip
 _BALANCER = obj(
     {
         "simple": choice("UNSPECIFIED", "LEAST_CONN", "RANDOM", "PASSTHROUGH", "ROUND_ROBIN", "LEAST_REQUEST"),
-        "consistentHash": _HASH, "localityLbSetting": ANY, "zoneAwareLbSetting": ANY,
+        "consistentHash": _HASH, "localityLbSetting": _LOCALITY, "zoneAwareLbSetting": _ZONES,
         "warmupDurationSecs": duration(), "warmup": _WARMUP,
     },
     one_of=("simple", "consistentHash"),
@@ -85,7 +93,8 @@ _BUDGET = obj({
 _BLOCKS: Schema = {"connectionPool": POOL, "loadBalancer": _BALANCER, "outlierDetection": _OUTLIER, "tls": _TLS}
 _POLICY = obj({
     **_BLOCKS, "portLevelSettings": array(obj({"port": _PORT, **_BLOCKS})),
-    "tunnel": ANY, "proxyProtocol": ANY, "retryBudget": _BUDGET,
+    "tunnel": obj({"protocol": TEXT, "targetHost": TEXT, "targetPort": UINT32}, required=("targetHost", "targetPort")),
+    "proxyProtocol": obj({"version": choice("V1", "V2")}), "retryBudget": _BUDGET,
 })  # fmt: skip
 SCHEMA = obj(
     {
@@ -96,6 +105,7 @@ SCHEMA = obj(
     required=("host",),
 )  # fmt: skip
 
+_TOPOLOGY = frozenset({"topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"})
 _MAX_TABLE = 5_000_011
 _COUNTS = (
     ("tcp", "maxConnections"), ("http", "http1MaxPendingRequests"), ("http", "http2MaxRequests"),
@@ -138,11 +148,12 @@ def _policy(block: Object | None, path: str, *, port_level: bool = False) -> Ite
     if block.get("connectionPool") is not None:
         yield from pool(block["connectionPool"], f"{path}.connectionPool")
     yield from _balancer(block.get("loadBalancer") or {}, f"{path}.loadBalancer")
-    tls = block.get("tls") or {}
-    if tls.get("mode") == "MUTUAL" and not tls.get("credentialName"):
-        for name in ("clientCertificate", "privateKey"):
-            if not tls.get(name):
-                yield f"{path}.tls.{name}", "mode MUTUAL needs a certificate and its key"
+    yield from _localities(block.get("loadBalancer") or {}, f"{path}.loadBalancer")
+    yield from _tls(block.get("tls") or {}, f"{path}.tls")
+    if block.get("tunnel") is not None:
+        yield from _tunnel(block["tunnel"], f"{path}.tunnel")
+        if block.get("proxyProtocol") is not None:
+            yield f"{path}.proxyProtocol", "it does not go with a tunnel"
     for index, entry in enumerate(block.get("portLevelSettings") or []):
         where = f"{path}.portLevelSettings[{index}]"
         if entry.get("port") is None:
@@ -202,6 +213,104 @@ def _balancer(block: Object, path: str) -> Iterator[Problem]:
             yield f"{path}.warmup.aggression", f"{warmup['aggression']} is not above 0"
 
 
+def _tls(block: Object, path: str) -> Iterator[Problem]:
+    mode, skips = block.get("mode"), bool(block.get("insecureSkipVerify"))
+    if mode not in {"SIMPLE", "MUTUAL"}:
+        return
+    for name in ("caCertificates", "subjectAltNames", *(("credentialName",) if mode == "SIMPLE" else ())):
+        if skips and block.get(name):
+            yield f"{path}.{name}", "it does not go with insecureSkipVerify"
+    if block.get("credentialName"):
+        for name in ("clientCertificate", "privateKey", "caCertificates", "caCrl"):
+            if block.get(name):
+                yield f"{path}.{name}", "it does not go with credentialName"
+    elif mode == "MUTUAL":
+        for name in ("clientCertificate", "privateKey"):
+            if not block.get(name):
+                yield f"{path}.{name}", "mode MUTUAL needs a certificate and its key"
+
+
+def _tunnel(block: Object, path: str) -> Iterator[Problem]:
+    if block.get("protocol") not in {None, "", "CONNECT", "POST"}:
+        yield f"{path}.protocol", f'"{block["protocol"]}" is neither CONNECT nor POST'
+    if not rules.is_host(block.get("targetHost") or "") or "*" in block["targetHost"]:
+        yield f"{path}.targetHost", f'"{block.get("targetHost") or ""}" is neither a host name nor an IP address'
+    yield from rules.port(block.get("targetPort") or 0, f"{path}.targetPort")
+
+
+def _localities(block: Object, path: str) -> Iterator[Problem]:
+    """What nearness may say; https://istio.io/latest/docs/reference/config/networking/destination-rule/."""
+    near, zones = block.get("localityLbSetting"), block.get("zoneAwareLbSetting")
+    if near is not None and zones is not None:
+        yield f"{path}.zoneAwareLbSetting", "it does not go with localityLbSetting"
+    near, where = near or {}, f"{path}.localityLbSetting"
+    if near.get("distribute") and near.get("failover"):
+        yield f"{where}.failover", "it does not go with distribute"
+        return
+    for name in near.get("failoverPriority") or [] if near.get("failover") else []:
+        if name in _TOPOLOGY:
+            yield f"{where}.failoverPriority", f"{name} does not go with failover"
+    for index, rule in enumerate(near.get("distribute") or []):
+        shares = (rule.get("to") or {}).values()
+        if any(not 0 < share <= 100 for share in shares):
+            yield f"{where}.distribute[{index}].to", "a share is between 1 and 100"
+        elif sum(shares) != 100:
+            yield f"{where}.distribute[{index}].to", f"the shares sum to {sum(shares)}, not to 100"
+        targets = sorted(rule.get("to") or {}, key=lambda pattern: str(pattern).endswith("*"))
+        yield from _apart(targets, f"{where}.distribute[{index}].to")
+    yield from _apart([rule.get("from") or "" for rule in near.get("distribute") or []], f"{where}.distribute")
+    yield from _regions(near.get("failover") or [], f"{where}.failover")
+    for name in (zones or {}).get("failoverPriority") or []:
+        if name in _TOPOLOGY:
+            yield f"{path}.zoneAwareLbSetting.failoverPriority", f"{name} is heeded by itself"
+    yield from _regions((zones or {}).get("failover") or [], f"{path}.zoneAwareLbSetting.failover")
+
+
+def _apart(patterns: Iterable[str], path: str) -> Iterator[Problem]:
+    """Localities are whole, with a wildcard at the end at most, and none lies within one before it; what else may follow."""
+    before: list[list[str]] = []
+    for pattern in patterns:
+        items = pattern.split("/", 2)
+        if "*" in pattern[:-1] or not all(items):
+            yield path, f'"{pattern}" is not region, region/zone or region/zone/subzone; "*" stands at the end'
+            return
+        whole = [item for item in items if item != "*"]
+        within = any(whole[: len(other)] == other for other in before)
+        if within or (items[-1] != "*" and any(other[: len(whole)] == whole for other in before)):
+            yield path, f'"{pattern}" overlaps another one'
+            return
+        before.append(whole)
+
+
+def _regions(rules_: Iterable[Object], path: str) -> Iterator[Problem]:
+    for index, rule in enumerate(rules_):
+        source, target = rule.get("from") or "", rule.get("to") or ""
+        if source == target:
+            yield f"{path}[{index}]", "it leads from a region to another one"
+        if any(sign in source + target for sign in "/*"):
+            yield f"{path}[{index}]", "it names regions alone, without wildcards"
+
+
+def unsupported(spec: Object) -> Iterator[Problem]:
+    """What the lab does not have: certificates out of Secrets and ConfigMaps.
+
+    In a rule that is for all workloads a Secret's name counts for nothing, so nothing is missed there.
+    """
+    blocks = [("spec.trafficPolicy", spec.get("trafficPolicy") or {})]
+    blocks += [
+        (f"spec.subsets[{i}].trafficPolicy", s.get("trafficPolicy") or {})
+        for i, s in enumerate(spec.get("subsets") or [])
+    ]
+    for where, policy in list(blocks):
+        for index, entry in enumerate(policy.get("portLevelSettings") or []):
+            blocks.append((f"{where}.portLevelSettings[{index}]", entry))
+    for where, policy in blocks:
+        tls = policy.get("tls") or {}
+        name = (tls.get("credentialName") or "") if tls.get("mode") in {"SIMPLE", "MUTUAL"} else ""
+        if name.startswith("configmap://") or (name and spec.get("workloadSelector") is not None):
+            yield f"{where}.tls.credentialName", f"the lab does not have {CREDENTIALS}"
+
+
 def _is_prime(number: int) -> bool:
     return number > 1 and all(number % divisor for divisor in range(2, int(number**0.5) + 1))
 
@@ -209,6 +318,10 @@ def _is_prime(number: int) -> bool:
 def warnings(spec: Object) -> Iterator[str]:
     """What Istio warns of: fields whose meaning is gone, in the host's own policy; a selector without labels."""
     policy = spec.get("trafficPolicy") or {}
+    for name in ("localityLbSetting", "zoneAwareLbSetting"):
+        near = (policy.get("loadBalancer") or {}).get(name) or {}
+        if (near.get("failover") or near.get("failoverPriority")) and policy.get("outlierDetection") is None:
+            yield f"spec.trafficPolicy.loadBalancer.{name}: calls fail over only with an outlierDetection"
     if (policy.get("outlierDetection") or {}).get("consecutiveErrors"):
         field = "spec.trafficPolicy.outlierDetection.consecutiveErrors"
         yield f"{field} is deprecated and does nothing; use consecutive5xxErrors"

@@ -11,24 +11,17 @@ from typing import Any
 
 from meshbdd.lab.admission.rules import Object, Problem
 
-_POLICY = {
-    "tunnel": "tunnels",
-    "proxyProtocol": "the PROXY protocol",
-    "loadBalancer.localityLbSetting": "localities (there is one machine)",
-    "loadBalancer.zoneAwareLbSetting": "zones (there is one machine)",
-    "loadBalancer.simple=PASSTHROUGH": "the original destination of a connection",
-    "tls.mode=SIMPLE": "TLS with certificates of your own (mode SIMPLE)",
-    "tls.mode=MUTUAL": "TLS with certificates of your own (mode MUTUAL)",
-}
+CREDENTIALS = "certificates out of Secrets and ConfigMaps (name files instead)"
 _GATEWAYS = "waypoints and gateways"
 
 LACKING: Mapping[str, Mapping[str, str]] = {
     "VirtualService": {"spec.tls": "TLS routes", "spec.tcp": "TCP routes"},
     "DestinationRule": {
-        f"{place}.{path}": what
-        for place in ("spec.trafficPolicy", "spec.subsets[].trafficPolicy")
-        for where in ("", "portLevelSettings[].")
-        for path, what in ((f"{where}{path}", what) for path, what in _POLICY.items())
+        f"spec{place}.tls.credentialName": f"{CREDENTIALS}, where the rule has a workloadSelector"
+        for place in (
+            ".trafficPolicy", ".trafficPolicy.portLevelSettings[]", ".subsets[].trafficPolicy",
+            ".subsets[].trafficPolicy.portLevelSettings[]",
+        )
     },
     "AuthorizationPolicy": {
         "spec.action=CUSTOM": "external authorizers", "spec.targetRef": _GATEWAYS, "spec.targetRefs": _GATEWAYS,

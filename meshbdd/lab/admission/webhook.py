@@ -43,6 +43,7 @@ _WARNINGS: dict[str, Callable[[Object], Iterator[str]]] = {
     "HTTPRoute": http_route.warnings,
 }
 _UNSUPPORTED: dict[str, Callable[[Object], Iterator[Problem]]] = {
+    "DestinationRule": destination_rule.unsupported,
     "VirtualService": virtual_service.unsupported,
     "EnvoyFilter": envoy_filter.unsupported,
 }

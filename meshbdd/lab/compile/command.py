@@ -17,7 +17,7 @@ from meshbdd.lab.api.store import clone
 from meshbdd.lab.compile import Mesh, compile_pod
 from meshbdd.lab.lifecycle import read_objects, replacing, shop_objects
 
-_OWN = frozenset({"Namespace", "Pod", "Service", "EndpointSlice", "Deployment", "ServiceAccount"})
+_OWN = frozenset({"Namespace", "Node", "Pod", "Service", "EndpointSlice", "Deployment", "ServiceAccount"})
 """Kinds of Kubernetes' own that the compiler has a use for."""
 
 _SAID = frozenset({"name", "namespace", "labels", "annotations"})

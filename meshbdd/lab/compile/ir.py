@@ -37,6 +37,8 @@ class Endpoint:
     namespace: str
     service_account: str
     healthy: bool = True
+    locality: str = ""
+    """``region/zone/subzone``; empty where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,9 @@ class Service:
     service_accounts: tuple[str, ...]
     created: str = ""
     exported_to: frozenset[str] = frozenset({"*"})
+    headless: bool = False
+    prefers: tuple[str, ...] = ()
+    """Labels that callers and endpoints should share, the widest first (``spec.trafficDistribution``)."""
 
     def visible_to(self, namespace: str) -> bool:
         """Whether workloads of a namespace see this Service."""
@@ -74,6 +79,8 @@ class Workload:
     address: str
     ports: Mapping[str, int]
     """Named container ports."""
+    locality: str = ""
+    """As that of an endpoint."""
 
 
 # Routes

@@ -14,6 +14,7 @@ from meshbdd.lab.compile.read.http_route import read_http_routes
 from meshbdd.lab.compile.read.peer_authentication import PeerAuthentications
 from meshbdd.lab.compile.read.services import read_services
 from meshbdd.lab.compile.read.sidecar import sidecar_for
+from meshbdd.lab.compile.read.topology import Nodes
 from meshbdd.lab.compile.read.virtual_service import read_virtual_services
 from meshbdd.lab.compile.scope import Scope, make_scope
 
@@ -36,6 +37,8 @@ def _asked(node: Any) -> Iterator[str]:
         for key, value in node.items():
             if key in {"sourceLabels", "labels", "matchLabels"} and isinstance(value, Mapping):
                 yield from value
+            elif key == "failoverPriority":
+                yield from (str(label).partition("=")[0] for label in value or ())
             else:
                 yield from _asked(value)
     elif isinstance(node, list):
@@ -61,7 +64,11 @@ class Mesh:
         self.pods: dict[tuple[str, str], Object] = {
             (pod["metadata"]["namespace"], pod["metadata"]["name"]): pod for pod in by_kind.get("Pod", ())
         }
-        self.services = read_services(by_kind.get("Service", ()), by_kind.get("EndpointSlice", ()), self.pods)
+        self.nodes = Nodes({node["metadata"]["name"]: node for node in by_kind.get("Node", ())})
+        namespaces = {item["metadata"]["name"]: item for item in by_kind.get("Namespace", ())}
+        self.services = read_services(
+            by_kind.get("Service", ()), by_kind.get("EndpointSlice", ()), self.pods, self.nodes, namespaces
+        )
         self._virtual_services = _in_order(oldest_first("VirtualService"), by_kind.get("HTTPRoute", ()), self.services)
         self.destination_rules = DestinationRules(oldest_first("DestinationRule"), root)
         self.authentication = PeerAuthentications(oldest_first("PeerAuthentication"), root)
@@ -70,8 +77,9 @@ class Mesh:
         self._sidecars = oldest_first("Sidecar")
         self._scopes: dict[tuple[str, int | None], Scope] = {}
         selecting = [obj for kind in _SELECTING for obj in by_kind.get(kind, ())]
-        self.asked_labels = frozenset(name for obj in selecting for name in _asked(obj["spec"]))
-        self.outbound_sides: dict[tuple[str, tuple[tuple[str, str], ...]], Any] = {}
+        preferred = (name for service in self.services for name in service.prefers)
+        self.asked_labels = frozenset((*preferred, *(name for obj in selecting for name in _asked(obj["spec"]))))
+        self.outbound_sides: dict[tuple[str, str, tuple[tuple[str, str], ...]], Any] = {}
 
     @classmethod
     def read(cls, objects: Iterable[Object], *, root_namespace: str = "istio-system") -> Mesh:

@@ -13,11 +13,12 @@ from typing import Any
 
 from meshbdd.lab.compile import names
 from meshbdd.lab.compile.envoy import clusters as write_clusters
+from meshbdd.lab.compile.envoy.localities import preference
 from meshbdd.lab.compile.envoy.patches import patch_clusters
 from meshbdd.lab.compile.ir import Endpoint, Port, Service, Workload
 from meshbdd.lab.compile.mesh import Mesh
 from meshbdd.lab.compile.policies import ClusterPlace, Rule, Subset, TrafficPolicy
-from meshbdd.lab.compile.read.destination_rule import policy_for
+from meshbdd.lab.compile.read.destination_rule import endpoint_tls_mode, policy_for
 from meshbdd.lab.compile.virtual_hosts import Tables
 
 Config = dict[str, dict[str, Any]]
@@ -29,6 +30,7 @@ class Outbound:
 
     clusters: Config
     endpoints: Config
+    behind: Config
     routes: Config
     warnings: tuple[str, ...]
 
@@ -36,7 +38,7 @@ class Outbound:
 def outbound_side(mesh: Mesh, workload: Workload) -> Outbound:
     """The outbound side of a workload's sidecar, compiled once for every workload that cannot be told apart from it."""
     seen = {name: value for name, value in workload.labels.items() if name in mesh.asked_labels}
-    key = (workload.namespace, tuple(sorted(seen.items())))
+    key = (workload.namespace, workload.locality, tuple(sorted(seen.items())))
     if key not in mesh.outbound_sides:
         # Of the workload only that is handed on which is in the key.
         caller = replace(workload, name="", labels=seen, address="", ports={})
@@ -63,16 +65,17 @@ class _Compilation:
     def run(self) -> Outbound:
         clusters: Config = write_clusters.fixed()
         endpoints: Config = {}
+        behind: Config = {}
         for service in self._scope.reachable:
             for port in service.ports:
                 for name, cluster, assignment in self._port(service, port):
                     clusters[name] = cluster
-                    endpoints[name] = assignment
+                    (endpoints if cluster["type"] == "EDS" else behind)[name] = assignment
         patches, _ = self._mesh.envoy_filters.patches(self._me.namespace, self._me.labels)
         patch_clusters(clusters, (patch for patch in patches if isinstance(patch.place, ClusterPlace)))
         tables = Tables(self._scope, self._me, self._rule)
         routes = {str(port): tables.table(port) for port in self._scope.http_ports()}
-        return Outbound(clusters, endpoints, routes, tuple(self._warnings()))
+        return Outbound(clusters, endpoints, behind, routes, tuple(self._warnings()))
 
     def _rule(self, host: str) -> Rule | None:
         """The DestinationRule for calls to a host."""
@@ -83,26 +86,38 @@ class _Compilation:
 
     def _port(self, service: Service, port: Port) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
         rule = self._rule(service.host)
-        origin = rule.origin if rule else None
-        plain = self._mesh.authentication.of_namespace(service.namespace) == "DISABLE"
         subsets: list[Subset | None] = [None, *(rule.subsets if rule else ())]
         for subset in subsets:
             policy = policy_for(rule, port.number, subset)
             label = subset.name if subset else ""
             name = names.outbound_cluster(port.number, service.host, label)
-            cluster = write_clusters.outbound(service, port, policy, subset=label, origin=origin, plain=plain)
+            plain = self._is_plain(service, port, rule, subset)
+            tls_mode = endpoint_tls_mode(rule, port.number, subset)
+            original = service.headless or policy.passthrough or policy_for(rule, port.number).passthrough
+            cluster = write_clusters.outbound(
+                service, port, policy, rule=rule, subset=label, plain=plain, original=original
+            )
             places = [
-                (place, self._takes_mutual_tls(place, policy, plain=plain))
+                (place, self._takes_mutual_tls(place, tls_mode))
                 for place in service.endpoints.get(port.number, ())
-                if (place.healthy or not _panics(policy))
+                if (place.healthy or service.prefers or not _panics(policy))
                 and (subset is None or all(place.labels.get(k) == v for k, v in subset.labels.items()))
             ]
-            yield name, cluster, write_clusters.endpoints(name, places)
+            yield name, cluster, write_clusters.endpoints(name, places, preference(service, policy), self._me)
 
-    def _takes_mutual_tls(self, place: Endpoint, policy: TrafficPolicy, *, plain: bool) -> bool:
-        mode = (policy.tls or {}).get("mode")
-        if not place.meshed or mode == "DISABLE" or (plain and mode is None):
-            return False
+    def _is_plain(self, service: Service, port: Port, rule: Rule | None, subset: Subset | None) -> bool:
+        """Whether automatic mutual TLS is off: for a namespace, and for endpoints that cannot be told apart in advance."""
+        said = (subset.policy if subset else rule.policy if rule else None) or {}
+        if service.headless or (said.get("loadBalancer") or {}).get("simple") == "PASSTHROUGH":
+            places = service.endpoints.get(port.number, ())
+            if not places or not all(place.meshed for place in places):
+                return True
+        return self._mesh.authentication.of_namespace(service.namespace) == "DISABLE"
+
+    def _takes_mutual_tls(self, place: Endpoint, mode: str | None) -> bool:
+        """Whether a caller is told that an endpoint takes mutual TLS; ``mode``: what a DestinationRule says of it."""
+        if mode is not None or not place.meshed:
+            return place.meshed and mode == "ISTIO_MUTUAL"
         return self._mesh.authentication.of_port(place.namespace, place.labels, place.port) != "DISABLE"
 
     def _warnings(self) -> Iterator[str]:

@@ -34,6 +34,8 @@ class Compiled:
         endpoints: By cluster name.
         extensions: Filter settings that are delivered apart, by name.
         warnings: What is not as written, in sentences.
+        behind: What a connection to the address of a Service may come to, by the cluster that keeps to the address;
+            no part of what Istio delivers, for those who have no such addresses.
     """
 
     listeners: Config
@@ -43,6 +45,7 @@ class Compiled:
     endpoints: Config
     extensions: Config = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    behind: Config = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """What ``meshbdd lab compile --json`` prints."""
@@ -66,7 +69,7 @@ def compile_pod(mesh: Mesh, pod: str, namespace: str) -> Compiled:
     Raises:
         KeyError: there is no such pod.
     """
-    return _Compilation(mesh, workload_of(mesh.pods[namespace, pod])).run()
+    return _Compilation(mesh, workload_of(mesh.pods[namespace, pod], mesh.nodes)).run()
 
 
 class _Compilation:
@@ -88,7 +91,16 @@ class _Compilation:
         delivered = extensions(chains, (patch for patch in patches if patch.place is None))
         warnings = list(dict.fromkeys([*warnings, *outbound.warnings]))
         clusters = {**outbound.clusters, **own}
-        return Compiled(listeners, chains, outbound.routes, clusters, outbound.endpoints, delivered, tuple(warnings))
+        return Compiled(
+            listeners,
+            chains,
+            outbound.routes,
+            clusters,
+            outbound.endpoints,
+            delivered,
+            tuple(warnings),
+            outbound.behind,
+        )
 
     def _inbound_cluster(self, item: write_inbound.InboundPort) -> dict[str, Any]:
         behind = [service for service, port in self._own_services() if self._target(service, port) == item.port]

@@ -18,6 +18,17 @@ class TrafficPolicy:
     load_balancer: Mapping[str, Any] | None = None
     tls: Mapping[str, Any] | None = None
     retry_budget: Mapping[str, Any] | None = None
+    proxy_protocol: Mapping[str, Any] | None = None
+
+    @property
+    def tls_mode(self) -> str | None:
+        """The mode of TLS; ``None`` where nothing is said of TLS, DISABLE where nothing is said of its mode."""
+        return None if self.tls is None else self.tls.get("mode") or "DISABLE"
+
+    @property
+    def passthrough(self) -> bool:
+        """Whether calls go to the address that the caller connected to."""
+        return (self.load_balancer or {}).get("simple") == "PASSTHROUGH"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +42,14 @@ class Subset:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The DestinationRule (or several merged ones) that governs a host."""
+    """The DestinationRule (or several merged ones) that governs a host; ``selects``: it is for single workloads."""
 
     host: str
     namespace: str
     origin: str
     policy: Mapping[str, Any] | None
     subsets: tuple[Subset, ...]
+    selects: bool = False
 
 
 # Who may call

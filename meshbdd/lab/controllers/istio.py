@@ -55,7 +55,7 @@ class IstioKind:
     metric_pages: tuple[str, ...] = ("/stats/prometheus",)
     reserved_ports = RESERVED_PORTS
     resources: tuple[str, ...] = (
-        "namespaces", "pods", "services", "endpointslices.discovery.k8s.io",
+        "namespaces", "nodes", "pods", "services", "endpointslices.discovery.k8s.io",
         "virtualservices.networking.istio.io", "destinationrules.networking.istio.io",
         "sidecars.networking.istio.io", "envoyfilters.networking.istio.io", "serviceentries.networking.istio.io",
         "peerauthentications.security.istio.io", "authorizationpolicies.security.istio.io",
@@ -113,6 +113,7 @@ class IstioKind:
             routes=compiled.routes,
             clusters=compiled.clusters,
             endpoints=compiled.endpoints,
+            behind=compiled.behind,
             extensions=compiled.extensions,
             once=self._once,
         )

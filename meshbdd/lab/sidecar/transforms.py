@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from meshbdd.lab.addresses import INBOUND_PORT, OUTBOUND_PORT, RESERVED_PORTS, private_side
+from meshbdd.lab.compile.envoy.types import ADS
 from meshbdd.lab.sidecar import telemetry
 from meshbdd.lab.sidecar.bootstrap import SidecarIdentity
 from meshbdd.lab.sidecar.sharing import Once
@@ -21,6 +22,13 @@ from meshbdd.lab.xds.resources import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, R
 OUTBOUND = "outbound"
 """Name of the one outbound listener and of its route table."""
 
+ORIGINAL = "original-destination/"
+"""What the endpoints' name begins with of a cluster that goes by the address, on a real mesh."""
+
+SYSTEM_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
+"""Where the roots of the machine are, on most of those that run labs; Istio's agent looks for them in seven places."""
+
+_FILE_ROOT, _FILE_CERT = "file-root:", "file-cert:"
 PASSTHROUGH = "InboundPassthroughCluster"
 _FREE_PORTS = 1024
 """The first port that anybody may bind."""
@@ -49,6 +57,7 @@ class Delivery:
     clusters: dict[str, dict[str, Any]]
     endpoints: dict[str, dict[str, Any]]
     extensions: dict[str, dict[str, Any]]
+    behind: Mapping[str, dict[str, Any]]
     once: Once
 
     def resources(self) -> dict[str, dict[str, dict[str, Any]]]:
@@ -101,6 +110,45 @@ def _with_secrets_over_ads(cluster: Mapping[str, Any]) -> Any:
     made = _copied(cluster)
     _move_secrets(made)
     return made
+
+
+def _read_by_envoy(node: Any) -> Any:
+    """A configuration in which Envoy reads the files that its secrets are named by."""
+    if isinstance(node, list):
+        return [_read_by_envoy(value) for value in node]
+    if not isinstance(node, dict):
+        return node
+    made = {key: _read_by_envoy(value) for key, value in node.items()}
+    checked = made.get("combined_validation_context") or {}
+    root = (checked.get("validation_context_sds_secret_config") or {}).get("name", "")
+    if root.startswith(_FILE_ROOT):
+        path = root.removeprefix(_FILE_ROOT)
+        trusted = {"trusted_ca": {"filename": SYSTEM_ROOTS if path == "system" else path}}
+        del made["combined_validation_context"]
+        made["validation_context"] = {**checked["default_validation_context"], **trusted}
+    secrets = made.get("tls_certificate_sds_secret_configs") or []
+    if secrets and secrets[0]["name"].startswith(_FILE_CERT):
+        chain, _, key = secrets[0]["name"].removeprefix(_FILE_CERT).partition("~")
+        del made["tls_certificate_sds_secret_configs"]
+        made["tls_certificates"] = [{"certificate_chain": {"filename": chain}, "private_key": {"filename": key}}]
+    return made
+
+
+def certificates_from_files(delivery: Delivery) -> None:
+    """Istio's agent reads the files of a DestinationRule's certificates and serves them; here Envoy reads them itself."""
+    for name, cluster in delivery.clusters.items():
+        if "transport_socket" in cluster:
+            delivery.clusters[name] = delivery.once(_read_by_envoy, cluster)
+
+
+def original_destination_by_endpoints(delivery: Delivery) -> None:
+    """Nothing stands at a Service's address: a call that goes to it is led to one of its endpoints, as kube-proxy would."""
+    for name, places in delivery.behind.items():
+        resource = f"{ORIGINAL}{name}"
+        cluster = delivery.clusters[name]
+        source = {"eds_config": ADS, "service_name": resource}
+        delivery.clusters[name] = {**cluster, "type": "EDS", "lb_policy": "RANDOM", "eds_cluster_config": source}
+        delivery.endpoints[resource] = {**places, "cluster_name": resource}
 
 
 def secrets_over_ads(delivery: Delivery) -> None:
@@ -283,6 +331,8 @@ def telemetry_by_access_log(delivery: Delivery) -> None:
 Transform = Callable[[Delivery], None]
 
 TRANSFORMS: tuple[Transform, ...] = (
+    original_destination_by_endpoints,
+    certificates_from_files,
     secrets_over_ads,
     one_outbound_listener,
     one_route_table,
@@ -303,6 +353,7 @@ def deliver(
     clusters: Mapping[str, Any],
     endpoints: Mapping[str, Any],
     extensions: Mapping[str, Any],
+    behind: Mapping[str, Any],
     once: Once | None = None,
 ) -> Delivery:
     """Turn the compiler's output for one pod into what its Envoy is sent.
@@ -316,13 +367,16 @@ def deliver(
         clusters: By name.
         endpoints: By cluster.
         extensions: By name.
+        behind: What the addresses of Services lead to, by the cluster that goes by them.
         once: Work shared with the other sidecars of one push.
     """
     # Listeners are the sidecar's own, and changed in place; the rest is shared with others, and replaced.
     whole: dict[str, dict[str, Any]] = _copied(listeners)
     for key, chain in sorted(filter_chains.items()):
         whole[key.partition(" / ")[0]].setdefault("filter_chains", []).append(_copied(chain))
-    delivery = Delivery(identity, log, whole, routes, dict(clusters), dict(endpoints), dict(extensions), once or Once())
+    delivery = Delivery(
+        identity, log, whole, routes, dict(clusters), dict(endpoints), dict(extensions), behind, once or Once()
+    )
     for transform in TRANSFORMS:
         transform(delivery)
     return delivery

@@ -30,6 +30,7 @@ import envoy.extensions.path.match.uri_template.v3.uri_template_match_pb2
 import envoy.extensions.request_id.uuid.v3.uuid_pb2
 import envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2
 import envoy.extensions.retry.priority.previous_priorities.v3.previous_priorities_config_pb2
+import envoy.extensions.transport_sockets.proxy_protocol.v3.upstream_proxy_protocol_pb2
 import envoy.extensions.transport_sockets.raw_buffer.v3.raw_buffer_pb2
 import envoy.extensions.transport_sockets.tls.v3.tls_pb2
 import envoy.extensions.upstreams.http.v3.http_protocol_options_pb2  # noqa: F401

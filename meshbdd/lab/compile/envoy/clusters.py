@@ -7,6 +7,7 @@ from typing import Any
 
 from meshbdd.lab.compile import names
 from meshbdd.lab.compile.envoy import tls
+from meshbdd.lab.compile.envoy.localities import Preference, cluster_settings, groups, preference
 from meshbdd.lab.compile.envoy.traffic_policy import (
     Speaks,
     apply_balancer,
@@ -15,8 +16,8 @@ from meshbdd.lab.compile.envoy.traffic_policy import (
     write_outlier_detection,
 )
 from meshbdd.lab.compile.envoy.types import ADS, HTTP_OPTIONS, HTTP_OPTIONS_KEY
-from meshbdd.lab.compile.ir import Endpoint, Port, Service
-from meshbdd.lab.compile.policies import TrafficPolicy
+from meshbdd.lab.compile.ir import Endpoint, Port, Service, Workload
+from meshbdd.lab.compile.policies import Rule, TrafficPolicy
 
 CONNECT_TIMEOUT = "10s"
 """Istio's default: meshConfig.connectTimeout."""
@@ -36,7 +37,14 @@ def _service_name(service: Service) -> dict[str, str]:
 
 
 def outbound(
-    service: Service, port: Port, policy: TrafficPolicy, *, subset: str = "", origin: str | None = None, plain: bool
+    service: Service,
+    port: Port,
+    policy: TrafficPolicy,
+    *,
+    rule: Rule | None = None,
+    subset: str = "",
+    plain: bool,
+    original: bool = False,
 ) -> dict[str, Any]:
     """The cluster for calls to a Service's port.
 
@@ -44,9 +52,10 @@ def outbound(
         service: The Service.
         port: One of its ports.
         policy: What the DestinationRule says for this port and subset.
+        rule: The DestinationRule itself.
         subset: Name of the subset.
-        origin: Which DestinationRule, for the metadata.
         plain: Whether automatic mutual TLS is off for this Service.
+        original: Whether calls go to the address that the caller connected to.
     """
     name = names.outbound_cluster(port.number, service.host, subset)
     http2 = port.protocol == "http2" or _upgrades(policy)
@@ -57,8 +66,11 @@ def outbound(
         "eds_cluster_config": {"eds_config": ADS, "service_name": name},
         "connect_timeout": CONNECT_TIMEOUT,
         "common_lb_config": {"healthy_panic_threshold": {}},
-        "metadata": _metadata(service, origin, subset),
+        "metadata": _metadata(service, rule.origin if rule else None, subset),
     }
+    if original:
+        del cluster["eds_cluster_config"]
+        cluster["type"] = "ORIGINAL_DST"
     apply_pool(
         cluster,
         policy.connection_pool,
@@ -69,16 +81,26 @@ def outbound(
     if policy.outlier_detection is not None:
         cluster["outlier_detection"] = write_outlier_detection(policy.outlier_detection)
         least = policy.outlier_detection.get("minHealthPercent")
-        if least:
+        if least and not service.prefers:  # a Service with a traffic distribution needs its unready endpoints told
             cluster["common_lb_config"] = {"healthy_panic_threshold": {"value": least}}
-    apply_balancer(cluster, policy.load_balancer)
-    mode = (policy.tls or {}).get("mode")
+    cluster["common_lb_config"] |= cluster_settings(preference(service, policy))
+    if original:
+        cluster["lb_policy"] = "CLUSTER_PROVIDED"
+    else:
+        apply_balancer(cluster, policy.load_balancer)
     server_name = (policy.tls or {}).get("sni") or names.sni(port.number, service.host, subset)
     identities = (policy.tls or {}).get("subjectAltNames") or service.service_accounts
-    if mode == "ISTIO_MUTUAL":
-        cluster["transport_socket"] = tls.upstream(server_name, identities, http2=http2)
-    elif mode is None and not plain:
-        cluster["transport_socket_matches"] = tls.automatic(server_name, identities, http2=http2)
+    match policy.tls_mode:
+        case "ISTIO_MUTUAL":
+            cluster["transport_socket"] = tls.upstream(server_name, identities, http2=http2)
+        case "SIMPLE" | "MUTUAL":
+            tls.apply_own(cluster, policy.tls or {}, http2=http2, may_use_secrets=rule is not None and rule.selects)
+        case None if original and not plain:
+            cluster["transport_socket"] = tls.upstream(server_name, identities, http2=http2)
+        case None if not plain:
+            cluster["transport_socket_matches"] = tls.automatic(server_name, identities, http2=http2)
+    if policy.proxy_protocol is not None:
+        tls.wrap_in_proxy_protocol(cluster, policy.proxy_protocol)
     return cluster
 
 
@@ -87,8 +109,17 @@ def _upgrades(policy: TrafficPolicy) -> bool:
     return http.get("h2UpgradePolicy") == "UPGRADE" and not http.get("useClientProtocol")
 
 
-def endpoints(cluster: str, places: Iterable[tuple[Endpoint, bool]]) -> dict[str, Any]:
-    """The endpoints of a cluster, each with whether it takes mutual TLS."""
+def endpoints(
+    cluster: str, places: Iterable[tuple[Endpoint, bool]], wanted: Preference | None, caller: Workload
+) -> dict[str, Any]:
+    """The endpoints of a cluster.
+
+    Args:
+        cluster: Its name.
+        places: Each endpoint with whether it takes mutual TLS.
+        wanted: What counts of nearness.
+        caller: Near to whom.
+    """
     entries = []
     for place, mutual in places:
         metadata: dict[str, Any] = {"istio": {"workload": place.workload}} if place.workload else {}
@@ -101,10 +132,10 @@ def endpoints(cluster: str, places: Iterable[tuple[Endpoint, bool]]) -> dict[str
         }
         if metadata:
             entry["metadata"] = {"filter_metadata": metadata}
-        entries.append(entry)
+        entries.append((place, entry))
     made: dict[str, Any] = {"cluster_name": cluster}
     if entries:
-        made["endpoints"] = [{"lb_endpoints": entries, "load_balancing_weight": len(entries), "locality": {}}]
+        made["endpoints"] = groups(entries, wanted, caller)
     return made
 
 

@@ -23,6 +23,7 @@ HTTP_INSPECTOR = _EXTENSIONS + "filters.listener.http_inspector.v3.HttpInspector
 ORIGINAL_DST = _EXTENSIONS + "filters.listener.original_dst.v3.OriginalDst"
 UPSTREAM_TLS = _EXTENSIONS + "transport_sockets.tls.v3.UpstreamTlsContext"
 DOWNSTREAM_TLS = _EXTENSIONS + "transport_sockets.tls.v3.DownstreamTlsContext"
+PROXY_PROTOCOL = _EXTENSIONS + "transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport"
 RAW_BUFFER = _EXTENSIONS + "transport_sockets.raw_buffer.v3.RawBuffer"
 PREVIOUS_HOSTS = _EXTENSIONS + "retry.host.previous_hosts.v3.PreviousHostsPredicate"
 PREVIOUS_PRIORITIES = _EXTENSIONS + "retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"

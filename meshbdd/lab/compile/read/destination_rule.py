@@ -117,6 +117,7 @@ def _entry(item: Object) -> _Entry:
         origin=origin(item),
         policy=spec.get("trafficPolicy"),
         subsets=tuple(_subset(entry) for entry in spec.get("subsets") or []),
+        selects=selector is not None,
     )
     seen = frozenset(spec.get("exportTo") or ()) if selector is None else frozenset({_PRIVATE})
     return _Entry(rule, seen, None if selector is None else selector.get("matchLabels") or {})
@@ -161,6 +162,7 @@ def _blocks(policy: Object) -> TrafficPolicy:
         policy.get("loadBalancer"),
         policy.get("tls"),
         policy.get("retryBudget"),
+        policy.get("proxyProtocol"),
     )
 
 
@@ -168,7 +170,7 @@ def _at_port(policy: Object, port: int) -> tuple[TrafficPolicy, bool]:
     """The policy at a port, and whether it stands for that port alone; then nothing is inherited."""
     for entry in policy.get("portLevelSettings") or []:
         if (entry.get("port") or {}).get("number") == port:
-            return replace(_blocks(entry), retry_budget=None), True
+            return replace(_blocks(entry), retry_budget=None, proxy_protocol=None), True
     return _blocks(policy), False
 
 
@@ -179,14 +181,30 @@ def policy_for(rule: Rule | None, port: int, subset: Subset | None = None) -> Tr
         return base
     own, alone = _at_port(subset.policy, port)
     if alone:
-        return replace(own, retry_budget=base.retry_budget)
+        return replace(own, retry_budget=base.retry_budget, proxy_protocol=base.proxy_protocol)
     return TrafficPolicy(
         own.connection_pool if own.connection_pool is not None else base.connection_pool,
         own.outlier_detection if own.outlier_detection is not None else base.outlier_detection,
         own.load_balancer if own.load_balancer is not None else base.load_balancer,
         own.tls if own.tls is not None else base.tls,
         own.retry_budget if own.retry_budget is not None else base.retry_budget,
+        own.proxy_protocol if own.proxy_protocol is not None else base.proxy_protocol,
     )
+
+
+def endpoint_tls_mode(rule: Rule | None, port: int, subset: Subset | None = None) -> str | None:
+    """The mode of TLS that a rule's endpoints are told with; unlike a cluster's a port's settings inherit it.
+
+    istio/istio ``pilot/pkg/xds/endpoints/mtls_checker.go``.
+    """
+    for policy in (subset.policy if subset else None, rule.policy if rule else None):
+        ports = [
+            p for p in (policy or {}).get("portLevelSettings") or [] if (p.get("port") or {}).get("number") == port
+        ]
+        for block in (*ports, policy or {}):
+            if (mode := _blocks(block).tls_mode) is not None:
+                return mode
+    return None
 
 
 def hash_settings(rule: Rule | None, subset_name: str, port: int | None) -> Object | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from meshbdd.lab.compile.ir import Endpoint, Port, Protocol, Service, Workload
 from meshbdd.lab.compile.names import full_host
+from meshbdd.lab.compile.read.topology import Nodes, preferred
 
 Object = Mapping[str, Any]
 
@@ -41,7 +42,7 @@ def is_meshed(pod: Object) -> bool:
     return bool((pod["metadata"].get("labels") or {}).get(_TLS_MODE) == "istio")
 
 
-def workload_of(pod: Object) -> Workload:
+def workload_of(pod: Object, nodes: Nodes) -> Workload:
     """The pod as the subject of a configuration."""
     meta = pod["metadata"]
     named = {
@@ -51,7 +52,7 @@ def workload_of(pod: Object) -> Workload:
         if port.get("name")
     }
     address = (pod.get("status") or {}).get("podIP", "")
-    return Workload(meta["name"], meta["namespace"], meta.get("labels") or {}, address, named)
+    return Workload(meta["name"], meta["namespace"], nodes.labels(pod), address, named, nodes.locality(pod))
 
 
 def _workload_word(pod: Object) -> str:
@@ -77,17 +78,31 @@ def _health(conditions: Object) -> bool | None:
     return None if conditions.get("terminating") is not False else False
 
 
-def _endpoint(address: str, port: int, pod: Object | None, *, healthy: bool) -> Endpoint:
+def _endpoint(address: str, port: int, pod: Object | None, nodes: Nodes, *, healthy: bool) -> Endpoint:
     if pod is None:
         return Endpoint(address, port, {}, "", meshed=False, namespace="", service_account="", healthy=healthy)
     meta = pod["metadata"]
     account = pod["spec"].get("serviceAccountName") or "default"
-    labels = meta.get("labels") or {}
-    return Endpoint(address, port, labels, _workload_word(pod), is_meshed(pod), meta["namespace"], account, healthy)
+    where = nodes.locality(pod)
+    return Endpoint(
+        address,
+        port,
+        nodes.labels(pod),
+        _workload_word(pod),
+        is_meshed(pod),
+        meta["namespace"],
+        account,
+        healthy,
+        where,
+    )
 
 
 def read_services(
-    services: Iterable[Object], slices: Iterable[Object], pods: Mapping[tuple[str, str], Object]
+    services: Iterable[Object],
+    slices: Iterable[Object],
+    pods: Mapping[tuple[str, str], Object],
+    nodes: Nodes,
+    namespaces: Mapping[str, Object],
 ) -> list[Service]:
     """All Services with their endpoints, in Istio's order: by creation, name and namespace."""
     by_service: dict[tuple[str, str], list[Object]] = defaultdict(list)
@@ -96,13 +111,19 @@ def read_services(
         if name:
             by_service[item["metadata"]["namespace"], name].append(item)
     made = [
-        _service(service, by_service, pods) for service in services if service["spec"].get("type") != "ExternalName"
+        _service(service, by_service, pods, nodes, namespaces.get(service["metadata"]["namespace"]))
+        for service in services
+        if service["spec"].get("type") != "ExternalName"
     ]
     return sorted(made, key=lambda service: (service.created, service.name, service.namespace))
 
 
 def _service(
-    service: Object, slices: Mapping[tuple[str, str], list[Object]], pods: Mapping[tuple[str, str], Object]
+    service: Object,
+    slices: Mapping[tuple[str, str], list[Object]],
+    pods: Mapping[tuple[str, str], Object],
+    nodes: Nodes,
+    namespace: Object | None,
 ) -> Service:
     meta, spec = service["metadata"], service["spec"]
     ports = []
@@ -122,7 +143,7 @@ def _service(
                     continue
                 target = place.get("targetRef") or {}
                 pod = pods.get((target.get("namespace", meta["namespace"]), target.get("name", "")))
-                found += [_endpoint(address, number, pod, healthy=healthy) for address in place["addresses"]]
+                found += [_endpoint(address, number, pod, nodes, healthy=healthy) for address in place["addresses"]]
         endpoints[port.number] = tuple(found)
     everyone = {(e.namespace, e.service_account) for es in endpoints.values() for e in es if e.service_account}
     return Service(
@@ -137,6 +158,8 @@ def _service(
         service_accounts=tuple(f"spiffe://cluster.local/ns/{ns}/sa/{sa}" for ns, sa in sorted(everyone)),
         created=str(meta.get("creationTimestamp") or ""),
         exported_to=_readers(meta),
+        headless=spec.get("clusterIP") == "None",
+        prefers=preferred(service, namespace),
     )
 
 
