@@ -97,6 +97,9 @@ FAULT_LABEL = "meshbdd.dev/fault-backend"
 FAULT_CONTAINER = "fault"
 """The container in them that injects, and logs what it did."""
 
+CHANGE_HEADER = "x-meshbdd-change"
+"""Request header that routes of a run's own set on Linkerd, to the tags of the changes that they are made of."""
+
 
 def is_ready(host: Mapping[str, Any]) -> bool:
     """Whether a proxy sends requests to an endpoint, by its entry on the page ``/clusters?format=json``.

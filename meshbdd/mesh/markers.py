@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshbdd.mesh.base import Dump, Where
+from meshbdd.sidecars import CHANGE_HEADER
 
 ROUTES = "/config_dump?resource=dynamic_route_configs"
 CLUSTERS = "/config_dump?resource=dynamic_active_clusters"
@@ -183,10 +184,6 @@ def fault_tokens(dump: Dump, name: str | None = None) -> set[str]:
         if name in (None, settings.get("name"))
     }
     return tokens - {""}
-
-
-CHANGE_HEADER = "x-meshbdd-change"
-"""Request header that routes of a run's own set on Linkerd, to the tags of the changes that they are made of."""
 
 
 def marked_routes(dump: Dump) -> set[str]:

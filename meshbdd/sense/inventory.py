@@ -10,6 +10,7 @@ from typing import Any
 
 from meshbdd.sense.pods import TEMPLATES, Workload, planned, running, target_ports
 from meshbdd.sense.reading import Object, mapping, mappings, namespace_of, selects, text, texts, whole
+from meshbdd.sidecars import CHANGE_HEADER
 
 ROOT_NAMESPACE = "istio-system"
 """Where Istio takes policies for the whole mesh from (``meshConfig.rootNamespace``)."""
@@ -196,20 +197,31 @@ def ports_of(host: Object) -> list[int]:
     return [number for port in mappings(host, "spec", "ports") if (number := whole(port, key)) is not None]
 
 
+_ROUTES = {"VirtualService": "http", "HTTPRoute": "rules", "GRPCRoute": "rules"}
+"""Where objects have the routes that a scenario's own are put before."""
+
+
 def _without_our_routes(obj: Object) -> Object:
-    """A VirtualService without the copies of its routes that a scenario put in front of them for a fault.
+    """An object without the copies of its routes that a scenario put in front of them for a fault or a split.
 
     The last route is the tester's own. It has a tag too where a scenario applied the manifest that it comes from.
     """
-    routes = mappings(obj, "spec", "http")
-    if text(obj, "kind") != "VirtualService" or not routes:
+    field = _ROUTES.get(text(obj, "kind"), "")
+    routes = mappings(obj, "spec", field)
+    if not routes:
         return obj
     own = _tag(routes[-1])
     kept = [route for route in routes if _tag(route) in {"", own}]
-    return obj if len(kept) == len(routes) else {**obj, "spec": {**mapping(obj, "spec"), "http": kept}}
+    return obj if len(kept) == len(routes) else {**obj, "spec": {**mapping(obj, "spec"), field: kept}}
 
 
 def _tag(route: Mapping[str, Any]) -> str:
-    """``meshbdd-RUN-NUMBER`` of ``meshbdd-RUN-NUMBER-INDEX``; empty for a route that no scenario named."""
+    """By which a route is known as a scenario's; empty for one that no scenario made.
+
+    A VirtualService's has a name, ``meshbdd-RUN-NUMBER-INDEX``. The Gateway API's set a request header.
+    """
     name = text(route, "name")
-    return name.rpartition("-")[0] if name.startswith(OURS) else ""
+    if name.startswith(OURS):
+        return name.rpartition("-")[0]
+    headers = (h for f in mappings(route, "filters") for h in mappings(f, "requestHeaderModifier", "set"))
+    return next((text(h, "value") for h in headers if text(h, "name").lower() == CHANGE_HEADER), "")

@@ -25,7 +25,7 @@ from meshbdd.units import Duration, Percent
 from meshbdd.world import Environment, World
 from tests.cli import test_commands as commands
 from tests.mesh.conftest import begin
-from tests.tools import LabUnderTest
+from tests.tools import LabUnderTest, until
 
 PAYMENT, ORDER, INVENTORY = (ServiceRef(f"{name}-service", "shop") for name in ("payment", "order", "inventory"))
 _WRITTEN = (
@@ -41,6 +41,14 @@ apiVersion: linkerd.io/v1alpha2
 kind: ServiceProfile
 metadata: {name: payment-service.shop.svc.cluster.local}
 spec: {routes: [{name: all, condition: {pathRegex: "/.*"}}]}
+"""
+OWN_ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: mine-{name}}}
+spec:
+  parentRefs: [{{group: "", kind: Service, name: {name}, port: 80}}]
+  rules: [{{backendRefs: [{{name: {name}, port: 80}}]}}]
 """
 
 Scenario = Callable[..., contextlib.AbstractContextManager[World]]
@@ -71,6 +79,16 @@ def _everything(lab: LabUnderTest) -> dict[str, Any]:
 @pytest.fixture
 def told() -> list[Event]:
     return []
+
+
+@pytest.fixture
+def own_routes(lab: LabUnderTest) -> Iterator[None]:
+    """Routes that the tester has already, and that stand beside everything that a scenario does."""
+    for service in (PAYMENT, ORDER):
+        lab.apply(OWN_ROUTE.format(name=service.name))
+    until("the routes being accepted", lambda: all(route.get("status") for route in lab.cluster.list("HTTPRoute")))
+    yield
+    lab.clean()
 
 
 @pytest.fixture
@@ -163,6 +181,19 @@ def test_who_may_not_call_is_denied_by_the_proxy(scenario: Scenario) -> None:
         world.judge(responses.status_is([200]))
         with pytest.raises(NotPossible, match="lets only some callers"):
             world.changes.make(Fault(PAYMENT, delay=Duration(1)))
+
+
+@pytest.mark.usefixtures("own_routes")
+def test_a_service_with_a_route_of_its_own_has_faults_and_splits(scenario: Scenario) -> None:
+    with scenario() as world:
+        world.changes.make(Fault(PAYMENT, status=418))
+        world.traffic.send("charge", count=5)
+        world.judge(shares.every_status_is(418))
+        world.changes.recover(PAYMENT)
+        world.changes.make(Split(ORDER, (("stable", Percent(0)), ("canary", Percent(100)))))
+        world.traffic.define("version", "GET http://order-service/version", None)
+        world.traffic.send("version", count=10, users=2)
+        assert {sample.field("version") for sample in world.samples} == {"canary"}
 
 
 def test_under_strict_mutual_tls_a_refused_connection_is_not_possible(scenario: Scenario) -> None:

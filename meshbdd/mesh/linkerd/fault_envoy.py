@@ -11,7 +11,7 @@ from typing import Any
 from meshbdd.intents import Fault
 from meshbdd.mesh.base import Object
 from meshbdd.mesh.grpc import GRPC_CODES
-from meshbdd.mesh.markers import CHANGE_HEADER
+from meshbdd.sidecars import CHANGE_HEADER
 
 CHANGE, CALLER = CHANGE_HEADER, "x-meshbdd-caller"
 """Request headers that a route sets: the tags of the changes that it is made of, and the callers that a fault is for."""
