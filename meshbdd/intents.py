@@ -57,6 +57,21 @@ class TlsMode(StrEnum):
     DISABLED = "disabled"
 
 
+_LEAST_SHARE = 0.0001
+"""Percent: proxies draw faults from a million (Envoy's ``FractionalPercent``; the weights of the Gateway API go as far)."""
+
+
+def _can_be_drawn(share: Percent, what: str) -> None:
+    """No share that would be rounded to none or to all without a word."""
+    if 0 < share.value < _LEAST_SHARE or 100 - _LEAST_SHARE < share.value < 100:
+        raise BadInput(
+            "MB0127",
+            f"{share} of the calls cannot be had for {what}: proxies draw from a million, so it would be "
+            f"{'none' if share.value < 1 else 'all'} of them.",
+            help=f"write {_LEAST_SHARE}% or more" if share.value < 1 else "write 100%, or 99.9999% and less",
+        )
+
+
 def _lasts(duration: Duration, what: str) -> None:
     if duration.milliseconds < 1:
         raise BadInput("MB0123", f"{what[0].upper()}{what[1:]} is {duration}.", help="write 1ms or more")
@@ -114,7 +129,7 @@ class Fault:
         at: Where it is to be injected; ``None``: where the scenario's claims need it.
 
     Raises:
-        BadInput: a status that is no failure, or a delay of nothing.
+        BadInput: a status that is no failure, a delay of nothing, or a share that no proxy can draw.
     """
 
     service: ServiceRef
@@ -132,6 +147,7 @@ class Fault:
                 f"{self.service} cannot fail with status {self.status}: below {_LEAST_FAILURE} a request has succeeded.",
                 help="write a status from 400 to 599",
             )
+        _can_be_drawn(self.share, f"the fault of {self.service}")
         if self.delay is not None:
             _lasts(self.delay, f"the delay of {self.service}")
             if self.delay.seconds > _LONGEST_DELAY.seconds:

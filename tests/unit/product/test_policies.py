@@ -161,6 +161,7 @@ def test_a_subset_of_the_rule_is_taken_as_it_stands() -> None:
     [
         (Split(ORDER, (("stable", Percent(90)), ("canary", Percent(20)))), "sum to 110%"),
         (Split(ORDER, (("stable", Percent(50)), ("stable", Percent(50)))), "stands twice"),
+        (Split(ORDER, (("stable", Percent(99.999)), ("canary", Percent(0.001)))), '0.001% for "canary"'),
         (Mirror(ORDER, "beta"), 'no subset "beta" with a pod'),
         (Timeout(ServiceRef("paymnt-service", "shop"), Duration(1)), 'Service "paymnt-service" does not exist'),
         (Access(ServiceRef("client", "shop"), PAYMENT), 'Service "client" does not exist'),

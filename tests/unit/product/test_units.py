@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from meshbdd.errors import BadInput
+from meshbdd.intents import Fault, ServiceRef
 from meshbdd.units import Duration, Percent, Rate
 from meshbdd.waiting import NotYet, eventually
 
@@ -46,3 +47,14 @@ def test_waiting_tells_the_last_thing_seen() -> None:
 
     with pytest.raises(Exception, match=r"the moon did not happen within 20ms; last seen: look [1-9]"):
         eventually(probe, what="the moon", within=Duration(0.02))
+
+
+@pytest.mark.parametrize(("share", "would_be"), [(0.00001, "none"), (0.00009, "none"), (99.99995, "all")])
+def test_no_fault_has_a_share_that_would_be_rounded_away(share: float, would_be: str) -> None:
+    with pytest.raises(BadInput, match=f"draw from a million, so it would be {would_be} of them"):
+        Fault(ServiceRef("payment-service", "shop"), Percent(share))
+
+
+@pytest.mark.parametrize("share", [0, 0.0001, 99.9999, 100])
+def test_a_fault_has_any_share_that_a_proxy_can_draw(share: float) -> None:
+    assert Fault(ServiceRef("payment-service", "shop"), Percent(share)).share == Percent(share)
