@@ -196,6 +196,18 @@ def test_a_service_with_a_route_of_its_own_has_faults_and_splits(scenario: Scena
         assert {sample.field("version") for sample in world.samples} == {"canary"}
 
 
+def test_a_split_after_a_fault_leaves_the_fault_and_stays_when_it_is_withdrawn(scenario: Scenario) -> None:
+    with scenario() as world:
+        world.traffic.define("version", "GET http://order-service/version", None)
+        world.changes.make(Fault(ORDER, status=418))
+        world.changes.make(Split(ORDER, (("stable", Percent(0)), ("canary", Percent(100)))))
+        world.traffic.send("version", count=5)
+        world.judge(shares.every_status_is(418))
+        world.changes.recover(ORDER)
+        world.traffic.send("version", count=10, users=2)
+        assert {sample.field("version") for sample in world.samples} == {"canary"}
+
+
 def test_under_strict_mutual_tls_a_refused_connection_is_not_possible(scenario: Scenario) -> None:
     with pytest.raises(NotPossible, match="denied the request with 403"):
         with scenario("payment-service rejects plaintext") as world:

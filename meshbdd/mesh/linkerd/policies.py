@@ -12,7 +12,7 @@ from typing import Any
 
 from meshbdd.cluster import Edit
 from meshbdd.cluster.kinds import kind_of
-from meshbdd.errors import BadInput
+from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import CircuitBreaker, Retry, ServiceRef, Split, Timeout
 from meshbdd.mesh.base import Stage
 from meshbdd.mesh.catalog import Catalog, selected
@@ -20,8 +20,9 @@ from meshbdd.mesh.linkerd.injection import ACCRUAL
 from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked, RoutesSay, retries_of, timeout_of
 from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, attached, creation, http_ports, refuse_profile
 from meshbdd.mesh.linkerd.routes import RULES, new_route, ports_without_route, routes_stage
-from meshbdd.mesh.linkerd.rules import Rule, Rules, backend_ref, marked, plain_rule, shaped_rules
+from meshbdd.mesh.linkerd.rules import Rules, marked, plain_rule, split_rules
 from meshbdd.mesh.splits import weights_of
+from meshbdd.sidecars import FAULT_LABEL
 from meshbdd.units import Duration
 
 _TIMEOUT = "timeout.linkerd.io/"
@@ -141,18 +142,21 @@ def split_stages(catalog: Catalog, intent: Split, tag: str) -> tuple[Stage, ...]
 
     Raises:
         BadInput: the shares do not sum to 100 %, a subset stands twice, or has no pod; or it would have no effect.
+        NotPossible: the scenario's fault backend is in the place of the service's endpoints.
     """
     weights = weights_of(intent)
+    if FAULT_LABEL in catalog.labels_of(intent.service):
+        raise NotPossible(
+            "MB0461",
+            f"«{intent}» is not possible on Linkerd where a circuit breaker of {intent.service} is to see a fault: the calls would "
+            "go to the subsets, past the endpoint that fails.",
+            help="have the breaker and the split in different scenarios",
+        )
     refs = {name: ServiceRef(f"meshbdd-{intent.service.name}-{name}", intent.service.namespace) for name in weights}
     services = [creation(_subset(catalog, intent.service, name, ref)) for name, ref in refs.items()]
 
     def made(rules: Rules, port: int, _grpc: bool) -> Rules:
-        def shape(rule: Rule) -> None:
-            rule["backendRefs"] = [
-                {**backend_ref(refs[name], port), "weight": weight} for name, weight in weights.items()
-            ]
-
-        return shaped_rules(rules, shape, tag)
+        return split_rules(rules, intent.service, {refs[name]: weights[name] for name in weights}, port, tag)
 
     first = Stage.of(*services, markers=[EndpointsHeld(ref) for ref in refs.values()])
     return first, routes_stage(catalog, intent.service, tag, made, str(intent))

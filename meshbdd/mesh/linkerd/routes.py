@@ -43,7 +43,7 @@ def routes_stage(catalog: Catalog, service: ServiceRef, tag: str, made: Marked, 
     for port in http_ports(catalog.service(service)):
         number = int(port["port"])
         there = attached(routes, service, number)
-        found = [_insert(route, made, number) for route in there] if there else [_create(service, port, made)]
+        found = [_insert(route, service, made, number) for route in there] if there else [_create(service, port, made)]
         changed = [edit for edit in found if edit is not None]
         for edit in changed:
             _refuse_several_ports(edit, edits, service)
@@ -73,12 +73,14 @@ def _refuse_several_ports(edit: Edit, edits: Mapping[str, Edit], service: Servic
         )
 
 
-def _insert(route: Mapping[str, Any], made: Marked, port: int) -> Edit | None:
+def _insert(route: Mapping[str, Any], service: ServiceRef, made: Marked, port: int) -> Edit | None:
     """The edit of a route that is there; ``None`` where none of its rules can be meant."""
     meta, grpc = route["metadata"], route["kind"] == "GRPCRoute"
+    # In a route of the run's own nothing is left once the change goes that made it: then all calls go to the service.
+    rest = [plain_rule(service, port, grpc=grpc)] if meta["name"] == _own_name(service, port) else []
 
     def make(rules: Any) -> Any:
-        current = rules or []
+        current = rules or rest
         return [*made(current, port, grpc), *current]
 
     if not made(route["spec"].get("rules") or [], port, grpc):
@@ -100,13 +102,17 @@ def _create(service: ServiceRef, port: Mapping[str, Any], made: Marked) -> Edit 
     return Edit(kind, new["metadata"]["name"], service.namespace, RULES, make, new)
 
 
+def _own_name(service: ServiceRef, port: int) -> str:
+    return f"meshbdd-{service.name}-{port}"
+
+
 def new_route(service: ServiceRef, port: int, kind: str, rules: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A route of the run's own at one port of a service, for callers in every namespace."""
     parent = {"group": "", "kind": "Service", "name": service.name, "namespace": service.namespace, "port": port}
     return {
         "apiVersion": _VERSION,
         "kind": kind,
-        "metadata": {"name": f"meshbdd-{service.name}-{port}", "namespace": service.namespace},
+        "metadata": {"name": _own_name(service, port), "namespace": service.namespace},
         "spec": {"parentRefs": [parent], "rules": list(rules)},
     }
 

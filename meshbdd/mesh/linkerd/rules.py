@@ -7,12 +7,12 @@ route that it changes, before what it is a copy of.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from math import gcd
 from typing import Any
 
 from meshbdd.errors import BadInput, NotPossible
-from meshbdd.intents import Fault, Scope, ServiceRef
+from meshbdd.intents import Fault, ServiceRef
 from meshbdd.mesh.linkerd.backend import backend_of
 from meshbdd.mesh.linkerd.fault_envoy import (
     ABORT,
@@ -24,6 +24,7 @@ from meshbdd.mesh.linkerd.fault_envoy import (
     PERCENTAGE,
     fault_headers,
 )
+from meshbdd.mesh.linkerd.scopes import narrowed
 
 Rule = dict[str, Any]
 Rules = list[Rule]
@@ -75,16 +76,6 @@ def marked(rule: Mapping[str, Any], tag: str) -> Rule:
     return made
 
 
-def shaped_rules(rules: Iterable[Rule], shape: Callable[[Rule], None], tag: str) -> Rules:
-    """A changed copy of each rule."""
-    made = []
-    for rule in rules:
-        copied = marked(rule, tag)
-        shape(copied)
-        made.append(copied)
-    return made
-
-
 def faulted_rules(
     rules: Iterable[Rule], fault: Fault, port: int, callers: Iterable[str], tag: str, *, stands_in: bool, grpc: bool
 ) -> Rules:
@@ -100,12 +91,13 @@ def faulted_rules(
         grpc: Whether they are a GRPCRoute's.
 
     Raises:
-        NotPossible: a fault of the same kind is in force for some of the same calls.
+        NotPossible: a fault of the same kind is in force for some of the same calls, or those that go on would miss the
+            backends that the rules lead to.
     """
     told, share = tuple(callers), round(fault.share.value * MILLION / 100)
     made = []
     for rule in rules:
-        matches = _narrowed(rule.get("matches") or [{}], fault.scope, grpc=grpc)
+        matches = narrowed(rule.get("matches") or [{}], fault.scope, grpc=grpc)
         if not matches:
             continue
         copied = marked(rule, tag)
@@ -118,9 +110,60 @@ def faulted_rules(
             headers[f"{other}{PERCENTAGE}"] = str(_sent(rule, fault.service))
         set_headers(copied, headers)
         if not stands_in:
+            _refuse_detour(copied, fault.service, rule.get("backendRefs") or [])
             _send(copied, fault.service, port, MILLION if draws else share)
         made.append(copied)
     return made
+
+
+def split_rules(
+    rules: Iterable[Rule], service: ServiceRef, weights: Mapping[ServiceRef, int], port: int, tag: str
+) -> Rules:
+    """A copy of each rule with other backends. A fault that it has keeps its share of the calls.
+
+    Args:
+        rules: The rules that are there.
+        service: Whose they are.
+        weights: Backend → its weight.
+        port: The port of each.
+        tag: Names the change.
+
+    Raises:
+        NotPossible: a rule has a fault after which calls go on, and would miss these backends.
+    """
+    made = []
+    for rule in rules:
+        copied, share = marked(rule, tag), _sent(rule, service)
+        copied["backendRefs"] = [{**backend_ref(ref, port), "weight": weight} for ref, weight in weights.items()]
+        if share:
+            _refuse_detour(copied, service, copied["backendRefs"])
+            _send(copied, service, port, share)
+        made.append(copied)
+    return made
+
+
+def _refuse_detour(rule: Rule, service: ServiceRef, backends: Iterable[Mapping[str, Any]]) -> None:
+    """See that calls which a fault backend passes on come where its rule leads: it knows the service's own pods alone.
+
+    Args:
+        rule: What tells the fault backend what to do.
+        service: The service beside which it stands.
+        backends: Where the rule leads without the fault.
+
+    Raises:
+        NotPossible: they would go to all of the service's pods, whatever the rule's weights are.
+    """
+    headers = headers_of(rule)
+    goes_on = DELAY in headers or CALLER in headers or any(name.endswith(PERCENTAGE) for name in headers)
+    own = {service.name, backend_of(service).name}
+    elsewhere = sorted({str(ref.get("name")) for ref in backends} - own)
+    if goes_on and elsewhere:
+        raise NotPossible(
+            "MB0460",
+            f"On Linkerd calls to {service} that are slowed, or that a fault leaves alone because of their caller, go on from the "
+            f"fault backend to all of its pods; the route leads to {', '.join(elsewhere)}, so its shares would not hold.",
+            help="let the calls fail instead, or have the delay and the split in different scenarios",
+        )
 
 
 def _check_free(rule: Rule, fault: Fault, callers: Iterable[str]) -> str | None:
@@ -171,67 +214,3 @@ def _send(rule: Rule, service: ServiceRef, port: int, share: int) -> None:
         )
     refs = [*theirs, fault]
     rule["backendRefs"] = [{**ref, "weight": weight} for ref, weight in zip(refs, weights, strict=True)]
-
-
-# Scopes
-
-
-def _narrowed(matches: Iterable[Mapping[str, Any]], scope: Scope, *, grpc: bool) -> list[dict[str, Any]]:
-    """Matches for what both a rule and a scope take; none where nothing can be taken by both."""
-    join = _both_grpc if grpc else _both
-    return [joined for match in matches if (joined := join(match, scope)) is not None]
-
-
-def _both(theirs: Mapping[str, Any], scope: Scope) -> dict[str, Any] | None:
-    made: dict[str, Any] = copy.deepcopy(dict(theirs))
-    if scope.method and made.setdefault("method", scope.method) != scope.method:
-        return None
-    if scope.path:
-        kept = made.get("path")
-        if kept and not _takes(kept, scope.path):
-            return None
-        made["path"] = {"type": "Exact", "value": scope.path}
-    return _with_headers(made, scope)
-
-
-def _both_grpc(theirs: Mapping[str, Any], scope: Scope) -> dict[str, Any] | None:
-    """The same for a GRPCRoute, which names a method of a service where HTTP has a path; all of them are POST."""
-    made: dict[str, Any] = copy.deepcopy(dict(theirs))
-    if scope.method not in {None, "POST"}:
-        return None
-    if scope.path:
-        service, _, method = scope.path.strip("/").partition("/")
-        wanted = {"service": service, "method": method}
-        kept = made.get("method") or {}
-        if any(kept.get(name, value) != value for name, value in wanted.items()):
-            return None
-        made["method"] = {"type": "Exact", **wanted}
-    return _with_headers(made, scope)
-
-
-def _with_headers(made: dict[str, Any], scope: Scope) -> dict[str, Any] | None:
-    for name, value in scope.headers.items():
-        known = next((h for h in made.get("headers") or [] if h["name"].lower() == name.lower()), None)
-        if known is None:
-            made.setdefault("headers", []).append({"type": "Exact", "name": name.lower(), "value": value})
-        elif known.get("type", "Exact") != "Exact":
-            raise _unjoinable(known["value"], value)
-        elif known["value"] != value:
-            return None
-    return made
-
-
-def _takes(match: Mapping[str, Any], path: str) -> bool:
-    kind, value = match.get("type", "PathPrefix"), str(match.get("value", "/"))
-    if kind == "RegularExpression":
-        raise _unjoinable(value, path)
-    prefix = value.rstrip("/")
-    return path == value if kind == "Exact" else path == prefix or path.startswith(f"{prefix}/")
-
-
-def _unjoinable(expression: str, value: str) -> BadInput:
-    return BadInput(
-        "MB0445",
-        f"The route matches by the regular expression {expression!r}, which cannot be joined with '{value}'.",
-        help="leave that option out of the fault's table",
-    )
