@@ -13,7 +13,7 @@ from meshbdd.intents import ServiceRef
 from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Where
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked
-from meshbdd.mesh.linkerd.objects import creation, http_ports, parents
+from meshbdd.mesh.linkerd.objects import creation, http_ports, parents, refuse_profile
 from meshbdd.mesh.linkerd.rules import marked
 from meshbdd.mesh.linkerd.security import decided_by_another
 from meshbdd.mesh.manifest import OF_LINKERD, refuse_foreign
@@ -30,7 +30,7 @@ def plan(catalog: Catalog, documents: list[Object], _context: Context, tag: Call
 
     Raises:
         NotPossible: a kind that Linkerd does not have, or a change of a Service beside its annotations for Linkerd.
-        BadInput: a route for a Service that does not exist.
+        BadInput: a route for a Service that does not exist, or one that a ServiceProfile governs.
     """
     refuse_foreign(documents, OF_LINKERD, "linkerd", "Linkerd")
     own = tag()
@@ -85,6 +85,7 @@ def _whole(wanted: Object, kind: str) -> Edit:
 def _route_markers(catalog: Catalog, route: Object, tag: str) -> Iterator[Marker]:
     for parent in parents(route):
         service = ServiceRef(parent["name"], parent["namespace"])
+        refuse_profile(catalog, service)
         own = route["metadata"]["namespace"]
         where = Where() if own == service.namespace else Where(own)
         for port in http_ports(catalog.service(service)):
@@ -112,6 +113,8 @@ def _service(catalog: Catalog, wanted: Object) -> tuple[list[Edit], list[Marker]
         return [creation(wanted)], [EndpointsHeld(ref)]
     _refuse_other_changes(live, wanted)
     annotations = {k: v for k, v in (meta.get("annotations") or {}).items() if k.startswith(_LINKERD)}
+    if annotations:
+        refuse_profile(catalog, ref)
     edits = [
         Edit("Service", ref.name, ref.namespace, ("metadata", "annotations", name), _constant(value))
         for name, value in annotations.items()

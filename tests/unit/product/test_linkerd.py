@@ -32,7 +32,7 @@ from meshbdd.intents import (
 from meshbdd.mesh import Context, Linkerd, Plan
 from meshbdd.mesh.base import preview
 from meshbdd.mesh.manifest import find_manifest
-from meshbdd.sidecars import LINKERD, callee, whole
+from meshbdd.sidecars import FAULT_LABEL, LINKERD, callee, whole
 from meshbdd.telemetry.metrics import read_linkerd
 from meshbdd.telemetry.proxies import view
 from meshbdd.units import Duration, Percent
@@ -146,6 +146,55 @@ def test_a_fault_goes_into_the_route_that_is_there_since_the_older_one_wins() ->
     assert _weights(second) == {"payment-service": 1, "meshbdd-fault-payment-service": 1}
 
 
+def _routed(*intents: Intent) -> list[Object]:
+    """The rules of payment-service's route once these were made one after the other."""
+    there: list[Object] = [_pod("payment-service", "canary")]
+    for intent in intents:
+        _, objects = plan(intent, *there)
+        there += objects
+    return cast("list[Object]", next(o for o in reversed(there) if o["kind"] == "HTTPRoute")["spec"]["rules"])
+
+
+_SPLIT = Split(PAYMENT, (("stable", Percent(90)), ("canary", Percent(10))))
+_STABLE, _CANARY, _FAULTY = (
+    "meshbdd-payment-service-stable", "meshbdd-payment-service-canary", "meshbdd-fault-payment-service",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_fault_and_a_split_are_both_in_force_whichever_is_first(order: int) -> None:
+    """Only the tag, which says who came first, differs."""
+    first, *_, last = _routed(*(Fault(PAYMENT, Percent(50), status=418), _SPLIT)[::order])
+    assert _weights(first) == {_STABLE: 9, _CANARY: 1, _FAULTY: 10}
+    assert _headers(first)["x-envoy-fault-abort-request"] == "418"
+    assert _weights(last) == {"payment-service": 1}
+    assert _weights(_routed(*(Fault(PAYMENT, status=418), _SPLIT)[::order])[0]) == {_FAULTY: 1}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(
+    "fault", [Fault(PAYMENT, delay=Duration(1)), Fault(PAYMENT, status=503, scope=Scope(called_by=ORDER))]
+)
+def test_calls_that_go_on_from_a_fault_backend_do_not_pass_a_split_by(fault: Fault, order: int) -> None:
+    with pytest.raises(NotPossible, match=r"all of its pods; the route leads to meshbdd-payment-service-canary, "):
+        _routed(*(fault, _SPLIT)[::order])
+
+
+def test_a_split_does_not_pass_the_endpoint_by_that_a_breaker_is_to_see() -> None:
+    stands_in = _service("payment-service")
+    stands_in["spec"]["selector"] = {FAULT_LABEL: "payment-service"}
+    with pytest.raises(NotPossible, match="past the endpoint that fails"):
+        plan(_SPLIT, stands_in)
+
+
+def test_what_stands_on_a_route_that_a_fault_made_stays_whole_without_the_fault() -> None:
+    _, [route] = plan(Fault(PAYMENT, status=418))
+    made, _ = plan(_SPLIT, _pod("payment-service", "canary"), route)
+    split, rest = made.stages[1].edits[0].make(None)
+    assert _weights(split) == {_STABLE: 9, _CANARY: 1}
+    assert _weights(rest) == {"payment-service": 1}
+
+
 def test_a_scope_narrows_each_rule_and_leaves_out_those_that_exclude_it() -> None:
     theirs = [
         {"matches": [{"path": {"type": "PathPrefix", "value": "/charge"}}]},
@@ -234,6 +283,13 @@ def test_beside_a_service_profile_nothing_is_planned() -> None:
     ):
         with pytest.raises(BadInput, match=r"ServiceProfile payment-service\.shop\.svc\.cluster\.local"):
             plan(intent, profile)
+    for manifest in (
+        _route([{"backendRefs": [{"name": "payment-service", "port": 80}]}]),
+        _service("payment-service", annotations={"retry.linkerd.io/http": "5xx"}),
+    ):
+        with pytest.raises(BadInput, match=r"ServiceProfile payment-service\.shop\.svc\.cluster\.local"):
+            linkerd(profile).plan_manifest([manifest], Context())
+    linkerd(profile).plan_manifest([_server("all-authenticated", 8080, "strict")], Context())
     profile["spec"] = {}
     plan(Fault(PAYMENT, status=503), profile)
 
