@@ -89,25 +89,29 @@ def test_a_lab_that_is_taken_down_leaves_nothing() -> None:
 
 def test_a_killed_lab_leaves_no_orphan() -> None:
     lab = LabUnderTest.up("killed")
-    assert processes_below(lab.info.folder)
-    os.kill(lab.info.pid, signal.SIGKILL)
-    until("the end of every child", lambda: not processes_below(lab.info.folder), seconds=3)
-    assert lifecycle.find("killed") is None
-    sockets = _sockets(lab)
-    assert sockets.is_dir(), "nobody was left to remove it"
-    lab.down()
+    try:
+        assert processes_below(lab.info.folder)
+        os.kill(lab.info.pid, signal.SIGKILL)
+        until("the end of every child", lambda: not processes_below(lab.info.folder), seconds=3)
+        assert lifecycle.find("killed") is None
+        sockets = _sockets(lab)
+        assert sockets.is_dir(), "nobody was left to remove it"
+    finally:
+        lab.down()
     assert not sockets.exists()
 
 
 def test_a_lab_of_the_same_name_removes_what_a_killed_one_left() -> None:
-    lab = LabUnderTest.up("killed", shop=False)
-    left = _sockets(lab)
-    os.kill(lab.info.pid, signal.SIGKILL)
-    until("the end of the lab", lambda: lifecycle.find("killed") is None, seconds=3)
-    lab = LabUnderTest.up("killed", shop=False)
-    assert not left.exists()
-    assert _sockets(lab).is_dir()
-    lab.down()
+    killed = LabUnderTest.up("killed", shop=False)
+    try:
+        left = _sockets(killed)
+        os.kill(killed.info.pid, signal.SIGKILL)
+        until("the end of the lab", lambda: lifecycle.find("killed") is None, seconds=3)
+        lab = LabUnderTest.up("killed", shop=False)
+        assert not left.exists()
+        assert _sockets(lab).is_dir()
+    finally:
+        lifecycle.down("killed")
 
 
 def test_no_folder_but_a_labs_own_is_removed_with_it(tmp_path, monkeypatch) -> None:
