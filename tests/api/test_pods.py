@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 import subprocess
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ from meshbdd.lab.api.core import Api
 from meshbdd.lab.api.credentials import kubeconfig, self_signed
 from meshbdd.lab.api.errors import bad_request
 from meshbdd.lab.api.server import ApiServer
+
+Forward = Callable[[int], tuple[subprocess.Popen[str], int]]
 
 LINES = [f"line {number}\n".encode() for number in range(100)]
 
@@ -188,6 +191,68 @@ def test_portforward_to_a_closed_port_says_so(core: client.CoreV1Api) -> None:
 def test_portforward_to_a_missing_pod_is_refused(core: client.CoreV1Api) -> None:
     with pytest.raises(ApiException, match="404"):
         portforward(core.connect_get_namespaced_pod_portforward, "nope", "default", ports="8080")
+
+
+@pytest.fixture
+def kubectl_forward(running: Running) -> Iterator[Forward]:
+    """Has the real kubectl forward a port of its choice to a port of the pod."""
+    program = shutil.which("kubectl")
+    if not program:
+        pytest.skip("kubectl is not on the PATH")
+    started: list[subprocess.Popen[str]] = []
+
+    def forward(port: int) -> tuple[subprocess.Popen[str], int]:
+        command = [program, "--kubeconfig", str(running.state / "kubeconfig"), "port-forward", "p", f":{port}"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        started.append(process)
+        line = process.stdout.readline() if process.stdout else ""
+        assert line.startswith("Forwarding from 127.0.0.1:"), process.communicate(timeout=10)
+        return process, int(line.split(":")[1].split(" ")[0])
+
+    yield forward
+    for process in started:
+        process.kill()
+        process.communicate(timeout=10)
+
+
+def test_kubectl_port_forward(kubectl_forward: Forward) -> None:
+    """Connections side by side, and bytes that take many frames."""
+    _, port = kubectl_forward(8080)
+    body = bytes(range(256)) * 4096
+    head = b"POST /%d HTTP/1.1\r\nhost: p\r\ncontent-length: %d\r\n\r\n"
+    sockets = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(5)]
+    for number, sock in enumerate(sockets):
+        sock.sendall(head % (number, len(body)) + body)
+    for number, sock in enumerate(sockets):
+        told = b""
+        while not told.endswith(body):
+            more = sock.recv(1 << 20)
+            assert more, "the connection ended before the answer did"
+            told += more
+        assert b"POST /%d HTTP/1.1|" % number in told
+        sock.close()
+
+
+def test_kubectl_port_forward_ends_with_either_side(kubectl_forward: Forward) -> None:
+    _, port = kubectl_forward(8080)
+    stuck = socket.create_connection(("127.0.0.1", port), timeout=10)
+    for _ in range(3):  # one side says nothing, and the others are served
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+            sock.sendall(b"GET /after HTTP/1.1\r\nhost: p\r\n\r\n")
+            sock.shutdown(socket.SHUT_WR)
+            told = b""
+            while more := sock.recv(4096):
+                told += more
+        assert told.endswith(b"GET /after HTTP/1.1|"), "an answer comes after the last word, and then the end"
+    stuck.close()
+
+
+def test_kubectl_port_forward_to_a_closed_port_says_so(kubectl_forward: Forward) -> None:
+    process, port = kubectl_forward(9)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        assert sock.recv(10) == b""
+    _, err = process.communicate(timeout=10)
+    assert "nothing listens on 9" in err
 
 
 def test_kubectl_logs(running: Running) -> None:

@@ -1,4 +1,4 @@
-"""``pods/portforward`` over WebSocket: the protocol of the Python client (``v4.channel.k8s.io``).
+"""``pods/portforward`` over WebSocket: the protocol of the Python client (``v4.channel.k8s.io``); kubectl's is next door.
 
 Each port has two channels, data and error; each starts with a message that repeats the port as two bytes, little
 endian.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import struct
 
+from meshbdd.lab.api import tunnel
 from meshbdd.lab.api.backend import PodBackend
 from meshbdd.lab.api.errors import bad_request
 from meshbdd.lab.api.http import Receive, Request, Scope, Send
@@ -84,11 +85,16 @@ async def serve_portforward(
     Raises:
         ApiError: 400, before the WebSocket is accepted.
     """
-    ports = _ports(request)
     offered = scope.get("subprotocols") or []
+    if tunnel.PROTOCOL in offered:
+        await send({"type": "websocket.accept", "subprotocol": tunnel.PROTOCOL})
+        return await tunnel.Tunnel(backend, target, send).run(receive)
+    ports = _ports(request)
     protocol = next((name for name in offered if name in PROTOCOLS), None)
     if offered and protocol is None:
-        raise bad_request(f"unable to upgrade: unsupported protocols {offered}, this server speaks {list(PROTOCOLS)}")
+        raise bad_request(
+            f"unable to upgrade: unsupported protocols {offered}, this server speaks {[*PROTOCOLS, tunnel.PROTOCOL]}"
+        )
     await send({"type": "websocket.accept", "subprotocol": protocol})
     forwards = [_Forward(2 * index, port, send) for index, port in enumerate(ports)]
     try:

@@ -47,6 +47,7 @@ from meshbdd.lab.api.rest import (
 from meshbdd.lab.api.store import Event
 from meshbdd.lab.api.streaming import serve_watch
 from meshbdd.lab.api.subresources import serve_binding, serve_eviction, serve_log, serve_proxy
+from meshbdd.lab.api.tunnel import WebSocket
 from meshbdd.lab.api.watching import Watch
 
 _log = logging.getLogger(__name__)
@@ -209,7 +210,8 @@ class Application:
             case _:
                 caller(request, target, verb)
                 raise errors.bad_request(
-                    "unable to upgrade: this server forwards ports over WebSocket (v4.channel.k8s.io), not over SPDY"
+                    "unable to upgrade: this server forwards ports over WebSocket, as kubectl does from 1.31 on "
+                    "unless KUBECTL_PORT_FORWARD_WEBSOCKETS=false, and not over bare SPDY"
                 )
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -353,7 +355,7 @@ class ApiServer:
         self._socket = listener
         self.port = listener.getsockname()[1]
         config = uvicorn.Config(
-            self.application, http="httptools", ws="websockets-sansio", lifespan="off", log_config=None,
+            self.application, http="httptools", ws=WebSocket, lifespan="off", log_config=None,
             access_log=False, server_header=False, ssl_certfile=str(self._cert), ssl_keyfile=str(self._key),
             timeout_graceful_shutdown=1, timeout_keep_alive=75, ws_ping_interval=None, ws_max_size=2**24,
         )  # fmt: skip
