@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from meshbdd.cli.output import complain
 from meshbdd.errors import BadInput
 from meshbdd.settings import load_settings
 
@@ -153,12 +154,18 @@ def kubeconfig(name: str) -> None:
 def compile_(files: tuple[Path, ...], world: Path | None, pod: str | None, mesh: str, as_json: bool) -> None:
     """Show what YAML becomes for one sidecar; no lab needs to run.
 
-    With --mesh linkerd: the policies that Linkerd's control plane would send, for all pods if none is named.
+    With --mesh linkerd: the policies that Linkerd's control plane would send, for all pods if none is named. How it was
+    installed is read from a ConfigMap linkerd-config, if the world or a file has one.
     """
     import yaml  # noqa: PLC0415 - not needed for --help
 
     from meshbdd.lab.compile.command import compile_files as compile_istio  # noqa: PLC0415 - slow to import
-    from meshbdd.lab.linkerd.command import compile_files as compile_linkerd  # noqa: PLC0415 - slow to import
+    from meshbdd.lab.linkerd import command as linkerd  # noqa: PLC0415 - slow to import
 
-    made = (compile_linkerd if mesh == "linkerd" else compile_istio)(files, world, pod)
+    if mesh == "linkerd":
+        made = linkerd.compile_files(files, world, pod)
+        for sentence in linkerd.refusals(made):
+            complain(f"warning: {sentence}")
+    else:
+        made = compile_istio(files, world, pod)
     click.echo(json.dumps(made, indent=2) if as_json else yaml.safe_dump(made, sort_keys=False), nl=False)

@@ -42,8 +42,13 @@ UP_TIMEOUT = Duration(60)
 _ORDER = {"Namespace": 0, "CustomResourceDefinition": 1, "ServiceAccount": 2, "ConfigMap": 3, "Secret": 3, "Service": 4}
 
 
-def read_objects(files: Iterable[Path], namespace: str) -> list[dict[str, Any]]:
+def read_objects(files: Iterable[Path], namespace: str, *, or_none: bool = False) -> list[dict[str, Any]]:
     """Read Kubernetes YAML; objects without a namespace get ``namespace``.
+
+    Args:
+        files: What to read.
+        namespace: Of objects that name none.
+        or_none: Whether files that hold no object at all make sense.
 
     Raises:
         BadInput: a file that is missing or no Kubernetes YAML, or files that hold no object at all.
@@ -89,7 +94,7 @@ def read_objects(files: Iterable[Path], namespace: str) -> list[dict[str, Any]]:
             if document["kind"] not in {"Namespace", "CustomResourceDefinition"}:
                 document["metadata"].setdefault("namespace", namespace)
             objects.append(document)
-    if files and not objects:
+    if files and not objects and not or_none:
         names = " and ".join(map(str, files))
         holds = "holds" if len(files) == 1 else "hold"
         raise BadInput("MB0734", f"{names} {holds} no Kubernetes object.", help="name a file with at least one")
@@ -106,14 +111,30 @@ def shop_objects() -> list[dict[str, Any]]:
     return shipped_objects("shop", "vantage")
 
 
+def _key(obj: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    meta = obj["metadata"]
+    return obj["apiVersion"].partition("/")[0], obj["kind"], meta.get("namespace", ""), meta["name"]
+
+
 def replacing(objects: Iterable[dict[str, Any]], new: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Objects with new ones among them, each in the place of one of its group, kind, namespace and name."""
+    return list({_key(obj): obj for obj in (*objects, *new)}.values())
 
-    def key(obj: Mapping[str, Any]) -> tuple[str, str, str, str]:
-        meta = obj["metadata"]
-        return obj["apiVersion"].partition("/")[0], obj["kind"], meta.get("namespace", ""), meta["name"]
 
-    return list({key(obj): obj for obj in (*objects, *new)}.values())
+def applied(objects: Iterable[dict[str, Any]], new: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The new ones; one that says no ``spec`` has that of the object in whose place it stands, as if it were applied."""
+    there = {_key(obj): obj for obj in objects}
+    return [_over(there.get(_key(obj)), obj) for obj in new]
+
+
+def _over(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
+    if old is None or "spec" in new or "spec" not in old:
+        return new
+    metadata = {**old["metadata"], **new["metadata"]}
+    for field in ("labels", "annotations"):
+        if isinstance(said := metadata.get(field), dict):
+            metadata[field] = {**(old["metadata"].get(field) or {}), **said}
+    return {**old, **new, "metadata": metadata}
 
 
 def deviations(mesh: str) -> tuple[str, ...]:

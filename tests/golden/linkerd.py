@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from meshbdd.lab.linkerd.compile import Questions, status, verdicts
-from meshbdd.lab.linkerd.policies import Policies
-from meshbdd.lab.linkerd.settings import ControlPlaneSettings
+from meshbdd.lab.linkerd.command import compile_files
 
 DATA = Path(__file__).parent / "data" / "linkerd"
 SECTIONS = ("outbound", "inbound", "profile", "endpoints", "status", "admission", "schema", "log")
@@ -42,12 +41,18 @@ def with_world(own: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return copy.deepcopy([*(obj for obj in world() if key(obj) not in replaced), *own])
 
 
-def settings(case: str) -> ControlPlaneSettings:
-    config = golden(case).get("config") or {}
-    return ControlPlaneSettings(
-        default_policy=config.get("default_policy", "all-unauthenticated"),
-        allow_request_headers=config.get("allow_l5d_request_headers", False),
-    )
+def installed(case: str) -> list[dict[str, Any]]:
+    """The setting other than the default with which a case was recorded, as a control plane tells it."""
+    config = golden(case).get("config")
+    if not config:
+        return []
+    values: dict[str, Any] = {}
+    if "default_policy" in config:
+        values["proxy"] = {"defaultInboundPolicy": config["default_policy"]}
+    if config.get("allow_l5d_request_headers"):
+        values["policyController"] = {"additionalArgs": ["--allow-l5d-request-headers"]}
+    meta = {"name": "linkerd-config", "namespace": "linkerd"}
+    return [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"values": yaml.safe_dump(values)}}]
 
 
 def _expanded(node: Any, siblings: dict[str, Any] | None) -> Any:
@@ -65,21 +70,27 @@ def golden(case: str) -> dict[str, Any]:
     return _expanded(json.loads((DATA / case / "out.json").read_text()), None)
 
 
+@functools.cache
+def _compiled(case: str) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "linkerd-config.yaml"
+        config.write_text(yaml.safe_dump_all(installed(case)))
+        files = [DATA / case / "in.yaml", *([config] if installed(case) else [])]
+        return json.dumps(compile_files(files, DATA / "world.yaml"))
+
+
+def told(case: str) -> dict[str, Any]:
+    """Everything that ``meshbdd lab compile --mesh linkerd`` says of a case."""
+    made: dict[str, Any] = json.loads(_compiled(case))
+    return made
+
+
 def mine(case: str, asked: dict[str, Any]) -> dict[str, Any]:
-    """The lab's answers to the questions that were asked in a case."""
-    own = resources(case)
-    policies = Policies(with_world(own), settings(case))
-    questions = Questions(policies)
-    ask = {
-        "outbound": questions.outbound,
-        "inbound": questions.inbound,
-        "profile": questions.profile,
-        "endpoints": questions.endpoints,
-    }
-    made: dict[str, Any] = {
-        name: {question: answer(question) for question in asked.get(name, {})} for name, answer in ask.items()
-    }
-    return {**made, "status": status(policies), **verdicts(own), "log": policies.log()}
+    """The command's answers to the questions that were asked in a case, and all else that it says."""
+    made = told(case)
+    for section in ("outbound", "inbound", "profile", "endpoints"):
+        made[section] = {question: made[section].get(question) for question in asked.get(section, {})}
+    return made
 
 
 def _order(node: Any) -> str:

@@ -8,9 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from meshbdd.cli import cli
-from meshbdd.lab.linkerd.compile import show
-from meshbdd.lab.linkerd.policies import Policies
-from tests.golden.linkerd import DATA, cases, comparable, golden, meaning, mine, resources, settings, with_world
+from tests.golden.linkerd import DATA, cases, comparable, golden, meaning, mine
 from tests.golden.meaning import differences
 
 DIFFERENT: dict[str, str] = {}
@@ -33,18 +31,6 @@ def _parameters() -> list[object]:
 def test_the_lab_compiles_as_linkerd_does(case: str) -> None:
     found = found_differences(case)
     assert not found, "\n".join(found[:20])
-
-
-def test_every_recorded_question_is_answered_without_being_asked() -> None:
-    """``show`` gives the whole answer by itself: each recorded question of each case is among what it prints."""
-    missing = []
-    for case in cases():
-        theirs = golden(case)
-        own = resources(case)
-        made = show(Policies(with_world(own), settings(case)), own)
-        for section in ("outbound", "inbound", "profile", "endpoints"):
-            missing += [f"{case}: {question}" for question in theirs.get(section, {}) if question not in made[section]]
-    assert not missing
 
 
 def test_the_comparison_sees_one_wrong_number() -> None:

@@ -31,7 +31,7 @@ def default(resource: Resource, version: str, obj: Object) -> None:
     """Fill in the schema's defaults, in place."""
     schema = schema_of(resource, version)
     if schema is not None:
-        _drop_nulls(schema, obj)
+        drop_nulls(schema, obj)
         structure.default(schema, obj)
 
 
@@ -62,18 +62,18 @@ def _has_rules(resource: Resource, version: str, schema: Object) -> bool:
     return bool(resource.shapes[key])
 
 
-def _drop_nulls(schema: Object, value: Any) -> None:
+def drop_nulls(schema: Object, value: Any) -> None:
     """Forget nulls where the schema has no place for them, as Kubernetes does before it validates."""
     if isinstance(value, list):
         for item in value:
-            _drop_nulls(schema.get("items") or {}, item)
+            drop_nulls(schema.get("items") or {}, item)
     elif isinstance(value, dict):
         properties = schema.get("properties") or {}
         for key in [key for key in value if key in properties]:
             if value[key] is None and not properties[key].get("nullable"):
                 del value[key]
             else:
-                _drop_nulls(properties[key], value[key])
+                drop_nulls(properties[key], value[key])
 
 
 def _duplicates(schema: Object, value: Any, path: str) -> Iterator[Cause]:

@@ -10,18 +10,12 @@ from typing import Any
 from meshbdd.errors import BadInput
 from meshbdd.lab.admission import admit, crds, unknown_fields
 from meshbdd.lab.admission.definitions import definition_of
-from meshbdd.lab.api.calls import Caller
-from meshbdd.lab.api.core import Api
-from meshbdd.lab.api.errors import ApiError
-from meshbdd.lab.api.store import clone
 from meshbdd.lab.compile import Mesh, compile_pod
-from meshbdd.lab.lifecycle import read_objects, replacing, shop_objects
+from meshbdd.lab.compile.kept import Keeper
+from meshbdd.lab.lifecycle import applied, read_objects, replacing, shop_objects
 
-_OWN = frozenset({"Namespace", "Node", "Pod", "Service", "EndpointSlice", "Deployment", "ServiceAccount"})
+OWN = frozenset({"Namespace", "Node", "Pod", "Service", "EndpointSlice", "Deployment", "ServiceAccount"})
 """Kinds of Kubernetes' own that the compiler has a use for."""
-
-_SAID = frozenset({"name", "namespace", "labels", "annotations"})
-"""What of an object's metadata is whoever wrote it's; the rest is the API's own."""
 
 Mark = Callable[[dict[str, Any], Mapping[str, Any]], None]
 """Injects a pod of a namespace, in place, where its mesh would."""
@@ -64,6 +58,18 @@ def _pods_of(
             yield pod
 
 
+def _addressed(objects: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    """The objects, Services with a made-up cluster IP where an API server would give them one."""
+    taken = {obj["spec"].get("clusterIP") for obj in objects if obj["kind"] == "Service"}
+    made_up = (f"10.96.{number // 250}.{number % 250 + 1}" for number in itertools.count())
+    free = (address for address in made_up if address not in taken)
+    for obj in objects:
+        if obj["kind"] == "Service" and not obj["spec"].get("clusterIP") and obj["spec"].get("type") != "ExternalName":
+            yield {**obj, "spec": {**obj["spec"], "clusterIP": next(free)}}
+        else:
+            yield obj
+
+
 def _number(port: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> int | None:
     """The number of a Service's port at its pods; one that goes by a name is that container port's."""
     target = port.get("targetPort", port["port"])
@@ -103,7 +109,8 @@ def _slices_of(services: Iterable[dict[str, Any]], pods: list[dict[str, Any]]) -
 
 
 def complete(objects: list[dict[str, Any]], mark: Mark = _mark_istio) -> list[dict[str, Any]]:
-    """A world in which something runs: Deployments get a pod, Services their endpoints, where none are given."""
+    """A world in which something runs: Deployments get pods, Services an address and endpoints, where none are given."""
+    objects = list(_addressed(objects))
     by_kind: dict[str, list[dict[str, Any]]] = {}
     for obj in objects:
         by_kind.setdefault(obj["kind"], []).append(obj)
@@ -119,43 +126,23 @@ def complete(objects: list[dict[str, Any]], mark: Mark = _mark_istio) -> list[di
     return [*objects, *made, *_slices_of(bare, pods)]
 
 
-def _see_kept(obj: dict[str, Any]) -> None:
-    """See that the lab's Kubernetes API would keep an object of Kubernetes' own.
-
-    Raises:
-        BadInput: it would not, in its own words.
-    """
-    api = Api()
-    told = api.registry.of_kind(obj["apiVersion"], obj["kind"])
-    if told is None:
-        raise BadInput(
-            "MB0730", f"The lab has no kind {obj['kind']} ({obj['apiVersion']}).", help=f"compile takes: {_kinds()}"
-        )
-    metadata = {key: value for key, value in obj["metadata"].items() if key in _SAID}  # it may come from a cluster
-    new = {**clone({key: value for key, value in obj.items() if key != "status"}), "metadata": clone(metadata)}
-    namespace = metadata.get("namespace") if obj["kind"] != "Namespace" else None
-    try:
-        if namespace and api.find("namespaces", namespace) is None:
-            api.create("namespaces", {"metadata": {"name": namespace}})
-        if obj["kind"] != "Namespace" or api.find("namespaces", metadata["name"]) is None:
-            api.create(told.key, new, namespace, by=Caller(validation="Strict"))
-    except ApiError as refusal:
-        raise BadInput("MB0731", f"{refusal.message.rstrip('.')}.", help="correct the resource") from None
-
-
 def _compiled(obj: Mapping[str, Any]) -> bool:
     """Whether a kind bears on what a sidecar is told."""
-    return obj["kind"] in _OWN or definition_of(obj["kind"], obj["apiVersion"]) is not None
+    return obj["kind"] in OWN or definition_of(obj["kind"], obj["apiVersion"]) is not None
 
 
-def _admitted(obj: dict[str, Any]) -> tuple[str, ...]:
+def _admitted(obj: dict[str, Any], keeper: Keeper) -> tuple[str, ...]:
     """The warnings that a resource is accepted with.
 
     Raises:
         BadInput: a kind that the lab does not have, or a resource that is refused.
     """
-    if obj["kind"] in _OWN or not _compiled(obj):
-        _see_kept(obj)
+    if not keeper.knows(obj):
+        raise BadInput(
+            "MB0730", f"The lab has no kind {obj['kind']} ({obj['apiVersion']}).", help=f"compile takes: {_kinds()}"
+        )
+    if obj["kind"] in OWN or not _compiled(obj):
+        keeper.keep(obj)
         return ()
     name = f"{obj['kind']} {obj['metadata']['name']}"
     if unknown := unknown_fields(obj):
@@ -163,32 +150,45 @@ def _admitted(obj: dict[str, Any]) -> tuple[str, ...]:
     decision = admit(obj)
     if decision.refused:
         raise BadInput("MB0731", f"{decision.refused}.", help="correct the resource")
+    keeper.keep(obj)
     return tuple(f"{name}: {sentence}" for sentence in decision.warnings)
 
 
-def _see_use(files: Iterable[Path], resources: Iterable[Mapping[str, Any]]) -> None:
-    """See that there is something to compile.
+def see_use(
+    files: Iterable[Path],
+    resources: Iterable[Mapping[str, Any]],
+    compiled: Callable[[Mapping[str, Any]], bool],
+    kinds: str,
+) -> None:
+    """See that there is something to compile among the resources, if there are any.
+
+    Args:
+        files: Where the resources were read.
+        resources: What was read.
+        compiled: Whether a resource bears on what a sidecar is told.
+        kinds: Those that do, for the sentence.
 
     Raises:
         BadInput: no sidecar is told anything of any of the resources.
     """
-    if not any(map(_compiled, resources)):
+    if resources and not any(map(compiled, resources)):
         names = " and ".join(map(str, files))
         found = ", ".join(f"{obj['kind']} {obj['metadata']['name']}" for obj in resources)
         raise BadInput(
-            "MB0735", f"No sidecar is told anything of what {names} holds: {found}.", help=f"compile takes: {_kinds()}"
+            "MB0735", f"No sidecar is told anything of what {names} holds: {found}.", help=f"compile takes: {kinds}"
         )
 
 
 def _kinds() -> str:
-    return ", ".join(sorted({*_OWN, *(item["spec"]["names"]["kind"] for item in crds())}))
+    return ", ".join(sorted({*OWN, *(item["spec"]["names"]["kind"] for item in crds())}))
 
 
 def compile_files(files: Iterable[Path], world: Path | None = None, pod: str | None = None) -> dict[str, Any]:
     """Compile resources for one sidecar.
 
     Args:
-        files: YAML with the resources; those without a namespace belong to ``shop``.
+        files: YAML with the resources; those without a namespace belong to ``shop``. Without any, but with a world: what
+            that world is with no resource at all.
         world: YAML with the services and pods; the demo shop where ``None``.
         pod: ``POD.NAMESPACE``; the first pod of the world where ``None``.
 
@@ -197,12 +197,14 @@ def compile_files(files: Iterable[Path], world: Path | None = None, pod: str | N
             not in the world.
     """
     files = list(files)
-    resources = read_objects(files, "shop")
-    warnings = [warning for obj in resources for warning in _admitted(obj)]
-    _see_use(files, resources)
+    keeper = Keeper(crds())
+    read = read_objects(files, "shop", or_none=world is not None)
     base = read_objects([world], "shop") if world else shop_objects()
+    resources = applied(base, read)
+    warnings = [warning for obj in resources for warning in _admitted(obj, keeper)]
+    see_use(files, resources, _compiled, _kinds())
     for obj in base if world else ():
-        _admitted(obj)
+        _admitted(obj, keeper)
     objects = complete(replacing(base, resources))
     mesh = Mesh.read(objects)
     if pod is None:

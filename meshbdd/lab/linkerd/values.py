@@ -6,6 +6,7 @@ import re
 from decimal import Decimal
 
 _UNITS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
+_LAST_PORT = 65535
 _PART = re.compile(r"(\d{1,5})(h|ms|m|s)")
 
 
@@ -82,6 +83,6 @@ def ports(text: str) -> frozenset[int]:
     found: set[int] = set()
     for part in text.split(","):
         first, _, last = part.strip().partition("-")
-        if first.isdigit() and (last or first).isdigit():
+        if first.isdigit() and (last or first).isdigit() and int(last or first) <= _LAST_PORT:
             found.update(range(int(first), int(last or first) + 1))
     return frozenset(found)

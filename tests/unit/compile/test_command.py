@@ -17,7 +17,9 @@ WORLD = DATA / "world.yaml"
 SECTIONS = ["virtual_hosts", "clusters", "endpoints", "filter_chains", "listeners", "extensions", "warnings"]
 
 
-@pytest.mark.parametrize(("case", "pod"), [("02-vs-abort-500-all", PODS[0]), ("59-ef-armed-fault-on", PODS[1])])
+@pytest.mark.parametrize(
+    ("case", "pod"), [("01-no-config", PODS[0]), ("02-vs-abort-500-all", PODS[0]), ("59-ef-armed-fault-on", PODS[1])]
+)
 def test_the_command_prints_what_the_recording_has(case: str, pod: str) -> None:
     told = CliRunner().invoke(
         cli,

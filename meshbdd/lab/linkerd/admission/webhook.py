@@ -1,4 +1,5 @@
-"""What Linkerd's validating webhook denies: linkerd2 policy-controller/runtime/src/admission.rs.
+"""What Linkerd's validating webhooks deny: linkerd2 policy-controller/runtime/src/admission.rs; of ServiceProfiles what
+their type cannot hold.
 
 Services are not looked at: a bad annotation of a Service silently counts as not said.
 """
@@ -13,9 +14,11 @@ from typing import Any
 from meshbdd.lab.api.errors import ApiError
 from meshbdd.lab.api.schema import prune, validate
 from meshbdd.lab.api.store import clone
+from meshbdd.lab.api.structural import drop_nulls
 from meshbdd.lab.linkerd.admission.definitions import spec_schema
 from meshbdd.lab.linkerd.objects import CORE, GATEWAY, POLICY, annotations_of, group_of, parents
 from meshbdd.lab.linkerd.read import annotations as read_annotations
+from meshbdd.lab.linkerd.read.destinations import weight_of
 from meshbdd.lab.linkerd.read.matches import http_match, rpc_match
 from meshbdd.lab.linkerd.settings import DEFAULT_POLICIES
 from meshbdd.lab.linkerd.values import Unreadable
@@ -31,10 +34,16 @@ class Decision:
     Attributes:
         denied: The webhook's sentence; ``None``: allowed.
         schema: Where the object breaks its kind's definition: path and reason.
+        unreadable: Whether it is denied because its kind's type cannot hold it: no controller would see it either.
     """
 
     denied: str | None = None
     schema: tuple[tuple[str, str], ...] = ()
+    unreadable: bool = False
+
+
+class _NoValue(Unreadable):
+    """A text that the type of its field cannot hold."""
 
 
 def _route(route: Object) -> None:
@@ -116,12 +125,12 @@ def _blocks(entries: list[Object] | None) -> None:
         try:
             block = ip_network(entry["cidr"])
         except ValueError as error:
-            raise Unreadable(f"invalid CIDR: {error}") from None
+            raise _NoValue(f"invalid CIDR: {error}") from None
         for text in entry.get("except") or []:
             try:
                 hole = ip_network(text)
             except ValueError as error:
-                raise Unreadable(f"invalid CIDR: {error}") from None
+                raise _NoValue(f"invalid CIDR: {error}") from None
             if hole.version != block.version or not (hole.overlaps(block)):
                 raise Unreadable(f"cidr '{block}' does not include exception '{hole}'")
             if hole.prefixlen <= block.prefixlen:
@@ -159,13 +168,45 @@ def _rate_limit(policy: Object) -> None:
         raise Unreadable("limits must not exceed total.requestsPerSecond")
 
 
+_CONDITION: Mapping[str, type] = {"pathRegex": str, "method": str, "status": dict, "isFailure": bool}
+
+
+def _condition(said: object) -> None:
+    """A condition of a ServiceProfile: linkerd2 controller/gen/apis/serviceprofile/v1alpha2/types.go."""
+    if not isinstance(said, dict):
+        raise _NoValue(f"{said!r} is no condition")
+    for name, value in said.items():
+        if name in {"all", "any"} and isinstance(value, list):
+            for inner in value:
+                _condition(inner)
+        elif name == "not":
+            _condition(value)
+        elif name in {"all", "any"} or not isinstance(value, _CONDITION.get(name, object)):
+            raise _NoValue(f"{name}: {value!r} makes no condition")
+    limits = (said.get("status") or {}).values()
+    if not all(isinstance(limit, int) for limit in limits):
+        raise _NoValue(f"status: {said['status']!r} makes no condition")
+
+
+def _profile(profile: Object) -> None:
+    for route in profile["spec"].get("routes") or []:
+        _condition(route["condition"])
+        for answers in route.get("responseClasses") or []:
+            _condition(answers["condition"])
+    for entry in profile["spec"].get("dstOverrides") or []:
+        try:
+            weight_of(entry)
+        except ValueError:
+            raise _NoValue(f"the weight {entry['weight']!r} is no quantity") from None
+
+
 _RULES: dict[tuple[str, str], Callable[[Object], None]] = {
     (GATEWAY, "HTTPRoute"): _route, (GATEWAY, "GRPCRoute"): _route, (POLICY, "HTTPRoute"): _route,
     (GATEWAY, "TLSRoute"): _route, (GATEWAY, "TCPRoute"): _route,
     (POLICY, "Server"): _server, (POLICY, "AuthorizationPolicy"): _authorization_policy,
     (POLICY, "MeshTLSAuthentication"): _mesh_tls, (POLICY, "NetworkAuthentication"): _network_authentication,
     (POLICY, "ServerAuthorization"): _server_authorization, (POLICY, "EgressNetwork"): _egress,
-    (POLICY, "HTTPLocalRateLimitPolicy"): _rate_limit,
+    (POLICY, "HTTPLocalRateLimitPolicy"): _rate_limit, ("linkerd.io", "ServiceProfile"): _profile,
 }  # fmt: skip
 
 
@@ -174,6 +215,7 @@ def _schema_faults(obj: Object) -> Iterator[tuple[str, str]]:
     if schema is None:
         return
     spec = clone(dict(obj.get("spec") or {}))
+    drop_nulls(schema, spec)
     for cause in validate(schema, spec, "spec"):
         yield cause.field, cause.message
     for path in prune(schema, spec, "spec"):
@@ -189,7 +231,7 @@ def decide(obj: Object) -> Decision:
     try:
         rule(obj)
     except Unreadable as error:
-        return Decision(str(error), faults)
+        return Decision(str(error), faults, unreadable=isinstance(error, _NoValue))
     except (KeyError, TypeError, AttributeError):
         # The definition refuses what is not of its shape before a webhook is asked.
         return Decision(None, faults)

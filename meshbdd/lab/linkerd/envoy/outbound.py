@@ -108,8 +108,10 @@ class OutboundWriter:
 
     def _override(self, authority: str, weight: int) -> Part:
         host, _, port = authority.rpartition(":")
-        name, namespace = host.split(".")[:2]
-        return Part(authority, weight, self._destinations.endpoints(name, namespace, int(port)))
+        name, _, rest = host.partition(".")
+        known = port.isdigit() and rest  # else it is no Service's, and the destination service has nothing for it
+        places = self._destinations.endpoints(name, rest.partition(".")[0], int(port)) if known else ()
+        return Part(authority, weight, places)
 
     def _route(self, entry: Entry[_Target], policy: OutboundPolicy, logical: str) -> list[Json]:
         target = entry.target

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from meshbdd.lab.compile.values import seconds
@@ -186,8 +186,8 @@ class Destinations:
             )
         overrides = []
         for entry in spec.get("dstOverrides") or []:
-            authority = entry["authority"]
-            overrides.append((authority if ":" in authority else f"{authority}:{port}", _weight(entry["weight"])))
+            authority = entry.get("authority") or ""
+            overrides.append((authority if ":" in authority else f"{authority}:{port}", weight_of(entry)))
         return Profile(
             service, port, meta["name"], meta["namespace"], opaque, tuple(routes), tuple(overrides),
             self._budget(spec.get("retryBudget")),
@@ -204,11 +204,18 @@ class Destinations:
         return Budget(float(said["retryRatio"]), int(said["minRetriesPerSecond"]), ttl)
 
 
-def _weight(quantity: object) -> int:
-    """A Kubernetes quantity (``900m``, ``1``) in ten-thousandths."""
-    text = str(quantity)
-    thousandths = int(text[:-1]) if text.endswith("m") else int(Decimal(text) * 1000)
-    return thousandths * WHOLE_WEIGHT // 1000
+def weight_of(override: Object) -> int:
+    """The weight of a destination, a Kubernetes quantity (``900m``, ``1``), in ten-thousandths.
+
+    Raises:
+        ValueError: it is none.
+    """
+    text = str(override.get("weight", 0))
+    try:
+        thousandths = Decimal(text.removesuffix("m")) * (1 if text.endswith("m") else 1000)
+        return int(thousandths) * WHOLE_WEIGHT // 1000
+    except (InvalidOperation, OverflowError):
+        raise ValueError(f"{text} is no quantity") from None
 
 
 __all__ = [
@@ -220,4 +227,5 @@ __all__ = [
     "Profile",
     "ProfileRoute",
     "container_ports",
+    "weight_of",
 ]
