@@ -247,7 +247,7 @@ async def _wait_ready(lab: Lab, expected: int, limit: float) -> None:
             raise EnvironmentBroken(
                 "MB0713",
                 f"The lab's pods were not ready within {limit:g} s: {seen}.",
-                help="look at `meshbdd lab status`",
+                help="mend what it names, and bring the lab up again",
             )
         await asyncio.sleep(0.005)
 

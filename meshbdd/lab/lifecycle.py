@@ -272,7 +272,9 @@ def _first_line(process: subprocess.Popen[bytes], seconds: float) -> str:
     readable, _, _ = select.select([stream], [], [], seconds)
     if not readable:
         raise EnvironmentBroken(
-            "MB0721", f"The lab said nothing for {seconds:g} s.", help="look at `meshbdd lab status`"
+            "MB0721",
+            f"The lab said nothing for {seconds:g} s, and was ended.",
+            help="see what keeps this machine so busy",
         )
     return stream.readline().decode()
 

@@ -7,11 +7,14 @@ import os
 import signal
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from meshbdd.errors import BadInput, EnvironmentBroken
 from meshbdd.lab import lifecycle
+from meshbdd.lab.sidecar.binary import find_envoy
+from meshbdd.lab.state import state_root
 from tests.tools import LabUnderTest, processes_below, until
 
 ECHO = """
@@ -184,6 +187,47 @@ def test_a_missing_envoy_is_one_sentence(monkeypatch) -> None:
     monkeypatch.setenv("MESHBDD_ENVOY", "/no/such/envoy")
     with pytest.raises(EnvironmentBroken, match="MESHBDD_ENVOY names '/no/such/envoy'"):
         lifecycle.up("noenvoy")
+
+
+def _envoys(lab: LabUnderTest) -> list[int]:
+    """The sidecars' processes: children of the lab that are started with a file of its folder."""
+    children = Path(f"/proc/{lab.info.pid}/task/{lab.info.pid}/children").read_text().split()
+    lines = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in children}
+    return [pid for pid, line in lines.items() if Path(line[0].decode()).name == "envoy"]
+
+
+def test_an_envoy_that_crashes_at_its_start_is_named(tmp_path, monkeypatch) -> None:
+    envoy = tmp_path / "envoy"
+    envoy.write_text(
+        f'#!/bin/sh\ncase "$*" in *--version*) exec {find_envoy({})} --version;; esac\necho "no memory" >&2\nexit 139\n'
+    )
+    envoy.chmod(0o755)
+    monkeypatch.setenv("MESHBDD_ENVOY", str(envoy))
+    monkeypatch.setattr(lifecycle, "UP_TIMEOUT", lifecycle.Duration(4))
+    with pytest.raises(EnvironmentBroken) as caught:
+        lifecycle.up("crashing", shop=False)
+    assert "container=istio-proxy: it ended with exit code 139, last line: no memory" in caught.value.sentence
+    assert lifecycle.find("crashing") is None
+    assert not (state_root() / "crashing").exists()
+
+
+def test_an_envoy_that_crashes_comes_back_and_the_lab_goes_on(tmp_path) -> None:
+    lab = LabUnderTest.up("crashes", shop=False, manifests=[_yaml(tmp_path)])
+    try:
+        envoys = _envoys(lab)
+        assert len(envoys) >= 2
+        for pid in envoys:
+            os.kill(pid, signal.SIGSEGV)
+
+        def proxies() -> list[dict[str, Any]]:
+            pods = lab.cluster.list("Pod", "shop", labels="security.istio.io/tlsMode=istio")
+            return [s for pod in pods for s in pod["status"]["containerStatuses"] if s["name"] == "istio-proxy"]
+
+        until("the return of every sidecar", lambda: all(s["restartCount"] == 1 and s["ready"] for s in proxies()))
+        assert {s["lastState"]["terminated"]["exitCode"] for s in proxies()} == {139}
+        until("an answer", lambda: lab.get("http://echo/").status_code == 200)
+    finally:
+        lab.down()
 
 
 @pytest.mark.parametrize("name", ["Upper", "../up", "", "a" * 40])
