@@ -215,7 +215,14 @@ def log_has(service: str, wanted: int, status: int, statuses: Sequence[int], why
 
 
 def query_is(
-    claim: str, value: float | None, relation: str, wanted: float, why_empty: str = "", *, since_scenario: bool = False
+    claim: str,
+    value: float | None,
+    relation: str,
+    wanted: float,
+    why_empty: str = "",
+    *,
+    since_scenario: bool = False,
+    unscraped: Sequence[str] = (),
 ) -> Verdict:
     """The one number that a query gives stands in a relation to another.
 
@@ -226,15 +233,23 @@ def query_is(
         wanted: The number to compare with.
         why_empty: Why the query gave nothing.
         since_scenario: Whether it is made of counters, counted from the scenario's beginning.
+        unscraped: The pods that Prometheus does not scrape. What holds without them need not hold with them; what does not
+            hold is not what Prometheus says.
     """
+    without = f"Prometheus does not scrape {' and '.join(unscraped)}" if unscraped else ""
     if value is None:
-        return _unknown(claim, f"it finds nothing, and nothing is no number: {why_empty}", "correct the query")
+        why_empty = without or why_empty
+        action = "look at Prometheus' targets" if unscraped else "correct the query"
+        return _unknown(claim, f"it finds nothing, and nothing is no number: {why_empty}", action)
     since = ", counted since the scenario began" if since_scenario else ""
     if math.isnan(value):
         why = f"it is no number{since}: the quantile, or the share, of nothing"
         return _unknown(claim, why, "send requests that the query counts")
     holds = {"at least": value >= wanted, "at most": value <= wanted, "exactly": value == wanted}[relation]
-    return Verdict.of(holds, f"{claim}: it is {value:g}{since}", value=value)
+    if holds and unscraped:
+        return _unknown(claim, f"it is {value:g}{since}, but {without}", "look at Prometheus' targets")
+    told = f"; {without}" if unscraped else ""
+    return Verdict.of(holds, f"{claim}: it is {value:g}{since}{told}", value=value)
 
 
 def query_cannot_tell(claim: str, why: str, action: str) -> Verdict:

@@ -30,8 +30,8 @@ Why = tuple[str, str]
 _HISTOGRAM = re.compile(r"_(?:bucket|sum|count)\b")
 _FLUSH_SECONDS = {"lab": 0.0, "cluster": 5.0}
 """Envoy flushes its statistics every 5 s (Bootstrap.stats_flush_interval); the lab's do it whenever they are asked."""
-_SCRAPE = Duration(40)
-"""Two scrapes of Istio's sample configuration (15 s each), and some time for the answers."""
+_SCRAPE = {"lab": Duration(15), "cluster": Duration(40)}
+"""Two scrapes of Istio's sample configuration (15 s each), and some time for the answers; the lab's scrapes every second."""
 
 
 class Queries:
@@ -53,6 +53,8 @@ class Queries:
         url = environment.settings.prometheus
         self._prometheus = Prometheus(over_http(url) if url else through_api(environment.cluster))
         self._began = 0.0
+        self._unscraped: frozenset[str] = frozenset()
+        """Pods that Prometheus does not scrape, though it does scrape others."""
         self._why_not: Inconclusive | EnvironmentBroken | None = None
         asked = [text for text in steps if _ASKED.match(text)]
         self._of_histograms = any(_HISTOGRAM.search(text) for text in asked)
@@ -111,34 +113,47 @@ class Queries:
         return self._wait_one_scrape(asked + 0.001, when)
 
     def _wait_one_scrape(self, since: float, when: str) -> float:
-        return eventually(
-            lambda: self._see_scraped(since),
-            what=f"Prometheus scraping every proxy {when}",
-            within=_SCRAPE,
-            code="MB0648",
-            failure=Inconclusive,
-            help="look at Prometheus' targets",
-        )
+        seen: list[tuple[frozenset[str], float]] = []
 
-    def _see_scraped(self, since: float) -> float:
-        """See that Prometheus has scraped every proxy since a time; gives when it scraped the last one.
+        def probe() -> float:
+            seen[:] = [self._see_scraped(since)]
+            missing, at = seen[0]
+            if missing - self._unscraped:
+                raise NotYet(f"it does not scrape {min(missing - self._unscraped)}")
+            return at
+
+        try:
+            return eventually(
+                probe,
+                what=f"Prometheus scraping every proxy {when}",
+                within=_SCRAPE[self._environment.target],
+                code="MB0648",
+                failure=Inconclusive,
+                help="look at Prometheus' targets",
+            )
+        except Inconclusive:
+            if not seen:
+                raise
+            self._unscraped, at = seen[0]
+            return at
+
+    def _see_scraped(self, since: float) -> tuple[frozenset[str], float]:
+        """See that Prometheus has scraped since a time; gives the pods that it never did, and when it scraped the last one.
 
         A Prometheus whose targets go by other names than the pods' addresses is taken at its word for all that it has.
 
         Raises:
-            NotYet: it has not.
+            NotYet: it has not scraped one of those that it does scrape.
         """
-        pods = {str((pod.get("status") or {}).get("podIP")): pod for pod in self._pods()}
+        pods = {str((pod.get("status") or {}).get("podIP")): str(pod["metadata"]["name"]) for pod in self._pods()}
         scrapes = self._prometheus.last_scrapes()
         if not scrapes:
             raise NotYet("it scrapes nothing")
-        missing = [pod for address, pod in pods.items() if address not in scrapes]
-        if missing and len(missing) < len(pods):
-            raise NotYet(f"it does not scrape {missing[0]['metadata']['name']}")
+        missing = frozenset(name for address, name in pods.items() if address not in scrapes)
         ours = [scrapes[address] for address in pods if address in scrapes] or list(scrapes.values())
         if min(ours) < since:
             raise NotYet(f"a target was last scraped {since - min(ours):.1f} s before")
-        return max(ours)
+        return (missing if len(missing) < len(pods) else frozenset()), max(ours)
 
     def _now(self, query: Query, claim: str, relation: str, wanted: float) -> Verdict:
         counters = {s.metric for s in query.selectors if s.metric and self._prometheus.is_counter(s.metric)}
@@ -160,7 +175,9 @@ class Queries:
             )
         value = rows[0].value if rows else None
         why_empty = "" if rows else self._prometheus.why_empty(query.text)
-        return mesh.query_is(claim, value, relation, wanted, why_empty, since_scenario=bool(bare))
+        return mesh.query_is(
+            claim, value, relation, wanted, why_empty, since_scenario=bool(bare), unscraped=sorted(self._unscraped)
+        )
 
     def _growth(self, source: str, selector: Selector) -> str:
         """What the series of a counter grew by; those that did not grow are none where series are counted."""

@@ -104,10 +104,9 @@ spec:
     ),
     Defect(
         "telemetry missing",
-        frozenset(),
-        unsure=frozenset({"Every service's own metrics reach Prometheus"}),
+        frozenset({"Every service's own metrics reach Prometheus"}),
         annotations={"payment-service": {"prometheus.io/scrape": "false"}},
-        # Nothing is counted by a Prometheus that does not scrape all of the mesh: the claims name the pod.
+        # A query that finds nothing, or holds only without the pod that is not scraped, says nothing: the claims name the pod.
         unanswered=frozenset({"Prometheus knows the requests", "Latency is in a histogram"}),
     ),
     Defect(

@@ -219,3 +219,14 @@ def test_a_denial_by_the_proxy_rejects_plaintext_and_one_by_the_application_does
     assert mesh.rejects_plaintext("x", plain, meshed, [80], [80]).outcome is Outcome.PASSED
     assert mesh.rejects_plaintext("x", plain, meshed, [80]).outcome is Outcome.FAILED
     assert mesh.rejects_plaintext("x", {80: sample(200)}, meshed, [80], [80]).outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize(
+    ("relation", "value", "outcome"),
+    [("at least", 3, "failed"), ("at least", 6, "inconclusive"), ("at most", 3, "inconclusive"), ("at most", 6, "failed"),
+     ("exactly", 5, "inconclusive"), ("at least", None, "inconclusive")],
+)  # fmt: skip
+def test_what_holds_without_a_pod_that_is_not_scraped_is_not_known(relation: str, value: float, outcome: str) -> None:
+    verdict = mesh.query_is("q", value, relation, 5, unscraped=["payment-1"])
+    assert verdict.outcome == outcome
+    assert "Prometheus does not scrape payment-1" in verdict.sentence
