@@ -185,6 +185,12 @@ def _could_not_run(error: BaseException | None, config: Any) -> MeshbddError:
         )
     elif isinstance(error, MeshbddError):
         return error
+    elif isinstance(error, ConfigError) and str(error).startswith("No steps directory"):
+        told = BadInput(
+            "MB0228",
+            "Nothing gives behave the steps: there is no environment.py beside the features, nor in a folder above them.",
+            help="write one of two lines: import meshbdd.steps, and from meshbdd.hooks import *",
+        )
     else:
         told = BadInput(
             "MB0226",

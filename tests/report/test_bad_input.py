@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -125,6 +126,15 @@ def test_step_files_that_cannot_be_loaded(tmp_path: Path) -> None:
     done = toy.run()
     assert done.returncode == 2
     _one_sentence(done, "MB0226", "nothing_of_this_name", "bad_steps.py")
+
+
+def test_a_folder_that_is_no_project_yet(tmp_path: Path) -> None:
+    toy = Toy(tmp_path / "toy", ONE)
+    shutil.rmtree(toy.folder / "steps", ignore_errors=True)
+    (toy.folder / "environment.py").unlink(missing_ok=True)
+    done = toy.run()
+    assert done.returncode == 2
+    _one_sentence(done, "MB0228", "environment.py", "import meshbdd.steps")
 
 
 def test_plain_behave_gets_a_sentence_too(tmp_path: Path) -> None:
