@@ -40,6 +40,7 @@ class Row:
         resources: More resources, YAML.
         together: Whether the steps are sent at the same time; otherwise one after the other.
         renew: Whether the resources change a listener, so that open connections must be renewed.
+        apart: Whether each resource is created in a second of its own: the API writes no finer age down.
         mutant: ``(old, new)``: this change of the resources must make the row fail. ``None``: leaving the resources out
             must.
         declared: Why the lab differs here, and what that means for a verdict; empty where it must agree.
@@ -54,6 +55,7 @@ class Row:
     resources: str = ""
     together: bool = False
     renew: bool = False
+    apart: bool = False
     mutant: tuple[str, str] | None = None
     declared: str = ""
 
@@ -114,7 +116,7 @@ def run(world: World, row: Row, *, mutated: bool = False) -> Outcome:
     resources = documents(row.mutated if mutated else row.text)
     seen, contradictions = [], []
     try:
-        world.apply(resources, renew=row.renew)
+        world.apply(resources, renew=row.renew, apart=row.apart)
         for checks, answers in _sent(world, row):
             seen.append(summary(answers))
             for check in checks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime as dt
 import json
 import sys
 import threading
@@ -155,15 +156,23 @@ class World:
 
     # Configuration
 
-    def apply(self, resources: list[Object], *, renew: bool = False) -> None:
+    def apply(self, resources: list[Object], *, renew: bool = False, apart: bool = False) -> None:
         """Create resources and wait until every sidecar has them.
 
         Args:
             resources: Objects.
             renew: Renew the callers' connections too, since some of the resources change a listener.
+            apart: Create each of them in a second of its own.
         """
         for obj in resources:
-            self._applied.append(self._write("POST", _path(obj), obj))
+            made = self._write("POST", _path(obj), obj)
+            self._applied.append(made)
+            if apart:
+                created = dt.datetime.fromisoformat(made["metadata"]["creationTimestamp"])
+                until(
+                    "the next second",
+                    lambda created=created: dt.datetime.now(dt.UTC) - created > dt.timedelta(seconds=1),
+                )
         self.settle(renew=renew)
 
     def replace(self, obj: Object) -> None:

@@ -135,7 +135,8 @@ ROWS = (
     Row(
         TOPIC, "of two VirtualServices for one host the older wins; the other's fault never strikes", "§1.6",
         ((Send(times=3), (status(200), flags("-"), reached(1))),),
-        case="29-vs-two-for-one-host", mutant=("hosts: [payment-service]\n  http:\n  - timeout: 1s", "hosts: [nobody]\n  http:\n  - timeout: 1s"),
+        case="29-vs-two-for-one-host", edits=(("name: payment-a", "name: z"), ("name: payment-b", "name: a")), apart=True,
+        mutant=("hosts: [payment-service]\n  http:\n  - timeout: 1s", "hosts: [nobody]\n  http:\n  - timeout: 1s"),
     ),
     Row(
         TOPIC, "a VirtualService bound to a gateway alone touches no sidecar", "§1.5",

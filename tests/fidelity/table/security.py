@@ -85,7 +85,7 @@ ROWS = (
     Row(
         MTLS, "of two policies of one scope the older counts", "§3, trap 36",
         ((Send(PAYMENT, OUTSIDE), _REFUSED),),
-        resources=authentication("STRICT", "a") + authentication("PERMISSIVE", "b"),
+        resources=authentication("STRICT", "z") + authentication("PERMISSIVE", "a"), apart=True,
         mutant=("mode: STRICT", "mode: DISABLE"),
     ),
     Row(
