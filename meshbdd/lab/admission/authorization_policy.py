@@ -181,7 +181,10 @@ def _template(path_value: str, path: str) -> Iterator[Problem]:
 
 
 def warnings(spec: Object) -> Iterator[str]:
-    """What Istio warns of: a selector without labels, a DENY that closes every TCP port."""
+    """What Istio warns of: a selector without labels, a DENY that closes every TCP port; and a policy for no sidecar."""
+    for name in ("targetRef", "targetRefs"):
+        if spec.get(name):
+            yield f"spec.{name} is about waypoints and gateways, which the lab does not have: no sidecar heeds this policy"
     if spec.get("selector") is not None and not (spec["selector"].get("matchLabels") or {}):
         yield "spec.selector has no labels, so it selects the whole namespace"
     for index, rule in enumerate(spec.get("rules") or []):

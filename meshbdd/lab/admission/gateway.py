@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from meshbdd.lab.admission.fields import ANY, INT32, TEXT, Schema, array, choice, obj
+from meshbdd.lab.admission.fields import ANY, BOOL, INT32, TEXT, Schema, array, choice, obj
 
 PORT: Schema = {**INT32, "minimum": 1, "maximum": 65535}
 _NAME: Schema = {**TEXT, "minLength": 1, "maxLength": 253}
@@ -64,7 +64,11 @@ _MIRROR = obj(
 _MORE: Schema = {
     "requestHeaderModifier": HEADER_MODIFIER, "responseHeaderModifier": HEADER_MODIFIER,
     "requestRedirect": REDIRECT, "requestMirror": _MIRROR,
-    "urlRewrite": obj({"hostname": TEXT, "path": _REDIRECT_PATH}), "extensionRef": ANY, "cors": ANY,
+    "urlRewrite": obj({"hostname": TEXT, "path": _REDIRECT_PATH}), "extensionRef": ANY,
+    "cors": obj({
+        "allowOrigins": array(TEXT), "allowMethods": array(TEXT), "allowHeaders": array(TEXT),
+        "exposeHeaders": array(TEXT), "allowCredentials": BOOL, "maxAge": {**INT32, "minimum": 1},
+    }),
 }  # fmt: skip
 _HTTP_FILTERS = filters(
     "RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "RequestRedirect", "URLRewrite",

@@ -20,6 +20,7 @@ _FIELDS = {
     "RequestRedirect": "requestRedirect", "URLRewrite": "urlRewrite", "RequestMirror": "requestMirror",
     "ExtensionRef": "extensionRef", "CORS": "cors",
 }  # fmt: skip
+_NOT_OF_BACKENDS = {"RequestRedirect", "URLRewrite", "RequestMirror", "CORS", "ExtensionRef"}
 _ONCE = frozenset({"RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "CORS"})
 
 
@@ -94,3 +95,15 @@ def warnings(spec: Object) -> Iterator[str]:
         if parent_service(ref, "") is None:
             kind = f"{ref.get('group', GROUP)}/{ref.get('kind', 'Gateway')}"
             yield f"spec.parentRefs[{index}]: the lab has no {kind}, so the route touches no sidecar by it"
+    for path, rule in _rules(spec):
+        if rule.get("sessionPersistence") is not None:
+            yield f"{path}.sessionPersistence: Istio does not heed it"
+        held = [(f"{path}.filters", rule, {"ExtensionRef"})]
+        held += [
+            (f"{path}.backendRefs[{i}].filters", b, _NOT_OF_BACKENDS)
+            for i, b in enumerate(rule.get("backendRefs") or [])
+        ]
+        for where, holder, unknown in held:
+            for item in holder.get("filters") or []:
+                if item["type"] in unknown:
+                    yield f"{where}: Istio has no {item['type']} there, and applies nothing of the route"

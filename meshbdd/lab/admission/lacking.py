@@ -12,10 +12,11 @@ from typing import Any
 from meshbdd.lab.admission.rules import Object, Problem
 
 CREDENTIALS = "certificates out of Secrets and ConfigMaps (name files instead)"
-_GATEWAYS = "waypoints and gateways"
 
 LACKING: Mapping[str, Mapping[str, str]] = {
-    "VirtualService": {"spec.tls": "TLS routes", "spec.tcp": "TCP routes"},
+    "VirtualService": {
+        "spec.tls": "TLS routes (the lab's sidecars send HTTP alone)", "spec.tcp": "TCP routes (the lab's sidecars send HTTP alone)",
+    },
     "DestinationRule": {
         f"spec{place}.tls.credentialName": f"{CREDENTIALS}, where the rule has a workloadSelector"
         for place in (
@@ -24,25 +25,13 @@ LACKING: Mapping[str, Mapping[str, str]] = {
         )
     },
     "AuthorizationPolicy": {
-        "spec.action=CUSTOM": "external authorizers", "spec.targetRef": _GATEWAYS, "spec.targetRefs": _GATEWAYS,
+        "spec.action=CUSTOM": "external authorizers (they stand in the mesh's configuration, which the lab does not have)",
     },
     "Sidecar": {
-        "spec.ingress": "ingress listeners of a Sidecar",
-        "spec.egress[].port": "a listener for one port (it has one for all)",
-        "spec.egress[].bind": "a listener for one address (it has one for all)",
-        "spec.egress[].captureMode=IPTABLES": "captured traffic",
-        "spec.egress[].captureMode=NONE": "captured traffic",
-        "spec.outboundTrafficPolicy.egressProxy": "egress proxies",
-    },
-    "HTTPRoute": {
-        "spec.rules[].sessionPersistence": "session persistence",
-        "spec.rules[].filters[].type=CORS": "CORS filters",
-        "spec.rules[].filters[].type=ExtensionRef": "filters of other kinds",
-        "spec.rules[].backendRefs[].filters[].type=RequestRedirect": "redirects of one backend (Istio has none either)",
-        "spec.rules[].backendRefs[].filters[].type=URLRewrite": "rewrites of one backend (Istio has none either)",
-        "spec.rules[].backendRefs[].filters[].type=RequestMirror": "mirrors of one backend (Istio has none either)",
-        "spec.rules[].backendRefs[].filters[].type=CORS": "CORS filters",
-        "spec.rules[].backendRefs[].filters[].type=ExtensionRef": "filters of other kinds",
+        "spec.ingress": "ingress listeners of a Sidecar (on loopback a sidecar takes a pod's ports where its Services say)",
+        "spec.egress[].port": "a listener for one port (on loopback a sidecar has one listener for all)",
+        "spec.egress[].bind": "a listener for one address (on loopback a sidecar has one listener for all)",
+        "spec.egress[].captureMode=NONE": "a listener that nothing is led to (on loopback nothing is led to any)",
     },
 }  # fmt: skip
 """Kind → path (of a field, or of a field with a value) → what the lab does not have."""

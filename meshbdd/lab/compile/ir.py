@@ -57,6 +57,10 @@ class Service:
     created: str = ""
     exported_to: frozenset[str] = frozenset({"*"})
     headless: bool = False
+    aliases: tuple[str, ...] = ()
+    """Hosts of the Services of type ExternalName that stand for this one."""
+    past_the_mesh: tuple[int, ...] = ()
+    """Ports that no sidecar takes: UDP."""
     prefers: tuple[str, ...] = ()
     """Labels that callers and endpoints should share, the widest first (``spec.trafficDistribution``)."""
 

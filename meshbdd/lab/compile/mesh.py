@@ -12,7 +12,7 @@ from meshbdd.lab.compile.read.destination_rule import DestinationRules
 from meshbdd.lab.compile.read.envoy_filter import EnvoyFilters
 from meshbdd.lab.compile.read.http_route import read_http_routes
 from meshbdd.lab.compile.read.peer_authentication import PeerAuthentications
-from meshbdd.lab.compile.read.services import read_services
+from meshbdd.lab.compile.read.services import read_services, unknown_aliases
 from meshbdd.lab.compile.read.sidecar import sidecar_for
 from meshbdd.lab.compile.read.topology import Nodes
 from meshbdd.lab.compile.read.virtual_service import read_virtual_services
@@ -53,6 +53,7 @@ class Mesh:
 
     Attributes:
         asked_labels: Names of the labels by which some resource tells callers apart.
+        unknown_aliases: ExternalNames that stand for nothing in the mesh, and for what.
         outbound_sides: What was compiled for a namespace and its values of those labels (see ``outbound``).
     """
 
@@ -69,6 +70,7 @@ class Mesh:
         self.services = read_services(
             by_kind.get("Service", ()), by_kind.get("EndpointSlice", ()), self.pods, self.nodes, namespaces
         )
+        self.unknown_aliases = unknown_aliases(by_kind.get("Service", ()))
         self._virtual_services = _in_order(oldest_first("VirtualService"), by_kind.get("HTTPRoute", ()), self.services)
         self.destination_rules = DestinationRules(oldest_first("DestinationRule"), root)
         self.authentication = PeerAuthentications(oldest_first("PeerAuthentication"), root)

@@ -122,9 +122,28 @@ class _Compilation:
 
     def _warnings(self) -> Iterator[str]:
         for service in self._scope.services:
+            where = f"Service {service.name}.{service.namespace}"
             for port in service.ports:
                 if port.detected:
                     yield (
-                        f"port {port.number} of Service {service.name}.{service.namespace} names no protocol; Istio would "
+                        f"port {port.number} of {where} names no protocol; Istio would "
                         f"look at the bytes, the lab takes it for HTTP (name it http-… or set appProtocol)"
                     )
+                elif port.protocol == "tcp":
+                    yield (
+                        f"port {port.number} of {where} speaks TCP: it has its cluster and its inbound chains, and no outbound "
+                        f"listener; sidecars of the lab send HTTP alone"
+                    )
+            for number in service.past_the_mesh:
+                yield f"port {number} of {where} is UDP, which passes by every sidecar, on Istio too"
+            if service.headless:
+                yield (
+                    f"{where} is headless: where Istio keeps to the pod that the caller chose, sidecars of the lab choose one "
+                    f"for each request"
+                )
+            rule = self._rule(service.host)
+            for policy in (rule.policy, *(subset.policy for subset in rule.subsets)) if rule else ():
+                if (policy or {}).get("tunnel") is not None:
+                    yield f"the tunnel of the DestinationRule for {service.host} is for TCP and TLS routes, which the lab has not"
+        for host, name in self._mesh.unknown_aliases.items():
+            yield f"{host} is another name of {name}, which no Service has: calls to it leave the mesh as to any unknown host"

@@ -140,7 +140,7 @@ class _Compilation:
         return [found[port] for port in sorted(found)]
 
     def _listeners(self, inbound: list[write_inbound.InboundPort]) -> tuple[Config, Config]:
-        rest = "PassthroughCluster" if self._scope.unknown_hosts else "BlackHoleCluster"
+        rest = self._scope.unknown_hosts or "BlackHoleCluster"
         made: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
         for port in self._scope.http_ports():
             listener, chain = write_listeners.outbound(port, rest)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from meshbdd.lab.compile.ir import Service, VirtualService
-from meshbdd.lab.compile.names import covers, specificity
+from meshbdd.lab.compile.names import covers, outbound_cluster, specificity
 from meshbdd.lab.compile.read.sidecar import Imports
 
 Object = Mapping[str, Any]
@@ -23,7 +23,7 @@ class Scope:
         reachable: Those, and the ones that virtual services lead to.
         virtual_services: In the order in which they count: of two for one host the first.
         wildcards: Host of a Service → the one virtual service whose pattern is the most specific for it.
-        unknown_hosts: Whether calls to hosts that nobody knows are let through.
+        unknown_hosts: The cluster that takes calls to hosts that nobody knows; ``None`` where nobody does.
         inbound_pool: The limits of every own port, which go before those of a DestinationRule.
     """
 
@@ -31,7 +31,7 @@ class Scope:
     reachable: tuple[Service, ...]
     virtual_services: tuple[VirtualService, ...]
     wildcards: Mapping[str, VirtualService]
-    unknown_hosts: bool = True
+    unknown_hosts: str | None = "PassthroughCluster"
     inbound_pool: Object | None = None
 
     def http_ports(self) -> list[int]:
@@ -56,16 +56,26 @@ def make_scope(
     visible = [service for service in services if service.visible_to(namespace)]
     own = tuple(service for service in visible if imports.service(service))
     chosen = tuple(item for item in _in_order(virtual_services, namespace) if imports.virtual_service(item))
-    outbound = spec.get("outboundTrafficPolicy")
     return Scope(
         services=own,
         reachable=(*own, *_led_to(chosen, own, visible, namespace)),
         virtual_services=chosen,
         wildcards=_wildcards(chosen, own),
-        # The mesh lets them through; a policy that says nothing does not (REGISTRY_ONLY is protobuf's default).
-        unknown_hosts=outbound is None or outbound.get("mode") == "ALLOW_ANY",
+        unknown_hosts=_taker(spec.get("outboundTrafficPolicy")),
         inbound_pool=spec.get("inboundConnectionPool"),
     )
+
+
+def _taker(policy: Object | None) -> str | None:
+    """Who takes calls to unknown hosts: as the mesh has it, the address itself; a Sidecar may name a proxy, or nobody."""
+    if policy is None:
+        return "PassthroughCluster"
+    if policy.get("mode") != "ALLOW_ANY":
+        return None  # REGISTRY_ONLY is protobuf's default
+    proxy = policy.get("egressProxy")
+    if proxy is None:
+        return "PassthroughCluster"
+    return outbound_cluster((proxy.get("port") or {}).get("number") or 0, proxy["host"], proxy.get("subset") or "")
 
 
 def _in_order(items: Iterable[VirtualService], namespace: str) -> list[VirtualService]:

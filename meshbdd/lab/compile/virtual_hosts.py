@@ -45,7 +45,8 @@ class Tables:
             seen |= {name, *(domain.lower() for domain in free)}
             hosts.append(self._virtual_host(name, free, routes, port))
         hosts.sort(key=lambda item: str(item["name"]))
-        hosts.append(_allow_any() if self._scope.unknown_hosts else _block_all())
+        taker = self._scope.unknown_hosts
+        hosts.append(_allow_any(taker) if taker else _block_all())
         return {
             "name": str(port),
             "ignore_port_in_host_matching": True,
@@ -129,14 +130,21 @@ class Tables:
         }
 
     def _domains(self, service: Service) -> list[str]:
-        dotted = f"{service.name}.{service.namespace}"
-        ours = service.namespace == self._me.namespace
-        short = [service.name, f"{dotted}.svc", dotted] if ours else [dotted, f"{dotted}.svc"]
+        domains: list[str] = []
+        for host in (service.host, *service.aliases):
+            name, namespace, *_ = host.split(".")
+            dotted = f"{name}.{namespace}"
+            ours = namespace == self._me.namespace
+            short = [name, f"{dotted}.svc", dotted] if ours else [dotted, f"{dotted}.svc"]
+            domains += [host, f"{host}.", *short]
+        if service.headless:
+            # Pods of a headless Service have names of their own under it.
+            domains += [f"*.{domain}" for domain in domains]
         try:
             ipaddress.ip_address(service.address)
         except ValueError:
-            return [service.host, f"{service.host}.", *short]
-        return [service.host, f"{service.host}.", *short, service.address]
+            return domains
+        return [*domains, service.address]
 
 
 def _speaks_http(service: Service, port: int) -> bool:
@@ -144,8 +152,8 @@ def _speaks_http(service: Service, port: int) -> bool:
     return held is not None and held.protocol != "tcp"
 
 
-def _allow_any() -> dict[str, Any]:
-    route = {"cluster": "PassthroughCluster", "timeout": "0s", "max_grpc_timeout": "0s"}
+def _allow_any(cluster: str) -> dict[str, Any]:
+    route = {"cluster": cluster, "timeout": "0s", "max_grpc_timeout": "0s"}
     return _rest("allow_any", {"route": route})
 
 

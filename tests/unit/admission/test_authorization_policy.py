@@ -106,4 +106,12 @@ def test_what_the_lab_does_not_have() -> None:
     custom = decide(action="CUSTOM", provider={"name": "x"}, rules=[{}])
     assert custom.refused_by == "unsupported"
     assert "spec.action" in custom.refused
-    assert "spec.targetRefs" in decide(targetRefs=[{"kind": "Gateway", "name": "g"}]).refused
+
+
+@pytest.mark.parametrize(
+    "said", [{"targetRefs": [{"kind": "Gateway", "name": "g"}]}, {"targetRef": {"kind": "Service", "name": "s"}}]
+)
+def test_a_policy_for_waypoints_is_taken_and_touches_no_sidecar(said: dict[str, Any]) -> None:
+    decision = decide(**said)
+    assert decision.refused is None
+    assert [line.partition(" ")[0].removeprefix("spec.") for line in decision.warnings] == list(said)

@@ -272,8 +272,6 @@ def http_route(**fields: Any) -> dict[str, Any]:
         (http_route(filters=[{"type": "RequestMirror"}]), "webhook", "requestMirror"),
         (http_route(filters=[{"type": "RequestRedirect", "requestRedirect": {}}]), "webhook", "redirects"),
         (http_route(timeouts={"request": "1.5s"}), "schema", "timeouts.request"),
-        (http_route(filters=[{"type": "ExtensionRef", "extensionRef": {}}]), "unsupported", "filters[0].type"),
-        (http_route(sessionPersistence={"type": "Cookie"}), "unsupported", "sessionPersistence"),
     ],
 )
 def test_http_routes_that_are_refused(spec: dict[str, Any], by: str, words: str) -> None:
@@ -286,3 +284,21 @@ def test_an_http_route_for_a_gateway_touches_no_sidecar() -> None:
     decision = decide("HTTPRoute", {"parentRefs": [{"name": "gateway"}], "rules": []})
     assert decision.refused is None
     assert "Gateway" in decision.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ({"filters": [{"type": "ExtensionRef", "extensionRef": {}}]}, "rules[0].filters"),
+        ({"sessionPersistence": {"type": "Cookie"}}, "sessionPersistence"),
+        (
+            {"backendRefs": [{"name": "a", "port": 80, "filters": [{"type": "CORS", "cors": {}}]}]},
+            "backendRefs[0].filters",
+        ),
+    ],
+)
+def test_what_istio_has_not_of_http_routes_is_taken_with_a_warning(rule: dict[str, Any], words: str) -> None:
+    decision = decide("HTTPRoute", http_route(**rule))
+    assert decision.refused is None
+    assert len(decision.warnings) == 1
+    assert words in decision.warnings[0]

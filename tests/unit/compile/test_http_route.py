@@ -137,3 +137,37 @@ def test_one_that_hangs_on_a_gateway_touches_no_sidecar() -> None:
         "spec: {parentRefs: [{name: edge}], rules: [{backendRefs: [{name: payment-service, port: 80}]}]}\n"
     )
     assert compile_for(ORDER, text).to_json() == compile_for(ORDER, "").to_json()
+
+
+CORS = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: a}
+spec:
+  parentRefs: [{group: "", kind: Service, name: payment-service}]
+  rules:
+  - filters:
+    - type: CORS
+      cors: {allowOrigins: ["*", "http://a", "http://*", "http://*.b.c"], allowCredentials: true, allowMethods: [GET, PUT], maxAge: 5}
+    backendRefs: [{name: payment-service, port: 80}]
+"""
+
+
+def test_cors_is_a_route_s() -> None:
+    (route,) = routes(compile_for(ORDER, CORS), "payment-service")
+    policy = route["typed_per_filter_config"]["envoy.filters.http.cors"]
+    assert policy["allow_origin_string_match"] == [
+        {"safe_regex": {"regex": r"^[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s?#]+$"}},
+        {"exact": "http://a"},
+        {"prefix": "http://"},
+        {"safe_regex": {"regex": r"^http://.*\.b\.c$"}},
+    ]
+    assert policy["allow_methods"] == "GET,PUT"
+    assert (policy["max_age"], policy["allow_credentials"]) == ("5", True)
+    assert policy["forward_not_matching_preflights"] is False
+
+
+def test_a_filter_that_istio_does_not_have_takes_the_route_away() -> None:
+    extended = CORS.replace("type: CORS\n", "type: ExtensionRef\n")
+    (route,) = routes(compile_for(ORDER, extended), "payment-service")
+    assert route["name"] == "default"

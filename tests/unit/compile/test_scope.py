@@ -108,3 +108,21 @@ def test_who_sees_a_service_that_says_so(export: str, own: bool, others: bool) -
     )
     assert ("private" in hosts(text)) == own
     assert ("private" in hosts(text, CLIENT)) == others
+
+
+def test_an_egress_proxy_takes_what_nobody_knows() -> None:
+    text = """
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: default}
+spec:
+  egress: [{hosts: ["*/*"]}]
+  outboundTrafficPolicy:
+    mode: ALLOW_ANY
+    egressProxy: {host: egress.other.svc.cluster.local, subset: s, port: {number: 81}}
+"""
+    made = compile_for(ORDER, text)
+    proxy = "outbound|81|s|egress.other.svc.cluster.local"
+    assert made.routes["80"]["virtual_hosts"][-1]["routes"][0]["route"]["cluster"] == proxy
+    rest = [chain for key, chain in made.filter_chains.items() if key.endswith("virtualOutbound-catchall-tcp")]
+    assert rest[0]["filters"][0]["typed_config"]["cluster"] == proxy

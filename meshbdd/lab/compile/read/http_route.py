@@ -12,7 +12,7 @@ from typing import Any
 
 from meshbdd.lab.compile.ir import VirtualService
 from meshbdd.lab.compile.names import full_host
-from meshbdd.lab.compile.values import seconds
+from meshbdd.lab.compile.values import quote, seconds
 
 Object = Mapping[str, Any]
 Rule = dict[str, Any]
@@ -206,10 +206,42 @@ def _filter(item: Object, made: Rule, namespace: str, services: Collection[tuple
             made["rewrite"] = _rewrite(item["urlRewrite"])
         case "RequestMirror" if item.get("requestMirror") is not None:
             _mirror(item["requestMirror"], made, namespace, services)
-        case "RequestHeaderModifier" | "ResponseHeaderModifier" | "RequestRedirect" | "URLRewrite" | "RequestMirror":
+        case "CORS" if item.get("cors") is not None:
+            made["corsPolicy"] = _cors(item["cors"])
+        case (
+            "RequestHeaderModifier"
+            | "ResponseHeaderModifier"
+            | "RequestRedirect"
+            | "URLRewrite"
+            | "RequestMirror"
+            | "CORS"
+        ):
             pass
         case _:
             raise _Refused
+
+
+def _cors(block: Object) -> dict[str, Any]:
+    """A CORS policy; preflights of origins that it does not know are answered, not sent on."""
+    made: dict[str, Any] = {"allowOrigins": [_origin(text) for text in block.get("allowOrigins") or [] if text]}
+    if block.get("allowCredentials"):
+        made["allowCredentials"] = True
+    for name in ("allowMethods", "allowHeaders", "exposeHeaders"):
+        made[name] = block.get(name) or []
+    if block.get("maxAge"):
+        made["maxAge"] = f"{block['maxAge']}s"
+    return {**made, "unmatchedPreflights": "IGNORE"}
+
+
+def _origin(text: str) -> dict[str, str]:
+    """An origin, with wildcards anywhere; ``*`` alone is any that is one: https://www.rfc-editor.org/rfc/rfc6454."""
+    if text == "*":
+        return {"regex": r"^[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s?#]+$"}
+    if "*" not in text:
+        return {"exact": text}
+    if text.count("*") == 1 and text.endswith("*"):
+        return {"prefix": text.removesuffix("*")}
+    return {"regex": "^" + ".*".join(map(quote, text.split("*"))) + "$"}
 
 
 def _operations(block: Object) -> dict[str, Any]:

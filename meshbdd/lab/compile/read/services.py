@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from meshbdd.lab.compile.ir import Endpoint, Port, Protocol, Service, Workload
@@ -97,6 +98,38 @@ def _endpoint(address: str, port: int, pod: Object | None, nodes: Nodes, *, heal
     )
 
 
+def _is_alias(service: Object) -> bool:
+    return bool(service["spec"].get("type") == "ExternalName")
+
+
+def _is_udp(port: Object) -> bool:
+    return port.get("protocol") == "UDP" or str(port.get("name") or "").lower().partition("-")[0] == "udp"
+
+
+def _host(service: Object) -> str:
+    return full_host(service["metadata"]["name"], service["metadata"]["namespace"])
+
+
+def _aliases(host: str, names: Mapping[str, str]) -> set[str]:
+    """The hosts that stand for one, themselves or by way of others; ``names``: what each alias stands for."""
+    found: set[str] = set()
+    wave = {host}
+    while wave := {alias for alias, name in names.items() if name.removesuffix(".") in wave} - found:
+        found |= wave
+    return found
+
+
+def unknown_aliases(services: Iterable[Object]) -> dict[str, str]:
+    """The ExternalNames that stand for nothing in the mesh: host → the name outside."""
+    services = list(services)
+    names = {
+        _host(service): str(service["spec"].get("externalName") or "") for service in services if _is_alias(service)
+    }
+    inside = {_host(service) for service in services if not _is_alias(service)}
+    known = {alias for host in inside for alias in _aliases(host, names)}
+    return {alias: name for alias, name in sorted(names.items()) if alias not in known}
+
+
 def read_services(
     services: Iterable[Object],
     slices: Iterable[Object],
@@ -110,11 +143,16 @@ def read_services(
         name = (item["metadata"].get("labels") or {}).get(_SERVICE_LABEL)
         if name:
             by_service[item["metadata"]["namespace"], name].append(item)
+    services = list(services)
+    names = {
+        _host(service): str(service["spec"].get("externalName") or "") for service in services if _is_alias(service)
+    }
     made = [
         _service(service, by_service, pods, nodes, namespaces.get(service["metadata"]["namespace"]))
         for service in services
-        if service["spec"].get("type") != "ExternalName"
+        if not _is_alias(service)
     ]
+    made = [replace(service, aliases=tuple(sorted(_aliases(service.host, names)))) for service in made]
     return sorted(made, key=lambda service: (service.created, service.name, service.namespace))
 
 
@@ -126,8 +164,11 @@ def _service(
     namespace: Object | None,
 ) -> Service:
     meta, spec = service["metadata"], service["spec"]
-    ports = []
+    ports, past = [], []
     for port in spec.get("ports") or []:
+        if _is_udp(port):
+            past.append(port["port"])
+            continue
         protocol, detected = protocol_of(port)
         ports.append(Port(port["port"], port.get("name") or "", protocol, detected))
     endpoints: dict[int, tuple[Endpoint, ...]] = {}
@@ -160,6 +201,7 @@ def _service(
         exported_to=_readers(meta),
         headless=spec.get("clusterIP") == "None",
         prefers=preferred(service, namespace),
+        past_the_mesh=tuple(past),
     )
 
 
