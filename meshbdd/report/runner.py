@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,16 +73,22 @@ class _Runner(Runner):  # type: ignore[misc] # behave has no types
 
     def run_hook(self, hook_name: str, *arguments: Any) -> bool:
         """behave's, but for ``before_all``: it would tell of an error there in two places, as of a user who aborted."""
-        if hook_name != "before_all" or not self.should_run_hook(hook_name):
-            return bool(super().run_hook(hook_name, *arguments))
-        try:
-            with self.context.use_with_user_mode():
-                self.hooks[hook_name](self.context)
-        except Exception as error:  # noqa: BLE001 - a project's own hook may raise anything
-            if not self.config.meshbdd_record.problems:  # meshbdd's own hook has told the report already
-                report_problem(error)
-            raise _CouldNotRun from (error if isinstance(error, MeshbddError) else _hook_broken(hook_name, error))
-        return True
+        if hook_name == "before_all" and hook_name in self.hooks:
+            self.hooks[hook_name] = self._carrying(self.hooks[hook_name])
+        return bool(super().run_hook(hook_name, *arguments))
+
+    def _carrying(self, before_all: Callable[[Any], None]) -> Callable[[Any], None]:
+        """The hook, whose errors pass behave; Ctrl-C does not, and behave goes on to what comes last."""
+
+        def run(context: Any) -> None:
+            try:
+                before_all(context)
+            except Exception as error:  # noqa: BLE001 - a project's own hook may raise anything
+                if not self.config.meshbdd_record.problems:  # meshbdd's own hook has told the report already
+                    report_problem(error)
+                raise _CouldNotRun from (error if isinstance(error, MeshbddError) else _broken(error))
+
+        return run
 
     def _end_before_the_first(self) -> None:
         """Do what behave does at the end of a run, without its count of the nothing that ran."""
@@ -97,11 +103,11 @@ class _Runner(Runner):  # type: ignore[misc] # behave has no types
             reporter.end()
 
 
-def _hook_broken(name: str, error: Exception) -> EnvironmentBroken:
+def _broken(error: Exception) -> EnvironmentBroken:
     """An error that a project's own hook did not foresee."""
     return EnvironmentBroken(
         "MB0227",
-        f"The run could not begin: {name} failed with {type(error).__name__}: {error}",
+        f"The run could not begin: before_all failed with {type(error).__name__}: {error}",
         place=_place_of(error),
         help="mend what it names; nothing was run",
     )

@@ -234,6 +234,22 @@ def test_a_before_all_that_fails(tmp_path: Path) -> None:
     assert by_name(toy.results)["never"]["status"] == "unknown"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_before_all_that_is_interrupted_is_followed_by_after_all(tmp_path: Path, number: signal.Signals) -> None:
+    """It may have begun something, a lab for one, that only ``after_all`` takes away."""
+    toy = Toy(tmp_path / "toy", {"a.feature": "Feature: A\n  Scenario: never\n    Given it passes\n"})
+    (toy.folder / "environment.py").write_text(
+        "from pathlib import Path\nfrom meshbdd.cluster.signals import Signals\nimport threading\n"
+        "def before_all(context):\n    Signals(lambda: []).install()\n    Path('waiting').touch()\n"
+        "    threading.Event().wait(30)\n"
+        "def after_all(context):\n    Path('taken-away').touch()\n"
+    )
+    done = toy.interrupted(number, "-f", "plain")
+    assert (toy.folder / "taken-away").exists(), done.stdout + done.stderr
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert by_name(toy.results)["never"]["status"] == "unknown"
+
+
 def test_two_formatters_do_not_mix(tmp_path: Path) -> None:
     """allure-commons hands every result to every formatter of the process; ours keeps out of that."""
     toy = Toy(tmp_path / "toy", {"sub/a.feature": ALL})
