@@ -1,8 +1,4 @@
-"""The lab's certificate authority: a root, and short-lived leaves that carry a SPIFFE identity.
-
-Lifetimes as in Istio: the agent asks for 24 h (``SECRET_TTL``) and rotates at half of the lifetime
-(``SECRET_GRACE_PERIOD_RATIO`` 0.5), istio/istio ``pilot/cmd/pilot-agent/options/options.go``.
-"""
+"""The lab's certificate authority: a root, and short-lived leaves that carry a workload's identity."""
 
 from __future__ import annotations
 
@@ -17,6 +13,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 TRUST_DOMAIN = "cluster.local"
 LEAF_LIFETIME = dt.timedelta(hours=24)
+"""Unless somebody asks for another, on either mesh: istio/istio pilot/cmd/pilot-agent/options/options.go (``SECRET_TTL``),
+linkerd2 charts/linkerd-control-plane/values.yaml (``identity.issuer.issuanceLifetime``)."""
 ROOT_LIFETIME = dt.timedelta(days=3650)
 _BACKDATE = dt.timedelta(minutes=2)
 
@@ -34,11 +32,6 @@ class Certificate:
     key: bytes
     not_before: dt.datetime
     not_after: dt.datetime
-
-    @property
-    def rotate_at(self) -> dt.datetime:
-        """When half of the lifetime is over."""
-        return self.not_before + (self.not_after - self.not_before) / 2
 
 
 def _pem_key(key: ec.EllipticCurvePrivateKey) -> bytes:

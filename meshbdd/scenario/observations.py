@@ -33,6 +33,7 @@ _LOGGED = re.compile(r"the (?:access log of|trace context reaches) \S+|\S+ rejec
 _RENEWED_BEFORE = 0.3 * 24 * 3600
 """Seconds before its end at which linkerd-proxy renews a certificate of the usual 24 h: linkerd2-proxy
 linkerd/proxy/identity-client/src/certify.rs, linkerd2 charts/linkerd-control-plane/values.yaml."""
+_NEVER = Duration(float("inf"))
 _SETTLE = Duration(5)
 """Counters lag by Envoy's flush of statistics (5 s by default: istio/istio pkg/bootstrap/config.go), logs by less."""
 
@@ -167,21 +168,23 @@ class Observations:
         return mesh.certificate_rotated(str(service), before, last, time.monotonic() - began, limit)
 
     def _refuse_far_renewal(self, service: ServiceRef, limit: Duration) -> None:
-        """Linkerd's control plane gives all proxies certificates of one lifetime; nobody can ask for another.
+        """Linkerd's control plane gives all proxies certificates of one lifetime; a proxy may renew its own sooner.
 
         Raises:
             NotPossible: no proxy of a service comes to the point of renewing its certificate in time.
         """
         if self._proxies.sidecars is not LINKERD:
             return
-        found = [certificates.of_pod(self._proxies, pod).expires for pod in self._meshed(service)]
+        slow = [p for p in self._meshed(service) if (certificates.renewed_within(p) or _NEVER) > limit]
+        found = [certificates.of_pod(self._proxies, pod).expires for pod in slow]
         left = max(((at - dt.datetime.now(dt.UTC)).total_seconds() for at in found), default=0.0)
         if left > _RENEWED_BEFORE + limit.seconds:
             raise NotPossible(
                 "MB0455",
-                f"A certificate of {service} cannot be seen to rotate within {limit}: Linkerd's proxies renew theirs at 70 % of "
-                f"the lifetime that the control plane gives to all, and this one is valid for {left / 3600:.1f} h more.",
-                help="install Linkerd with a short identity.issuer.issuanceLifetime to test this",
+                f"A certificate of {service} cannot be seen to rotate within {limit}: its proxy renews it at 70 % of the lifetime "
+                f"that the control plane gives to all, and this one is valid for {left / 3600:.1f} h more.",
+                help="let it renew sooner: LINKERD2_PROXY_IDENTITY_MAX_REFRESH in the pod's annotation "
+                "config.linkerd.io/proxy-additional-env, as in docs/linkerd.md",
             )
 
     def _serials(self, service: ServiceRef) -> dict[str, str]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from meshbdd.errors import EnvironmentBroken
+from meshbdd.errors import BadInput, EnvironmentBroken
 from meshbdd.sidecars import LINKERD
 from meshbdd.telemetry.proxies import ADMIN_PORT, Object, Proxies
+from meshbdd.units import Duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,23 @@ def _none(pod: str) -> EnvironmentBroken:
     return EnvironmentBroken(
         "MB0642", f"The proxy of pod {pod} has no certificate.", help="see whether mutual TLS is set up in this mesh"
     )
+
+
+_LATEST = "LINKERD2_PROXY_IDENTITY_MAX_REFRESH"
+
+
+def renewed_within(pod: Object) -> Duration | None:
+    """After what time linkerd-proxy renews a pod's certificate at the latest; ``None`` where its lifetime decides.
+
+    linkerd2-proxy linkerd/app/src/env.rs. The annotation ``config.linkerd.io/proxy-additional-env`` sets it, for instance.
+    """
+    spec = pod["spec"]
+    for container in (*spec["containers"], *(spec.get("initContainers") or [])):
+        for entry in container.get("env") or () if container["name"] == LINKERD.container else ():
+            if entry["name"] == _LATEST:
+                with contextlib.suppress(BadInput):  # in days, or in a form that it would not start with
+                    return Duration.parse(str(entry.get("value")))
+    return None
 
 
 def of_pod(proxies: Proxies, pod: Object) -> WorkloadCertificate:

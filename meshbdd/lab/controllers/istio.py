@@ -123,9 +123,10 @@ class IstioKind:
         """See ``MeshKind``."""
         return x509.UniformResourceIdentifier(spiffe_id(namespace, service_account))
 
-    def certificate_lifetime(self, pod: Object) -> dt.timedelta:
-        """See ``MeshKind``."""
-        return secret_lifetime(pod)
+    def certificate_terms(self, pod: Object) -> tuple[dt.timedelta, dt.timedelta]:
+        """Istio's agent renews at half of the lifetime: options.go, ``SECRET_GRACE_PERIOD_RATIO``."""
+        lifetime = secret_lifetime(pod)
+        return lifetime, lifetime / 2
 
     def metrics(self, pages: Mapping[str, str], identity: SidecarIdentity, compiled: Compiled | None) -> str:
         """See ``MeshKind``."""

@@ -97,7 +97,8 @@ class ControlPlane:
         self._pushed = pushed
         self._wanted = False
         self._pushing: asyncio.Task[None] | None = None
-        self._certificates: dict[str, Certificate] = {}
+        self._certificates: dict[str, tuple[Certificate, dt.datetime]] = {}
+        """Pod → its certificate, and when that is renewed."""
         self._compiled: dict[str, Compiled] = {}
         self._nodes: dict[str, str] = {}
         self._refusals = Refusals(api)
@@ -212,15 +213,14 @@ class ControlPlane:
         self._ads.set(identity.node, snapshot)
 
     def _secrets(self, uid: str, identity: SidecarIdentity, pod: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        certificate = self._certificates.get(uid)
+        certificate, renewed_at = self._certificates.get(uid) or (None, None)
         now = dt.datetime.now(dt.UTC)
-        if certificate is None or now >= certificate.rotate_at:
-            lifetime = self._mesh.certificate_lifetime(pod)
+        if certificate is None or renewed_at is None or now >= renewed_at:
+            lifetime, after = self._mesh.certificate_terms(pod)
             name = self._mesh.identity(identity.namespace, identity.service_account)
             certificate = self._authority.issue([name], lifetime=lifetime)
-            self._certificates[uid] = certificate
-            wait = (certificate.rotate_at - now).total_seconds()
-            asyncio.get_running_loop().call_later(max(0.05, wait), self.schedule)
+            self._certificates[uid] = certificate, now + after
+            asyncio.get_running_loop().call_later(max(0.05, after.total_seconds()), self.schedule)
         chain = {
             "certificate_chain": {"inline_string": certificate.chain.decode()},
             "private_key": {"inline_string": certificate.key.decode()},

@@ -6,12 +6,16 @@ native sidecar, an init container that goes on running, unless an annotation ask
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 from collections.abc import Mapping
 from typing import Any
 
+from meshbdd.lab.api.errors import Cause, invalid
 from meshbdd.lab.linkerd.objects import annotations_of
 from meshbdd.lab.linkerd.ports import ADMIN_PORT, INBOUND_PORT
 from meshbdd.lab.linkerd.read.destinations import CONTROL_PLANE
+from meshbdd.lab.linkerd.values import Unreadable, annotation_duration
 
 PROXY = "linkerd-proxy"
 VERSION = "lab"
@@ -19,6 +23,10 @@ SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease", 
 
 _INJECT = "linkerd.io/inject"
 _NATIVE = "config.linkerd.io/proxy-enable-native-sidecar"
+_ENVIRONMENT = "config.linkerd.io/proxy-additional-env"
+"""Annotation of a pod or its namespace: JSON, a list of EnvVars for the proxy, the pod's before the namespace's of the same
+name (since edge-26.6.1): linkerd2 pkg/k8s/labels.go."""
+_SOONEST, _LATEST = "LINKERD2_PROXY_IDENTITY_MIN_REFRESH", "LINKERD2_PROXY_IDENTITY_MAX_REFRESH"
 _COPIED = ("config.linkerd.io/", "config.alpha.linkerd.io/")
 
 
@@ -47,8 +55,13 @@ def _owner(pod: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def inject(pod: dict[str, Any], namespace: Mapping[str, Any]) -> None:
-    """Give a pod its proxy and the labels and annotations that go with it, in place."""
+    """Give a pod its proxy and the labels and annotations that go with it, in place.
+
+    Raises:
+        ApiError: an annotation for the proxy's environment is none, or with it the proxy would not start.
+    """
     meta, spec = pod.setdefault("metadata", {}), pod.setdefault("spec", {})
+    environment = {**_environment(namespace, pod), **_environment(pod, pod)}
     labels, annotations = meta.setdefault("labels", {}), meta.setdefault("annotations", {})
     for name, value in annotations_of(namespace).items():
         if name.startswith(_COPIED):
@@ -71,7 +84,42 @@ def inject(pod: dict[str, Any], namespace: Mapping[str, Any]) -> None:
         "readinessProbe": ready,
         "livenessProbe": {"httpGet": {"path": "/live", "port": ADMIN_PORT}, "initialDelaySeconds": 10},
     }
+    if environment:
+        proxy["env"] = [{"name": name, "value": value} for name, value in environment.items()]
     if annotations.get(_NATIVE, "true") == "false":
         spec["containers"] = [proxy, *spec["containers"]]
         return
     spec["initContainers"] = [*(spec.get("initContainers") or []), {**proxy, "restartPolicy": "Always"}]
+
+
+def _environment(said_by: Mapping[str, Any], pod: Mapping[str, Any]) -> dict[str, str]:
+    """What a pod or its namespace adds to the proxy's environment."""
+    text = annotations_of(said_by).get(_ENVIRONMENT)
+    if text is None:
+        return {}
+    try:
+        found = {str(entry["name"]): str(entry["value"]) for entry in json.loads(text)}
+        for name in (_SOONEST, _LATEST):
+            if name in found:
+                annotation_duration(found[name])
+    except (ValueError, TypeError, KeyError, Unreadable) as error:
+        why = f"Invalid value: {text!r}: a JSON list of names and values, and durations with one unit: {error}"
+        cause = Cause("FieldValueInvalid", why, f"metadata.annotations[{_ENVIRONMENT}]")
+        raise invalid("Pod", "", (pod.get("metadata") or {}).get("name", ""), [cause]) from None
+    return found
+
+
+def renewed_after(pod: Mapping[str, Any], lifetime: dt.timedelta) -> dt.timedelta:
+    """After what time a pod's proxy renews its certificate: at 70 % of the lifetime, within bounds.
+
+    linkerd2-proxy linkerd/proxy/identity-client/src/certify.rs, ``refresh_in``; the bounds: linkerd/app/src/env.rs.
+    """
+    spec = pod["spec"]
+    proxies = [c for c in (*spec["containers"], *(spec.get("initContainers") or [])) if c.get("name") == PROXY]
+    said = {entry["name"]: entry.get("value", "") for proxy in proxies for entry in proxy.get("env") or []}
+
+    def bound(name: str, usual: dt.timedelta) -> dt.timedelta:
+        return dt.timedelta(seconds=float(annotation_duration(said[name]))) if name in said else usual
+
+    due, soonest = lifetime * 0.7, bound(_SOONEST, dt.timedelta(seconds=10))
+    return soonest if due < soonest else min(due, bound(_LATEST, dt.timedelta(hours=24)))

@@ -97,9 +97,9 @@ class LinkerdKind:
         """See ``MeshKind``."""
         return x509.DNSName(SETTINGS.identity(namespace, service_account))
 
-    def certificate_lifetime(self, pod: Object) -> dt.timedelta:  # noqa: ARG002 - Istio's pods may ask for another
-        """``identity.issuer.issuanceLifetime``: linkerd2 charts/linkerd-control-plane/values.yaml."""
-        return LEAF_LIFETIME
+    def certificate_terms(self, pod: Object) -> tuple[dt.timedelta, dt.timedelta]:
+        """One lifetime for all, ``identity.issuer.issuanceLifetime``; each proxy renews as its environment says."""
+        return LEAF_LIFETIME, injection.renewed_after(pod, LEAF_LIFETIME)
 
     def metrics(
         self,

@@ -230,3 +230,21 @@ def test_what_holds_without_a_pod_that_is_not_scraped_is_not_known(relation: str
     verdict = mesh.query_is("q", value, relation, 5, unscraped=["payment-1"])
     assert verdict.outcome == outcome
     assert "Prometheus does not scrape payment-1" in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("container", "name", "value", "told"),
+    [
+        ("linkerd-proxy", "LINKERD2_PROXY_IDENTITY_MAX_REFRESH", "6s", Duration(6)),
+        ("linkerd-proxy", "LINKERD2_PROXY_IDENTITY_MAX_REFRESH", "1d", None),
+        ("linkerd-proxy", "LINKERD2_PROXY_IDENTITY_MIN_REFRESH", "6s", None),
+        ("app", "LINKERD2_PROXY_IDENTITY_MAX_REFRESH", "6s", None),
+    ],
+)
+def test_how_soon_linkerds_proxy_renews_stands_in_its_own_environment(
+    container: str, name: str, value: str, told: Duration | None
+) -> None:
+    found = pod("linkerd-proxy", init=("app",))
+    for one in (*found["spec"]["containers"], *found["spec"]["initContainers"]):
+        one["env"] = [{"name": name, "value": value}] if one["name"] == container else []
+    assert certificates.renewed_within(found) == told
