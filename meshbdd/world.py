@@ -170,6 +170,11 @@ class World:
         """The last request was denied by a proxy, by the word of the proxies' own logs."""
         self.judge(responses.is_denied(self._accounting.denied, self._explainer()))
 
+    @needs(Ability.DENIALS)
+    def claim_turned_away(self) -> None:
+        """The last request did not get in, be it by its connection or by a proxy's denial."""
+        self.judge(responses.is_turned_away(self._accounting.denied, self._explainer()))
+
     @needs(Ability.REFUSALS)
     def claim_refused(self) -> None:
         """The connection of the last request was refused or reset before an answer began.
@@ -184,7 +189,7 @@ class World:
                 "MB0456",
                 "«the connection is refused» is not possible on Linkerd: its proxy denied the request with 403, and closes no "
                 "connection over HTTP.",
-                help="claim that the service rejects plaintext, which is true of either",
+                help="claim that the request is turned away, which is true of either",
             )
         self.judge(responses.is_refused())
 

@@ -194,3 +194,14 @@ def request_denied(context: Context) -> None:
     Example: Then the request is denied
     """
     context.world.claim_denied()
+
+
+@step("the request is turned away")
+def request_turned_away(context: Context) -> None:
+    """The request did not get in: its connection was refused, or a proxy denied it. Meshes differ in which of both they do.
+
+    Evidence: how it ended, and who denied it by the proxies' own logs.
+
+    Example: Then the request is turned away
+    """
+    context.world.claim_turned_away()

@@ -1,5 +1,5 @@
 Feature: Test data under strict mutual TLS
-  Whoever sets up test data from outside the mesh is refused once mutual TLS is strict. There are two ways to go on.
+  Whoever sets up test data from outside the mesh is turned away once mutual TLS is strict. There are two ways to go on.
 
   Background:
     Given the request "reserve":
@@ -22,18 +22,17 @@ Feature: Test data under strict mutual TLS
       {"sku": "A1", "quantity": 1}
       """
 
-  Scenario: Test data from outside is refused under strict mutual TLS
+  Scenario: Test data from outside is turned away under strict mutual TLS
     Given mutual TLS is strict
     When "reserve" is sent from outside the mesh
-    Then the connection is refused
+    Then the request is turned away
 
-  @istio
   Scenario: Test data comes from outside, through one port that is left permissive
     Given the manifest "manifests/examples/payment-test-port.yaml" is applied
     When "charge" is sent from outside the mesh
     Then the response field "status" is "charged"
     When "charge by gRPC" is sent from outside the mesh
-    Then the connection is refused
+    Then the request is turned away
 
   Scenario: Test data comes from outside, through one service that is left permissive
     Given mutual TLS is strict

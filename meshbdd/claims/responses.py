@@ -166,13 +166,32 @@ def takes_at_least(least: Duration) -> AnswerClaim:
 def is_refused() -> AnswerClaim:
     """A refusal or reset of the connection before the first byte of an answer."""
     text = "the connection is refused"
+    return AnswerClaim(text, lambda sample: _refused(text, sample))
+
+
+def _refused(text: str, sample: Sample) -> Verdict:
+    return Verdict.of(
+        sample.error in {"refused", "reset"} and sample.first_byte is None,
+        f"{text}: the outcome was {sample.told}",
+        error=sample.error,
+    )
+
+
+def is_turned_away(
+    denied_by_proxy: Callable[[str], bool | None] = lambda _request_id: None,
+    faulted: Callable[[str], str] = lambda _request_id: "",
+) -> AnswerClaim:
+    """The request did not get in: refused by the connection, or denied by a proxy's policy. Which of both is the mesh's habit.
+
+    Args:
+        denied_by_proxy: As of ``is_denied``.
+        faulted: As of ``is_denied``.
+    """
+    text = "the request is turned away"
+    denied = is_denied(denied_by_proxy, faulted, text)
 
     def of(sample: Sample) -> Verdict:
-        return Verdict.of(
-            sample.error in {"refused", "reset"} and sample.first_byte is None,
-            f"{text}: the outcome was {sample.told}",
-            error=sample.error,
-        )
+        return _refused(text, sample) if sample.status is None else denied.of(sample)
 
     return AnswerClaim(text, of)
 
@@ -180,6 +199,7 @@ def is_refused() -> AnswerClaim:
 def is_denied(
     denied_by_proxy: Callable[[str], bool | None] = lambda _request_id: None,
     faulted: Callable[[str], str] = lambda _request_id: "",
+    text: str = "the request is denied",
 ) -> AnswerClaim:
     """403 or PERMISSION_DENIED made by a proxy's policy, not by the application and not by a fault.
 
@@ -187,8 +207,8 @@ def is_denied(
         denied_by_proxy: Request id → whether a proxy says that it denied it; ``None`` where no proxy tells. Then only
             the words of Envoy's RBAC filter in the answer show who made it.
         faulted: Request id → the fault that was injected into one of its calls; empty where none is known.
+        text: The claim's words.
     """
-    text = "the request is denied"
 
     def of(sample: Sample) -> Verdict:
         headers = sample.headers or {}

@@ -115,7 +115,7 @@ OF_THE_POLICIES = (
                 "Under strict mutual TLS the shop works, and plaintext is rejected",
                 "A client outside the mesh is refused under strict mutual TLS",
                 "A client outside the mesh is answered while mutual TLS is permissive",
-                "Test data from outside is refused under strict mutual TLS",
+                "Test data from outside is turned away under strict mutual TLS",
                 "Test data comes from outside, through one port that is left permissive",
                 "Test data comes from outside, through one service that is left permissive",
                 "Test data comes from a client in the mesh, and nothing is left open",

@@ -75,6 +75,7 @@ CONTRACT = [
     'about 10% of responses have "version" equal to "canary"',
     "the connection is refused",
     "the request is denied",
+    "the request is turned away",
     "every pod of payment-service has a sidecar",
     "calls from order-service to payment-service use mutual TLS",
     "payment-service rejects plaintext",

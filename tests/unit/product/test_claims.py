@@ -180,6 +180,25 @@ def test_denied_is_said_by_a_proxy(answer: Sample, proxies_say: bool | None, hol
         assert "the application, or a route, no policy of a proxy" in verdict.sentence
 
 
+@pytest.mark.parametrize(
+    ("answer", "proxies_say", "holds"),
+    [
+        (sample(None, "reset"), None, True),
+        (sample(None, "refused"), None, True),
+        (sample(None, "timeout"), None, False),
+        (sample(403), True, True),
+        (sample(403), False, False),
+        (sample(200, grpc_status="7"), True, True),
+        (sample(200), True, False),
+        (sample(503), None, False),
+    ],
+)
+def test_turned_away_is_by_the_connection_or_by_a_proxy(answer: Sample, proxies_say: bool | None, holds: bool) -> None:
+    verdict = responses.is_turned_away(lambda _request_id: proxies_say).judge([answer])
+    assert (verdict.outcome is Outcome.PASSED) == holds
+    assert verdict.sentence.startswith("the request is turned away: the outcome was ")
+
+
 def test_a_403_that_a_fault_made_is_told_as_one() -> None:
     claim = responses.is_denied(lambda _request_id: False, lambda _request_id: "payment-service, response flag FI")
     verdict = claim.judge([sample(403, body=b"fault filter abort")])
