@@ -10,6 +10,7 @@ from tests.defects.scenarios import (
     ONLY_TEAM,
     STRICT_TEAM,
     TEAM_BREAKER,
+    TEST_PORT,
 )
 
 _LINKERD = "manifests/examples/linkerd"
@@ -41,6 +42,16 @@ spec: {podSelector: {matchLabels: {app: payment-service}}, port: 8080, accessPol
                 "kind: ServiceAccount\n    name: client",
             ),
         ),
+    ),
+    Defect(
+        "wrong port open",
+        frozenset({TEST_PORT}),
+        edits=((f"{_LINKERD}/payment-test-port.yaml", "all-authenticated", "all-unauthenticated"),),
+    ),
+    Defect(
+        "no time limit for a try",
+        frozenset({"A timeout for each try is multiplied by the tries, by the team's own manifest"}),
+        edits=((f"{_LINKERD}/payment-retries.yaml", "    retry.linkerd.io/timeout: 300ms\n", ""),),
     ),
     Defect(
         "breaker never opens",
@@ -82,7 +93,7 @@ spec: {podSelector: {matchLabels: {app: payment-service}}, port: 8080, accessPol
     ),
     Defect(
         "telemetry missing",
-        frozenset({"Every service's own metrics under Linkerd's names reach Prometheus"}),
+        frozenset({"Every service's responses reach Prometheus"}),
         annotations={"payment-service": {"prometheus.io/scrape": "false"}},
     ),
     next(defect for defect in OF_ISTIO if defect.name == "zero traffic"),

@@ -65,12 +65,14 @@ class Project:
         """Run scenarios.
 
         Returns:
-            Scenario → ``passed``, ``failed``, ``inconclusive`` or what else became of it.
+            Scenario → ``passed``, ``failed``, ``inconclusive``, ``skipped`` or what else became of it; not of those that were
+            not chosen.
         """
+        chosen = {place.name: place.where for place in places}
         results = self.folder / "allure-results"
         shutil.rmtree(results, ignore_errors=True)
         ran = subprocess.run(
-            [sys.executable, "-m", "meshbdd", "run", "-f", "progress", *sorted({place.where for place in places})],
+            [sys.executable, "-m", "meshbdd", "run", "-f", "progress", *sorted(set(chosen.values()))],
             cwd=self.folder,
             capture_output=True,
             text=True,
@@ -80,9 +82,8 @@ class Project:
         )
         file = next(results.glob("**/run*.json"), None)
         assert file is not None, ran.stdout + ran.stderr
-        return {
-            s["name"]: _word(s) for s in json.loads(file.read_text("utf-8"))["scenarios"] if s["status"] != "skipped"
-        }
+        scenarios = json.loads(file.read_text("utf-8"))["scenarios"]
+        return {s["name"]: _word(s) for s in scenarios if s["name"] in chosen}
 
 
 def _word(scenario: Mapping[str, str]) -> str:
