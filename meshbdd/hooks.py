@@ -108,11 +108,11 @@ def _facts(environment: Environment, started: str | None) -> dict[str, str]:
     )
     settings = environment.settings
     facts = {"Target": where, "Mesh": settings.mesh, "Namespace": environment.namespace, "Run": environment.run}
-    return (
-        facts
-        if environment.target == "lab"
-        else {**facts, "Context": settings.context or "the kubeconfig's current one"}
-    )
+    if environment.target != "lab":
+        return {**facts, "Context": settings.context or "the kubeconfig's current one"}
+    from meshbdd.lab import lifecycle  # noqa: PLC0415 - see above
+
+    return facts | {f"Lab deviation {name}": told for name, told in lifecycle.deviations(settings.mesh).items()}
 
 
 def _remaining(context: Any) -> list[str]:

@@ -86,7 +86,7 @@ def status(name: str | None, as_json: bool) -> None:
         found.append(
             {
                 "name": info.name, "url": info.url, "mesh": info.mesh, "prometheus": info.prometheus,
-                "deviations": list(lifecycle.deviations(info.mesh)), "pods": rows,
+                "deviations": list(lifecycle.deviations(info.mesh).values()), "pods": rows,
                 "refused": _refused(cluster),
             }
         )  # fmt: skip

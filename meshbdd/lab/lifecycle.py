@@ -137,11 +137,11 @@ def _over(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
     return {**old, **new, "metadata": metadata}
 
 
-def deviations(mesh: str) -> tuple[str, ...]:
-    """In what the lab's sidecars differ from those of a mesh, a sentence each."""
+def deviations(mesh: str) -> dict[str, str]:
+    """In what the lab's sidecars differ from those of a mesh, a sentence each, by their names."""
     from meshbdd.lab.linkerd.deviations import sentences  # noqa: PLC0415 - only for those who ask
 
-    return sentences() if mesh == "linkerd" else ()
+    return sentences() if mesh == "linkerd" else {}
 
 
 def _pods(objects: Iterable[Mapping[str, Any]]) -> int:

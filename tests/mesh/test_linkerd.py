@@ -288,10 +288,17 @@ def test_in_a_run_what_linkerd_cannot_do_is_skipped_before_anything_is_written(
     (tmp_path / "environment.py").write_text("import meshbdd.steps\nfrom meshbdd.hooks import *\n")
     ran = commands.meshbdd("run", "--mesh", "linkerd", cwd=tmp_path, lab=lab)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    told = json.loads((tmp_path / "allure-results" / "meshbdd" / "run.json").read_text())["scenarios"]
+    results = tmp_path / "allure-results"
+    run = json.loads((results / "meshbdd" / "run.json").read_text())
+    told = run["scenarios"]
     assert [scenario["status"] for scenario in told] == ["passed", "skipped", "skipped"]
     assert told[1]["message"].startswith(
         "skipped: «order-service accepts at most 2 concurrent requests» is not possible here, because Linkerd limits"
     )
     assert told[2]["message"] == "skipped: needs Istio: tagged @istio; this run is on Linkerd"
     assert not told[1]["evidence"], "the fault before it was not written"
+    status = commands.meshbdd("lab", "status", lab.info.name, "--json", cwd=tmp_path)
+    deviations = json.loads(status.stdout)["labs"][0]["deviations"]
+    assert [v for name, v in run["environment"].items() if name.startswith("Lab deviation ")] == deviations != []
+    shown = (results / "environment.properties").read_text()
+    assert all(sentence in shown for sentence in deviations)

@@ -1,7 +1,7 @@
 """In what the lab's Envoy differs from linkerd-proxy, and what that means for a tester.
 
-Every line is shown by ``meshbdd lab status --json``; ``tests/fidelity`` holds the lab against recorded behaviour and lets
-nothing differ that is not declared here.
+Every line is shown by ``meshbdd lab status --json`` and in the environment of a run's report; ``tests/fidelity`` holds the lab
+against recorded behaviour and lets nothing differ that is not declared here.
 """
 
 from __future__ import annotations
@@ -110,6 +110,6 @@ DEVIATIONS = (
 )
 
 
-def sentences() -> tuple[str, ...]:
-    """The deviations as sentences."""
-    return tuple(str(deviation) for deviation in DEVIATIONS)
+def sentences() -> dict[str, str]:
+    """The deviations as sentences, by their names."""
+    return {deviation.key: str(deviation) for deviation in DEVIATIONS}
