@@ -55,17 +55,17 @@ Feature: What the mesh reports
     Then the query "histogram_quantile(0.99, sum by (le) (istio_request_duration_milliseconds_bucket{destination_service_name="payment-service"}))" is at most 1000
 
   @linkerd
-  Scenario: Prometheus knows Linkerd's counters of the requests
+  Scenario: Prometheus knows the responses by caller and callee
     When "checkout" is sent 10 times
     Then the query "sum(response_total{direction="inbound",client_id=~"order-service[.].*"})" is at least 10
     And the query "sum(response_total{direction="outbound",dst_service="payment-service",status_code="200"})" is at least 10
 
   @linkerd
-  Scenario: Latency is in a histogram of Linkerd's
+  Scenario: Latency is in a histogram of responses
     When "checkout" is sent 10 times
     Then the query "histogram_quantile(0.99, sum by (le) (response_latency_ms_bucket{direction="outbound",dst_service="payment-service"}))" is at most 1000
 
   @linkerd
-  Scenario: Every service's own metrics under Linkerd's names reach Prometheus
+  Scenario: Every service's responses reach Prometheus
     When "checkout" is sent 10 times
     Then the query "count(count by (service) (label_replace(response_total{direction="inbound"},"service","$1","pod","(.+-service)-.+")))" is at least 4 within 20s

@@ -150,6 +150,17 @@ def test_every_phrase_is_used_by_a_feature_or_a_test(project: Path) -> None:
     assert unused == []
 
 
+def test_no_scenario_names_a_mesh(project: Path) -> None:
+    """A tag demands one. Only what Prometheus is asked bears a mesh's name, since its metrics are called so."""
+    for file in (project / "features").rglob("*.feature"):
+        feature = parse_feature(file.read_text("utf-8"), filename=str(file))
+        told = [feature.name, *feature.description]
+        for scenario in feature.walk_scenarios():
+            told += [scenario.name, *scenario.description]
+            told += [step.name for step in scenario.all_steps if not step.name.startswith("the query ")]
+        assert [line for line in told if re.search("istio|linkerd", line, re.IGNORECASE)] == []
+
+
 def test_several_needs_are_answered_at_once() -> None:
     assert str(both([])) == "yes"
     assert (
