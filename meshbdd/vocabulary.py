@@ -43,7 +43,7 @@ def _typed(pattern: str, convert: Callable[[str], T]) -> Callable[[str], T]:
         try:
             return convert(text)
         except BadInput as error:
-            raise ValueError(in_a_line(error)) from None
+            raise ValueError(in_a_line(error)) from error
 
     converter.pattern = pattern  # type: ignore[attr-defined] # what behave's parser looks for
     return converter

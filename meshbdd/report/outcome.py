@@ -159,6 +159,8 @@ def category_of(error: BaseException | None) -> Category:
 
 def sentence_of(error: BaseException) -> str:
     """An error in one sentence and one action."""
+    if isinstance(error, StepParseError):
+        error = _said_by_converter(error)
     if isinstance(error, MeshbddError):
         place = f" ({error.place})" if culprit_of(error) else ""
         return redact.text(error.sentence + place + (f"\nhelp: {error.help}" if error.help else ""))
@@ -167,6 +169,14 @@ def sentence_of(error: BaseException) -> str:
     if isinstance(error, AssertionError) and str(error):
         return redact.text(str(error))
     return redact.text(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+
+def _said_by_converter(error: StepParseError) -> BaseException:
+    """What a converter of the vocabulary said; behave wraps it, and what wraps it adds nothing."""
+    below: BaseException | None = error
+    while below is not None and not isinstance(below, MeshbddError):
+        below = below.__cause__
+    return below or error
 
 
 def outcome_of(scenario: Any) -> Outcome:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import meshbdd.steps
 import pytest
-from behave.matchers import get_step_matcher_factory  # noqa: F401 - makes sure that behave's matchers are loaded
+from behave.matchers import StepParseError, get_step_matcher_factory  # noqa: F401 - makes sure that behave's matchers are loaded
 from behave.model import Step, Table
 from behave.step_registry import registry
 
@@ -19,6 +19,7 @@ from meshbdd.intents import Fault, ServiceRef
 from meshbdd.methods import instead_of
 from meshbdd.options import fault_with_options, read_options
 from meshbdd.phrases import Phrase, phrases, problem_of
+from meshbdd.report.outcome import sentence_of
 from meshbdd.units import Duration
 from meshbdd.vocabulary import PLACEHOLDER
 
@@ -142,6 +143,14 @@ def test_a_bad_value_is_explained(text: str, words: str) -> None:
     found = _matches(text)
     assert len(found) == 1, "the phrase is found, so the tester does not read «undefined step»"
     assert words in str(found[0].stored_error)  # type: ignore[attr-defined] # behave's MatchWithError
+
+
+def test_a_bad_value_is_told_as_every_error_is() -> None:
+    [found] = _matches("payment-service fails 10% with status 999")
+    with pytest.raises(StepParseError) as caught:
+        found.run(None)  # type: ignore[attr-defined]
+    assert sentence_of(caught.value) == "'999' is not an HTTP status.\nhelp: write a number from 100 to 599"
+    assert sentence_of(StepParseError("a project's own words")) == "StepParseError: a project's own words"
 
 
 @pytest.mark.parametrize("matcher", registry.steps["step"], ids=lambda m: m.pattern)
