@@ -185,7 +185,7 @@ class Change:
                 "MB0311",
                 f"{self.edit} still carries the change of run {known.run} "
                 f"(process {known.owner.pid} on {known.owner.host}).",
-                help="let that run finish, or undo it with `meshbdd recover`",
+                help="let that run finish; once its process is gone, the next run undoes what it left",
             )
         return known
 

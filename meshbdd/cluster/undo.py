@@ -28,7 +28,7 @@ from meshbdd.units import Duration
 
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 5.0
-_RECOVER = "run `meshbdd recover` when the API answers again"
+_RECOVER = "run the features again when the API answers: the next run undoes it before anything else"
 
 
 def undo_object(
