@@ -7,6 +7,7 @@ proxy's listeners, so none stands in a sample, an access log or a counter.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -36,6 +37,9 @@ from meshbdd.waiting import NotYet, eventually
 ADMIN_PORT = 15000
 _DRAIN = 60
 """Seconds: Istio's drain time is 45 (istio/api mesh/v1alpha1/proxy.proto, ``drainDuration``)."""
+_MERGE_WINDOW = 1.0
+"""Seconds in which Envoy gathers changes of endpoints' health before it heeds them: ``update_merge_window``'s default."""
+
 _DRAINING = "/stats?format=json&filter=_draining"
 _SLOW_MESH = "raise gate_timeout if the mesh is that slow; otherwise look at the proxy's configuration"
 
@@ -320,12 +324,18 @@ class Gate:
         Raises:
             EnvironmentBroken: it does not come to pass.
         """
+        ready_since = math.inf
 
         def probe() -> None:
+            nonlocal ready_since
             for proxy in self._proxies():
                 hosts = [host for host in _hosts(proxy.tunnel.get(HOSTS), service.host) if is_ready(host)]
                 if bool(hosts) != some:
+                    ready_since = math.inf
                     raise NotYet(f"{proxy.pod} has {len(hosts)} ready endpoints of {service}")
+            ready_since = min(ready_since, time.monotonic())
+            if some and time.monotonic() - ready_since < _MERGE_WINDOW:
+                raise NotYet(f"the proxies know endpoints of {service} to be ready, and may not heed it yet")
 
         eventually(
             probe,
