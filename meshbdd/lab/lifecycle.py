@@ -55,18 +55,7 @@ def read_objects(files: Iterable[Path], namespace: str, *, or_none: bool = False
     """
     files, objects = list(files), []
     for file in files:
-        try:
-            documents = list(yaml.safe_load_all(file.read_text("utf-8")))
-        except OSError as error:
-            raise BadInput("MB0715", f"{file} cannot be read: {error.strerror}.", help="check the path") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            mark = getattr(error, "problem_mark", None)
-            line = mark.line + 1 if mark else None
-            why = getattr(error, "problem", None) or str(error)
-            raise BadInput(
-                "MB0716", f"{file} is not YAML: {why}.", place=Place(file, line), help="mend the file"
-            ) from None
-        for document in documents:
+        for document in _documents(file):
             if document is None:
                 continue
             if not isinstance(document, dict) or not {"apiVersion", "kind", "metadata"} <= set(document):
@@ -99,6 +88,25 @@ def read_objects(files: Iterable[Path], namespace: str, *, or_none: bool = False
         holds = "holds" if len(files) == 1 else "hold"
         raise BadInput("MB0734", f"{names} {holds} no Kubernetes object.", help="name a file with at least one")
     return objects
+
+
+def _documents(file: Path) -> list[Any]:
+    """The documents of a file, and in the place of a ``List``, as ``kubectl get -o yaml`` prints it, its members."""
+    try:
+        documents = list(yaml.safe_load_all(file.read_text("utf-8")))
+    except OSError as error:
+        raise BadInput("MB0715", f"{file} cannot be read: {error.strerror}.", help="check the path") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else None
+        why = getattr(error, "problem", None) or str(error)
+        raise BadInput("MB0716", f"{file} is not YAML: {why}.", place=Place(file, line), help="mend the file") from None
+    return [item for document in documents for item in _items(document)]
+
+
+def _items(document: Any) -> list[Any]:
+    items = document.get("items") if isinstance(document, dict) and document.get("kind") == "List" else None
+    return items if isinstance(items, list) else [document]
 
 
 def shipped_objects(*rooms: str) -> list[dict[str, Any]]:

@@ -31,13 +31,26 @@ def test_the_command_prints_what_the_recording_has(case: str, pod: str) -> None:
     assert not differences(meaning(made), meaning(golden(case, pod)))
 
 
-def test_several_files_count_together(tmp_path: Path) -> None:
-    for name, status in (("first", 201), ("second", 202)):
-        (tmp_path / f"{name}.yaml").write_text(
-            "apiVersion: networking.istio.io/v1\nkind: VirtualService\n"
-            f"metadata: {{name: {name}}}\nspec: {{hosts: [{name}.example], http: [{{directResponse: {{status: {status}}}}}]}}\n"
-        )
-    made = compile_files([tmp_path / "first.yaml", tmp_path / "second.yaml"], WORLD, PODS[0])
+def _answering(name: str, status: int) -> str:
+    return (
+        f"{{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {{name: {name}}}, "
+        f"spec: {{hosts: [{name}.example], http: [{{directResponse: {{status: {status}}}}}]}}}}"
+    )
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        [_answering("first", 201), _answering("second", 202)],
+        [f"{{apiVersion: v1, kind: List, items: [{_answering('first', 201)}, {_answering('second', 202)}]}}"],
+    ],
+    ids=["two files", "a list, as kubectl get -o yaml prints it"],
+)
+def test_several_objects_count_together(tmp_path: Path, files: list[str]) -> None:
+    paths = [tmp_path / f"{number}.yaml" for number in range(len(files))]
+    for path, text in zip(paths, files, strict=True):
+        path.write_text(text)
+    made = compile_files(paths, WORLD, PODS[0])
     for name, status in (("first", 201), ("second", 202)):
         answer = made["virtual_hosts"][f"80 / {name}.example:80"]["routes"][0]["direct_response"]
         assert answer == {"status": status}
