@@ -13,7 +13,8 @@ from meshbdd.intents import ServiceRef
 from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Where
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked
-from meshbdd.mesh.linkerd.objects import creation, http_ports, parents, refuse_profile
+from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, creation, http_ports, parents, refuse_profile
+from meshbdd.mesh.linkerd.rivals import refuse_shadowed
 from meshbdd.mesh.linkerd.rules import marked
 from meshbdd.mesh.linkerd.security import decided_by_another
 from meshbdd.mesh.manifest import OF_LINKERD, refuse_foreign
@@ -30,7 +31,7 @@ def plan(catalog: Catalog, documents: list[Object], _context: Context, tag: Call
 
     Raises:
         NotPossible: a kind that Linkerd does not have, or a change of a Service beside its annotations for Linkerd.
-        BadInput: a route for a Service that does not exist, or one that a ServiceProfile governs.
+        BadInput: a route for a Service that does not exist, or one where it would have no effect.
     """
     refuse_foreign(documents, OF_LINKERD, "linkerd", "Linkerd")
     own = tag()
@@ -86,10 +87,12 @@ def _route_markers(catalog: Catalog, route: Object, tag: str) -> Iterator[Marker
     for parent in parents(route):
         service = ServiceRef(parent["name"], parent["namespace"])
         refuse_profile(catalog, service)
+        there = [other for kind in ROUTE_KINDS for other in catalog.all(kind)]
         own = route["metadata"]["namespace"]
         where = Where() if own == service.namespace else Where(own)
         for port in http_ports(catalog.service(service)):
             if parent.get("port") in {None, port["port"]}:
+                refuse_shadowed(route, there, service, int(port["port"]))
                 yield RouteMarked(tag, service, int(port["port"]), where)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any, cast
@@ -519,6 +520,53 @@ def test_the_rules_of_a_manifests_route_are_marked_and_else_as_written() -> None
     assert rule["backendRefs"] == rules[0]["backendRefs"]
     assert _headers(rule) == {"x-meshbdd-change": "meshbdd-r1-1"}
     assert [str(marker) for marker in stage.markers] == ["route meshbdd-r1-1 of payment-service.shop:80"]
+
+
+_TO_CANARY: Object = {"backendRefs": [{"name": "canary", "port": 80}]}
+_SLASH: Object = {"matches": [{"path": {"type": "PathPrefix", "value": "/"}}]}
+_CHARGE: Object = {"matches": [{"path": {"value": "/charge"}}]}
+
+
+@pytest.mark.parametrize(
+    ("rules", "theirs", "reached"),
+    [
+        ([{}], [{}], False),
+        ([_TO_CANARY], [_SLASH], False),
+        ([_CHARGE], [_SLASH], True),
+        ([_CHARGE, {}], [_SLASH], False),
+        ([{"matches": [*_CHARGE["matches"], *_SLASH["matches"]]}], [_SLASH], True),
+        ([{"matches": [*_CHARGE["matches"], *_SLASH["matches"]]}], [_SLASH, _CHARGE], False),
+        ([{}], [{"matches": [{"method": "GET"}]}], True),
+        ([{"matches": [{"method": "GET", "path": {"value": "/"}}]}], [{"matches": [{"method": "GET"}]}], False),
+    ],
+)
+def test_a_manifests_route_that_an_older_one_leaves_nothing_to_is_refused(
+    rules: list[Object], theirs: list[Object], *, reached: bool
+) -> None:
+    older = _route(theirs, "older", creationTimestamp="2025-01-01T00:00:00Z")
+    told = (
+        contextlib.nullcontext()
+        if reached
+        else pytest.raises(BadInput, match=r"HTTPRoute older\.shop is: that one matches")
+    )
+    with told:
+        linkerd(older).plan_manifest([_route(rules, "mine")], Context())
+    # one that is there keeps its age
+    mine = _route([{}], "mine", creationTimestamp="2024-01-01T00:00:00Z")
+    linkerd(older, mine).plan_manifest([_route(rules, "mine")], Context())
+
+
+def test_a_manifests_route_after_a_fault_is_refused_with_what_to_do() -> None:
+    _, [ours] = plan(Fault(PAYMENT, status=503))
+    with pytest.raises(BadInput, match="the HTTPRoute of an earlier step") as caught:
+        linkerd(ours).plan_manifest([_route([{}], "mine")], Context())
+    assert caught.value.help == "apply the manifest before that step"
+
+
+def test_a_manifests_http_route_beside_a_grpc_route_is_refused() -> None:
+    theirs = {**_route([{}], "older"), "kind": "GRPCRoute"}
+    with pytest.raises(BadInput, match="beside a GRPCRoute Linkerd ignores it"):
+        linkerd(theirs).plan_manifest([_route([{}], "mine")], Context())
 
 
 def test_of_a_service_that_is_there_a_manifest_changes_annotations_for_linkerd_alone() -> None:
