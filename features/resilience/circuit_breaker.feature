@@ -21,7 +21,7 @@ Feature: Circuit breaker
     Then the circuit to payment-service closes within 10s
 
   Scenario: After the circuit has closed, payments go through
-    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 3s
+    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 6s
     And payment-service fails 100%
     When "charge" is sent 10 times
     Then the circuit to payment-service is open
