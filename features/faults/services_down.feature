@@ -23,6 +23,23 @@ Feature: A service is down
     And "checkout" is sent
     Then the response status is 200
 
+  Scenario: A service that is down takes no connection, until it is back
+    Given the request "notify":
+      """
+      POST http://notification-service/notify
+      Content-Type: application/json
+
+      {"order_id": "1"}
+      """
+    And notification-service is down
+    When "checkout" is sent
+    Then the response status is 200
+    When "notify" is sent from outside the mesh
+    Then the connection is refused
+    When notification-service recovers
+    And "notify" is sent from outside the mesh
+    Then the response status is 200
+
   Scenario: A client outside the mesh meets no fault of the mesh
     Given payment-service fails 100%
       | called by | client |

@@ -30,10 +30,10 @@ Feature: Mutual TLS and who may call whom
     And payment-service rejects plaintext
     And order-service rejects plaintext
 
-  Scenario: A client outside the mesh is refused under strict mutual TLS
+  Scenario: A client outside the mesh is turned away under strict mutual TLS
     Given mutual TLS is strict for payment-service
     When "charge" is sent from outside the mesh
-    Then the connection is refused
+    Then the request is turned away
 
   Scenario: A client outside the mesh is answered while mutual TLS is permissive
     Given mutual TLS is strict

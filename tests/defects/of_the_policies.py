@@ -114,7 +114,7 @@ OF_THE_POLICIES = (
         frozenset(
             {
                 "Under strict mutual TLS the shop works, and plaintext is rejected",
-                "A client outside the mesh is refused under strict mutual TLS",
+                "A client outside the mesh is turned away under strict mutual TLS",
                 "A client outside the mesh is answered while mutual TLS is permissive",
                 "Test data from outside is turned away under strict mutual TLS",
                 "Test data comes from outside, through one port that is left permissive",
@@ -180,8 +180,16 @@ OF_THE_POLICIES = (
         edits=((_CANARY, "100% to stable and 0% to canary", "50% to stable and 50% to canary"),),
     ),
     Defect(
-        "inventory stays away",
-        frozenset({"Checkout says that inventory is missing, and works again with it"}),
-        edits=((_DOWN, 'inventory-service recovers\n    And "checkout"', '"checkout"'),),
+        "services stay away",
+        frozenset(
+            {
+                "Checkout says that inventory is missing, and works again with it",
+                "A service that is down takes no connection, until it is back",
+            }
+        ),
+        edits=(
+            (_DOWN, 'inventory-service recovers\n    And "checkout"', '"checkout"'),
+            (_DOWN, 'notification-service recovers\n    And "notify"', '"notify"'),
+        ),
     ),
 )

@@ -11,7 +11,6 @@ import functools
 import itertools
 import os
 import random
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -21,11 +20,10 @@ import yaml
 from tests.defects.catalogue import DEFECTS, MESH
 from tests.defects.conftest import FULL, Table
 from tests.defects.defect import Defect, batches
+from tests.defects.healthy import run_all
 from tests.defects.project import Place, Project
 from tests.tools import LabUnderTest, until
 
-LEAST_PASSED = 0.9
-"""Of all scenarios, those that are skipped among them: a mesh that can do less is none that runs the same features."""
 _SEED = 20260301
 _BATCHES = batches(DEFECTS)
 _SEEN = {"failed", "inconclusive"}
@@ -140,13 +138,9 @@ def test_the_healthy_shop_is_green(lab: LabUnderTest, tmp_path: Path, capsys: py
     project = Project.copy(tmp_path / "project")
     times = int(os.environ.get("HEALTHY", "20" if FULL else "1"))
     for number in range(1, times + 1):
-        statuses = project.run(lab, project.scenarios())
-        told = Counter(statuses.values())
+        told = run_all(project, lab)
         with capsys.disabled():
-            print(f"\nhealthy shop on {MESH}, run {number} of {times}: {len(statuses)} scenarios, {dict(told)}")
-        assert set(told) <= {"passed", "skipped"}, {n: s for n, s in statuses.items() if s not in {"passed", "skipped"}}
-        assert statuses.keys() == {place.name for place in project.scenarios()}
-        assert told["passed"] >= LEAST_PASSED * len(statuses), [n for n, s in statuses.items() if s == "skipped"]
+            print(f"\nhealthy shop on {MESH}, run {number} of {times}: {told}")
 
 
 @pytest.mark.timeout(600)
