@@ -62,6 +62,7 @@ OF_THE_SHOP = (
         frozenset(
             {
                 "Checkout works although notification-service is down",
+                "A service that is down takes no connection, until it is back",
                 "Customers do not notice that notifications fail for a while",
             }
         ),
