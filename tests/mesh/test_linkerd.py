@@ -47,7 +47,7 @@ apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {{name: mine-{name}}}
 spec:
-  parentRefs: [{{group: "", kind: Service, name: {name}, port: 80}}]
+  parentRefs: [{{group: "", kind: Service, name: {name}}}]
   rules: [{{backendRefs: [{{name: {name}, port: 80}}]}}]
 """
 
@@ -83,7 +83,7 @@ def told() -> list[Event]:
 
 @pytest.fixture
 def own_routes(lab: LabUnderTest) -> Iterator[None]:
-    """Routes that the tester has already, and that stand beside everything that a scenario does."""
+    """Routes that the tester has already, for all ports of their services."""
     for service in (PAYMENT, ORDER):
         lab.apply(OWN_ROUTE.format(name=service.name))
     until("the routes being accepted", lambda: all(route.get("status") for route in lab.cluster.list("HTTPRoute")))

@@ -46,7 +46,7 @@ def routes_stage(catalog: Catalog, service: ServiceRef, tag: str, made: Marked, 
         found = [_insert(route, service, made, number) for route in there] if there else [_create(service, port, made)]
         changed = [edit for edit in found if edit is not None]
         for edit in changed:
-            _refuse_several_ports(edit, edits, service)
+            _refuse_to_differ(edit, edits.get(str(edit)), routes, service)
         edits |= {str(edit): edit for edit in changed}
         if changed:
             markers.append(RouteMarked(tag, service, number))
@@ -59,18 +59,32 @@ def routes_stage(catalog: Catalog, service: ServiceRef, tag: str, made: Marked, 
     return Stage.of(*edits.values(), markers=markers)
 
 
-def _refuse_several_ports(edit: Edit, edits: Mapping[str, Edit], service: ServiceRef) -> None:
-    """A rule cannot tell ports apart, and each port has a backend of its own.
+def _refuse_to_differ(edit: Edit, other: Edit | None, routes: Iterable[Mapping[str, Any]], service: ServiceRef) -> None:
+    """A route for all ports of a service has the same rules at each: a rule cannot tell ports apart.
+
+    Args:
+        edit: What one port wants of a route.
+        other: What another one did; ``None`` where there is none.
+        routes: All routes.
+        service: The service.
 
     Raises:
-        BadInput: a route stands at several ports of a service at once.
+        BadInput: they want different things, where a rule names no port of the service to go to.
     """
-    if str(edit) in edits:
+    if other is None:
+        return
+    rules = next(r["spec"].get("rules") for r in routes if _named(r) == (edit.kind, edit.namespace, edit.name))
+    if edit.make(rules) != other.make(rules):
         raise BadInput(
             "MB0458",
-            f"{edit} is for all ports of {service} at once, so no rule in it could lead each to its own backend.",
+            f"{edit} is for all ports of {service} at once and names none of them to go to, so no rule in it could lead each to its "
+            "own backend.",
             help="name a port in its parentRefs, and make one route for each port",
         )
+
+
+def _named(route: Mapping[str, Any]) -> tuple[str, str, str]:
+    return route["kind"], route["metadata"]["namespace"], route["metadata"]["name"]
 
 
 def _insert(route: Mapping[str, Any], service: ServiceRef, made: Marked, port: int) -> Edit | None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from math import gcd
 from typing import Any
 
+from meshbdd.cluster.record import ROUTE_PREFIX
 from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import Fault, ServiceRef
 from meshbdd.mesh.linkerd.backend import backend_of
@@ -125,7 +126,7 @@ def split_rules(
         rules: The rules that are there.
         service: Whose they are.
         weights: Backend → its weight.
-        port: The port of each.
+        port: The port of each, where a rule does not say another.
         tag: Names the change.
 
     Raises:
@@ -133,8 +134,8 @@ def split_rules(
     """
     made = []
     for rule in rules:
-        copied, share = marked(rule, tag), _sent(rule, service)
-        copied["backendRefs"] = [{**backend_ref(ref, port), "weight": weight} for ref, weight in weights.items()]
+        copied, share, own = marked(rule, tag), _sent(rule, service), _leads_to(rule, service, port)
+        copied["backendRefs"] = [{**backend_ref(ref, own), "weight": weight} for ref, weight in weights.items()]
         if share:
             _refuse_detour(copied, service, copied["backendRefs"])
             _send(copied, service, port, share)
@@ -191,13 +192,24 @@ def _check_free(rule: Rule, fault: Fault, callers: Iterable[str]) -> str | None:
 
 def _sent(rule: Rule, service: ServiceRef) -> int:
     """How many of a million calls a rule sends to the fault backend."""
-    weights: dict[str, int] = {ref["name"]: ref.get("weight", 1) for ref in rule.get("backendRefs") or []}
-    return round(weights.get(backend_of(service).name, 0) * MILLION / (sum(weights.values()) or 1))
+    weights: list[tuple[str, int]] = [(ref["name"], ref.get("weight", 1)) for ref in rule.get("backendRefs") or []]
+    sent = sum(weight for name, weight in weights if name == backend_of(service).name)
+    return round(sent * MILLION / (sum(weight for _, weight in weights) or 1))
+
+
+def _leads_to(rule: Rule, service: ServiceRef, port: int) -> int:
+    """The port of a service that a rule leads to: the one that was called, unless the rule names one.
+
+    What a run made beside the service (the fault backend, subsets) has the same ports.
+    """
+    refs = [r for r in rule.get("backendRefs") or [] if r["name"] == service.name or r["name"].startswith(ROUTE_PREFIX)]
+    named = [int(ref["port"]) for ref in refs if ref.get("port")]
+    return named[0] if named else port
 
 
 def _send(rule: Rule, service: ServiceRef, port: int, share: int) -> None:
     """Let a share (of a million) of what a rule takes go to the fault backend, in place."""
-    fault = backend_ref(backend_of(service), port)
+    fault = backend_ref(backend_of(service), _leads_to(rule, service, port))
     theirs = rule.get("backendRefs") or [backend_ref(service, port)]
     if share >= MILLION:
         rule["backendRefs"] = [fault]

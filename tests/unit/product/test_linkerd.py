@@ -225,7 +225,22 @@ def test_each_port_has_a_route_of_its_kind() -> None:
     assert _headers(routes[1]["spec"]["rules"][0])["x-envoy-fault-abort-grpc-request"] == "14"
 
 
-def test_a_route_for_all_ports_at_once_is_refused() -> None:
+@pytest.mark.parametrize(
+    "intent", [Fault(PAYMENT, Percent(50), status=503), Fault(PAYMENT, delay=Duration(1)), "split"]
+)
+def test_a_route_for_all_ports_at_once_leads_where_its_rules_lead(intent: Intent | str) -> None:
+    route = _route([{"backendRefs": [{"name": "payment-service", "port": 80}]}])
+    del route["spec"]["parentRefs"][0]["port"]
+    wanted = _SPLIT if isinstance(intent, str) else intent
+    there = (_service("payment-service", grpc=True), _pod("payment-service", "canary"), route)
+    made, objects = plan(wanted, *there)
+    [changed] = [obj for obj in objects if obj["kind"] == "HTTPRoute"]
+    assert len(changed["spec"]["rules"]) == 2
+    assert {ref["port"] for ref in changed["spec"]["rules"][0]["backendRefs"]} == {80}
+    assert sorted(str(m)[-7:] for m in made.markers if str(m).startswith("route")) == ["op:9000", "shop:80"]
+
+
+def test_a_route_for_all_ports_at_once_that_names_none_to_go_to_is_refused() -> None:
     route = _route([{}])
     del route["spec"]["parentRefs"][0]["port"]
     with pytest.raises(BadInput, match=r"for all ports of payment-service\.shop at once"):
