@@ -19,7 +19,7 @@ _HOW: dict[object, str] = {
     Ability.MANIFESTS: "of Linkerd's kinds",
     Ability.PROMETHEUS: "with Prometheus",
     Ability.REFUSALS: "where no proxy denies the request first: that is a 403",
-    Ability.ROTATION: "where the control plane issues certificates that are renewed so soon",
+    Ability.ROTATION: "where its proxies renew their certificates so soon",
 }
 _ENVOYS = "meshbdd reads Envoy's pages and logs, and a real linkerd-proxy has none of these"
 _BY_ENVOY = {
