@@ -7,6 +7,7 @@ import allure_commons
 from meshbdd.evidence import Event
 from meshbdd.report.attachments import attachments
 from meshbdd.report.formatter import MeshbddFormatter, expect, formatters, report_problem
+from meshbdd.report.shown import shown
 
 __all__ = ["MeshbddFormatter", "expect", "formatters", "report_problem", "tell"]
 
@@ -20,6 +21,6 @@ def tell(event: Event) -> None:
     for formatter in formatters():
         formatter.tell(event)
     attach = allure_commons.plugin_manager.subset_hook_caller("attach_data", remove_plugins=ours)
-    for item in attachments(event):
-        shown = item.fitting
-        attach(body=shown.text, name=shown.name, attachment_type=shown.mime, extension=shown.extension)
+    for item in attachments(shown(event)):
+        made = item.fitting
+        attach(body=made.text, name=made.name, attachment_type=made.mime, extension=made.extension)

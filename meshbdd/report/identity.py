@@ -15,6 +15,8 @@ from allure_commons.types import LabelType, Severity
 from allure_commons.utils import platform_label
 from behave.model import Rule, ScenarioOutline
 
+from meshbdd.report import redact
+
 _LONGEST_NAME = 300
 """Characters of a name that the report shows in its lists; the whole name stands in the description."""
 
@@ -64,7 +66,8 @@ class Identities:
         result.fullName = get_fullname(scenario)
         result.testCaseId = _digest(case)
         result.historyId = _digest((*case, *_cells(scenario)))
-        result.parameters = [Parameter(*pair) for pair in zip(row.headings, row.cells, strict=True)] if row else []
+        cells = zip(row.headings, row.cells, strict=True) if row else ()
+        result.parameters = [Parameter(*pair) for pair in redact.headers(dict(cells)).items()]
         rule = _rule(scenario)
         folders = [part for part in self.file(scenario).parts[:-1] if part != self.file(scenario).anchor]
         suite = scenario.feature.name or self.file(scenario).name

@@ -77,7 +77,7 @@ class Category(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that went wrong in a scenario.
+    """One thing that went wrong in a scenario, or outside of all; without secrets.
 
     Attributes:
         category: Of which kind.
@@ -88,6 +88,11 @@ class Problem:
     category: Category
     sentence: str
     trace: str = ""
+
+    def __post_init__(self) -> None:
+        # Here, because errors of hooks, clean-ups and steps come on many ways, and all of them end here.
+        object.__setattr__(self, "sentence", redact.text(self.sentence))
+        object.__setattr__(self, "trace", redact.text(self.trace))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,9 @@ class Outcome:
     problems: tuple[Problem, ...] = ()
     note: str = ""
     selected: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "note", redact.text(self.note))
 
     @property
     def category(self) -> Category | None:
@@ -163,12 +171,12 @@ def sentence_of(error: BaseException) -> str:
         error = _said_by_converter(error)
     if isinstance(error, MeshbddError):
         place = f" ({error.place})" if culprit_of(error) else ""
-        return redact.text(error.sentence + place + (f"\nhelp: {error.help}" if error.help else ""))
+        return error.sentence + place + (f"\nhelp: {error.help}" if error.help else "")
     if isinstance(error, KeyboardInterrupt):
         return "the run was ended while this step ran"
     if isinstance(error, AssertionError) and str(error):
-        return redact.text(str(error))
-    return redact.text(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+        return str(error)
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _said_by_converter(error: StepParseError) -> BaseException:
@@ -233,7 +241,7 @@ def _step_problems(scenario: Any) -> Iterator[Problem]:
             yield Problem(Category.UNEXPECTED, (step.error_message or f"the step {step.name} broke").strip())
         else:
             category = category_of(error)
-            trace = redact.text(step.error_message or "") if category is Category.UNEXPECTED else ""
+            trace = (step.error_message or "") if category is Category.UNEXPECTED else ""
             yield Problem(category, sentence_of(error), trace)
 
 

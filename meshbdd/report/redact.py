@@ -26,7 +26,7 @@ _IN_TEXT = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,}|\beyJ[A-Za-z0-
 _NAME = r"[\w.%+-]*"
 _QUOTED = re.compile(rf"""(["']({_NAME})["']\s*:\s*)("(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s,}}\]"']+)""")
 """A field of JSON, also of JSON that is cut off."""
-_ASSIGNED = re.compile(rf"(?<![\w.%+-])(({_NAME})=)([^\s&;,\"'<>]+)")
+_ASSIGNED = re.compile(rf"(?<![\w.%+-])(({_NAME})=)(\"[^\"]*\"?|'[^']*'?|[^\s&;,\"'<>]+)")
 """A parameter of a query, a field of a form, a cookie."""
 _LINE = re.compile(r"^([ \t]*(?:- )?([\w.-]+)[ \t]*:[ \t]+)(?![\[{|>&*])(\S.*)$", re.MULTILINE)
 """A header of a message, a field of YAML."""

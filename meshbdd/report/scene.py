@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -21,12 +21,13 @@ from meshbdd.evidence import (
     VerdictReached,
 )
 from meshbdd.load.sample import Sample
-from meshbdd.report import draw, redact
+from meshbdd.report import draw
 from meshbdd.report.attachments import Attachment, attachments
 from meshbdd.report.draw.graph import edges_of
 from meshbdd.report.draw.timeline import Span
 from meshbdd.report.overview import overview
 from meshbdd.report.reporter import Reporter
+from meshbdd.report.shown import shown
 from meshbdd.response_flags import NO_ENDPOINT
 
 _SVG = "image/svg+xml"
@@ -59,7 +60,7 @@ class Scene:
             test: The scenario's result.
             reproduce: How to run this scenario again.
         """
-        self.told = [(_whole(event), step) for event, step in self.told]
+        self.told = [(shown(event), step) for event, step in self.told]
         for event, step in self.told:
             self._attach(reporter, step if step is not None else test, partial(attachments, event))
         began = time.perf_counter()
@@ -141,16 +142,6 @@ class Scene:
 def _names(service: str) -> tuple[str, str]:
     """A service with and without its namespace."""
     return service, service.partition(".")[0]
-
-
-def _whole(event: Event) -> Event:
-    """An event as it may be shown: without secrets in its sentence, and with samples at hand.
-
-    Samples of a long load are made from its record each time they are asked for; once is enough.
-    """
-    if isinstance(event, VerdictReached):
-        return replace(event, sentence=redact.text(event.sentence))
-    return replace(event, samples=tuple(event.samples)) if isinstance(event, TrafficSent) else event
 
 
 def _draw_verdict(event: VerdictReached) -> Iterator[Attachment]:

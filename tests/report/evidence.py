@@ -28,6 +28,15 @@ REQUEST = Message(
     "checkout", "POST", "http://order-service/checkout", {"Authorization": "Bearer hunter2hunter2"}, '{"pin": "1234"}'
 )
 
+DIFFERENCE = """--- a
++++ b
++ fault: {}
++ match:
++ - headers:
++     authorization:
++       exact: hunter2
+"""
+
 
 def told(fail_every: int = 2) -> list[Event]:
     samples = [
@@ -42,12 +51,12 @@ def told(fail_every: int = 2) -> list[Event]:
         "accepted": [38, 40],
     }
     return [
-        ChangeArrived("payment-service fails 100%", "at the callers' sidecars", ("--- a\n+++ b\n+ fault: {}\n",), 999.0, 12.0,
+        ChangeArrived("payment-service fails 100%", "at the callers' sidecars", (DIFFERENCE,), 999.0, 12.0,
                       {"order-service-1": 8.0, "client-1": 3.0}, "payment-service.shop", ("a finding",)),
         TrafficSent("checkout", "client", "order-service", samples, REQUEST),
         FaultAccounted("payment-service fails 100%", "payment-service.shop", 120, 120, ("FI",), {"order-service-1": (120, 120)}, 40, 40),
-        QueryAnswered("sum(x) by (y)", (({"y": "1"}, 2.0),)),
-        VerdictReached("failed", "at least 95% of requests succeed: 20 of 40 did", numbers, ("a note",)),
+        QueryAnswered("sum(x) by (y)", (({"y": "1", "token": "hunter2"}, 2.0),)),
+        VerdictReached("failed", "at least 95% of requests succeed: 20 of 40 did", numbers | {"actual": "password=hunter2"}, ("a note",)),
         ChangeWithdrawn("payment-service fails 100%", 1001.0),
         CallsLogged((Call("order-service", "payment-service", 503, ("FI",), True, 120),)),
     ]  # fmt: skip

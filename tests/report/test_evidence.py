@@ -7,13 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import allure_commons
 import jsonschema
 import pytest
 from allure_commons import model2
 
 from meshbdd.evidence import CallsLogged, ChangeArrived, FaultAccounted, QueryAnswered, TrafficSent, VerdictReached
 from meshbdd.load.sample import Sample
-from meshbdd.report import draw, exchanges, scene
+from meshbdd.report import draw, exchanges, scene, tell
 from meshbdd.report.attachments import Attachment
 from tests.report.evidence import REQUEST, Shown, told
 
@@ -46,7 +47,7 @@ def test_every_kind_of_evidence_is_at_its_step(shown: Shown) -> None:
     assert traffic['40 requests "checkout" from client'].count("\n") == 41
     assert shown.step(FaultAccounted)["fault accounting by caller"].splitlines()[1] == "order-service-1,120,120"
     assert "the fault hit 120 of 120 calls" in shown.step(FaultAccounted)["fault accounting"]
-    assert shown.step(QueryAnswered)["query sum(x) by (y)"].split() == ["y,value", "1,2"]
+    assert shown.step(QueryAnswered)["query sum(x) by (y)"].split() == ["token,y,value", "•••,1,2"]
     assert "FI,aborted by an injected fault,120" in shown.step(CallsLogged)["response flags"]
     verdict = shown.step(VerdictReached)
     assert verdict["verdict"].startswith("failed: at least 95%")
@@ -62,6 +63,26 @@ def test_no_secret_is_in_any_file(shown: Shown) -> None:
     everything = "".join(file.read_text(errors="replace") for file in shown.folder.path.rglob("*") if file.is_file())
     assert "hunter2" not in everything
     assert "1234" not in everything
+    assert "hunter2" not in json.dumps(shown.scene.data, default=str), "what run.json takes"
+
+
+def test_no_secret_goes_to_a_stock_formatter() -> None:
+    got: list[str] = []
+
+    class Stock:
+        @allure_commons.hookimpl
+        def attach_data(self, body: str, name: str) -> None:
+            got.append(f"{name}: {body}")
+
+    stock = Stock()
+    allure_commons.plugin_manager.register(stock)
+    try:
+        for event in told():
+            tell(event)
+    finally:
+        allure_commons.plugin_manager.unregister(stock)
+    assert any("exact: •••" in text for text in got)
+    assert "hunter2" not in "".join(got)
 
 
 def test_a_red_scenario_is_explained_at_first_sight(shown: Shown, tmp_path: Path) -> None:
