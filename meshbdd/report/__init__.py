@@ -5,11 +5,14 @@ from __future__ import annotations
 import allure_commons
 
 from meshbdd.evidence import Event
+from meshbdd.report import exits
 from meshbdd.report.attachments import attachments
 from meshbdd.report.formatter import MeshbddFormatter, expect, formatters, report_problem
 from meshbdd.report.shown import shown
 
 __all__ = ["MeshbddFormatter", "expect", "formatters", "report_problem", "tell"]
+
+exits.watch()
 
 
 def tell(event: Event) -> None:

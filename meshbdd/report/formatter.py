@@ -14,7 +14,6 @@ from allure_behave.utils import is_planned_scenario
 from allure_commons.utils import get_testplan
 from behave.exception import ConfigError
 from behave.formatter.base import Formatter
-from behave.model_type import Status
 
 from meshbdd.errors import BadInput, MeshbddError
 from meshbdd.evidence import Event, RunBegan
@@ -119,8 +118,6 @@ class MeshbddFormatter(AllureFormatter):  # type: ignore[misc] # allure-behave h
             ran = any(id(scenario) in known for scenario in container.walk_scenarios())
             if ran and container.hook_failed:
                 self.problem(_problem(container, (container.error_message or "").strip()))
-            elif container.status == Status.cleanup_error:
-                self.problem(_problem(container, "a cleanup function failed; behave's output names it"))
         for scenario in feature.walk_scenarios():
             if id(scenario) not in known:
                 self.listener.add_not_run(scenario)
@@ -177,9 +174,12 @@ def _folder(path: Path, config: Any) -> ResultsFolder:
 
 
 def _problem(container: Any, told: str) -> Problem:
-    error = container.exception
-    category = category_of(error) if isinstance(error, MeshbddError) else Category.UNEXPECTED
-    return Problem(category, f"{container.type} «{container.name}»: {told}")
+    return Problem(_category(container.exception), f"{container.type} «{container.name}»: {told}")
+
+
+def _category(error: BaseException | None) -> Category:
+    """Outside of scenarios an assertion is no claim about what is tested."""
+    return category_of(error) if isinstance(error, MeshbddError) else Category.UNEXPECTED
 
 
 def formatters() -> tuple[MeshbddFormatter, ...]:
@@ -187,10 +187,15 @@ def formatters() -> tuple[MeshbddFormatter, ...]:
     return tuple(_formatters)
 
 
-def report_problem(error: BaseException) -> None:
-    """Show what went wrong outside of any scenario."""
+def report_problem(error: BaseException, where: str = "") -> None:
+    """Show what went wrong outside of any scenario.
+
+    Args:
+        error: It.
+        where: What stands before its sentence.
+    """
     for formatter in _formatters:
-        formatter.problem(Problem(category_of(error), sentence_of(error)))
+        formatter.problem(Problem(_category(error), where + sentence_of(error)))
 
 
 def expect(features: Iterable[Any]) -> None:

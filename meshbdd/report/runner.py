@@ -19,6 +19,8 @@ from behave.reporter.summary import SummaryReporter
 from behave.runner import Runner
 
 from meshbdd.errors import BadInput, EnvironmentBroken, MeshbddError, Place
+from meshbdd.report.careful import CarefulFormatter
+from meshbdd.report.exits import PastBehave, guarded
 from meshbdd.report.formatter import NAMES, MeshbddFormatter, expect, report_problem
 from meshbdd.report.outcome import Category, Problem
 from meshbdd.report.record import RunRecord
@@ -41,17 +43,23 @@ class Ran:
     folder: ResultsFolder | None = None
 
 
-class _CouldNotRun(BaseException):
+class _CouldNotRun(PastBehave):
     """Carries an error past behave, which would print it in its own words, or with a call stack."""
 
 
 class _Runner(Runner):  # type: ignore[misc] # behave has no types
+    formatters: list[Any]
+
     def run(self) -> bool:
         try:
             return bool(super().run())
-        except Exception as error:
-            # A formatter that fails ends behave at once, without the hooks that undo changes and take a lab down.
+        except (KeyboardInterrupt, _CouldNotRun):
+            raise
+        except BaseException as error:
+            # What fails outside of steps and hooks ends behave at once, without the hooks that undo changes and take
+            # a lab down, and without an end of its output. A file of steps may call sys.exit() when it is read.
             self._call_last_hooks(("after_scenario", (None,)), ("after_all", ()))
+            self._close_formatters()
             raise _CouldNotRun from error
 
     def _call_last_hooks(self, *hooks: tuple[str, tuple[None, ...]]) -> None:
@@ -59,11 +67,19 @@ class _Runner(Runner):  # type: ignore[misc] # behave has no types
             hook = self.hooks.get(name)
             try:
                 if hook is not None and self.context is not None:
-                    hook(self.context, *arguments)
+                    guarded(hook, f"the hook {name}")(self.context, *arguments)
             except Exception as error:  # noqa: BLE001 - what stopped the run is told; each hook has its chance
                 sys.stderr.write(f"meshbdd: {name} failed: {error}\n")
 
+    def _close_formatters(self) -> None:
+        for formatter in self.formatters:
+            try:
+                formatter.close()
+            except Exception as error:  # noqa: BLE001 - as above
+                sys.stderr.write(f"meshbdd: the formatter {formatter.name} failed at its end: {error}\n")
+
     def run_model(self, features: Any = None) -> bool:
+        self.formatters = [_with_care(formatter) for formatter in self.formatters]
         expect(self.features)  # also those that a failing before_all leaves out
         try:
             return bool(super().run_model(features))
@@ -77,8 +93,9 @@ class _Runner(Runner):  # type: ignore[misc] # behave has no types
             self.hooks[hook_name] = self._carrying(self.hooks[hook_name])
         return bool(super().run_hook(hook_name, *arguments))
 
-    def _carrying(self, before_all: Callable[[Any], None]) -> Callable[[Any], None]:
+    def _carrying(self, hook: Callable[[Any], None]) -> Callable[[Any], None]:
         """The hook, whose errors pass behave; Ctrl-C does not, and behave goes on to what comes last."""
+        before_all = guarded(hook, "the hook before_all")
 
         def run(context: Any) -> None:
             try:
@@ -97,8 +114,7 @@ class _Runner(Runner):  # type: ignore[misc] # behave has no types
         for feature in self.features:
             for reporter in reporters:
                 reporter.feature(feature)
-        for formatter in self.formatters:
-            formatter.close()
+        self._close_formatters()
         for reporter in reporters:
             reporter.end()
 
@@ -151,7 +167,12 @@ def run_behave(arguments: Sequence[str], results: Path) -> Ran:
     try:
         code = int(behave_main.run_behave(config, _Runner if own else None) or 0)
     except _CouldNotRun as wrapped:
-        raise _could_not_run(wrapped.__cause__, config) from None
+        if not config.meshbdd_record.ended:
+            raise _could_not_run(wrapped.__cause__, config) from None
+        code = 1
+        add_problem(config.meshbdd_folder, config.meshbdd_record, _cut_off_by(wrapped.__cause__))
+    except SystemExit as error:  # a runner of the user's own may let it pass
+        raise _could_not_run(error, config) from None
     record: RunRecord = config.meshbdd_record
     if not config.meshbdd_begun:
         return Ran(code)
@@ -177,6 +198,16 @@ def _add_formatter(config: Any, results: Path) -> Path:
         outputs.append(StreamOpener(str(results)))
     config.format, config.outputs = formats, outputs
     return Path(next(output.name or results for name, output in zip(formats, outputs, strict=True) if name in NAMES))
+
+
+def _with_care(formatter: Any) -> Any:
+    """A formatter of the user's cannot end the run; ours has to say what became of it."""
+    return formatter if isinstance(formatter, MeshbddFormatter) else CarefulFormatter(formatter)
+
+
+def _cut_off_by(error: BaseException | None) -> Problem:
+    """What ended the run after scenarios had run: their verdicts stand."""
+    return Problem(Category.UNEXPECTED, f"the run was cut off by {type(error).__name__}: {error} ({_place_of(error)})")
 
 
 def _could_not_run(error: BaseException | None, config: Any) -> MeshbddError:

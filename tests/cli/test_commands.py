@@ -108,7 +108,7 @@ def test_the_output_is_whole_in_a_file(lab: LabUnderTest, folder: Path) -> None:
 
 
 def test_a_formatter_that_fails_leaves_nothing_in_the_mesh(lab: LabUnderTest, folder: Path) -> None:
-    """behave calls no hook any more when a formatter fails, so the fault used to stay until the next run's sweep."""
+    """behave would call no hook any more, and the fault would stay until the next run's sweep."""
     (folder / "bad.py").write_text(
         "from behave.formatter.base import Formatter\n"
         "class Bad(Formatter):\n"
@@ -118,9 +118,36 @@ def test_a_formatter_that_fails_leaves_nothing_in_the_mesh(lab: LabUnderTest, fo
     )
     _feature(folder, '    Given payment-service fails 100%\n    When "checkout" is sent\n')
     ran = meshbdd("run", "-f", "bad:Bad", cwd=folder, lab=lab, PYTHONPATH=str(folder))
-    assert ran.returncode not in {0, 1}, ran.stdout + ran.stderr
+    assert ran.returncode == 4, ran.stdout + ran.stderr
     assert "no paper left" in ran.stderr
+    assert "1 passed" in ran.stdout, "the run goes on without it"
     assert "Traceback" not in ran.stdout + ran.stderr
+    assert not lab.cluster.list("VirtualService"), "the fault is still in the mesh"
+
+
+@pytest.mark.parametrize("how", [["meshbdd", "run", "-f", "plain"], ["behave", "-f", "plain"]], ids=["run", "behave"])
+def test_a_step_that_calls_sys_exit_leaves_nothing_in_the_mesh(lab: LabUnderTest, folder: Path, how: list[str]) -> None:
+    """behave would end at once, with the step's exit code: green, though a claim was false."""
+    (folder / "environment.py").write_text(
+        "import sys\nfrom behave import step\nimport meshbdd.steps\nfrom meshbdd.hooks import *\n"
+        "@step('the project calls exit')\ndef _(context): sys.exit(0)\n"
+    )
+    _feature(
+        folder,
+        '    When "checkout" is sent\n    Then the response status is 418\n'
+        "  Scenario: it ends\n    Given payment-service fails 100%\n    When the project calls exit\n",
+    )
+    ran = subprocess.run(
+        [sys.executable, "-m", *how],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "KUBECONFIG": str(lab.info.kubeconfig)},
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    assert "the step called sys.exit(0)" in ran.stdout
     assert not lab.cluster.list("VirtualService"), "the fault is still in the mesh"
 
 
