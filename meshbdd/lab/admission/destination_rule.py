@@ -23,7 +23,7 @@ from meshbdd.lab.admission.fields import (
 )
 from meshbdd.lab.admission.lacking import CREDENTIALS
 from meshbdd.lab.admission.rules import Object, Problem
-from meshbdd.lab.compile.values import seconds
+from meshbdd.lab.go import seconds
 
 _TICK = "1ms"
 _PORT = obj({"number": UINT32})

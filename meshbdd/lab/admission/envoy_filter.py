@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from meshbdd.lab.admission.fields import ANY, INT32, TARGET, TEXT, UINT32, array
 from meshbdd.lab.admission.rules import Object, Problem, selector
 from meshbdd.lab.compile.envoy.types import FAULT
 from meshbdd.lab.compile.read.envoy_filter import read_value
+from meshbdd.lab.go import regex_problem
 from meshbdd.lab.xds.messages import MessageError
 
 _LABEL = {**TEXT, "maxLength": 63}
@@ -99,10 +99,9 @@ def problems(spec: Object, _namespace: str) -> Iterator[Problem]:
 def _match(entry: Object, path: str) -> Iterator[Problem]:
     match, kind = entry.get("match") or {}, entry["applyTo"]
     version = (match.get("proxy") or {}).get("proxyVersion") or ""
-    try:
-        re.compile(version)
-    except re.error as error:
-        yield f"{path}.match.proxy.proxyVersion", f'"{version}" is no regular expression: {error}'
+    why = regex_problem(version)
+    if why is not None:
+        yield f"{path}.match.proxy.proxyVersion", f'"{version}" is no regular expression: {why}'
     said = next((name for name in _MATCHES if match.get(name) is not None), None)
     wanted = (
         "listener" if kind in _LISTENER_KINDS

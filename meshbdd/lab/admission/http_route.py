@@ -11,7 +11,7 @@ from typing import Any
 from meshbdd.lab.admission.gateway import HTTP_ROUTE as SCHEMA
 from meshbdd.lab.admission.rules import Object, Problem
 from meshbdd.lab.compile.read.http_route import GROUP, parent_service
-from meshbdd.lab.compile.values import seconds
+from meshbdd.lab.go import seconds
 
 __all__ = ["SCHEMA", "problems", "warnings"]
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from meshbdd.lab.compile.names import overlaps
-from meshbdd.lab.compile.values import seconds
+from meshbdd.lab.go import regex_problem, seconds
 
 Problem = tuple[str, str]
 Object = Mapping[str, Any]
@@ -158,13 +158,12 @@ def port(number: Any, path: str) -> Iterator[Problem]:
 
 
 def regex(text: str, path: str) -> Iterator[Problem]:
-    """A regular expression that compiles; Envoy takes RE2, Python's syntax is near enough to find broken ones."""
-    if len(text) > 1024:
-        yield path, "a regular expression has at most 1024 characters"
-    try:
-        re.compile(text)
-    except re.error as error:
-        yield path, f'"{text}" is no regular expression: {error}'
+    """A regular expression of Go's, which are also Envoy's."""
+    if len(text.encode()) > 1024:
+        yield path, "a regular expression has at most 1024 bytes"
+    why = regex_problem(text)
+    if why is not None:
+        yield path, f'"{text}" is no regular expression: {why}'
 
 
 def string_match(match: Any, path: str, *, empty_prefix: bool = False) -> Iterator[Problem]:

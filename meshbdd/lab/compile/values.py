@@ -7,37 +7,22 @@ from collections.abc import Mapping
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
+from meshbdd.lab.go import seconds
+
 _META = re.compile(r"[\\.+*?()|\[\]{}^$]")
-_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(h|ms|us|µs|ns|m|s)")
-_SECONDS = {
-    "h": Decimal(3600), "m": Decimal(60), "s": Decimal(1),
-    "ms": Decimal("0.001"), "us": Decimal("0.000001"), "µs": Decimal("0.000001"), "ns": Decimal("0.000000001"),
-}  # fmt: skip
-
-
-def seconds(text: str) -> Decimal:
-    """A Go duration (``1h30m``, ``1.5s``, ``300ms``) in seconds.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if text in {"0", "0s"}:
-        return Decimal(0)
-    if not text or _PART.sub("", text):
-        raise ValueError(text)
-    return sum((Decimal(number) * _SECONDS[unit] for number, unit in _PART.findall(text)), Decimal(0))
 
 
 def duration(text: str) -> str:
     """A Go duration as protobuf JSON has it: whole seconds, or 3, 6 or 9 digits (``0.300s``)."""
     nanos = int(seconds(text) * 1_000_000_000)
-    whole, rest = divmod(nanos, 1_000_000_000)
+    whole, rest = divmod(abs(nanos), 1_000_000_000)
+    sign = "-" if nanos < 0 else ""
     if not rest:
-        return f"{whole}s"
+        return f"{sign}{whole}s"
     digits = f"{rest:09d}"
     while len(digits) > 3 and digits.endswith("000"):
         digits = digits[:-3]
-    return f"{whole}.{digits}s"
+    return f"{sign}{whole}.{digits}s"
 
 
 def percent(value: float) -> dict[str, Any]:

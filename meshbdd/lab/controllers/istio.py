@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,21 +18,30 @@ from meshbdd.lab.certificates import LEAF_LIFETIME, CertificateAuthority, spiffe
 from meshbdd.lab.compile import Compiled, Mesh, compile_pod
 from meshbdd.lab.controllers import injection
 from meshbdd.lab.controllers.mesh_kind import Compile, MeshKind, Object, Resources
+from meshbdd.lab.go import seconds
 from meshbdd.lab.sidecar.bootstrap import SidecarIdentity, bootstrap
 from meshbdd.lab.sidecar.exposition import Workload, istio_metrics
 from meshbdd.lab.sidecar.sharing import Once
 from meshbdd.lab.sidecar.transforms import deliver
-from meshbdd.units import Duration
+
+_log = logging.getLogger(__name__)
 
 _SYSTEM = "istio-system"
 
 
 def secret_lifetime(pod: Object) -> dt.timedelta:
-    """How long a pod's certificates live: 24 h, or ``SECRET_TTL`` in the annotation ``proxy.istio.io/config``."""
+    """How long a pod's certificates live: 24 h, or ``SECRET_TTL`` in the annotation ``proxy.istio.io/config``.
+
+    What is no duration is passed over with a warning, as Istio's agent does (istio/istio pkg/env).
+    """
     text = (pod["metadata"].get("annotations") or {}).get("proxy.istio.io/config")
     config = (yaml.safe_load(text) if text else None) or {}
     asked = (config.get("proxyMetadata") or {}).get("SECRET_TTL")
-    return dt.timedelta(seconds=Duration.parse(str(asked)).seconds) if asked else LEAF_LIFETIME
+    try:
+        return dt.timedelta(seconds=float(seconds(str(asked)))) if asked else LEAF_LIFETIME
+    except ValueError as error:
+        _log.warning("SECRET_TTL of pod %s is passed over: %s", pod["metadata"].get("name"), error)
+        return LEAF_LIFETIME
 
 
 def inbound_services(compiled: Compiled | None) -> dict[str, str]:

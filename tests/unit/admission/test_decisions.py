@@ -302,3 +302,65 @@ def test_what_istio_has_not_of_http_routes_is_taken_with_a_warning(rule: dict[st
     assert decision.refused is None
     assert len(decision.warnings) == 1
     assert words in decision.warnings[0]
+
+
+def _with(kind: str, spec: dict[str, Any]) -> Admission:
+    return admit({"kind": kind, "metadata": {"name": "x", "namespace": "shop"}, "spec": spec})
+
+
+def _delayed(text: str) -> dict[str, Any]:
+    fault = {"fault": {"delay": {"fixedDelay": text, "percentage": {"value": 100}}}}
+    return {"hosts": ["a"], "http": [{**ROUTE, **fault}]}
+
+
+_DURATIONS: list[tuple[str, str, Any]] = [
+    ("VirtualService", "spec.http[0].fault.delay.fixedDelay", _delayed),
+    ("VirtualService", "spec.http[0].timeout", lambda text: {"hosts": ["a"], "http": [{**ROUTE, "timeout": text}]}),
+    (
+        "VirtualService",
+        "spec.http[0].retries.perTryTimeout",
+        lambda text: {"hosts": ["a"], "http": [{**ROUTE, "retries": {"attempts": 1, "perTryTimeout": text}}]},
+    ),
+    *(
+        ("DestinationRule", f"spec.trafficPolicy.{path}", lambda text, path=path: _policy(path, text))
+        for path in (
+            "outlierDetection.interval", "outlierDetection.baseEjectionTime", "connectionPool.tcp.connectTimeout",
+            "connectionPool.tcp.maxConnectionDuration", "connectionPool.tcp.idleTimeout", "connectionPool.http.idleTimeout",
+        )
+    ),
+]  # fmt: skip
+
+
+def _policy(path: str, text: str) -> dict[str, Any]:
+    made: Any = text
+    for name in reversed(path.split(".")):
+        made = {name: made}
+    return {"host": "a", "trafficPolicy": made}
+
+
+@pytest.mark.parametrize("text", ["-5s", "99999999h", "5 seconds", "5"])
+@pytest.mark.parametrize(("kind", "path", "spec"), _DURATIONS, ids=[path for _, path, _ in _DURATIONS])
+def test_a_duration_that_istio_refuses_is_refused(kind: str, path: str, spec: Any, text: str) -> None:
+    refused = _with(kind, spec(text)).refused
+    assert refused is not None
+    assert path in refused
+    assert text in refused
+
+
+@pytest.mark.parametrize("text", ["+5s", "5s", "1m30s", ".5s"])
+@pytest.mark.parametrize(("kind", "path", "spec"), _DURATIONS, ids=[path for _, path, _ in _DURATIONS])
+def test_a_duration_that_go_reads_is_taken(kind: str, path: str, spec: Any, text: str) -> None:
+    assert _with(kind, spec(text)).refused is None, path
+
+
+@pytest.mark.parametrize(
+    ("pattern", "taken"), [(r"/a\pL+", True), (r"\Q/a.b\E", True), ("(?=x)y", False), (r"(a)\1", False)]
+)
+def test_a_regular_expression_is_judged_as_envoy_reads_it(pattern: str, taken: bool) -> None:
+    matched = {"hosts": ["a"], "http": [{**ROUTE, "match": [{"uri": {"regex": pattern}}]}]}
+    rewritten = {"match": pattern, "rewrite": "/b"}
+    rewriting = {"hosts": ["a"], "http": [{**ROUTE, "rewrite": {"uriRegexRewrite": rewritten}}]}
+    for spec in (matched, rewriting):
+        refused = _with("VirtualService", spec).refused
+        assert (refused is None) is taken
+        assert taken or "is no regular expression" in str(refused)

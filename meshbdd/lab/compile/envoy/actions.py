@@ -7,7 +7,8 @@ from typing import Any
 
 from meshbdd.lab.compile.envoy.types import PREVIOUS_HOSTS, PREVIOUS_PRIORITIES, typed, without_none
 from meshbdd.lab.compile.ir import Destination, Fault, HeaderOps, MirrorTo, Redirect, Retry, Route
-from meshbdd.lab.compile.values import duration, percent, quote, seconds, string_match
+from meshbdd.lab.compile.values import duration, percent, quote, string_match
+from meshbdd.lab.go import seconds
 
 ClusterOf = Callable[[Destination], str]
 HashOf = Callable[[Destination], Mapping[str, Any] | None]

@@ -12,7 +12,8 @@ from typing import Any
 
 from meshbdd.lab.compile.ir import VirtualService
 from meshbdd.lab.compile.names import full_host
-from meshbdd.lab.compile.values import quote, seconds
+from meshbdd.lab.compile.values import quote
+from meshbdd.lab.go import seconds
 
 Object = Mapping[str, Any]
 Rule = dict[str, Any]

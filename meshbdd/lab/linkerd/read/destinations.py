@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from meshbdd.lab.compile.values import seconds
+from meshbdd.lab.go import seconds
 from meshbdd.lab.linkerd.objects import Objects, annotations_of
 from meshbdd.lab.linkerd.read.inbound import container_ports
 from meshbdd.lab.linkerd.read.outbound import OPAQUE_PORTS
