@@ -16,6 +16,7 @@ from typing import Any
 
 from meshbdd.errors import BadInput, EnvironmentBroken
 from meshbdd.report.page import generators, tools
+from meshbdd.report.page.pack import pack
 from meshbdd.report.page.publish import not_written, publish, why
 
 _OURS = ".meshbdd-report.json"
@@ -141,7 +142,7 @@ def _build_in(work: Path, results: Path, output: Path, generate: Any) -> tuple[P
         shutil.copytree(past, work / "history")
     (work / "history").mkdir(exist_ok=True)
     page = generate(readable, work)
-    text = _ANALYTICS.sub("", page.read_text("utf-8"))
+    text = pack(_ANALYTICS.sub("", page.read_text("utf-8")))
     new = work / "new"
     (new / "history-before").mkdir(parents=True)
     (new / "index.html").write_text(text, "utf-8")
