@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from meshbdd.lab.admission.lacking import LACKING
 from meshbdd.lab.linkerd.deviations import DEVIATIONS
 from meshbdd.lab.sidecar.transforms import TRANSFORMS
-from tests.fidelity.linkerd.judge import DECLARED
+from tests.fidelity.linkerd.expected import DECLARED
 from tests.fidelity.linkerd.world import experiments
 from tests.fidelity.open_connections import CONNECTIONS, EXPECTED
 from tests.fidelity.played import Played
@@ -160,8 +160,8 @@ def _istio_differences() -> Iterator[str]:
 
 def _linkerd() -> Iterator[str]:
     shown = collections.defaultdict(list)
-    for experiment, key in DECLARED.items():
-        shown[key].append(experiment)
+    for experiment, declared in DECLARED.items():
+        shown[declared.key].append(experiment)
     yield "## Where the lab differs from Linkerd, and what that means for a verdict"
     yield ""
     yield "`meshbdd lab status --json` tells the same. Recorded experiments show some of them; the others are known from"
@@ -175,8 +175,9 @@ def _linkerd() -> Iterator[str]:
     yield "| recorded experiment | the lab |"
     yield "|---|---|"
     for experiment in experiments():
-        key = DECLARED.get(experiment["id"])
-        yield f"| {_cell(experiment['question'])} (`{experiment['id']}`) | {f'differs: {key}' if key else 'agrees'} |"
+        declared = DECLARED.get(experiment["id"])
+        told = f"differs: {declared.key}" if declared else "agrees"
+        yield f"| {_cell(experiment['question'])} (`{experiment['id']}`) | {told} |"
 
 
 def page(played: Played) -> str:

@@ -103,6 +103,46 @@ def test_an_httproute_splits_by_weight(lab: LabUnderTest) -> None:
     assert 5 <= seen["canary"] <= 70
 
 
+_HALF_EMPTY = "[{backendRefs: [{name: order-stable, port: 80}, {name: empty, port: 80}]}]"
+
+
+def test_a_backend_without_endpoints_draws_its_share_until_one_has_waited_in_vain(lab: LabUnderTest) -> None:
+    lab.apply(SERVICES)
+    lab.apply(EMPTY)
+    empty = lab.applied[-1]
+    _route(lab, _HALF_EMPTY)
+    # None of forty draws the empty backend once in 1e12.
+    assert _versions(lab, 40) == {"504": 1, "stable": 39}
+    lab.cluster.delete(empty)
+    lab.apply(SERVICES.rpartition("---")[2].replace("order-canary", "empty"))
+    full = lab.applied[-1]
+    lab.in_routes("client", '"drawn"', gone=True)
+    until("both backends", lambda: _versions(lab, 40).keys() == {"stable", "canary"})
+    lab.cluster.delete(full)
+    lab.apply(EMPTY)
+    lab.in_routes("client", '"drawn"')
+    assert _versions(lab, 40) == {"504": 1, "stable": 39}, "it is forgotten that it was passed over"
+
+
+def test_a_request_that_waited_for_nobody_is_tried_again_elsewhere(lab: LabUnderTest) -> None:
+    lab.apply(SERVICES)
+    lab.apply(EMPTY.replace("empty", "nobody"))
+    rules = _HALF_EMPTY.replace("empty", "nobody")
+    lab.apply(ROUTE.format(name="orders, annotations: {retry.linkerd.io/http: 5xx}", rules=rules))
+    lab.in_routes("client", "HTTPRoute.shop.orders")
+    with lab.session() as session:
+        answers = [session.get(VERSION, timeout=10) for _ in range(40)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert sum(answer.elapsed.total_seconds() > 2.5 for answer in answers) == 1
+
+
+def test_a_connection_to_a_port_that_a_service_does_not_have_ends_without_an_answer(lab: LabUnderTest) -> None:
+    for _ in range(3):
+        with pytest.raises(requests.ConnectionError):
+            lab.get("http://order-service:81/version")
+    assert lab.get(VERSION).status_code == 200
+
+
 def test_what_no_rule_matches_is_404_and_never_reaches_the_service(lab: LabUnderTest) -> None:
     _route(lab, "[{matches: [{path: {type: PathPrefix, value: /orders}}]}]")
     answer = lab.get(VERSION)

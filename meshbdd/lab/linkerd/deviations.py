@@ -43,13 +43,15 @@ DEVIATIONS = (
     ),
     Deviation(
         "queue",
-        "A request that finds no endpoint waits the three seconds even if one appears meanwhile.",
-        "It gets 504 where Linkerd might still have answered it.",
+        "A request that finds no endpoint waits the three seconds even if one appears meanwhile; a try that is a retry never "
+        "draws a backend of a split that has no endpoint at all.",
+        "It gets 504 where Linkerd might still have answered it; a retry does not wait where Linkerd's might.",
     ),
     Deviation(
         "hedging",
-        "When a try passes retry.linkerd.io/timeout the next one starts without the first being cut.",
-        "Statuses are the same; the answer may come earlier, and near a request timeout there may be one more try.",
+        "When a try passes retry.linkerd.io/timeout the next one starts without the first being cut, unless the request's "
+        "own timeout ends the last try anyway.",
+        "As many tries, and the same statuses; the answer of an earlier try may still come, and sooner.",
     ),
     Deviation(
         "idle",
@@ -62,25 +64,15 @@ DEVIATIONS = (
         "Several slow tries together may end in 504 earlier.",
     ),
     Deviation(
-        "dropped-connection",
-        "Where Linkerd drops the connection without an answer (all weights 0, an undefined port) the lab answers.",
-        "The request fails there and here; its status differs.",
-    ),
-    Deviation(
-        "http2-only",
-        "A port with a GRPCRoute answers HTTP/1.1 requests too; Linkerd speaks HTTP/2 alone there.",
-        "An HTTP/1.1 caller that would fail on the cluster gets an answer.",
-    ),
-    Deviation(
         "egress-networks",
         "Of EgressNetworks those that name networks are not applied: the lab sees hosts, not the addresses behind them.",
         "A call that such a network denies goes through.",
     ),
     Deviation(
         "undeclared-port",
-        "The first connection to a port that a pod does not declare is judged by its policy, and by the proxy's own "
-        "default in Linkerd; a port that no Service leads to either is not reachable at all.",
-        "A first request that would slip through is denied.",
+        "To a port that a pod does not declare the first meshed and the first plaintext request are each judged by the "
+        "pod's default; in Linkerd it is the first connection. One that no Service leads to either cannot be reached.",
+        "One more request may slip through.",
     ),
     Deviation(
         "authority",
@@ -99,8 +91,9 @@ DEVIATIONS = (
     ),
     Deviation(
         "request-headers",
-        "l5d-* request headers that override timeouts and retries are not obeyed.",
-        "None, unless the control plane was installed to allow them.",
+        "The conditions of l5d-retry-http and l5d-retry-grpc are added to those of the route instead of replacing them, and "
+        "l5d-retry-grpc does not see statuses in trailers.",
+        "None, unless the control plane was installed to allow these headers.",
     ),
     Deviation(
         "headers",

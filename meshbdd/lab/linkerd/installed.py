@@ -5,6 +5,7 @@ linkerd2 charts/linkerd-control-plane/{values.yaml,templates/config.yaml}
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
 from typing import Any
@@ -17,6 +18,7 @@ from meshbdd.lab.linkerd.values import ports
 
 CONFIG = ("ConfigMap", "linkerd-config")
 """Kind and name, whatever the namespace; of several the last one counts."""
+_DEFAULT = ControlPlaneSettings()
 _HEADERS = "--allow-l5d-request-headers"
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "default_policy": ("proxy", "defaultInboundPolicy"),
@@ -28,15 +30,19 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def settings_of(objects: Iterable[Mapping[str, Any]]) -> ControlPlaneSettings:
-    """The settings that a world's ``linkerd-config`` says; the chart's defaults without one.
+def settings_of(objects: Iterable[Mapping[str, Any]], default: ControlPlaneSettings = _DEFAULT) -> ControlPlaneSettings:
+    """The settings that a world's ``linkerd-config`` says.
+
+    Args:
+        objects: The world.
+        default: What holds where it says nothing: the chart's defaults.
 
     Raises:
         BadInput: values that are no YAML mapping, or one that the control plane would not start with.
     """
     found = [obj for obj in objects if (obj["kind"], obj["metadata"]["name"]) == CONFIG]
     if not found:
-        return ControlPlaneSettings()
+        return default
     text = (found[-1].get("data") or {}).get("values", "")
     try:
         values = yaml.safe_load(text) or {}
@@ -45,7 +51,8 @@ def settings_of(objects: Iterable[Mapping[str, Any]]) -> ControlPlaneSettings:
     if not isinstance(values, dict):
         raise _bad("values", "is no YAML mapping")
     said = {name: value for name, path in _NAMES.items() if (value := _at(values, path)) is not None}
-    return ControlPlaneSettings(**{name: _READ[name](".".join(_NAMES[name]), value) for name, value in said.items()})
+    read = {name: _READ[name](".".join(_NAMES[name]), value) for name, value in said.items()}
+    return dataclasses.replace(default, **read)
 
 
 def _bad(where: str, why: str) -> BadInput:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 import datetime as dt
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 
+from meshbdd.errors import BadInput
+from meshbdd.lab.api.errors import ApiError
 from meshbdd.lab.certificates import LEAF_LIFETIME, CertificateAuthority
 from meshbdd.lab.compile import Compiled
 from meshbdd.lab.controllers.mesh_kind import Compile, MeshKind, Object, Resources
@@ -17,6 +20,7 @@ from meshbdd.lab.linkerd import injection
 from meshbdd.lab.linkerd.admission.definitions import RESOURCES, crds
 from meshbdd.lab.linkerd.admission.webhook import admission_hook
 from meshbdd.lab.linkerd.envoy.pod import Compiler
+from meshbdd.lab.linkerd.installed import settings_of
 from meshbdd.lab.linkerd.metrics.exposition import PAGES, linkerd_metrics
 from meshbdd.lab.linkerd.policies import Policies
 from meshbdd.lab.linkerd.ports import ADMIN_PORT, OUTBOUND_PORT, RESERVED_PORTS
@@ -39,7 +43,7 @@ class LinkerdKind:
     metrics_port = ADMIN_PORT
     metric_pages: tuple[str, ...] = PAGES
     reserved_ports = RESERVED_PORTS
-    resources = ("namespaces", "pods", "services", "endpointslices.discovery.k8s.io", *RESOURCES)
+    resources = ("namespaces", "configmaps", "pods", "services", "endpointslices.discovery.k8s.io", *RESOURCES)
 
     def definitions(self) -> list[dict[str, Any]]:
         """See ``MeshKind``."""
@@ -52,7 +56,12 @@ class LinkerdKind:
         return [("configmaps", body, self.system_namespace)]
 
     def admit(self, operation: str, resource: str, new: dict[str, Any] | None, old: dict[str, Any] | None) -> list[str]:
-        """See ``MeshKind``."""
+        """See ``MeshKind``; a ``linkerd-config`` that no control plane would start with is refused too."""
+        if resource == "configmaps" and operation != "DELETE" and new is not None:
+            try:
+                settings_of([{"kind": "ConfigMap", **new}])
+            except BadInput as refused:
+                raise ApiError(400, "BadRequest", refused.sentence) from None
         return admission_hook(operation, resource, new, old)
 
     def wants_sidecar(self, pod: Object, namespace: Object) -> bool:
@@ -80,7 +89,10 @@ class LinkerdKind:
 
     def compiler(self, objects: Iterable[Object]) -> tuple[Compile, Iterable[tuple[Object, Mapping[str, Any]]]]:
         """See ``MeshKind``."""
-        policies = Policies(objects, SETTINGS)
+        objects = list(objects)
+        said = settings_of(objects, SETTINGS)
+        # Where the lab's cluster is, and what it is called, is not for a chart's values to say.
+        policies = Policies(objects, replace(said, cluster_networks=SETTINGS.cluster_networks, domain=SETTINGS.domain))
         return Compiler(policies).compile, policies.statuses()
 
     def deliver(self, identity: SidecarIdentity, log: Path, compiled: Compiled) -> Resources:

@@ -7,12 +7,12 @@ import re
 import threading
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pycurl
 
-from tests.fidelity.linkerd.world import World, inbound_ports, is_inbound, service_of
+from tests.fidelity.linkerd.world import World, inbound_pod, inbound_ports, is_inbound, service_of
 
 _REQUEST = re.compile(
     r"HTTP/(?P<version>1\.1|2) (?P<method>\w+) (?P<path>\S+)(?: body=(?P<body>\d+))?(?P<chunked> chunked)?(?: \{(?P<headers>.*)\})?"
@@ -54,11 +54,10 @@ class _Call:
             self.current[name.lower()] = value.strip()
 
 
-def call(world: World, experiment: dict[str, Any], request: str) -> Seen:
-    """Send one request as it was recorded."""
+def _call(world: World, experiment: dict[str, Any], request: str, run: str) -> Seen:
+    """Send one request as it was recorded; what reached the application stands under ``run`` there."""
     match = _REQUEST.fullmatch(request)
     assert match is not None, request
-    run = uuid.uuid4().hex
     host = f"{service_of(experiment)}.shop.svc.cluster.local"
     headers = [f"x-run: {run}"]
     if match["headers"]:
@@ -70,10 +69,8 @@ def call(world: World, experiment: dict[str, Any], request: str) -> Seen:
         host = "203.0.113.7"
     handle.setopt(pycurl.URL, f"http://{host}:{port}{match['path']}")
     if is_inbound(experiment) and experiment["id"].endswith("/unmeshed"):
-        pod = "inbound"
-        policy = (experiment.get("pod_annotations") or {}).get("config.linkerd.io/default-inbound-policy")
-        pod = f"inbound-{policy}" if policy else pod
-        handle.setopt(pycurl.CONNECT_TO, [f"::{world.address(pod)}:{inbound_ports()[experiment['id']]}"])
+        address = world.address(inbound_pod(experiment))
+        handle.setopt(pycurl.CONNECT_TO, [f"::{address}:{inbound_ports()[experiment['id']]}"])
         handle.setopt(pycurl.INTERFACE, f"host!{world.address('outside')}")
     else:
         handle.setopt(pycurl.CONNECT_TO, [f"::{world.way_out}"])
@@ -109,27 +106,28 @@ def call(world: World, experiment: dict[str, Any], request: str) -> Seen:
     blocks = [*made.blocks, *([made.current] if made.current else [])]
     first = blocks[0] if blocks else {}
     trailers = blocks[1] if len(blocks) > 1 else {}
-    return Seen(status, first, trailers, body.getvalue().decode(), error, milliseconds, tuple(world.received(run)))
+    return Seen(status, first, trailers, body.getvalue().decode(), error, milliseconds)
 
 
 def calls(world: World, experiment: dict[str, Any], request: str, count: int, at_once: int) -> list[Seen]:
-    """Send a request so many times, some at the same time."""
-    seen: list[Seen] = []
+    """Send a request so many times, some at the same time; the applications are asked when all are through."""
+    seen: dict[str, Seen] = {}
+    left = iter([uuid.uuid4().hex for _ in range(count)])
     lock = threading.Lock()
-    left = iter(range(count))
 
     def work() -> None:
         while True:
             with lock:
-                if next(left, None) is None:
-                    return
-            one = call(world, experiment, request)
-            with lock:
-                seen.append(one)
+                run = next(left, None)
+            if run is None:
+                return
+            seen[run] = _call(world, experiment, request, run)
+            if at_once == 1:
+                world.settle()
 
     threads = [threading.Thread(target=work) for _ in range(min(at_once, count))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return seen
+    return [replace(one, records=tuple(world.received(run))) for run, one in seen.items()]

@@ -45,8 +45,21 @@ def _meshed_hint(experiment: Object) -> bool:
     return str(experiment["id"]).endswith("-h2")
 
 
-def _inbound_pod(experiment: Object) -> str:
-    policy = (experiment.get("pod_annotations") or {}).get(DEFAULT_POLICY)
+def _annotations(experiment: Object) -> dict[str, str]:
+    """Of the pod. The proxy of the undeclared port was started with another default than its pod's annotation says.
+
+    No injector does that. Here it is the port's policy that is another one, by a Server (``resources``).
+    """
+    return {} if _is_undeclared(experiment) else experiment.get("pod_annotations") or {}
+
+
+def _is_undeclared(experiment: Object) -> bool:
+    return str(experiment["id"]).startswith("in-undeclared")
+
+
+def inbound_pod(experiment: Object) -> str:
+    """The pod that an inbound experiment calls."""
+    policy = _annotations(experiment).get(DEFAULT_POLICY)
     return f"inbound-{policy}" if policy else "inbound"
 
 
@@ -83,10 +96,10 @@ def _pods() -> list[Object]:
     by_pod: dict[str, list[Object]] = {}
     for experiment in experiments():
         if is_inbound(experiment):
-            by_pod.setdefault(_inbound_pod(experiment), []).append(experiment)
+            by_pod.setdefault(inbound_pod(experiment), []).append(experiment)
     for name, own in by_pod.items():
-        annotations = {**_MESHED, **(own[0].get("pod_annotations") or {})}
-        declared = [ports[e["id"]] for e in own if not e["id"].startswith("in-undeclared")]
+        annotations = {**_MESHED, **_annotations(own[0])}
+        declared = [ports[e["id"]] for e in own if not _is_undeclared(e)]
         heard = [str(ports[e["id"]]) for e in own if not e["id"].startswith("in-down")]
         probed = [ports[e["id"]] for e in own if e["id"].startswith("in-probe")] or [int(heard[0])]
         first, last = ({"httpGet": {"path": "/ready", "port": port}} for port in (probed[0], probed[-1]))
@@ -112,12 +125,26 @@ def resources(experiment: Object) -> list[Object]:
         for resource in found:
             if resource["kind"] == "Server":
                 resource["spec"] |= {"podSelector": {"matchLabels": {"app": "inbound"}}, "port": number}
+    if _is_undeclared(experiment):
+        found.append(_server(experiment))
     for resource in found:
         if resource["kind"] == "EgressNetwork":
             resource["metadata"]["namespace"] = "other"  # where this lab's client is
     if experiment.get("profile"):
         found.append(_profile(experiment))
     return found
+
+
+def _server(experiment: Object) -> Object:
+    number = inbound_ports()[experiment["id"]]
+    return {
+        "apiVersion": "policy.linkerd.io/v1beta3", "kind": "Server",
+        "metadata": {"name": f"undeclared-{number}", "namespace": "shop"},
+        "spec": {
+            "podSelector": {"matchLabels": {"app": "inbound"}}, "port": number,
+            "accessPolicy": experiment["pod_annotations"][DEFAULT_POLICY],
+        },
+    }  # fmt: skip
 
 
 def _profile(experiment: Object) -> Object:
@@ -219,15 +246,28 @@ class World:
                     f"the configuration of {name}", lambda name=name: "marker-of-the-last-push" in self.routes(name), 30
                 )
 
+    def allow_request_headers(self) -> None:
+        """Install the control plane otherwise, so that requests may say their timeouts and retries themselves."""
+        values = yaml.safe_dump({"policyController": {"additionalArgs": ["--allow-l5d-request-headers"]}})
+        meta = {"name": "linkerd-config", "namespace": "linkerd"}
+        self._create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"values": values}})
+        until("the client's proxy to obey", lambda: '"obeys"' in self.routes("client"), 30)
+
+    def settle(self) -> None:
+        """Wait until the client's sidecar has drawn its conclusions from the last answer.
+
+        Envoy's main thread ejects endpoints, and answers its admin interface; on a busy machine a next request may be
+        quicker than it.
+        """
+        requests.get(f"http://{private_side(self.address('client'))}:15000/ready", timeout=15)
+
     def routes(self, pod: str) -> str:
         url = f"http://{private_side(self.address(pod))}:15000/config_dump?resource=dynamic_route_configs"
         return requests.get(url, timeout=5).text
 
     def _endpoints(self, experiment: Object) -> list[tuple[str, str, int]]:
         if is_inbound(experiment):
-            return [
-                (_inbound_pod(experiment), self.address(_inbound_pod(experiment)), inbound_ports()[experiment["id"]])
-            ]
+            return [(inbound_pod(experiment), self.address(inbound_pod(experiment)), inbound_ports()[experiment["id"]])]
         said = experiment.get("endpoints")
         addresses = ["10.0.0.1"] if said is None else [text.partition(":")[0] for text in said]
         return [self._endpoint(address, meshed=_meshed_hint(experiment)) for address in addresses]

@@ -61,7 +61,7 @@ def cluster(ip: str, port: int) -> Json:
     }
 
 
-def _routes(server: InboundServer, port: int) -> list[Json]:
+def _routes(server: InboundServer, port: int, first: InboundServer | None) -> list[Json]:
     entries = [
         Entry(host, match, (route, rule))
         for route in server.routes
@@ -71,7 +71,15 @@ def _routes(server: InboundServer, port: int) -> list[Json]:
     ]
     made = [_route(entry, server, port) for entry in ordered(entries)]
     made.append({"match": {"prefix": "/"}, "name": "no-route", "metadata": _told(server, None), **direct(404, None)})
-    return made
+    if first is None:
+        return made
+    for route in made:
+        route["metadata"]["filter_metadata"][scripts.ANSWERS] = {"undeclared": True}
+    unfetched = _routes(first, port, None)
+    marked = {"name": scripts.UNFETCHED, "present_match": True}
+    for route in unfetched:
+        route["match"] = {**route["match"], "headers": [*route["match"].get("headers", []), marked]}
+    return [*unfetched, *made]
 
 
 def _told(server: InboundServer, route: Meta | None) -> Json:
@@ -106,19 +114,29 @@ def _table_name(port: int, *, meshed: bool) -> str:
     return f"{INBOUND}:{port}" if meshed else f"{INBOUND}:{port}:unmeshed"
 
 
-def route_tables(servers: dict[int, InboundServer]) -> dict[str, Json]:
-    """The routes with their policies, apart from the listener: a change of them holds for open connections too."""
+def route_tables(servers: dict[int, InboundServer], first: dict[int, InboundServer | None]) -> dict[str, Json]:
+    """The routes with their policies, apart from the listener: a change of them holds for open connections too.
+
+    Args:
+        servers: The policies by port.
+        first: By which the first request to a port is judged, where that is another.
+    """
     made = {}
     for port, server in servers.items():
         if server.protocol in _BYTES:
             continue
         limited = {"typed_per_filter_config": ratelimit.per_host(server.rate_limit)} if server.rate_limit else {}
-        host = {"name": str(server.meta), "domains": ["*"], "routes": _routes(server, port), **limited}
+        host = {"name": str(server.meta), "domains": ["*"], "routes": _routes(server, port, first.get(port)), **limited}
         for meshed in (True, False):
             name = _table_name(port, meshed=meshed)
-            # Only rate limits need a name for callers without an identity.
-            client: Json = {} if meshed else {"request_headers_to_remove": [CLIENT_ID]}
-            made[name] = {"name": name, "validate_clusters": False, "virtual_hosts": [host], **client}
+            # Only rate limits need a name for callers without an identity, and only routes know which request is the first.
+            own = [scripts.UNFETCHED] if meshed else [scripts.UNFETCHED, CLIENT_ID]
+            made[name] = {
+                "name": name,
+                "validate_clusters": False,
+                "virtual_hosts": [host],
+                "request_headers_to_remove": own,
+            }
     return made
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from meshbdd.lab.compile.ir import Match
-from meshbdd.lab.linkerd.envoy import scripts
+from meshbdd.lab.linkerd.envoy import route_metadata, scripts
 from meshbdd.lab.linkerd.envoy.clusters import Part, assignment, balancer
-from meshbdd.lab.linkerd.envoy.labels import labels
 from meshbdd.lab.linkerd.envoy.matches import answer_of, direct, header, modifiers, write_match
 from meshbdd.lab.linkerd.envoy.order import Entry, ordered
 from meshbdd.lab.linkerd.envoy.profiles import write_routes
@@ -20,7 +20,6 @@ from meshbdd.lab.linkerd.model import (
     Balancer,
     Forbidden,
     Forward,
-    Meta,
     OutboundPolicy,
     Resource,
     Route,
@@ -117,22 +116,18 @@ class OutboundWriter:
         target = entry.target
         route, rule = target.route, target.rule
         match, name = write_match(entry), str(route.meta)
-        common: Json = {
-            "name": name,
-            "metadata": {
-                "filter_metadata": {
-                    METADATA: _told(policy.meta, route.meta, rule, logical, grpc=policy.protocol == "grpc")
-                }
-            },
-        }
+        grpc = policy.protocol == "grpc"
+        metadata = {METADATA: route_metadata.told(policy.meta, route.meta, rule, logical, grpc=grpc)}
+        metadata[scripts.ANSWERS] = {"http2": grpc, **route_metadata.overrides(rule)}
+        common: Json = {"name": name, "metadata": {"filter_metadata": metadata}}
         if any(isinstance(found, Forbidden) for found in rule.filters) or not rule.backends:
-            return [{"match": match, **common, **direct(502, "connection closed")}]
+            return [_dropped(match, name, metadata)]
         answer = answer_of(rule.filters, informs=True)
         if answer is not None:
             return [{"match": match, **common, **answer}]
         total = sum(b.weight for b in rule.backends) if rule.split else 1
         if total == 0:
-            return [{"match": match, **common, **direct(502, "invalid backend distribution: all weights are zero")}]
+            return [_dropped(match, name, metadata)]
         if rule.timeouts is not None and rule.timeouts.request == 0:
             return [{"match": match, **common, **direct(504, "request timeout: 0ns")}]
         made: list[Json] = []
@@ -146,17 +141,62 @@ class OutboundWriter:
             rest -= share
         usable = [b for b in rule.backends if answer_of(b.filters, informs=True) is None]
         if rest and usable:
-            cluster = self._cluster(policy, target, usable)
-            own = usable[0].filters if len(usable) == 1 else ()
-            forward: Json = {
-                "match": match,
-                **common,
-                **({} if rule.retries is None else {"per_request_buffer_limit_bytes": MAX_RETRY_BODY}),
-                "route": action(rule, cluster),
-                **_with_reached(modifiers((*rule.filters, *own))),
-            }
-            made.append(forward)
+            made += self._forwarding(match, common, policy, target, usable, rest)
         return made
+
+    def _forwarding(
+        self, match: Json, common: Json, policy: OutboundPolicy, target: _Target, usable: list[Backend], rest: int
+    ) -> list[Json]:
+        """The routes to the backends that can be used, which share what is left of a split.
+
+        Those that have an endpoint are one cluster. One that has none draws its share by a route of its own: its
+        requests wait, and when the first of them has waited in vain it is passed over (``scripts``).
+        """
+        bare = [b for b in usable if target.rule.split and b.weight and self._is_bare(b)]
+        full = [b for b in usable if b not in bare]
+        if not any(backend.weight for backend in full):
+            full = [bare.pop()] if bare else full
+        told = {
+            "bare": [{"cluster": self._cluster(policy, target, [b]), "backend": str(b.meta)} for b in bare],
+            "full": [f"{policy.meta}/{backend.meta}{_suffix(policy, target.rule)}" for backend in full],
+        }
+        if len(usable) > 1:
+            metadata = common["metadata"]["filter_metadata"]
+            metadata = {**metadata, scripts.ANSWERS: {**metadata[scripts.ANSWERS], **told}}
+            common = {**common, "metadata": {"filter_metadata": metadata}}
+        made = []
+        for backend in bare:
+            passed = {
+                "name": scripts.PASSED_OVER,
+                "string_match": {"contains": f"<{backend.meta}>"},
+                "invert_match": True,
+                "treat_missing_header_as_empty": True,
+            }
+            drawn = _share(match, backend.weight, rest)
+            drawn = {**drawn, "headers": [*drawn.get("headers", []), passed]}
+            route = self._forward(drawn, copy.deepcopy(common), policy, target, [backend])
+            answers = route["metadata"]["filter_metadata"][scripts.ANSWERS]
+            answers |= {"drawn": route["route"]["cluster"], "again": route_metadata.retries_504(target.rule)}
+            made.append(route)
+            rest -= backend.weight
+        return [*made, self._forward(match, common, policy, target, full)]
+
+    def _forward(
+        self, match: Json, common: Json, policy: OutboundPolicy, target: _Target, backends: list[Backend]
+    ) -> Json:
+        rule = target.rule
+        own = backends[0].filters if len(backends) == 1 else ()
+        return {
+            "match": match,
+            **common,
+            **(
+                {"per_request_buffer_limit_bytes": MAX_RETRY_BODY}
+                if rule.retries or rule.request_headers_allowed
+                else {}
+            ),
+            "route": action(rule, self._cluster(policy, target, backends)),
+            **_with_reached(modifiers((*rule.filters, *own))),
+        }
 
     def _cluster(self, policy: OutboundPolicy, target: _Target, usable: list[Backend]) -> str:
         if any(isinstance(backend.target, Forward) for backend in usable):
@@ -169,11 +209,13 @@ class OutboundWriter:
             name = f"{policy.meta}/{target.route.meta}/{target.index}"
             self._warn_of_shared(name, parts)
         filters = statuses_filter(policy.accrual, target.rule.retries)
-        if filters and target.rule.retries is not None and target.rule.retries.grpc:
-            name += "/grpc-retries"
+        name += _suffix(policy, target.rule)
         self._made.clusters[name] = balancer(name, parts, policy.accrual, filters)
         self._made.endpoints[name] = assignment(name, parts)
         return name
+
+    def _is_bare(self, backend: Backend) -> bool:
+        return isinstance(backend.target, Balancer) and not self._part(backend, split=True).places
 
     def _part(self, backend: Backend, *, split: bool) -> Part:
         places: tuple[Place, ...] = ()
@@ -194,28 +236,26 @@ class OutboundWriter:
             seen |= own
 
 
+def _suffix(policy: OutboundPolicy, rule: Rule) -> str:
+    """What tells a cluster whose script marks gRPC statuses from one of the same backends that does not."""
+    marks = statuses_filter(policy.accrual, rule.retries) and rule.retries is not None and rule.retries.grpc
+    return "/grpc-retries" if marks else ""
+
+
+def _dropped(match: Json, name: str, metadata: Json) -> Json:
+    """A route whose callers get no answer: the connection ends (``scripts``)."""
+    return {
+        "match": match,
+        "name": name,
+        "metadata": {"filter_metadata": {**metadata, scripts.ANSWERS: {"drop": True}}},
+        **direct(502, None),
+    }
+
+
 def _with_reached(operations: Json) -> Json:
     """The header operations of a route, and the mark of an answer that came from an endpoint."""
     mark = header(scripts.REACHED, "%UPSTREAM_CLUSTER_RAW%")
     return {**operations, "response_headers_to_add": [*operations.get("response_headers_to_add", []), mark]}
-
-
-def _told(parent: Meta, route: Meta, rule: Rule, logical: str, *, grpc: bool) -> Json:
-    """What a sidecar's route says of itself: for its error messages, its metrics, and whoever reads its config dump."""
-    retries = rule.retries
-    return {
-        "logical": logical,
-        "parent": str(parent),
-        "route": str(route),
-        "family": "grpc" if grpc else "http",
-        "parent_labels": labels(parent, "group", "kind", "namespace", "name", "port"),
-        "route_labels": labels(route, "group", "kind", "namespace", "name"),
-        "backends": [
-            {"name": str(backend.meta), "weight": backend.weight if rule.split else 1} for backend in rule.backends
-        ],
-        # Whether an answer of 504 would have been tried again: decides what a request gets that found nobody.
-        "retries_504": str(bool(retries and any(low <= 504 <= high for low, high in retries.statuses))).lower(),
-    }
 
 
 def _share(match: Json, share: int, of: int) -> Json:

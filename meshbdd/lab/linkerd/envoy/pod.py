@@ -113,8 +113,13 @@ class _Compilation:
         if servers:
             listeners[write_inbound.INBOUND] = write_inbound.listener(self._ip, identity, servers)
         routes = {
-            OUTBOUND: {"name": OUTBOUND, "validate_clusters": False, "virtual_hosts": made.hosts},
-            **write_inbound.route_tables(servers),
+            OUTBOUND: {
+                "name": OUTBOUND,
+                "validate_clusters": False,
+                "virtual_hosts": made.hosts,
+                "request_headers_to_remove": [scripts.PASSED_OVER],
+            },
+            **write_inbound.route_tables(servers, {port: self._first(port) for port in servers}),
         }
         return Compiled(listeners, {}, routes, clusters, made.endpoints, {}, tuple(made.warnings))
 
@@ -122,6 +127,9 @@ class _Compilation:
         called = self._policies.objects.endpoint_ports(self._namespace, self._pod["metadata"]["name"])
         ports = (self._policies.inbound.ports_of(self._pod) | called) - RESERVED_PORTS
         return {port: self._policies.inbound.at_port(self._pod, port) for port in sorted(ports)}
+
+    def _first(self, port: int) -> InboundServer | None:
+        return self._policies.inbound.before_fetched(self._pod, port)
 
     def _outbound_listener(self) -> Json:
         lookup = typed(

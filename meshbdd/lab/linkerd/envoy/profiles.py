@@ -124,10 +124,11 @@ def _metadata(profile: Profile, policy: OutboundPolicy, logical: str, route: Pro
         "logical": logical, "parent": str(policy.meta), "route": route.name if route else "default",
         "retries_504": "false", "family": "http",
     }  # fmt: skip
-    made: Json = {"linkerd": told}
+    # Unlike a route's timeout a profile's ends the caller's connection too.
+    made: Json = {"linkerd": told, scripts.ANSWERS: {"closes": True}}
     if route is not None and route.retryable:
         budget = profile.budget
-        made[scripts.ANSWERS] = {
+        made[scripts.ANSWERS] |= {
             "budget": f"{profile.namespace}/{profile.name}",
             "ratio": budget.ratio,
             "reserve": budget.per_second * float(budget.ttl),

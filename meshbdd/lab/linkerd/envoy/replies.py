@@ -30,7 +30,6 @@ def _nobody() -> list[Json]:
     return [
         header(scripts.NOBODY, _BACKEND),
         header(scripts.LOGICAL, _LOGICAL),
-        header(scripts.ELAPSED, "%DURATION%"),
         header(scripts.RETRIES_504, "%METADATA(ROUTE:linkerd:retries_504)%"),
     ]
 
@@ -50,6 +49,7 @@ def outbound() -> Json:
                     header(ERROR_HEADER, connect),
                     _CLOSE,
                     *_nobody(),
+                    header(scripts.ELAPSED, "%DURATION%"),  # while it connected it was waiting already
                     header(scripts.REFUSED, "%UPSTREAM_HOST%"),
                     header(scripts.MESHED, "%UPSTREAM_METADATA(linkerd:identity)%"),
                 ],

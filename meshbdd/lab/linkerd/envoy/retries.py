@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from meshbdd.lab.linkerd.envoy import scripts
-from meshbdd.lab.linkerd.model import RETRY_PAUSES, Accrual, Retries, Rule
+from meshbdd.lab.linkerd.model import RETRY_PAUSES, Accrual, Retries, Rule, Timeouts
 from meshbdd.lab.linkerd.show.common import duration
 
 Json = dict[str, Any]
@@ -29,11 +29,22 @@ def action(rule: Rule, cluster: str) -> Json:
         policy = retry_policy(rule.retries)
         if policy is not None:
             made["retry_policy"] = policy
-            if rule.retries.timeout is not None:
+            if rule.retries.timeout is not None and not _is_cut(rule.retries, timeouts):
                 # The timeout of a try starts the next one. Envoy's plain one would also cut the last try; hedging does
                 # not, at the price that the first try may still win (see ``deviations``).
                 made["hedge_policy"] = {"hedge_on_per_try_timeout": True}
     return made
+
+
+def _is_cut(retries: Retries, timeouts: Timeouts | None) -> bool:
+    """Whether the request's own timeout cuts every last try earlier than a timeout of that try would.
+
+    Envoy retries a try that it has cut if resets are retried at all, which are 502 for Linkerd.
+    """
+    if timeouts is None or timeouts.request is None or retries.timeout is None:
+        return False
+    last = retries.limit * (retries.timeout + RETRY_PAUSES[0]) + retries.timeout
+    return last >= timeouts.request and any(low <= 502 <= high for low, high in retries.statuses)
 
 
 def retry_policy(retries: Retries) -> Json | None:
@@ -53,7 +64,8 @@ def retry_policy(retries: Retries) -> Json | None:
     made: Json = {
         "retry_on": ",".join(conditions) or "retriable-status-codes",
         "num_retries": retries.limit,
-        "retry_back_off": {"base_interval": duration(least), "max_interval": duration(most)},
+        # Envoy draws a pause from nothing to the interval, Linkerd from the interval to twice of it: of the same mean.
+        "retry_back_off": {"base_interval": duration(3 * least), "max_interval": duration(3 * most / 2)},
     }
     if codes:
         made["retriable_status_codes"] = codes

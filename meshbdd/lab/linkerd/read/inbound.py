@@ -74,6 +74,18 @@ class InboundPolicies:
             )
         return self._of_server(servers[0], pod, port) if servers else self._default(pod, port)
 
+    def before_fetched(self, pod: Object, port: int) -> InboundServer | None:
+        """By what a proxy judges the first connection to a port, where that is another policy than the port's.
+
+        A proxy asks for the policies of the ports that its pod declares when it starts, and for that of any other port
+        when the first connection comes, which it judges by the default that it was injected with: linkerd2-proxy
+        app/inbound/src/policy/store.rs.
+        """
+        if port in container_ports(pod).values():
+            return None
+        default = self._default(pod, port)
+        return default if default.authorizations != self.at_port(pod, port).authorizations else None
+
     def ports_of(self, pod: Object) -> set[int]:
         """The ports of a pod that something is said about: declared ones and those of Servers."""
         declared = container_ports(pod)
