@@ -11,7 +11,11 @@ from typing import Any
 
 import yaml
 
+from meshbdd.lab.compile import Compiled
 from meshbdd.lab.linkerd.command import compile_files
+from meshbdd.lab.linkerd.envoy.pod import Compiler
+from meshbdd.lab.linkerd.installed import settings_of
+from meshbdd.lab.linkerd.policies import Policies
 
 DATA = Path(__file__).parent / "data" / "linkerd"
 SECTIONS = ("outbound", "inbound", "profile", "endpoints", "status", "admission", "schema", "log")
@@ -91,6 +95,21 @@ def mine(case: str, asked: dict[str, Any]) -> dict[str, Any]:
     for section in ("outbound", "inbound", "profile", "endpoints"):
         made[section] = {question: made[section].get(question) for question in asked.get(section, {})}
     return made
+
+
+PODS = (("shop", "order-stable-1"), ("other", "client-1"))
+"""A server's pod and a client's, whose sidecars are looked at."""
+
+
+@functools.cache
+def policies_of(case: str) -> Policies:
+    """What Linkerd makes of a case's world."""
+    return Policies(with_world(resources(case)), settings_of(installed(case)))
+
+
+def compiled_for(case: str, namespace: str, name: str) -> Compiled:
+    """What a pod's sidecar is sent in a case."""
+    return Compiler(policies_of(case)).compile(name, namespace)
 
 
 def _order(node: Any) -> str:
