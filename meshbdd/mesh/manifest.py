@@ -156,19 +156,20 @@ def _check_shape(document: Any, file: Path) -> None:
         )
 
 
-def refuse_foreign(documents: Iterable[Mapping[str, Any]], own: Iterable[str], mesh: str, word: str) -> None:
+_OWN = {"istio": ("Istio", OF_ISTIO), "linkerd": ("Linkerd", OF_LINKERD)}
+
+
+def refuse_foreign(documents: Iterable[Mapping[str, Any]], mesh: str) -> None:
     """See that a mesh has the kinds of a manifest.
 
     Args:
         documents: The manifest's.
-        own: The kinds that it has.
         mesh: The mesh, as settings name it.
-        word: The same, as sentences do.
 
     Raises:
         NotPossible: one is another mesh's.
     """
-    known = set(own)
+    word, known = _OWN[mesh]
     for document in documents:
         if kind_of(document) not in known:
             name = document["metadata"]["name"]

@@ -21,7 +21,7 @@ from meshbdd.mesh import Context, Plan, Stage
 from meshbdd.mesh.abilities import Ability
 from meshbdd.mesh.base import Object, difference, preview
 from meshbdd.mesh.gate import Arrival, Before
-from meshbdd.mesh.manifest import find_manifest, read_manifest
+from meshbdd.mesh.manifest import find_manifest, read_manifest, refuse_foreign
 from meshbdd.mesh.manifest_lines import place_of
 from meshbdd.mesh.shares import configured_shares
 from meshbdd.scenario.doubts import refuse_nonsense
@@ -137,14 +137,15 @@ class Changes:
             BadInput: it is none, or the API does not take one of its objects; nothing was written.
         """
         documents = self._read(name)
-        plan = self._environment.mesh.plan_manifest(documents, self._context())
+        refuse_foreign(documents, self._environment.mesh.name)
+        # Before anything is planned: a plan reads fields, which have the shape of their kind if the API takes the object.
         for document in documents:
             try:
                 self._environment.cluster.see_admitted(document)
             except RefusedObject as error:
                 error.place = place_of(self._file(name), document, error.field)
                 raise
-        self._carry_out(plan)
+        self._carry_out(self._environment.mesh.plan_manifest(documents, self._context()))
 
     def remove_manifest(self, name: str) -> None:
         """Take back what applying a manifest did."""

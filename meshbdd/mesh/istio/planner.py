@@ -36,7 +36,6 @@ from meshbdd.mesh.istio.ambient import Ambient
 from meshbdd.mesh.istio.injection import choose
 from meshbdd.mesh.istio.routes import faulted_routes
 from meshbdd.mesh.istio.virtual_services import routes_stage
-from meshbdd.mesh.manifest import OF_ISTIO, refuse_foreign
 from meshbdd.mesh.seen import check_seen
 from meshbdd.sidecars import ISTIO
 
@@ -168,7 +167,6 @@ class Istio:
 
     def plan_manifest(self, documents: list[Object], context: Context) -> Plan:
         """See ``Mesh.plan_manifest``."""
-        refuse_foreign(documents, OF_ISTIO, self.name, "Istio")
         self._ambient.check_manifest(documents)
         return manifests.plan(self._catalog, documents, context, self._tag)
 

@@ -17,7 +17,6 @@ from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, creation, http_ports, pare
 from meshbdd.mesh.linkerd.rivals import refuse_shadowed
 from meshbdd.mesh.linkerd.rules import marked
 from meshbdd.mesh.linkerd.security import decided_by_another
-from meshbdd.mesh.manifest import OF_LINKERD, refuse_foreign
 from meshbdd.mesh.markers import CLUSTERS, ROUTES, ConfigChanged
 
 _ROUTES = {"HTTPRoute", "GRPCRoute"}
@@ -30,10 +29,9 @@ def plan(catalog: Catalog, documents: list[Object], _context: Context, tag: Call
     """Plan that a manifest is applied: Services before the routes that lead to them, policies before their Servers.
 
     Raises:
-        NotPossible: a kind that Linkerd does not have, or a change of a Service beside its annotations for Linkerd.
+        NotPossible: a change of a Service beside its annotations for Linkerd.
         BadInput: a route for a Service that does not exist, or one where it would have no effect.
     """
-    refuse_foreign(documents, OF_LINKERD, "linkerd", "Linkerd")
     own = tag()
     groups = [[d for d in documents if (d["kind"] in _LAST) is last] for last in (False, True)]
     stages = [_stage(catalog, group, own) for group in groups if group]

@@ -32,7 +32,7 @@ from meshbdd.intents import (
 )
 from meshbdd.mesh import Context, Linkerd, Plan
 from meshbdd.mesh.base import preview
-from meshbdd.mesh.manifest import find_manifest
+from meshbdd.mesh.manifest import find_manifest, refuse_foreign
 from meshbdd.sidecars import FAULT_LABEL, LINKERD, callee, whole
 from meshbdd.telemetry.metrics import read_linkerd
 from meshbdd.telemetry.proxies import view
@@ -521,10 +521,10 @@ def test_calls_that_go_on_through_the_backend_may_not_meet_a_policy_about_caller
 def test_a_manifest_in_another_meshs_words_is_not_possible() -> None:
     theirs = _obj("VirtualService", "payment", {"hosts": ["payment-service"]}, "networking.istio.io/v1")
     with pytest.raises(NotPossible, match="no use for the manifest's VirtualService payment"):
-        linkerd().plan_manifest([theirs], Context())
+        refuse_foreign([theirs], "linkerd")
     istios = _obj("AuthorizationPolicy", "payment", {}, "security.istio.io/v1")
     with pytest.raises(NotPossible, match="no use"):
-        linkerd().plan_manifest([istios], Context())
+        refuse_foreign([istios], "linkerd")
 
 
 def test_the_rules_of_a_manifests_route_are_marked_and_else_as_written() -> None:

@@ -12,7 +12,13 @@ from meshbdd.cluster import Cluster
 from meshbdd.cluster.failures import ApiFailure
 from meshbdd.cluster.refusals import RefusedObject, nearest_field, see_namespace, understood
 from meshbdd.lab.admission import definition_of
+from meshbdd.mesh import Linkerd
+from meshbdd.mesh.gate import Gate
 from meshbdd.mesh.manifest_lines import place_of
+from meshbdd.rehearsal.stage import StageCluster
+from meshbdd.scenario.environment import Environment
+from meshbdd.settings import Settings
+from meshbdd.world import World
 
 FILE = """# a comment
 apiVersion: v1
@@ -119,3 +125,27 @@ def test_a_namespace_that_a_world_does_not_have() -> None:
         see_namespace(OBJECT, world)
     see_namespace(OBJECT, [])
     see_namespace(OBJECT, [*world, {"kind": "Namespace", "metadata": {"name": "x"}}])
+
+
+class _Refusing(StageCluster):
+    """A cluster that takes no object of another shape than its kind's."""
+
+    def see_admitted(self, obj: dict[str, Any]) -> None:
+        raise RefusedObject("MB0322", f"The API refuses {obj['kind']} {obj['metadata']['name']}: spec.rules.")
+
+
+@pytest.mark.parametrize("rules", ["7", "x", "[7]"])
+def test_the_api_is_asked_before_a_manifest_is_planned(tmp_path: Path, rules: str) -> None:
+    """What a plan would stumble over is a mistake in the manifest, not a broken run."""
+    (tmp_path / "m.yaml").write_text(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: x}\n"
+        f"spec: {{parentRefs: [{{group: '', kind: Service, name: a, port: 80}}], rules: {rules}}}\n"
+    )
+    cluster = cast("Cluster", _Refusing((), "shop", lambda _: None))
+    environment = Environment(
+        Settings(namespace="shop"), cluster, Linkerd(cluster, "r1"), cast("Gate", None), "r1", "lab", lambda _: None
+    )
+    with pytest.raises(RefusedObject, match=r"spec\.rules") as refused:
+        World(environment, tmp_path / "x.feature", ()).changes.apply_manifest("m.yaml")
+    assert refused.value.place is not None
+    assert refused.value.place.path == tmp_path / "m.yaml"
