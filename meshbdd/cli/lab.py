@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from meshbdd.cli.output import complain
-from meshbdd.errors import BadInput
+from meshbdd.errors import BadInput, EnvironmentBroken, MeshbddError
 from meshbdd.settings import load_settings
 
 
@@ -103,29 +103,31 @@ def status(name: str | None, as_json: bool) -> None:
             )
 
         for refusal in told["refused"]:
-            click.echo(f"  Envoy refuses {refusal['object']}, the old configuration stays in force:")
+            click.echo(f"  {_REFUSING[refusal['reason']]} {refusal['object']}, the old configuration stays in force:")
             for line in refusal["message"].splitlines():
                 click.echo(f"    {line}")
 
 
-_PROGRAMMED = ("VirtualService", "DestinationRule", "EnvoyFilter", "Sidecar", "AuthorizationPolicy", "HTTPRoute")
+_REFUSING = {"RefusedByEnvoy": "Envoy refuses", "NotCompiled": "The lab fails to compile"}
+"""Why an object is not in force, by the reason that the lab's control plane writes into its status."""
 
 
 def _refused(cluster: Any) -> list[dict[str, str]]:
-    """The objects that Envoy refuses, as the lab's control plane writes it into their status, and Envoy's sentences."""
+    """The objects that Envoy refuses or the lab cannot compile, as their status has it, and the sentences."""
     from meshbdd.cluster.client import ApiFailure  # noqa: PLC0415 - slow to import
+    from meshbdd.cluster.kinds import KINDS  # noqa: PLC0415 - slow to import
 
     found = []
-    for kind in _PROGRAMMED:
+    for kind in KINDS:
         try:
             objects = cluster.list(kind)
         except ApiFailure:  # a lab of another mesh has no such kind
             continue
         for obj in objects:
             for condition in (obj.get("status") or {}).get("conditions") or []:
-                if condition.get("reason") == "RefusedByEnvoy":
-                    name = f"{kind} {obj['metadata']['name']} in {obj['metadata']['namespace']}"
-                    found.append({"object": name, "message": condition["message"]})
+                if condition.get("type") == "Programmed" and condition.get("reason") in _REFUSING:
+                    name = f"{kind} {obj['metadata']['name']} in {obj['metadata'].get('namespace') or 'the cluster'}"
+                    found.append({"object": name, "reason": condition["reason"], "message": condition["message"]})
     return found
 
 
@@ -159,13 +161,27 @@ def compile_(files: tuple[Path, ...], world: Path | None, pod: str | None, mesh:
     """
     import yaml  # noqa: PLC0415 - not needed for --help
 
+    try:
+        made = _compiled(files, world, pod, mesh)
+    except MeshbddError:
+        raise
+    except Exception as error:
+        names = " and ".join(map(str, files))
+        raise EnvironmentBroken(
+            "MB0738",
+            f"The lab fails to compile {names}: {type(error).__name__}: {error}.",
+            help="report this mistake of the lab with the file; to go on, find and leave out the resource that it fails at",
+        ) from error
+    click.echo(json.dumps(made, indent=2) if as_json else yaml.safe_dump(made, sort_keys=False), nl=False)
+
+
+def _compiled(files: tuple[Path, ...], world: Path | None, pod: str | None, mesh: str) -> dict[str, Any]:
     from meshbdd.lab.compile.command import compile_files as compile_istio  # noqa: PLC0415 - slow to import
     from meshbdd.lab.linkerd import command as linkerd  # noqa: PLC0415 - slow to import
 
-    if mesh == "linkerd":
-        made = linkerd.compile_files(files, world, pod)
-        for sentence in linkerd.refusals(made):
-            complain(f"warning: {sentence}")
-    else:
-        made = compile_istio(files, world, pod)
-    click.echo(json.dumps(made, indent=2) if as_json else yaml.safe_dump(made, sort_keys=False), nl=False)
+    if mesh != "linkerd":
+        return compile_istio(files, world, pod)
+    made = linkerd.compile_files(files, world, pod)
+    for sentence in linkerd.refusals(made):
+        complain(f"warning: {sentence}")
+    return made

@@ -203,3 +203,28 @@ def test_settings_that_envoy_refuses_leave_the_armed_filter_as_it_was(lab: LabUn
     lab.cluster.replace(held)
     assert "FixedDelay" in until("Envoy's sentence", lambda: _refusal(lab, "armed"))
     assert lab.post(CHARGE).status_code == 200
+
+
+RING = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: ring, namespace: shop}
+spec: {host: payment-service, trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, minimumRingSize: 99999999}}}}
+"""
+
+
+def test_a_cluster_that_every_envoy_refuses_is_told_once_in_one_line(lab: LabUnderTest) -> None:
+    """Envoy puts the whole message before its sentence; Istio's admission takes this ring, too."""
+    lab.apply(RING)
+    meshed = [pod["metadata"]["name"] for pod in lab.cluster.list("Pod", "shop") if len(pod["spec"]["containers"]) > 1]
+
+    def told() -> str:
+        conditions = (lab.cluster.get("DestinationRule", "ring", "shop").get("status") or {}).get("conditions") or []
+        message = "".join(c["message"] for c in conditions if c["reason"] == "RefusedByEnvoy")
+        return message if all(f"{pod}.shop" in message for pod in meshed) else ""
+
+    message = until("the sentence, and every pod", told)
+    assert "\n" not in message
+    assert message.count("value must be less than or equal to 8388608") == 1
+    assert "outbound|80||payment-service.shop.svc.cluster.local: Proto constraint" in message
+    assert len(message) < 1000

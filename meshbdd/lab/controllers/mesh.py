@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import datetime as dt
-import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from meshbdd.lab.api.core import Api
@@ -17,9 +15,11 @@ from meshbdd.lab.compile import Compiled
 from meshbdd.lab.controllers.kubelet import Kubelet
 from meshbdd.lab.controllers.mesh_kind import Compile, MeshKind
 from meshbdd.lab.controllers.pod import PodRuntime
-from meshbdd.lab.controllers.refusals import Refusals
+from meshbdd.lab.controllers.quarantine import Quarantine
+from meshbdd.lab.controllers.refusals import Refusals, own_conditions
+from meshbdd.lab.controllers.statuses import with_times
 from meshbdd.lab.sidecar.bootstrap import SidecarIdentity
-from meshbdd.lab.xds.resources import SECRET, NotEnvoyConfig, Packer
+from meshbdd.lab.xds.resources import SECRET, Packer
 from meshbdd.lab.xds.server import AdsServer
 
 _log = logging.getLogger(__name__)
@@ -43,28 +43,6 @@ def matters(event: Event) -> bool:
         return meta, pod["spec"], (pod.get("status") or {}).get("podIP")
 
     return bool(part(event.object) != part(event.previous))
-
-
-def _conditions(status: Any) -> Iterator[dict[str, Any]]:
-    for name, value in status.items() if isinstance(status, Mapping) else ():
-        for item in value if isinstance(value, list) else ():
-            if name == "conditions":
-                yield item
-            else:
-                yield from _conditions(item)
-
-
-def _without_times(condition: Mapping[str, Any]) -> str:
-    return json.dumps({k: v for k, v in condition.items() if k != "lastTransitionTime"}, sort_keys=True)
-
-
-def with_times(status: Mapping[str, Any], known: Mapping[str, str], now: str) -> dict[str, Any]:
-    """A status whose conditions say since when they hold: as before where nothing changed, else ``now``."""
-    made = copy.deepcopy(dict(status))
-    for condition in _conditions(made):
-        condition.setdefault("message", "")
-        condition["lastTransitionTime"] = known.get(_without_times(condition), now)
-    return made
 
 
 class ControlPlane:
@@ -102,6 +80,7 @@ class ControlPlane:
         self._compiled: dict[str, Compiled] = {}
         self._nodes: dict[str, str] = {}
         self._refusals = Refusals(api)
+        self._quarantine = Quarantine()
         api.subscribe(lambda event: self.schedule() if matters(event) else None, list(mesh.resources))
 
     def compiled(self, uid: str) -> Compiled | None:
@@ -137,21 +116,35 @@ class ControlPlane:
                 began = loop.time()
                 try:
                     await self._push()
-                except Exception:  # noqa: BLE001 - whatever it was, it is logged with its traceback
+                except Exception as error:  # noqa: BLE001 - whatever it was, it is logged with its traceback
                     # A mistake of the lab must not stop later changes from being delivered.
                     _log.exception("a push failed")
+                    self._hold_back(error)
                 # Changes that come faster than they can be delivered are gathered: half of the time is the lab's.
                 pause = max(_DEBOUNCE_SECONDS, min(loop.time() - began, _LONGEST_PAUSE_SECONDS))
         finally:
             self._pushing = None
 
-    async def _push(self) -> None:
-        objects = [
+    def _objects(self) -> list[dict[str, Any]]:
+        return [
             obj
             for resource in self._mesh.resources
             if self._api.registry.get(resource)
             for obj in self._api.list(resource)
         ]
+
+    def _meshed(self, objects: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any], PodRuntime]]:
+        """The pods whose sidecars are told something: uid, object, what runs."""
+        for obj in objects:
+            runtime = self._kubelet.pods.get(obj["metadata"]["uid"]) if obj["kind"] == "Pod" else None
+            if runtime is not None and runtime.meshed and (obj.get("status") or {}).get("podIP"):
+                yield obj["metadata"]["uid"], obj, runtime
+
+    async def _push(self) -> None:
+        everything = self._objects()
+        for obj in self._quarantine.release(everything):
+            self._refusals.forgive(obj)
+        objects = self._quarantine.in_force(everything)
         compile_, statuses = self._mesh.compiler(objects)
         self._refusals.clear_outdated()
         versions, pending = self._refusals.versions(), set(self._ads.pending())
@@ -159,16 +152,15 @@ class ControlPlane:
         self._forget_the_gone()
         loop = asyncio.get_running_loop()
         turn = loop.time()
-        for obj in objects:
-            if obj.get("kind") != "Pod":
-                continue
-            uid = obj["metadata"]["uid"]
-            runtime = self._kubelet.pods.get(uid)
-            if runtime is None or not runtime.meshed or not (obj.get("status") or {}).get("podIP"):
-                continue
+        failed: Exception | None = None
+        for uid, obj, runtime in self._meshed(objects):
             node = runtime.identity.node
             self._refusals.sending(node, versions, settled=node not in pending)
-            self._push_pod(compile_, uid, obj, runtime)
+            try:
+                self._push_pod(compile_, uid, obj, runtime)
+            except Exception as error:  # noqa: BLE001 - a mistake of the lab: this sidecar keeps what it has, others are served
+                _log.exception("the configuration of %s failed", node)
+                failed = error
             if loop.time() - turn > _TURN_SECONDS:
                 await asyncio.sleep(0)
                 turn, pending = loop.time(), set(self._ads.pending())
@@ -176,6 +168,33 @@ class ControlPlane:
         for owner, status in statuses:
             self._write_status(owner, status)
         self._pushed()
+        if failed is None:
+            self._quarantine.passed(objects)
+        else:
+            self._hold_back(failed)
+
+    def _hold_back(self, failure: Exception) -> None:
+        """Find the objects behind a failure; without them the next push does not fail."""
+        found = self._quarantine.hold_back(self._quarantine.in_force(self._objects()), self._failure)
+        for obj, error in found:
+            self._refusals.not_compiled(obj, f"{type(error).__name__}: {error}")
+        if found:
+            self._wanted = True
+        else:
+            _log.error("no object that changed is behind it: %s: %s", type(failure).__name__, failure)
+
+    def _failure(self, objects: list[Mapping[str, Any]]) -> Exception | None:
+        """What compiling these objects fails with; nothing is delivered."""
+        packer = Packer()
+        try:
+            compile_, statuses = self._mesh.compiler(objects)
+            for _, _, runtime in self._meshed(objects):
+                compiled = compile_(runtime.identity.pod, runtime.identity.namespace)
+                packer.snapshot(self._mesh.deliver(runtime.identity, runtime.access_log, compiled))
+            list(statuses)
+        except Exception as error:  # noqa: BLE001 - this is the question
+            return error
+        return None
 
     def _forget_the_gone(self) -> None:
         for uid in set(self._nodes) - set(self._kubelet.pods):
@@ -193,26 +212,21 @@ class ControlPlane:
             return
         before = kept.get("status") or {}
         now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        after = with_times(status, {_without_times(c): c["lastTransitionTime"] for c in _conditions(before)}, now)
+        after = with_times({**status, **own_conditions(before, status)}, before, now)
         if after != before:
             self._api.set_status(told.key, meta["name"], meta["namespace"], after)
 
-    def _push_pod(self, compile_: Compile, uid: str, pod: dict[str, Any], runtime: PodRuntime) -> None:
+    def _push_pod(self, compile_: Compile, uid: str, pod: Mapping[str, Any], runtime: PodRuntime) -> None:
         identity = runtime.identity
         compiled = compile_(identity.pod, identity.namespace)
         self._compiled[uid] = compiled
         resources = self._mesh.deliver(identity, runtime.access_log, compiled)
         resources[SECRET] = self._secrets(uid, identity, pod)
-        try:
-            snapshot = self._packer.snapshot(resources)
-        except NotEnvoyConfig:
-            # A mistake of the compiler: the sidecar keeps what it has, and the log names it.
-            _log.exception("the configuration of %s is not Envoy's", identity.node)
-            return
+        snapshot = self._packer.snapshot(resources)
         self._nodes[uid] = identity.node
         self._ads.set(identity.node, snapshot)
 
-    def _secrets(self, uid: str, identity: SidecarIdentity, pod: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    def _secrets(self, uid: str, identity: SidecarIdentity, pod: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         certificate, renewed_at = self._certificates.get(uid) or (None, None)
         now = dt.datetime.now(dt.UTC)
         if certificate is None or renewed_at is None or now >= renewed_at:

@@ -2,12 +2,14 @@
 
 Envoy answers a configuration that it does not take with a sentence of its own (a NACK) and keeps the old one. Which
 object is behind it, Envoy does not know; it is one of those that changed since this sidecar last took everything.
+An object that the compiler fails at says so in the same place.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,7 +19,7 @@ from meshbdd.lab.xds.resources import CLUSTER, EXTENSION, LISTENER, ROUTES
 
 _log = logging.getLogger(__name__)
 
-CONDITION, REASON = "Programmed", "RefusedByEnvoy"
+CONDITION, REFUSED, NOT_COMPILED = "Programmed", "RefusedByEnvoy", "NotCompiled"
 ROOT_NAMESPACE = "istio-system"
 
 _KINDS = {
@@ -36,6 +38,20 @@ _OF_ONE_NAMESPACE = frozenset({"envoyfilters.networking.istio.io", "authorizatio
 Key = tuple[str, str, str]
 """Resource, namespace, name."""
 
+_DUMP = re.compile(r"goo\.gle/debug.*?^: ", re.DOTALL | re.MULTILINE)
+"""The whole message that Envoy puts before the sentence about one field of it."""
+_NAME = re.compile(r'^(?:cluster_)?name: "([^"]*)"', re.MULTILINE)
+
+
+def sentence_of(answer: str) -> str:
+    """Envoy's answer on one line, of each message that it quotes in full the name alone."""
+
+    def name(dump: re.Match[str]) -> str:
+        found = _NAME.search(dump.group())
+        return f"{found.group(1)}: " if found else ""
+
+    return " ".join(_DUMP.sub(name, answer).split())
+
 
 class Refusals:
     """Remembers what each sidecar took last, and writes down what it refuses.
@@ -50,6 +66,8 @@ class Refusals:
         self._taken: dict[str, Mapping[Key, int]] = {}
         self._refused: set[str] = set()
         self._blamed: set[tuple[Key, int]] = set()
+        self._told: dict[Key, tuple[int, dict[str, list[str]]]] = {}
+        """Object → its generation, and Envoy's sentence → the pods whose Envoys said it."""
 
     def versions(self) -> dict[Key, int]:
         """The generation of every object that may be refused."""
@@ -80,18 +98,18 @@ class Refusals:
         for held in (self._sent, self._taken):
             held.pop(node, None)
 
-    def refused(self, node: str, pod: str, namespace: str, type_url: str, sentence: str) -> list[str]:
+    def refused(self, node: str, pod: str, namespace: str, type_url: str, answer: str) -> list[str]:
         """Write Envoy's sentence to the objects that may be behind it.
 
         Returns:
             Their names; empty where none is.
         """
         self._refused.add(node)
-        message, told = f"{pod}.{namespace}: {sentence}", []
+        sentence, told = sentence_of(answer), []
         suspects = self._suspects(node, namespace, type_url)
         # The same sentence again is the same object's, whatever else has changed since.
-        for key in [key for key in suspects if self._says(key, message)] or suspects:
-            if self._write(key, message):
+        for key in [key for key in suspects if sentence in self._sentences(key)] or suspects:
+            if self._add(key, sentence, f"{pod}.{namespace}"):
                 self._blamed.add((key, self._sent[node][key]))
                 told.append("{} {} in {}".format(*_shown(key)))
         names = ", or ".join(told) or "no object that changed"
@@ -99,6 +117,22 @@ class Refusals:
             "Envoy of %s.%s refused a %s (%s): %s", pod, namespace, type_url.rpartition(".")[2], names, sentence
         )
         return told
+
+    def not_compiled(self, obj: Mapping[str, Any], why: str) -> None:
+        """Write to an object that the lab's compiler fails at it."""
+        _log.error("the lab cannot compile %s %s in %s, which stays as it last compiled: %s", *_named(obj), why)
+        self._write(obj, _made(obj, NOT_COMPILED, why))
+
+    def forgive(self, obj: Mapping[str, Any]) -> None:
+        """Take back what was said of an object."""
+        if _condition(obj):
+            self._write(obj, None)
+
+    def _write(self, obj: Mapping[str, Any], condition: dict[str, Any] | None) -> None:
+        told, meta = self._api.registry.of_kind(obj["apiVersion"], obj["kind"]), obj["metadata"]
+        live = self._api.find(told.key, meta["name"], meta.get("namespace")) if told else None
+        if told and live:
+            self._set(live, (told.key, meta.get("namespace") or "", meta["name"]), condition)
 
     def _suspects(self, node: str, namespace: str, type_url: str) -> list[Key]:
         before = self._taken.get(node, {})
@@ -110,30 +144,27 @@ class Refusals:
             and (key[0] not in _OF_ONE_NAMESPACE or key[1] in {namespace, ROOT_NAMESPACE})
         ]
 
-    def _says(self, key: Key, message: str) -> bool:
+    def _sentences(self, key: Key) -> dict[str, list[str]]:
+        """What Envoys said of an object as it is now, as far as its status still says it."""
         resource, namespace, name = key
-        held = _condition(self._api.find(resource, name, namespace) or {})
-        return held is not None and message in held["message"].split("\n")
+        obj = self._api.find(resource, name, namespace)
+        if obj is None or not _condition(obj):
+            return {}
+        generation, told = self._told.get(key, (0, {}))
+        return told if generation == _generation(obj) else {}
 
-    def _write(self, key: Key, message: str) -> bool:
+    def _add(self, key: Key, sentence: str, pod: str) -> bool:
         resource, namespace, name = key
         obj = self._api.find(resource, name, namespace)
         if obj is None:
             return False
-        if self._says(key, message):
-            return True
-        held = _condition(obj)
-        generation = obj["metadata"].get("generation", 1)
-        earlier = held["message"].split("\n") if held and held.get("observedGeneration") == generation else []
-        condition = {
-            "type": CONDITION,
-            "status": "False",
-            "reason": REASON,
-            "message": "\n".join([*earlier, message]),
-            "observedGeneration": generation,
-            "lastTransitionTime": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }
-        self._set(obj, key, condition)
+        told = {said: list(pods) for said, pods in self._sentences(key).items()}
+        pods = told.setdefault(sentence, [])
+        if pod not in pods:
+            pods.append(pod)
+            self._told[key] = _generation(obj), told
+            lines = (f"{', '.join(sorted(pods))}: {said}" for said, pods in told.items())
+            self._set(obj, key, _made(obj, REFUSED, "\n".join(lines)))
         return True
 
     def clear_outdated(self, resources: Iterable[str] = _KINDS) -> None:
@@ -141,7 +172,7 @@ class Refusals:
         for resource in resources:
             for obj in self._api.list(resource) if self._api.registry.get(resource) else []:
                 held = _condition(obj)
-                if held is not None and held.get("observedGeneration") != obj["metadata"].get("generation", 1):
+                if held is not None and held.get("observedGeneration") != _generation(obj):
                     self._set(obj, (resource, obj["metadata"]["namespace"], obj["metadata"]["name"]), None)
 
     def _set(self, obj: Mapping[str, Any], key: Key, condition: dict[str, Any] | None) -> None:
@@ -152,14 +183,43 @@ class Refusals:
             del status["conditions"]
         resource, namespace, name = key
         try:
-            self._api.set_status(resource, name, namespace, status)
+            self._api.set_status(resource, name, namespace or None, status)
         except ApiError:  # deleted at this moment
             _log.info("%s %s in %s is gone", resource, name, namespace)
 
 
 def _condition(obj: Mapping[str, Any]) -> dict[str, Any] | None:
     conditions = (obj.get("status") or {}).get("conditions") or []
-    return next((c for c in conditions if c.get("type") == CONDITION and c.get("reason") == REASON), None)
+    return next((c for c in conditions if _is_own(c)), None)
+
+
+def _is_own(condition: Mapping[str, Any]) -> bool:
+    return condition.get("type") == CONDITION and condition.get("reason") in {REFUSED, NOT_COMPILED}
+
+
+def own_conditions(before: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
+    """The conditions of a status that a controller is about to write, and beside them the one that stands here."""
+    own = [condition for condition in before.get("conditions") or [] if _is_own(condition)]
+    return {"conditions": [*(status.get("conditions") or []), *own]} if own else {}
+
+
+def _named(obj: Mapping[str, Any]) -> tuple[str, str, str]:
+    return obj["kind"], obj["metadata"]["name"], obj["metadata"].get("namespace") or "the cluster"
+
+
+def _generation(obj: Mapping[str, Any]) -> int:
+    return int(obj["metadata"].get("generation", 1))
+
+
+def _made(obj: Mapping[str, Any], reason: str, message: str) -> dict[str, Any]:
+    return {
+        "type": CONDITION,
+        "status": "False",
+        "reason": reason,
+        "message": message,
+        "observedGeneration": _generation(obj),
+        "lastTransitionTime": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
 
 
 def _shown(key: Key) -> tuple[str, str, str]:

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from meshbdd.cli import cli
-from meshbdd.errors import BadInput
+from meshbdd.errors import BadInput, EnvironmentBroken
 from meshbdd.lab.compile.command import compile_files
 from tests.golden.meaning import DATA, PODS, differences, golden, meaning
 
@@ -164,3 +164,14 @@ def test_an_unknown_pod_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"no pod 'nobody\.shop'") as refusal:
         compile_files([file], WORLD, "nobody.shop")
     assert refusal.value.code == "MB0732"
+
+
+def test_a_mistake_of_the_compiler_is_told_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mistaken(*_: object) -> None:
+        raise KeyError("port")
+
+    monkeypatch.setattr("meshbdd.lab.compile.command.compile_pod", mistaken)
+    file = DATA / "istio" / "02-vs-abort-500-all" / "in.yaml"
+    told = CliRunner().invoke(cli, ["lab", "compile", str(file)])
+    assert isinstance(told.exception, EnvironmentBroken)
+    assert told.exception.sentence == f"The lab fails to compile {file}: KeyError: 'port'."
