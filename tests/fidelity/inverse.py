@@ -207,13 +207,6 @@ def telemetry_by_access_log(dump: Dump) -> None:
             table["request_headers_to_add"] = others
 
 
-def health_at_once(dump: Dump) -> None:
-    """Changes of health are merged again."""
-    for name, cluster in dump.clusters.items():
-        if name.startswith("outbound|"):
-            assert cluster["common_lb_config"].pop("update_merge_window") == "0s"
-
-
 def certificates_from_files(dump: Dump) -> None:
     """The agent reads files again."""
 
@@ -252,7 +245,6 @@ def original_destination_by_endpoints(dump: Dump) -> None:
 
 
 INVERSES: dict[str, Callable[[Dump], None]] = {
-    "health_at_once": health_at_once,
     "original_destination_by_endpoints": original_destination_by_endpoints,
     "certificates_from_files": certificates_from_files,
     "secrets_over_ads": secrets_over_ads,

@@ -141,20 +141,6 @@ def certificates_from_files(delivery: Delivery) -> None:
             delivery.clusters[name] = delivery.once(_read_by_envoy, cluster)
 
 
-def _heeding_health_at_once(cluster: Mapping[str, Any]) -> Any:
-    return {**cluster, "common_lb_config": {**cluster.get("common_lb_config", {}), "update_merge_window": "0s"}}
-
-
-def health_at_once(delivery: Delivery) -> None:
-    """Pods get ready in a fraction of a second here; Envoy heeds it at once, where it else merges a second's changes of health.
-
-    On a cluster an ejection within a second of another change of an endpoint's health is heeded up to a second later.
-    """
-    for name, cluster in delivery.clusters.items():
-        if name.startswith("outbound|"):
-            delivery.clusters[name] = delivery.once(_heeding_health_at_once, cluster)
-
-
 def original_destination_by_endpoints(delivery: Delivery) -> None:
     """Nothing stands at a Service's address: a call that goes to it is led to one of its endpoints, as kube-proxy would."""
     for name, places in delivery.behind.items():
@@ -345,7 +331,6 @@ def telemetry_by_access_log(delivery: Delivery) -> None:
 Transform = Callable[[Delivery], None]
 
 TRANSFORMS: tuple[Transform, ...] = (
-    health_at_once,
     original_destination_by_endpoints,
     certificates_from_files,
     secrets_over_ads,
