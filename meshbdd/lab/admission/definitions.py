@@ -14,7 +14,7 @@ from meshbdd.lab.admission import (
     sidecar,
     virtual_service,
 )
-from meshbdd.lab.admission.fields import ANY, Schema
+from meshbdd.lab.admission.fields import ANY, Schema, obj
 from meshbdd.lab.compile.read.http_route import GROUP
 
 _AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": "When it was created"}
@@ -33,8 +33,10 @@ def _crd(
     versions: tuple[str, ...],
     columns: list[Any],
     category: str,
+    *,
+    required: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    schema = {"type": "object", "properties": {"spec": spec, "status": ANY}}
+    schema = obj({"spec": spec, "status": ANY}, required=required)
     served = [
         {
             "name": version, "served": True, "storage": version == versions[0],
@@ -84,7 +86,7 @@ def _definitions() -> tuple[dict[str, Any], ...]:
         ),
         _crd(
             GROUP, "HTTPRoute", "httproutes", (), http_route.SCHEMA, ("v1", "v1beta1"),
-            [_column("Hostnames", ".spec.hostnames")], "gateway-api",
+            [_column("Hostnames", ".spec.hostnames")], "gateway-api", required=("spec",),
         ),
     )  # fmt: skip
 
@@ -105,10 +107,16 @@ def definition_of(kind: str, api_version: str | None = None) -> dict[str, Any] |
     return None
 
 
-def spec_schema(kind: str, api_version: str | None = None) -> Schema | None:
-    """The schema of a kind's ``spec``; ``None`` for a kind that the lab does not have."""
+def schema_of(kind: str, api_version: str | None = None) -> Schema | None:
+    """The schema of a kind's objects; ``None`` for a kind that the lab does not have."""
     definition = definition_of(kind, api_version)
     if definition is None:
         return None
-    schema: Schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    schema: Schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     return schema
+
+
+def spec_schema(kind: str, api_version: str | None = None) -> Schema | None:
+    """The schema of a kind's ``spec``; ``None`` for a kind that the lab does not have."""
+    whole = schema_of(kind, api_version)
+    return None if whole is None else whole["properties"]["spec"]

@@ -17,7 +17,7 @@ from meshbdd.lab.admission import (
     sidecar,
     virtual_service,
 )
-from meshbdd.lab.admission.definitions import spec_schema
+from meshbdd.lab.admission.definitions import schema_of, spec_schema
 from meshbdd.lab.admission.fields import Schema
 from meshbdd.lab.admission.lacking import lacking
 from meshbdd.lab.admission.rules import Object, Problem, at_least
@@ -82,13 +82,15 @@ def _least(schema: Schema, value: Any, path: str) -> Iterator[Problem]:
 def admit(obj: Mapping[str, Any]) -> Admission:
     """Decide as Istio does; kinds that are not Istio's are accepted."""
     kind = str(obj.get("kind", ""))
-    schema = spec_schema(kind, obj.get("apiVersion"))
-    if schema is None:
+    whole = schema_of(kind, obj.get("apiVersion"))
+    if whole is None:
         return Admission()
     meta = obj.get("metadata") or {}
     namespace = meta.get("namespace") or ""
     name = f"{kind} {meta.get('name', '?')}" + (f" in {namespace}" if namespace else "")
-    spec = obj.get("spec") or {}
+    if obj.get("spec") is None and "spec" in whole.get("required", ()):
+        return Admission(f"{name}: spec: Required value", "schema")
+    schema, spec = whole["properties"]["spec"], obj.get("spec") or {}
     for cause in validate(schema, spec, "spec"):
         return Admission(f"{name}: {cause.field}: {cause.message}", "schema")
     for path, why in _least(schema, spec, "spec"):

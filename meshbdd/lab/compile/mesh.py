@@ -85,10 +85,13 @@ class Mesh:
 
     @classmethod
     def read(cls, objects: Iterable[Object], *, root_namespace: str = "istio-system") -> Mesh:
-        """Index ``objects``; kinds that the compiler has no use for are passed over."""
+        """Index ``objects``; kinds that the compiler has no use for are passed over.
+
+        An object without a ``spec``, or with ``null`` for one, is one whose spec is empty, as for Istio.
+        """
         by_kind: dict[str, list[Object]] = defaultdict(list)
         for obj in objects:
-            by_kind[obj["kind"]].append(obj)
+            by_kind[obj["kind"]].append(obj if obj.get("spec") is not None else {**obj, "spec": {}})
         return cls(by_kind, root_namespace)
 
     def scope(self, workload: Workload) -> Scope:
