@@ -8,7 +8,7 @@ from typing import Any
 from meshbdd.lab.admission.fields import ANY, INT32, TARGET, TEXT, UINT32, array, choice, obj, table
 from meshbdd.lab.admission.rules import Object, Problem, selector
 from meshbdd.lab.compile.envoy.types import FAULT
-from meshbdd.lab.compile.read.envoy_filter import read_value
+from meshbdd.lab.compile.read.envoy_filter import is_for_waypoints, read_value
 from meshbdd.lab.go import regex_problem
 from meshbdd.lab.xds.messages import MessageError
 
@@ -68,8 +68,10 @@ _COMPILED = {"HTTP_FILTER": {"MERGE", *_INSERTS}, "EXTENSION_CONFIG": {"ADD", *_
 
 
 def _entries(spec: Object) -> Iterator[tuple[str, Object]]:
+    """The patches for sidecars; of those for waypoints Istio's webhook looks at nothing, and the lab has none."""
     for index, entry in enumerate(spec.get("configPatches") or []):
-        yield f"spec.configPatches[{index}]", entry
+        if not is_for_waypoints(entry):
+            yield f"spec.configPatches[{index}]", entry
 
 
 def _compiled_value(entry: Object) -> bool:
@@ -79,10 +81,11 @@ def _compiled_value(entry: Object) -> bool:
 def problems(spec: Object, _namespace: str) -> Iterator[Problem]:
     """What Istio's webhook refuses."""
     yield from selector((spec.get("workloadSelector") or {}).get("labels") or {}, "spec.workloadSelector.labels")
+    if spec.get("workloadSelector") is not None and spec.get("targetRefs") is not None:
+        yield "spec.targetRefs", "it does not go with a workloadSelector"
+    yield from _waypoints(spec)
     for path, entry in _entries(spec):
-        patch, context = entry.get("patch"), (entry.get("match") or {}).get("context")
-        if context == "WAYPOINT":
-            continue
+        patch = entry.get("patch")
         if entry.get("applyTo") in {None, "INVALID"}:
             yield f"{path}.applyTo", "a patch says what it applies to"
         elif patch is None:
@@ -94,6 +97,20 @@ def problems(spec: Object, _namespace: str) -> Iterator[Problem]:
         else:
             yield from _match(entry, path)
             yield from _value(entry, path)
+
+
+def _waypoints(spec: Object) -> Iterator[Problem]:
+    """Rules of the definition: a patch for waypoints has a match of its own kind, and no other patch has."""
+    for index, entry in enumerate(spec.get("configPatches") or []):
+        match = entry.get("match")
+        if match is None:
+            continue
+        path, waypoint = f"spec.configPatches[{index}].match", match.get("waypoint")
+        if (waypoint is not None) != (match.get("context") == "WAYPOINT"):
+            yield f"{path}.waypoint", "a waypoint is matched where the context is WAYPOINT, and only there"
+        number = (waypoint or {}).get("portNumber")
+        if number is not None and not 1 <= number <= 65535:
+            yield f"{path}.waypoint.portNumber", f"{number} is no port"
 
 
 def _match(entry: Object, path: str) -> Iterator[Problem]:
@@ -140,6 +157,9 @@ def warnings(spec: Object) -> Iterator[str]:
     yield "EnvoyFilter shows Envoy's inside, which may change at any time; prefer other resources"
     if spec.get("workloadSelector") is not None and not (spec["workloadSelector"].get("labels") or {}):
         yield "spec.workloadSelector has no labels, so it selects the whole namespace"
+    for index, entry in enumerate(spec.get("configPatches") or []):
+        if is_for_waypoints(entry):
+            yield f"spec.configPatches[{index}]: it is for waypoints, so it changes no sidecar"
     for path, entry in _entries(spec):
         network = (((entry.get("match") or {}).get("listener") or {}).get("filterChain") or {}).get("filter") or {}
         for name in (network.get("name"), (network.get("subFilter") or {}).get("name")):

@@ -116,7 +116,9 @@ def test_a_refusal_has_its_path(entry: dict[str, Any], by: str, words: str) -> N
 def test_selectors() -> None:
     assert decide(patch(), workloadSelector={"labels": {"app": "a*"}}).refused_by == "webhook"
     assert len(decide(patch(), workloadSelector={"labels": {}}).warnings) == 2
-    assert decide(patch(), targetRefs=[{"kind": "Gateway", "name": "g"}]).refused_by == "unsupported"
+    target = [{"kind": "Gateway", "name": "g"}]
+    assert decide(patch(), targetRefs=target).refused_by == "unsupported"
+    assert decide(patch(), targetRefs=target, workloadSelector={"labels": {"app": "a"}}).refused_by == "webhook"
 
 
 def test_old_names_of_filters_are_warned_of() -> None:
@@ -128,3 +130,34 @@ def test_old_names_of_filters_are_warned_of() -> None:
 def test_a_type_that_is_no_text_is_refused() -> None:
     decision = decide(patch(value={"name": "mine", "typed_config": {"@type": {"a": "b"}}}))
     assert "spec.configPatches[0].patch.value" in decision.refused
+
+
+WAYPOINT = {"applyTo": "HTTP_FILTER", "match": {"context": "WAYPOINT", "waypoint": {"portNumber": 80}}}
+
+
+@pytest.mark.parametrize("rest", [{}, {"patch": {"operation": "REMOVE"}}])
+def test_a_patch_for_waypoints_is_taken_and_said_to_change_no_sidecar(rest: dict[str, Any]) -> None:
+    decision = decide({**WAYPOINT, **rest})
+    assert decision.refused is None
+    assert any("configPatches[0]: it is for waypoints" in warning for warning in decision.warnings)
+
+
+@pytest.mark.parametrize(
+    ("match", "words"),
+    [
+        ({"context": "WAYPOINT", "waypoint": {"portNumber": 65536}}, "portNumber: 65536"),
+        ({"context": "WAYPOINT", "listener": {}}, "match.waypoint"),
+        ({"context": "WAYPOINT"}, "match.waypoint"),
+        ({"context": "SIDECAR_INBOUND", "waypoint": {}}, "match.waypoint"),
+        ({"waypoint": {}}, "match.waypoint"),
+    ],
+)
+def test_waypoints_are_matched_in_their_context_alone(match: dict[str, Any], words: str) -> None:
+    decision = decide({**WAYPOINT, "match": match})
+    assert decision.refused is not None
+    assert words in decision.refused
+
+
+def test_without_a_spec_it_is_an_empty_one() -> None:
+    for spec in ({}, {"spec": None}):
+        assert admit({"kind": "EnvoyFilter", "metadata": {"name": "ef"}, **spec}).refused is None

@@ -55,6 +55,8 @@ class EnvoyFilters:
             if any(labels.get(name) != value for name, value in wanted.items()):
                 continue
             for index, entry in enumerate(spec.get("configPatches") or []):
+                if is_for_waypoints(entry):
+                    continue
                 owner = f"EnvoyFilter {item['metadata']['name']} in {home}"
                 path = f"spec.configPatches[{index}]"
                 value, lost = read_value(entry)
@@ -63,6 +65,11 @@ class EnvoyFilters:
                 if value is not None:
                     patches.append(Patch(owner, path, _operation(entry), value, _place(entry)))
         return patches, warnings
+
+
+def is_for_waypoints(entry: Object) -> bool:
+    """Whether a patch is for waypoints alone, so that no sidecar is concerned."""
+    return (entry.get("match") or {}).get("context") == "WAYPOINT"
 
 
 def _operation(entry: Object) -> str:
