@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from meshbdd.lab.admission import rules
 from meshbdd.lab.admission.fields import (
+    ANY,
     BOOL,
     INT32,
     NUMBER,
@@ -21,7 +22,7 @@ from meshbdd.lab.admission.fields import (
     obj,
     table,
 )
-from meshbdd.lab.admission.lacking import CREDENTIALS
+from meshbdd.lab.admission.lacking import CREDENTIALS, UTILIZATION
 from meshbdd.lab.admission.rules import Object, Problem
 from meshbdd.lab.go import seconds
 
@@ -63,7 +64,7 @@ _HASH = obj(
 )  # fmt: skip
 _SHARE = {**NUMBER, "minimum": 0}
 _WARMUP = obj(
-    {"duration": duration(), "minimumPercent": {**_SHARE, "maximum": 100}, "aggression": _SHARE},
+    {"duration": duration(least=_TICK), "minimumPercent": {**_SHARE, "maximum": 100}, "aggression": _SHARE},
     required=("duration",),
 )
 _REGIONS = array(obj({"from": TEXT, "to": TEXT}))
@@ -72,15 +73,16 @@ _LOCALITY = obj({
     "failoverPriority": array(TEXT), "enabled": BOOL,
 })  # fmt: skip
 _ZONES = obj({
-    "failover": _REGIONS, "failoverPriority": array(TEXT), "enabled": BOOL, "minClusterSize": UINT32,
+    "failover": _REGIONS, "failoverPriority": array(TEXT), "enabled": BOOL, "minClusterSize": {**UINT32, "minimum": 1},
 })  # fmt: skip
 _BALANCER = obj(
     {
         "simple": choice("UNSPECIFIED", "LEAST_CONN", "RANDOM", "PASSTHROUGH", "ROUND_ROBIN", "LEAST_REQUEST"),
         "consistentHash": _HASH, "localityLbSetting": _LOCALITY, "zoneAwareLbSetting": _ZONES,
-        "warmupDurationSecs": duration(), "warmup": _WARMUP,
+        "warmupDurationSecs": duration(least=_TICK), "warmup": _WARMUP,
+        "backendUtilization": ANY,
     },
-    one_of=("simple", "consistentHash"),
+    one_of=("simple", "consistentHash", "backendUtilization"),
 )  # fmt: skip
 _TLS = obj({
     "mode": choice("DISABLE", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"), "clientCertificate": TEXT, "privateKey": TEXT,
@@ -88,7 +90,7 @@ _TLS = obj({
     "insecureSkipVerify": BOOL, "caCrl": TEXT,
 })  # fmt: skip
 _BUDGET = obj({
-    "percent": obj({"value": NUMBER}), "budgetInterval": duration(), "minRetryConcurrency": UINT32,
+    "percent": {**_SHARE, "maximum": 100}, "budgetInterval": duration(), "minRetryConcurrency": UINT32,
 })  # fmt: skip
 _BLOCKS: Schema = {"connectionPool": POOL, "loadBalancer": _BALANCER, "outlierDetection": _OUTLIER, "tls": _TLS}
 _POLICY = obj({
@@ -292,7 +294,7 @@ def _regions(rules_: Iterable[Object], path: str) -> Iterator[Problem]:
 
 
 def unsupported(spec: Object) -> Iterator[Problem]:
-    """What the lab does not have: certificates out of Secrets and ConfigMaps.
+    """What the lab does not have: certificates out of Secrets and ConfigMaps, balancing by reported load.
 
     In a rule that is for all workloads a Secret's name counts for nothing, so nothing is missed there.
     """
@@ -309,6 +311,8 @@ def unsupported(spec: Object) -> Iterator[Problem]:
         name = (tls.get("credentialName") or "") if tls.get("mode") in {"SIMPLE", "MUTUAL"} else ""
         if name.startswith("configmap://") or (name and spec.get("workloadSelector") is not None):
             yield f"{where}.tls.credentialName", f"the lab does not have {CREDENTIALS}"
+        if (policy.get("loadBalancer") or {}).get("backendUtilization") is not None:
+            yield f"{where}.loadBalancer.backendUtilization", f"the lab does not have {UTILIZATION}"
 
 
 def _is_prime(number: int) -> bool:

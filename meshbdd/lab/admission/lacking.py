@@ -11,6 +11,7 @@ from typing import Any
 
 from meshbdd.lab.admission.rules import Object, Problem
 
+UTILIZATION = "balancing by what backends report of their load"
 CREDENTIALS = "certificates out of Secrets and ConfigMaps (name files instead)"
 
 LACKING: Mapping[str, Mapping[str, str]] = {
@@ -18,7 +19,11 @@ LACKING: Mapping[str, Mapping[str, str]] = {
         "spec.tls": "TLS routes (the lab's sidecars send HTTP alone)", "spec.tcp": "TCP routes (the lab's sidecars send HTTP alone)",
     },
     "DestinationRule": {
-        f"spec{place}.tls.credentialName": f"{CREDENTIALS}, where the rule has a workloadSelector"
+        f"spec{place}.{field}": what
+        for field, what in (
+            ("tls.credentialName", f"{CREDENTIALS}, where the rule has a workloadSelector"),
+            ("loadBalancer.backendUtilization", UTILIZATION),
+        )
         for place in (
             ".trafficPolicy", ".trafficPolicy.portLevelSettings[]", ".subsets[].trafficPolicy",
             ".subsets[].trafficPolicy.portLevelSettings[]",

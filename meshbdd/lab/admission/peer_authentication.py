@@ -13,7 +13,8 @@ from meshbdd.lab.admission.rules import Object, Problem
 
 _MODE = obj({"mode": choice("UNSET", "DISABLE", "PERMISSIVE", "STRICT")})
 SCHEMA = obj({
-    "selector": obj({"matchLabels": table({**TEXT, "maxLength": 63})}), "mtls": _MODE, "portLevelMtls": table(_MODE),
+    "selector": obj({"matchLabels": table({**TEXT, "maxLength": 63})}), "mtls": _MODE,
+    "portLevelMtls": {**table(_MODE), "minProperties": 1},
 })  # fmt: skip
 
 

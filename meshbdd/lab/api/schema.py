@@ -134,6 +134,8 @@ def _numbers(schema: Schema, value: float, path: str) -> Iterator[Cause]:
 
 
 def _members(schema: Schema, value: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    if len(value) < schema.get("minProperties", 0):
+        yield _invalid(path, value, f"should have at least {schema['minProperties']} properties")
     for name in schema.get("required", ()):
         if name not in value:
             where = f"{path}.{name}" if path else name

@@ -207,7 +207,14 @@ def policy(**fields: Any) -> dict[str, Any]:
             {"name": "v", "trafficPolicy": {"portLevelSettings": [
                 {"port": {"number": 80}, "tls": {"mode": "SIMPLE", "credentialName": "s"}}]}}]},
          "unsupported", "spec.subsets[0].trafficPolicy.portLevelSettings[0].tls.credentialName"),
+        (policy(loadBalancer={"backendUtilization": {}}), "unsupported", "loadBalancer.backendUtilization"),
+        (policy(loadBalancer={"backendUtilization": {}, "simple": "RANDOM"}), "schema", "spec.trafficPolicy.loadBalancer"),
         (policy(loadBalancer={"warmup": {}}), "schema", "duration"),
+        (policy(loadBalancer={"warmup": {"duration": "0s"}}), "schema", "warmup.duration"),
+        (policy(loadBalancer={"warmupDurationSecs": "0s"}), "schema", "warmupDurationSecs"),
+        (policy(loadBalancer={"zoneAwareLbSetting": {"minClusterSize": 0}}), "schema", "minClusterSize"),
+        (policy(retryBudget={"percent": 101}), "schema", "retryBudget.percent"),
+        (policy(retryBudget={"percent": {"value": 10}}), "schema", "retryBudget.percent"),
         (policy(connectionPool={"tcp": {"tcpKeepalive": {"time": "0s"}}}), "schema", "time"),
     ],
 )  # fmt: skip
@@ -221,7 +228,7 @@ def test_destination_rules_that_are_refused(spec: dict[str, Any], by: str, words
     ("spec", "count"),
     [
         (policy(connectionPool={"tcp": {"idleTimeout": "0s"}}), 0),
-        (policy(retryBudget={"percent": {"value": 10}}), 0),
+        (policy(retryBudget={"percent": 10}), 0),
         (policy(loadBalancer={"consistentHash": {"useSourceIp": True, "minimumRingSize": 2}}), 1),
         ({"host": "a", "subsets": [{"name": "v", "trafficPolicy": {"outlierDetection": {"consecutiveErrors": 1}}}]}, 0),
         ({"host": "*.local", "workloadSelector": {"matchLabels": {"a": "b"}}, "exportTo": ["."]}, 0),
@@ -278,6 +285,18 @@ def test_http_routes_that_are_refused(spec: dict[str, Any], by: str, words: str)
     decision = decide("HTTPRoute", spec)
     assert decision.refused_by == by, decision
     assert words in decision.refused
+
+
+def test_a_kind_that_needs_a_spec_has_one() -> None:
+    bare = {"kind": "HTTPRoute", "metadata": {"name": "x", "namespace": "shop"}}
+    for obj in (bare, {**bare, "spec": None}):
+        assert admit(obj) == Admission("HTTPRoute x in shop: spec: Required value", "schema")
+
+
+def test_modes_of_single_ports_name_a_port() -> None:
+    chosen = {"selector": {"matchLabels": {"app": "a"}}}
+    assert "portLevelMtls" in decide("PeerAuthentication", {**chosen, "portLevelMtls": {}}).refused
+    assert decide("PeerAuthentication", {**chosen, "portLevelMtls": {"80": {}}}).refused is None
 
 
 def test_an_http_route_for_a_gateway_touches_no_sidecar() -> None:

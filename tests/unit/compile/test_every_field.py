@@ -121,7 +121,7 @@ POLICIES: list[dict[str, Any]] = [
     {"loadBalancer": {"simple": "PASSTHROUGH"}},
 ]  # fmt: skip
 BUDGET = {
-    "retryBudget": {"percent": {"value": 30}, "budgetInterval": "2s", "minRetryConcurrency": 4},
+    "retryBudget": {"percent": 30, "budgetInterval": "2s", "minRetryConcurrency": 4},
     "proxyProtocol": {"version": "V2"},
 }
 HOSTS = (

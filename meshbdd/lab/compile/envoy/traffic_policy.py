@@ -28,7 +28,7 @@ def write_limits(pool: Mapping[str, Any] | None = None, budget: Mapping[str, Any
         "max_retries": http.get("maxRetries") or _NO_LIMIT,
     }
     if budget is not None:
-        share = (budget.get("percent") or {}).get("value", 0.0) if budget.get("percent") is not None else 20.0
+        share = budget["percent"] if budget.get("percent") is not None else 20.0
         made["retry_budget"] = {
             "budget_percent": {"value": share} if share else {},
             "min_retry_concurrency": budget.get("minRetryConcurrency") or 3,
