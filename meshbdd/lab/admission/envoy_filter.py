@@ -16,7 +16,7 @@ _LABEL = {**TEXT, "maxLength": 63}
 _FILTER = obj({"name": TEXT, "subFilter": obj({"name": TEXT})})
 _CHAIN = obj({
     "name": TEXT, "sni": TEXT, "transportProtocol": TEXT, "applicationProtocols": TEXT, "destinationPort": UINT32,
-    "filter": _FILTER,
+    "filter": _FILTER, "transportSocket": TEXT,
 })  # fmt: skip
 _ROUTE = obj({"name": TEXT, "action": choice("ANY", "ROUTE", "REDIRECT", "DIRECT_RESPONSE")})
 _MATCH = obj(

@@ -17,6 +17,7 @@ CREDENTIALS = "certificates out of Secrets and ConfigMaps (name files instead)"
 LACKING: Mapping[str, Mapping[str, str]] = {
     "VirtualService": {
         "spec.tls": "TLS routes (the lab's sidecars send HTTP alone)", "spec.tcp": "TCP routes (the lab's sidecars send HTTP alone)",
+        "spec.http[].mirror_percent": "the old name of mirrorPercent",
     },
     "DestinationRule": {
         f"spec{place}.{field}": what

@@ -66,7 +66,7 @@ _HTTP_ROUTE = obj({
         "uri": TEXT, "authority": TEXT, "uriRegexRewrite": obj({"match": TEXT, "rewrite": TEXT}),
     }),
     "timeout": duration(least="1ms"), "retries": _RETRIES, "fault": _FAULT,
-    "mirror": _DESTINATION, "mirrorPercent": UINT32, "mirrorPercentage": _PERCENT,
+    "mirror": _DESTINATION, "mirrorPercent": UINT32, "mirror_percent": UINT32, "mirrorPercentage": _PERCENT,
     "mirrors": array(obj({"destination": _DESTINATION, "percentage": _PERCENT}, required=("destination",))),
     "corsPolicy": _CORS, "headers": _HEADERS,
 })  # fmt: skip

@@ -42,6 +42,10 @@ def test_most_recorded_kinds_are_known() -> None:
         ),
         ({"hosts": ["a"], "tcp": [{"route": [{"destination": {"host": "a"}}]}]}, "spec.tcp"),
         ({"hosts": ["a"], "tls": [{"match": [{"sniHosts": ["a"]}]}]}, "spec.tls"),
+        (
+            {"hosts": ["a"], "http": [{"route": [{"destination": {"host": "a"}}], "mirror_percent": 5}]},
+            "spec.http[0].mirror_percent",
+        ),
         ({"hosts": ["a"], "http": [{"redirect": {"uri": "/", "redirectCode": 309}}]}, "309"),
     ],
 )

@@ -50,8 +50,9 @@ NO_EFFECT = {
     "EnvoyFilter spec.targetRefs": "refused",
     "EnvoyFilter spec.configPatches[].match.proxy": "refused",
     "EnvoyFilter spec.configPatches[].match.routeConfiguration": "refused",
-    "EnvoyFilter spec.configPatches[].match.waypoint": "refused",
+    "EnvoyFilter spec.configPatches[].match.waypoint": "for waypoints, which no sidecar is",
     "EnvoyFilter spec.configPatches[].match.listener.portName": "Istio never reads it",
+    "EnvoyFilter spec.configPatches[].match.listener.filterChain.transportSocket": "Istio never reads it",
     "EnvoyFilter spec.configPatches[].match.listener.listenerFilter": "for listener filters, which are refused",
     "EnvoyFilter spec.configPatches[].patch.filterClass": "refused",
     # AuthorizationPolicy

@@ -55,6 +55,10 @@ def test_headers_of_the_route_come_before_those_of_its_only_destination() -> Non
         ("mirror: {host: order-stable}", {"numerator": 100}),
         ("mirror: {host: order-stable}, mirrorPercent: 7", {"numerator": 7}),
         ("mirror: {host: order-stable}, mirrorPercentage: {value: 0.5}", {"numerator": 5000, "denominator": "MILLION"}),
+        (
+            "mirror: {host: order-stable}, mirrorPercentage: {value: 1.13}",
+            {"numerator": 11299, "denominator": "MILLION"},
+        ),
         ("mirrors: [{destination: {host: order-stable}}]", {"numerator": 100}),
         ("mirror: {host: order-stable}, mirrorPercentage: {value: 0}", None),
         ("mirrors: [{destination: {host: order-stable}, percentage: {value: 0}}]", None),
@@ -64,6 +68,19 @@ def test_what_share_is_mirrored(said: str, share: dict[str, Any] | None) -> None
     made = first(f"[{{{said}, route: [{{destination: {{host: payment-service}}}}]}}]")["route"]
     shares = [m["runtime_fraction"]["default_value"] for m in made.get("request_mirror_policies", [])]
     assert shares == ([share] if share else [])
+
+
+@pytest.mark.parametrize(
+    ("value", "millionths"), [(0.57, 5699), (1.13, 11_299), (0.0003, 2), (0.0001, 1), (33.3333, 333_333), (50, 500_000)]
+)
+def test_a_share_is_cut_by_istios_arithmetic(value: float, millionths: int) -> None:
+    """The figures are those of ``uint32(value * 10000)`` in Go, where 1.13 * 10000 is 11299.999999999998."""
+    share = f"percentage: {{value: {value}}}"
+    made = first(
+        f"[{{fault: {{abort: {{httpStatus: 503, {share}}}, delay: {{fixedDelay: 1s, {share}}}}}, {TO_PAYMENT}}}]"
+    )
+    fault = made["typed_per_filter_config"]["envoy.filters.http.fault"]
+    assert [fault[kind]["percentage"]["numerator"] for kind in ("abort", "delay")] == [millionths] * 2
 
 
 @pytest.mark.parametrize(

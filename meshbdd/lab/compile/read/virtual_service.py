@@ -196,7 +196,7 @@ def _mirrors(rule: Object) -> tuple[MirrorTo, ...]:
     """Where copies go; a share of 0 that was said means none at all."""
     made = []
     if rule.get("mirror"):
-        hundredths = rule.get("mirrorPercent", rule.get("mirror_percent"))
+        hundredths = rule.get("mirrorPercent")
         share = (rule.get("mirrorPercentage") or {}).get("value", 0.0) if "mirrorPercentage" in rule else None
         target = _destination({"destination": rule["mirror"]})
         made.append(MirrorTo(target, share, hundredths if share is None else None))
