@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from behave.model_type import Status
+
 from meshbdd import behave_fixes
 from meshbdd.cluster import Cluster, sweep
 from meshbdd.cluster.client import default_kubeconfig, server_of
@@ -29,6 +31,8 @@ from meshbdd.report import expect, report_problem, tell
 from meshbdd.settings import Settings, load_settings
 from meshbdd.skipping import impossible, other_mesh, skip_rest
 from meshbdd.world import Environment, StepText, World
+
+_NOT_GREEN = {Status.failed, Status.error, Status.hook_error, Status.undefined, Status.pending}
 
 __all__ = ["after_all", "after_scenario", "after_step", "before_all", "before_scenario", "before_step"]
 
@@ -160,7 +164,12 @@ def after_scenario(context: Any, scenario: Any) -> None:
     world, signals = getattr(context, "world", None), getattr(context, "meshbdd_signals", None)
     with signals.shielded() if signals else contextlib.nullcontext():
         if world is not None:
-            world.close(skipped=bool(getattr(scenario, "should_skip", False)))
+            world.close(skipped=bool(getattr(scenario, "should_skip", False)), broken=_broken(scenario))
+
+
+def _broken(scenario: Any) -> bool:
+    """Whether a step of a scenario failed, or could not be taken."""
+    return any(step.status in _NOT_GREEN for step in scenario.all_steps)
 
 
 def _leave(environment: Environment) -> None:

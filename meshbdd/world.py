@@ -212,11 +212,12 @@ class World:
         verdict = responses.unchanged(name, path, self._before.get(name), now, changed=self.changes.made)
         self.claim(self.traffic.nothing_since(f'the response field "{path}" of "{name}" is unchanged') or verdict)
 
-    def close(self, *, skipped: bool = False) -> None:
+    def close(self, *, skipped: bool = False, broken: bool = False) -> None:
         """Undo everything, and see it gone at every proxy.
 
         Args:
             skipped: Whether the scenario was given up half-way: it claims nothing, so nothing is missing from it.
+            broken: Whether a step was not taken or is false: the scenario is not green, and what was to follow did not.
 
         Raises:
             RestoreIncomplete: something is still changed.
@@ -226,7 +227,8 @@ class World:
         try:
             self.traffic.end()
             self._accounting.account(self.changes.in_force, final=True)
-            self.traffic.close()
+            if not broken:
+                self.traffic.close()
         except Inconclusive as error:
             vacuous = error
         finally:

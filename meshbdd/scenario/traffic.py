@@ -156,6 +156,11 @@ class Traffic:
         self._enough = Enough(name, draw, self._environment.settings.enough_timeout, at_most)
         self.samples, self.last_name = self._enough.samples, name
 
+    @property
+    def draws(self) -> bool:
+        """Whether the claims that follow send as many requests as they need."""
+        return self._enough is not None
+
     def _leave_enough(self) -> None:
         """Nothing sent and nothing judged must not be green: ``close`` tells of it."""
         if self._enough is not None and not self._enough.judged:
