@@ -83,7 +83,8 @@ def _vantage(message: Message, via: str | None, name: str | None) -> Vantage | N
     """The sidecar of a service's pod in a running lab; ``None`` where nothing says so.
 
     Raises:
-        BadInput: no such lab or service, or one of the lab's services was to be asked that is not there.
+        BadInput: no such lab or service, or none with a sidecar, or one of the lab's services was to be asked that is not
+            there.
     """
     if via is None:
         return None
@@ -94,6 +95,7 @@ def _vantage(message: Message, via: str | None, name: str | None) -> Vantage | N
     from meshbdd.scenario.hosts import check_host  # noqa: PLC0415 - see meshbdd.cli.load
     from meshbdd.scenario.vantages import OUTBOUND_ANNOTATION  # noqa: PLC0415 - see meshbdd.cli.load
     from meshbdd.settings import load_settings  # noqa: PLC0415 - see meshbdd.cli.load
+    from meshbdd.sidecars import ISTIO, LINKERD  # noqa: PLC0415 - see meshbdd.cli.load
 
     settings = load_settings()
     name = name or settings.lab
@@ -102,15 +104,21 @@ def _vantage(message: Message, via: str | None, name: str | None) -> Vantage | N
         raise BadInput("MB0256", f"--via {via}: no lab '{name}' runs.", help=f"bring it up: meshbdd lab up {name}")
     cluster = Cluster.connect(found.kubeconfig, namespace=settings.namespace)
     service = ServiceRef.parse(via, settings.namespace or cluster.namespace)
-    pods = cluster.list("Pod", service.namespace, labels=f"app={service.name}")
-    annotations = [(pod["metadata"].get("annotations") or {}).get(OUTBOUND_ANNOTATION) for pod in pods]
-    address = next((address for address in annotations if address), None)
-    if address is None:
-        known = {str(pod["metadata"]["labels"].get("app")) for pod in cluster.list("Pod", service.namespace)}
+    sidecars = LINKERD if found.mesh == "linkerd" else ISTIO
+    ways: dict[str, str] = {}
+    for pod in cluster.list("Pod", service.namespace, labels=sidecars.label):
+        app = pod["metadata"]["labels"].get("app")
+        address = (pod["metadata"].get("annotations") or {}).get(OUTBOUND_ANNOTATION)
+        if app and address:
+            ways.setdefault(app, address)
+    if service.name not in ways:
+        plain = cluster.list("Pod", service.namespace, labels=f"app={service.name}")
+        which = f'labelled app={service.name} in namespace "{service.namespace}"'
+        why = f"the pods {which} have no sidecar to enter at" if plain else f"there is no pod {which}"
         raise BadInput(
             "MB0257",
-            f'--via {via}: no pod labelled app={service.name} in namespace "{service.namespace}" has a sidecar.',
-            help=f"use one of: {', '.join(sorted(known))}" if known else "deploy something first",
+            f"--via {via}: {why}.",
+            help=f"use one of: {', '.join(sorted(ways))}" if ways else "deploy something with a sidecar first",
         )
     check_host(cluster, message, service.namespace)
-    return Vantage(via, address)
+    return Vantage(via, ways[service.name])

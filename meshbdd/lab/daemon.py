@@ -246,7 +246,7 @@ async def _wait_ready(lab: Lab, expected: int, limit: float) -> None:
             seen = "; ".join(waiting) if len(lab.kubelet.pods) >= expected else "not every pod was created"
             raise EnvironmentBroken(
                 "MB0713",
-                f"The lab's pods were not ready within {limit:g} s: {seen}.",
+                f"The lab's pods were not ready within {limit:g} s: {seen.rstrip('.')}.",
                 help="mend what it names, and bring the lab up again",
             )
         await asyncio.sleep(0.005)
@@ -300,7 +300,10 @@ def main() -> None:
         _report(error={"code": error.code, "sentence": error.sentence, "help": error.help})
         code = error.exit_code
     except ApiError as error:
-        _report(error={"code": "MB0714", "sentence": f"The lab's API refused an object: {error}.", "help": None})
+        sentence = f"The lab's API refused an object: {str(error).rstrip('.')}."
+        _report(
+            error={"code": "MB0714", "sentence": sentence, "help": "correct the object, and bring the lab up again"}
+        )
         code = 2
     sys.exit(code)
 

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.cli.test_commands import meshbdd
 from tests.cli.test_load_steps import project
 from tests.tools import LabUnderTest
@@ -57,7 +59,15 @@ def test_load_enters_at_the_sidecar_of_a_service(lab: LabUnderTest, tmp_path: Pa
     entry = lab.log("order-service")[-1]
     assert entry["authority"].startswith("payment-service"), "it left by the sidecar of order-service"
 
-    ran = meshbdd("load", "charge.http", "--via", "nobody", "--lab", lab.info.name, cwd=tmp_path, lab=lab)
+
+@pytest.mark.parametrize(
+    ("via", "why"), [("nobody", "there is no pod labelled app=nobody"), ("client-plain", "have no sidecar to enter at")]
+)
+def test_a_way_in_that_is_none_is_told_with_those_there_are(
+    lab: LabUnderTest, tmp_path: Path, via: str, why: str
+) -> None:
+    ran = meshbdd("load", "http://order-service/version", "--via", via, "--lab", lab.info.name, cwd=tmp_path, lab=lab)
     assert ran.returncode == 2
-    assert "no pod labelled app=nobody" in ran.stderr
-    assert "order-service" in ran.stderr, "those there are"
+    assert why in ran.stderr
+    known = "client, inventory-service, notification-service, order-service, payment-service"
+    assert f"help: use one of: {known}\n" in ran.stderr

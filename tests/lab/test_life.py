@@ -180,7 +180,19 @@ def test_a_pod_that_cannot_get_ready_is_named_with_the_fix(tmp_path, monkeypatch
     with pytest.raises(EnvironmentBroken, match="echo") as caught:
         lifecycle.up("broken", shop=False, manifests=[_yaml(tmp_path, command, extra)])
     assert words in caught.value.sentence
+    assert not caught.value.sentence.endswith("..")
     assert lifecycle.find("broken") is None
+
+
+def test_an_object_that_is_refused_is_told_with_an_action(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    route = "{route: [{destination: {host: a}, weight: -1}]}"
+    head = "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: a}"
+    file.write_text(f"{head}, spec: {{hosts: [a], http: [{route}]}}}}")
+    with pytest.raises(BadInput, match=r"VirtualService a in shop: spec\.http\[0\]\.route\[0\]\.weight: -1") as caught:
+        lifecycle.up("refusing", shop=False, manifests=[file])
+    assert caught.value.help == "correct the object, and bring the lab up again"
+    assert lifecycle.find("refusing") is None
 
 
 def test_a_missing_envoy_is_one_sentence(monkeypatch) -> None:
