@@ -152,6 +152,8 @@ def _draw_verdict(event: VerdictReached) -> Iterator[Attachment]:
         yield Attachment("course of the decision", draw.draw_decision(event.outcome, numbers), _SVG)
     if numbers.get("requests", 0) and "hits" in numbers and "interval_95" in numbers:
         yield Attachment("interval", draw.draw_interval(event.outcome, numbers), _SVG)
+    if "grows_at_most" in numbers and "limit_seconds" in numbers:
+        yield Attachment("interval", draw.draw_growth(event.outcome, numbers), _SVG)
 
 
 def _timeline_text(samples: list[Sample], spans: list[Span]) -> str:

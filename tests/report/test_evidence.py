@@ -12,10 +12,12 @@ import jsonschema
 import pytest
 from allure_commons import model2
 
+from meshbdd.claims.comparison import grows_less_than
 from meshbdd.evidence import CallsLogged, ChangeArrived, FaultAccounted, QueryAnswered, TrafficSent, VerdictReached
 from meshbdd.load.sample import Sample
 from meshbdd.report import draw, exchanges, scene, tell
 from meshbdd.report.attachments import Attachment
+from meshbdd.units import Duration
 from tests.report.evidence import REQUEST, Shown, told
 
 
@@ -175,6 +177,12 @@ def test_the_timeline_shows_when_a_breaker_was_open(tmp_path: Path) -> None:
     shown = Shown(tmp_path / "results", [*told(), verdict, verdict])
     timeline = next(text for step in shown.steps for name, text in shown.named(step).items() if name == "timeline")
     assert timeline.count("circuit open at order-service-1") == 2, "each opening once"
+
+
+def test_the_interval_of_a_growth_is_drawn(tmp_path: Path) -> None:
+    verdict = grows_less_than("claim", [0.01] * 400, [0.011] * 400, Duration(0.005), what="starts")
+    shown = Shown(tmp_path / "results", [VerdictReached("passed", verdict.sentence, verdict.numbers)])
+    assert "with which the claim holds" in shown.step(VerdictReached)["interval"]
 
 
 def test_the_rate_that_was_held_is_shown(tmp_path: Path) -> None:

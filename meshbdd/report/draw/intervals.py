@@ -57,6 +57,42 @@ def _accepted(numbers: Mapping[str, Any]) -> tuple[float, float] | None:
     return (edges[0], 1.0) if design >= edges[0] else (0.0, edges[0])
 
 
+def draw_growth(outcome: str, numbers: Mapping[str, Any]) -> str:
+    """By how much a quantile of durations grew, its bounds, and the growths with which the claim holds.
+
+    Args:
+        outcome: Of the verdict.
+        numbers: The verdict's, in seconds; ``grows_at_least``, ``grows_at_most`` (``None``: no bound), ``limit_seconds``,
+            ``before``, ``after`` and ``quantile`` must be there.
+    """
+    least, most, limit = numbers["grows_at_least"], numbers["grows_at_most"], numbers["limit_seconds"]
+    was, now = numbers["before"]["seconds"], numbers["after"]["seconds"]
+    seen = now - was if now is not None and was is not None else None
+    known = [value for value in (least, most, limit, seen, 0.0) if value is not None]
+    margin = (max(known) - min(known)) * 0.12
+    left, right = min(known) - margin, max(known) + margin
+    picture = theme.Picture(_WIDTH, 120)
+    frame = theme.Frame(picture, (_LEFT, 30, _WIDTH - _LEFT - _RIGHT, 46), (left, right), (0, 1))
+    frame.band(left, limit, theme.GOOD, 0.14)
+    frame.line([0, 0], [0, 1], theme.FAINT, 1, dashed=True)
+    bounds = [left if least is None else least, right if most is None else most]
+    frame.line(bounds, [0.5, 0.5], _COLOURS.get(outcome, theme.FAULT), 7)
+    if seen is not None:
+        frame.dots([seen], [0.5], theme.INK, 8)
+    marks = [left + (right - left) * i / 4 for i in range(5)]
+    frame.scale_across(marks, [f"{mark * 1000:+.2g} ms" for mark in marks])
+    dot = f"● p{numbers['quantile']:g} grew by {_change(seen)}; " if seen is not None else ""
+    picture.text(_LEFT, 104, f"{dot}thick bar: where the growth lies, {_change(least)} to {_change(most)}")
+    picture.text(_LEFT, 90, f"green: less than {_change(limit)}, with which the claim holds", colour=theme.GOOD)
+    return picture.svg()
+
+
+def _change(seconds: float | None) -> str:
+    if seconds is None:
+        return "no bound"
+    return f"{'−' if seconds < 0 else '+'}{abs(seconds) * 1000:.3g} ms"
+
+
 def draw_decision(outcome: str, numbers: Mapping[str, Any]) -> str:
     """The course of a sequential test: what did not hold so far, and where the verdict would have fallen.
 

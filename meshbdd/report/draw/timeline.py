@@ -19,6 +19,9 @@ _LEAST = 1e-4
 _FEWEST = 5
 """Requests of which quantiles are shown; of fewer each is a dot, and says more."""
 
+_WORDS = 74
+"""Pixels that the words of the quantiles take across."""
+
 _WIDTH, _LEFT, _RIGHT, _PLOT, _LANE = 760, 62, 190, 190, 20
 
 
@@ -111,12 +114,16 @@ def _draw_spread(
     frame.scale_across([0, 0.5, 0.95], ["0", "50%", "95%"])
     frame.scale_upright([], [])
     top = box[1] + box[3]
+    lines = [f"{name} {duration(ranked[min(n - 1, math.ceil(share * n) - 1)])}" for name, share in _QUANTILES]
+    # The curve rises to the right: where its left part is below the words they stand in the upper left corner, else
+    # what is right of them is higher still, and the lower right corner is free.
+    free = frame.y(ranked[min(n - 1, int(n * _WORDS / box[2]))]) < top - 12 * len(lines) - 4
+    left, first = (box[0] + 6, top - 11) if free else (box[0] + box[2] - _WORDS, box[1] + 12 * len(lines) - 4)
     picture.text(
         box[0] + box[2] / 2, top + 6, "requests answered within", size=8.5, colour=theme.FAINT, across="center"
     )
-    lines = [f"{name} {duration(ranked[min(n - 1, math.ceil(share * n) - 1)])}" for name, share in _QUANTILES]
     for row, line in enumerate(lines):
-        picture.text(box[0] + 6, top - 11 - 12 * row, line, size=8.5)
+        picture.text(left, first - 12 * row, line, size=8.5)
 
 
 _QUANTILES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1.0))

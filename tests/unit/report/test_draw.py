@@ -7,13 +7,14 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from meshbdd.claims.comparison import grows_less_than
 from meshbdd.claims.shares import succeed_at_least
 from meshbdd.evidence import Call
 from meshbdd.load.sample import Sample
 from meshbdd.report import draw
 from meshbdd.report.draw.graph import Edge, columns_of, edges_of
 from meshbdd.report.draw.timeline import Span, _latencies, _marks, duration
-from meshbdd.units import Percent
+from meshbdd.units import Duration, Percent
 
 pytest.importorskip("matplotlib")
 
@@ -76,6 +77,25 @@ def test_quantiles_of_a_handful_of_requests_are_not_shown(count: int, shown: boo
     assert ("p95" in see(draw.draw_timeline(samples(count), []))) is shown
 
 
+@pytest.mark.parametrize(
+    "latencies",
+    [[0.3] * 108 + [0.01] * 22, [0.004] * 120 + [0.3] * 10, [0.02] * 130, [0.001 * i for i in range(1, 100)]],
+    ids=["mostly slow", "mostly fast", "all alike", "evenly"],
+)
+def test_the_words_of_the_quantiles_do_not_lie_on_the_curve(latencies: list[float]) -> None:
+    svg = draw.draw_timeline([Sample(str(i), 1000 + i / 20, s, 200) for i, s in enumerate(latencies)], [])
+    root = ET.fromstring(svg)
+    texts = [e for e in root.iter() if (e.text or "").startswith(("p50 ", "p95 ", "p99 ", "max "))]
+    places = [(float(e.attrib["x"]), float(e.attrib["y"])) for e in texts]
+    boxes = [(x, y - 9, x + 60, y + 2) for x, y in places]
+    assert len(boxes) == 4
+    (curve,) = [e.attrib["d"] for e in root.iter() if "stroke: #3b6fb6" in e.attrib.get("style", "")]
+    points = [tuple(map(float, point.split())) for point in curve[1:].split("L")]
+    for (x1, y1), (x2, y2) in itertools.pairwise(points):
+        between = [(x1 + (x2 - x1) * i / 50, y1 + (y2 - y1) * i / 50) for i in range(51)]
+        assert not [(x, y) for x, y in between for a, b, c, d in boxes if a < x < c and b < y < d]
+
+
 @pytest.mark.parametrize("seconds", [0.0001, 0.0301, 0.3478, 7.0])
 def test_the_scale_of_latencies_has_two_marks_at_least(seconds: float) -> None:
     marks, labels = _marks(_latencies([seconds]))
@@ -94,6 +114,22 @@ def test_an_interval_of_a_literal_count(hits: int, outcome: str) -> None:
     told = see(draw.draw_interval(outcome, verdict.numbers))
     assert f"{hits} of 100 = {hits:.2f}%" in told
     assert "shares with which the claim holds" in told
+
+
+@pytest.mark.parametrize(
+    ("after", "outcome", "words_of_it"),
+    [
+        ([0.011] * 400, "passed", "● p50 grew by +1 ms; thick bar: where the growth lies, +1 ms to +1 ms"),
+        ([0.030] * 400, "failed", "● p50 grew by +20 ms"),
+        ([0.011] * 3, "inconclusive", "no bound"),
+    ],
+)
+def test_the_interval_of_a_growth(after: list[float], outcome: str, words_of_it: str) -> None:
+    verdict = grows_less_than("claim", [0.010] * len(after), after, Duration(0.005), what="requests")
+    assert str(verdict.outcome) == outcome
+    told = see(draw.draw_growth(outcome, verdict.numbers))
+    assert words_of_it in told
+    assert "green: less than +5 ms, with which the claim holds" in told
 
 
 def test_the_course_of_a_decision() -> None:
