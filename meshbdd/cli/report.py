@@ -31,7 +31,9 @@ def report(results: Path, output: Path, as_json: bool) -> None:
             "tool": built.tool,
             "seconds": round(built.seconds, 3),
             "bytes": built.page.stat().st_size,
-            "unreadable": [str(file) for file in built.unreadable],
+            "unreadable": [str(file) for file in built.gaps.unreadable],
+            "missing": list(built.gaps.missing),
+            "unwritten": built.gaps.unwritten,
         }
         click.echo(json.dumps(told))
     else:

@@ -59,7 +59,7 @@ class MeshbddFormatter(AllureFormatter):  # type: ignore[misc] # allure-behave h
         for feature in features:
             self._learn(feature)
         scenarios = [scenario for feature in features for scenario in feature.walk_scenarios()]
-        self.record.planned = sum(bool(scenario.should_run(self.config)) for scenario in scenarios)
+        self.record.expected = {id(scenario) for scenario in scenarios if scenario.should_run(self.config)}
         self._keep_up()
 
     def _keep_up(self) -> None:

@@ -95,23 +95,31 @@ class Listener(AllureListener):  # type: ignore[misc] # allure-behave has no typ
             self.logger.stop_step(self.current_step_uuid, stop=now(), status=Status.BROKEN)
         self.flush_steps()
         if scenario.status.name == "skipped" and not self.behave_config.show_skipped:
-            self._drop(test)
+            self._drop(scenario, test)
             return
         outcome = outcome_of(scenario)
         if interrupted:
             outcome = Outcome(outcome.status, note="the run was ended in the middle of this scenario")
         self._remember(scenario, outcome)
         self._conclude(test, outcome)
-        self.scene.show(self.logger, test, f"meshbdd run {shlex.quote(self._place(scenario))}")
+        self.scene.show(self.logger, test, self._command(scenario))
         self.record.drawing_seconds += self.scene.drawing_seconds
         self.logger.close_test(test.uuid)
         self.group_context.append_test(test.uuid)
         self._exit_group()
 
-    def _place(self, scenario: Any) -> str:
-        return f"{self.identities.file(scenario).as_posix()}:{scenario.line}"
+    def _command(self, scenario: Any) -> str:
+        """What runs this scenario again, on the same mesh and with the same settings."""
+        words = ["meshbdd", "run"]
+        for name, value in self.behave_config.userdata_defines or ():
+            own = name in {"mesh", "target"}
+            words += (
+                [f"--{name}", value] if own else ["-D", f"{name}={redact.MASK if redact.is_secret(name) else value}"]
+            )
+        return shlex.join([*words, f"{self.identities.file(scenario).as_posix()}:{scenario.line}"])
 
-    def _drop(self, test: TestResult) -> None:
+    def _drop(self, scenario: Any, test: TestResult) -> None:
+        self.record.expected.discard(id(scenario))
         self.logger.drop_test(test.uuid)
         self.logger.folder.remove(f"{test.uuid}-result.json")
         self._exit_group()
@@ -120,6 +128,7 @@ class Listener(AllureListener):  # type: ignore[misc] # allure-behave has no typ
         """A scenario that never began: not selected, behind a failed hook, or after the run's end."""
         outcome = outcome_of(scenario)
         if outcome.status == Status.SKIPPED and not self.behave_config.show_skipped:
+            self.record.expected.discard(id(scenario))
             return
         self._began, self.scene = time.time(), Scene()
         self._remember(scenario, outcome)

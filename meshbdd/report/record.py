@@ -53,7 +53,7 @@ class RunRecord:
         scenarios: By behave's object; a scenario that is tried again replaces its record.
         problems: What went wrong outside of any scenario.
         drawing_seconds: How long drawing took in all.
-        planned: How many scenarios the run is to run, by its tags, names and lines; 0 where that is not known.
+        expected: Which scenarios the run is to run, by its tags, names and lines, and report; none where that is not known.
         running: Whether it has not come to its end.
     """
 
@@ -61,8 +61,13 @@ class RunRecord:
     scenarios: dict[int, ScenarioRecord] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     drawing_seconds: float = 0.0
-    planned: int = 0
+    expected: set[int] = field(default_factory=set)
     running: bool = False
+
+    @property
+    def planned(self) -> int:
+        """How many scenarios the run is to run; 0 where that is not known."""
+        return len(self.expected)
 
     @property
     def ended(self) -> int:

@@ -21,6 +21,8 @@ MARKER = ".meshbdd-results"
 """Lists what meshbdd wrote into a folder of results, a name a line; locked by the processes that write there."""
 
 _HEADING = "What meshbdd wrote here; the next run removes it, and nothing else."
+_GONE = "no more: "
+"""Before a name in that list: the run took the file away itself."""
 _UNLISTED = re.compile(
     r"[0-9a-f-]{36}-(result|container|globals|attachment)(\.\w+)*|environment\.properties|categories\.json"
     r"|(run|junit)[\w-]*\.(json|xml)"
@@ -151,7 +153,11 @@ class ResultsFolder:
     def remove(self, name: str) -> None:
         """Take a file away again."""
         with contextlib.suppress(OSError):
-            (self.path / name).unlink()
+            (self.path / name).unlink(missing_ok=True)
+            if name in self._listed:
+                with (self.path / MARKER).open("a", encoding="utf-8") as marker:
+                    marker.write(f"{_GONE}{PurePath(name).name}\n")
+                self._listed.discard(name)
 
     def write_item(self, name: str, item: Any) -> None:
         """Write something of Allure's model as JSON; empty fields are left out, as its readers expect."""
@@ -164,6 +170,14 @@ class ResultsFolder:
         self.remove(f"{name}.tmp")
 
     @property
+    def shared(self) -> str:
+        """What is to be told where another run writes here too: two runs are never mixed silently."""
+        return (
+            f"another run, which has not ended, writes its results to {self.path}; those of this run stand there with them"
+            " (--results with another folder keeps them apart)"
+        )
+
+    @property
     def problem(self) -> EnvironmentBroken | None:
         """What is to be told of files that could not be written."""
         if not self.lost:
@@ -174,6 +188,21 @@ class ResultsFolder:
             " so the report will be incomplete; the verdicts above hold.",
             help="make room and run again for a whole report",
         )
+
+
+def listed(folder: Path) -> set[str]:
+    """The names of what a run wrote into a folder, or was about to write, and did not take away again."""
+    try:
+        lines = (folder / MARKER).read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return set()
+    there: set[str] = set()
+    for line in lines[1:]:
+        if line.startswith(_GONE):
+            there.discard(line.removeprefix(_GONE))
+        else:
+            there.add(line)
+    return there
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -154,19 +154,38 @@ def test_nothing_to_report_and_nowhere_to_write(toy: Toy, tmp_path: Path) -> Non
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "index.html").write_text("mine")
     (tmp_path / "file").touch()
+    (tmp_path / "diary" / "history").mkdir(parents=True)
+    (tmp_path / "diary" / "history" / "1984.txt").write_text("mine")
     for arguments, code in (
         (["nowhere"], "MB0816"),
         (["empty"], "MB0817"),
         ([str(toy.results), "-o", "mine"], "MB0818"),
         ([str(toy.results), "-o", "file/below"], "MB0819"),
+        ([str(toy.results), "-o", "diary"], "MB0818"),
     ):
         done = report(*arguments, cwd=tmp_path)
         assert done.returncode == 2, done.stderr
         assert code in done.stderr
         assert "Traceback" not in done.stderr
     assert (tmp_path / "mine" / "index.html").read_text() == "mine"
+    assert (tmp_path / "diary" / "history" / "1984.txt").read_text() == "mine"
     report(str(toy.results), cwd=tmp_path, path=only(tmp_path / "bin"))
     assert not (tmp_path / "allure-report").exists(), "no empty folder where no page can be made"
+
+
+def test_a_user_without_a_home_is_told_what_to_set(toy: Toy, tmp_path: Path) -> None:
+    """A container's user that is in no list of users."""
+    path = only(tmp_path / "bin", node="echo v22.1.0")
+    known = {name: value for name, value in os.environ.items() if name not in {"HOME", "XDG_CACHE_HOME"}}
+    code = "import pwd; pwd.getpwuid = {}.__getitem__; from meshbdd.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "report", str(toy.results)],
+        capture_output=True, text=True, cwd=tmp_path, env={**known, "PATH": str(path)}, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "MB0811" in done.stderr
+    assert "set XDG_CACHE_HOME" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def _damage(toy: Toy, folder: Path) -> Path:
@@ -189,7 +208,7 @@ def test_results_that_are_cut_off_are_named(toy: Toy, tmp_path: Path, programs: 
     done = report("results", cwd=tmp_path, path=only(tmp_path / "bin", **programs) if programs else None)
     assert done.returncode == 4
     assert "Traceback" not in done.stderr
-    told = f"2 files of the results are cut off or damaged, so the page lacks what stood in them: {cut.name}, 0-globals.json."
+    told = f"2 files of the results are cut off or damaged: {cut.name}, 0-globals.json; so the page lacks what stood in them."
     assert f"MB0820 error: {told}" in done.stderr
     assert (tmp_path / "allure-report" / "index.html").exists(), "the others are shown"
     assert {file.name: file.read_bytes() for file in (tmp_path / "results").glob("*.json")} == before

@@ -9,17 +9,20 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from meshbdd.errors import BadInput, EnvironmentBroken
-from meshbdd.report.page import generators, tools
+from meshbdd.report.page import gaps, generators, tools
+from meshbdd.report.page.gaps import Gaps
 from meshbdd.report.page.pack import pack
 from meshbdd.report.page.publish import not_written, publish, why
 
 _OURS = ".meshbdd-report.json"
+_HISTORY = re.compile(r"history\.jsonl?|(history|categories|duration|retry)-trend\.json")
+"""What both versions keep of earlier runs. CI systems may lay this alone beside the page to come."""
 _ANALYTICS = re.compile(r"<script[^>]*googletagmanager[^>]*></script>\s*<script>.*?</script>", re.DOTALL)
 """Both versions put Google Analytics into every page and have no option against it."""
 
@@ -32,29 +35,20 @@ class Built:
         page: The file.
         tool: What made it.
         seconds: How long that took, fetching not counted.
-        unreadable: Files of the results that are no JSON, so that the page lacks what stood in them.
+        gaps: What the results lack of their run, and the page with them.
     """
 
     page: Path
     tool: str
     seconds: float
-    unreadable: tuple[Path, ...] = ()
+    gaps: Gaps = Gaps()
 
     @property
     def problem(self) -> EnvironmentBroken | None:
-        """What is to be told of results that could not be read."""
-        if not self.unreadable:
+        """What is to be told of them."""
+        if not self.gaps:
             return None
-        return EnvironmentBroken("MB0820", _tell(self.unreadable), help="run the features again for a whole report")
-
-
-def _tell(unreadable: Sequence[Path]) -> str:
-    one = len(unreadable) == 1
-    return (
-        f"{'A file' if one else f'{len(unreadable)} files'} of the results {'is' if one else 'are'} cut off or damaged, so the"
-        f" page lacks what stood in {'it' if one else 'them'}: {', '.join(file.name for file in unreadable[:3])}"
-        f"{' …' if len(unreadable) > 3 else ''}."
-    )
+        return EnvironmentBroken("MB0820", self.gaps.sentence, help="run the features again for a whole report")
 
 
 def build_page(results: Path, output: Path) -> Built:
@@ -105,15 +99,24 @@ def _see_results(results: Path) -> None:
 
 
 def _see_output(output: Path) -> None:
-    if (output / "index.html").exists() and not (output / _OURS).exists():
+    theirs = None if (output / _OURS).exists() else next(_not_ours(output), None)
+    if theirs is not None:
         raise BadInput(
-            "MB0818",
-            f"{output / 'index.html'} is there and is no report of meshbdd's.",
-            help="name another folder with -o",
+            "MB0818", f"{theirs} is there and is no report of meshbdd's.", help="name another folder with -o"
         )
     above = next(folder for folder in (output, *output.parents) if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         raise not_written(output, OSError(0, f"{above} is {'read-only' if above.is_dir() else 'no folder'}"))
+
+
+def _not_ours(output: Path) -> Iterator[Path]:
+    """What a page would replace although none of ours left it."""
+    for name in ("index.html", "history", "history-before"):
+        found = output / name
+        if found.is_dir() and name != "index.html":
+            yield from (file for file in found.iterdir() if not _HISTORY.fullmatch(file.name))
+        elif found.exists():
+            yield found
 
 
 def _build(results: Path, output: Path, tool: str, generate: Any) -> Built:
@@ -121,27 +124,27 @@ def _build(results: Path, output: Path, tool: str, generate: Any) -> Built:
     began = time.monotonic()
     try:
         with tempfile.TemporaryDirectory(prefix="meshbdd-report-") as temporary:
-            unreadable = _build_in(Path(temporary), results, output, generate)
+            found = _build_in(Path(temporary), results, output, generate)
     except OSError as error:
         raise EnvironmentBroken(
             "MB0821",
             f"The page cannot be made in {tempfile.gettempdir()}: {why(error)}.",
             help="make room there, or set TMPDIR to another folder",
         ) from None
-    return Built(output / "index.html", tool, time.monotonic() - began, unreadable)
+    return Built(output / "index.html", tool, time.monotonic() - began, found)
 
 
-def _build_in(work: Path, results: Path, output: Path, generate: Any) -> tuple[Path, ...]:
+def _build_in(work: Path, results: Path, output: Path, generate: Any) -> Gaps:
     digest = _digest(results)
     known = _known(output)
-    unreadable = _unreadable(results)
-    readable = _without(unreadable, results, work / "results") if unreadable else results
+    found = gaps.find(results)
+    whole = gaps.without(found, results, work / "results") if found else results
     # A page made again from the same results is no further run in its history.
     past = output / ("history-before" if known.get("results") == digest else "history")
     if past.is_dir():
         shutil.copytree(past, work / "history")
     (work / "history").mkdir(exist_ok=True)
-    page = generate(readable, work)
+    page = generate(whole, work)
     text = pack(_ANALYTICS.sub("", page.read_text("utf-8")))
     new = work / "new"
     (new / "history-before").mkdir(parents=True)
@@ -151,28 +154,7 @@ def _build_in(work: Path, results: Path, output: Path, generate: Any) -> tuple[P
     (work / "history").rename(new / "history")
     (new / _OURS).write_text(json.dumps({"results": digest}), "utf-8")
     publish(new, output)
-    return unreadable
-
-
-def _unreadable(results: Path) -> tuple[Path, ...]:
-    """The files that are no JSON object. Both versions of Allure pass over them without a word."""
-    found = []
-    for kind in ("result", "container", "globals"):
-        for file in sorted(results.glob(f"*-{kind}.json")):
-            try:
-                whole = isinstance(json.loads(file.read_bytes()), dict)
-            except (OSError, ValueError):
-                whole = False
-            found += [] if whole else [file]
-    return tuple(found)
-
-
-def _without(unreadable: Sequence[Path], results: Path, copy: Path) -> Path:
-    """The results without these files, and with a problem that names them, so that the page is not too green."""
-    shutil.copytree(results, copy, ignore=lambda *_: [file.name for file in unreadable])
-    problem = {"errors": [{"message": f"environment: {_tell(unreadable)}", "timestamp": round(time.time() * 1000)}]}
-    (copy / "unreadable-globals.json").write_text(json.dumps(problem), "utf-8")
-    return copy
+    return found
 
 
 def _known(output: Path) -> dict[str, Any]:

@@ -33,8 +33,18 @@ _BUILD_SECONDS = 300.0
 
 
 def cache() -> Path:
-    """Where fetched tools stay: ``$XDG_CACHE_HOME/meshbdd``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "meshbdd"
+    """Where fetched tools stay: ``$XDG_CACHE_HOME/meshbdd``.
+
+    Raises:
+        EnvironmentBroken: it is not set, and this user has no home.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "meshbdd"
+    except RuntimeError:  # a container's user that is in no list of users
+        raise EnvironmentBroken(
+            "MB0811", "There is no cache for what makes the page: this user has no home folder, and HOME is not set.",
+            help="set XDG_CACHE_HOME to a folder that can be written",
+        ) from None  # fmt: skip
 
 
 def node_version() -> tuple[int, ...] | None:
