@@ -49,6 +49,8 @@ class _CouldNotRun(PastBehave):
 
 class _Runner(Runner):  # type: ignore[misc] # behave has no types
     formatters: list[Any]
+    _began = False
+    """Whether the hooks were called; those that come last follow only then."""
 
     def run(self) -> bool:
         try:
@@ -63,7 +65,7 @@ class _Runner(Runner):  # type: ignore[misc] # behave has no types
             raise _CouldNotRun from error
 
     def _call_last_hooks(self, *hooks: tuple[str, tuple[None, ...]]) -> None:
-        for name, arguments in hooks:
+        for name, arguments in hooks if self._began else ():
             hook = self.hooks.get(name)
             try:
                 if hook is not None and self.context is not None:
@@ -89,6 +91,7 @@ class _Runner(Runner):  # type: ignore[misc] # behave has no types
 
     def run_hook(self, hook_name: str, *arguments: Any) -> bool:
         """behave's, but for ``before_all``: it would tell of an error there in two places, as of a user who aborted."""
+        self._began = True
         if hook_name == "before_all" and hook_name in self.hooks:
             self.hooks[hook_name] = self._carrying(self.hooks[hook_name])
         return bool(super().run_hook(hook_name, *arguments))
@@ -163,6 +166,8 @@ def run_behave(arguments: Sequence[str], results: Path) -> Ran:
     if not config.dry_run:
         config.meshbdd_folder = ResultsFolder(_add_formatter(config, results))
         config.meshbdd_folder.take()  # refused before behave begins
+        if config.meshbdd_folder.shard:
+            sys.stderr.write(f"meshbdd: {config.meshbdd_folder.shared}\n")
     own = config.runner in {"", "default", "behave.runner:Runner"}
     try:
         code = int(behave_main.run_behave(config, _Runner if own else None) or 0)
@@ -192,12 +197,15 @@ def _add_formatter(config: Any, results: Path) -> Path:
     if not formats or len(formats) == len(config.defaults.get("format") or ()):
         formats.append(config.default_format)  # as behave does where the command line names none
     outputs = list(config.outputs)
-    outputs += [StreamOpener(stream=sys.stdout) for _ in formats[len(outputs) :]]
+    outputs += [
+        StreamOpener(str(results)) if name in NAMES else StreamOpener(stream=sys.stdout)
+        for name in formats[len(outputs) :]
+    ]
     if not NAMES & set(formats):
         formats.append("meshbdd")
         outputs.append(StreamOpener(str(results)))
     config.format, config.outputs = formats, outputs
-    return Path(next(output.name or results for name, output in zip(formats, outputs, strict=True) if name in NAMES))
+    return Path(next(output.name for name, output in zip(formats, outputs, strict=True) if name in NAMES))
 
 
 def _with_care(formatter: Any) -> Any:

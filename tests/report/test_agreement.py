@@ -250,6 +250,33 @@ def test_a_before_all_that_is_interrupted_is_followed_by_after_all(tmp_path: Pat
     assert by_name(toy.results)["never"]["status"] == "unknown"
 
 
+def test_the_command_that_runs_a_scenario_again_is_whole(tmp_path: Path) -> None:
+    steps = (
+        "from behave import step\nfrom meshbdd.evidence import VerdictReached\nfrom meshbdd.report import tell\n"
+        "@step('it tells')\ndef _(c): tell(VerdictReached('passed', 'it is so'))\n"
+    )
+    toy = Toy(tmp_path / "toy", {"a b.feature": "Feature: A\n  Scenario: one\n    Given it tells\n"})
+    (toy.folder / "steps" / "tell_steps.py").write_text(steps)
+    arguments = [
+        "--mesh",
+        "linkerd",
+        "--target",
+        "cluster",
+        "-D",
+        "lab=my lab",
+        "-D",
+        "api_token=hunter2",
+        "-D",
+        "slow",
+    ]
+    assert toy.run(*arguments).returncode == 0
+    (result,) = read(toy.results)
+    (source,) = [a["source"] for a in result["attachments"] if a["name"] == "reproduce"]
+    assert (toy.results / source).read_text() == (
+        "meshbdd run --target cluster --mesh linkerd -D 'lab=my lab' -D 'api_token=•••' -D slow=true 'features/a b.feature:2'\n"
+    )
+
+
 def test_two_formatters_do_not_mix(tmp_path: Path) -> None:
     """allure-commons hands every result to every formatter of the process; ours keeps out of that."""
     toy = Toy(tmp_path / "toy", {"sub/a.feature": ALL})

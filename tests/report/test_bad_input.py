@@ -154,6 +154,15 @@ def test_the_short_name_and_its_folder(tmp_path: Path) -> None:
     assert not toy.results.exists(), "named once, written once"
 
 
+def test_the_short_name_without_a_folder_writes_where_it_is_told(tmp_path: Path) -> None:
+    toy = Toy(tmp_path / "toy", ONE)
+    done = toy.run("--results", "there", "-f", "plain", "-o", "plain.txt", "-f", "meshbdd")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"Allure results: {toy.folder / 'there'}" in done.stdout
+    assert len(read(toy.folder / "there")) == 1
+    assert not toy.results.exists()
+
+
 def test_a_dry_run_writes_no_results(tmp_path: Path) -> None:
     toy = Toy(tmp_path / "toy", ONE)
     assert toy.run("--dry-run").returncode == 0
@@ -171,7 +180,11 @@ def test_two_shards_share_a_folder(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-m", "meshbdd", "run", "-f", "plain"]
     shards = [
-        subprocess.Popen([*command, f"features/{n}.feature"], cwd=toy.folder, stdout=subprocess.DEVNULL) for n in "ab"
-    ]
-    assert [shard.wait(60) for shard in shards] == [0, 0]
+        subprocess.Popen([*command, f"features/{n}.feature"], cwd=toy.folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        for n in "ab"
+    ]  # fmt: skip
+    said = [shard.communicate(timeout=60)[1] for shard in shards]
+    assert [shard.returncode for shard in shards] == [0, 0]
     assert set(by_name(toy.results)) == {"a", "b"}
+    told = "meshbdd: another run, which has not ended, writes its results to"
+    assert sum(told in text for text in said) == 1, "the later one says so: results never mix silently"
