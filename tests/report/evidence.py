@@ -49,6 +49,8 @@ def told(fail_every: int = 2) -> list[Event]:
         "interval_95": [0.35, 0.65],
         "exact_interval_99": [0.3, 0.7],
         "accepted": [38, 40],
+        "path": [[10, 5, 0], [20, 10, 0], [40, 20, 0]],
+        "boundaries": [[10, 2, None, None, None], [20, 8, None, None, None], [40, 22, 39, 40, None]],
     }
     return [
         ChangeArrived("payment-service fails 100%", "at the callers' sidecars", (DIFFERENCE,), 999.0, 12.0,

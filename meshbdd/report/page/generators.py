@@ -95,14 +95,21 @@ def run_allure_2(folder: Path, results: Path, work: Path) -> Path:
     return work / "page" / "index.html"
 
 
+OUTSIDE = "outside of any scenario"
+"""The suite of Allure 2's page that holds what went wrong there, a case for each; docs/report.md tells of it."""
+
+
 def _add_outside_problems(results: Path, more: Path) -> None:
     """Allure 2 of Maven Central knows no problems outside of scenarios; without them its page would be too green."""
-    for number, file in enumerate(sorted(results.glob("*-globals.json"))):
-        for error in json.loads(file.read_text("utf-8")).get("errors", ()):
-            message = error.get("message") or ""
-            made = {
-                "uuid": f"outside-{number}", "historyId": hashlib.sha256(message.encode()).hexdigest(),
-                "name": "outside of any scenario", "status": "broken", "statusDetails": {"message": message},
-                "start": error.get("timestamp"), "stop": error.get("timestamp"),
-            }  # fmt: skip
-            (more / f"outside-{number}-result.json").write_text(json.dumps(made), "utf-8")
+    files = [json.loads(file.read_text("utf-8")) for file in sorted(results.glob("*-globals.json"))]
+    for number, error in enumerate(error for told in files for error in told.get("errors", ())):
+        message = error.get("message") or ""
+        made = {
+            "uuid": f"outside-{number}", "historyId": hashlib.sha256(message.encode()).hexdigest(),
+            "name": f"{OUTSIDE}: {message.partition(chr(10))[0][:120]}", "status": "broken",
+            "statusDetails": {"message": message}, "labels": [{"name": "parentSuite", "value": OUTSIDE}],
+            "start": error.get("timestamp"), "stop": error.get("timestamp"),
+        }  # fmt: skip
+        (more / f"outside-{number}-result.json").write_text(json.dumps(made), "utf-8")
+    # Allure 2 sorts the cases of each folder by that folder's own categories.
+    (more / "categories.json").write_text(json.dumps(categories.for_allure_2()), "utf-8")
