@@ -23,6 +23,8 @@ def tell(event: Event) -> None:
     ours = [formatter.listener for formatter in formatters()]
     for formatter in formatters():
         formatter.tell(event)
+    if set(allure_commons.plugin_manager.get_plugins()) <= set(ours):
+        return
     attach = allure_commons.plugin_manager.subset_hook_caller("attach_data", remove_plugins=ours)
     for item in attachments(shown(event)):
         made = item.fitting

@@ -49,8 +49,10 @@ class _CouldNotRun(PastBehave):
 
 class _Runner(Runner):  # type: ignore[misc] # behave has no types
     formatters: list[Any]
-    _began = False
-    """Whether the hooks were called; those that come last follow only then."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self._called: set[str] = set()  # names of hooks
 
     def run(self) -> bool:
         try:
@@ -60,15 +62,19 @@ class _Runner(Runner):  # type: ignore[misc] # behave has no types
         except BaseException as error:
             # What fails outside of steps and hooks ends behave at once, without the hooks that undo changes and take
             # a lab down, and without an end of its output. A file of steps may call sys.exit() when it is read.
-            self._call_last_hooks(("after_scenario", (None,)), ("after_all", ()))
+            self._call_last_hooks()
             self._close_formatters()
             raise _CouldNotRun from error
 
-    def _call_last_hooks(self, *hooks: tuple[str, tuple[None, ...]]) -> None:
-        for name, arguments in hooks if self._began else ():
+    def _call_last_hooks(self) -> None:
+        """Those that have not been called, of a run that had begun."""
+        scenario = getattr(self.context, "scenario", None)
+        last: list[tuple[Any, ...]] = [("after_scenario", scenario)] if scenario is not None else []
+        last += [("after_all",)] if self._called & {"before_all", "after_all"} == {"before_all"} else []
+        for name, *arguments in last:
             hook = self.hooks.get(name)
             try:
-                if hook is not None and self.context is not None:
+                if hook is not None:
                     guarded(hook, f"the hook {name}")(self.context, *arguments)
             except Exception as error:  # noqa: BLE001 - what stopped the run is told; each hook has its chance
                 sys.stderr.write(f"meshbdd: {name} failed: {error}\n")
@@ -91,7 +97,7 @@ class _Runner(Runner):  # type: ignore[misc] # behave has no types
 
     def run_hook(self, hook_name: str, *arguments: Any) -> bool:
         """behave's, but for ``before_all``: it would tell of an error there in two places, as of a user who aborted."""
-        self._began = True
+        self._called.add(hook_name)
         if hook_name == "before_all" and hook_name in self.hooks:
             self.hooks[hook_name] = self._carrying(self.hooks[hook_name])
         return bool(super().run_hook(hook_name, *arguments))
@@ -112,7 +118,7 @@ class _Runner(Runner):  # type: ignore[misc] # behave has no types
 
     def _end_before_the_first(self) -> None:
         """Do what behave does at the end of a run, without its count of the nothing that ran."""
-        self._call_last_hooks(("after_all", ()))
+        self._call_last_hooks()
         reporters = [one for one in self.config.reporters if not isinstance(one, SummaryReporter)]
         for feature in self.features:
             for reporter in reporters:

@@ -57,7 +57,7 @@ def after_scenario(context, scenario):
         context.add_cleanup(forget)
 def after_all(context):
     from pathlib import Path
-    Path("taken-away").touch()
+    with Path("taken-away").open("a") as file: file.write("once")
     if context.config.userdata.get("after"): raise RuntimeError("password=hunter2 in after_all")
     if context.config.userdata.get("last"):
         def last(): raise RuntimeError("at the very end")
@@ -195,4 +195,25 @@ def test_what_cuts_a_run_off_leaves_the_verdicts_before_it(tmp_path: Path) -> No
     assert "1 passed, 1 failed, 3 broken" in done.stdout
     (problem,) = _outside(toy)
     assert problem.startswith("unexpected error: the run was cut off by RuntimeError: no ink (")
-    assert (toy.folder / "taken-away").exists()
+    assert (toy.folder / "taken-away").read_text() == "once"
+
+
+def test_what_fails_at_the_very_end_calls_no_hook_twice(tmp_path: Path) -> None:
+    toy = _toy(tmp_path, "Feature: A\n  Scenario: one\n    Given it passes\n")
+    with (toy.folder / "environment.py").open("a") as file:
+        file.write(
+            "class Bad:\n    def feature(self, f): pass\n    def end(self): raise RuntimeError('no ink')\n"
+            "def before_feature(context, feature): context.config.reporters.insert(0, Bad())\n"
+        )
+    done = toy.run("-f", "plain")
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+    assert (toy.folder / "taken-away").read_text() == "once"
+
+
+def test_before_a_file_that_cannot_be_read_no_hook_is_called(tmp_path: Path) -> None:
+    toy = _toy(tmp_path, "Feature: A\n  Scenario: one\n    Given it passes\n    Thn it passes\n")
+    done = toy.run()
+    assert done.returncode == 2
+    assert done.stderr.startswith("MB0225 error: "), done.stderr
+    assert not (toy.folder / "taken-away").exists()

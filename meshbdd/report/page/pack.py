@@ -48,6 +48,6 @@ def pack(page: str) -> str:
         return page
     items = [(call[2], base64.b64decode(call[4])) for call in calls]
     index = json.dumps([[name, len(content)] for name, content in items]).encode() + b"\n"
-    packed = gzip.compress(index + b"".join(content for _, content in items), mtime=0)
+    packed = gzip.compress(index + b"".join(content for _, content in items), 6, mtime=0)
     script = _UNPACK % (base64.b64encode(packed).decode(), store[1])
     return f"{page[: found.start()]}Promise.allSettled([{script}]){page[found.end() :]}"
