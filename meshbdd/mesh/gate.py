@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshbdd.cluster import Cluster
+from meshbdd.cluster import Cluster, Edit
 from meshbdd.cluster.tunnel import Tunnel
 from meshbdd.errors import EnvironmentBroken, Inconclusive
 from meshbdd.intents import ServiceRef
@@ -30,6 +30,7 @@ from meshbdd.mesh.markers import (
     marked_routes,
     newest,
 )
+from meshbdd.mesh.refusing import Refusing
 from meshbdd.sidecars import INBOUND, ISTIO, Sidecars, callee, is_ready, whole
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
@@ -193,17 +194,19 @@ class Gate:
                 found[str(marker), proxy.pod] = fingerprint(dumps) if changed else marker.held(dumps)
         return found
 
-    def wait_present(self, markers: Iterable[Marker], before: Before) -> Arrival:
+    def wait_present(self, markers: Iterable[Marker], before: Before, written: Sequence[Edit] = ()) -> Arrival:
         """Wait until every proxy that a marker is for holds it.
 
         Args:
             markers: What they are to hold.
             before: What ``before`` said of these markers.
+            written: The objects that bring them about: where one is refused, nobody waits for the time to be up.
 
         Raises:
-            Inconclusive: naming the proxy that does not, when the time is up; or no proxy is there that could.
+            Inconclusive: naming the proxy that does not, when the time is up, or the object that is refused; or no proxy
+                is there that could.
         """
-        wanted = tuple(markers)
+        wanted, refusing = tuple(markers), Refusing(self._cluster, written)
         since: dict[str, float] = {}
         holding: set[str] = set()
 
@@ -213,14 +216,19 @@ class Gate:
                 dumps = pages.of(marker)
                 held = _held(marker, dumps, before.get((str(marker), proxy.pod)))
                 if held is False:
-                    return f"no {marker}"
+                    why = refusing.look(proxy.tunnel)
+                    return f"no {marker}" + (f"; {why}" if why else "")
                 if held:
                     holding.add(str(marker))
                     since[proxy.pod] = max(since.get(proxy.pod, 0.0), newest(dumps))
             return None
 
         meant = [p for p in self._proxies() if p.meant_by(wanted)] if wanted else []
-        found = self._wait(meant, lacks, "the arrival of the change")
+        try:
+            found = self._wait(meant, lacks, "the arrival of the change")
+        except Inconclusive as error:
+            error.help = refusing.action() or error.help
+            raise
         for marker in wanted:
             if str(marker) not in holding:
                 raise Inconclusive(

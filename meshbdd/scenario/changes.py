@@ -238,7 +238,7 @@ class Changes:
             self.undo_stack.push(change)
             change.apply()
         written.seconds = time.monotonic() - began
-        written.arrival = gate.wait_present(stage.markers, written.before)
+        written.arrival = gate.wait_present(stage.markers, written.before, stage.edits)
         self._environment.standing.renew(stage.renewed)
 
     def _dry_run(self, edit: Edit) -> Object:

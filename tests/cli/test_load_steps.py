@@ -189,6 +189,15 @@ SCENARIOS = {
         "not understood",
         "so nothing was changed: «between 10% and 10%",
     ),
+    "refused by Envoy": (
+        """
+        Given the manifest "ring.yaml" is applied
+        When "version" is sent
+        Then the response status is 200
+        """,
+        "inconclusive",
+        "DestinationRule ring.shop is not in force: outbound|80||order-service.shop.svc.cluster.local: Proto constraint",
+    ),
     "unknown option": (
         """
         When enough "version" requests are sent
@@ -223,6 +232,10 @@ def project(folder: Path, scenarios: str) -> None:
     (folder / "pyproject.toml").write_text("")
     canary = Path(__file__).resolve().parents[2] / "manifests/examples/canary-90-10.yaml"
     (folder / "canary.yaml").write_text(canary.read_text())
+    (folder / "ring.yaml").write_text(
+        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: ring}\nspec: {host: order-service, "
+        "trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, minimumRingSize: 99999999}}}}\n"
+    )
     (folder / "features" / "x.feature").write_text(f"Feature: F\n{BACKGROUND}{scenarios}")
 
 

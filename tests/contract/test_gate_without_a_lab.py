@@ -98,9 +98,9 @@ class Proxy:
         except requests.ConnectionError:
             return False
 
-    def listen(self, word: str) -> None:
-        """Have a listener that differs by a word."""
-        source = {"name": word, "typed_config": {"@type": _SOURCE}}
+    def listen(self, word: str, config: Any = None) -> None:
+        """Have a listener that differs by a word, or by the settings of a filter."""
+        source = {"name": word, "typed_config": config or {"@type": _SOURCE}}
         listener = {
             "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
             **self._listener,
@@ -225,3 +225,14 @@ def test_pages_that_a_proxy_does_not_have_are_empty(cluster: Cluster) -> None:
         gate.wait_switched_off()
         gate.wait_quiet()
         assert gate.ejected() == {}
+
+
+def test_a_listener_that_a_proxy_refuses_is_told_in_its_words(cluster: Cluster, proxies: dict[str, Proxy]) -> None:
+    proxies["quick"].hold("meshbdd-r1-1-0", "default")
+    proxies["late"].listen("nonsense", {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": "x"})
+    with closing(Gate(cluster, Duration(3))) as gate, pytest.raises(Inconclusive) as caught:
+        gate.wait_present([MARKER], {})
+    assert "no route meshbdd-r1-1-*; it refuses the listener in: " in caught.value.sentence
+    assert "Didn't find a registered implementation" in caught.value.sentence, "Envoy's own words"
+    assert caught.value.help is not None
+    assert "log of the mesh's control plane" in caught.value.help

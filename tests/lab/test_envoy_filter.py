@@ -178,7 +178,7 @@ def test_what_envoy_refuses_is_told_in_its_words_and_the_old_configuration_stays
     lab.apply(INSERTED.replace("418", "700"))
     sentence = until("Envoy's sentence", lambda: _refusal(lab, "payment-fault"))
     pod = lab.pod("payment-service")["metadata"]["name"]
-    assert sentence.startswith(f"{pod}.shop: ")
+    assert sentence.endswith(f" (pods: {pod}.shop)")
     assert "HttpStatus: value must be inside range [200, 600)" in sentence
     assert [lab.post(CHARGE).status_code for _ in range(3)] == [200] * 3
     command = [sys.executable, "-m", "meshbdd", "lab", "status", "shared"]

@@ -163,7 +163,7 @@ class Refusals:
         if pod not in pods:
             pods.append(pod)
             self._told[key] = _generation(obj), told
-            lines = (f"{', '.join(sorted(pods))}: {said}" for said, pods in told.items())
+            lines = (f"{said} (pods: {', '.join(sorted(pods))})" for said, pods in told.items())
             self._set(obj, key, _made(obj, REFUSED, "\n".join(lines)))
         return True
 
