@@ -105,10 +105,16 @@ def _watch_cleanups() -> None:
 
 
 def _clean_up(function: Callable[[], Any], around: str) -> Callable[[], Any]:
-    """Args: a clean-up, and what it is of; empty for a scenario, whose result tells of it."""
+    """A clean-up that is told of where it fails.
+
+    Args:
+        function: The clean-up.
+        around: What it is of; empty for a scenario, whose result tells of it.
+    """
     name = getattr(function, "__name__", None) or repr(function)
     guard = guarded(function, f"the clean-up {name}")
 
+    @wraps(function)
     def run() -> None:
         try:
             guard()

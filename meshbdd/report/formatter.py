@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ class MeshbddFormatter(AllureFormatter):  # type: ignore[misc] # allure-behave h
         Formatter.__init__(self, stream_opener, config)  # not AllureFormatter's: it takes what it writes from everybody
         self.record: RunRecord = getattr(config, "meshbdd_record", None) or RunRecord()
         self.folder = _folder(Path(stream_opener.name or "allure-results"), config)
+        if self.folder.shared:
+            sys.stderr.write(f"meshbdd: {self.folder.shared}\n")
         config.meshbdd_begun = self.record.running = True
         self.listener = Listener(config, self.folder, self.record)
         self.testplan = get_testplan()

@@ -171,10 +171,12 @@ class ResultsFolder:
 
     @property
     def shared(self) -> str:
-        """What is to be told where another run writes here too: two runs are never mixed silently."""
+        """What is to be told where another run writes here too, for two are never mixed silently; empty otherwise."""
+        if not self.shard:
+            return ""
         return (
             f"another run, which has not ended, writes its results to {self.path}; those of this run stand there with them"
-            " (--results with another folder keeps them apart)"
+            " (a folder of its own for each run keeps them apart)"
         )
 
     @property

@@ -172,8 +172,6 @@ def run_behave(arguments: Sequence[str], results: Path) -> Ran:
     if not config.dry_run:
         config.meshbdd_folder = ResultsFolder(_add_formatter(config, results))
         config.meshbdd_folder.take()  # refused before behave begins
-        if config.meshbdd_folder.shard:
-            sys.stderr.write(f"meshbdd: {config.meshbdd_folder.shared}\n")
     own = config.runner in {"", "default", "behave.runner:Runner"}
     try:
         code = int(behave_main.run_behave(config, _Runner if own else None) or 0)
