@@ -44,19 +44,18 @@ class MessageError(ValueError):
     """A dict that is not of the message's form; the sentence is protobuf's."""
 
 
-def parse(message: Any, config: Mapping[str, Any], *, drop_unknown: bool = False) -> Any:
+def parse(message: Any, config: Mapping[str, Any]) -> Any:
     """A message of class ``message`` from protobuf JSON (``http_status`` and ``httpStatus`` are both taken).
 
     Args:
         message: The message's class.
         config: Its fields.
-        drop_unknown: Whether a field that the message does not have is passed over.
 
     Raises:
         MessageError: a field of the wrong form, or an unknown one.
     """
     try:
-        return json_format.ParseDict(config, message(), ignore_unknown_fields=drop_unknown)
+        return json_format.ParseDict(config, message())
     except (json_format.ParseError, TypeError, ValueError, AttributeError) as error:
         # Python's parser lets its own mistakes with odd shapes through (a list where a message should stand).
         raise MessageError(str(error)) from error
@@ -64,8 +63,15 @@ def parse(message: Any, config: Mapping[str, Any], *, drop_unknown: bool = False
 
 def as_dict(message: Any) -> dict[str, Any]:
     """A message as protobuf JSON with the names of the ``.proto`` files; defaults are left out."""
-    made: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    made: dict[str, Any] = _plain(json_format.MessageToDict(message, preserving_proto_field_name=True))
     return made
+
+
+def _plain(node: Any) -> Any:
+    """The same of dicts and lists alone: protobuf writes an Any as an ``OrderedDict``, which YAML has no form for."""
+    if isinstance(node, dict):
+        return {name: _plain(value) for name, value in node.items()}
+    return [_plain(value) for value in node] if isinstance(node, list) else node
 
 
 def merge(target: Any, patch: Any) -> None:

@@ -113,6 +113,24 @@ def test_a_refusal_has_its_path(entry: dict[str, Any], by: str, words: str) -> N
     assert words in decision.refused
 
 
+@pytest.mark.parametrize(
+    "config", [{"delay": {"fixed_delay": "1m30s"}}, {"abort": {"http_status": 500, "grpc_status": 3}}, {"abort": None}]
+)
+def test_values_are_read_as_istio_reads_them(config: dict[str, Any]) -> None:
+    decision = decide(changed("patch.value.typed_config", {"@type": FAULT, **config}))
+    assert decision.refused is None
+    assert len(decision.warnings) == 1, decision.warnings
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{"abort": "foo"}, {"abort": ["a"]}, {"delay": "5s"}, {"delay": {"percentage": {"denominator": "FOO"}}}],
+)
+def test_and_refused_where_istio_refuses_them(config: dict[str, Any]) -> None:
+    decision = decide(changed("patch.value.typed_config", {"@type": FAULT, **config}))
+    assert decision.refused_by == "webhook", decision
+
+
 def test_selectors() -> None:
     assert decide(patch(), workloadSelector={"labels": {"app": "a*"}}).refused_by == "webhook"
     assert len(decide(patch(), workloadSelector={"labels": {}}).warnings) == 2

@@ -15,7 +15,8 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 
 from meshbdd.lab.compile.envoy.types import FAULT
 from meshbdd.lab.compile.policies import ChainPlace, ClusterPlace, Patch
-from meshbdd.lab.xds.messages import MessageError, as_dict, parse
+from meshbdd.lab.xds import jsonpb
+from meshbdd.lab.xds.messages import MessageError, as_dict
 
 Object = Mapping[str, Any]
 
@@ -114,10 +115,9 @@ def read_value(entry: Object) -> tuple[dict[str, Any] | None, str | None]:
     """
     message, given = _MESSAGES[entry["applyTo"]], entry["patch"]["value"]
     try:
-        return as_dict(parse(message, given)), None
+        return as_dict(jsonpb.read(message, given)), None
     except MessageError as error:
-        value = as_dict(parse(message, given, drop_unknown=True))
-        lost = str(error).partition("\n")[0].rstrip(".")
+        value, lost = as_dict(jsonpb.read(message, given, drop_unknown=True)), error
     if is_whole(value):
         return value, f"the unknown field is passed over ({lost})"
     return None, f"it is not applied, without the unknown field it says nothing ({lost})"
