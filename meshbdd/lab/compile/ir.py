@@ -59,6 +59,8 @@ class Service:
     headless: bool = False
     aliases: tuple[str, ...] = ()
     """Hosts of the Services of type ExternalName that stand for this one."""
+    alias_of: str = ""
+    """The name that this one, of type ExternalName, stands for, as written; it has no endpoints and no clusters."""
     past_the_mesh: tuple[int, ...] = ()
     """Ports that no sidecar takes: UDP."""
     prefers: tuple[str, ...] = ()

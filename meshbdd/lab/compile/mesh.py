@@ -52,6 +52,7 @@ class Mesh:
     Use ``Mesh.read``.
 
     Attributes:
+        services: In Istio's order; ``aliases``: those of type ExternalName, which are other names.
         asked_labels: Names of the labels by which some resource tells callers apart.
         unknown_aliases: ExternalNames that stand for nothing in the mesh, and for what.
         outbound_sides: What was compiled for a namespace and its values of those labels (see ``outbound``).
@@ -67,11 +68,13 @@ class Mesh:
         }
         self.nodes = Nodes({node["metadata"]["name"]: node for node in by_kind.get("Node", ())})
         namespaces = {item["metadata"]["name"]: item for item in by_kind.get("Namespace", ())}
-        self.services = read_services(
+        services = read_services(
             by_kind.get("Service", ()), by_kind.get("EndpointSlice", ()), self.pods, self.nodes, namespaces
         )
+        self.services = [service for service in services if not service.alias_of]
+        self.aliases = [service for service in services if service.alias_of]
         self.unknown_aliases = unknown_aliases(by_kind.get("Service", ()))
-        self._virtual_services = _in_order(oldest_first("VirtualService"), by_kind.get("HTTPRoute", ()), self.services)
+        self._virtual_services = _in_order(oldest_first("VirtualService"), by_kind.get("HTTPRoute", ()), services)
         self.destination_rules = DestinationRules(oldest_first("DestinationRule"), root)
         self.authentication = PeerAuthentications(oldest_first("PeerAuthentication"), root)
         self.authorization = AuthorizationPolicies(oldest_first("AuthorizationPolicy"), root)
@@ -99,7 +102,8 @@ class Mesh:
         sidecar = sidecar_for(self._sidecars, workload.namespace, workload.labels, self.root)
         key = (workload.namespace, id(sidecar) if sidecar is not None else None)
         if key not in self._scopes:
-            self._scopes[key] = make_scope(sidecar, workload.namespace, self.services, self._virtual_services)
+            known = [*self.services, *self.aliases]
+            self._scopes[key] = make_scope(sidecar, workload.namespace, known, self._virtual_services)
         return self._scopes[key]
 
 

@@ -60,7 +60,7 @@ class _Compilation:
         self._mesh = mesh
         self._me = caller
         self._scope = mesh.scope(caller)
-        self._reachable = {service.host: service for service in self._scope.reachable}
+        self._named = {service.host: service for service in (*self._scope.reachable, *self._scope.aliases)}
 
     def run(self) -> Outbound:
         clusters: Config = write_clusters.fixed()
@@ -79,7 +79,7 @@ class _Compilation:
 
     def _rule(self, host: str) -> Rule | None:
         """The DestinationRule for calls to a host."""
-        service = self._reachable.get(host)
+        service = self._named.get(host)
         if service is None:
             return None
         return self._mesh.destination_rules.rule(host, service.namespace, self._me.namespace, self._me.labels)

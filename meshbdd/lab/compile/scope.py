@@ -19,7 +19,7 @@ class Scope:
     """What the sidecars of a namespace, or those that one Sidecar selects, see.
 
     Attributes:
-        services: Those that callers may name.
+        services: Those that callers may name; ``aliases``: those of type ExternalName, which are other names of some.
         reachable: Those, and the ones that virtual services lead to.
         virtual_services: In the order in which they count: of two for one host the first.
         wildcards: Host of a Service → the one virtual service whose pattern is the most specific for it.
@@ -28,6 +28,7 @@ class Scope:
     """
 
     services: tuple[Service, ...]
+    aliases: tuple[Service, ...]
     reachable: tuple[Service, ...]
     virtual_services: tuple[VirtualService, ...]
     wildcards: Mapping[str, VirtualService]
@@ -47,20 +48,23 @@ def make_scope(
     Args:
         sidecar: What governs them; ``None``: they see everything.
         namespace: Their namespace.
-        services: All Services, in Istio's order.
+        services: All Services, in Istio's order, and all that are other names.
         virtual_services: All virtual services, oldest first.
     """
     spec = (sidecar or {}).get("spec") or {}
     egress = (spec.get("egress") or [{"hosts": ["*/*"]}])[0]
     imports = Imports(egress["hosts"], namespace)
     visible = [service for service in services if service.visible_to(namespace)]
-    own = tuple(service for service in visible if imports.service(service))
+    imported = [found for service in visible if (found := imports.service(service)) is not None]
+    own = tuple(service for service in imported if not service.alias_of)
+    aliases = tuple(service for service in imported if service.alias_of)
     chosen = tuple(item for item in _in_order(virtual_services, namespace) if imports.virtual_service(item))
     return Scope(
         services=own,
+        aliases=aliases,
         reachable=(*own, *_led_to(chosen, own, visible, namespace)),
         virtual_services=chosen,
-        wildcards=_wildcards(chosen, own),
+        wildcards=_wildcards(chosen, imported),
         unknown_hosts=_taker(spec.get("outboundTrafficPolicy")),
         inbound_pool=spec.get("inboundConnectionPool"),
     )
@@ -94,7 +98,7 @@ def _led_to(
 ) -> Iterator[Service]:
     """Services that are not imported, but that a virtual service sends to, with the ports that it names."""
     known = {service.host for service in own}
-    others = {service.host: service for service in visible if service.host not in known}
+    others = {s.host: s for s in visible if s.host not in known and not s.alias_of}
     wanted: dict[str, set[int]] = defaultdict(set)
     for item in items if others else ():
         for rule in item.rules:

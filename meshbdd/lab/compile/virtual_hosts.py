@@ -37,13 +37,15 @@ class Tables:
         """The route configuration of a port."""
         hosts: list[dict[str, Any]] = []
         seen: set[str] = set()
-        for host, domains, routes in self._entries(port):
+        known = (*self._scope.services, *self._scope.aliases)
+        here = {service.host: service for service in known if service.port(port) is not None}
+        for host, domains, routes in self._entries(port, here):
             name = f"{host}:{port}"
             free = [domain for domain in domains if domain.lower() not in seen]
             if name in seen or not free:
                 continue
             seen |= {name, *(domain.lower() for domain in free)}
-            hosts.append(self._virtual_host(name, free, routes, port))
+            hosts.append(self._virtual_host(name, free, routes, port, here))
         hosts.sort(key=lambda item: str(item["name"]))
         taker = self._scope.unknown_hosts
         hosts.append(_allow_any(taker) if taker else _block_all())
@@ -55,9 +57,11 @@ class Tables:
             "virtual_hosts": hosts,
         }
 
-    def _entries(self, port: int) -> Iterator[tuple[str, list[str], list[Route]]]:
-        """Hosts with their domains and routes: those of virtual services first, in their order, then bare Services."""
-        here = {service.host: service for service in self._scope.services if service.port(port) is not None}
+    def _entries(self, port: int, here: Mapping[str, Service]) -> Iterator[tuple[str, list[str], list[Route]]]:
+        """Hosts with their domains and routes: those of virtual services first, in their order, then bare Services.
+
+        ``here``: the Services that have the port, and the other names that have it: a virtual service may govern these.
+        """
         governed: set[str] = set()
         for item in self._candidates(port, here):
             routes = read_routes(item, self._me, port)
@@ -77,7 +81,7 @@ class Tables:
                 governed.add(service.host)
                 yield service.host, self._domains(service), routes
         for service in here.values():
-            if service.host not in governed and _speaks_http(service, port):
+            if service.host not in governed and not service.alias_of and _speaks_http(service, port):
                 plain = Route(match=None, name="default", destinations=(Destination(service.host),))
                 yield service.host, self._domains(service), [plain]
 
@@ -108,11 +112,17 @@ class Tables:
                 services += [s for s in fitting if self._scope.wildcards.get(s.host) is item]
         return others, services
 
-    def _virtual_host(self, name: str, domains: list[str], routes: list[Route], port: int) -> dict[str, Any]:
+    def _virtual_host(
+        self, name: str, domains: list[str], routes: list[Route], port: int, here: Mapping[str, Service]
+    ) -> dict[str, Any]:
         def cluster_of(destination: Destination) -> str:
             if not destination.host:
                 return "UnknownService"
-            return outbound_cluster(destination.port or port, destination.host, destination.subset)
+            # Another name leads to what it stands for, by one step alone, and only if it has the port that is called:
+            # else to a cluster that there is not (GetDestinationCluster in pilot/pkg/networking/core/route/route.go).
+            known = here.get(destination.host)
+            host = known.alias_of if known and known.alias_of else destination.host
+            return outbound_cluster(destination.port or port, host, destination.subset)
 
         def hash_of(route: Route) -> Callable[[Destination], Mapping[str, Any] | None]:
             def of(destination: Destination) -> Mapping[str, Any] | None:

@@ -114,7 +114,7 @@ def _aliases(host: str, names: Mapping[str, str]) -> set[str]:
     """The hosts that stand for one, themselves or by way of others; ``names``: what each alias stands for."""
     found: set[str] = set()
     wave = {host}
-    while wave := {alias for alias, name in names.items() if name.removesuffix(".") in wave} - found:
+    while wave := {alias for alias, name in names.items() if name in wave} - found:
         found |= wave
     return found
 
@@ -137,7 +137,7 @@ def read_services(
     nodes: Nodes,
     namespaces: Mapping[str, Object],
 ) -> list[Service]:
-    """All Services with their endpoints, in Istio's order: by creation, name and namespace."""
+    """All Services with their endpoints, those that are other names too; in Istio's order: by creation, name, namespace."""
     by_service: dict[tuple[str, str], list[Object]] = defaultdict(list)
     for item in slices:
         name = (item["metadata"].get("labels") or {}).get(_SERVICE_LABEL)
@@ -150,9 +150,13 @@ def read_services(
     made = [
         _service(service, by_service, pods, nodes, namespaces.get(service["metadata"]["namespace"]))
         for service in services
-        if not _is_alias(service)
     ]
-    made = [replace(service, aliases=tuple(sorted(_aliases(service.host, names)))) for service in made]
+    made = [
+        replace(service, alias_of=names[service.host])
+        if service.host in names
+        else replace(service, aliases=tuple(sorted(_aliases(service.host, names))))
+        for service in made
+    ]
     return sorted(made, key=lambda service: (service.created, service.name, service.namespace))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from meshbdd.lab.compile.ir import Service, VirtualService
@@ -17,6 +17,9 @@ _EVERYWHERE, _HERE, _NOT = "*", ".", "~"
 class _Hosts:
     wanted: list[str] = field(default_factory=list)
     excluded: list[str] = field(default_factory=list)
+
+    def wants(self, host: str) -> bool:
+        return any(within(host, pattern) for pattern in self.wanted)
 
     def excludes(self, host: str) -> bool:
         return any(within(host, pattern) for pattern in self.excluded)
@@ -43,12 +46,13 @@ class Imports:
     def _of(self, namespace: str) -> list[_Hosts]:
         return [held for home in (namespace, _EVERYWHERE) if (held := self._by_namespace.get(home)) is not None]
 
-    def service(self, service: Service) -> bool:
-        """Whether a Service is imported."""
+    def service(self, service: Service) -> Service | None:
+        """The Service as it is imported: with those of its other names that the same list holds; ``None``: it is not."""
         lists = self._of(service.namespace)
         if any(held.excludes(service.host) for held in lists):
-            return False
-        return any(within(service.host, pattern) for held in lists for pattern in held.wanted)
+            return None
+        found = next((held for held in lists if held.wants(service.host)), None)
+        return replace(service, aliases=tuple(filter(found.wants, service.aliases))) if found else None
 
     def virtual_service(self, item: VirtualService) -> bool:
         """Whether one of a virtual service's hosts is imported; a pattern counts in both directions, as Istio has it."""
