@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hamcrest import assert_that
 
 from meshbdd.claims import Claim, Outcome, Verdict, quantiles, responses, shares
 from meshbdd.load import Load, Message, Pace, Plan, Result
@@ -25,6 +26,7 @@ from meshbdd.scenario.loaded import LoadedSamples, at_rate
 from meshbdd.units import Duration, Percent, Rate
 from tests.load.server import Server, serving
 from tests.tools import until
+from tests.verdicts import is_inconclusive, is_passed
 
 EVERY_10_MS = Pace(Rate(100))
 GREEN = Verdict.of(True, "it holds")
@@ -115,10 +117,10 @@ def test_no_claim_is_green_where_this_machine_was_too_slow() -> None:
         LoadedSamples(paced(*lags, crowded=crowded))
         for lags, crowded in (([0] * 1000, False), (range(1000), False), (range(1000), True))
     )
-    assert at_rate(GREEN, held).outcome is Outcome.PASSED
-    assert at_rate(GREEN, theirs).outcome is Outcome.PASSED
+    assert_that(at_rate(GREEN, held), is_passed())
+    assert_that(at_rate(GREEN, theirs), is_passed())
     assert "not held" in at_rate(GREEN, theirs).notes[-1]
-    assert at_rate(GREEN, ours).outcome is Outcome.INCONCLUSIVE
+    assert_that(at_rate(GREEN, ours), is_inconclusive())
     assert "this machine was too busy" in at_rate(GREEN, ours).sentence
     assert at_rate(GREEN, list(ours)) is GREEN, "no rate was asked for"
 
@@ -293,5 +295,5 @@ def test_a_single_answer_that_hangs_on_this_machine_is_open_either_way() -> None
 def test_nobody_fails_because_this_machine_did_not_look() -> None:
     lapse = Lapse(begin=900_000, end=1_150_000, own=150_000)
     claim = shares.fail_at_least(Percent(50))
-    assert claim.judge(list(users(status=None).samples())).outcome is Outcome.PASSED
-    assert claim.judge(list(users(lapse, status=None).samples())).outcome is Outcome.INCONCLUSIVE
+    assert_that(claim.judge(list(users(status=None).samples())), is_passed())
+    assert_that(claim.judge(list(users(lapse, status=None).samples())), is_inconclusive())

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hamcrest import assert_that
 
 from meshbdd.claims import Outcome, judge, responses, shares
 from meshbdd.claims.share import Stopped, unexplained
 from meshbdd.errors import BadInput, ClaimFailed, Inconclusive
 from meshbdd.load import Sample
 from meshbdd.units import Duration, Percent
+from tests.verdicts import is_failed, is_inconclusive, is_passed
 
 
 def sample(
@@ -23,7 +25,7 @@ def test_the_sentence_of_a_failed_share_is_the_house_form() -> None:
     samples = [sample()] * 88 + [Sample(f"f{i}", 0.0, 0.1, 503, None, {}) for i in range(12)]
     faulted = {f"f{i}": "payment-service, response flag FI" for i in range(12)}
     verdict = shares.succeed_at_least(Percent(95)).judge(samples, lambda request: faulted.get(request, ""))
-    assert verdict.outcome is Outcome.FAILED
+    assert_that(verdict, is_failed())
     assert verdict.sentence == (
         "at least 95% of requests succeed: 88 of 100 did (88.0%, 95% interval 80.2–93.0%); "
         "12 were 503 (payment-service, response flag FI)"
@@ -145,16 +147,16 @@ def test_one_counterexample_carries_a_claim_about_every_response() -> None:
 
 def test_fields_and_statuses() -> None:
     answer = [sample(503, body=b'{"error": "payment_unavailable", "items": [{"n": 1}], "no": null, "yes": true}')]
-    assert responses.field_is("error", "payment_unavailable").judge(answer).outcome is Outcome.PASSED
-    assert responses.field_is("items.0.n", "1").judge(answer).outcome is Outcome.PASSED
-    assert responses.field_is("no", "null").judge(answer).outcome is Outcome.PASSED
-    assert responses.field_is("yes", "true").judge(answer).outcome is Outcome.PASSED
+    assert_that(responses.field_is("error", "payment_unavailable").judge(answer), is_passed())
+    assert_that(responses.field_is("items.0.n", "1").judge(answer), is_passed())
+    assert_that(responses.field_is("no", "null").judge(answer), is_passed())
+    assert_that(responses.field_is("yes", "true").judge(answer), is_passed())
     assert "has no field 'nothing'" in responses.field_is("nothing", "x").judge(answer).sentence
-    assert responses.status_is([503, 504]).judge(answer).outcome is Outcome.PASSED
+    assert_that(responses.status_is([503, 504]).judge(answer), is_passed())
     with pytest.raises(ClaimFailed, match="it was 503"):
         judge(responses.status_is([200]).judge(answer))
     assert shares.every_status_is(503).judge([*answer, sample()]).sentence.endswith("of 2 responses 1 × 503, 1 × 200")
-    assert shares.every_status_is(200).judge([sample(), sample(None, "reset")]).outcome is Outcome.FAILED
+    assert_that(shares.every_status_is(200).judge([sample(), sample(None, "reset")]), is_failed())
 
 
 @pytest.mark.parametrize(
@@ -202,43 +204,43 @@ def test_turned_away_is_by_the_connection_or_by_a_proxy(answer: Sample, proxies_
 def test_a_403_that_a_fault_made_is_told_as_one() -> None:
     claim = responses.is_denied(lambda _request_id: False, lambda _request_id: "payment-service, response flag FI")
     verdict = claim.judge([sample(403, body=b"fault filter abort")])
-    assert verdict.outcome is Outcome.FAILED
+    assert_that(verdict, is_failed())
     assert "a fault that was injected (payment-service, response flag FI), no policy of a proxy" in verdict.sentence
     assert "application" not in verdict.sentence
 
 
 def test_unchanged_in_a_scenario_that_changes_nothing_says_so() -> None:
     verdict = responses.unchanged("orders", "count", None, sample(200, body=b'{"count": 3}'), changed=False)
-    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert_that(verdict, is_inconclusive())
     assert verdict.sentence.endswith("this scenario changed nothing in the mesh, so there is no before")
 
 
 def test_unchanged_needs_a_before() -> None:
     now = sample(200, body=b'{"count": 3}')
-    assert responses.unchanged("orders", "count", None, now).outcome is Outcome.INCONCLUSIVE
-    assert responses.unchanged("orders", "count", now, now).outcome is Outcome.PASSED
+    assert_that(responses.unchanged("orders", "count", None, now), is_inconclusive())
+    assert_that(responses.unchanged("orders", "count", now, now), is_passed())
     more = sample(200, body=b'{"count": 4}')
     assert responses.unchanged("orders", "count", now, more).sentence.endswith("it was 3 before and is 4 now")
-    assert responses.unchanged("orders", "count", sample(200, body=b"oops"), now).outcome is Outcome.INCONCLUSIVE
+    assert_that(responses.unchanged("orders", "count", sample(200, body=b"oops"), now), is_inconclusive())
 
 
 def test_the_same_failure_twice_is_not_unchanged() -> None:
     broken = sample(500, body=b'{"count": null}')
     verdict = responses.unchanged("orders", "count", broken, broken)
-    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert_that(verdict, is_inconclusive())
     assert '"orders" was answered 500 before' in verdict.sentence
 
 
 def test_in_time_means_a_whole_answer() -> None:
     in_time = responses.arrives_within(Duration(3))
-    assert in_time.judge([sample(seconds=3.2)]).outcome is Outcome.FAILED
-    assert in_time.judge([sample(None, "timeout", seconds=1)]).outcome is Outcome.FAILED
+    assert_that(in_time.judge([sample(seconds=3.2)]), is_failed())
+    assert_that(in_time.judge([sample(None, "timeout", seconds=1)]), is_failed())
     waited = responses.takes_at_least(Duration(3))
-    assert waited.judge([sample(seconds=3.2)]).outcome is Outcome.PASSED
-    assert waited.judge([sample(seconds=2.9)]).outcome is Outcome.FAILED
-    assert waited.judge([sample(None, "reset", seconds=3.2)]).outcome is Outcome.FAILED
-    assert responses.is_refused().judge([sample(None, "reset")]).outcome is Outcome.PASSED
-    assert responses.is_refused().judge([sample(None, "timeout")]).outcome is Outcome.FAILED
+    assert_that(waited.judge([sample(seconds=3.2)]), is_passed())
+    assert_that(waited.judge([sample(seconds=2.9)]), is_failed())
+    assert_that(waited.judge([sample(None, "reset", seconds=3.2)]), is_failed())
+    assert_that(responses.is_refused().judge([sample(None, "reset")]), is_passed())
+    assert_that(responses.is_refused().judge([sample(None, "timeout")]), is_failed())
 
 
 def test_on_enough_each_answer_counts() -> None:
@@ -246,10 +248,10 @@ def test_on_enough_each_answer_counts() -> None:
     assert claim.judge_enough([sample(503)] * 4) is None
     passed = claim.judge_enough([sample(503)] * 5)
     assert passed
-    assert passed.outcome is Outcome.PASSED
+    assert_that(passed, is_passed())
     failed = claim.judge_enough([sample(503), sample(200), sample(503)])
     assert failed
-    assert failed.outcome is Outcome.FAILED
+    assert_that(failed, is_failed())
     stopped = claim.judge_enough([sample(503)], stopped=Stopped("and the mesh was changed", "claim first"))
     assert stopped
-    assert stopped.outcome is Outcome.INCONCLUSIVE
+    assert_that(stopped, is_inconclusive())

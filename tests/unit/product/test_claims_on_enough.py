@@ -11,6 +11,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
+from hamcrest import assert_that
 
 from meshbdd.claims import Outcome, comparison, fields, quantiles, shares
 from meshbdd.claims.refutation import from_inside, from_outside
@@ -20,6 +21,7 @@ from meshbdd.claims.statistics import at_least_probability, at_most_probability,
 from meshbdd.errors import BadInput
 from meshbdd.load import Sample
 from meshbdd.units import Duration, Percent
+from tests.verdicts import is_failed, is_inconclusive, is_passed
 
 
 def answer(status: int | None = 200, seconds: float = 0.01, **body: object) -> Sample:
@@ -189,7 +191,7 @@ def test_enough_asks_for_more_until_it_can_tell() -> None:
     sizes = [n for n in range(1, 1000) if claim.judge_enough(stream[:n]) is None]
     verdict = claim.judge_enough(stream)
     assert verdict
-    assert verdict.outcome is Outcome.PASSED
+    assert_that(verdict, is_passed())
     assert verdict.numbers["requests"] == len(sizes) + 1
     assert verdict.numbers["drawn"] == 1000
     assert verdict.numbers["path"][-1][0] == len(sizes) + 1
@@ -199,7 +201,7 @@ def test_enough_asks_for_more_until_it_can_tell() -> None:
 def test_enough_fails_and_tells_what_requests_met() -> None:
     verdict = shares.succeed_more_than(Percent(95)).judge_enough([answer(), answer(503)] * 100)
     assert verdict
-    assert verdict.outcome is Outcome.FAILED
+    assert_that(verdict, is_failed())
     assert "were 503" in verdict.sentence
     assert "with a chance below 1e-06 where the claim is true" in verdict.notes[0]
 
@@ -209,22 +211,22 @@ def test_a_limit_makes_it_inconclusive_with_the_numbers() -> None:
     on_the_edge = ([answer()] * 19 + [answer(503)]) * 200
     verdict = claim.judge_enough(on_the_edge)
     assert verdict
-    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert_that(verdict, is_inconclusive())
     assert verdict.sentence.endswith("too near to the edge to tell within 2,190 requests")
     assert verdict.numbers["requests"] == 2190
     stopped = claim.judge_enough(on_the_edge[:40], stopped=Stopped("and the time was up", "wait longer"))
     assert stopped
-    assert stopped.outcome is Outcome.INCONCLUSIVE
+    assert_that(stopped, is_inconclusive())
     assert stopped.sentence.endswith("; that does not tell, and the time was up")
     assert stopped.help == "wait longer"
     nothing = claim.judge_enough([], stopped=Stopped("and the mesh was changed", "claim first"))
     assert nothing
-    assert nothing.outcome is Outcome.INCONCLUSIVE
+    assert_that(nothing, is_inconclusive())
 
 
 def test_what_no_number_can_show_is_refused_on_enough_only() -> None:
     claim = fields.between(Percent(10), Percent(10), "version", "canary")
-    assert claim.judge(split(10, 90)).outcome is Outcome.PASSED
+    assert_that(claim.judge(split(10, 90)), is_passed())
     with pytest.raises(BadInput, match="cannot be shown by any number of requests"):
         claim.judge_enough(split(10, 90))
 
@@ -248,8 +250,8 @@ def test_answers_without_the_field_are_no_share_of_anything() -> None:
     assert verdict.outcome is Outcome.INCONCLUSIVE, "none of 100 failures came from the canary, and that says nothing"
     assert "100 had no field 'version' (100 × 503)" in verdict.sentence
     assert claim.judge(split(5, 85, 10)).outcome is Outcome.PASSED, "at most 15 % were the canary's"
-    assert claim.judge(split(15, 75, 10)).outcome is Outcome.INCONCLUSIVE
-    assert claim.judge(split(30, 60, 10)).outcome is Outcome.FAILED
+    assert_that(claim.judge(split(15, 75, 10)), is_inconclusive())
+    assert_that(claim.judge(split(30, 60, 10)), is_failed())
 
 
 def test_a_wrong_order_and_a_claim_that_cannot_fail_are_refused() -> None:
@@ -273,8 +275,8 @@ def test_what_about_means(share: float, within: float | None, low: float, high: 
 
 def test_a_split_that_does_not_split_is_not_about_anything() -> None:
     everything = [answer(version="stable")] * 200
-    assert fields.about(Percent(90), "version", "stable").judge(everything).outcome is Outcome.FAILED
-    assert fields.about(Percent(3), "version", "canary").judge(everything).outcome is Outcome.FAILED
+    assert_that(fields.about(Percent(90), "version", "stable").judge(everything), is_failed())
+    assert_that(fields.about(Percent(3), "version", "canary").judge(everything), is_failed())
 
 
 def test_the_configured_share_is_where_the_system_is_thought_to_be() -> None:
@@ -316,7 +318,7 @@ def test_a_latency_claim_on_a_count() -> None:
     samples = [answer(seconds=n / 1000) for n in range(1, 101)]
     claim = quantiles.latency_below(99, Duration(0.0995))
     verdict = claim.judge(samples)
-    assert verdict.outcome is Outcome.PASSED
+    assert_that(verdict, is_passed())
     assert verdict.sentence == (
         "the p99 latency is below 99.5ms: it was 99.0 ms (95% bounds 97.0 ms to no upper bound); "
         "99 of 100 requests took less than 99.5ms"
@@ -328,7 +330,7 @@ def test_a_latency_claim_on_a_count() -> None:
 def test_no_answer_is_slower_than_any_limit() -> None:
     quick_failures = [answer(None, seconds=0.001)] * 60 + [answer(seconds=0.002)] * 40
     verdict = quantiles.latency_below(50, Duration(1)).judge(quick_failures)
-    assert verdict.outcome is Outcome.FAILED
+    assert_that(verdict, is_failed())
     assert "60 had no answer and count as slower" in verdict.sentence
     json.dumps(verdict.numbers, allow_nan=False)
     failed = quantiles.latency_below(50, Duration(1)).judge([answer(503)] * 10)
@@ -340,10 +342,10 @@ def test_a_latency_claim_on_enough_is_decided_by_the_bounds() -> None:
     assert claim.judge_enough([answer(seconds=0.05)] * 300) is None, "300 quick ones do not prove a p99"
     proven = claim.judge_enough([answer(seconds=0.05)] * 1000)
     assert proven
-    assert proven.outcome is Outcome.PASSED
+    assert_that(proven, is_passed())
     slow = claim.judge_enough([answer(seconds=0.05), answer(seconds=0.2)] * 50)
     assert slow
-    assert slow.outcome is Outcome.FAILED
+    assert_that(slow, is_failed())
 
 
 def test_a_machine_that_sends_too_late_makes_no_service_slow() -> None:
@@ -352,17 +354,17 @@ def test_a_machine_that_sends_too_late_makes_no_service_slow() -> None:
     ] * 95
     claim = quantiles.latency_below(99, Duration(0.3))
     verdict = claim.judge(late)
-    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert_that(verdict, is_inconclusive())
     assert "for 5 of them this machine was late" in verdict.sentence
     waited = [replace(sample, own=0.0) for sample in late]
     assert claim.judge(waited).outcome is Outcome.FAILED, "for a free connection: the service's doing"
     fine = [Sample("id", 100.005, 0.303, 200, scheduled=100.0)] * 100
     verdict = claim.judge(fine)
-    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert_that(verdict, is_inconclusive())
     assert "requests started up to 5.0 ms late, and without that it would hold" in verdict.sentence
     stall = [Sample("id", 100.0, 0.45, 200, scheduled=100.0)] * 5
     assert claim.judge([*stall, *late]).outcome is Outcome.FAILED, "lateness excuses no service that is slow itself"
-    assert quantiles.latency_below(90, Duration(0.3)).judge(late).outcome is Outcome.PASSED
+    assert_that(quantiles.latency_below(90, Duration(0.3)).judge(late), is_passed())
 
 
 # Before and after
@@ -376,22 +378,22 @@ def latencies(middle: float, count: int, seed: int = 1) -> list[Sample]:
 def test_a_median_that_grows_by_less_or_more() -> None:
     before = latencies(0.010, 400)
     claim = "the sidecar adds less than 5ms to the median latency"
-    assert comparison.adds_less_than(claim, before, latencies(0.011, 400, 2), Duration(0.005)).outcome is Outcome.PASSED
-    assert comparison.adds_less_than(claim, before, latencies(0.030, 400, 2), Duration(0.005)).outcome is Outcome.FAILED
+    assert_that(comparison.adds_less_than(claim, before, latencies(0.011, 400, 2), Duration(0.005)), is_passed())
+    assert_that(comparison.adds_less_than(claim, before, latencies(0.030, 400, 2), Duration(0.005)), is_failed())
     thin = comparison.adds_less_than(claim, before[:5], latencies(0.011, 5, 2), Duration(0.005))
-    assert thin.outcome is Outcome.INCONCLUSIVE
-    assert comparison.adds_less_than(claim, [], before, Duration(1)).outcome is Outcome.INCONCLUSIVE
+    assert_that(thin, is_inconclusive())
+    assert_that(comparison.adds_less_than(claim, [], before, Duration(1)), is_inconclusive())
     none = [answer(None)] * 50
     nothing = comparison.adds_less_than(claim, none, before, Duration(1))
-    assert nothing.outcome is Outcome.INCONCLUSIVE
+    assert_that(nothing, is_inconclusive())
     json.dumps(nothing.numbers, allow_nan=False)
-    assert comparison.adds_less_than(claim, before, none, Duration(1)).outcome is Outcome.FAILED
+    assert_that(comparison.adds_less_than(claim, before, none, Duration(1)), is_failed())
 
 
 def test_a_share_that_falls() -> None:
     before = [answer()] * 500
     claim = "fewer than 5 points are lost"
-    assert comparison.loses_less_than(claim, before, [answer()] * 500, Percent(5)).outcome is Outcome.PASSED
+    assert_that(comparison.loses_less_than(claim, before, [answer()] * 500, Percent(5)), is_passed())
     lost = [answer()] * 250 + [answer(503)] * 250
-    assert comparison.loses_less_than(claim, before, lost, Percent(5)).outcome is Outcome.FAILED
-    assert comparison.loses_less_than(claim, before[:20], [answer()] * 20, Percent(5)).outcome is Outcome.INCONCLUSIVE
+    assert_that(comparison.loses_less_than(claim, before, lost, Percent(5)), is_failed())
+    assert_that(comparison.loses_less_than(claim, before[:20], [answer()] * 20, Percent(5)), is_inconclusive())

@@ -6,14 +6,16 @@ import random
 from collections.abc import Callable
 
 import pytest
+from hamcrest import assert_that
 
-from meshbdd.claims import Outcome, judge, responses, shares
+from meshbdd.claims import judge, responses, shares
 from meshbdd.claims.share import Stopped, unexplained
 from meshbdd.errors import Inconclusive
 from meshbdd.load import Sample
 from meshbdd.mesh.shares import configured_shares
 from meshbdd.scenario.enough import Enough
 from meshbdd.units import Duration, Percent
+from tests.verdicts import is_passed
 
 LONG = Duration(60)
 
@@ -35,7 +37,7 @@ def test_nothing_is_sent_until_a_claim_asks() -> None:
     enough = Enough("checkout", draw, LONG)
     assert not enough.samples
     assert not enough.judged
-    assert enough.judge(shares.succeed_more_than(Percent(95)), unexplained).outcome is Outcome.PASSED
+    assert_that(enough.judge(shares.succeed_more_than(Percent(95)), unexplained), is_passed())
     assert enough.judged
     assert 112 <= sum(batches) <= 112 + 20, "no more than a batch too many"
 
@@ -46,15 +48,15 @@ def test_claims_share_what_was_drawn() -> None:
     enough.judge(shares.succeed_more_than(Percent(95)), unexplained)
     before = sum(batches)
     for claim in (responses.status_is([200]), shares.fail_at_most(Percent(20)), shares.succeed_at_least(Percent(90))):
-        assert enough.judge(claim, unexplained).outcome is Outcome.PASSED
+        assert_that(enough.judge(claim, unexplained), is_passed())
     assert sum(batches) == before
-    assert enough.judge(shares.every_status_is(200), unexplained).outcome is Outcome.PASSED
+    assert_that(enough.judge(shares.every_status_is(200), unexplained), is_passed())
     assert 459 <= sum(batches) <= 459 * 1.1
 
 
 def test_an_answer_claim_asks_for_a_few() -> None:
     draw, batches = system(1)
-    assert Enough("checkout", draw, LONG).judge(responses.status_is([200]), unexplained).outcome is Outcome.PASSED
+    assert_that(Enough("checkout", draw, LONG).judge(responses.status_is([200]), unexplained), is_passed())
     assert sum(batches) == 20
 
 
@@ -80,7 +82,7 @@ def test_after_the_mesh_has_changed_nothing_more_is_drawn() -> None:
     enough.judge(shares.succeed_more_than(Percent(95)), unexplained)
     before = sum(batches)
     enough.end(Stopped("and the mesh was changed («x») before the claim", "claim first, then change"))
-    assert enough.judge(shares.succeed_at_least(Percent(90)), unexplained).outcome is Outcome.PASSED
+    assert_that(enough.judge(shares.succeed_at_least(Percent(90)), unexplained), is_passed())
     with pytest.raises(Inconclusive, match="the mesh was changed"):
         judge(enough.judge(shares.every_status_is(200), unexplained))
     assert sum(batches) == before

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hamcrest import assert_that
 
 from meshbdd.claims import Outcome, mesh
 from meshbdd.errors import BadInput, EnvironmentBroken
@@ -16,6 +17,7 @@ from meshbdd.telemetry import certificates, metrics
 from meshbdd.telemetry.prometheus import Prometheus, selectors
 from meshbdd.telemetry.proxies import view
 from meshbdd.units import Duration
+from tests.verdicts import is_failed, is_inconclusive, is_passed
 
 PAYMENT = ServiceRef("payment-service", "shop")
 TRACE = "0123456789abcdef0123456789abcdef"
@@ -50,15 +52,15 @@ def test_a_pod_without_a_sidecar_is_named_with_the_reason() -> None:
     ambient = pod("app")
     ambient["metadata"]["annotations"] = {"ambient.istio.io/redirection": "enabled"}
     assert view(ambient, enabled).why == "it is in ambient mode, where ztunnel stands in a sidecar's place"
-    assert mesh.every_pod_has_a_sidecar("x", {}, 0).outcome is Outcome.INCONCLUSIVE
-    assert mesh.every_pod_has_a_sidecar("x", {"p": "why"}, 2).outcome is Outcome.FAILED
+    assert_that(mesh.every_pod_has_a_sidecar("x", {}, 0), is_inconclusive())
+    assert_that(mesh.every_pod_has_a_sidecar("x", {"p": "why"}, 2), is_failed())
 
 
 def test_mutual_tls_needs_calls_and_all_of_them() -> None:
-    assert mesh.uses_mutual_tls("a", "b", {}).outcome is Outcome.INCONCLUSIVE
-    assert mesh.uses_mutual_tls("a", "b", {"mutual_tls": 5}).outcome is Outcome.PASSED
+    assert_that(mesh.uses_mutual_tls("a", "b", {}), is_inconclusive())
+    assert_that(mesh.uses_mutual_tls("a", "b", {"mutual_tls": 5}), is_passed())
     verdict = mesh.uses_mutual_tls("a", "b", {"mutual_tls": 5, "none": 1})
-    assert verdict.outcome is Outcome.FAILED
+    assert_that(verdict, is_failed())
     assert "1 × none" in verdict.sentence
 
 
@@ -100,15 +102,15 @@ def test_certificates() -> None:
     assert found.expires == dt.datetime(2026, 3, 1, 10, tzinfo=dt.UTC)
     with pytest.raises(EnvironmentBroken, match="has no certificate"):
         certificates.read("p", {"certificates": []})
-    assert mesh.certificate_is_valid("x", {"a": 4000, "b": 3599}, Duration(3600)).outcome is Outcome.FAILED
-    assert mesh.certificate_is_valid("x", {"a": 4000, "b": 3601}, Duration(3600)).outcome is Outcome.PASSED
-    assert mesh.certificate_is_valid("x", {}, Duration(1)).outcome is Outcome.INCONCLUSIVE
+    assert_that(mesh.certificate_is_valid("x", {"a": 4000, "b": 3599}, Duration(3600)), is_failed())
+    assert_that(mesh.certificate_is_valid("x", {"a": 4000, "b": 3601}, Duration(3600)), is_passed())
+    assert_that(mesh.certificate_is_valid("x", {}, Duration(1)), is_inconclusive())
     assert "ended" in mesh.certificate_is_valid("x", {"a": -60}, Duration(1)).sentence
     limit = Duration(5)
-    assert mesh.certificate_rotated("x", {"a": "1"}, {"a": "2"}, 1, limit).outcome is Outcome.PASSED
-    assert mesh.certificate_rotated("x", {"a": "1", "b": "1"}, {"a": "2", "b": "1"}, 5, limit).outcome is Outcome.FAILED
-    assert mesh.certificate_rotated("x", {"a": "1"}, {}, 1, limit).outcome is Outcome.INCONCLUSIVE
-    assert mesh.certificate_rotated("x", {}, {}, 1, limit).outcome is Outcome.INCONCLUSIVE
+    assert_that(mesh.certificate_rotated("x", {"a": "1"}, {"a": "2"}, 1, limit), is_passed())
+    assert_that(mesh.certificate_rotated("x", {"a": "1", "b": "1"}, {"a": "2", "b": "1"}, 5, limit), is_failed())
+    assert_that(mesh.certificate_rotated("x", {"a": "1"}, {}, 1, limit), is_inconclusive())
+    assert_that(mesh.certificate_rotated("x", {}, {}, 1, limit), is_inconclusive())
 
 
 def test_counters_tell_of_one_service_only() -> None:
@@ -143,20 +145,20 @@ def test_reported_requests() -> None:
 def test_a_trace_arrives_whole_or_fails() -> None:
     ours = f"00-{TRACE}-00f067aa0ba902b7-01"
     other = f"00-{'f' * 32}-00f067aa0ba902b7-01"
-    assert mesh.trace_reached("x", [TRACE], [ours]).outcome is Outcome.PASSED
-    assert mesh.trace_reached("x", [TRACE], [other]).outcome is Outcome.FAILED
-    assert mesh.trace_reached("x", [TRACE], [""]).outcome is Outcome.FAILED
-    assert mesh.trace_reached("x", [TRACE], [None]).outcome is Outcome.INCONCLUSIVE
-    assert mesh.trace_reached("x", [TRACE], []).outcome is Outcome.INCONCLUSIVE
-    assert mesh.trace_reached("x", [], [ours]).outcome is Outcome.INCONCLUSIVE
-    assert mesh.trace_reached("x", [TRACE, "a" * 32], [ours]).outcome is Outcome.FAILED
+    assert_that(mesh.trace_reached("x", [TRACE], [ours]), is_passed())
+    assert_that(mesh.trace_reached("x", [TRACE], [other]), is_failed())
+    assert_that(mesh.trace_reached("x", [TRACE], [""]), is_failed())
+    assert_that(mesh.trace_reached("x", [TRACE], [None]), is_inconclusive())
+    assert_that(mesh.trace_reached("x", [TRACE], []), is_inconclusive())
+    assert_that(mesh.trace_reached("x", [], [ours]), is_inconclusive())
+    assert_that(mesh.trace_reached("x", [TRACE, "a" * 32], [ours]), is_failed())
 
 
 def test_access_logs() -> None:
-    assert mesh.log_has("x", 2, 200, [200, 200, 503]).outcome is Outcome.PASSED
-    assert mesh.log_has("x", 2, 200, [200, 503]).outcome is Outcome.FAILED
-    assert mesh.log_has("x", 2, 200, []).outcome is Outcome.INCONCLUSIVE
-    assert mesh.log_has("x", 1, 200, [200], "no pod of it has a sidecar").outcome is Outcome.INCONCLUSIVE
+    assert_that(mesh.log_has("x", 2, 200, [200, 200, 503]), is_passed())
+    assert_that(mesh.log_has("x", 2, 200, [200, 503]), is_failed())
+    assert_that(mesh.log_has("x", 2, 200, []), is_inconclusive())
+    assert_that(mesh.log_has("x", 1, 200, [200], "no pod of it has a sidecar"), is_inconclusive())
 
 
 class _Fake:
@@ -216,9 +218,9 @@ def test_a_refused_query_is_bad_input() -> None:
 
 def test_a_denial_by_the_proxy_rejects_plaintext_and_one_by_the_application_does_not() -> None:
     plain, meshed = {80: sample(403)}, {80: sample(404)}
-    assert mesh.rejects_plaintext("x", plain, meshed, [80], [80]).outcome is Outcome.PASSED
-    assert mesh.rejects_plaintext("x", plain, meshed, [80]).outcome is Outcome.FAILED
-    assert mesh.rejects_plaintext("x", {80: sample(200)}, meshed, [80], [80]).outcome is Outcome.FAILED
+    assert_that(mesh.rejects_plaintext("x", plain, meshed, [80], [80]), is_passed())
+    assert_that(mesh.rejects_plaintext("x", plain, meshed, [80]), is_failed())
+    assert_that(mesh.rejects_plaintext("x", {80: sample(200)}, meshed, [80], [80]), is_failed())
 
 
 @pytest.mark.parametrize(
