@@ -7,7 +7,9 @@ times more; so objects stay dicts here, every call has a deadline, and nothing i
 from __future__ import annotations
 
 import json
+import math
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,9 @@ FIELD_MANAGER = "meshbdd"
 TIMEOUT_SECONDS = 10.0
 """For one call. The client's own default is to wait for ever."""
 
+_TOKEN_SECONDS = 5.0
+"""How long a token is used before the library is asked for a newer one: short beside the minutes that one is valid for."""
+
 
 class Cluster:
     """A connection to one Kubernetes API.
@@ -46,6 +51,8 @@ class Cluster:
         self.namespace = namespace
         self.context = context
         self._uid: str | None = None
+        self._known_headers: dict[str, str] = {}
+        self._asked_for_token = -math.inf
 
     @classmethod
     def connect(cls, kubeconfig: Path, *, context: str | None = None, namespace: str | None = None) -> Cluster:
@@ -94,11 +101,15 @@ class Cluster:
         return self._uid
 
     def _headers(self) -> dict[str, str]:
+        """What each call says of us; the library looks for a newer token whenever it is asked, which takes its time."""
+        if time.monotonic() - self._asked_for_token < _TOKEN_SECONDS:
+            return dict(self._known_headers)
         headers = {"accept": "application/json", "user-agent": "meshbdd"}
         for setting in self._configuration.auth_settings().values():
             if setting["in"] == "header" and setting["value"]:
                 headers[setting["key"]] = setting["value"]
-        return headers
+        self._known_headers, self._asked_for_token = headers, time.monotonic()
+        return dict(headers)
 
     def request(
         self,
