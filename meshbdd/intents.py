@@ -147,6 +147,12 @@ class Fault:
                 f"{self.service} cannot fail with status {self.status}: below {_LEAST_FAILURE} a request has succeeded.",
                 help="write a status from 400 to 599",
             )
+        if not self.share.value:
+            raise BadInput(
+                "MB0129",
+                f"The fault of {self.service} is for 0% of the calls: it hits nothing, so the scenario would prove nothing.",
+                help="write a share above 0%, or take the step out",
+            )
         _can_be_drawn(self.share, f"the fault of {self.service}")
         if self.delay is not None:
             _lasts(self.delay, f"the delay of {self.service}")

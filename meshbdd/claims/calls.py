@@ -12,6 +12,9 @@ LEFT_OR_TIMED_OUT = frozenset({"DC", "UT"})
 """Response flags of a call that was not waited for to its end: the caller went away (DC), or its proxy's timeout struck
 (UT). Envoy's access log documentation, %RESPONSE_FLAGS%."""
 
+INJECTED = frozenset({"FI", "DI"})
+"""Response flags of an injected abort and an injected delay: Envoy's access log documentation, %RESPONSE_FLAGS%."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -49,6 +52,11 @@ class Call:
     def not_waited_for(self) -> bool:
         """Whether the caller, or its proxy, did not wait for the answer."""
         return bool(self.flags & LEFT_OR_TIMED_OUT)
+
+    @property
+    def faulted(self) -> bool:
+        """Whether the proxy that saw it injected a fault into it."""
+        return bool(self.flags & INJECTED)
 
     @property
     def refused(self) -> bool:

@@ -26,7 +26,8 @@ def called_at_most(
     """One service calls another at most so many times for one request.
 
     A bound on retries shows where a caller stops although its last call failed too; where each request was answered in
-    the end nobody came to the end of his tries, and nothing is shown.
+    the end nobody came to the end of his tries, and nothing is shown. Nor is it where the caller's own proxy injected the
+    fault: its fault filter answers before the router, which alone retries.
 
     Args:
         caller: Who calls.
@@ -139,6 +140,9 @@ def _unsure(
         else:
             why = "no call failed, so nobody had a reason to try again"
         return why, f"let {callee} fail 100%"
+    if faulted := sum(call.faulted for calls in requests.values() for call in calls):
+        why = f"{caller}'s own proxy injected a fault into {faulted} calls, before it could have made a retry"
+        return why, f"inject the fault at {callee}: a step does that with | inject at | server |"
     if not known and any(call.reached for calls in requests.values() for call in calls):
         return f"{callee} has no proxy that could count the tries of {caller}'s proxy", f"give {callee} a sidecar"
     if any(CONNECT_FAILURE in call.flags for calls in requests.values() for call in calls):

@@ -31,6 +31,8 @@ FLUSH_SECONDS = {"lab": 0.07, "cluster": 1.2}
 """A log that did not grow for so long is complete: the lab's sidecars flush every 50 ms, Istio's every second."""
 _DOWN = {"UH", "UF", "NC", "UC"}
 """Response flags of a call that met no endpoint: Envoy's access log documentation, %RESPONSE_FLAGS%."""
+_SURE = 7
+"""Times one in the share: of so many calls one is hit but once in 1,100 times (e⁻⁷)."""
 _ALPHA = 1e-6
 """How improbable it must be that a fault with its share would hit nobody, before "nobody was hit" is doubted."""
 
@@ -257,7 +259,7 @@ def _check(item: InForce, event: FaultAccounted) -> None:
     """See that what the proxies tell is what the fault would do.
 
     Raises:
-        Inconclusive: nobody called the service, or nobody was hit although somebody must have been.
+        Inconclusive: nobody called the service, or nobody was hit: though somebody must have been, or by chance.
     """
     if not event.calls and not event.hit:
         aside = ", ".join(f"{count} calls from {name}" for name, count in event.bypassed.items())
@@ -270,7 +272,7 @@ def _check(item: InForce, event: FaultAccounted) -> None:
             help="send requests that make its callers call it; a fault that meets no call proves nothing",
         )
     intent = item.plan.intent
-    if event.hit or not isinstance(intent, Fault) or intent.scope.narrows or not intent.share.value:
+    if event.hit or not isinstance(intent, Fault) or intent.scope.narrows:
         return
     if intent.share.value >= 100 or event.calls * math.log1p(-intent.share.fraction) < math.log(_ALPHA):
         raise Inconclusive(
@@ -278,6 +280,12 @@ def _check(item: InForce, event: FaultAccounted) -> None:
             f"«{event.summary}» was in force at every proxy, and yet none of {event.calls} calls was hit.",
             help="look whether another fault or rule answers these calls before this one",
         )
+    raise Inconclusive(
+        "MB0607",
+        f"«{event.summary}» was in force, and by chance hit none of {event.calls} call{'s' if event.calls > 1 else ''}: nothing "
+        "failed that anybody could have noticed.",
+        help=f"send more requests: of {math.ceil(_SURE / intent.share.fraction):,} calls one is hit nearly always",
+    )
 
 
 def _check_grpc(item: InForce, hit: Sequence[Entry]) -> None:

@@ -20,6 +20,7 @@ from meshbdd.sidecars import ISTIO
 _TOPICS = (
     (Topic.FAULT, re.compile(r"(\S+) (?:fails|is slowed by) ")),
     (Topic.RETRIES, re.compile(r"calls to (\S+) are retried ")),
+    (Topic.RETRIES, re.compile(r"\S+ calls (\S+) at (?:most|least) \S+ times per request")),
     (Topic.TIMEOUT, re.compile(r"calls to (\S+) time out ")),
     (Topic.BREAKER, re.compile(r"(\S+) has a circuit breaker ")),
     (Topic.BREAKER, re.compile(r"the circuit to (\S+) (?:is|opens|closes) ")),

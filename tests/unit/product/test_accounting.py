@@ -10,14 +10,15 @@ from typing import Any, cast
 
 import pytest
 
-from meshbdd.errors import Inconclusive
+from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.evidence import FaultAccounted
-from meshbdd.intents import Down, ServiceRef
+from meshbdd.intents import Down, Fault, Scope, ServiceRef
 from meshbdd.scenario import Accounting, Environment
 from meshbdd.scenario.accounting import _check
 from meshbdd.scenario.changes import InForce
 from meshbdd.sidecars import ISTIO
 from meshbdd.telemetry.access_log import Entry
+from meshbdd.units import Percent
 
 
 class _Cluster:
@@ -60,3 +61,25 @@ def test_who_went_past_every_proxy_is_named(event: FaultAccounted, aside: str) -
     item = cast("InForce", SimpleNamespace(plan=SimpleNamespace(intent=Down(ServiceRef("a", "b")))))
     with pytest.raises(Inconclusive, match=re.escape(aside)):
         _check(item, event)
+
+
+def _in_force(fault: Fault) -> InForce:
+    return cast("InForce", SimpleNamespace(plan=SimpleNamespace(intent=fault)))
+
+
+def test_a_fault_that_by_chance_hit_nobody_proves_nothing() -> None:
+    fault = Fault(ServiceRef("a", "b"), Percent(1), status=503)
+    _check(_in_force(fault), FaultAccounted("a fails", "a.b", 3, 1))
+    with pytest.raises(Inconclusive, match="by chance hit none of 3 calls") as caught:
+        _check(_in_force(fault), FaultAccounted("a fails", "a.b", 3, 0))
+    assert "of 700 calls" in str(caught.value.help)
+
+
+def test_calls_outside_of_a_faults_scope_are_a_claim_about_everybody_else() -> None:
+    fault = Fault(ServiceRef("a", "b"), Percent(1), status=503, scope=Scope(headers={"x-user": "qa"}))
+    _check(_in_force(fault), FaultAccounted("a fails", "a.b", 3, 0))
+
+
+def test_a_fault_of_no_call_is_refused() -> None:
+    with pytest.raises(BadInput, match="0% of the calls"):
+        Fault(ServiceRef("a", "b"), Percent(0), status=503)

@@ -85,6 +85,8 @@ def test_the_steps_of_a_scenario_say_what_is_to_come() -> None:
         "calls to payment-service time out after 1s",
         "payment-service has a circuit breaker that opens after 5 consecutive errors for 3s",
         "the circuit to payment-service opens within 5s",
+        "order-service calls payment-service at most 6 times per request",
+        "client calls payment-service at least 4 times per request",
         "payment-service accepts at most 2 concurrent requests",
         "traffic to payment-service is mirrored to canary",
         '"checkout" is sent',
@@ -98,6 +100,8 @@ def test_the_steps_of_a_scenario_say_what_is_to_come() -> None:
         (Topic.TIMEOUT, "payment-service.shop"),
         (Topic.BREAKER, "payment-service.shop"),
         (Topic.BREAKER, "payment-service.shop"),
+        (Topic.RETRIES, "payment-service.shop"),
+        (Topic.RETRIES, "payment-service.shop"),
         (Topic.LIMIT, "payment-service.shop"),
         (Topic.MIRROR, "payment-service.shop"),
     ]
