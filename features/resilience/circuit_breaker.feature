@@ -11,6 +11,7 @@ Feature: Circuit breaker
 
   Scenario: The circuit opens, fails fast, tries again, and closes when payment is well again
     Given payment-service has a circuit breaker that opens after 5 consecutive errors for 3s
+    And payment-service is slowed by 200ms
     And payment-service fails 100%
     When "charge" is sent 20 times
     Then the circuit to payment-service opens within 2s

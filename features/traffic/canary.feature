@@ -23,4 +23,4 @@ Feature: Canary and mirroring
     And traffic to order-service is mirrored to canary
     When "version" is sent 20 times
     Then between 100% and 100% of responses have "version" equal to "stable"
-    And the mesh reports at least 40 requests from client to order-service
+    And the query "sum(istio_requests_total{reporter='destination',destination_workload='order-service-canary'})" is at least 20

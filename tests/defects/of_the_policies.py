@@ -180,6 +180,12 @@ OF_THE_POLICIES = (
         edits=((_CANARY, "100% to stable and 0% to canary", "50% to stable and 50% to canary"),),
     ),
     Defect(
+        "the copy goes to the stable version",
+        frozenset(),
+        unsure=frozenset({"The canary gets a copy, and the customer the stable answer"}),
+        edits=((_CANARY, "is mirrored to canary", "is mirrored to stable"),),
+    ),
+    Defect(
         "services stay away",
         frozenset(
             {
