@@ -148,6 +148,11 @@ class Plan:
         """How proxies show that they hold all of it."""
         return tuple(marker for stage in self.stages for marker in stage.markers)
 
+    @property
+    def moves_endpoints(self) -> bool:
+        """Whether it shows in a service's endpoints, not in a proxy's configuration; never where all is as wished already."""
+        return self.service is not None and bool(self.edits) and not self.markers
+
 
 @dataclass(frozen=True, slots=True)
 class Context:

@@ -210,7 +210,7 @@ class Changes:
         began = time.time()
         for stage in plan.stages:
             self._write(item, stage)
-        if _moves_endpoints(plan):
+        if plan.moves_endpoints:
             self._environment.gate.wait_endpoints(_service_of(plan), some=False)
         self._arrived(item)
         self._environment.tell(
@@ -291,7 +291,7 @@ class Changes:
             for together in _batches(stages):
                 self._undo(together, kept, problems)
         for item in found:
-            if _moves_endpoints(item.plan) and item.changes:
+            if item.plan.moves_endpoints and item.changes:
                 back = partial(self._environment.gate.wait_endpoints, _service_of(item.plan), some=True)
                 self._attempt(problems, back)
             if item.changes:
@@ -331,11 +331,6 @@ def _batches(stages: Sequence[Written]) -> Iterator[Sequence[Written]]:
         yield from ([written] for written in stages)
     else:
         yield stages
-
-
-def _moves_endpoints(plan: Plan) -> bool:
-    """Whether a plan shows itself in a service's endpoints, not in a proxy's configuration."""
-    return plan.service is not None and not plan.markers
 
 
 def _service_of(plan: Plan) -> ServiceRef:
