@@ -12,12 +12,12 @@ from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Where
 from meshbdd.mesh.catalog import Catalog
-from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked
+from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked, ServerHeld
 from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, creation, http_ports, parents, refuse_profile
 from meshbdd.mesh.linkerd.rivals import refuse_shadowed
 from meshbdd.mesh.linkerd.rules import marked
-from meshbdd.mesh.linkerd.security import decided_by_another
-from meshbdd.mesh.markers import CLUSTERS, ROUTES, ConfigChanged
+from meshbdd.mesh.linkerd.security import AUTHORIZATION, DENY, decided_by_another
+from meshbdd.mesh.markers import CLUSTERS, LISTENERS, ROUTES, ConfigChanged
 
 _ROUTES = {"HTTPRoute", "GRPCRoute"}
 _LINKERD = ("balancer.linkerd.io/", "timeout.linkerd.io/", "retry.linkerd.io/", "balancer.alpha.linkerd.io/")
@@ -95,12 +95,44 @@ def _route_markers(catalog: Catalog, route: Object, tag: str) -> Iterator[Marker
 
 
 def _policy_markers(catalog: Catalog, wanted: Object, kind: str) -> Iterator[Marker]:
-    """Policies leave their name in the routes of the pods that they are for, through the Server on which they are."""
+    """Policies leave their name in the routes of the pods that they are for, through the Server on which they are.
+
+    A manifest may hold several: whatever tells one of them must not take the arrival of another for its own.
+    """
     meta, spec = wanted["metadata"], wanted["spec"]
     live = catalog.find(kind, meta["name"], meta["namespace"])
-    if kind == "Server" and (live is None or live["spec"] != spec) and not decided_by_another(catalog, wanted):
-        labels = (spec.get("podSelector") or {}).get("matchLabels")
-        yield ConfigChanged(f"Server {meta['name']}", (ROUTES,), Where(meta["namespace"], labels or None))
+    if live is not None and live["spec"] == spec:
+        return
+    if kind == "Server":
+        if not decided_by_another(catalog, wanted):
+            yield _server_marker(wanted, live)
+    elif kind == AUTHORIZATION and (spec.get("targetRef") or {}).get("kind") == "Server":
+        server = catalog.find("Server", spec["targetRef"]["name"], meta["namespace"])
+        if server is None or decided_by_another(catalog, server):
+            return
+        if live is None and _has_routes(server):
+            access, allowed = server["spec"].get("accessPolicy", DENY), frozenset({str(meta["name"])})
+            yield ServerHeld(server["metadata"]["name"], access, allowed, _pods_of(server), unique=False)
+        else:
+            yield ConfigChanged(f"AuthorizationPolicy {meta['name']}", (ROUTES, LISTENERS), _pods_of(server))
+
+
+def _server_marker(wanted: Object, live: Mapping[str, Any] | None) -> Marker:
+    """A Server's name and access policy show in the routes of its ports; nothing else of it does."""
+    name, access = wanted["metadata"]["name"], wanted["spec"].get("accessPolicy", DENY)
+    tells = live is None or live["spec"].get("accessPolicy", DENY) != access
+    if tells and _has_routes(wanted):
+        return ServerHeld(name, access, frozenset(), _pods_of(wanted), unique=live is None)
+    return ConfigChanged(f"Server {name}", (ROUTES, LISTENERS), _pods_of(wanted))
+
+
+def _has_routes(server: Mapping[str, Any]) -> bool:
+    return server["spec"].get("proxyProtocol") not in {"opaque", "TLS"}
+
+
+def _pods_of(server: Mapping[str, Any]) -> Where:
+    labels = (server["spec"].get("podSelector") or {}).get("matchLabels")
+    return Where(server["metadata"]["namespace"], labels or None)
 
 
 # Services

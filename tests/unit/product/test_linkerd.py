@@ -601,6 +601,48 @@ def test_a_manifests_server_that_an_older_one_overrules_is_not_waited_for() -> N
     assert len(stage.markers) == 1
 
 
+def test_of_a_manifests_servers_none_is_told_by_the_arrival_of_another() -> None:
+    first = _server("all-unauthenticated", "http", "open")
+    second = _server("all-authenticated", 9090, "closed")
+    [stage] = linkerd().plan_manifest([first, second], Context()).stages
+    dump = {"configs": [{"route_config": {"virtual_hosts": [_held("open", "all-unauthenticated")]}}]}
+    assert [marker.held([dump]) for marker in stage.markers] == [True, False]
+    dump["configs"].append({"route_config": {"virtual_hosts": [_held("closed", "all-authenticated")]}})
+    assert [marker.held([dump]) for marker in stage.markers] == [True, True]
+
+
+def test_a_manifests_policy_for_a_server_that_is_there_is_waited_for() -> None:
+    spec = {"targetRef": {"group": "policy.linkerd.io", "kind": "Server", "name": "theirs"}}
+    policy = _obj("AuthorizationPolicy", "mine", spec, "policy.linkerd.io/v1alpha1")
+    [stage] = linkerd(_server("deny")).plan_manifest([policy], Context()).stages
+    [marker] = stage.markers
+    hosts = [_held("theirs"), _held("theirs", "mine")]
+    held = [marker.held([{"configs": [{"route_config": {"virtual_hosts": [host]}}]}]) for host in hosts]
+    assert held == [False, True]
+
+
+def test_a_manifests_server_without_routes_is_told_by_any_change() -> None:
+    wanted = _server("all-authenticated", 8080, "bytes")
+    wanted["spec"]["proxyProtocol"] = "opaque"
+    [stage] = linkerd().plan_manifest([wanted], Context()).stages
+    assert [str(marker) for marker in stage.markers] == ["effect of Server bytes"]
+
+
+def _held(server: str, *policies: str) -> Object:
+    """A proxy's virtual host for a Server's port, whose one route lets these pass."""
+    rules = {"policies": {f"group|kind|{policy}": {} for policy in policies}}
+    settings = {"envoy.filters.http.rbac": {"rbac": {"rules": rules}}}
+    route = {"route": {"cluster": "inbound"}, "typed_per_filter_config": settings}
+    return {"name": f"server..{server}", "routes": [route]}
+
+
+def test_what_holds_already_moves_no_endpoints() -> None:
+    made, _ = plan(MutualTls(TlsMode.PERMISSIVE, "shop", PAYMENT), _server("all-unauthenticated", 8080))
+    assert made.service == PAYMENT
+    assert not made.edits
+    assert not made.moves_endpoints
+
+
 def test_a_manifest_of_the_meshs_own_folder_comes_first(tmp_path: Path) -> None:
     (tmp_path / "m" / "linkerd").mkdir(parents=True)
     for file in ("m/a.yaml", "m/linkerd/a.yaml", "m/b.yaml"):
