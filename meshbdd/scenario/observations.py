@@ -33,7 +33,6 @@ _LOGGED = re.compile(r"the (?:access log of|trace context reaches) \S+|\S+ rejec
 _RENEWED_BEFORE = 0.3 * 24 * 3600
 """Seconds before its end at which linkerd-proxy renews a certificate of the usual 24 h: linkerd2-proxy
 linkerd/proxy/identity-client/src/certify.rs, linkerd2 charts/linkerd-control-plane/values.yaml."""
-_NEVER = Duration(float("inf"))
 _SETTLE = Duration(5)
 """Counters lag by Envoy's flush of statistics (5 s by default: istio/istio pkg/bootstrap/config.go), logs by less."""
 
@@ -170,13 +169,15 @@ class Observations:
     def _refuse_far_renewal(self, service: ServiceRef, limit: Duration) -> None:
         """Linkerd's control plane gives all proxies certificates of one lifetime; a proxy may renew its own sooner.
 
+        One whose environment says when it renews is taken at its word: if that is too late, the claim about it is false.
+
         Raises:
-            NotPossible: no proxy of a service comes to the point of renewing its certificate in time.
+            NotPossible: of a proxy nobody said when it renews, and it will not in time.
         """
         if self._proxies.sidecars is not LINKERD:
             return
-        slow = [p for p in self._meshed(service) if (certificates.renewed_within(p) or _NEVER) > limit]
-        found = [certificates.of_pod(self._proxies, pod).expires for pod in slow]
+        usual = [pod for pod in self._meshed(service) if certificates.renewed_within(pod) is None]
+        found = [certificates.of_pod(self._proxies, pod).expires for pod in usual]
         left = max(((at - dt.datetime.now(dt.UTC)).total_seconds() for at in found), default=0.0)
         if left > _RENEWED_BEFORE + limit.seconds:
             raise NotPossible(
