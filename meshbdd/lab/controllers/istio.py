@@ -133,7 +133,11 @@ class IstioKind:
         """See ``MeshKind``."""
         return x509.UniformResourceIdentifier(spiffe_id(namespace, service_account))
 
-    def certificate_terms(self, pod: Object) -> tuple[dt.timedelta, dt.timedelta]:
+    def certificate_terms(
+        self,
+        pod: Object,
+        objects: Iterable[Object],  # noqa: ARG002 - Istio's agent asks for what its own pod says
+    ) -> tuple[dt.timedelta, dt.timedelta]:
         """Istio's agent renews at half of the lifetime: options.go, ``SECRET_GRACE_PERIOD_RATIO``."""
         lifetime = secret_lifetime(pod)
         return lifetime, lifetime / 2

@@ -157,7 +157,7 @@ class ControlPlane:
             node = runtime.identity.node
             self._refusals.sending(node, versions, settled=node not in pending)
             try:
-                self._push_pod(compile_, uid, obj, runtime)
+                self._push_pod(compile_, uid, obj, runtime, objects)
             except Exception as error:  # noqa: BLE001 - a mistake of the lab: this sidecar keeps what it has, others are served
                 _log.exception("the configuration of %s failed", node)
                 failed = error
@@ -216,21 +216,30 @@ class ControlPlane:
         if after != before:
             self._api.set_status(told.key, meta["name"], meta["namespace"], after)
 
-    def _push_pod(self, compile_: Compile, uid: str, pod: Mapping[str, Any], runtime: PodRuntime) -> None:
+    def _push_pod(
+        self,
+        compile_: Compile,
+        uid: str,
+        pod: Mapping[str, Any],
+        runtime: PodRuntime,
+        objects: Iterable[Mapping[str, Any]],
+    ) -> None:
         identity = runtime.identity
         compiled = compile_(identity.pod, identity.namespace)
         self._compiled[uid] = compiled
         resources = self._mesh.deliver(identity, runtime.access_log, compiled)
-        resources[SECRET] = self._secrets(uid, identity, pod)
+        resources[SECRET] = self._secrets(uid, identity, pod, objects)
         snapshot = self._packer.snapshot(resources)
         self._nodes[uid] = identity.node
         self._ads.set(identity.node, snapshot)
 
-    def _secrets(self, uid: str, identity: SidecarIdentity, pod: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    def _secrets(
+        self, uid: str, identity: SidecarIdentity, pod: Mapping[str, Any], objects: Iterable[Mapping[str, Any]]
+    ) -> dict[str, dict[str, Any]]:
         certificate, renewed_at = self._certificates.get(uid) or (None, None)
         now = dt.datetime.now(dt.UTC)
         if certificate is None or renewed_at is None or now >= renewed_at:
-            lifetime, after = self._mesh.certificate_terms(pod)
+            lifetime, after = self._mesh.certificate_terms(pod, objects)
             name = self._mesh.identity(identity.namespace, identity.service_account)
             certificate = self._authority.issue([name], lifetime=lifetime)
             self._certificates[uid] = certificate, now + after

@@ -76,8 +76,13 @@ class MeshKind(Protocol):
     def identity(self, namespace: str, service_account: str) -> x509.GeneralName:
         """The name in a workload's certificate."""
 
-    def certificate_terms(self, pod: Object) -> tuple[dt.timedelta, dt.timedelta]:
-        """How long a pod's certificates live, and after what time each is renewed."""
+    def certificate_terms(self, pod: Object, objects: Iterable[Object]) -> tuple[dt.timedelta, dt.timedelta]:
+        """How long a pod's certificates live, and after what time each is renewed.
+
+        Args:
+            pod: The pod.
+            objects: Everything that is in force; the control plane's own settings may be among it.
+        """
 
     def metrics(self, pages: Mapping[str, str], identity: SidecarIdentity, compiled: Compiled | None) -> str:
         """Envoy's pages under the mesh's names."""

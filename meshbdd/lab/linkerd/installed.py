@@ -6,6 +6,7 @@ linkerd2 charts/linkerd-control-plane/{values.yaml,templates/config.yaml}
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import yaml
 
 from meshbdd.errors import BadInput
+from meshbdd.lab.go import seconds
 from meshbdd.lab.linkerd.settings import DEFAULT_POLICIES, ControlPlaneSettings
 from meshbdd.lab.linkerd.values import ports
 
@@ -27,6 +29,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "domain": ("clusterDomain",),
     "egress_namespace": ("egress", "globalEgressNetworkNamespace"),
     "allow_request_headers": ("policyController", "additionalArgs"),
+    "issuance_lifetime": ("identity", "issuer", "issuanceLifetime"),
 }
 
 
@@ -93,6 +96,16 @@ def _flags(where: str, value: Any) -> bool:
     return _HEADERS in value
 
 
+def _lifetime(where: str, value: Any) -> dt.timedelta:
+    try:
+        found = dt.timedelta(seconds=float(seconds(_text(where, value))))
+    except ValueError:
+        raise _bad(where, f"is {value!r}, which is no duration of Go") from None
+    if found <= dt.timedelta(0):
+        raise _bad(where, f"is {value}, and no certificate would be valid")
+    return found
+
+
 _READ: Mapping[str, Any] = {
     "default_policy": _policy,
     "opaque_ports": lambda where, value: ports(_text(where, value)),
@@ -100,4 +113,5 @@ _READ: Mapping[str, Any] = {
     "domain": _text,
     "egress_namespace": _text,
     "allow_request_headers": _flags,
+    "issuance_lifetime": _lifetime,
 }

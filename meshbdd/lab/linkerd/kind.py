@@ -13,7 +13,7 @@ from cryptography import x509
 
 from meshbdd.errors import BadInput
 from meshbdd.lab.api.errors import ApiError
-from meshbdd.lab.certificates import LEAF_LIFETIME, CertificateAuthority
+from meshbdd.lab.certificates import CertificateAuthority
 from meshbdd.lab.compile import Compiled
 from meshbdd.lab.controllers.mesh_kind import Compile, MeshKind, Object, Resources
 from meshbdd.lab.linkerd import injection
@@ -109,9 +109,10 @@ class LinkerdKind:
         """See ``MeshKind``."""
         return x509.DNSName(SETTINGS.identity(namespace, service_account))
 
-    def certificate_terms(self, pod: Object) -> tuple[dt.timedelta, dt.timedelta]:
+    def certificate_terms(self, pod: Object, objects: Iterable[Object]) -> tuple[dt.timedelta, dt.timedelta]:
         """One lifetime for all, ``identity.issuer.issuanceLifetime``; each proxy renews as its environment says."""
-        return LEAF_LIFETIME, injection.renewed_after(pod, LEAF_LIFETIME)
+        lifetime = settings_of(objects, SETTINGS).issuance_lifetime
+        return lifetime, injection.renewed_after(pod, lifetime)
 
     def metrics(
         self,

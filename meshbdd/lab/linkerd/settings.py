@@ -5,7 +5,10 @@ Defaults: linkerd2 charts/linkerd-control-plane/values.yaml.
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
+
+from meshbdd.lab.certificates import LEAF_LIFETIME
 
 DEFAULT_POLICIES = (
     "all-unauthenticated", "all-authenticated", "cluster-unauthenticated", "cluster-authenticated", "deny", "audit",
@@ -23,6 +26,7 @@ class ControlPlaneSettings:
     namespace: str = "linkerd"
     domain: str = "cluster.local"
     egress_namespace: str = "linkerd-egress"
+    issuance_lifetime: dt.timedelta = LEAF_LIFETIME
 
     @property
     def identity_suffix(self) -> str:

@@ -18,6 +18,7 @@ from meshbdd.lab.compile import Mesh, compile_pod
 from meshbdd.lab.compile.command import complete
 from meshbdd.lab.lifecycle import read_objects, replacing, shop_objects
 from meshbdd.lab.linkerd.command import compile_files
+from meshbdd.lab.linkerd.kind import LINKERD
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "manifests" / "examples"
 PARENT = "parentRefs: [{group: '', kind: Service, name: payment-service, port: 80}]"
@@ -124,6 +125,8 @@ def test_the_control_planes_own_config_is_read_from_the_world(tmp_path: Path) ->
         ),
         ("proxy: {opaquePorts: 25}", "proxy.opaquePorts is no text"),
         ("clusterNetworks: everything", "clusterNetworks holds 'everything'"),
+        ("identity: {issuer: {issuanceLifetime: a day}}", "identity.issuer.issuanceLifetime is 'a day'"),
+        ("identity: {issuer: {issuanceLifetime: 0s}}", "identity.issuer.issuanceLifetime is 0s, and no certificate"),
         ("[1, 2]", "values is no YAML mapping"),
         ("a: [", "values is no YAML mapping"),
     ],
@@ -132,6 +135,16 @@ def test_values_that_no_control_plane_starts_with_are_refused(tmp_path: Path, va
     with pytest.raises(BadInput, match="MB0737") as refused:
         compile_files(_written(tmp_path, ROUTE, CONFIG + values), *_written(tmp_path / "..", WORLD % ""))
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "lives", "renewed"),
+    [("", 86400, 60480), ("identity: {issuer: {issuanceLifetime: 30m0s}}", 1800, 1260)],
+)
+def test_how_long_certificates_live_is_for_the_control_plane_to_say(values: str, lives: float, renewed: float) -> None:
+    config = {"kind": "ConfigMap", "metadata": {"name": "linkerd-config"}, "data": {"values": values}}
+    lifetime, after = LINKERD.certificate_terms({"spec": {"containers": []}}, [config])
+    assert (lifetime.total_seconds(), after.total_seconds()) == (lives, pytest.approx(renewed))
 
 
 def _kind(kind: str, group: str, spec: str, name: str = "x") -> str:
