@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from tests.defects.of_istio import OF_ISTIO
-from tests.defects.of_linkerd import OF_LINKERD
+from tests.defects.of_linkerd import NOT_ON_LINKERD, OF_LINKERD
 from tests.defects.of_the_policies import OF_THE_POLICIES
 from tests.defects.of_the_shop import OF_THE_SHOP
+from tests.defects.project import Place
 
 MESH = os.environ.get("MESH", "istio")
 """The mesh on which the defects are seeded."""
-DEFECTS = (*OF_THE_SHOP, *(OF_LINKERD if MESH == "linkerd" else (*OF_ISTIO, *OF_THE_POLICIES)))
+DEFECTS = (*OF_THE_SHOP, *(OF_LINKERD if MESH == "linkerd" else OF_ISTIO), *OF_THE_POLICIES)
+_IMPOSSIBLE: frozenset[str] = NOT_ON_LINKERD if MESH == "linkerd" else frozenset()
+
+
+def skipped(places: Iterable[Place]) -> frozenset[str]:
+    """The scenarios that are none for this mesh: they say so by a tag, or it cannot do what they ask."""
+    return frozenset(
+        place.name
+        for place in places
+        if place.name in _IMPOSSIBLE or (place.tags & {"istio", "linkerd"} and MESH not in place.tags)
+    )

@@ -20,6 +20,7 @@ class Defect:
         labels: Deployment → labels of its pods that are set.
         annotations: Deployment → annotations of its pods that are set.
         objects: YAML that is applied before the run.
+        installed: YAML of the control plane's own, of kinds that no run changes, before pods are changed.
         edits: File of the project, a text in it, and the text that stands there instead.
         unanswered: Scenarios whose question has no answer any more: they are inconclusive, never green.
         unsure: Scenarios that see it, but that a busy machine or missing figures may keep from proving it: they are red or
@@ -34,6 +35,7 @@ class Defect:
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     annotations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     objects: str = ""
+    installed: str = ""
     edits: tuple[tuple[str, str, str], ...] = ()
     unanswered: frozenset[str] = frozenset()
     unsure: frozenset[str] = frozenset()
@@ -47,7 +49,7 @@ class Defect:
     @property
     def stands_alone(self) -> bool:
         """Whether others could not be told from it: it changes the mesh for everybody, or nobody can tell anything."""
-        return self.blind or bool(self.shop or self.labels or self.objects)
+        return self.blind or bool(self.shop or self.labels or self.objects or self.installed)
 
     def disturbs(self, other: Defect) -> bool:
         """Whether the two cannot be seeded at one time: one scenario, text or deployment is concerned by both."""

@@ -10,12 +10,16 @@ from tests.defects.scenarios import (
     FLAKY,
     FLAKY_MANIFEST,
     HANGS,
+    LIFETIME,
     MUTUAL,
     ONLY,
     ONLY_TEAM,
+    RENEWED,
+    RENEWED_UNDER_LOAD,
     STRICT_TEAM,
     TEAM_BREAKER,
     TEST_PORT,
+    TRIES_MANIFEST,
 )
 
 OF_ISTIO = (
@@ -55,13 +59,23 @@ spec: {selector: {matchLabels: {app: payment-service}}, mtls: {mode: PERMISSIVE}
         edits=(("manifests/examples/payment-access.yaml", "sa/order-service", "sa/client"),),
     ),
     Defect(
+        "wrong port open",
+        frozenset({TEST_PORT}),
+        edits=(("manifests/examples/payment-test-port.yaml", "mode: STRICT", "mode: PERMISSIVE"),),
+    ),
+    Defect(
+        "too little time for a try",
+        frozenset({TRIES_MANIFEST}),
+        edits=(("manifests/examples/payment-retries.yaml", "perTryTimeout: 300ms", "perTryTimeout: 100ms"),),
+    ),
+    Defect(
         "short-lived certificate",
-        frozenset({"No certificate is about to end"}),
+        frozenset({LIFETIME}),
         annotations={"payment-service": {"proxy.istio.io/config": "{proxyMetadata: {SECRET_TTL: 30m}}"}},
     ),
     Defect(
         "certificate not renewed",
-        frozenset({"Certificates are renewed", "Certificates are renewed under load without a failed request"}),
+        frozenset({RENEWED, RENEWED_UNDER_LOAD}),
         annotations={"notification-service": {"proxy.istio.io/config": "{proxyMetadata: {SECRET_TTL: 24h}}"}},
     ),
     Defect(

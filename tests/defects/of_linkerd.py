@@ -6,13 +6,24 @@ from tests.defects.defect import Defect
 from tests.defects.of_istio import OF_ISTIO
 from tests.defects.scenarios import (
     BROKEN_MANIFEST,
+    LIFETIME,
     MUTUAL,
     ONLY_TEAM,
+    RENEWED,
+    RENEWED_UNDER_LOAD,
     STRICT_TEAM,
     TEAM_BREAKER,
     TEST_PORT,
+    TRIES_MANIFEST,
 )
 
+NOT_ON_LINKERD = frozenset(
+    {
+        "Requests beyond the limit are turned away at once",  # it limits rates, not how many are under way
+        "The canary gets a copy, and the customer the stable answer",  # it mirrors nothing
+    }
+)
+"""Scenarios that Linkerd cannot do. Any other that is skipped is one that no defect of this mesh would turn red."""
 _LINKERD = "manifests/examples/linkerd"
 OF_LINKERD = (
     Defect(
@@ -50,8 +61,29 @@ spec: {podSelector: {matchLabels: {app: payment-service}}, port: 8080, accessPol
     ),
     Defect(
         "no time limit for a try",
-        frozenset({"A timeout for each try is multiplied by the tries, by the team's own manifest"}),
+        frozenset({TRIES_MANIFEST}),
         edits=((f"{_LINKERD}/payment-retries.yaml", "    retry.linkerd.io/timeout: 300ms\n", ""),),
+    ),
+    Defect(
+        "short-lived certificates",
+        frozenset({LIFETIME}),
+        # One lifetime for all; a pod has it once its proxy has asked for a certificate again, as a new one does.
+        annotations={"payment-service": {"shop.example/restarted-for": "certificates of half an hour"}},
+        installed="""
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: linkerd-config, namespace: linkerd}
+data: {values: "identity: {issuer: {issuanceLifetime: 30m0s}}"}
+""",
+    ),
+    Defect(
+        "certificate not renewed",
+        frozenset({RENEWED, RENEWED_UNDER_LOAD}),
+        annotations={
+            "notification-service": {
+                "config.linkerd.io/proxy-additional-env": '[{"name": "LINKERD2_PROXY_IDENTITY_MAX_REFRESH", "value": "24h"}]'
+            }
+        },
     ),
     Defect(
         "breaker never opens",
