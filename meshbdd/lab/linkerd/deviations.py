@@ -96,6 +96,12 @@ DEVIATIONS = (
         "None, unless the control plane was installed to allow these headers.",
     ),
     Deviation(
+        "metrics",
+        "The lab counts no ServiceProfile's routes, no denied connections and no backend in fail-fast, and a try that was cut "
+        "or tried again has not always Linkerd's error in outbound_*_route_backend_response_statuses_total.",
+        "A query about just that finds nothing, or another label; requests, their statuses and retries are counted alike.",
+    ),
+    Deviation(
         "headers",
         "Envoy adds x-request-id and x-forwarded-proto to requests; the lab's own markers never reach an application.",
         "None, unless the application counts its headers.",

@@ -47,6 +47,7 @@ _ATTEMPT = {
     "parent": "%METADATA(ROUTE:linkerd:parent_labels)%",
     "route": "%METADATA(ROUTE:linkerd:route_labels)%",
     "original": f"%RESP({scripts.ORIGINAL_STATUS})%",
+    "original_grpc": f"%RESP({scripts.ORIGINAL_GRPC})%",
     "backend": "%UPSTREAM_METADATA(linkerd:backend)%",
     "pod": "%UPSTREAM_METADATA(linkerd:pod)%",
     "namespace": "%UPSTREAM_METADATA(linkerd:namespace)%",

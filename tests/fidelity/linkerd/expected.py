@@ -251,3 +251,8 @@ def judge_of(name: str, number: int) -> Judge:
     """How a request of an experiment is judged."""
     declared = DECLARED[name].items if name in DECLARED else {}
     return declared.get(number) or _CHANCE.get(name, {}).get(number) or as_recorded
+
+
+def left_to_chance(name: str) -> bool:
+    """Whether chance decides how many requests of an experiment come to what."""
+    return name in _CHANCE or name in COUNTS

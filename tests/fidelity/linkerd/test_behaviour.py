@@ -3,29 +3,66 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import copy
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from meshbdd.errors import MeshbddError
 from meshbdd.lab.linkerd.deviations import DEVIATIONS
 from tests.fidelity.linkerd.__main__ import play
+from tests.fidelity.linkerd.counted import BALANCER, RULES, Sample, by_side, determined, differences
 from tests.fidelity.linkerd.expected import DECLARED
 from tests.fidelity.linkerd.judge import status_of
 from tests.fidelity.linkerd.outcome import Outcome, judged
-from tests.fidelity.linkerd.world import World, experiments
+from tests.fidelity.linkerd.world import World, experiments, is_inbound
+from tests.tools import until
 
 NAMES = [experiment["id"] for experiment in experiments()]
 
 
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What was answered, and what the proxies had counted in the end: of the calling side, of the called one."""
+
+    outcomes: dict[str, Outcome]
+    outbound: list[Sample]
+    inbound: list[Sample]
+
+    def counted(self, experiment: dict[str, Any]) -> list[Sample]:
+        return self.inbound if is_inbound(experiment) else self.outbound
+
+
 @pytest.fixture(scope="module")
-def outcomes(_own_state: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+def played(_own_state: None, tmp_path_factory: pytest.TempPathFactory) -> Played:
     world = World.up("fidelity-linkerd", tmp_path_factory.mktemp("experiments"))
     try:
-        return {outcome.name: outcome for outcome in play(world)}
+        outcomes = {outcome.name: outcome for outcome in play(world)}
+        return Played(outcomes, *_counted(world))
     finally:
         world.down()
+
+
+def _counted(world: World) -> tuple[list[Sample], list[Sample]]:
+    """The samples when everything is counted, or as they are when time is up: a request is counted when it is over."""
+    found: list[tuple[list[Sample], list[Sample]]] = []
+
+    def agree() -> bool:
+        outbound, inbound = by_side(world.metrics())
+        found.append((outbound, inbound))
+        return not any(list(differences(e, inbound if is_inbound(e) else outbound)) for e in experiments())
+
+    with contextlib.suppress(MeshbddError):
+        until("everything being counted as recorded", agree, seconds=5)
+    return found[-1]
+
+
+@pytest.fixture(scope="module")
+def outcomes(played: Played) -> dict[str, Outcome]:
+    return played.outcomes
 
 
 @pytest.mark.timeout(300)  # the first one waits for all: they are played side by side
@@ -140,3 +177,28 @@ def test_a_recording_that_says_something_else_does_not_agree(outcomes: dict[str,
         if judged(mutated, outcomes[name].seen).good and not any(f"{header} of" in words for header in UNSEEN)
     ]
     assert not missed
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_proxies_count_as_recorded_or_as_declared(played: Played, name: str) -> None:
+    experiment = next(e for e in experiments() if e["id"] == name)
+    assert list(differences(experiment, played.counted(experiment))) == []
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_each_declared_way_of_counting_is_needed(played: Played, rule: str) -> None:
+    others = [name for name in RULES if name != rule]
+    assert any(list(differences(e, played.counted(e), others)) for e in experiments())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_another_number_than_the_recorded_one_is_noticed(played: Played, name: str) -> None:
+    """Each recorded series of an experiment whose numbers are determined: gone, or with another number."""
+    experiment = next(e for e in experiments() if e["id"] == name)
+    counted = experiment.get("metrics_after") or {}
+    for series in counted if determined(experiment) else ():
+        changed = {**experiment, "metrics_after": {**counted, series: 1000}}
+        declared = not list(differences({**experiment, "metrics_after": {series: 1}}, [])) or series.startswith(
+            BALANCER
+        )
+        assert declared or list(differences(changed, played.counted(experiment))), series

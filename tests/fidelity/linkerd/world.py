@@ -213,6 +213,14 @@ class World:
         """Where the meshed client's requests enter its sidecar."""
         return str(self.pods["client"]["metadata"]["annotations"][OUTBOUND])
 
+    def metrics(self) -> dict[str, str]:
+        """The page of Linkerd's metrics of each pod that has a proxy."""
+        return {
+            name: requests.get(f"http://{self.address(name)}:4191/metrics", timeout=60).text
+            for name, pod in self.pods.items()
+            if "linkerd.io/control-plane-ns" in pod["metadata"]["labels"]
+        }
+
     def received(self, run: str) -> list[Object]:
         """What reached the applications under a run."""
         found: list[Object] = []

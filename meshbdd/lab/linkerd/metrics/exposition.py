@@ -22,7 +22,16 @@ _RAW = re.compile(
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _FAILED_GRPC = {"2", "4", "7", "13", "14", "15"}
 """UNKNOWN beside the statuses that break a circuit: linkerd2-proxy linkerd/app/core/src/classify.rs."""
+_GRPC = (
+    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE",
+    "DATA_LOSS", "UNAUTHENTICATED",
+)  # fmt: skip
+"""The statuses of gRPC by their numbers: https://grpc.io/docs/guides/status-codes/"""
 _TIMED_OUT, _NOBODY, _REFUSED = "UT", "UH", "UF"
+_BROKEN = {"UC", "UR", "UPE", "LR"}
+_OK, _BAD_GATEWAY, _GATEWAY_TIMEOUT = "200", "502", "504"
+_DEADLINE_EXCEEDED, _UNAVAILABLE = "4", "14"
 
 
 def linkerd_metrics(pages: Mapping[str, str], compiled: Compiled | None) -> str:
@@ -56,7 +65,8 @@ def _inbound(families: Families, what: str, raw: Mapping[str, str], value: float
     route = named("route", raw["route"], "group", "kind", "name")
     authz = named("authz", raw["authz"], "group", "kind", "name")
     denied, unknown = raw["details"].startswith("rbac_access_denied"), not said(raw["route"])
-    limited = raw["flags"] == "RL"
+    limited, redirected = raw["flags"] == "RL", raw["details"] == "direct_response"
+    waited_in_vain = _REFUSED in raw["flags"].split(",") and raw["status"] == _GATEWAY_TIMEOUT
     if what == "total":
         if denied:
             families.add("inbound_http_authz_deny_total", {**told, **route, **peer}, value)
@@ -64,10 +74,14 @@ def _inbound(families: Families, what: str, raw: Mapping[str, str], value: float
             families.add("inbound_http_route_not_found_total", {**told, **peer}, value)
         else:
             families.add("inbound_http_authz_allow_total", {**told, **route, **authz, **peer}, value)
+        if waited_in_vain or ((limited or redirected) and not unknown):
+            families.add(
+                "inbound_http_errors_total", {**told, "error": "failfast" if waited_in_vain else "unexpected"}, value
+            )
         if limited:
             limit = named("ratelimit", raw["limit"], "group", "kind", "name", "scope")
             families.add("inbound_http_local_ratelimit_total", {**told, **limit, **peer}, value)
-    if not (denied or unknown or limited):
+    if not (denied or unknown or limited or redirected or waited_in_vain):
         labels = {"direction": "inbound", **where, **peer, **server, "srv_port": where["target_port"], **route, **authz}
         _response(families, labels, what, raw, value)
 
@@ -76,7 +90,7 @@ def _inbound(families: Families, what: str, raw: Mapping[str, str], value: float
 
 
 def _route(families: Families, what: str, raw: Mapping[str, str], value: float) -> None:
-    if not _recorded(raw):
+    if not _recorded(raw) or _dropped(raw):
         return
     family = f"outbound_{raw['family']}_route"
     labels: Labels = {**_governed(raw), "hostname": ""}
@@ -84,7 +98,9 @@ def _route(families: Families, what: str, raw: Mapping[str, str], value: float) 
         _histogram(families, f"{family}_request_duration_seconds", labels, what, raw, value, 0.001)
         return
     error = _error(raw)
-    ended: Labels = {_status_label(raw): "" if error else _status(raw, raw["status"]), "error": error}
+    # What was cut in its body has told its status before; any other status is the proxy's own.
+    told = not error or (raw["status"] == _OK and raw["grpc"] not in {_DEADLINE_EXCEEDED, _UNAVAILABLE})
+    ended: Labels = {_status_label(raw): _status(raw, raw["status"]) if told else "", "error": error}
     families.add(f"{family}_request_statuses_total", {**labels, **ended}, value)
     retries = int(raw["attempts"]) - 1 if raw["attempts"].isdigit() else 0
     if retries > 0:
@@ -98,9 +114,17 @@ def _attempt(families: Families, what: str, raw: Mapping[str, str], value: float
     if not said(raw["backend"]):
         return
     # Behind a script the status is one for Envoy's router, and the application's is kept beside it.
-    told = {**raw, "status": said(raw["original"]) or raw["status"], "service_account": raw["account"]}
+    told = {
+        **raw, "status": said(raw["original"]) or raw["status"], "grpc": said(raw["original_grpc"]) or raw["grpc"],
+        "service_account": raw["account"],
+    }  # fmt: skip
+    flags = set(raw["flags"].split(","))
+    if flags & {_REFUSED, *_BROKEN}:
+        if _REFUSED in flags and said(raw["identity"]):
+            return  # a meshed endpoint that takes no connection is not ready: no request is given to it
+        told |= {"status": _BAD_GATEWAY, "grpc": "", "flags": ""}
     labels: Labels = {"direction": "outbound", **endpoint(raw["backend"], raw["target"], told)}
-    answered = told["status"].isdigit() and told["status"] != "0" and not said(raw["flags"])
+    answered = told["status"].isdigit() and told["status"] != "0" and not said(told["flags"])
     if answered:
         _response(families, labels, what, told, value)
     elif what == "total":
@@ -115,14 +139,21 @@ def _attempt(families: Families, what: str, raw: Mapping[str, str], value: float
         _histogram(families, f"{family}_response_duration_seconds", both, what, raw, value, 0.001)
         return
     families.add(f"{family}_requests_total", both, value)
-    status = _status(told, told["status"]) if answered else ""
-    ended = {_status_label(raw): status, "error": "" if answered else _error(told) or "UNKNOWN"}
+    status = told["status"] if answered else ""
+    # Only a try has a limit of its own; one that the request's limit cuts has no flag.
+    error = "" if answered else ("RESPONSE_HEADERS_TIMEOUT" if _TIMED_OUT in flags else "UNKNOWN")
+    ended = {_status_label(raw): status and _status(told, status), "error": error}
     families.add(f"{family}_response_statuses_total", {**both, **ended}, value)
 
 
 def _recorded(raw: Mapping[str, str]) -> bool:
     """Whether a Service or an EgressNetwork governs the request; of other requests no route families were recorded."""
     return bool(said(raw["parent"])) and not raw["parent"].startswith("|default")
+
+
+def _dropped(raw: Mapping[str, str]) -> bool:
+    """Whether the connection was shut down instead of an answer (``envoy.scripts``); the answer is one that nobody got."""
+    return (raw["status"], raw["attempts"], said(raw["flags"])) == (_BAD_GATEWAY, "0", "")
 
 
 def _governed(raw: Mapping[str, str]) -> Labels:
@@ -135,7 +166,11 @@ def _status_label(raw: Mapping[str, str]) -> str:
 
 
 def _status(raw: Mapping[str, str], status: str) -> str:
-    return said(raw["grpc"]) if raw["family"] == "grpc" else status
+    """A status in the words of its family."""
+    if raw["family"] != "grpc":
+        return status
+    number = said(raw["grpc"])
+    return _GRPC[int(number)] if number.isdigit() and int(number) < len(_GRPC) else _GRPC[2]
 
 
 def _error(raw: Mapping[str, str]) -> str:
@@ -144,7 +179,7 @@ def _error(raw: Mapping[str, str]) -> str:
     if _TIMED_OUT in flags:
         return "REQUEST_TIMEOUT"
     if _NOBODY in flags or (_REFUSED in flags and raw["status"] in {"503", "504"}):
-        return "FAIL_FAST" if raw["status"] == "504" else "LOAD_SHED"
+        return "FAIL_FAST" if raw["status"] == _GATEWAY_TIMEOUT or raw["grpc"] == _DEADLINE_EXCEEDED else "LOAD_SHED"
     return ""
 
 
