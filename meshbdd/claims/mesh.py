@@ -8,11 +8,9 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from http import HTTPStatus
+from collections.abc import Mapping, Sequence
 
 from meshbdd.claims.verdict import Verdict
-from meshbdd.load.sample import Sample
 from meshbdd.units import Duration
 
 
@@ -56,46 +54,6 @@ def uses_mutual_tls(source: str, target: str, seen: Mapping[str, int]) -> Verdic
     good = seen.get("mutual_tls", 0)
     told = ", ".join(f"{number} × {policy}" for policy, number in sorted(seen.items()))
     return Verdict.of(good == total, f"{claim}: of {total} calls {told}", calls=total, by_policy=dict(seen))
-
-
-def rejects_plaintext(
-    service: str,
-    answers: Mapping[int, Sample],
-    control: Mapping[int, Sample],
-    ports: Sequence[int],
-    denied: Collection[int] = (),
-) -> Verdict:
-    """A client outside the mesh gets a reset, or a proxy's denial, at every port at which a meshed client is answered.
-
-    Args:
-        service: The service.
-        answers: Port → what the client outside the mesh met.
-        control: Port → what a meshed client met; a service that answers nobody rejects nothing.
-        ports: Its ports.
-        denied: Those at which the service's own proxy says that it denied the client outside the mesh.
-    """
-    claim = f"{service} rejects plaintext"
-    for port in ports:
-        plain, meshed = answers[port], control[port]
-        turned_away = plain.error in {"reset", "refused"} or (plain.status == HTTPStatus.FORBIDDEN and port in denied)
-        if plain.status is not None and not turned_away:
-            return Verdict.of(
-                False, f"{claim}: port {port} answered a client without a certificate with {plain.told}", port=port
-            )
-        if not turned_away:
-            return _unknown(
-                claim,
-                f"at port {port} the client outside the mesh met a {plain.told}",
-                "look at the service",
-                port=port,
-            )
-        if meshed.status is None or (
-            meshed.status >= 500 and "x-envoy-upstream-service-time" not in (meshed.headers or {})
-        ):
-            why = f"port {port} does not answer a meshed client either ({meshed.told})"
-            return _unknown(claim, why, "look at the service", port=port)
-    told = ", ".join(f"port {port} {answers[port].told}" for port in ports)
-    return Verdict.of(True, f"{claim}: {told} without a certificate, answered with one", ports=list(ports))
 
 
 def certificate_is_valid(service: str, left: Mapping[str, float], wanted: Duration) -> Verdict:

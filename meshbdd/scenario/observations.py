@@ -7,21 +7,21 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from http import HTTPStatus
 from typing import TypeVar
 
 from meshbdd.claims import Verdict, mesh
-from meshbdd.errors import BadInput, Inconclusive, NotPossible
+from meshbdd.errors import Inconclusive, NotPossible
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
 from meshbdd.mesh.abilities import Ability
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.needs import needs
+from meshbdd.scenario.plaintext import ask_in_plaintext
 from meshbdd.scenario.queries import Queries
 from meshbdd.scenario.traffic import Traffic
 from meshbdd.sidecars import LINKERD
 from meshbdd.telemetry import certificates, metrics
-from meshbdd.telemetry.access_log import PROBE_AGENT, AccessLogs, Entry
+from meshbdd.telemetry.access_log import AccessLogs, Entry
 from meshbdd.telemetry.proxies import Object, Proxies
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
@@ -107,30 +107,19 @@ class Observations:
 
     @needs(Ability.PLAINTEXT)
     def rejects_plaintext(self, service: ServiceRef) -> Verdict:
-        """No port of a service answers a client outside the mesh, and each answers one inside."""
-        found = self._environment.cluster.find("Service", service.name, service.namespace)
-        if found is None:
-            raise BadInput("MB0647", f'Service "{service}" does not exist.', help="correct the name")
-        ports = [
-            int(port["port"])
-            for port in found["spec"].get("ports") or []
-            if str(port.get("appProtocol") or port.get("name") or "http").startswith("http")
-        ]
-        host = f"{service.name}.{service.namespace}.svc.cluster.local"
-        plain: dict[int, Sample] = {}
-        meshed: dict[int, Sample] = {}
-        for port in ports:
-            url = f"http://{host}:{port}/"
-            plain[port] = self._traffic.probe("HEAD", url, PROBE_AGENT, outside=True)
-            meshed[port] = self._traffic.probe("HEAD", url, PROBE_AGENT)
-            self._probes[service] += 1
-        denied = [
-            port for port in ports if plain[port].status == HTTPStatus.FORBIDDEN and self._denied(service, plain[port])
-        ]
-        return mesh.rejects_plaintext(str(service), plain, meshed, ports, denied)
+        """No endpoint of a service answers a client outside the mesh, and each HTTP port answers one inside."""
+        denied = self._denied if self._proxies.sidecars is LINKERD else lambda _service, _sample: False
+        verdict, asked = ask_in_plaintext(
+            service, self._environment.cluster, self._proxies, self._traffic, lambda sample: denied(service, sample)
+        )
+        self._probes[service] += asked
+        return verdict
 
     def _denied(self, service: ServiceRef, sample: Sample) -> bool:
-        """Whether a proxy of a service logged that it denied a request, as Linkerd's do with plaintext."""
+        """Whether a proxy of a service logged that it denied a request, as Linkerd's do with plaintext.
+
+        On Istio a 403 means that plaintext got in: strict mutual TLS answers nothing, and policies judge what it let through.
+        """
         pods = {str(pod["metadata"]["name"]) for pod in self._meshed(service)}
 
         def probe() -> bool:

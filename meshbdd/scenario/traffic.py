@@ -254,11 +254,14 @@ class Traffic:
             "send requests between the change and the claim",
         )
 
-    def probe(self, method: str, url: str, agent: str, *, outside: bool = False) -> Sample:
-        """Look at something with one request that is no part of the scenario's traffic; ``agent`` marks it in logs."""
-        return self._one(
-            Message("probe", method, url, {"user-agent": agent}, None), PLAIN_CLIENT if outside else CLIENT
-        )
+    def probe(self, message: Message, *, straight_to: str = "") -> Sample:
+        """Look at something with one request that is no part of the scenario's traffic, as its ``User-Agent`` tells logs.
+
+        Args:
+            message: The request.
+            straight_to: ``address:port`` to which the client outside the mesh connects; else it comes from the mesh.
+        """
+        return self._one(message, straight_to=straight_to)
 
     def traces(self) -> list[str]:
         """The trace ids of the samples, where their requests carried a trace context of ours."""
@@ -276,9 +279,9 @@ class Traffic:
             straight_to: ``address:port`` to which the client outside the mesh connects; else they come from the mesh.
             within: When no more are begun.
         """
-        plan = self._plan(self._message(name), count=count, users=min(users, count), duration=within)
-        if straight_to:
-            plan = replace(plan, vantage=Vantage(PLAIN_CLIENT, straight_to))
+        plan = _straight(
+            self._plan(self._message(name), count=count, users=min(users, count), duration=within), straight_to
+        )
         samples = list(_load(plan, lambda partial: self._tell(plan, LoadedSamples(partial))).samples())
         self._tell(plan, samples)
         return samples
@@ -299,8 +302,8 @@ class Traffic:
         """Send a request once, for its answer alone: no claim counts it."""
         return self._one(self._message(name))
 
-    def _one(self, message: Message, vantage: str = CLIENT) -> Sample:
-        return next(_load(self._plan(message, vantage, count=1)).samples())
+    def _one(self, message: Message, *, straight_to: str = "") -> Sample:
+        return next(_load(_straight(self._plan(message, count=1), straight_to)).samples())
 
     def end(self) -> None:
         """The scenario is over: nothing is sent any more."""
@@ -324,6 +327,11 @@ class Traffic:
                 f'Enough "{self._unused}" requests were to be sent, but no claim follows that asks for any.',
                 help="write the claims that they are for after it",
             )
+
+
+def _straight(plan: Plan, address: str) -> Plan:
+    """A plan as it is, or from the client outside the mesh straight to an address."""
+    return replace(plan, vantage=Vantage(PLAIN_CLIENT, address)) if address else plan
 
 
 def _load(plan: Plan, interrupted: Callable[[Result], None] = lambda _result: None) -> Result:

@@ -64,24 +64,6 @@ def test_mutual_tls_needs_calls_and_all_of_them() -> None:
     assert "1 × none" in verdict.sentence
 
 
-@pytest.mark.parametrize(
-    ("plain", "meshed", "outcome"),
-    [
-        (sample(None, "reset"), sample(404), Outcome.PASSED),
-        (sample(200), sample(404), Outcome.FAILED),
-        (sample(404), sample(404), Outcome.FAILED),
-        (sample(None, "reset"), sample(503), Outcome.INCONCLUSIVE),  # it answers nobody
-        (sample(None, "reset"), sample(503, **{"x-envoy-upstream-service-time": "1"}), Outcome.PASSED),
-        (sample(None, "refused"), sample(None, "timeout"), Outcome.INCONCLUSIVE),
-        (sample(None, "timeout"), sample(200), Outcome.INCONCLUSIVE),
-    ],
-)
-def test_rejecting_plaintext_needs_a_service_that_answers_others(
-    plain: Sample, meshed: Sample, outcome: Outcome
-) -> None:
-    assert mesh.rejects_plaintext("x", {80: plain}, {80: meshed}, [80]).outcome is outcome
-
-
 def test_certificates() -> None:
     page = {
         "certificates": [
@@ -214,13 +196,6 @@ def test_relations() -> None:
 def test_a_refused_query_is_bad_input() -> None:
     with pytest.raises(BadInput, match="does not take the query"):
         Prometheus(lambda _path, _parameters: {"status": "error", "error": "parse error"}).query("sum(")
-
-
-def test_a_denial_by_the_proxy_rejects_plaintext_and_one_by_the_application_does_not() -> None:
-    plain, meshed = {80: sample(403)}, {80: sample(404)}
-    assert_that(mesh.rejects_plaintext("x", plain, meshed, [80], [80]), is_passed())
-    assert_that(mesh.rejects_plaintext("x", plain, meshed, [80]), is_failed())
-    assert_that(mesh.rejects_plaintext("x", {80: sample(200)}, meshed, [80], [80]), is_failed())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,72 @@
+"""Asks a service in plaintext, as a client outside the mesh does: every ready endpoint of every HTTP port."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from meshbdd.claims import Verdict
+from meshbdd.claims.plaintext import Plain, rejects_plaintext
+from meshbdd.cluster import Cluster
+from meshbdd.errors import BadInput
+from meshbdd.intents import ServiceRef
+from meshbdd.load import Message, Sample
+from meshbdd.scenario.hosts import endpoints
+from meshbdd.scenario.traffic import Traffic
+from meshbdd.sense.protocols import protocol_of
+from meshbdd.telemetry.access_log import PROBE_AGENT
+from meshbdd.telemetry.proxies import Proxies
+
+_HTTP = {"http", "http2", "http_proxy", "grpc", "grpc-web", ""}
+"""Protocols whose ports are asked; of an undeclared one (empty) a mesh finds out by looking into the bytes."""
+
+
+def ask_in_plaintext(
+    service: ServiceRef,
+    cluster: Cluster,
+    proxies: Proxies,
+    traffic: Traffic,
+    denied: Callable[[Sample], bool],
+) -> tuple[Verdict, int]:
+    """Whether no HTTP port of a service answers a client outside the mesh, and each answers one inside.
+
+    Args:
+        service: The service.
+        cluster: Where it runs.
+        proxies: Tells which of its pods have a sidecar.
+        traffic: Sends the requests; no claim counts them.
+        denied: Whether a proxy denied a request for having no identity.
+
+    Returns:
+        The verdict, and how many requests a meshed client sent for it.
+
+    Raises:
+        BadInput: there is no such service.
+    """
+    found = cluster.find("Service", service.name, service.namespace)
+    if found is None:
+        raise BadInput("MB0647", f'Service "{service}" does not exist.', help="correct the name")
+    pods = {str((pod.get("status") or {}).get("podIP")): str(pod["metadata"]["name"]) for pod in proxies.pods(service)}
+    meshed = {str(pod["metadata"]["name"]) for pod in proxies.meshed(service)}
+    answers: list[Plain] = []
+    control: dict[int, Sample] = {}
+    others: list[str] = []
+    for declared in found["spec"].get("ports") or []:
+        port, protocol = int(declared["port"]), protocol_of(declared)
+        if protocol not in _HTTP:
+            others.append(f"port {port} ({protocol})")
+            continue
+        message = _probe(service, port)
+        for address in endpoints(cluster, message, service.namespace):
+            sample = traffic.probe(message, straight_to=address)
+            pod = pods.get(address.rpartition(":")[0].strip("[]"), address)
+            turned_away = sample.status == HTTPStatus.FORBIDDEN and denied(sample)
+            answers.append(Plain(port, pod, pod in meshed, sample, turned_away))
+        control[port] = traffic.probe(message)
+    return rejects_plaintext(str(service), answers, control, others), len(control)
+
+
+def _probe(service: ServiceRef, port: int) -> Message:
+    headers: dict[str, Any] = {"user-agent": PROBE_AGENT}
+    return Message("probe", "HEAD", f"http://{service.host}:{port}/", headers, None)

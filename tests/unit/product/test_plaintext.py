@@ -1,0 +1,103 @@
+"""The claim that a service rejects plaintext: pure functions, and what is asked of a cluster's objects."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from meshbdd.claims import Outcome
+from meshbdd.claims.plaintext import Plain, rejects_plaintext
+from meshbdd.intents import ServiceRef
+from meshbdd.load import Sample
+from meshbdd.scenario.plaintext import ask_in_plaintext
+
+BY_THE_SERVICE = {"x-envoy-upstream-service-time": "1"}
+
+
+def sample(status: int | None, error: str | None = None, headers: dict[str, str] | None = None) -> Sample:
+    return Sample("r", 0.0, 0.1, status, error, headers or {})
+
+
+ANSWERED = sample(404, headers=BY_THE_SERVICE)
+RESET = sample(None, "reset")
+
+
+@pytest.mark.parametrize(
+    ("plain", "meshed", "outcome"),
+    [
+        (RESET, ANSWERED, Outcome.PASSED),
+        (RESET, sample(503, headers=BY_THE_SERVICE), Outcome.PASSED),
+        (
+            RESET,
+            sample(403, headers=BY_THE_SERVICE),
+            Outcome.PASSED,
+        ),  # a certificate brings an answer, none brings none
+        (sample(200), ANSWERED, Outcome.FAILED),
+        (sample(404), ANSWERED, Outcome.FAILED),
+        (sample(403), ANSWERED, Outcome.FAILED),  # a policy's, or the application's: plaintext got so far
+        (RESET, sample(503), Outcome.INCONCLUSIVE),  # it answers nobody
+        (RESET, sample(403), Outcome.INCONCLUSIVE),  # the client's own proxy made it up
+        (RESET, sample(None, "timeout"), Outcome.INCONCLUSIVE),
+        (sample(None, "timeout"), ANSWERED, Outcome.INCONCLUSIVE),
+    ],
+)
+def test_it_needs_a_service_that_answers_others(plain: Sample, meshed: Sample, outcome: Outcome) -> None:
+    assert rejects_plaintext("x", [Plain(80, "p", True, plain)], {80: meshed}).outcome is outcome
+
+
+def test_a_denial_for_want_of_an_identity_counts_where_one_with_an_identity_is_let_in() -> None:
+    denied = [Plain(80, "p", True, sample(403), denied=True)]
+    assert rejects_plaintext("x", denied, {80: ANSWERED}).outcome is Outcome.PASSED
+    assert rejects_plaintext("x", denied, {80: sample(403, headers=BY_THE_SERVICE)}).outcome is Outcome.INCONCLUSIVE
+
+
+def test_one_pod_without_a_sidecar_is_named() -> None:
+    good = Plain(80, "good", True, RESET)
+    verdict = rejects_plaintext("x", [good, Plain(80, "bare", False, sample(200))], {80: ANSWERED})
+    assert verdict.outcome is Outcome.FAILED
+    assert "pod bare, which has no sidecar" in verdict.sentence
+    verdict = rejects_plaintext("x", [good, Plain(80, "bare", False, RESET)], {80: ANSWERED})
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "pod bare has no sidecar" in verdict.sentence
+
+
+def test_nothing_asked_is_nothing_rejected() -> None:
+    assert rejects_plaintext("x", [], {}, ["port 3306 (mysql)"]).outcome is Outcome.INCONCLUSIVE
+    assert rejects_plaintext("x", [], {80: ANSWERED}).outcome is Outcome.INCONCLUSIVE
+
+
+def _endpoints(*addresses: str, name: str, port: int) -> dict[str, Any]:
+    return {"ports": [{"name": name, "port": port}], "endpoints": [{"addresses": [address]} for address in addresses]}
+
+
+def test_every_endpoint_of_every_http_port_is_asked_and_other_ports_are_named() -> None:
+    ports = [
+        {"name": "http", "port": 80},
+        {"name": "grpc", "port": 9000},
+        {"name": "web", "port": 81},  # a mesh looks into its bytes
+        {"name": "x", "port": 82, "appProtocol": "kubernetes.io/h2c"},
+        {"name": "mysql", "port": 3306},
+    ]
+    slices = [_endpoints("10.0.0.1", "10.0.0.2", name=str(p["name"]), port=int(str(p["port"])) + 1000) for p in ports]
+    cluster = SimpleNamespace(find=lambda *_: {"spec": {"ports": ports}}, list=lambda *_: slices)
+    pods = [
+        {"metadata": {"name": "a"}, "status": {"podIP": "10.0.0.1"}},
+        {"metadata": {"name": "b"}, "status": {"podIP": "10.0.0.2"}},
+    ]
+    proxies = SimpleNamespace(pods=lambda _: pods, meshed=lambda _: pods[:1])
+    asked: list[str] = []
+
+    def probe(_message: Any, *, straight_to: str = "") -> Sample:
+        asked.append(straight_to)
+        return (sample(200) if straight_to == "10.0.0.2:10000" else RESET) if straight_to else ANSWERED
+
+    traffic = SimpleNamespace(probe=probe)
+    service = ServiceRef("x", "shop")
+    verdict, number = ask_in_plaintext(service, cluster, proxies, traffic, lambda _: False)  # type: ignore[arg-type]
+    assert number == 4
+    assert len([address for address in asked if address]) == 8
+    assert verdict.outcome is Outcome.FAILED
+    assert "port 9000 of pod b, which has no sidecar" in verdict.sentence
+    assert verdict.numbers["not_looked_at"] == ["port 3306 (mysql)"]
