@@ -9,6 +9,7 @@ import datetime as dt
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from meshbdd.claims.verdict import Verdict
 from meshbdd.units import Duration
@@ -35,25 +36,49 @@ def every_pod_has_a_sidecar(service: str, without: Mapping[str, str], total: int
     return Verdict.of(True, f"{claim}: {total} of {total} pods have one", pods=total)
 
 
-def uses_mutual_tls(source: str, target: str, seen: Mapping[str, int]) -> Verdict:
-    """All calls that the callee's proxies counted since the scenario began came over mutual TLS.
+@dataclass(frozen=True, slots=True)
+class Security:
+    """How calls from one service to another came, since the scenario began.
 
-    Args:
-        source: The caller.
-        target: The callee.
-        seen: ``connection_security_policy`` → number of requests.
+    Attributes:
+        by_policy: ``connection_security_policy`` → number of calls, as the callee's proxies counted them.
+        uncounted: Calls that the caller's proxies sent to an endpoint, and no proxy of the callee counted.
+        plain: Calls that the callee's proxies logged as coming from pods of the caller without a proxy.
+        bare: The callee's pods without a proxy.
+        bare_callers: The caller's.
     """
+
+    by_policy: Mapping[str, int]
+    uncounted: int = 0
+    plain: int = 0
+    bare: Sequence[str] = ()
+    bare_callers: Sequence[str] = ()
+
+
+def uses_mutual_tls(source: str, target: str, seen: Security) -> Verdict:
+    """All calls since the scenario began came over mutual TLS: those of the caller's proxies, by the word of the callee's."""
     claim = f"calls from {source} to {target} use mutual TLS"
-    total = sum(seen.values())
+    total, good = sum(seen.by_policy.values()), seen.by_policy.get("mutual_tls", 0)
+    told = ", ".join(f"{number} × {policy}" for policy, number in sorted(seen.by_policy.items()))
+    numbers = {"calls": total, "by_policy": dict(seen.by_policy), "uncounted": seen.uncounted, "plain": seen.plain}
+    if good < total:
+        return Verdict.of(False, f"{claim}: of {total} calls {told}", **numbers)
+    if seen.uncounted and seen.bare:
+        why = f"{seen.uncounted} calls came to no proxy of {target}, of which pod {seen.bare[0]} has no sidecar"
+        return Verdict.of(False, f"{claim}: {why}", **numbers)
+    if seen.plain:
+        why = f"{seen.plain} calls came from pods of {source} without a sidecar: {', '.join(seen.bare_callers)}"
+        return Verdict.of(False, f"{claim}: {why}", **numbers)
+    bare = [*seen.bare, *seen.bare_callers]
+    if bare and (total or seen.uncounted):
+        return _unknown(claim, f"pod {bare[0]} has no sidecar, so nobody counts its calls", "give it one", **numbers)
+    if seen.uncounted:
+        why = f"{seen.uncounted} calls were counted by the proxies of {source} and by none of {target}"
+        return _unknown(claim, why, "look at the pods that answered them", **numbers)
     if not total:
-        return _unknown(
-            claim,
-            f"no proxy of {target} counted a call from {source} in this scenario",
-            "send a request that makes one",
-        )
-    good = seen.get("mutual_tls", 0)
-    told = ", ".join(f"{number} × {policy}" for policy, number in sorted(seen.items()))
-    return Verdict.of(good == total, f"{claim}: of {total} calls {told}", calls=total, by_policy=dict(seen))
+        why = f"no proxy of {target} counted a call from {source} in this scenario"
+        return _unknown(claim, why, "send a request that makes one")
+    return Verdict.of(True, f"{claim}: of {total} calls {told}", **numbers)
 
 
 def certificate_is_valid(service: str, left: Mapping[str, float], wanted: Duration) -> Verdict:

@@ -18,6 +18,7 @@ from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.needs import needs
 from meshbdd.scenario.plaintext import ask_in_plaintext
 from meshbdd.scenario.queries import Queries
+from meshbdd.scenario.settling import settled
 from meshbdd.scenario.traffic import Traffic
 from meshbdd.sidecars import LINKERD
 from meshbdd.telemetry import certificates, metrics
@@ -59,7 +60,6 @@ class Observations:
         self._proxies = Proxies(environment.cluster, environment.mesh.sidecars)
         self._logs = AccessLogs(environment.cluster, environment.mesh.sidecars)
         self._before: dict[tuple[ServiceRef, ServiceRef], Counter[metrics.Requests]] = {}
-        self._probes: Counter[ServiceRef] = Counter()
         texts = list(steps)
         if environment.counters_fade and any(_COUNTED.search(text) for text in texts):
             environment.gate.wait_drained()
@@ -67,7 +67,7 @@ class Observations:
             for source, target in _COUNTED.findall(text):
                 pair = (service(source), service(target))
                 self._before[pair] = self._counters(*pair)
-        if any(_LOGGED.search(text) for text in texts):
+        if any(_LOGGED.search(text) or _COUNTED.search(text) for text in texts):
             self._logs.mark()
         self._queries = Queries(environment, traffic, self._proxies.every, texts)
 
@@ -93,27 +93,46 @@ class Observations:
     def mutual_tls(self, source: ServiceRef, target: ServiceRef) -> Verdict:
         """All calls from one service to another since the scenario began came over mutual TLS."""
 
-        def probe() -> dict[str, int]:
-            found: Counter[str] = Counter()
-            for line, number in self._since(source, target).items():
-                if line.reporter == "destination":
-                    found[line.security] += number
-            if not found:
-                raise NotYet("no call counted")
-            return dict(found)
+        def probe() -> mesh.Security:
+            seen = self._security(source, target)
+            if not seen.by_policy or seen.uncounted:
+                raise NotYet("not all calls counted")
+            return seen
 
         self._refuse_namesakes(source)
-        return mesh.uses_mutual_tls(str(source), str(target), _or_nothing(probe, dict))
+        seen = _or_nothing(probe, lambda: self._security(source, target))
+        return mesh.uses_mutual_tls(str(source), str(target), seen)
+
+    def _security(self, source: ServiceRef, target: ServiceRef) -> mesh.Security:
+        lines = self._since(source, target)
+        found: Counter[str] = Counter()
+        for line, number in lines.items():
+            if line.reporter == "destination":
+                found[line.security] += number
+        asides = self._asides(source, target, "destination")
+        arrived = found.total() - asides
+        found["mutual_tls"] -= min(asides, found["mutual_tls"])
+        sent = 0
+        if self._proxies.sidecars is not LINKERD:  # whose proxies do not tell which calls reached an endpoint
+            sent = sum(number for line, number in lines.items() if line.reporter == "source" and line.reached)
+            sent -= self._asides(source, target, "source")
+        callers = {_address(pod): str(pod["metadata"]["name"]) for pod in self._bare(source)}
+        plain = [entry for entry in self._inbound(target) if entry.downstream.rpartition(":")[0] in callers]
+        bare = [str(pod["metadata"]["name"]) for pod in self._bare(target)]
+        return mesh.Security(+found, max(0, sent - arrived), len(plain), bare, sorted(callers.values()))
+
+    def _bare(self, service: ServiceRef) -> list[Object]:
+        """The running pods of a service without a proxy."""
+        meshed = {pod["metadata"]["uid"] for pod in self._meshed(service)}
+        return [pod for pod in self._proxies.pods(service) if pod["metadata"]["uid"] not in meshed]
 
     @needs(Ability.PLAINTEXT)
     def rejects_plaintext(self, service: ServiceRef) -> Verdict:
         """No endpoint of a service answers a client outside the mesh, and each HTTP port answers one inside."""
         denied = self._denied if self._proxies.sidecars is LINKERD else lambda _service, _sample: False
-        verdict, asked = ask_in_plaintext(
+        return ask_in_plaintext(
             service, self._environment.cluster, self._proxies, self._traffic, lambda sample: denied(service, sample)
         )
-        self._probes[service] += asked
-        return verdict
 
     def _denied(self, service: ServiceRef, sample: Sample) -> bool:
         """Whether a proxy of a service logged that it denied a request, as Linkerd's do with plaintext.
@@ -228,13 +247,13 @@ class Observations:
                 why_not = f"neither {source} nor {target} has a sidecar that could count"
         elif not self._meshed(source):
             why_not = f"{source} has no sidecar, so nobody knows its calls by its name"
-        seen = 0
+        seen, asides = 0, 0
 
         def probe() -> int:
             nonlocal seen
             lines = self._since(source, target)
             seen = sum(number for line, number in lines.items() if line.reporter == reporter)
-            seen = max(0, seen - self._own_probes(source, target))
+            seen = max(0, seen - asides)
             if seen < wanted:
                 raise NotYet(str(seen))
             return seen
@@ -242,18 +261,37 @@ class Observations:
         self._refuse_namesakes(source)
         sent = len(self._traffic.samples)
         if not why_not and sent:
+            asides = self._asides(source, target, reporter)
             _or_nothing(probe, lambda: seen)
         return mesh.reports_requests(
             str(source), str(target), wanted, seen, sent=sent, reporter=reporter, why_not=why_not
         )
 
-    def _own_probes(self, source: ServiceRef, target: ServiceRef) -> int:
-        return self._probes[target] if source.name == "client" else 0
+    def _asides(self, source: ServiceRef, target: ServiceRef, reporter: str) -> int:
+        """How many of the calls that proxies counted are of requests that claims sent for themselves, by the proxies' logs."""
+        ids = self._traffic.asides
+        if not ids:
+            return 0
+        entries = settled(self._environment, self._logs.since_mark, loading=self._traffic.loading)
+        own = [entry for entry in entries if entry.request_id in ids]
+        if reporter == "source":
+            pods = {str(pod["metadata"]["name"]) for pod in self._meshed(source)}
+            return sum(e.pod in pods and e.outbound and e.service == target.host and bool(e.upstream) for e in own)
+        pods = {str(pod["metadata"]["name"]) for pod in self._meshed(target)}
+        callers = {_address(pod) for pod in self._meshed(source)}
+        return sum(e.pod in pods and not e.outbound and e.downstream.rpartition(":")[0] in callers for e in own)
 
     def _inbound(self, service: ServiceRef) -> list[Entry]:
-        """What the proxies of a service logged of calls to it since the scenario began."""
-        pods = {str(pod["metadata"]["name"]) for pod in self._meshed(service)}
-        return [e for e in self._logs.since_mark() if e.pod in pods and not e.outbound and not e.probe]
+        """What the proxies of a service logged of the scenario's calls to it; a refused connection is no call."""
+        pods, asides = {str(pod["metadata"]["name"]) for pod in self._meshed(service)}, self._traffic.asides
+        return [
+            entry
+            for entry in self._logs.since_mark()
+            if entry.pod in pods
+            and not (entry.outbound or entry.probe)
+            and entry.request_id not in asides
+            and (entry.request_id or entry.path or entry.status)
+        ]
 
     @needs(Ability.ACCESS_LOG)
     def logged(self, service: ServiceRef, wanted: int, status: int) -> Verdict:
@@ -293,6 +331,10 @@ class Observations:
         limit = f" within {within}" if within else ""
         claim = f'the query "{promql}" is {relation} {wanted:g}{limit}'
         return self._queries.judge(claim, promql, relation, wanted, within)
+
+
+def _address(pod: Object) -> str:
+    return str((pod.get("status") or {}).get("podIP"))
 
 
 def _or_nothing(probe: Callable[[], T], otherwise: Callable[[], T], within: Duration = _SETTLE) -> T:

@@ -28,7 +28,7 @@ def ask_in_plaintext(
     proxies: Proxies,
     traffic: Traffic,
     denied: Callable[[Sample], bool],
-) -> tuple[Verdict, int]:
+) -> Verdict:
     """Whether no HTTP port of a service answers a client outside the mesh, and each answers one inside.
 
     Args:
@@ -37,9 +37,6 @@ def ask_in_plaintext(
         proxies: Tells which of its pods have a sidecar.
         traffic: Sends the requests; no claim counts them.
         denied: Whether a proxy denied a request for having no identity.
-
-    Returns:
-        The verdict, and how many requests a meshed client sent for it.
 
     Raises:
         BadInput: there is no such service.
@@ -64,7 +61,7 @@ def ask_in_plaintext(
             turned_away = sample.status == HTTPStatus.FORBIDDEN and denied(sample)
             answers.append(Plain(port, pod, pod in meshed, sample, turned_away))
         control[port] = traffic.probe(message)
-    return rejects_plaintext(str(service), answers, control, others), len(control)
+    return rejects_plaintext(str(service), answers, control, others)
 
 
 def _probe(service: ServiceRef, port: int) -> Message:

@@ -21,6 +21,7 @@ from meshbdd.scenario.circuits import active_calls, breakers
 from meshbdd.scenario.enough import Enough
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.needs import needs
+from meshbdd.scenario.settling import settled
 from meshbdd.scenario.traffic import USERS, Traffic
 from meshbdd.sidecars import FAULT_LABEL
 from meshbdd.telemetry.access_log import AccessLogs, Entry
@@ -34,11 +35,6 @@ _NOT_SLOWED = re.compile(r'a slow \S+ does not slow "([^"]+)"')
 _USUAL = 30
 """Requests before the first change, by which later ones are measured: their p90 may be off by what may be added to it."""
 
-_QUIET = {"lab": 0.3, "cluster": 1.5}
-"""Seconds in which a log that is complete does not grow: the lab's proxies flush theirs every 50 ms, Istio's every second
-(istio/istio pkg/envoy/proxy.go, ``--file-flush-interval-msec 1000``)."""
-
-_SETTLE = Duration(5)
 _SLOWEST = Duration(10)
 """A slow call that does not end within so long is not waited for."""
 
@@ -132,18 +128,7 @@ class Resilience:
 
     def _settled(self) -> list[Entry]:
         """What was logged since the scenario began, once nothing comes any more; with a load on, once it must be there."""
-        quiet = _QUIET[self._environment.target]
-        seen: list[tuple[float, list[Entry]]] = []
-
-        def probe() -> None:
-            entries, now = self._entries(), time.monotonic()
-            if not seen or len(seen[-1][1]) != len(entries):
-                seen.append((now, entries))
-            if now - seen[-1][0] < quiet:
-                raise NotYet(f"{len(entries)} so far")
-
-        _until(probe, Duration(quiet) if self._traffic.loading else _SETTLE)
-        return seen[-1][1]
+        return settled(self._environment, self._entries, loading=self._traffic.loading)
 
     def _entries(self) -> list[Entry]:
         return [entry for entry in self._logs.since_mark() if not entry.probe]

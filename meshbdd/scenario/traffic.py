@@ -59,6 +59,8 @@ class Traffic:
         self._change = ""
         self.change_since = ""
         """The change that came into force after the last request, in a sentence; empty where requests met it."""
+        self.asides: set[str] = set()
+        """Ids of requests that claims sent for themselves: no other claim counts them."""
         self.last_name: str | None = None
         """The request that a step sent last."""
 
@@ -283,6 +285,7 @@ class Traffic:
             self._plan(self._message(name), count=count, users=min(users, count), duration=within), straight_to
         )
         samples = list(_load(plan, lambda partial: self._tell(plan, LoadedSamples(partial))).samples())
+        self.asides.update(sample.request_id for sample in samples)
         self._tell(plan, samples)
         return samples
 
@@ -303,7 +306,9 @@ class Traffic:
         return self._one(self._message(name))
 
     def _one(self, message: Message, *, straight_to: str = "") -> Sample:
-        return next(_load(_straight(self._plan(message, count=1), straight_to)).samples())
+        sample = next(_load(_straight(self._plan(message, count=1), straight_to)).samples())
+        self.asides.add(sample.request_id)
+        return sample
 
     def end(self) -> None:
         """The scenario is over: nothing is sent any more."""

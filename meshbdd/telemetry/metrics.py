@@ -18,6 +18,8 @@ from meshbdd.sidecars import LINKERD, Sidecars
 from meshbdd.telemetry.proxies import Object, Proxies
 
 _REQUESTS, _RESPONSES = "istio_requests", "response"
+_UNREACHED = {"FI", "NC", "NFCF", "NR", "RL", "UAEX", "UF", "UH", "UO"}
+"""Response flags of requests that a proxy answered itself: Envoy's access log documentation, %RESPONSE_FLAGS%."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Requests:
             service account and namespace on Linkerd.
         security: ``mutual_tls``, ``none`` or ``unknown``; only the destination knows.
         status: HTTP status.
+        reached: Whether it got to an endpoint, as far as the proxy tells.
     """
 
     pod: str
@@ -38,6 +41,7 @@ class Requests:
     source: tuple[str, str]
     security: str
     status: str
+    reached: bool = True
 
 
 def read(pod: str, page: str, service: ServiceRef) -> Counter[Requests]:
@@ -58,6 +62,7 @@ def read(pod: str, page: str, service: ServiceRef) -> Counter[Requests]:
                 source,
                 labels.get("connection_security_policy", "unknown"),
                 labels.get("response_code", ""),
+                not _UNREACHED & set(labels.get("response_flags", "").split(",")),
             )
             found[key] += int(sample.value)
     return found

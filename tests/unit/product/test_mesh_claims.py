@@ -57,9 +57,9 @@ def test_a_pod_without_a_sidecar_is_named_with_the_reason() -> None:
 
 
 def test_mutual_tls_needs_calls_and_all_of_them() -> None:
-    assert_that(mesh.uses_mutual_tls("a", "b", {}), is_inconclusive())
-    assert_that(mesh.uses_mutual_tls("a", "b", {"mutual_tls": 5}), is_passed())
-    verdict = mesh.uses_mutual_tls("a", "b", {"mutual_tls": 5, "none": 1})
+    assert_that(mesh.uses_mutual_tls("a", "b", mesh.Security({})), is_inconclusive())
+    assert_that(mesh.uses_mutual_tls("a", "b", mesh.Security({"mutual_tls": 5})), is_passed())
+    verdict = mesh.uses_mutual_tls("a", "b", mesh.Security({"mutual_tls": 5, "none": 1}))
     assert_that(verdict, is_failed())
     assert "1 × none" in verdict.sentence
 
@@ -225,3 +225,25 @@ def test_how_soon_linkerds_proxy_renews_stands_in_its_own_environment(
     for one in (*found["spec"]["containers"], *found["spec"]["initContainers"]):
         one["env"] = [{"name": name, "value": value}] if one["name"] == container else []
     assert certificates.renewed_within(found) == told
+
+
+def test_calls_that_no_proxy_of_the_callee_counted_are_not_known_to_be_mutual_tls() -> None:
+    def judge(**seen: Any) -> Any:
+        return mesh.uses_mutual_tls("a", "b", mesh.Security({"mutual_tls": 5}, **seen))
+
+    assert_that(judge(uncounted=5, bare=["b-2"]), is_failed("pod b-2 has no sidecar"))
+    assert_that(judge(plain=5, bare_callers=["a-2"]), is_failed("a-2"))
+    assert_that(judge(uncounted=5), is_inconclusive("by none of b"))
+    assert_that(judge(bare=["b-2"]), is_inconclusive("pod b-2 has no sidecar"))
+    assert_that(judge(bare_callers=["a-2"]), is_inconclusive("pod a-2 has no sidecar"))
+    assert_that(mesh.uses_mutual_tls("a", "b", mesh.Security({}, uncounted=5, bare=["b-2"])), is_failed("pod b-2"))
+
+
+def test_requests_that_a_proxy_answered_itself_reached_nobody() -> None:
+    page = "# TYPE istio_requests_total counter\n" + "".join(
+        f'istio_requests_total{{reporter="source",destination_service_name="payment-service",'
+        f'destination_service_namespace="shop",response_flags="{flags}"}} 1\n'
+        for flags in ("-", "FI", "UH", "UT", "URX,UF", "DI")
+    )
+    counted = metrics.read("p", page, PAYMENT)
+    assert {line.reached: number for line, number in counted.items()} == {True: 3, False: 3}
