@@ -6,9 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 
 from meshbdd.claims.calls import Call, told_seconds
-from meshbdd.claims.circuit_phases import GRACE_SECONDS, Breaker, Phase, doubts, replay
+from meshbdd.claims.circuit_phases import GRACE_SECONDS, Breaker, Phase, doubts, ended_early, replay
 from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.units import Duration
+
+_UNDISTURBED = "change nothing between the opening and the claim but the service's recovery"
 
 
 def _evidence(phases: Sequence[Phase], breakers: Sequence[Breaker]) -> dict[str, object]:
@@ -135,6 +137,7 @@ def closes_within(
     began: float,
     were_open: Collection[str] = (),
     trials: Collection[str] = (),
+    changes: Sequence[tuple[float, str]] = (),
 ) -> Verdict:
     """No endpoint of a service is ejected any more, and calls succeed again, in time, counted from the step.
 
@@ -149,6 +152,7 @@ def closes_within(
         began: Unix time of the step's start.
         were_open: The callers whose proxy was seen to have ejected every endpoint in this scenario.
         trials: Ids of requests that were sent to see whether calls go through.
+        changes: Unix time at which the scenario began each change of the mesh, and the change in words.
     """
     claim = f"the circuit to {service} closes within {limit}"
     phases = replay(calls or ())
@@ -166,6 +170,9 @@ def closes_within(
         return _not_closed(claim, service, half, phases, tried, {**evidence, "untried": half})
     waited = max(waited, *(moment - began for moment in since.values() if moment is not None))
     outcome = Outcome.PASSED if waited <= limit.seconds else Outcome.FAILED
+    early = ended_early(phases, using, opened, changes) if outcome is Outcome.PASSED else ""
+    if early:
+        return Verdict.cannot_tell(f"{claim}: {early}", _UNDISTURBED, **evidence)
     told = f"{claim}: it was closed after {told_seconds(waited)}, and calls succeed; {_told(using)}"
     return Verdict(outcome, told, {**evidence, "waited_seconds": waited})
 
@@ -224,6 +231,7 @@ def half_opens_within(
     began: float,
     were_open: Collection[str] = (),
     trials: Collection[str] = (),
+    changes: Sequence[tuple[float, str]] = (),
 ) -> Verdict:
     """Every open circuit lets calls through again, whatever becomes of them, in time; arguments as of ``closes_within``."""
     claim = f"the circuit to {service} is half-open within {limit}"
@@ -243,5 +251,8 @@ def half_opens_within(
         return _untried(claim, service, untried, {**evidence, "untried": untried})
     waited = max(0.0, *(since[caller] - began for caller in opened))
     outcome = Outcome.PASSED if waited <= limit.seconds else Outcome.FAILED
+    early = ended_early(phases, using, opened, changes) if outcome is Outcome.PASSED else ""
+    if early:
+        return Verdict.cannot_tell(f"{claim}: {early}", _UNDISTURBED, **evidence)
     told = f"{claim}: it let calls through again after {told_seconds(waited)}; {_told(using)}"
     return Verdict(outcome, told, {**evidence, "waited_seconds": waited})

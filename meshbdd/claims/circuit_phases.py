@@ -9,7 +9,7 @@ broken gets many calls between two openings: until one of them succeeds, the cir
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from meshbdd.claims.calls import Call, told_seconds
@@ -148,3 +148,48 @@ def doubts(phases: Sequence[Phase], breakers: Sequence[Breaker]) -> list[str]:
                 f"ejection time of {told_seconds(rule.base)}; its proxy was given a new cluster meanwhile, or a new endpoint came"
             )
     return found
+
+
+def ended_early(
+    phases: Sequence[Phase],
+    breakers: Sequence[Breaker],
+    opened: Collection[str],
+    changes: Sequence[tuple[float, str]],
+) -> str:
+    """Why the last ejection of a caller did not end by itself: it was shorter than the base ejection time; empty where none was.
+
+    Args:
+        phases: The states of the circuits.
+        breakers: The rules that they stand under.
+        opened: The callers whose circuit was open.
+        changes: Unix time at which each change of the mesh was begun, and the change in words.
+    """
+    for rule in breakers:
+        if rule.caller not in opened or rule.errors is None:
+            continue
+        span = _last_opening([phase for phase in phases if phase.caller == rule.caller])
+        if span is None or span[1] - span[0] >= rule.base - _SLACK:
+            continue
+        meanwhile = ", ".join(f"«{told}»" for at, told in changes if span[0] <= at <= span[1])
+        why = (
+            f"the ejections ended with the change {meanwhile}"
+            if meanwhile
+            else "a breaker does not end it by itself so soon"
+        )
+        return (
+            f"{rule.caller}'s circuit was open for {told_seconds(span[1] - span[0])}, less than the base ejection time of "
+            f"{told_seconds(rule.base)}: {why}"
+        )
+    return ""
+
+
+def _last_opening(phases: Sequence[Phase]) -> tuple[float, float] | None:
+    """From when to when a caller's circuit was open for the last time; ``None`` where that is not known."""
+    spans = [(phase.began, phase.ended) for phase in phases if phase.state == "open"]
+    if spans:
+        began, ended = spans[-1]
+        return (began, ended) if ended is not None else None
+    last = phases[-1] if phases else None  # nobody called while it was open, so nobody was refused
+    if last is None or last.last_error is None or last.recovered is None:
+        return None
+    return last.last_error, last.recovered

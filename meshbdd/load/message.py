@@ -59,6 +59,11 @@ class Message:
         return next((value for name, value in self.headers.items() if name.lower() == "x-request-id"), None)
 
     @property
+    def fixed_id(self) -> bool:
+        """Whether every copy has the same ``x-request-id``."""
+        return self.own_id is not None and _UUID not in self.own_id
+
+    @property
     def host(self) -> str:
         """The host that is asked."""
         return urlsplit(self.url).hostname or ""

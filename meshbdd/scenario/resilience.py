@@ -85,6 +85,7 @@ class Resilience:
 
     def _tries(self, caller: ServiceRef, callee: ServiceRef) -> tuple[list[Call], list[Call] | None, int]:
         """Calls as the caller's proxies saw them, tries as the callee's did (``None`` without any), calls of no request."""
+        self._traffic.see_ids_differ()
         entries = self._settled()
         addresses = {str((pod.get("status") or {}).get("podIP")) for pod in self._proxies.pods(caller)}
         backends = self._environment.cluster.list("Pod", callee.namespace, f"{FAULT_LABEL}={callee.name}")
@@ -100,6 +101,7 @@ class Resilience:
     @needs(Ability.ACCESS_LOG)
     def gives_up(self, caller: ServiceRef, callee: ServiceRef, limit: Duration) -> Verdict:
         """A service that gets no answer gives up in time."""
+        self._traffic.see_ids_differ()
         waiting = None if self._traffic.loading else self._still_waiting(caller, callee, limit)
         sent, strangers = self._sent(caller, callee, self._settled())
         left = {s.request_id: s.started + s.seconds for s in self._traffic.samples if s.error == "timeout"}
@@ -174,7 +176,17 @@ class Resilience:
         def verdict() -> Verdict:
             waited = free[0] if free else time.monotonic() - start
             calls, were_open = self._logged(service), self._were_open[service]
-            return claim(str(service), limit, waited, found, calls, began=began, were_open=were_open, trials=trials)
+            return claim(
+                str(service),
+                limit,
+                waited,
+                found,
+                calls,
+                began=began,
+                were_open=were_open,
+                trials=trials,
+                changes=self._traffic.changes,
+            )
 
         def probe() -> None:
             found[:] = self._breakers(service)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -57,6 +58,9 @@ class Traffic:
         self._unused: str | None = None
         self._background: Background | None = None
         self._change = ""
+        self.changes: list[tuple[float, str]] = []
+        """Unix time at which each change of the mesh was begun, and the change in words."""
+        self._fixed_ids: set[str] = set()
         self.change_since = ""
         """The change that came into force after the last request, in a sentence; empty where requests met it."""
         self.asides: set[str] = set()
@@ -83,6 +87,8 @@ class Traffic:
                 help=f'define it: Given the request "{name}":',
             )
         message = self._messages[name]
+        if message.fixed_id:
+            self._fixed_ids.add(name)
         if (asked := (message.host, message.port)) not in self._known_hosts:
             check_host(self._environment.cluster, message, self._environment.namespace)
             self._known_hosts.add(asked)
@@ -215,6 +221,7 @@ class Traffic:
         """The mesh is about to change: a stream that began before must not go on after it."""
         self.note_load()
         self._change = summary
+        self.changes.append((time.time(), summary))
         if self._enough is not None:
             why = f"and the mesh was changed («{summary}») before the claim"
             self._enough.end(Stopped(why, "claim first, then change"))
@@ -296,6 +303,20 @@ class Traffic:
             BadInput: there is none, or it asks a host that does not exist.
         """
         self._message(name)
+
+    def see_ids_differ(self) -> None:
+        """See that calls can be told apart by the requests that they belong to.
+
+        Raises:
+            BadInput: a request that was sent bears the same ``x-request-id`` each time.
+        """
+        if self._fixed_ids:
+            raise BadInput(
+                "MB0526",
+                f'The request "{min(self._fixed_ids)}" has a fixed header x-request-id, so what it was called for cannot be '
+                "counted per request.",
+                help="leave the header out, or write ${uuid} in it",
+            )
 
     def endpoints(self, name: str) -> list[str]:
         """``address:port`` of what is ready behind the Service that a request names."""

@@ -15,7 +15,7 @@ from meshbdd.claims.circuit_phases import Breaker, doubts, replay
 from meshbdd.claims.retries import called_at_least, called_at_most
 from meshbdd.claims.share import Stopped
 from meshbdd.claims.timeouts import gives_up_within
-from meshbdd.load import Sample
+from meshbdd.load import Sample, read_message
 from meshbdd.scenario.circuits import breakers
 from meshbdd.telemetry.proxies import Proxies
 from meshbdd.units import Duration
@@ -429,3 +429,27 @@ def test_the_times_of_a_circuit_are_read_from_the_proxy() -> None:
     assert (found.base, found.interval, found.most_percent) == (3.0, 0.5, 100.0)
     (found,) = breakers(cast("Proxies", _OneProxy({"consecutive_5xx": 5})), HOST)
     assert (found.base, found.interval, found.most_percent) == (30.0, 10.0, 10.0)
+
+
+def test_an_ejection_that_a_change_of_ours_ended_is_no_closed_circuit() -> None:
+    soon = [*ERRORS, refused(0.5), call(1.0, 200, request="")]
+    for claim in (closes_within, half_opens_within):
+        verdict = claim(
+            "payment", Duration(4), 1.0, [breaker(0)], soon, began=0.0, changes=[(0.7, "mutual TLS is strict")]
+        )
+        assert verdict.outcome is OPEN, verdict.sentence
+        assert "the ejections ended with the change «mutual TLS is strict»" in verdict.sentence
+    verdict = closes_within("payment", Duration(4), 1.0, [breaker(0)], soon, began=0.0, changes=[(0.1, "x")])
+    assert verdict.outcome is OPEN
+    assert "does not end it by itself so soon" in verdict.sentence
+    unseen = [*ERRORS, call(1.0, 200, request="")]
+    assert (
+        closes_within("payment", Duration(4), 1.0, [breaker(0)], unseen, began=0.0, were_open=["order"]).outcome is OPEN
+    )
+    assert closes_within("payment", Duration(4), 3.7, [breaker(0)], CLOSED_AGAIN, began=0.0).outcome is PASSED
+
+
+def test_a_fixed_request_id_makes_one_of_all_requests() -> None:
+    assert read_message("x", "GET http://a/\nX-Request-Id: mine").fixed_id
+    assert not read_message("x", "GET http://a/\nX-Request-Id: a-${uuid}").fixed_id
+    assert not read_message("x", "GET http://a/").fixed_id
