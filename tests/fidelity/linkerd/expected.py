@@ -241,6 +241,8 @@ _CHANCE: Mapping[str, Mapping[int, Judge]] = {
     # One request's own tries break the circuit; the recording says that the fourth try just slipped through. It took two
     # more pauses, and the three seconds begin after the last one.
     "rt-cb": {0: one_of("503 after 3 ×1", "503 after 4 ×1", least=3050)},
+    # Three tries of 200 ms; Envoy draws the pauses between them, and may draw next to none.
+    "rt-timeout": {1: one_of("500 after 3 ×1", least=600)},
     # The third try begins 300 + 25…50 + 300 + 50…100 ms after the first, the request ends after 700.
     "rt-timeout-req": {0: one_of("504 after 2 ×1", "504 after 3 ×1")},
 }
