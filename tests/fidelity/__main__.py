@@ -16,7 +16,7 @@ from tests.fidelity.delivery import case_differences
 from tests.fidelity.linkerd import __main__ as linkerd
 from tests.fidelity.open_connections import FINDINGS, Finding
 from tests.fidelity.page import page
-from tests.fidelity.played import Played, held_key, row_key, today
+from tests.fidelity.played import Played, compiled, held_key, row_key, today
 from tests.fidelity.rows import Row, run
 from tests.fidelity.table import ROWS
 from tests.fidelity.world import World
@@ -85,7 +85,8 @@ def _play_all(rows: list[Row], file: Path) -> bool:
     print("\nLinkerd", flush=True)
     outcomes = linkerd.report()
     stale = {finding.change: [finding.stale_on, finding.stale_off] for finding in findings}
-    played = Played(today(), verdicts, held, stale, {outcome.name: outcome.verdict for outcome in outcomes})
+    digests = {row_key(row): compiled(row) for row in rows}
+    played = Played(today(), verdicts, digests, held, stale, {outcome.name: outcome.verdict for outcome in outcomes})
     good = good and all(held.values()) and all(f.agrees for f in findings) and all(o.good for o in outcomes)
     if good:
         played.write()

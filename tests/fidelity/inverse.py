@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from envoy.config.cluster.v3 import cluster_pb2
@@ -257,20 +258,47 @@ INVERSES: dict[str, Callable[[Dump], None]] = {
 }
 """By the name of the transform that it undoes."""
 
-NOT_DELIVERED: dict[str, Callable[[str, str, Mapping[str, Any]], bool]] = {
-    "nothing redirects connections, so nothing catches those that no port's listener takes": lambda _section, name, _: (
-        name.startswith("virtualOutbound")
+
+@dataclass(frozen=True, slots=True)
+class NotDelivered:
+    """A part of the compiler's output that is not sent to a sidecar of the lab.
+
+    Attributes:
+        part: Which, and why not.
+        effect: What that means for a verdict.
+        holds: Whether something of the output is such a part: section, name, and the thing itself.
+    """
+
+    part: str
+    effect: str
+    holds: Callable[[str, str, Mapping[str, Any]], bool]
+
+
+NOT_DELIVERED = (
+    NotDelivered(
+        "the listener `virtualOutbound` for what no port's listener takes: nothing redirects connections to it",
+        "A client that ignores `http_proxy` meets no sidecar of its own, so nothing that is done at the caller touches its "
+        "calls; a fault that meets no call makes the claims about it inconclusive.",
+        lambda _section, name, _item: name.startswith("virtualOutbound"),
     ),
-    "nothing redirects connections to undeclared ports, so no chain takes them": lambda section, name, item: (
-        section == "filter_chains"
-        and name.startswith("virtualInbound")
-        and "destination_port" not in item.get("filter_chain_match", {})
+    NotDelivered(
+        "the chains of `virtualInbound` for ports of a pod that neither a Service leads to nor a PeerAuthentication names: "
+        "nothing redirects connections to them",
+        "Such a port cannot be reached, whatever the mode of mutual TLS and the policies say, where Istio's sidecar passes on "
+        "what these allow. That such a call succeeds is red here; that it is refused is green here and proves nothing. Let a "
+        "Service lead to the port.",
+        lambda section, name, item: (
+            section == "filter_chains"
+            and name.startswith("virtualInbound")
+            and "destination_port" not in item.get("filter_chain_match", {})
+        ),
     ),
-    "and no cluster leads on from there": lambda section, name, _: (
-        section == "clusters" and name == "InboundPassthroughCluster"
+    NotDelivered(
+        "the cluster `InboundPassthroughCluster`, which leads on from those chains",
+        "As of those chains; an EnvoyFilter for this cluster changes nothing that a request could show.",
+        lambda section, name, _item: section == "clusters" and name == "InboundPassthroughCluster",
     ),
-}
-"""Why a part of the compiler's output is not sent to a sidecar of the lab, and which part that is."""
+)
 
 _MESSAGES: dict[str, Any] = {
     "listeners": listener_pb2.Listener,
@@ -280,6 +308,10 @@ _MESSAGES: dict[str, Any] = {
     "endpoints": endpoint_pb2.ClusterLoadAssignment,
     "extensions": extension_pb2.TypedExtensionConfig,
 }
+
+
+SECTIONS = tuple(_MESSAGES)
+"""The parts of the compiler's output."""
 
 
 def _plain(section: str, item: Mapping[str, Any]) -> dict[str, Any]:
@@ -315,7 +347,7 @@ def delivered(compiled: Compiled) -> dict[str, Config]:
         sections[section] = {
             name: item
             for name, item in getattr(compiled, section).items()
-            if not any(holds(section, name, item) for holds in NOT_DELIVERED.values())
+            if not any(part.holds(section, name, item) for part in NOT_DELIVERED)
         }
     return _canonical(sections)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from meshbdd.lab.admission.lacking import LACKING
 from meshbdd.lab.linkerd.deviations import DEVIATIONS
 from meshbdd.lab.sidecar.transforms import TRANSFORMS
+from tests.fidelity.inverse import NOT_DELIVERED
 from tests.fidelity.linkerd.expected import DECLARED
 from tests.fidelity.linkerd.world import experiments
 from tests.fidelity.open_connections import CONNECTIONS, EXPECTED
@@ -137,13 +138,20 @@ def _istio_differences() -> Iterator[str]:
     for transform in TRANSFORMS:
         yield f"- `{transform.__name__}`: {_cell((transform.__doc__ or '').partition(chr(10) * 2)[0])}"
     yield ""
+    yield f"For {len(NOT_DELIVERED)} parts of the compiler's output loopback has no place; they are not delivered:"
+    yield ""
+    yield "| not delivered | for a verdict |"
+    yield "|---|---|"
+    yield from (f"| {_cell(part.part)} | {_cell(part.effect)} |" for part in NOT_DELIVERED)
+    yield ""
     yield "Of Services some kinds are not as on Istio; `meshbdd lab compile` says so in its `warnings`:"
     yield ""
     yield "- TCP ports have clusters and inbound chains, and no outbound listener: no call of an application gets there."
     yield "- Ports that name no protocol are taken for HTTP, where Istio looks at the bytes."
     yield "- Headless Services and the policy PASSTHROUGH keep to an address on Istio; here each request goes to any endpoint."
-    yield "- UDP ports pass by every sidecar, there and here. An ExternalName of a Service is a name of it, there and here; of"
-    yield "  anything else it is an unknown host, which the lab looks up by its name."
+    yield "- UDP ports pass by every sidecar, there and here. An ExternalName of a Service is a name of it, there and here: a"
+    yield "  virtual service may govern it or send to it, if it has the port. An ExternalName of anything else is an unknown host,"
+    yield "  which the lab looks up by its name."
     yield ""
     yield "## What the lab refuses"
     yield ""

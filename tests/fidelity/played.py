@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import functools
 import hashlib
 import json
 from pathlib import Path
 
+from meshbdd.lab.compile import Mesh, compile_pod
 from tests.fidelity.linkerd.world import experiments
 from tests.fidelity.open_connections import EXPECTED
-from tests.fidelity.rows import Row
+from tests.fidelity.rows import Row, documents
 from tests.fidelity.table import ROWS
-from tests.golden.meaning import PODS, cases
+from tests.golden.meaning import PODS, cases, world
 
 RECORD = Path(__file__).with_name("played.json")
 
@@ -28,6 +30,7 @@ class Played:
     Attributes:
         date: When, ``2026-01-31``.
         rows: Rule and what it was checked by → its verdict. Each was seen to fail with other resources, too.
+        compiled: The same rules → a digest of what their resources became, see ``compiled``.
         held: Golden case and sidecar → whether the sidecar held what the compiler prints.
         open_connections: Change → stale answers, after it and after its end.
         linkerd: Recorded experiment → its verdict.
@@ -35,6 +38,7 @@ class Played:
 
     date: str
     rows: dict[str, str]
+    compiled: dict[str, str]
     held: dict[str, bool]
     open_connections: dict[str, list[int]]
     linkerd: dict[str, str]
@@ -54,7 +58,8 @@ class Played:
             *map(row_key, ROWS), *(held_key(case, pod) for case in cases() for pod in PODS), *EXPECTED,
             *(experiment["id"] for experiment in experiments()),
         }  # fmt: skip
-        return sorted(asked ^ {*self.rows, *self.held, *self.open_connections, *self.linkerd})
+        otherwise = (key for row in ROWS if self.compiled.get(key := row_key(row)) != compiled(row))
+        return sorted({*otherwise, *(asked ^ {*self.rows, *self.held, *self.open_connections, *self.linkerd})})
 
 
 def row_key(row: Row) -> str:
@@ -62,6 +67,18 @@ def row_key(row: Row) -> str:
     steps = [(repr(what), [check.words for check in checks]) for what, checks in row.steps]
     whole = json.dumps([row.text, row.mutated, row.declared, steps])
     return f"{row.topic}: {row.rule} [{hashlib.sha256(whole.encode()).hexdigest()[:8]}]"
+
+
+def compiled(row: Row) -> str:
+    """A digest of what a row's resources become for the sidecars of the recorded world, so that a changed compiler shows."""
+    return _digest(row.text)
+
+
+@functools.cache
+def _digest(resources: str) -> str:
+    mesh = Mesh.read([*world(), *documents(resources)])
+    made = [compile_pod(mesh, *pod.split(".")).to_json() for pod in PODS]
+    return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def held_key(case: str, pod: str) -> str:
