@@ -50,7 +50,8 @@ OF_THE_POLICIES = (
         "breakers that fit nothing",
         frozenset(
             {
-                "The circuit opens, fails fast, tries again, and closes when payment is well again",
+                "The circuit opens, tries again, and closes when payment is well again",
+                "An open circuit fails fast",
                 "After the circuit has closed, payments go through",
                 "A few errors do not open the circuit",
             }
@@ -59,6 +60,12 @@ OF_THE_POLICIES = (
             (_BREAKER, "errors for 3s", "errors for 60s"),
             (_BREAKER, "errors for 6s", "errors for 60s"),
             (_BREAKER, "5 consecutive errors for 5s", "2 consecutive errors for 5s"),
+            (_BREAKER, "5 consecutive errors for 4s", "500 consecutive errors for 4s"),
+            (
+                _BREAKER,
+                'Then the circuit to payment-service opens within 2s\n    When "charge" is sent\n',
+                'When "charge" is sent\n',
+            ),
         ),
     ),
     Defect(
