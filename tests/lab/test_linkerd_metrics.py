@@ -132,6 +132,7 @@ def test_a_split_is_counted_by_backend(lab: LabUnderTest) -> None:
 def test_retries_and_their_end_are_counted(lab: LabUnderTest) -> None:
     lab.apply(CLOSED)
     lab.in_routes("client", '"name": "Service.shop.closed:80"')
+    lab.in_listeners("payment-service", "meshed:7777")  # who takes no connection at all is given no request to count
     assert lab.get("http://closed/").status_code == 502
     closed = {"parent_name": "closed", "route_kind": "default", "route_name": "http"}
     _counts(lab, "client", "outbound_http_route_backend_requests_total", 3, **closed)
