@@ -158,8 +158,11 @@ class Resilience:
                 raise NotYet(verdict.sentence)
 
         _until(probe, limit)  # what was seen so far need not be all of it
-        calls = self._logged(service)  # before the breakers are looked at: what opens one is logged no later
-        return opens_within(str(service), limit, self._breakers(service), calls)
+        before = self._breakers(service)  # an ejection may end while the logs are waited for, and one may begin
+        calls = self._logged(service)
+        found = {breaker.caller: breaker for breaker in self._breakers(service)}
+        found |= {b.caller: b for b in before if b.caller not in found or b.ejected > found[b.caller].ejected}
+        return opens_within(str(service), limit, list(found.values()), calls)
 
     @needs(Ability.CIRCUITS)
     def circuit_closes(self, service: ServiceRef, limit: Duration) -> Verdict:
