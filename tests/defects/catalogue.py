@@ -14,13 +14,13 @@ from tests.defects.project import Place
 MESH = os.environ.get("MESH", "istio")
 """The mesh on which the defects are seeded."""
 DEFECTS = (*OF_THE_SHOP, *(OF_LINKERD if MESH == "linkerd" else OF_ISTIO), *OF_THE_POLICIES)
-_IMPOSSIBLE: frozenset[str] = NOT_ON_LINKERD if MESH == "linkerd" else frozenset()
 
 
-def skipped(places: Iterable[Place]) -> frozenset[str]:
-    """The scenarios that are none for this mesh: they say so by a tag, or it cannot do what they ask."""
+def skipped(places: Iterable[Place], mesh: str = MESH) -> frozenset[str]:
+    """The scenarios that are none for a mesh: they say so by a tag, or it cannot do what they ask."""
+    impossible = NOT_ON_LINKERD if mesh == "linkerd" else frozenset()
     return frozenset(
         place.name
         for place in places
-        if place.name in _IMPOSSIBLE or (place.tags & {"istio", "linkerd"} and MESH not in place.tags)
+        if place.name in impossible or (place.tags & {"istio", "linkerd"} and mesh not in place.tags)
     )
