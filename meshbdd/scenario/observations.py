@@ -6,7 +6,7 @@ import datetime as dt
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from meshbdd.claims import Verdict, mesh
@@ -109,13 +109,14 @@ class Observations:
         for line, number in lines.items():
             if line.reporter == "destination":
                 found[line.security] += number
-        asides = self._asides(source, target, "destination")
+        own = self._own()
+        asides = self._asides(own, source, target, "destination")
         arrived = found.total() - asides
         found["mutual_tls"] -= min(asides, found["mutual_tls"])
         sent = 0
         if self._proxies.sidecars is not LINKERD:  # whose proxies do not tell which calls reached an endpoint
             sent = sum(number for line, number in lines.items() if line.reporter == "source" and line.reached)
-            sent -= self._asides(source, target, "source")
+            sent -= self._asides(own, source, target, "source")
         callers = {_address(pod): str(pod["metadata"]["name"]) for pod in self._bare(source)}
         plain = [entry for entry in self._inbound(target) if entry.downstream.rpartition(":")[0] in callers]
         bare = [str(pod["metadata"]["name"]) for pod in self._bare(target)]
@@ -261,19 +262,24 @@ class Observations:
         self._refuse_namesakes(source)
         sent = len(self._traffic.samples)
         if not why_not and sent:
-            asides = self._asides(source, target, reporter)
+            asides = self._asides(self._own(), source, target, reporter)
             _or_nothing(probe, lambda: seen)
         return mesh.reports_requests(
             str(source), str(target), wanted, seen, sent=sent, reporter=reporter, why_not=why_not
         )
 
-    def _asides(self, source: ServiceRef, target: ServiceRef, reporter: str) -> int:
-        """How many of the calls that proxies counted are of requests that claims sent for themselves, by the proxies' logs."""
+    def _own(self) -> list[Entry]:
+        """What the proxies logged of requests that claims sent for themselves."""
         ids = self._traffic.asides
         if not ids:
-            return 0
+            return []
         entries = settled(self._environment, self._logs.since_mark, loading=self._traffic.loading)
-        own = [entry for entry in entries if entry.request_id in ids]
+        return [entry for entry in entries if entry.request_id in ids]
+
+    def _asides(self, own: Sequence[Entry], source: ServiceRef, target: ServiceRef, reporter: str) -> int:
+        """How many of the calls that proxies counted are of requests that claims sent for themselves: ``own``, by the logs."""
+        if not own:
+            return 0
         if reporter == "source":
             pods = {str(pod["metadata"]["name"]) for pod in self._meshed(source)}
             return sum(e.pod in pods and e.outbound and e.service == target.host and bool(e.upstream) for e in own)
