@@ -87,10 +87,14 @@ class Environment:
         """The default namespace."""
         return self.settings.namespace or self.cluster.namespace
 
-    @property
-    def counters_fade(self) -> bool:
-        """Whether a proxy may forget what it counted; Istio's do when a listener has drained, and the lab's do not."""
-        return self.mesh.sidecars is ISTIO and self.target != "lab"
+    def wait_counters_stay(self) -> None:
+        """Wait until no proxy can forget what it counted; Istio's do when a listener has drained, and the lab's do not.
+
+        Raises:
+            Inconclusive: a proxy goes on draining listeners.
+        """
+        if self.mesh.sidecars is ISTIO and self.target != "lab":
+            self.gate.wait_drained()
 
     def require(self, asked: Asked, what: str) -> None:
         """See that the mesh can do what a step asks, and that its services are set up for it.

@@ -61,8 +61,8 @@ class Observations:
         self._logs = AccessLogs(environment.cluster, environment.mesh.sidecars)
         self._before: dict[tuple[ServiceRef, ServiceRef], Counter[metrics.Requests]] = {}
         texts = list(steps)
-        if environment.counters_fade and any(_COUNTED.search(text) for text in texts):
-            environment.gate.wait_drained()
+        if any(_COUNTED.search(text) for text in texts):
+            environment.wait_counters_stay()
         for text in texts:
             for source, target in _COUNTED.findall(text):
                 pair = (service(source), service(target))

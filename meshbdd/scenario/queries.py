@@ -68,8 +68,7 @@ class Queries:
         """Prometheus' time of scrapes that hold all that was before this scenario."""
         self._prometheus.query("vector(1)")  # none there: no need to wait for anything else
         self._environment.gate.wait_quiet()
-        if self._environment.counters_fade:
-            self._environment.gate.wait_drained()
+        self._environment.wait_counters_stay()
         return self._wait_scraped(self._prometheus.now(), "before the first request")
 
     def judge(self, claim: str, promql: str, relation: str, wanted: float, within: Duration | None) -> Verdict:
