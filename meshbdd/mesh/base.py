@@ -120,6 +120,7 @@ class Plan:
         side: Where a fault is injected; ``None`` for what is no fault in a proxy.
         faulty: Services that it makes fail; a scenario in which traffic ran and none of them was called proves nothing.
         through: The fault backend in which it happens, where it is none of a sidecar's.
+        stand_ins: Services that it brings up to answer in the place of those that it makes fail; a call is hit that went there.
     """
 
     summary: str
@@ -132,6 +133,7 @@ class Plan:
     side: Side | None = None
     faulty: tuple[ServiceRef, ...] = ()
     through: Through | None = None
+    stand_ins: tuple[ServiceRef, ...] = ()
 
     @property
     def edits(self) -> tuple[Edit, ...]:

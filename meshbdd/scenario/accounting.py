@@ -83,7 +83,8 @@ class Accounting:
             item.accounted = False
             return
         host = _host(service)
-        hit = [(who, entry) for who, entry in calls if _hit(item, entry)]
+        stood_in = self._addresses_of(item.plan.stand_ins)
+        hit = [(who, entry) for who, entry in calls if _hit(item, entry) or _ip(entry.upstream) in stood_in]
         left = {entry.request_id for entry in entries if entry.outbound and entry.service == host}
         bypassed = self._bypassed(entries, service, left)
         met, all_calls = Counter(who for who, _ in hit), Counter(who for who, _ in calls)
@@ -184,6 +185,10 @@ class Accounting:
     def _addresses(self) -> dict[str, str]:
         pods = self._environment.cluster.list("Pod")
         return {str((pod.get("status") or {}).get("podIP") or ""): pod["metadata"]["name"] for pod in pods}
+
+    def _addresses_of(self, services: Iterable[ServiceRef]) -> set[str]:
+        pods = {pod for service in services for pod in self._pods_of(service)}
+        return {address for address, pod in self._addresses().items() if pod in pods} if pods else set()
 
     def _bypassed(self, entries: Sequence[Entry], service: ServiceRef, left: set[str]) -> Mapping[str, int]:
         """Calls that reached the service's sidecars and that no calling sidecar logged, by who made them."""

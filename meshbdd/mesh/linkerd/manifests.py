@@ -9,9 +9,9 @@ from typing import Any
 from meshbdd.cluster import Edit
 from meshbdd.cluster.kinds import KINDS, kind_of
 from meshbdd.errors import BadInput, NotPossible
-from meshbdd.intents import ServiceRef
+from meshbdd.intents import ServiceRef, Side
 from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Where
-from meshbdd.mesh.catalog import Catalog
+from meshbdd.mesh.catalog import Catalog, selected
 from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked, ServerHeld
 from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, creation, http_ports, parents, refuse_profile
 from meshbdd.mesh.linkerd.rivals import refuse_shadowed
@@ -36,7 +36,44 @@ def plan(catalog: Catalog, documents: list[Object], _context: Context, tag: Call
     groups = [[d for d in documents if (d["kind"] in _LAST) is last] for last in (False, True)]
     stages = [_stage(catalog, group, own) for group in groups if group]
     names = ", ".join(f"{d['kind']} {d['metadata']['name']}" for d in documents)
-    return Plan(f"the manifest's {names}", tuple(s for s in stages if s.edits), reason="as the manifest says")
+    replaced = _replaced(documents)
+    return Plan(
+        f"the manifest's {names}",
+        tuple(s for s in stages if s.edits),
+        reason="as the manifest says",
+        side=Side.CALLER if replaced else None,
+        faulty=tuple(replaced),
+        stand_ins=tuple(dict.fromkeys(backend for backends in replaced.values() for backend in backends)),
+    )
+
+
+def _replaced(documents: Iterable[Object]) -> dict[ServiceRef, list[ServiceRef]]:
+    """Services whose routes lead to backends that the manifest itself brings up, and those backends.
+
+    Linkerd injects no faults: a backend that fails or waits in a service's place is how its users write one down.
+    """
+    pods = [
+        (d["metadata"]["namespace"], d["spec"]["template"]["metadata"].get("labels") or {})
+        for d in documents
+        if d["kind"] == "Deployment"
+    ]
+    own = {
+        ServiceRef(d["metadata"]["name"], d["metadata"]["namespace"])
+        for d in documents
+        if d["kind"] == "Service" and (wanted := (d.get("spec") or {}).get("selector"))
+        if any(place == d["metadata"]["namespace"] and selected(wanted, labels) for place, labels in pods)
+    }
+    found: dict[ServiceRef, list[ServiceRef]] = {}
+    for route in documents:
+        if route["kind"] not in _ROUTES:
+            continue
+        for parent in parents(route):
+            for rule in route["spec"].get("rules") or []:
+                for ref in rule.get("backendRefs") or []:
+                    backend = ServiceRef(ref["name"], ref.get("namespace") or parent["namespace"])
+                    if backend in own and ref.get("weight", 1):
+                        found.setdefault(ServiceRef(parent["name"], parent["namespace"]), []).append(backend)
+    return found
 
 
 def _stage(catalog: Catalog, documents: Iterable[Object], tag: str) -> Stage:

@@ -32,7 +32,7 @@ from meshbdd.intents import (
 )
 from meshbdd.mesh import Context, Linkerd, Plan
 from meshbdd.mesh.base import preview
-from meshbdd.mesh.manifest import find_manifest, refuse_foreign
+from meshbdd.mesh.manifest import find_manifest, read_manifest, refuse_foreign
 from meshbdd.sidecars import FAULT_LABEL, LINKERD, callee, whole
 from meshbdd.telemetry.metrics import read_linkerd
 from meshbdd.telemetry.proxies import view
@@ -634,6 +634,25 @@ def _held(server: str, *policies: str) -> Object:
     settings = {"envoy.filters.http.rbac": {"rbac": {"rules": rules}}}
     route = {"route": {"cluster": "inbound"}, "typed_per_filter_config": settings}
     return {"name": f"server..{server}", "routes": [route]}
+
+
+@pytest.mark.parametrize(
+    ("example", "replaced", "by"),
+    [
+        ("payment-fails-30-percent", "payment-service", "payment-broken"),
+        ("payment-fails-500", "payment-service", "payment-broken"),
+        ("inventory-delay-5s", "inventory-service", "inventory-slow"),
+        ("canary-90-10", None, None),
+    ],
+)
+def test_a_manifest_whose_own_backend_answers_for_a_service_is_a_fault_of_it(
+    example: str, replaced: str | None, by: str | None
+) -> None:
+    folder = Path(__file__).resolve().parents[3] / "manifests/examples/linkerd"
+    documents = read_manifest(folder / f"{example}.yaml", "shop")
+    made = linkerd(_service("inventory-service")).plan_manifest(documents, Context())
+    assert made.faulty == ((ServiceRef(replaced, "shop"),) if replaced else ())
+    assert made.stand_ins == ((ServiceRef(by, "shop"),) if by else ())
 
 
 def test_what_holds_already_moves_no_endpoints() -> None:
