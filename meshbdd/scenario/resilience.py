@@ -36,8 +36,9 @@ _USUAL = 30
 """Requests before the first change, by which later ones are measured: their p90 may be off by what may be added to it."""
 
 _TRIALS = 6
-"""Requests in a row that are to come to each circuit that nobody has tried: of two callers one is missed by all of them once
-in 64 times, and then they are sent again."""
+"""Requests in a row that are to come to each circuit that nobody has tried, where there are several callers: of two one is
+missed by all of them once in 64 times, and then they are sent again. A single caller gets one: several that fail would open
+its circuit anew."""
 
 _SLOWEST = Duration(10)
 """A slow call that does not end within so long is not waited for."""
@@ -196,26 +197,32 @@ class Resilience:
                 changes=self._traffic.changes,
             )
 
-        def probe() -> None:
+        def probe() -> Verdict:
             found[:] = self._breakers(service)
             ejected = sum(breaker.ejected for breaker in found)
             free[:] = [] if ejected else free or [time.monotonic() - start]
             if ejected:
                 raise NotYet(f"{ejected} endpoints are ejected")
             now = verdict()
+            if "untried" in now.numbers:
+                trials.extend(self._try(service))
+                now = verdict()  # at once: where the trial fails, the circuit soon opens anew
             if now.outcome is not Outcome.PASSED:
-                trials.extend(self._try() if "untried" in now.numbers else [])
                 raise NotYet(now.sentence)
+            return now
 
-        _until(probe, limit)  # the verdict says what is missing
-        return verdict()
+        try:
+            return eventually(probe, what="it", within=limit, failure=Inconclusive)
+        except Inconclusive:
+            return verdict()  # it says what is missing
 
-    def _try(self) -> list[str]:
-        """Send the request that was sent last some times more, where no load runs; their ids."""
+    def _try(self, service: ServiceRef) -> list[str]:
+        """Send the request that was sent last once more, or as often as several callers need, where no load runs; their ids."""
         name = self._traffic.last_name
         if self._traffic.loading or name is None:
             return []
-        return [sample.request_id for sample in self._traffic.measure(name, _TRIALS)]
+        callers = {call.caller for call in _to(service, self._entries())}
+        return [sample.request_id for sample in self._traffic.measure(name, _TRIALS if len(callers) > 1 else 1)]
 
     def _breakers(self, service: ServiceRef, callers: Container[str] | None = None) -> list[Breaker]:
         found = breakers(self._proxies, _host(service), callers)

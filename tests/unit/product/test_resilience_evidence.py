@@ -7,11 +7,13 @@ from typing import Any, cast
 
 import pytest
 
+from meshbdd.claims.circuit_phases import Breaker
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
 from meshbdd.scenario.resilience import Resilience
 from meshbdd.sidecars import ISTIO
 from meshbdd.telemetry.access_log import Entry
+from meshbdd.units import Duration
 
 ORDER, PAYMENT, CLIENT = (ServiceRef(name, "shop") for name in ("order-service", "payment-service", "client"))
 HOST = "payment-service.shop.svc.cluster.local"
@@ -55,3 +57,33 @@ def test_calls_of_requests_that_are_through(
     resilience = Resilience(cast("Any", environment), cast("Any", traffic), [])
     found, others = resilience._sent(caller, PAYMENT, entries)
     assert (len(found), others) == (known, strangers)
+
+
+class _Tried(Resilience):
+    """A circuit whose only caller is let through once more, by a call that opens it anew."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        traffic = SimpleNamespace(samples=[], loading=False, last_name="charge", measure=self._measure, changes=[])
+        environment = SimpleNamespace(cluster=_Cluster(), require=lambda *_asked: None, mesh=SimpleNamespace(sidecars=ISTIO))
+        super().__init__(cast("Any", environment), cast("Any", traffic), [])
+        self._were_open = {PAYMENT: {"client"}}
+
+    def _measure(self, _name: str, count: int) -> list[Sample]:
+        self.sent += count
+        return [Sample("trial", 1.0, 0.1, 503)] * count
+
+    def _entries(self) -> list[Entry]:
+        return [call("client", "r1"), *[call("client", "trial")] * self.sent]
+
+    def _settled(self) -> list[Entry]:
+        return self._entries()
+
+    def _breakers(self, service: ServiceRef, _callers: object = None) -> list[Breaker]:
+        return [Breaker("client", 1, ejected=min(self.sent, 1), requests=1, errors=5)]
+
+
+def test_a_circuit_that_a_trial_opens_anew_was_half_open() -> None:
+    tried = _Tried()
+    assert tried.circuit_half_opens(PAYMENT, Duration(0.01)).outcome == "passed"
+    assert tried.sent == 1, "one caller, one trial"
