@@ -20,6 +20,7 @@ from meshbdd.mesh.base import Through
 from meshbdd.scenario.calls import Places, calls_logged, reasons
 from meshbdd.scenario.changes import InForce
 from meshbdd.scenario.environment import Environment
+from meshbdd.scenario.settling import LOOK_SECONDS
 from meshbdd.telemetry.access_log import AccessLogs, Entry
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
@@ -123,13 +124,17 @@ class Accounting:
             if now - seen[-1][0] < flush and now - seen[0][0] < max(flush, GROWING_SECONDS):
                 raise NotYet(f"{len(found)} entries so far")
             counted = [e for e in found if not e.probe and not 0 < e.started < since.get(e.pod, 0.0)]
-            missing = set(item.requests) - {entry.request_id for entry in found}
+            missing = set(item.requests) - item.unseen - {entry.request_id for entry in found}
             if now < deadline and (missing or not met(counted)):
                 raise NotYet(f"{len(missing)} requests are not logged")
             return counted
 
         return eventually(
-            probe, what="The end of the access logs", within=Duration(_LOG_SECONDS.seconds + 1), code="MB0605"
+            probe,
+            what="The end of the access logs",
+            within=Duration(_LOG_SECONDS.seconds + 1),
+            code="MB0605",
+            first_pause=LOOK_SECONDS,
         )
 
     def _calls(self, item: InForce, entries: Sequence[Entry], service: ServiceRef) -> list[tuple[str, Entry]]:

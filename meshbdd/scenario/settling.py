@@ -16,6 +16,8 @@ _QUIET = {"lab": 0.3, "cluster": 1.5}
 """Seconds in which a log that is complete does not grow: the lab's proxies flush theirs every 50 ms, Istio's every second
 (istio/istio pkg/envoy/proxy.go, ``--file-flush-interval-msec 1000``)."""
 _SETTLE = Duration(5)
+LOOK_SECONDS = 0.03
+"""Between the first two looks at the logs: each look asks for the log of every pod, and a proxy writes but every 50 ms."""
 
 
 def settled(environment: Environment, read: Callable[[], list[Entry]], *, loading: bool) -> list[Entry]:
@@ -37,5 +39,11 @@ def settled(environment: Environment, read: Callable[[], list[Entry]], *, loadin
             raise NotYet(f"{len(entries)} so far")
 
     with contextlib.suppress(Inconclusive):
-        eventually(probe, what="it", within=Duration(quiet) if loading else _SETTLE, failure=Inconclusive)
+        eventually(
+            probe,
+            what="it",
+            within=Duration(quiet) if loading else _SETTLE,
+            failure=Inconclusive,
+            first_pause=LOOK_SECONDS,
+        )
     return seen[-1][1]

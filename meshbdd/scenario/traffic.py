@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from meshbdd.claims import Claim, Verdict
@@ -20,7 +20,7 @@ from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.hosts import check_host, endpoints
 from meshbdd.scenario.loaded import LoadedSamples, at_rate
 from meshbdd.scenario.needs import needs
-from meshbdd.scenario.vantages import CLIENT, PLAIN_CLIENT, Vantages, check_entry
+from meshbdd.scenario.vantages import CLIENT, MAYBE_UNSEEN, PLAIN_CLIENT, Vantages, check_entry
 from meshbdd.units import Duration, Rate
 
 USERS = 5
@@ -32,7 +32,7 @@ class Traffic:
 
     Args:
         environment: What the run shares.
-        sent: Told the ids of requests that were sent.
+        sent: Told the ids of requests that were sent, and of those among them that perhaps no proxy has seen.
         traced: Whether requests carry a trace context (``traceparent``), because a claim asks where it gets to.
         fields: Paths of the fields that claims of the scenario ask for, kept of every answer.
     """
@@ -40,7 +40,7 @@ class Traffic:
     def __init__(
         self,
         environment: Environment,
-        sent: Callable[[Sequence[str]], None],
+        sent: Callable[[Sequence[str], Collection[str]], None],
         *,
         traced: bool = False,
         fields: Sequence[str] = (),
@@ -118,13 +118,15 @@ class Traffic:
     def _run(self, plan: Plan) -> Result:
         """Send, and note what was sent."""
         result = _load(plan, lambda partial: self._tell(plan, LoadedSamples(partial)))
-        self._note([result.ids.of(number) for number in range(min(result.sent, NOTED))])
+        outside = plan.vantage is not None and plan.vantage.name == PLAIN_CLIENT
+        unseen = {s.request_id for s in result.samples() if s.error in MAYBE_UNSEEN} if outside else set()
+        self._note([result.ids.of(number) for number in range(min(result.sent, NOTED))], unseen)
         return result
 
-    def _note(self, ids: Sequence[str]) -> None:
+    def _note(self, ids: Sequence[str], unseen: Collection[str] = ()) -> None:
         if ids:
             self.change_since = ""
-            self._sent(ids)
+            self._sent(ids, unseen)
 
     def _took(self, plan: Plan, samples: Sequence[Sample]) -> None:
         """These samples are what the claims that follow judge."""

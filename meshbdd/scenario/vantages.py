@@ -12,6 +12,9 @@ CLIENT, PLAIN_CLIENT = "client", "client-plain"
 _NOT_EVEN_IN = {"refused", "unreachable", "unresolved"}
 """Errors of a connection that was never made. Into the mesh they are the way in that is broken: whatever a service does
 is answered by the client's own sidecar, which takes the connection first."""
+MAYBE_UNSEEN = _NOT_EVEN_IN | {"reset"}
+"""Errors of a request from outside the mesh of which perhaps no proxy logs anything: nobody took the connection, or it was
+closed before a request came over it."""
 
 
 class Vantages:
