@@ -11,7 +11,7 @@ Feature: A steady load
       """
 
   Scenario: Checkout keeps up
-    When "checkout" is sent at 20/s for 3s
+    When "checkout" is sent at 30/s for 2s
     Then every response has status 200
     And the p95 latency is below 2s
 

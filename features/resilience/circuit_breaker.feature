@@ -24,13 +24,13 @@ Feature: Circuit breaker
     Given payment-service has a circuit breaker that opens after 5 consecutive errors for 4s
     And payment-service is slowed by 200ms
     And payment-service fails 100%
-    When "charge" is sent 10 times
+    When "charge" is sent 10 times by 5 users
     Then the circuit to payment-service opens within 2s
     When "charge" is sent
     Then the response arrives within 100ms
 
   Scenario: After the circuit has closed, payments go through
-    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 6s
+    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 3s
     And payment-service fails 100%
     When "charge" is sent 10 times
     Then the circuit to payment-service is open

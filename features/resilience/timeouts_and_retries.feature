@@ -57,7 +57,7 @@ Feature: Timeouts and retries
 
   Scenario: The shop's own retries are bounded
     Given payment-service fails 100%
-    When "checkout" is sent 5 times
+    When "checkout" is sent 5 times by 5 users
     Then order-service calls payment-service at most 6 times per request
 
   Scenario: The shop's own patience with payment is bounded

@@ -35,7 +35,9 @@ def _config(targets: Path) -> str:
         "metrics_path": "/stats/prometheus",
         "file_sd_configs": [{"files": [str(targets)], "refresh_interval": "1s"}],
     }
-    return str(yaml.safe_dump({"global": {"scrape_interval": f"{SCRAPE_SECONDS * 1000:.0f}ms"}, "scrape_configs": [job]}))
+    return str(
+        yaml.safe_dump({"global": {"scrape_interval": f"{SCRAPE_SECONDS * 1000:.0f}ms"}, "scrape_configs": [job]})
+    )
 
 
 class Prometheus:

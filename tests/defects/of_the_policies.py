@@ -58,7 +58,6 @@ OF_THE_POLICIES = (
         ),
         edits=(
             (_BREAKER, "errors for 3s", "errors for 60s"),
-            (_BREAKER, "errors for 6s", "errors for 60s"),
             (_BREAKER, "5 consecutive errors for 5s", "2 consecutive errors for 5s"),
             (_BREAKER, "5 consecutive errors for 4s", "500 consecutive errors for 4s"),
             (

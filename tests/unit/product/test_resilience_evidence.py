@@ -65,7 +65,9 @@ class _Tried(Resilience):
     def __init__(self) -> None:
         self.sent = 0
         traffic = SimpleNamespace(samples=[], loading=False, last_name="charge", measure=self._measure, changes=[])
-        environment = SimpleNamespace(cluster=_Cluster(), require=lambda *_asked: None, mesh=SimpleNamespace(sidecars=ISTIO))
+        environment = SimpleNamespace(
+            cluster=_Cluster(), require=lambda *_asked: None, mesh=SimpleNamespace(sidecars=ISTIO)
+        )
         super().__init__(cast("Any", environment), cast("Any", traffic), [])
         self._were_open = {PAYMENT: {"client"}}
 
