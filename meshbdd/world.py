@@ -20,6 +20,7 @@ from meshbdd.evidence import VerdictReached
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
 from meshbdd.mesh.abilities import Ability
+from meshbdd.mesh.catalog import Catalog
 from meshbdd.scenario import (
     Accounting,
     Changes,
@@ -33,6 +34,7 @@ from meshbdd.scenario import (
 )
 from meshbdd.scenario.changes import InForce
 from meshbdd.scenario.needs import needs
+from meshbdd.scenario.vantages import CLIENT, PLAIN_CLIENT
 from meshbdd.sidecars import LINKERD
 
 __all__ = ["Environment", "StepText", "World"]
@@ -85,7 +87,7 @@ class World:
         texts = [step.text for step in steps]
         traced = any(text.startswith(_TRACED) for text in texts)
         self.traffic = Traffic(environment, sent=self.changes.sent, traced=traced, fields=_fields(texts))
-        self.observed = Observations(environment, self.traffic, self.service, texts)
+        self.observed = Observations(environment, self.traffic, self._named, texts)
         self.resilience = Resilience(environment, self.traffic, texts)
         self.overhead = Overhead(environment, self.traffic)
         self.place: Place | None = None
@@ -101,7 +103,17 @@ class World:
         return self._environment.namespace
 
     def service(self, text: str) -> ServiceRef:
-        """A service as the tester names it."""
+        """A service, or a client, as the tester names it.
+
+        Raises:
+            BadInput: there is none of that name; the nearest one is offered.
+        """
+        ref = self._named(text)
+        if ref.name not in {CLIENT, PLAIN_CLIENT}:  # whether these are set up, the requests say
+            Catalog(self._environment.cluster).see_known(ref)
+        return ref
+
+    def _named(self, text: str) -> ServiceRef:
         return ServiceRef.parse(text, self._environment.namespace)
 
     def _before_first_change(self) -> None:

@@ -3,7 +3,7 @@
 from behave import step
 from behave.runner import Context
 
-from meshbdd.intents import Down, Fault
+from meshbdd.intents import Down, Fault, ServiceRef
 from meshbdd.options import fault_with_options
 from meshbdd.units import Duration, Percent
 from meshbdd.vocabulary import register_types
@@ -92,7 +92,7 @@ def recovers(context: Context, service: str) -> None:
 
     Example: When payment-service recovers
     """
-    context.world.changes.recover(context.world.service(service))
+    context.world.changes.recover(ServiceRef.parse(service, context.world.namespace))  # no other can recover
 
 
 @step('the manifest "{path:Text}" is applied')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -9,7 +10,7 @@ from typing import Any
 
 from meshbdd.cluster import Cluster
 from meshbdd.cluster.client import ApiFailure
-from meshbdd.errors import BadInput
+from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.intents import ServiceRef
 from meshbdd.sidecars import ISTIO, Sidecars
 
@@ -70,6 +71,19 @@ class Catalog:
             f'Service "{ref.name}" does not exist in namespace "{ref.namespace}".',
             help=f'did you mean "{near[0]}"?' if near else f"name one of: {', '.join(names) or 'none'}",
         )
+
+    def see_known(self, ref: ServiceRef) -> None:
+        """See that a name is a Service's or, where it offers none, a mere client's: its Deployment's, or its pods' label ``app``.
+
+        Raises:
+            BadInput: it is nobody's; the nearest name is offered.
+        """
+        if any(self._cluster.find(kind, ref.name, ref.namespace) for kind in ("Service", "Deployment")):
+            return
+        with contextlib.suppress(Inconclusive):  # a rehearsal may not know the pods
+            if self._cluster.list("Pod", ref.namespace, f"app={ref.name}"):
+                return
+        self.service(ref)
 
     def labels_of(self, ref: ServiceRef) -> Mapping[str, str]:
         """The labels that a Service selects.

@@ -170,6 +170,8 @@ def _set(stage: _Stage, file: Path, steps: Iterable[Step]) -> tuple[_RehearsedWo
     )
     world = _RehearsedWorld(environment, file, ())
     texts = [StepText(step.name, Place(file, step.line), options=table_rows(step.table)) for step in steps]
+    if stage.live is None:  # what other name services know, where the world comes from files, only a run can tell
+        world.traffic.resolves = lambda _host: True
     world.changes.said = tuple(mentions(texts, environment.namespace))
     return world, cluster
 

@@ -25,7 +25,7 @@ _UNTOLD = {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
 """Answers to a question that this cluster, or these rights, leave open."""
 
 
-def _resolves(host: str) -> bool:
+def resolves(host: str) -> bool:
     """Whether this machine's name service knows a host."""
     try:
         return bool(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
@@ -33,7 +33,7 @@ def _resolves(host: str) -> bool:
         return False
 
 
-def check_host(cluster: Cluster, message: Message, namespace: str, resolves: Callable[[str], bool] = _resolves) -> None:
+def check_host(cluster: Cluster, message: Message, namespace: str, resolves: Callable[[str], bool] = resolves) -> None:
     """See that the cluster knows the host and its port, or, where its name has a dot, that somebody else does.
 
     Args:

@@ -17,7 +17,7 @@ from meshbdd.mesh.abilities import Ability
 from meshbdd.scenario.background import NOTED, Background
 from meshbdd.scenario.enough import Enough
 from meshbdd.scenario.environment import Environment
-from meshbdd.scenario.hosts import check_host, endpoints
+from meshbdd.scenario.hosts import check_host, endpoints, resolves
 from meshbdd.scenario.loaded import LoadedSamples, at_rate
 from meshbdd.scenario.needs import needs
 from meshbdd.scenario.vantages import CLIENT, MAYBE_UNSEEN, PLAIN_CLIENT, Vantages, check_entry
@@ -65,6 +65,8 @@ class Traffic:
         """The change that came into force after the last request, in a sentence; empty where requests met it."""
         self.asides: set[str] = set()
         """Ids of requests that claims sent for themselves: no other claim counts them."""
+        self.resolves: Callable[[str], bool] = resolves
+        """Whether the name service outside of the cluster knows a host."""
         self.last_name: str | None = None
         """The request that a step sent last."""
 
@@ -90,7 +92,7 @@ class Traffic:
         if message.fixed_id:
             self._fixed_ids.add(name)
         if (asked := (message.host, message.port)) not in self._known_hosts:
-            check_host(self._environment.cluster, message, self._environment.namespace)
+            check_host(self._environment.cluster, message, self._environment.namespace, self.resolves)
             self._known_hosts.add(asked)
         return message
 

@@ -58,8 +58,16 @@ class _Mesh:
     plan_manifest = plan
 
 
+def _service(name: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "shop"}, "spec": {}}
+
+
 def _environment(answer: Any, target: str = "lab") -> Environment:
-    cluster = cast("Cluster", StageCluster((), "shop", lambda _: None))
+    services = [
+        _service(name)
+        for name in ("order-service", "payment-service", "inventory-service", "notification-service", "bare")
+    ]
+    cluster = cast("Cluster", StageCluster(services, "shop", lambda _: None))
     mesh, gate = cast("Mesh", _Mesh(answer)), cast("Gate", StageGate())
     return Environment(Settings(namespace="shop"), cluster, mesh, gate, "r1", target, lambda _: None)
 

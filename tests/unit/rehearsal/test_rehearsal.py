@@ -58,6 +58,14 @@ def _found(report: Report) -> list[str]:
 
 SOUND = [
     """
+    Given the request "outside":
+      \"\"\"
+      GET http://elsewhere.example/
+      \"\"\"
+    When "outside" is sent
+    Then client calls payment-service at most 4 times per request
+    """,
+    """
     Given payment-service fails 100% with status 500
       | called by | order-service |
     When "checkout" is sent 100 times by 5 users
@@ -98,6 +106,18 @@ def test_a_sound_scenario_is_left_in_peace(rehearsed: Rehearse, steps: str) -> N
         ("Given payment-service fails 1%\n  | status | soon |", 12, "MB0107 12 'soon' is not an HTTP status."),
         ('When "checkuot" is sent', 12, 'MB0502 12 There is no request "checkuot"; defined are: "checkout".'),
         ('Given the manifest "none.yaml" is applied', 12, 'MB0414 12 There is no manifest "none.yaml"'),
+        ("Then order-servic calls payment-service at most 4 times per request", 12, 'MB0405 12 Service "order-servic" does'),
+        ("Then the circuit to paymentservice is open", 12, 'MB0405 12 Service "paymentservice" does not exist'),
+        ('Then a slow paymnt-service does not slow "checkout"', 12, 'MB0405 12 Service "paymnt-service" does not exist'),
+        ("Then the access log of paymnt-service has at least 1 requests with status 200", 12, 'MB0405 12 Service "paymnt-'),
+        ("Then the certificate of paymnt-service is valid for at least 1h", 12, 'MB0405 12 Service "paymnt-service" does'),
+        ("Then the trace context reaches paymnt-service", 12, 'MB0405 12 Service "paymnt-service" does not exist'),
+        ("Then calls from order-servic to payment-service use mutual TLS", 12, 'MB0405 12 Service "order-servic" does not'),
+        (
+            'Given the request "x":\n  """\n  GET http://paymnt-service/\n  """\nWhen "x" is sent',
+            16,
+            'MB0525 16 The request "x" asks the host "paymnt-service"',
+        ),
         ("Given payment-service recovers", 12, "MB0507 12 payment-service.shop cannot recover"),
         ('Given the request "odd":\n  """\n  GET nowhere\n  """', 14, "MB0501 14 The request \"odd\": 'nowhere' is no address"),
     ],
