@@ -160,6 +160,7 @@ class Queries:
         why = _out_of_reach(query, counters, now - self._began)
         for selector in (s for s in query.selectors if s.metric in counters):
             why = why or self._unknown_growth(query.source(selector), selector, now)
+            why = why or self._no_series(query.source(selector))
         if why:
             return mesh.query_cannot_tell(claim, *why)
         bare = [s for s in query.selectors if s.metric in counters and s.window is None]
@@ -182,6 +183,12 @@ class Queries:
         """What the series of a counter grew by; those that did not grow are none where series are counted."""
         grown = f"(({source} - {source} @ {self._began:.3f}) or ({source} + 0))"
         return f"({grown} > 0)" if COUNTING & set(selector.functions) else grown
+
+    def _no_series(self, source: str) -> Why | None:
+        """Whether a selector of a counter matches nothing: a wrong label does, and «or vector(0)» would make a number of it."""
+        if self._prometheus.query(f"count({source})"):
+            return None
+        return f"{source} matches no series: {self._prometheus.why_empty(source)}", "correct the query"
 
     def _unknown_growth(self, source: str, selector: Selector, now: float) -> Why | None:
         """Whether series of a counter ended, or began anew, so that what they grew by is not known."""

@@ -27,6 +27,10 @@ SCENARIOS = {
     "fed by the earlier one": (f'{QUIET}    Then the query "sum({CALLS})" is at least 1\n', "Product defect"),
     "no more than its own": (OWN, "passed"),
     "a quantile of nothing": (QUIET + QUANTILE, "Inconclusive"),
+    "a wrong label made a number": (
+        f'{SENT}    Then the query "sum(istio_requests_total{{destination_service="payment-service"}}) or vector(0)" is at most 0\n',
+        "Inconclusive",
+    ),
     "a window of before": (f'{SENT}    Then the query "sum(increase({CALLS}[5m]))" is at least 1\n', "Inconclusive"),
     "a window that it waits for": (
         f'{SENT}    Then the query "sum(increase({CALLS}[4s]))" is at most 0 within 25s\n',
