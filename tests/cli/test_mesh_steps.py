@@ -47,7 +47,7 @@ spec: {selector: {app: bare}, ports: [{name: http, port: 80, targetPort: 8080}]}
         ("    Then the mesh reports at least 1 requests from client to order-service\n", 4, "sent no request before"),
         ("    Then calls from client to order-service use mutual TLS\n", 4, "counted a call from client.shop"),
         (SEND + "    Then the access log of payment-service has at least 1 requests with status 500\n", 1, "it has 5 × 200"),
-        (SEND + "    Then every pod of paymnt-service has a sidecar\n", 2, 'no client "paymnt-service"'),
+        (SEND + "    Then every pod of paymnt-service has a sidecar\n", 2, 'Service "paymnt-service" does not exist'),
         ("    Then payment-service rejects plaintext\n", 1, "answered a client without a certificate"),
         ("    Then the certificate of payment-service is valid for at least 25h\n", 1, "is valid for at least 25h"),
         ("    Then the certificate of payment-service rotates within 1s\n", 1, "is the same after"),

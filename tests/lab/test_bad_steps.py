@@ -89,11 +89,11 @@ BAD = [
     ('about 10% of responses have "version" equal to "x"\n| within | lots |', "'lots' is not a percentage"),
     ('the response field "a" of "nothing" is unchanged', 'There is no request "nothing"'),
     ('a slow payment-service does not slow "nothing"', 'There is no request "nothing"'),
-    ("every pod of paymnt-service has a sidecar", 'no client "paymnt-service"'),
+    ("every pod of paymnt-service has a sidecar", 'Service "paymnt-service" does not exist'),
     ('the query "up" is at least many', "'many' is not a number"),
     ("the certificate of payment-service is valid for at least 1x", "'1x' is not a duration"),
     ("order-service calls payment-service at most lots times per request", "'lots' is not a count"),
-    ("the sidecar adds less than 2s to the cold start of nobody", "There is no Deployment behind nobody.shop"),
+    ("the sidecar adds less than 2s to the cold start of nobody", 'Service "nobody" does not exist'),
 ]
 HEAD = "apiVersion: networking.istio.io/v1\nkind: VirtualService\n"
 MANIFESTS = {
