@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from behave import register_type
 
 from meshbdd.errors import BadInput
+from meshbdd.grpc_statuses import GRPC_CODES
 from meshbdd.intents import TlsMode
 from meshbdd.telemetry.promql import checked
 from meshbdd.units import Duration, Percent, Rate
@@ -110,16 +111,9 @@ def _subset(text: str) -> str:
     return text
 
 
-GRPC_STATUSES = (
-    "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE",
-    "DATA_LOSS", "UNAUTHENTICATED",
-)  # fmt: skip
-
-
 def _grpc(text: str) -> str:
-    if text not in GRPC_STATUSES:
-        near = difflib.get_close_matches(text.upper(), GRPC_STATUSES, 1)
+    if text not in GRPC_CODES:
+        near = difflib.get_close_matches(text.upper(), GRPC_CODES, 1)
         raise BadInput(
             "MB0109",
             f"'{text}' is not a gRPC error status.",

@@ -17,6 +17,7 @@ from meshbdd.errors import BadInput, EnvironmentBroken, Inconclusive
 from meshbdd.evidence import QueryAnswered
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.traffic import Traffic
+from meshbdd.telemetry.outcomes import apart_from_outcomes
 from meshbdd.telemetry.prometheus import Prometheus, over_http, through_api
 from meshbdd.telemetry.promql import COUNTING, GROWTH, Query, Selector, parse
 from meshbdd.telemetry.proxies import Object
@@ -160,7 +161,7 @@ class Queries:
         why = _out_of_reach(query, counters, now - self._began)
         for selector in (s for s in query.selectors if s.metric in counters):
             why = why or self._unknown_growth(query.source(selector), selector, now)
-            why = why or self._no_series(query.source(selector))
+            why = why or self._wrong(query.source(selector))
         if why:
             return mesh.query_cannot_tell(claim, *why)
         bare = [s for s in query.selectors if s.metric in counters and s.window is None]
@@ -173,6 +174,12 @@ class Queries:
                 f"The query {query.text!r} gives {len(rows)} series, and a claim needs one number.",
                 help="wrap it in sum(…), max(…) or min(…)",
             )
+        if not rows and any(not self._prometheus.query(f"count({query.source(s)})") for s in bare):
+            why = (
+                "it finds nothing, and nothing is no number: no call has ended so",
+                "add «or vector(0)»: then none is 0",
+            )
+            return mesh.query_cannot_tell(claim, *why)
         value = rows[0].value if rows else None
         why_empty = "" if rows else self._prometheus.why_empty(query.text)
         return mesh.query_is(
@@ -184,11 +191,17 @@ class Queries:
         grown = f"(({source} - {source} @ {self._began:.3f}) or ({source} + 0))"
         return f"({grown} > 0)" if COUNTING & set(selector.functions) else grown
 
-    def _no_series(self, source: str) -> Why | None:
-        """Whether a selector of a counter matches nothing: a wrong label does, and «or vector(0)» would make a number of it."""
+    def _wrong(self, source: str) -> Why | None:
+        """Whether a selector of a counter names what is not there: «or vector(0)» would make a number of it.
+
+        That no call has ended so yet is nothing wrong, as long as calls are counted that could have.
+        """
         if self._prometheus.query(f"count({source})"):
             return None
-        return f"{source} matches no series: {self._prometheus.why_empty(source)}", "correct the query"
+        of_calls = apart_from_outcomes(source)
+        if of_calls and self._prometheus.query(f"count({of_calls})"):
+            return None
+        return f"{source} matches no series: {self._prometheus.why_empty(of_calls or source)}", "correct the query"
 
     def _unknown_growth(self, source: str, selector: Selector, now: float) -> Why | None:
         """Whether series of a counter ended, or began anew, so that what they grew by is not known."""

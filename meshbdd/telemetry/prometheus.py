@@ -20,11 +20,14 @@ IN_CLUSTER = "/api/v1/namespaces/istio-system/services/prometheus:9090/proxy"
 
 _SELECTOR = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)?\s*\{([^{}]*)\}")
 _MATCHER = re.compile(
-    r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*("(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\')\s*(?:,|$)'
+    r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*("(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|`[^`]*`)\s*(?:,|$)'
 )
 
 _OF_COUNTERS = ("_total", "_count", "_sum", "_bucket")
 """https://prometheus.io/docs/practices/naming/ and https://prometheus.io/docs/concepts/metric_types/"""
+
+Matcher = tuple[str, str, str]
+"""Label, operator and value of a selector's matcher."""
 
 Ask = Callable[[str, Mapping[str, str]], Any]
 """A path of Prometheus' HTTP API and its parameters → the answer's JSON."""
@@ -154,9 +157,9 @@ class Prometheus:
         return list(map(str, self._ask(f"/api/v1/label/{label}/values", parameters).get("data") or []))
 
 
-def selectors(promql: str) -> list[tuple[str, list[tuple[str, str, str]]]]:
+def selectors(promql: str) -> list[tuple[str, list[Matcher]]]:
     """The selectors in a query: metric, and label, operator, value of each matcher."""
-    found: list[tuple[str, list[tuple[str, str, str]]]] = []
+    found: list[tuple[str, list[Matcher]]] = []
     for metric, inside in _SELECTOR.findall(promql):
         found.append((metric, [(lb, op, _unquoted(v)) for lb, op, v in _MATCHER.findall(inside)]))
     if not found and re.fullmatch(r"[a-zA-Z_:][a-zA-Z0-9_:]*", promql.strip()):
@@ -165,4 +168,4 @@ def selectors(promql: str) -> list[tuple[str, list[tuple[str, str, str]]]]:
 
 
 def _unquoted(text: str) -> str:
-    return re.sub(r"\\(.)", r"\1", text[1:-1])
+    return text[1:-1] if text.startswith("`") else re.sub(r"\\(.)", r"\1", text[1:-1])

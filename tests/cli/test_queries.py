@@ -17,6 +17,13 @@ LATENCY = 'istio_request_duration_milliseconds_bucket{destination_service_name="
 SENT = '    When "checkout" is sent 3 times\n'
 QUIET = '    When "version" is sent\n'
 QUANTILE = f'    Then the query "histogram_quantile(0.5, sum by (le) ({LATENCY}))" is at most 5000\n'
+
+
+def _none_of(*labels: str, service: str = "order-service") -> str:
+    selector = ",".join([f'destination_service_name="{service}"', *labels])
+    return f'{SENT}    Then the query "sum(istio_requests_total{{{selector}}}) or vector(0)" is at most 0\n'
+
+
 OWN = f"""{SENT}
     Then the query "sum({CALLS})" is at most 3
     And the query "sum({CALLS})" is exactly 3 within 9s
@@ -29,6 +36,18 @@ SCENARIOS = {
     "a quantile of nothing": (QUIET + QUANTILE, "Inconclusive"),
     "a wrong label made a number": (
         f'{SENT}    Then the query "sum(istio_requests_total{{destination_service="payment-service"}}) or vector(0)" is at most 0\n',
+        "Inconclusive",
+    ),
+    "an outcome that no call had": (_none_of('response_code="599"'), "passed"),
+    "no failure of any kind": (_none_of('response_code=~"5.."', 'response_flags!="-"'), "passed"),
+    "an outcome that there cannot be": (_none_of('response_code="5O3"'), "Inconclusive"),
+    "an outcome of calls that nobody makes": (_none_of('grpc_response_status="14"'), "Inconclusive"),
+    "an outcome that this side does not know": (
+        _none_of('reporter="source"', 'connection_security_policy="none"'),
+        "Inconclusive",
+    ),
+    "an outcome of a service that is not there": (
+        _none_of('response_code="599"', service="oder-service"),
         "Inconclusive",
     ),
     "a window of before": (f'{SENT}    Then the query "sum(increase({CALLS}[5m]))" is at least 1\n', "Inconclusive"),

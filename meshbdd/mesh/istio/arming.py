@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from meshbdd.cluster import Edit
+from meshbdd.grpc_statuses import GRPC_CODES
 from meshbdd.intents import Fault, ServiceRef
 from meshbdd.mesh.base import Stage, Where
-from meshbdd.mesh.grpc import GRPC_CODES
 from meshbdd.mesh.istio.hosts import service_host
 from meshbdd.mesh.markers import ClusterRenewed, FilterArmed, FilterSwitched
 

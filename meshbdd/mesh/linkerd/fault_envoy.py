@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from meshbdd.grpc_statuses import GRPC_CODES
 from meshbdd.intents import Fault
 from meshbdd.mesh.base import Object
-from meshbdd.mesh.grpc import GRPC_CODES
 from meshbdd.sidecars import CHANGE_HEADER
 
 CHANGE, CALLER = CHANGE_HEADER, "x-meshbdd-caller"

@@ -1,4 +1,4 @@
-"""The statuses of gRPC."""
+"""The statuses of gRPC that tell of a failure."""
 
 from __future__ import annotations
 
