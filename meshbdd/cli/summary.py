@@ -100,8 +100,16 @@ def _show_scenario(word: str, scenario: ScenarioRecord, console: Console) -> Non
     category = scenario.outcome.category
     for line_of in scenario.outcome.message.removeprefix(category.prefix if category else f"{word}: ").splitlines()[:6]:
         _print(console, line_of, "", "    ")
-    _print(console, f"{scenario.file}:{scenario.line}", "dim", "    ")
+    _print(console, _place(scenario), "dim", "    ")
     console.print()
+
+
+def _place(scenario: ScenarioRecord) -> str:
+    """Where to look: the step that went wrong, else the scenario."""
+    problem = scenario.outcome.gravest
+    if problem is None or not problem.step:
+        return f"{scenario.file}:{scenario.line}"
+    return f"{problem.location}  {problem.step}"
 
 
 def _print(console: Console, text: str, style: str, indent: str) -> None:

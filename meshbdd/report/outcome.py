@@ -6,7 +6,7 @@ behave has the last word: the status here is always the counterpart of behave's 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -83,16 +83,20 @@ class Problem:
         category: Of which kind.
         sentence: What.
         trace: The call stack of an error that nobody foresaw; empty for sentences.
+        step: The step that it went wrong in; empty outside of steps.
+        location: Where that step stands, ``features/x.feature:12``.
     """
 
     category: Category
     sentence: str
     trace: str = ""
+    step: str = ""
+    location: str = ""
 
     def __post_init__(self) -> None:
         # Here, because errors of hooks, clean-ups and steps come on many ways, and all of them end here.
-        object.__setattr__(self, "sentence", redact.text(self.sentence))
-        object.__setattr__(self, "trace", redact.text(self.trace))
+        for name in ("sentence", "trace", "step"):
+            object.__setattr__(self, name, redact.text(getattr(self, name)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +127,19 @@ class Outcome:
         return next((category for category in Category if category in kinds), None)
 
     @property
+    def gravest(self) -> Problem | None:
+        """The first problem of the category; ``None`` where nothing went wrong."""
+        category = self.category
+        return next((problem for problem in self.problems if problem.category is category), None)
+
+    @property
     def message(self) -> str:
         """What a reviewer reads first: the gravest sentence, then the others."""
-        category = self.category
-        if category is None:
+        first = self.gravest
+        if first is None:
             return self.note
-        first = next(problem for problem in self.problems if problem.category is category)
         others = [f"also: {problem.category.prefix}{problem.sentence}" for problem in self.problems if problem != first]
-        return "\n".join([category.prefix + first.sentence, *others])
+        return "\n".join([first.category.prefix + first.sentence, *others])
 
     @property
     def trace(self) -> str:
@@ -231,18 +240,29 @@ def _step_problems(scenario: Any) -> Iterator[Problem]:
         name = step.status.name
         if STATUS.get(name) not in {Status.FAILED, Status.BROKEN} or place_of(step) in culprits:
             continue
-        error = step.exception
-        if name in _UNDERSTOOD:
-            told = step.error_message if name == "undefined" else "this step is not implemented yet."
-            yield Problem(
-                Category.FEATURE, f"{step.keyword} {step.name} ({step.location}): {told or 'no step says this.'}"
-            )
-        elif error is None:
-            yield Problem(Category.UNEXPECTED, (step.error_message or f"the step {step.name} broke").strip())
-        else:
-            category = category_of(error)
-            trace = (step.error_message or "") if category is Category.UNEXPECTED else ""
-            yield Problem(category, sentence_of(error), trace)
+        yield replace(
+            _problem_of(step), step=f"{(at := _guilty(step, scenario)).keyword} {at.name}", location=str(at.location)
+        )
+
+
+def _problem_of(step: Any) -> Problem:
+    """What went wrong in a step."""
+    error = step.exception
+    if step.status.name in _UNDERSTOOD:
+        told = step.error_message if step.status.name == "undefined" else "this step is not implemented yet."
+        return Problem(
+            Category.FEATURE, f"{step.keyword} {step.name} ({step.location}): {told or 'no step says this.'}"
+        )
+    if error is None:
+        return Problem(Category.UNEXPECTED, (step.error_message or f"the step {step.name} broke").strip())
+    category = category_of(error)
+    return Problem(category, sentence_of(error), (step.error_message or "") if category is Category.UNEXPECTED else "")
+
+
+def _guilty(step: Any, scenario: Any) -> Any:
+    """The step that an error is about: a later one where that is why this one changed nothing."""
+    place = step.exception.place if isinstance(step.exception, MeshbddError) else None
+    return next((other for other in scenario.all_steps if place and place_of(other) == place), step)
 
 
 def _hook_problems(scenario: Any) -> Iterator[Problem]:

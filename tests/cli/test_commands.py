@@ -74,6 +74,10 @@ def test_exit_codes_and_sentences(lab: LabUnderTest, folder: Path, steps: str, c
     assert words in ran.stdout + ran.stderr
     assert "Traceback" not in ran.stdout + ran.stderr
     assert not lab.cluster.list("VirtualService"), "nothing stays in the cluster"
+    if code in {1, 2}:
+        lines = (folder / "features" / "x.feature").read_text().splitlines()
+        number, guilty = [(n, line.strip()) for n, line in enumerate(lines, 1) if line.strip() and "|" not in line][-1]
+        assert f"features/x.feature:{number}  {guilty}\n" in ran.stdout, "the summary names the step, not the scenario"
 
 
 def test_a_fault_that_meets_no_call_is_inconclusive(lab: LabUnderTest, folder: Path) -> None:
