@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,14 @@ EVERY_REQUEST = Percent(100)
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A token of HTTP (RFC 9110, 5.6.2)."""
-_LONGEST_DELAY = Duration(3600)
+_LONGEST = Duration(3600)
+_WHOLE = 1e-6
+"""So little a number of milliseconds may be off a whole one by the arithmetic alone."""
+_MOST_RETRIES = 100
+"""Istio's and Linkerd's proxies wait up to 250 ms before each retry: so many last longer than any caller waits."""
+_MOST_ERRORS = 1_000
+_MOST_CONCURRENT = 100_000
+"""More users than that no machine can be: a limit beyond is never reached."""
 _LEAST_FAILURE = 400
 """Below this status a request has succeeded, by the vocabulary's own meaning of the word."""
 
@@ -75,6 +83,21 @@ def _can_be_drawn(share: Percent, what: str) -> None:
 def _lasts(duration: Duration, what: str) -> None:
     if duration.milliseconds < 1:
         raise BadInput("MB0123", f"{what[0].upper()}{what[1:]} is {duration}.", help="write 1ms or more")
+    if duration.seconds > _LONGEST.seconds:
+        sentence = f"{what[0].upper()}{what[1:]} is {duration}: nobody waits for that."
+        raise BadInput("MB0115", sentence, help=f"write {_LONGEST} or less")
+    if abs(duration.milliseconds - round(duration.milliseconds)) > _WHOLE:
+        raise BadInput(
+            "MB0133",
+            f"{what[0].upper()}{what[1:]} is {duration}, and proxies are told whole milliseconds.",
+            help=f"write {math.ceil(duration.milliseconds)}ms",
+        )
+
+
+def _can_be_reached(count: int, most: int, what: str) -> None:
+    """No policy that would never do anything: the proxies would take it, and a scenario with it would prove nothing."""
+    if count > most:
+        raise BadInput("MB0132", f"{what}: nothing in a test gets there.", help=f"write {most} or less")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +179,6 @@ class Fault:
         _can_be_drawn(self.share, f"the fault of {self.service}")
         if self.delay is not None:
             _lasts(self.delay, f"the delay of {self.service}")
-            if self.delay.seconds > _LONGEST_DELAY.seconds:
-                raise BadInput(
-                    "MB0115",
-                    f"The delay of {self.service} is {self.delay}: nobody waits for that.",
-                    help="write 1h or less",
-                )
 
     def __str__(self) -> str:
         what = f"is slowed by {self.delay}" if self.delay else f"fails with {self.grpc_status or self.status}"
@@ -191,7 +208,7 @@ class Timeout:
         after: How long a call may take.
 
     Raises:
-        BadInput: it takes no time.
+        BadInput: it takes no time, or more than anybody waits.
     """
 
     service: ServiceRef
@@ -211,10 +228,16 @@ class Retry:
     Attributes:
         service: The service that is called.
         count: How often at most, so that ``count`` + 1 tries reach the service.
+
+    Raises:
+        BadInput: more often than any call is retried.
     """
 
     service: ServiceRef
     count: int
+
+    def __post_init__(self) -> None:
+        _can_be_reached(self.count, _MOST_RETRIES, str(self))
 
     def __str__(self) -> str:
         return f"calls to {self.service} are retried up to {self.count} times"
@@ -230,7 +253,7 @@ class CircuitBreaker:
         open_for: How long the first opening lasts; the n-th lasts n times as long.
 
     Raises:
-        BadInput: it takes no time.
+        BadInput: it takes no time, too much, or more errors than anybody sees in a row.
     """
 
     service: ServiceRef
@@ -238,7 +261,8 @@ class CircuitBreaker:
     open_for: Duration
 
     def __post_init__(self) -> None:
-        _lasts(self.open_for, f"how long the breaker of {self.service} stays open")
+        _lasts(self.open_for, f"the time that the breaker of {self.service} stays open")
+        _can_be_reached(self.errors, _MOST_ERRORS, str(self))
 
     def __str__(self) -> str:
         return f"{self.service} has a circuit breaker that opens after {self.errors} consecutive errors for {self.open_for}"
@@ -251,10 +275,16 @@ class Limit:
     Attributes:
         service: The service that is called.
         concurrent: How many requests at a time each caller's proxy sends, and each pod of the service takes.
+
+    Raises:
+        BadInput: more than can be sent at a time.
     """
 
     service: ServiceRef
     concurrent: int
+
+    def __post_init__(self) -> None:
+        _can_be_reached(self.concurrent, _MOST_CONCURRENT, str(self))
 
     def __str__(self) -> str:
         return f"{self.service} accepts at most {self.concurrent} concurrent requests"

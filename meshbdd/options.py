@@ -11,7 +11,7 @@ from behave.model import Table
 from meshbdd.errors import BadInput
 from meshbdd.intents import Fault, Scope, ServiceRef, Side
 from meshbdd.units import Duration
-from meshbdd.vocabulary import read_count, read_status
+from meshbdd.vocabulary import read_count, read_duration, read_status
 
 _UNAVAILABLE = 503
 """What a failure is where nobody says more."""
@@ -87,7 +87,7 @@ def duration_option(options: Mapping[str, str], name: str) -> Duration | None:
     Raises:
         BadInput: it is none.
     """
-    return Duration.parse(options[name]) if name in options else None
+    return read_duration(options[name]) if name in options else None
 
 
 def fault_with_options(table: Table | None, fault: Fault, service: Callable[[str], ServiceRef]) -> Fault:

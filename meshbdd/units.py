@@ -15,10 +15,21 @@ from functools import total_ordering
 
 from meshbdd.errors import BadInput
 
-_NUMBER = r"\d+(?:\.\d+)?"
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _UNITS_IN_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(rf"(?:{_NUMBER}(?:ms|s|m|h))+")
 _DURATION_PART = re.compile(rf"({_NUMBER})(ms|s|m|h)")
+_SHOWN = 40
+"""Characters of a number that a sentence shows."""
+_LONGEST_HOURS = 87_600
+"""Ten years: certificates of authorities last so long, and nothing that anybody waits for."""
+_MOST_PER_SECOND = 1_000_000
+"""More than any one machine sends; and a number with which everything else can still be reckoned."""
+
+
+def shortened(text: str) -> str:
+    """A number as a sentence shows it."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _plain(number: float) -> str:
@@ -72,13 +83,20 @@ class Duration:
         """Read ``1m30s``.
 
         Raises:
-            BadInput: no unit, an unknown unit, or no number.
+            BadInput: no unit, an unknown unit, no number, or more than anybody waits for.
         """
         if re.fullmatch(_NUMBER, text):
             raise BadInput("MB0103", f"'{text}' has no unit.", help=f"write {text}s, {text}ms or {text}m")
         if not _DURATION.fullmatch(text):
             raise BadInput("MB0104", f"'{text}' is not a duration.", help="write it like 250ms, 5s or 1m30s")
-        return cls(sum(float(number) * _UNITS_IN_SECONDS[unit] for number, unit in _DURATION_PART.findall(text)))
+        seconds = sum(float(number) * _UNITS_IN_SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+        if seconds > _LONGEST_HOURS * 3600:
+            raise BadInput(
+                "MB0130",
+                f"{shortened(text)} is longer than ten years: nobody waits for that.",
+                help=f"write {_LONGEST_HOURS}h or less",
+            )
+        return cls(seconds)
 
     @property
     def milliseconds(self) -> float:
@@ -108,11 +126,13 @@ class Rate:
         """Read ``200/s``.
 
         Raises:
-            BadInput: not a positive number of requests per second.
+            BadInput: not a positive number of requests per second, or more than a machine sends.
         """
         match = re.fullmatch(rf"({_NUMBER})/s", text)
         if not match or math.isclose(float(match[1]), 0):
             raise BadInput("MB0105", f"'{text}' is not a rate.", help="write it like 200/s")
+        if float(match[1]) > _MOST_PER_SECOND:
+            raise BadInput("MB0131", f"No machine sends {shortened(text)}.", help=f"write {_MOST_PER_SECOND}/s or less")
         return cls(float(match[1]))
 
     def __str__(self) -> str:

@@ -18,7 +18,7 @@ from meshbdd.errors import BadInput
 from meshbdd.grpc_statuses import GRPC_CODES
 from meshbdd.intents import TlsMode
 from meshbdd.telemetry.promql import checked
-from meshbdd.units import Duration, Percent, Rate
+from meshbdd.units import Duration, Percent, Rate, shortened
 
 T = TypeVar("T")
 _WORD = r'[^\s"]+'
@@ -31,6 +31,8 @@ _ALIKE = 0.52
 _ALIKE_WORDS = 0.6
 """The same of two words."""
 _QUOTED = r'[^"]+'
+_DIGITS = re.compile(r"[0-9]{1,9}")
+"""A number as proxies take it: their fields have 32 bits, and nothing in a test is counted beyond."""
 
 
 def in_a_line(error: BadInput) -> str:
@@ -52,12 +54,15 @@ def _typed(pattern: str, convert: Callable[[str], T]) -> Callable[[str], T]:
 
 def read_count(text: str) -> int:
     """A whole number from 1."""
-    if not text.isdigit() or int(text) < 1:
-        raise BadInput("MB0106", f"'{text}' is not a count.", help="write a whole number from 1")
+    if not _DIGITS.fullmatch(text) or int(text) < 1:
+        raise BadInput(
+            "MB0106", f"'{shortened(text)}' is not a count.", help="write a whole number from 1, of nine digits at most"
+        )
     return int(text)
 
 
-def _duration(text: str) -> Duration:
+def read_duration(text: str) -> Duration:
+    """A time that is longer than none."""
     duration = Duration.parse(text)
     if duration.milliseconds < 1:
         raise BadInput("MB0126", f"'{text}' is no time at all.", help="write 1ms or more")
@@ -66,14 +71,14 @@ def _duration(text: str) -> Duration:
 
 def read_status(text: str) -> int:
     """An HTTP status."""
-    if not text.isdigit() or not 100 <= int(text) <= 599:
+    if not _DIGITS.fullmatch(text) or not 100 <= int(text) <= 599:
         raise BadInput("MB0107", f"'{text}' is not an HTTP status.", help="write a number from 100 to 599")
     return int(text)
 
 
 def _number(text: str) -> float:
     try:
-        value = float(text)
+        value = math.nan if "_" in text else float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
@@ -126,7 +131,7 @@ def register_types() -> None:
     """Make the types known to behave; before any step that uses them."""
     register_type(
         Percent=_typed(_WORD, Percent.parse),
-        Duration=_typed(_WORD, _duration),
+        Duration=_typed(_WORD, read_duration),
         Rate=_typed(_WORD, Rate.parse),
         Quantile=_typed(r"p\S+", _quantile),
         Count=_typed(_WORD, read_count),

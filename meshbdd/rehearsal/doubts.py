@@ -26,13 +26,13 @@ MOST_FALSE_RED = 0.01
 CONFIDENCE = 0.90
 """Of the interval that the best possible outcome gives; one-sided 95 %."""
 
-_SENT = re.compile(r'"[^"]+" is sent(?: (\d+) times(?: by \d+ users)?| from outside the mesh)?')
+_SENT = re.compile(r'"[^"]+" is sent(?: ([0-9]{1,9}) times(?: by [0-9]+ users)?| from outside the mesh)?')
 _SENT_AT = re.compile(r'"[^"]+" is sent at (\S+) for (\S+)')
 _SLOWED = re.compile(r"(\S+) is slowed by (\S+?)(?: for \S+ of requests)?")
 _GRPC_FAULT = re.compile(r"(\S+) fails \S+ with gRPC status \S+")
 _SENDS = re.compile(r'(?:enough )?"([^"]+)" (?:is sent|keeps being sent|requests are sent).*')
 _FAILS = re.compile(r"(\S+) fails \S+(?: with .+)?")
-_RETRIED = re.compile(r"calls to (\S+) are retried up to (\d+) times")
+_RETRIED = re.compile(r"calls to (\S+) are retried up to ([0-9]{1,9}) times")
 _TIMES_OUT = re.compile(r"calls to (\S+) time out after (\S+)")
 _GIVES_UP = re.compile(r"(\S+) gives up on (\S+) within (\S+)")
 

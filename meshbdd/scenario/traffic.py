@@ -26,6 +26,9 @@ from meshbdd.units import Duration, Rate
 USERS = 5
 """Users at a time that send enough requests: so many that it is quick, so few that they do not overload a service."""
 
+MOST_COUNTED = 100_000
+"""Requests of a literal count: each has a sample of its own, about 1 kB."""
+
 
 class Traffic:
     """The requests of one scenario.
@@ -144,7 +147,17 @@ class Traffic:
 
     @needs(Ability.CLIENTS)
     def send(self, name: str, count: int = 1, users: int = 1, *, outside: bool = False) -> None:
-        """Send a number of requests."""
+        """Send a number of requests.
+
+        Raises:
+            BadInput: more than can be looked at one by one, or by more users than there can be.
+        """
+        if count > MOST_COUNTED:
+            raise BadInput(
+                "MB0527",
+                f'"{name}" cannot be sent {count:,} times: every single one is kept for the claims.',
+                help=f"send {MOST_COUNTED:,} or less, or say a rate and a time",
+            )
         vantage = PLAIN_CLIENT if outside else CLIENT
         plan = self._plan(self._message(name), vantage, count=count, users=min(users, count))
         self._took(plan, list(self._run(plan).samples()))
