@@ -106,6 +106,23 @@ class Through:
 
 
 @dataclass(frozen=True, slots=True)
+class Draw:
+    """Calls of which a proxy draws those that a manifest's fault hits.
+
+    Attributes:
+        route: Name of the route that they take, as proxies log it; empty for every call.
+        share: Of how many, from 0 to 1.
+    """
+
+    route: str
+    share: float
+
+    def takes(self, logged: str) -> bool:
+        """Whether a call is one of them, by the name of its route; Istio adds a dot and the name of the match."""
+        return not self.route or logged.partition(".")[0] == self.route
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The outcome of planning one intent.
 
@@ -121,6 +138,7 @@ class Plan:
         faulty: Services that it makes fail; a scenario in which traffic ran and none of them was called proves nothing.
         through: The fault backend in which it happens, where it is none of a sidecar's.
         stand_ins: Services that it brings up to answer in the place of those that it makes fail; a call is hit that went there.
+        draws: Which calls a manifest's own faults are for, as far as it is known.
     """
 
     summary: str
@@ -134,6 +152,7 @@ class Plan:
     faulty: tuple[ServiceRef, ...] = ()
     through: Through | None = None
     stand_ins: tuple[ServiceRef, ...] = ()
+    draws: tuple[Draw, ...] = ()
 
     @property
     def edits(self) -> tuple[Edit, ...]:

@@ -8,19 +8,19 @@ service that is down is judged in the same way: nobody called it, so nothing was
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from meshbdd.errors import Inconclusive
 from meshbdd.evidence import FaultAccounted
-from meshbdd.intents import Down, Fault, ServiceRef, Side
+from meshbdd.intents import Down, ServiceRef, Side
 from meshbdd.mesh.base import Through
 from meshbdd.scenario.calls import Places, calls_logged, reasons
 from meshbdd.scenario.changes import InForce
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.settling import LOOK_SECONDS
+from meshbdd.scenario.vacuity import chances, is_hit, see_grpc, see_met
 from meshbdd.telemetry.access_log import AccessLogs, Entry
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
@@ -30,12 +30,6 @@ GROWING_SECONDS = 0.5
 """A log that still grows after so long belongs to a load that goes on; what ended before holds it by now."""
 FLUSH_SECONDS = {"lab": 0.07, "cluster": 1.2}
 """A log that did not grow for so long is complete: the lab's sidecars flush every 50 ms, Istio's every second."""
-_DOWN = {"UH", "UF", "NC", "UC"}
-"""Response flags of a call that met no endpoint: Envoy's access log documentation, %RESPONSE_FLAGS%."""
-_SURE = 7
-"""Times one in the share: of so many calls one is hit but once in 1,100 times (e⁻⁷)."""
-_ALPHA = 1e-6
-"""How improbable it must be that a fault with its share would hit nobody, before "nobody was hit" is doubted."""
 
 
 class Accounting:
@@ -85,7 +79,7 @@ class Accounting:
             return
         host = _host(service)
         stood_in = self._addresses_of(item.plan.stand_ins)
-        hit = [(who, entry) for who, entry in calls if _hit(item, entry) or _ip(entry.upstream) in stood_in]
+        hit = [(who, entry) for who, entry in calls if is_hit(item.plan, entry) or _ip(entry.upstream) in stood_in]
         left = {entry.request_id for entry in entries if entry.outbound and entry.service == host}
         bypassed = self._bypassed(entries, service, left)
         met, all_calls = Counter(who for who, _ in hit), Counter(who for who, _ in calls)
@@ -102,8 +96,8 @@ class Accounting:
             bypassed,
             self._unreached(item, entries, host),
         )
-        _check(item, event)
-        _check_grpc(item, [entry for _, entry in hit])
+        see_met(event, chances(item.plan, [entry for _, entry in calls]))
+        see_grpc(item.plan, [entry for _, entry in hit])
         self._environment.tell(event)
 
     def _entries(self, item: InForce, met: Callable[[Sequence[Entry]], bool]) -> Sequence[Entry]:
@@ -246,75 +240,3 @@ def _host(service: ServiceRef) -> str:
 
 def _ip(address: str) -> str:
     return address.rpartition(":")[0]
-
-
-def _hit(item: InForce, entry: Entry) -> bool:
-    """Whether this very fault was injected into a call."""
-    intent = item.plan.intent
-    if isinstance(intent, Down):
-        return bool(entry.flags & _DOWN)
-    if not entry.injected:
-        return False
-    if item.plan.through is not None:
-        return item.plan.through.tag in entry.route.split() and (
-            "DI" in entry.flags if isinstance(intent, Fault) and intent.delay else "FI" in entry.flags
-        )
-    if item.plan.side is Side.SERVER and isinstance(intent, Fault):
-        status = 200 if intent.grpc_status else intent.status
-        return "DI" in entry.flags if intent.delay else "FI" in entry.flags and entry.status == status
-    return any(tag in entry.route for tag in item.plan.tags if tag)
-
-
-def _check(item: InForce, event: FaultAccounted) -> None:
-    """See that what the proxies tell is what the fault would do.
-
-    Raises:
-        Inconclusive: nobody called the service, or nobody was hit: though somebody must have been, or by chance.
-    """
-    if not event.calls and not event.hit:
-        aside = ", ".join(f"{count} calls from {name}" for name, count in event.bypassed.items())
-        if not aside and event.seen < event.sent:
-            aside = f"{event.sent - event.seen} of the {event.sent} requests of this scenario, as those from outside the mesh do"
-        raise Inconclusive(
-            "MB0603",
-            f"Nobody called {event.service} while «{event.summary}» was in force, as far as the proxies tell"
-            + (f"; past every proxy went {aside}." if aside else "."),
-            help="send requests that make its callers call it; a fault that meets no call proves nothing",
-        )
-    intent = item.plan.intent
-    if event.hit or not isinstance(intent, Fault) or intent.scope.narrows:
-        return
-    if intent.share.value >= 100 or event.calls * math.log1p(-intent.share.fraction) < math.log(_ALPHA):
-        raise Inconclusive(
-            "MB0604",
-            f"«{event.summary}» was in force at every proxy, and yet none of {event.calls} calls was hit.",
-            help="look whether another fault or rule answers these calls before this one",
-        )
-    raise Inconclusive(
-        "MB0607",
-        f"«{event.summary}» was in force, and by chance hit none of {event.calls} call{'s' if event.calls > 1 else ''}: nothing "
-        "failed that anybody could have noticed.",
-        help=f"send more requests: of {math.ceil(_SURE / intent.share.fraction):,} calls one is hit nearly always",
-    )
-
-
-def _check_grpc(item: InForce, hit: Sequence[Entry]) -> None:
-    """See that a gRPC status answered none but gRPC calls: to any other the proxy says 200, and nothing of a failure.
-
-    gRPC is spoken over HTTP/2 alone (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
-
-    Raises:
-        Inconclusive: it met others, whose callers saw no fault.
-    """
-    intent = item.plan.intent
-    if not isinstance(intent, Fault) or intent.grpc_status is None:
-        return
-    plain = [entry for entry in hit if entry.protocol != "HTTP/2"]
-    if plain:
-        told = ", ".join(sorted({entry.protocol or "a protocol that the log does not tell" for entry in plain}))
-        raise Inconclusive(
-            "MB0606",
-            f"«{item.plan.summary}» answers gRPC calls; {len(plain)} of the {len(hit)} calls that it hit were plain HTTP ({told}), "
-            "and were answered with 200 instead of a failure.",
-            help="let them fail with an HTTP status, or send gRPC calls",
-        )

@@ -10,7 +10,7 @@ from meshbdd.cluster import Edit
 from meshbdd.cluster.kinds import KINDS
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef, Side
-from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Where
+from meshbdd.mesh.base import Context, Draw, Marker, Object, Plan, Stage, Where
 from meshbdd.mesh.catalog import Catalog, selected
 from meshbdd.mesh.istio.hosts import ROOT_NAMESPACE, full_name, governing
 from meshbdd.mesh.istio.routes import sources
@@ -53,13 +53,30 @@ def plan(catalog: Catalog, documents: list[Object], _context: Context, tag: Call
         for first in (True, False)
     ]
     names = ", ".join(f"{d['kind']} {d['metadata']['name']}" for d in documents)
+    routes = (route for s in stages for edit, own in zip(s.edits, s.tags, strict=True) if own for route in _http(edit))
     return Plan(
         f"the manifest's {names}",
         tuple(s for s in stages if s.edits),
         reason="as the manifest says",
         side=Side.CALLER,
         faulty=tuple(_faulted(documents)),
+        draws=tuple(Draw(route["name"], _share(route["fault"])) for route in routes if route.get("fault")),
     )
+
+
+def _http(edit: Edit) -> list[Object]:
+    """The routes of a VirtualService that is written."""
+    found: list[Object] = ((edit.new or {}).get("spec") or {}).get("http") or []
+    return found
+
+
+def _share(fault: Object) -> float:
+    """How likely a fault hits a call, by its delay or by its abort; without a percentage none of the two does."""
+    spared = 1.0
+    for kind in ("delay", "abort"):
+        drawn = fault.get(kind) or {}
+        spared *= 1 - float((drawn.get("percentage") or {}).get("value") or drawn.get("percent") or 0) / 100
+    return 1 - spared
 
 
 def _faulted(documents: Iterable[Object]) -> Iterator[ServiceRef]:

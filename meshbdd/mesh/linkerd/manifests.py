@@ -11,15 +11,15 @@ from meshbdd.cluster.kinds import KINDS, kind_of
 from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import ServiceRef, Side
 from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Where
-from meshbdd.mesh.catalog import Catalog, selected
+from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked, ServerHeld
 from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, creation, http_ports, parents, refuse_profile
 from meshbdd.mesh.linkerd.rivals import refuse_shadowed
 from meshbdd.mesh.linkerd.rules import marked
 from meshbdd.mesh.linkerd.security import AUTHORIZATION, DENY, decided_by_another
+from meshbdd.mesh.linkerd.stand_ins import draws, replaced
 from meshbdd.mesh.markers import CLUSTERS, LISTENERS, ROUTES, ConfigChanged
 
-_ROUTES = {"HTTPRoute", "GRPCRoute"}
 _LINKERD = ("balancer.linkerd.io/", "timeout.linkerd.io/", "retry.linkerd.io/", "balancer.alpha.linkerd.io/")
 _LAST = ("HTTPRoute", "GRPCRoute", "Server")
 """Routes lead to Services, and a Server without its policies denies everybody."""
@@ -36,44 +36,17 @@ def plan(catalog: Catalog, documents: list[Object], _context: Context, tag: Call
     groups = [[d for d in documents if (d["kind"] in _LAST) is last] for last in (False, True)]
     stages = [_stage(catalog, group, own) for group in groups if group]
     names = ", ".join(f"{d['kind']} {d['metadata']['name']}" for d in documents)
-    replaced = _replaced(documents)
+    for_others = replaced(documents)
+    stand_ins = tuple(dict.fromkeys(backend for backends in for_others.values() for backend in backends))
     return Plan(
         f"the manifest's {names}",
         tuple(s for s in stages if s.edits),
         reason="as the manifest says",
-        side=Side.CALLER if replaced else None,
-        faulty=tuple(replaced),
-        stand_ins=tuple(dict.fromkeys(backend for backends in replaced.values() for backend in backends)),
+        side=Side.CALLER if for_others else None,
+        faulty=tuple(for_others),
+        stand_ins=stand_ins,
+        draws=draws(documents, stand_ins),
     )
-
-
-def _replaced(documents: Iterable[Object]) -> dict[ServiceRef, list[ServiceRef]]:
-    """Services whose routes lead to backends that the manifest itself brings up, and those backends.
-
-    Linkerd injects no faults: a backend that fails or waits in a service's place is how its users write one down.
-    """
-    pods = [
-        (d["metadata"]["namespace"], d["spec"]["template"]["metadata"].get("labels") or {})
-        for d in documents
-        if d["kind"] == "Deployment"
-    ]
-    own = {
-        ServiceRef(d["metadata"]["name"], d["metadata"]["namespace"])
-        for d in documents
-        if d["kind"] == "Service" and (wanted := (d.get("spec") or {}).get("selector"))
-        if any(place == d["metadata"]["namespace"] and selected(wanted, labels) for place, labels in pods)
-    }
-    found: dict[ServiceRef, list[ServiceRef]] = {}
-    for route in documents:
-        if route["kind"] not in _ROUTES:
-            continue
-        for parent in parents(route):
-            for rule in route["spec"].get("rules") or []:
-                for ref in rule.get("backendRefs") or []:
-                    backend = ServiceRef(ref["name"], ref.get("namespace") or parent["namespace"])
-                    if backend in own and ref.get("weight", 1):
-                        found.setdefault(ServiceRef(parent["name"], parent["namespace"]), []).append(backend)
-    return found
 
 
 def _stage(catalog: Catalog, documents: Iterable[Object], tag: str) -> Stage:
@@ -86,7 +59,7 @@ def _stage(catalog: Catalog, documents: Iterable[Object], tag: str) -> Stage:
             made, held = [_new_deployment(catalog, wanted)], list[Marker]()
         elif kind == "Service":
             made, held = _service(catalog, wanted)
-        elif kind in _ROUTES:
+        elif kind in ROUTE_KINDS:
             made, held = [_whole(wanted, kind)], list(_route_markers(catalog, wanted, tag))
             wanted["spec"]["rules"] = [marked(rule, tag) for rule in wanted["spec"].get("rules") or [{}]]
         else:

@@ -10,15 +10,20 @@ from typing import Any, cast
 
 import pytest
 
+from meshbdd.cluster import Cluster
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.evidence import FaultAccounted
-from meshbdd.intents import Down, Fault, Scope, ServiceRef
+from meshbdd.intents import Fault, Scope, ServiceRef, Side
+from meshbdd.mesh import Context, Istio, Plan, Stage
+from meshbdd.mesh.base import Object
+from meshbdd.rehearsal.stage import StageCluster
 from meshbdd.scenario import Accounting, Environment
-from meshbdd.scenario.accounting import _check
-from meshbdd.scenario.changes import InForce
+from meshbdd.scenario.vacuity import chances, see_met
 from meshbdd.sidecars import ISTIO
 from meshbdd.telemetry.access_log import Entry
 from meshbdd.units import Percent
+
+A = ServiceRef("a", "b")
 
 
 class _Cluster:
@@ -58,28 +63,72 @@ def test_calls_past_every_proxy_are_plain_data_for_the_report() -> None:
     ],
 )
 def test_who_went_past_every_proxy_is_named(event: FaultAccounted, aside: str) -> None:
-    item = cast("InForce", SimpleNamespace(plan=SimpleNamespace(intent=Down(ServiceRef("a", "b")))))
     with pytest.raises(Inconclusive, match=re.escape(aside)):
-        _check(item, event)
+        see_met(event, [])
 
 
-def _in_force(fault: Fault) -> InForce:
-    return cast("InForce", SimpleNamespace(plan=SimpleNamespace(intent=fault)))
+def _fault(share: float = 1, *, side: Side = Side.CALLER, **headers: str) -> Plan:
+    fault = Fault(A, Percent(share), status=503, scope=Scope(headers=headers))
+    return Plan("a fails", (Stage((), ("t1-",), ()),), intent=fault, side=side, faulty=(A,))
+
+
+def _call(route: str = "t1-0.default") -> Entry:
+    return Entry("caller-1", True, A.host, route, 200, frozenset(), "r1")
+
+
+def _met(calls: int, hit: int = 0) -> FaultAccounted:
+    return FaultAccounted("a fails", "a.b", calls, hit)
 
 
 def test_a_fault_that_by_chance_hit_nobody_proves_nothing() -> None:
-    fault = Fault(ServiceRef("a", "b"), Percent(1), status=503)
-    _check(_in_force(fault), FaultAccounted("a fails", "a.b", 3, 1))
+    likely = chances(_fault(1), [_call()] * 3)
+    see_met(_met(3, 1), likely)
     with pytest.raises(Inconclusive, match="by chance hit none of 3 calls") as caught:
-        _check(_in_force(fault), FaultAccounted("a fails", "a.b", 3, 0))
+        see_met(_met(3), likely)
     assert "of 700 calls" in str(caught.value.help)
+    with pytest.raises(Inconclusive, match="and yet none of 3 calls was hit"):
+        see_met(_met(3), chances(_fault(100), [_call()] * 3))
 
 
 def test_calls_outside_of_a_faults_scope_are_a_claim_about_everybody_else() -> None:
-    fault = Fault(ServiceRef("a", "b"), Percent(1), status=503, scope=Scope(headers={"x-user": "qa"}))
-    _check(_in_force(fault), FaultAccounted("a fails", "a.b", 3, 0))
+    plan = _fault(1, **{"x-user": "qa"})
+    see_met(_met(3), chances(plan, [_call("default")] * 3))
+    with pytest.raises(Inconclusive, match="by chance hit none of 1 call:"):
+        see_met(_met(3), chances(plan, [_call("default"), _call("default"), _call()]))
+    at_server = _fault(1, side=Side.SERVER, **{"x-user": "qa"})
+    see_met(_met(3), chances(at_server, [_call()] * 3))
+
+
+@pytest.mark.parametrize(
+    ("fault", "match", "words"),
+    [
+        ({"abort": {"httpStatus": 503, "percentage": {"value": 0.1}}}, None, "by chance hit none of 3 calls"),
+        ({"delay": {"fixedDelay": "5s", "percent": 1}}, None, "of 700 calls one is hit"),
+        ({"abort": {"httpStatus": 503}}, None, "is for 0% of the calls"),
+        ({"abort": {"httpStatus": 503, "percentage": {"value": 100}}}, None, "and yet none of 3 calls was hit"),
+        ({"abort": {"httpStatus": 503, "percentage": {"value": 1}}}, [{"headers": {"x-user": {"exact": "qa"}}}], ""),
+    ],
+)
+def test_a_manifests_own_fault_that_hit_nobody_proves_nothing(fault: Object, match: Any, words: str) -> None:
+    routes = [{"route": [{"destination": {"host": "a"}}]}]
+    routes.insert(0, {**routes[0], "fault": fault, **({"match": match} if match else {})})
+    document = {
+        "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "a", "namespace": "b"},
+        "spec": {"hosts": ["a"], "http": routes},
+    }  # fmt: skip
+    plan = Istio(cast("Cluster", StageCluster((), "b", lambda _: None)), "r1").plan_manifest([document], Context())
+    assert plan.faulty == (A,)
+    taken = [f"{plan.tags[0]}{int(bool(match))}"] * 3  # a header that no call has leads past the faulted route
+    likely = chances(plan, [_call(route) for route in taken])
+    see_met(_met(3, 1), likely)
+    if not words:
+        see_met(_met(3), likely)
+        return
+    with pytest.raises(Inconclusive) as caught:
+        see_met(_met(3), likely)
+    assert words in f"{caught.value.sentence} {caught.value.help}"
 
 
 def test_a_fault_of_no_call_is_refused() -> None:
     with pytest.raises(BadInput, match="0% of the calls"):
-        Fault(ServiceRef("a", "b"), Percent(0), status=503)
+        Fault(A, Percent(0), status=503)

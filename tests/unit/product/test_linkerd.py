@@ -637,22 +637,30 @@ def _held(server: str, *policies: str) -> Object:
 
 
 @pytest.mark.parametrize(
-    ("example", "replaced", "by"),
+    ("example", "replaced", "by", "drawn"),
     [
-        ("payment-fails-30-percent", "payment-service", "payment-broken"),
-        ("payment-fails-500", "payment-service", "payment-broken"),
-        ("inventory-delay-5s", "inventory-service", "inventory-slow"),
-        ("canary-90-10", None, None),
+        ("payment-fails-30-percent", "payment-service", "payment-broken", 0.3),
+        ("payment-fails-500", "payment-service", "payment-broken", 1),
+        ("inventory-delay-5s", "inventory-service", "inventory-slow", 1),
+        ("canary-90-10", None, None, 0),
     ],
 )
 def test_a_manifest_whose_own_backend_answers_for_a_service_is_a_fault_of_it(
-    example: str, replaced: str | None, by: str | None
+    example: str, replaced: str | None, by: str | None, drawn: float
 ) -> None:
     folder = Path(__file__).resolve().parents[3] / "manifests/examples/linkerd"
     documents = read_manifest(folder / f"{example}.yaml", "shop")
     made = linkerd(_service("inventory-service")).plan_manifest(documents, Context())
     assert made.faulty == ((ServiceRef(replaced, "shop"),) if replaced else ())
     assert made.stand_ins == ((ServiceRef(by, "shop"),) if by else ())
+    assert [draw.share for draw in made.draws] == ([drawn] if by else [])
+    narrow = [{**d, "spec": {**d["spec"], "rules": _for_qa(d)}} if d["kind"] == "HTTPRoute" else d for d in documents]
+    assert linkerd(_service("inventory-service")).plan_manifest(narrow, Context()).draws == (), "not of every call"
+
+
+def _for_qa(route: Object) -> list[Object]:
+    match = {"headers": [{"name": "x-user", "value": "qa"}]}
+    return [{**rule, "matches": [match]} for rule in route["spec"]["rules"]]
 
 
 def test_what_holds_already_moves_no_endpoints() -> None:
