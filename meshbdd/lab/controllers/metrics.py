@@ -54,6 +54,7 @@ class MetricsPage:
         self._ledger = Ledger()
         self._server: asyncio.Server | None = None
         self._answering: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Lock()
 
     async def start(self) -> None:
         """Listen at the pod's address."""
@@ -84,11 +85,17 @@ class MetricsPage:
         task.add_done_callback(self._answering.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        with (
+            contextlib.closing(writer),
+            contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError),
+        ):
             head = await reader.readuntil(b"\r\n\r\n")
             path = head.split(b" ", 2)[1].partition(b"?")[0]
             if path in {b"/stats/prometheus", b"/metrics"}:
-                status, body = "200 OK", (await self.page()).encode()
+                async with self._turn:
+                    if reader.at_eof():  # gave up waiting: pages for nobody would keep a busy lab from all else
+                        return
+                    status, body = "200 OK", (await self.page()).encode()
             elif path in {b"/ready", b"/live"}:
                 ready = "LIVE" in await self._admin("/ready")
                 status, body = ("200 OK", b"ready\n") if ready else ("503 Service Unavailable", b"not ready\n")
@@ -100,4 +107,3 @@ class MetricsPage:
                 + body
             )
             await writer.drain()
-        writer.close()

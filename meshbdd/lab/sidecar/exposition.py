@@ -9,9 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 _RAW = re.compile(r"envoy_(istio_\w+?)(_bucket|_sum|_count)?\{(.*)\} (\S+)$")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_BUCKET = ',le="'
+"""Envoy writes a bucket's label last."""
+_KEPT = 8192
+"""Sets of labels that are remembered: one for each kind of answer at each sidecar, whatever its histograms have of buckets."""
 _UNKNOWN = "unknown"
 
 
@@ -49,8 +54,7 @@ class Workload:
         }
 
 
-def _service_labels(cluster: str, inbound_services: Mapping[str, str]) -> dict[str, str]:
-    host = cluster.rpartition("|")[2] if cluster.startswith("outbound|") else inbound_services.get(cluster, "")
+def _service_labels(cluster: str, host: str) -> dict[str, str]:
     if not host:
         # Istio puts the names of BlackHoleCluster and PassthroughCluster here.
         name = cluster or _UNKNOWN
@@ -68,7 +72,7 @@ def _service_labels(cluster: str, inbound_services: Mapping[str, str]) -> dict[s
     }
 
 
-def _istio_labels(raw: Mapping[str, str], own: Workload, inbound_services: Mapping[str, str]) -> dict[str, str]:
+def _istio_labels(raw: Mapping[str, str], own: Workload, host: str) -> dict[str, str]:
     peer = Workload.of_peer(raw["peer"], raw["peer_principal"])
     source_side = raw["reporter"] == "source"
     mutual = raw["peer_principal"] not in {"", "-"}
@@ -80,7 +84,7 @@ def _istio_labels(raw: Mapping[str, str], own: Workload, inbound_services: Mappi
         "reporter": raw["reporter"],
         **source.labels("source"),
         **destination.labels("destination"),
-        **_service_labels(raw["cluster"], inbound_services),
+        **_service_labels(raw["cluster"], host),
         "request_protocol": "grpc" if grpc else "http",
         "response_code": raw["response_code"],
         "grpc_response_status": grpc,
@@ -88,6 +92,17 @@ def _istio_labels(raw: Mapping[str, str], own: Workload, inbound_services: Mappi
         # Only the destination knows: https://istio.io/latest/docs/reference/config/metrics/#labels
         "connection_security_policy": _UNKNOWN if source_side else ("mutual_tls" if mutual else "none"),
     }
+
+
+@lru_cache(maxsize=_KEPT)
+def _translated(labels: str, own: Workload, inbound_services: tuple[tuple[str, str], ...]) -> str | None:
+    """Labels in Istio's words; ``None`` where they are none of a request."""
+    raw = dict(_LABEL.findall(labels))
+    if "reporter" not in raw:
+        return None
+    cluster = raw["cluster"]
+    host = cluster.rpartition("|")[2] if cluster.startswith("outbound|") else dict(inbound_services).get(cluster, "")
+    return ",".join(f'{name}="{value}"' for name, value in _istio_labels(raw, own, host).items())
 
 
 def istio_metrics(page: str, own: Workload, inbound_services: Mapping[str, str]) -> str:
@@ -99,21 +114,16 @@ def istio_metrics(page: str, own: Workload, inbound_services: Mapping[str, str])
         inbound_services: Inbound cluster name → full name of the first Service it serves.
     """
     lines = []
+    services = tuple(sorted(inbound_services.items()))
     for line in page.splitlines():
         if line.startswith("# TYPE envoy_istio_"):
             lines.append(line.replace("envoy_istio_", "istio_", 1))
             continue
         match = _RAW.match(line)
-        if not match:
+        labels, bucket, limit = match[3].partition(_BUCKET) if match else ("", "", "")
+        text = _translated(labels, own, services) if match else None
+        if match and text:
+            lines.append(f"{match[1]}{match[2] or ''}{{{text}{bucket}{limit}}} {match[4]}")
+        else:
             lines.append(line)
-            continue
-        raw = dict(_LABEL.findall(match[3]))
-        if "reporter" not in raw:
-            lines.append(line)
-            continue
-        labels = _istio_labels(raw, own, inbound_services)
-        if "le" in raw:
-            labels["le"] = raw["le"]
-        text = ",".join(f'{name}="{value}"' for name, value in labels.items())
-        lines.append(f"{match[1]}{match[2] or ''}{{{text}}} {match[4]}")
     return "\n".join(lines) + "\n"

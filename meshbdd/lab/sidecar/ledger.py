@@ -11,6 +11,7 @@ import re
 
 _TYPE = re.compile(r"# TYPE (envoy_(?:istio|l5d)_\w+) \w+$")
 _SAMPLE = re.compile(r"(envoy_(?:istio|l5d)_\w+(?:\{.*\})?) (\S+)$")
+_OURS = ("envoy_istio_", "envoy_l5d_")
 _UPTIME = re.compile(r"^envoy_server_uptime(?:\{\})? (\S+)$", re.MULTILINE)
 
 
@@ -53,10 +54,10 @@ class Ledger:
         """The lines that are none of ours, and the values of ours."""
         others, now, family = [], {}, ""
         for line in page.splitlines():
-            if found := _TYPE.match(line):
+            if line.startswith("#") and (found := _TYPE.match(line)):
                 family = found[1]
                 self._types[family] = line
-            elif (found := _SAMPLE.match(line)) and family:
+            elif line.startswith(_OURS) and (found := _SAMPLE.match(line)) and family:
                 now[found[1]] = float(found[2])
                 self._family[found[1]] = family
             else:
