@@ -6,9 +6,7 @@ clusters, routes and metrics bear Linkerd's names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +60,6 @@ LINKERD = Sidecars(
 """https://linkerd.io/2/reference/proxy-metrics/ and https://linkerd.io/2/features/proxy-injection/;
 the label is linkerd2's pkg/k8s/labels.go, ``ControllerNSLabel``."""
 
-_NOT_READY = {"UNHEALTHY", "DRAINING", "TIMEOUT"}
-"""Of the values of Envoy's core.v3.HealthStatus those that take an endpoint out of balancing."""
-
 INBOUND = "inbound|"
 """What the name of a cluster begins with that leads to the pod's own application."""
 
@@ -99,11 +94,3 @@ FAULT_CONTAINER = "fault"
 
 CHANGE_HEADER = "x-meshbdd-change"
 """Request header that routes of a run's own set on Linkerd, to the tags of the changes that they are made of."""
-
-
-def is_ready(host: Mapping[str, Any]) -> bool:
-    """Whether a proxy sends requests to an endpoint, by its entry on the page ``/clusters?format=json``.
-
-    Istio tells a proxy of endpoints that are not ready, too, since 1.31; one that was ejected is ready nevertheless.
-    """
-    return (host.get("health_status") or {}).get("eds_health_status") not in _NOT_READY

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,9 +20,9 @@ from meshbdd.cluster.tunnel import Tunnel
 from meshbdd.errors import EnvironmentBroken, Inconclusive
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.base import Dump, Marker
+from meshbdd.mesh.hosts_page import HOSTS, hosts_to, read_hosts
 from meshbdd.mesh.markers import (
     EXTENSIONS,
-    HOSTS,
     ROUTES,
     ConfigChanged,
     fault_tokens,
@@ -31,7 +31,7 @@ from meshbdd.mesh.markers import (
     newest,
 )
 from meshbdd.mesh.refusing import Refusing
-from meshbdd.sidecars import INBOUND, ISTIO, Sidecars, callee, is_ready, whole
+from meshbdd.sidecars import INBOUND, ISTIO, Sidecars
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
 
@@ -310,8 +310,9 @@ class Gate:
         """Host of a service → the callers' pods that keep an endpoint of it ejected."""
         found: dict[str, set[str]] = {}
         for proxy in self._proxies():
-            for host in _ejected(proxy.tunnel.get(HOSTS)):
-                found.setdefault(host, set()).add(proxy.pod)
+            for cluster in read_hosts(proxy.tunnel.get(HOSTS)):
+                if cluster.service and cluster.ejects:
+                    found.setdefault(cluster.service, set()).add(proxy.pod)
         return {host: tuple(sorted(pods)) for host, pods in sorted(found.items())}
 
     def wait_none_ejected(self, host: str) -> None:
@@ -322,7 +323,8 @@ class Gate:
         """
 
         def probe(proxy: _Proxy) -> str | None:
-            return f"still ejects endpoints of {host}" if host in _ejected(proxy.tunnel.get(HOSTS)) else None
+            ejects = any(cluster.ejects for cluster in hosts_to(proxy.tunnel.get(HOSTS), host))
+            return f"still ejects endpoints of {host}" if ejects else None
 
         self._wait(self._proxies(), probe, f"the end of the ejections of {host}")
 
@@ -337,10 +339,11 @@ class Gate:
         def probe() -> None:
             nonlocal ready_since
             for proxy in self._proxies():
-                hosts = [host for host in _hosts(proxy.tunnel.get(HOSTS), service.host) if is_ready(host)]
-                if bool(hosts) != some:
+                clusters = hosts_to(proxy.tunnel.get(HOSTS), service.host)
+                ready = sum(host.ready for cluster in clusters if cluster.whole for host in cluster.hosts)
+                if bool(ready) != some:
                     ready_since = math.inf
-                    raise NotYet(f"{proxy.pod} has {len(hosts)} ready endpoints of {service}")
+                    raise NotYet(f"{proxy.pod} has {ready} ready endpoints of {service}")
             ready_since = min(ready_since, time.monotonic())
             if some and time.monotonic() - ready_since < _MERGE_WINDOW:
                 raise NotYet(f"the proxies know endpoints of {service} to be ready, and may not heed it yet")
@@ -355,34 +358,11 @@ class Gate:
         )
 
 
-def _hosts(page: Mapping[str, Any], host: str) -> Iterator[Any]:
-    """The endpoints of a service as a whole, not of a subset."""
-    for cluster in page.get("cluster_statuses") or []:
-        name = str(cluster.get("name", ""))
-        if callee(name) == host and whole(name):
-            yield from cluster.get("host_statuses") or []
-
-
-def _ejected(page: Mapping[str, Any]) -> set[str]:
-    return {
-        service
-        for cluster in page.get("cluster_statuses") or []
-        if (service := callee(str(cluster.get("name", ""))))
-        for host in cluster.get("host_statuses") or []
-        if (host.get("health_status") or {}).get("failed_outlier_check")
-    }
-
-
 def _busy(proxy: _Proxy) -> str | None:
-    """Requests under way, by the gauge that every proxy has per host, whatever statistics it was told to keep."""
-    for cluster in proxy.tunnel.get(HOSTS).get("cluster_statuses") or []:
-        name = str(cluster.get("name", ""))
-        if not (callee(name) or name.startswith(INBOUND)):
-            continue
-        for host in cluster.get("host_statuses") or []:
-            for stat in host.get("stats") or []:
-                if stat.get("name") == "rq_active" and int(stat.get("value") or 0):
-                    return f"{stat['value']} requests under way to {name}"
+    for cluster in read_hosts(proxy.tunnel.get(HOSTS)):
+        active = sum(host.active for host in cluster.hosts)
+        if active and (cluster.service or cluster.cluster.startswith(INBOUND)):
+            return f"{active} requests under way to {cluster.cluster}"
     return None
 
 

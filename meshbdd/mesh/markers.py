@@ -20,7 +20,6 @@ CLUSTERS = "/config_dump?resource=dynamic_active_clusters"
 WARMING = "/config_dump?resource=dynamic_warming_clusters"
 LISTENERS = "/config_dump?resource=dynamic_listeners"
 EXTENSIONS = "/config_dump?resource=ecds_filters"
-HOSTS = "/clusters?format=json"
 
 _MANAGER = "envoy.filters.network.http_connection_manager"
 

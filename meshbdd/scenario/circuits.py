@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from typing import Any
 
 from meshbdd.claims.circuit_phases import Breaker
-from meshbdd.sidecars import callee, is_ready
+from meshbdd.mesh.hosts_page import HOSTS, HostsOf, hosts_to
 from meshbdd.telemetry.proxies import ADMIN_PORT, Object, Proxies
 
 _DEFAULTS = {"errors": 5, "base": 30.0, "interval": 10.0, "most_percent": 10.0}
@@ -26,37 +26,22 @@ def breakers(proxies: Proxies, host: str, callers: Container[str] | None = None)
         if callers is not None and pod["metadata"]["name"] not in callers:
             continue
         tunnel = proxies.tunnel(pod, ADMIN_PORT)
-        used = list(_used(tunnel.get("/clusters?format=json"), host))
+        used = _used(hosts_to(tunnel.get(HOSTS), host))
         if used:
             dump = tunnel.get("/config_dump?resource=dynamic_active_clusters")
-            found.append(_breaker(pod, used, _detection(dump, {str(cluster["name"]) for cluster in used})))
+            found.append(_breaker(pod, used, _detection(dump, {cluster.cluster for cluster in used})))
     return found
 
 
 def active_calls(proxies: Proxies, pods: list[Object], host: str) -> int:
     """How many calls to a service are under way from these pods."""
-    pages = [proxies.tunnel(pod, ADMIN_PORT).get("/clusters?format=json") for pod in pods]
-    hosts = [
-        entry for page in pages for cluster in _clusters(page, host) for entry in cluster.get("host_statuses") or []
-    ]
-    return sum(_stat(entry, "rq_active") for entry in hosts)
+    pages = [proxies.tunnel(pod, ADMIN_PORT).get(HOSTS) for pod in pods]
+    return sum(entry.active for page in pages for cluster in hosts_to(page, host) for entry in cluster.hosts)
 
 
-def _clusters(page: Any, host: str) -> Iterator[Any]:
-    for cluster in page.get("cluster_statuses") or []:
-        if callee(str(cluster.get("name", ""))) == host:
-            yield cluster
-
-
-def _used(page: Any, host: str) -> list[Any]:
+def _used(known: list[HostsOf]) -> list[HostsOf]:
     """The clusters of a service (one a port and subset) that requests were sent to; all of them where none were."""
-    known = list(_clusters(page, host))
-    used = [c for c in known if any(_stat(entry, "rq_total") for entry in c.get("host_statuses") or [])]
-    return used or known
-
-
-def _stat(entry: Any, name: str) -> int:
-    return sum(int(stat.get("value") or 0) for stat in entry.get("stats") or [] if stat.get("name") == name)
+    return [cluster for cluster in known if any(host.sent for host in cluster.hosts)] or known
 
 
 def _detection(dump: Any, names: set[str]) -> Any:
@@ -68,17 +53,15 @@ def _detection(dump: Any, names: set[str]) -> Any:
     return None
 
 
-def _breaker(pod: Object, clusters: list[Any], detection: Any) -> Breaker:
-    entries = [entry for cluster in clusters for entry in cluster.get("host_statuses") or []]
-    ejected = [entry for entry in entries if (entry.get("health_status") or {}).get("failed_outlier_check")]
-    unready = [entry for entry in entries if entry not in ejected and not is_ready(entry)]
+def _breaker(pod: Object, clusters: list[HostsOf], detection: Any) -> Breaker:
+    hosts = [host for cluster in clusters for host in cluster.hosts]
     rule = detection or {}
     return Breaker(
         caller=str(pod["metadata"]["name"]),
-        endpoints=len(entries),
-        ejected=len(ejected),
-        unready=len(unready),
-        requests=sum(_stat(entry, "rq_total") for entry in entries),
+        endpoints=len(hosts),
+        ejected=sum(host.ejected for host in hosts),
+        unready=sum(not host.ready and not host.ejected for host in hosts),
+        requests=sum(host.sent for host in hosts),
         errors=_errors(detection),
         base=_seconds(rule.get("base_ejection_time"), _DEFAULTS["base"]),
         interval=_seconds(rule.get("interval"), _DEFAULTS["interval"]),

@@ -12,8 +12,9 @@ from typing import Any
 
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.base import Dump, Where
-from meshbdd.mesh.markers import CLUSTERS, HOSTS, ROUTES, WARMING
-from meshbdd.sidecars import callee, whole
+from meshbdd.mesh.hosts_page import HOSTS, hosts_to
+from meshbdd.mesh.markers import CLUSTERS, ROUTES, WARMING
+from meshbdd.sidecars import callee
 
 
 def _service_routes(dump: Dump, service: ServiceRef, *ports: int) -> Iterator[Mapping[str, Any]]:
@@ -153,9 +154,9 @@ class EndpointsHeld:
     def held(self, dumps: Sequence[Dump]) -> bool | None:
         """See ``Marker``."""
         found = [
-            {_address(host) for host in cluster.get("host_statuses") or []}
-            for cluster in dumps[0].get("cluster_statuses") or []
-            if callee(str(cluster.get("name", ""))) == self.service.host and whole(str(cluster["name"]))
+            {host.address for host in cluster.hosts}
+            for cluster in hosts_to(dumps[0], self.service.host)
+            if cluster.whole
         ]
         if self.addresses:
             return bool(found) and all(addresses == self.addresses for addresses in found)
@@ -163,10 +164,6 @@ class EndpointsHeld:
 
     def __str__(self) -> str:
         return f"endpoints of {self.service}"
-
-
-def _address(host: Mapping[str, Any]) -> str:
-    return str(((host.get("address") or {}).get("socket_address") or {}).get("address", ""))
 
 
 _ACCESS = {"all-unauthenticated", "all-authenticated", "cluster-unauthenticated", "cluster-authenticated", "audit"}
