@@ -7,6 +7,7 @@ from typing import Any
 
 from meshbdd.lab.admission.fields import ANY, INT32, TARGET, TEXT, UINT32, array, choice, obj, table
 from meshbdd.lab.admission.rules import Object, Problem, selector
+from meshbdd.lab.compile.envoy.patches import CLUSTER_PARTS
 from meshbdd.lab.compile.envoy.types import FAULT
 from meshbdd.lab.compile.read.envoy_filter import is_for_waypoints, read_value
 from meshbdd.lab.go import regex_problem
@@ -64,7 +65,12 @@ _OLD_NAMES = frozenset({
 })  # fmt: skip
 """Names that Envoy's filters had until 2020."""
 _INSERTS = {"INSERT_BEFORE", "INSERT_AFTER", "INSERT_FIRST"}
-_COMPILED = {"HTTP_FILTER": {"MERGE", *_INSERTS}, "EXTENSION_CONFIG": {"ADD", *_INSERTS}, "CLUSTER": {"MERGE"}}
+_COMPILED = {
+    "HTTP_FILTER": {"MERGE", *_INSERTS},
+    "EXTENSION_CONFIG": {"ADD", *_INSERTS},
+    "CLUSTER": {"MERGE"},
+    "HTTP_ROUTE": {"MERGE"},
+}
 
 
 def _entries(spec: Object) -> Iterator[tuple[str, Object]]:
@@ -172,7 +178,7 @@ def warnings(spec: Object) -> Iterator[str]:
 
 
 def unsupported(spec: Object) -> Iterator[Problem]:
-    """Everything but the three forms that the lab compiles."""
+    """Everything but the four forms that the lab compiles."""
     if spec.get("targetRefs"):
         yield "spec.targetRefs", "the lab does not have waypoints and gateways"
     for path, entry in _entries(spec):
@@ -239,14 +245,29 @@ def _settings(entry: Object, _match: Object, path: str) -> Iterator[Problem]:
         yield f"{path}.patch.value.typed_config", f"the lab delivers the settings of fault filters only ({FAULT})"
 
 
-def _metadata(entry: Object, match: Object, path: str) -> Iterator[Problem]:
+def _cluster(entry: Object, match: Object, path: str) -> Iterator[Problem]:
     if match.get("context") == "GATEWAY":
         yield f"{path}.match.context", "the lab does not have gateways"
     value = read_value(entry)[0] or {}
-    for name in value.keys() - {"metadata"}:
-        yield f"{path}.patch.value.{name}", "the lab merges the metadata of clusters only"
+    for name in sorted(value.keys() - set(CLUSTER_PARTS)):
+        yield f"{path}.patch.value.{name}", f"the lab merges {' and '.join(CLUSTER_PARTS)} of clusters only"
     for name in (value.get("metadata") or {}).keys() - {"filter_metadata"}:
         yield f"{path}.patch.value.metadata.{name}", "the lab merges filter_metadata only"
 
 
-_FORMS = {"HTTP_FILTER": _fault_filter, "EXTENSION_CONFIG": _settings, "CLUSTER": _metadata}
+def _route(entry: Object, match: Object, path: str) -> Iterator[Problem]:
+    if match.get("context") != "SIDECAR_OUTBOUND":
+        yield f"{path}.match.context", "the lab patches routes in SIDECAR_OUTBOUND only"
+    table = match.get("routeConfiguration") or {}
+    for name in ("gateway", "portName"):
+        if table.get(name):
+            yield f"{path}.match.routeConfiguration.{name}", "the lab does not have gateways"
+    value = read_value(entry)[0] or {}
+    for name in sorted(value.keys() - {"route"}):
+        yield f"{path}.patch.value.{name}", "the lab merges into the action of a route only"
+    for name in sorted((value.get("route") or {}).keys() - _ROUTE_PARTS):
+        yield f"{path}.patch.value.route.{name}", f"the lab merges {' and '.join(sorted(_ROUTE_PARTS))} of routes only"
+
+
+_ROUTE_PARTS = {"timeout", "retry_policy"}
+_FORMS = {"HTTP_FILTER": _fault_filter, "EXTENSION_CONFIG": _settings, "CLUSTER": _cluster, "HTTP_ROUTE": _route}

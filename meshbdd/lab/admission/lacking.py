@@ -1,6 +1,6 @@
 """The short list of what Istio has and the lab does not: refused by its path, never passed over in silence.
 
-Everything else of these kinds is compiled. EnvoyFilters are the other way round: three forms are compiled, see
+Everything else of these kinds is compiled. EnvoyFilters are the other way round: four forms are compiled, see
 ``envoy_filter.unsupported``; kinds that are not here (WasmPlugin, Gateway, TCPRoute ...) are not served at all.
 """
 

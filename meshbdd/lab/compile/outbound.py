@@ -14,10 +14,10 @@ from typing import Any
 from meshbdd.lab.compile import names
 from meshbdd.lab.compile.envoy import clusters as write_clusters
 from meshbdd.lab.compile.envoy.localities import preference
-from meshbdd.lab.compile.envoy.patches import patch_clusters
+from meshbdd.lab.compile.envoy.patches import patch_clusters, patch_routes
 from meshbdd.lab.compile.ir import Endpoint, Port, Service, Workload
 from meshbdd.lab.compile.mesh import Mesh
-from meshbdd.lab.compile.policies import ClusterPlace, Rule, Subset, TrafficPolicy
+from meshbdd.lab.compile.policies import ClusterPlace, RoutePlace, Rule, Subset, TrafficPolicy
 from meshbdd.lab.compile.read.destination_rule import endpoint_tls_mode, policy_for
 from meshbdd.lab.compile.virtual_hosts import Tables
 
@@ -75,6 +75,7 @@ class _Compilation:
         patch_clusters(clusters, (patch for patch in patches if isinstance(patch.place, ClusterPlace)))
         tables = Tables(self._scope, self._me, self._rule)
         routes = {str(port): tables.table(port) for port in self._scope.http_ports()}
+        patch_routes(routes, (patch for patch in patches if isinstance(patch.place, RoutePlace)))
         return Outbound(clusters, endpoints, behind, routes, tuple(self._warnings()))
 
     def _rule(self, host: str) -> Rule | None:

@@ -112,8 +112,32 @@ class ClusterPlace:
 
 
 @dataclass(frozen=True, slots=True)
+class RoutePlace:
+    """Which outbound routes a patch applies to; what is ``None`` was not said.
+
+    Attributes:
+        table: The name of the route configuration.
+        port: Its port.
+        host: The name of the virtual host, ``<host>:<port>``.
+        domain: One of the virtual host's domains.
+        route: The route's own name.
+        action: ``ROUTE``, ``REDIRECT`` or ``DIRECT_RESPONSE``.
+    """
+
+    table: str | None = None
+    port: int | None = None
+    host: str | None = None
+    domain: str | None = None
+    route: str | None = None
+    action: str | None = None
+
+
+Place = ChainPlace | ClusterPlace | RoutePlace
+
+
+@dataclass(frozen=True, slots=True)
 class Patch:
-    """One patch: of an HTTP filter, of a cluster, or an extension's settings (then without a place).
+    """One patch: of an HTTP filter, of a cluster, of a route, or an extension's settings (then without a place).
 
     Attributes:
         owner: The object that holds it, ``EnvoyFilter name in namespace``.
@@ -127,4 +151,4 @@ class Patch:
     path: str
     operation: str
     value: Mapping[str, Any]
-    place: ChainPlace | ClusterPlace | None
+    place: Place | None

@@ -1,4 +1,4 @@
-"""EnvoyFilter: refused by Istio's rules, or because the lab compiles three forms only; always with the path."""
+"""EnvoyFilter: refused by Istio's rules, or because the lab compiles four forms only; always with the path."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from meshbdd.lab.admission import admit
-from tests.unit.compile.test_envoy_filter import FAULT, MANAGER, fault, patch
+from tests.unit.compile.test_envoy_filter import FAULT, MANAGER, fault, patch, route_patch
 
 
 def decide(*patches: dict[str, Any], **spec: Any) -> Any:
@@ -34,7 +34,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return made
 
 
-def test_the_three_forms_are_taken_with_istios_general_warning() -> None:
+def test_the_four_forms_are_taken_with_istios_general_warning() -> None:
     armed = {"name": "slot", "config_discovery": {"config_source": {"ads": {}}, "type_urls": [FAULT]}}
     settings = {
         "applyTo": "EXTENSION_CONFIG",
@@ -45,8 +45,10 @@ def test_the_three_forms_are_taken_with_istios_general_warning() -> None:
         "match": {"context": "ANY"},
         "patch": {"operation": "MERGE", "value": {"metadata": {"filter_metadata": {"a": {"b": "c"}}}}},
     }
+    breaker = {**epoch, "patch": {"operation": "MERGE", "value": {"outlier_detection": {"consecutive_5xx": 500}}}}
+    route = route_patch({"timeout": "0s", "retry_policy": {"retry_on": "connect-failure"}})
     merged = patch("MERGE", "envoy.filters.http.fault", value={"typed_config": fault()})
-    decision = decide(patch(), merged, patch(value=armed), settings, epoch)
+    decision = decide(patch(), merged, patch(value=armed), settings, epoch, breaker, route)
     assert decision.refused is None
     assert len(decision.warnings) == 1
 
@@ -99,6 +101,13 @@ def test_the_three_forms_are_taken_with_istios_general_warning() -> None:
         (
             {"applyTo": "CLUSTER", "patch": {"operation": "MERGE", "value": {"connect_timeout": "1s"}}},
             "unsupported", "spec.configPatches[0].patch.value.connect_timeout",
+        ),
+        (route_patch({"cluster": "other"}), "unsupported", "spec.configPatches[0].patch.value.route.cluster"),
+        ({**route_patch({}), "match": {"context": "ANY"}}, "unsupported", "spec.configPatches[0].match.context"),
+        (route_patch({"timeout": "soon"}), "webhook", "spec.configPatches[0].patch.value"),
+        (
+            {"applyTo": "HTTP_ROUTE", "match": {"context": "SIDECAR_OUTBOUND"}, "patch": {"operation": "REMOVE"}},
+            "unsupported", "spec.configPatches[0].patch.operation",
         ),
         (
             {"applyTo": "CLUSTER", "patch": {"operation": "ADD", "value": {"name": "a"}}},

@@ -35,6 +35,16 @@ def patch(
     }
 
 
+def route_patch(action: dict[str, Any], host: dict[str, Any] | None = None, **table: Any) -> dict[str, Any]:
+    """A merge into outbound routes; ``host``: the virtual host of the match, ``table``: its route configuration."""
+    where = {**table, **({"vhost": host} if host else {})}
+    return {
+        "applyTo": "HTTP_ROUTE",
+        "match": {"context": "SIDECAR_OUTBOUND", **({"routeConfiguration": where} if where else {})},
+        "patch": {"operation": "MERGE", "value": {"route": action}},
+    }
+
+
 def envoy_filter(*patches: dict[str, Any], name: str = "ef", namespace: str = "shop", **spec: Any) -> str:
     body = {"configPatches": list(patches), **spec}
     meta = {"name": name, "namespace": namespace}
@@ -201,6 +211,85 @@ def test_which_clusters_get_metadata() -> None:
     assert _epoch({"portNumber": 8080}, "SIDECAR_INBOUND") == ["inbound|8080||"]
     assert _epoch({"subset": "v1"}) == []
     assert _epoch({"name": "BlackHoleCluster"}) == ["BlackHoleCluster"]
+
+
+def test_outlier_detection_is_merged_field_by_field() -> None:
+    rule = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: breaker, namespace: shop}
+spec:
+  host: order-service
+  trafficPolicy: {outlierDetection: {consecutive5xxErrors: 5, baseEjectionTime: 3s, maxEjectionPercent: 100}}
+"""
+    service = "order-service.shop.svc.cluster.local"
+    value = {"consecutive_5xx": 500, "base_ejection_time": "1h", "enforcing_consecutive_5xx": 0}
+    merge = {
+        "applyTo": "CLUSTER",
+        "match": {"context": "SIDECAR_OUTBOUND", "cluster": {"service": service}},
+        "patch": {"operation": "MERGE", "value": {"outlier_detection": value}},
+    }
+    name = f"outbound|80||{service}"
+    before = compile_for(ORDER, rule).clusters[name]["outlier_detection"]
+    after = compile_for(ORDER, f"{rule}\n---\n{envoy_filter(merge)}").clusters[name]["outlier_detection"]
+    # A number of 0 says nothing in a message, and what says nothing changes nothing.
+    assert after == {**before, "consecutive_5xx": 500, "base_ejection_time": "3600s"}
+
+
+ROUTES = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: orders, namespace: shop}
+spec:
+  hosts: [order-service]
+  http:
+  - {name: closed, match: [{uri: {exact: /closed}}], directResponse: {status: 404}}
+  - {name: open, route: [{destination: {host: order-service}}], timeout: 2s, retries: {attempts: 3, retryOn: 5xx}}
+"""
+ORDERS = "order-service.shop.svc.cluster.local"
+
+
+def _patched(patch: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Name of each route of port 80 that a patch of the timeout has changed → the route."""
+    before, after = (
+        {
+            f"{host['name']} {route.get('name')}": route
+            for host in compile_for(ORDER, text).routes["80"]["virtual_hosts"]
+            for route in host["routes"]
+        }
+        for text in (ROUTES, f"{ROUTES}\n---\n{envoy_filter(patch)}")
+    )
+    assert before.keys() == after.keys()
+    return {name: route for name, route in after.items() if route != before[name]}
+
+
+@pytest.mark.parametrize(
+    ("host", "table", "changed"),
+    [
+        ({"name": f"{ORDERS}:80", "route": {"action": "ROUTE"}}, {}, True),
+        ({"domainName": "order-service.shop", "route": {"name": "open"}}, {"name": "80"}, True),
+        ({"domainName": "order-service.other", "route": {"action": "ROUTE"}}, {}, False),
+        ({"name": f"{ORDERS}:80", "route": {"name": "closed", "action": "ROUTE"}}, {}, False),
+        ({"name": f"{ORDERS}:80", "route": {"action": "REDIRECT"}}, {}, False),
+        ({"name": f"{ORDERS}:80", "route": {"action": "ROUTE"}}, {"portNumber": 81}, False),
+        ({"name": f"{ORDERS}:80", "route": {"action": "ROUTE"}}, {"portNumber": 80}, True),
+    ],
+)
+def test_which_routes_are_patched(host: dict[str, Any], table: dict[str, Any], *, changed: bool) -> None:
+    found = _patched(route_patch({"timeout": "0s", "retry_policy": {"retry_on": "connect-failure"}}, host, **table))
+    assert list(found) == ([f"{ORDERS}:80 open"] if changed else [])
+    for route in found.values():
+        assert route["route"]["timeout"] == "0s"
+        assert route["route"]["retry_policy"]["retry_on"] == "connect-failure"
+        assert route["route"]["retry_policy"]["num_retries"] == 3
+        assert route["route"]["cluster"] == f"outbound|80||{ORDERS}"
+
+
+def test_an_action_that_is_merged_into_an_answer_takes_its_place() -> None:
+    found = _patched(route_patch({"timeout": "1s"}, {"name": f"{ORDERS}:80"}))
+    closed = found[f"{ORDERS}:80 closed"]
+    assert "direct_response" not in closed
+    assert closed["route"] == {"timeout": "1s"}
 
 
 def test_a_filter_without_a_name_is_left_to_envoy_to_refuse() -> None:

@@ -1,4 +1,4 @@
-"""Applying patches to what was compiled: HTTP filters of inbound chains, settings that are delivered apart, clusters.
+"""Applying patches to what was compiled: HTTP filters of inbound chains, settings delivered apart, clusters, routes.
 
 The order of operations is that of istio/istio ``pilot/pkg/networking/core/envoyfilter``: all inserts, then all merges.
 """
@@ -6,19 +6,22 @@ The order of operations is that of istio/istio ``pilot/pkg/networking/core/envoy
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.http.fault.v3 import fault_pb2
 
 from meshbdd.lab.compile.envoy.types import FAULT
-from meshbdd.lab.compile.policies import ChainPlace, ClusterPlace, Patch
+from meshbdd.lab.compile.policies import ChainPlace, ClusterPlace, Patch, RoutePlace
 from meshbdd.lab.xds.messages import as_dict, merge, parse
 
 Config = dict[str, dict[str, Any]]
 _MANAGER = "envoy.filters.network.http_connection_manager"
 _INBOUND = "virtualInbound"
+CLUSTER_PARTS = ("metadata", "outlier_detection")
+"""What patches of clusters are merged into; admission refuses the rest."""
 
 
 def _fits_chain(place: ChainPlace, chain: Mapping[str, Any]) -> bool:
@@ -143,14 +146,45 @@ def _fits_cluster(place: ClusterPlace, name: str, hosts: Iterable[str]) -> bool:
 
 
 def patch_clusters(clusters: Config, patches: Iterable[Patch]) -> None:
-    """Merge metadata into clusters, in place of each cluster that a patch with a ``ClusterPlace`` is for."""
+    """Merge into clusters, in place of each cluster that a patch with a ``ClusterPlace`` is for."""
     for patch in patches:
         assert isinstance(patch.place, ClusterPlace)  # noqa: S101 - by its reader
         for name, cluster in clusters.items():
             services = cluster.get("metadata", {}).get("filter_metadata", {}).get("istio", {}).get("services", [])
             hosts = [service["host"] for service in services] if name.startswith("inbound|") else []
             if _fits_cluster(patch.place, name, hosts):
-                held = {"metadata": cluster.get("metadata", {})}
-                merged = _merged(cluster_pb2.Cluster, held, patch.value)
-                if merged.get("metadata"):
-                    cluster["metadata"] = merged["metadata"]
+                held = {part: cluster[part] for part in CLUSTER_PARTS if part in cluster}
+                cluster.update(_merged(cluster_pb2.Cluster, held, patch.value))
+
+
+def _action(route: Mapping[str, Any]) -> str | None:
+    return next((kind for kind in ("route", "redirect", "direct_response") if kind in route), None)
+
+
+def _fitting(tables: Config, place: RoutePlace) -> Iterator[tuple[list[dict[str, Any]], int]]:
+    """The routes that a patch is for, as lists and where they stand in them."""
+    for port, table in tables.items():
+        if place.table not in {None, table["name"]} or place.port not in {None, int(port)}:
+            continue
+        for host in table["virtual_hosts"]:
+            if place.host not in {None, host["name"]} or (place.domain and place.domain not in host["domains"]):
+                continue
+            for index, route in enumerate(host["routes"]):
+                action = (_action(route) or "").upper()
+                if place.route in {None, route.get("name")} and place.action in {None, action}:
+                    yield host["routes"], index
+
+
+def patch_routes(tables: Config, patches: Iterable[Patch]) -> None:
+    """Merge into outbound routes, in place: istio/istio ``envoyfilter/rc_patch.go``, patchHTTPRoute.
+
+    As with Istio, a patch of a route's action makes a route of what answers by itself, unless it matches by the action.
+
+    Args:
+        tables: Route configurations by their port.
+        patches: Patches with a ``RoutePlace``.
+    """
+    for patch in patches:
+        assert isinstance(patch.place, RoutePlace)  # noqa: S101 - by its reader
+        for routes, index in _fitting(tables, patch.place):
+            routes[index] = _merged(route_components_pb2.Route, routes[index], patch.value)

@@ -1,7 +1,8 @@
 """EnvoyFilter → patches for one workload, in Istio's order.
 
-Three forms are read: an inbound HTTP fault filter (inserted or merged), one that is armed by name with its settings
-delivered apart, and metadata merged into clusters. Admission refuses every other form by its path.
+Four forms are read: an inbound HTTP fault filter (inserted or merged), one that is armed by name with its settings
+delivered apart, metadata and outlier detection merged into clusters, and timeout and retries merged into outbound routes.
+Admission refuses every other form by its path.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from typing import Any
 
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import extension_pb2
+from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 
 from meshbdd.lab.compile.envoy.types import FAULT
-from meshbdd.lab.compile.policies import ChainPlace, ClusterPlace, Patch
+from meshbdd.lab.compile.policies import ChainPlace, ClusterPlace, Patch, Place, RoutePlace
 from meshbdd.lab.xds import jsonpb
 from meshbdd.lab.xds.messages import MessageError, as_dict
 
@@ -24,6 +26,7 @@ _MESSAGES: dict[str, Any] = {
     "HTTP_FILTER": http_connection_manager_pb2.HttpFilter,
     "EXTENSION_CONFIG": extension_pb2.TypedExtensionConfig,
     "CLUSTER": cluster_pb2.Cluster,
+    "HTTP_ROUTE": route_components_pb2.Route,
 }
 _ABORTS = {"http_status", "grpc_status", "header_abort"}
 _DELAYS = {"fixed_delay", "header_delay"}
@@ -79,7 +82,7 @@ def _operation(entry: Object) -> str:
     return "ADD" if entry["applyTo"] == "EXTENSION_CONFIG" and operation.startswith("INSERT") else operation
 
 
-def _place(entry: Object) -> ChainPlace | ClusterPlace | None:
+def _place(entry: Object) -> Place | None:
     match = entry.get("match") or {}
     if entry["applyTo"] == "EXTENSION_CONFIG":
         return None
@@ -92,6 +95,8 @@ def _place(entry: Object) -> ChainPlace | ClusterPlace | None:
             found.get("subset") or None,
             found.get("portNumber") or None,
         )
+    if entry["applyTo"] == "HTTP_ROUTE":
+        return _route_place(match.get("routeConfiguration") or {})
     listener = match.get("listener") or {}
     chain = listener.get("filterChain") or {}
     network = chain.get("filter") or {}
@@ -101,6 +106,20 @@ def _place(entry: Object) -> ChainPlace | ClusterPlace | None:
         {key: value for key, value in chain.items() if key != "filter"},
         network.get("name"),
         (network.get("subFilter") or {}).get("name"),
+    )
+
+
+def _route_place(table: Object) -> RoutePlace:
+    host = table.get("vhost") or {}
+    route = host.get("route") or {}
+    action = route.get("action")
+    return RoutePlace(
+        table.get("name") or None,
+        table.get("portNumber") or None,
+        host.get("name") or None,
+        host.get("domainName") or None,
+        route.get("name") or None,
+        action if action != "ANY" else None,
     )
 
 
