@@ -35,6 +35,24 @@ def test_a_pod_that_is_not_to_be_scraped_stays_so() -> None:
     assert "prometheus.io/port" not in made
 
 
+def _delay(annotations: dict[str, str]) -> int:
+    pod: dict[str, Any] = {
+        "metadata": {"name": "a", "annotations": annotations},
+        "spec": {"containers": [{"name": "app"}]},
+    }
+    inject(pod)
+    return int(pod["spec"]["containers"][-1]["readinessProbe"]["initialDelaySeconds"])
+
+
+def test_when_a_sidecar_is_first_asked_whether_it_is_ready() -> None:
+    name = "readiness.status.sidecar.istio.io/initialDelaySeconds"
+    assert _delay({}) == 0
+    assert _delay({name: "3"}) == 3
+    for wrong in ("soon", "-1", "1.5", ""):
+        with pytest.raises(ApiError, match="initialDelaySeconds"):
+            _delay({name: wrong})
+
+
 def _proxied(of_pod: str | None = None, of_namespace: str | None = None) -> dict[str, Any]:
     """A pod as Linkerd injects it, where pod and namespace add to the proxy's environment."""
 

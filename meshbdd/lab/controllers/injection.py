@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from meshbdd.lab.addresses import ENVOY_METRICS_PORT, HEALTH_PORT, METRICS_PORT
+from meshbdd.lab.api.errors import Cause, invalid
 
 SIDECAR = "istio-proxy"
 TLS_MODE = "security.istio.io/tlsMode"
@@ -19,6 +20,8 @@ SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease", 
 
 _INJECT = "sidecar.istio.io/inject"
 _REVISION = "istio.io/rev"
+_DELAY = "readiness.status.sidecar.istio.io/initialDelaySeconds"
+"""https://istio.io/latest/docs/reference/config/annotations/"""
 
 
 def wants_sidecar(pod: Mapping[str, Any], namespace: Mapping[str, Any]) -> bool:
@@ -44,7 +47,11 @@ def is_meshed(pod: Mapping[str, Any]) -> bool:
 
 
 def inject(pod: dict[str, Any]) -> None:
-    """Give a pod its sidecar container and the labels and annotations that go with it, in place."""
+    """Give a pod its sidecar container and the labels and annotations that go with it, in place.
+
+    Raises:
+        ApiError: an annotation for the sidecar's readiness is no number of seconds.
+    """
     meta, spec = pod.setdefault("metadata", {}), pod.setdefault("spec", {})
     labels, annotations = meta.setdefault("labels", {}), meta.setdefault("annotations", {})
     name = labels.get("service.istio.io/canonical-name") or labels.get("app.kubernetes.io/name") or labels.get("app")
@@ -60,7 +67,12 @@ def inject(pod: dict[str, Any]) -> None:
         for key, value in (("scrape", "true"), ("port", str(METRICS_PORT)), ("path", "/stats/prometheus")):
             annotations[f"prometheus.io/{key}"] = value
     annotations.setdefault("kubectl.kubernetes.io/default-container", spec["containers"][0]["name"])
-    ready = {"httpGet": {"path": "/healthz/ready", "port": HEALTH_PORT}, "periodSeconds": 15, "failureThreshold": 4}
+    ready = {
+        "httpGet": {"path": "/healthz/ready", "port": HEALTH_PORT},
+        "initialDelaySeconds": _delay(meta),
+        "periodSeconds": 15,
+        "failureThreshold": 4,
+    }
     spec["containers"].append(
         {
             "name": SIDECAR,
@@ -69,3 +81,14 @@ def inject(pod: dict[str, Any]) -> None:
             "readinessProbe": ready,
         }
     )
+
+
+def _delay(meta: Mapping[str, Any]) -> int:
+    """Seconds after which the sidecar is first asked whether it is ready; the chart's own value is 0."""
+    said = str((meta.get("annotations") or {}).get(_DELAY, "0"))
+    if not (said.isascii() and said.isdigit()):
+        cause = Cause(
+            "FieldValueInvalid", f"Invalid value: {said!r}: a number of seconds", f"metadata.annotations[{_DELAY}]"
+        )
+        raise invalid("Pod", "", str(meta.get("name") or ""), [cause])
+    return int(said)
