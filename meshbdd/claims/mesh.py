@@ -206,6 +206,7 @@ def query_is(
     *,
     since_scenario: bool = False,
     unscraped: Sequence[str] = (),
+    only_adds: bool = False,
 ) -> Verdict:
     """The one number that a query gives stands in a relation to another.
 
@@ -216,8 +217,9 @@ def query_is(
         wanted: The number to compare with.
         why_empty: Why the query gave nothing.
         since_scenario: Whether it is made of counters, counted from the scenario's beginning.
-        unscraped: The pods that Prometheus does not scrape. What holds without them need not hold with them; what does not
-            hold is not what Prometheus says.
+        unscraped: The pods that Prometheus does not scrape, though the query may mean what they counted. What holds without
+            them need not hold with them; what does not hold is not what Prometheus says.
+        only_adds: Whether what they counted could but raise the number, so that a lower bound holds with them too.
     """
     without = f"Prometheus does not scrape {' and '.join(unscraped)}" if unscraped else ""
     if value is None:
@@ -229,7 +231,7 @@ def query_is(
         why = f"it is no number{since}: the quantile, or the share, of nothing"
         return _unknown(claim, why, "send requests that the query counts")
     holds = {"at least": value >= wanted, "at most": value <= wanted, "exactly": value == wanted}[relation]
-    if holds and unscraped:
+    if holds and unscraped and not (only_adds and relation == "at least"):
         return _unknown(claim, f"it is {value:g}{since}, but {without}", "look at Prometheus' targets")
     told = f"; {without}" if unscraped else ""
     return Verdict.of(holds, f"{claim}: it is {value:g}{since}{told}", value=value)

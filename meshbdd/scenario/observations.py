@@ -71,7 +71,7 @@ class Observations:
                     self._before[pair] = self._counters(*pair)
         if any(_LOGGED.search(text) or _COUNTED.search(text) for text in texts):
             self._logs.mark()
-        self._queries = Queries(environment, traffic, self._proxies.every, texts)
+        self._queries = Queries(environment, traffic, self._proxies, texts)
 
     def close(self) -> None:
         """Close the ways to the proxies."""

@@ -10,17 +10,18 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 
 from meshbdd.claims import Verdict, mesh
-from meshbdd.errors import BadInput, EnvironmentBroken, Inconclusive
+from meshbdd.errors import BadInput, EnvironmentBroken, Inconclusive, MeshbddError
 from meshbdd.evidence import QueryAnswered
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.traffic import Traffic
+from meshbdd.telemetry import metrics
 from meshbdd.telemetry.outcomes import apart_from_outcomes
 from meshbdd.telemetry.prometheus import Prometheus, over_http, through_api
 from meshbdd.telemetry.promql import COUNTING, GROWTH, Query, Selector, parse
-from meshbdd.telemetry.proxies import Object
+from meshbdd.telemetry.proxies import Proxies
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
 
@@ -41,16 +42,14 @@ class Queries:
     Args:
         environment: What the run shares.
         traffic: The scenario's requests.
-        pods: Gives the pods with a proxy.
+        proxies: The pods with a proxy, and what their pages say.
         steps: The texts of the scenario's steps: where one is a query, counting begins here.
     """
 
-    def __init__(
-        self, environment: Environment, traffic: Traffic, pods: Callable[[], Sequence[Object]], steps: Iterable[str]
-    ) -> None:
+    def __init__(self, environment: Environment, traffic: Traffic, proxies: Proxies, steps: Iterable[str]) -> None:
         self._environment = environment
         self._traffic = traffic
-        self._pods = pods
+        self._proxies = proxies
         url = environment.settings.prometheus
         self._prometheus = Prometheus(over_http(url) if url else through_api(environment.cluster))
         self._began = 0.0
@@ -145,7 +144,9 @@ class Queries:
         Raises:
             NotYet: it has not scraped one of those that it does scrape.
         """
-        pods = {str((pod.get("status") or {}).get("podIP")): str(pod["metadata"]["name"]) for pod in self._pods()}
+        pods = {
+            str((pod.get("status") or {}).get("podIP")): str(pod["metadata"]["name"]) for pod in self._proxies.every()
+        }
         scrapes = self._prometheus.last_scrapes()
         if not scrapes:
             raise NotYet("it scrapes nothing")
@@ -183,8 +184,33 @@ class Queries:
         value = rows[0].value if rows else None
         why_empty = "" if rows else self._prometheus.why_empty(query.text)
         return mesh.query_is(
-            claim, value, relation, wanted, why_empty, since_scenario=bool(bare), unscraped=sorted(self._unscraped)
+            claim,
+            value,
+            relation,
+            wanted,
+            why_empty,
+            since_scenario=bool(bare),
+            unscraped=self._unscraped_and_meant(query),
+            only_adds=bool(bare) and query.only_adds,
         )
+
+    def _unscraped_and_meant(self, query: Query) -> list[str]:
+        """The pods that are not scraped and whose own page has a series that the query may mean, or cannot be read."""
+        if not self._unscraped:
+            return []
+        port, path = self._proxies.sidecars.metrics
+        found = []
+        for pod in self._proxies.every():
+            name = str(pod["metadata"]["name"])
+            if name in self._unscraped:
+                try:
+                    page = self._proxies.tunnel(pod, port).text(path)
+                except MeshbddError:
+                    found.append(name)
+                    continue
+                if any(metrics.may_have(page, query.source(selector)) for selector in query.selectors):
+                    found.append(name)
+        return sorted(found)
 
     def _growth(self, source: str, selector: Selector) -> str:
         """What the series of a counter grew by; those that did not grow are none where series are counted."""

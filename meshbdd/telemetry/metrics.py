@@ -6,8 +6,9 @@ https://linkerd.io/2/reference/proxy-metrics/
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import Metric
@@ -15,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from meshbdd.intents import ServiceRef
 from meshbdd.sidecars import LINKERD, Sidecars
+from meshbdd.telemetry.prometheus import selectors
 from meshbdd.telemetry.proxies import Object, Proxies
 
 _REQUESTS, _RESPONSES = "istio_requests", "response"
@@ -92,10 +94,46 @@ def read_linkerd(pod: Object, page: str, service: ServiceRef, *, serves: bool) -
 
 
 def _families(page: str, name: str) -> Iterable[Metric]:
-    """The families of a name; the parser is slow, and gets no lines of others but those that merely begin alike."""
+    return (family for family in text_string_to_metric_families(_lines_of(page, name)) if family.name == name)
+
+
+def may_have(page: str, selector: str) -> bool:
+    """Whether a page of metrics has a series that a selector of PromQL means, as far as the page tells.
+
+    A label that a series does not have may be one that Prometheus gives it with its target's, and so it may be meant.
+
+    Args:
+        page: The page.
+        selector: A selector, without a window.
+    """
+    found = selectors(selector)
+    if not all(metric for metric, _ in found):
+        return True
+    return any(
+        sample.name == metric and _is_meant(sample.labels, matchers)
+        for metric, matchers in found
+        for family in text_string_to_metric_families(_lines_of(page, metric))
+        for sample in family.samples
+    )
+
+
+def _lines_of(page: str, name: str) -> str:
+    """The lines of a name; the parser is slow, and gets none of others but those that merely begin alike."""
     begins = (name, f"# HELP {name}", f"# TYPE {name}")
-    lines = "".join(line for line in page.splitlines(keepends=True) if line.startswith(begins))
-    return (family for family in text_string_to_metric_families(lines) if family.name == name)
+    return "".join(line for line in page.splitlines(keepends=True) if line.startswith(begins))
+
+
+def _is_meant(labels: Mapping[str, str], matchers: Iterable[tuple[str, str, str]]) -> bool:
+    for label, operator, value in matchers:
+        if label not in labels:
+            continue
+        try:
+            same = re.fullmatch(value, labels[label]) is not None if "~" in operator else labels[label] == value
+        except re.error:
+            continue  # RE2 knows it, or Prometheus has said that it does not
+        if same == operator.startswith("!"):
+            return False
+    return True
 
 
 def _account(identity: str) -> tuple[str, str]:

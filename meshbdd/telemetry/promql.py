@@ -71,6 +71,15 @@ class Query:
         """How many seconds it looks back at most."""
         return self.back + max((s.back + (s.window or 0.0) for s in self.selectors), default=0.0)
 
+    @property
+    def only_adds(self) -> bool:
+        """Whether it is a mere sum of what one selector finds, so that one more counter could but raise it."""
+        if len(self.selectors) != 1:
+            return False
+        return (
+            re.fullmatch(rf"\s*sum\s*\(\s*{re.escape(self.source(self.selectors[0]))}\s*\)\s*", self.text) is not None
+        )
+
     def source(self, selector: Selector) -> str:
         """A selector's own text."""
         return self.text[selector.start : selector.end]

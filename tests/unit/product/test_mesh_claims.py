@@ -210,6 +210,20 @@ def test_what_holds_without_a_pod_that_is_not_scraped_is_not_known(relation: str
 
 
 @pytest.mark.parametrize(
+    ("relation", "value", "outcome"),
+    [
+        ("at least", 6, "passed"),
+        ("at least", 3, "failed"),
+        ("at most", 3, "inconclusive"),
+        ("exactly", 5, "inconclusive"),
+    ],
+)
+def test_more_counters_can_but_raise_a_sum(relation: str, value: float, outcome: str) -> None:
+    verdict = mesh.query_is("q", value, relation, 5, unscraped=["payment-1"], only_adds=True)
+    assert verdict.outcome == outcome
+
+
+@pytest.mark.parametrize(
     ("container", "name", "value", "told"),
     [
         ("linkerd-proxy", "LINKERD2_PROXY_IDENTITY_MAX_REFRESH", "6s", Duration(6)),

@@ -8,6 +8,7 @@ import pytest
 
 from meshbdd.errors import BadInput
 from meshbdd.scenario.queries import _out_of_reach
+from meshbdd.telemetry.metrics import may_have
 from meshbdd.telemetry.promql import parse
 
 
@@ -78,3 +79,55 @@ def test_selectors_are_replaced_where_they_stand() -> None:
 def test_what_reaches_beyond_the_scenario_is_not_judged(text: str, age: float, words: str | None) -> None:
     why = _out_of_reach(parse(text), {"a_total"}, age)
     assert (why is None) if words is None else (why is not None and words in why[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "adds"),
+    [
+        ('sum(a_total{b="c"})', True),
+        (" sum ( a_total ) ", True),
+        ("sum(a_total) - sum(b_total)", False),
+        ("sum(a_total) * 0.5", False),
+        ("1 / sum(a_total)", False),
+        ("sum(rate(a_total[1m]))", False),
+        ("avg(a_total)", False),
+        ("sum by (b) (a_total)", False),
+        ("sum(a_total) or vector(0)", False),
+    ],
+)
+def test_whether_one_more_series_could_but_raise_the_number(text: str, *, adds: bool) -> None:
+    assert parse(text).only_adds is adds
+
+
+PAGE = """
+# TYPE istio_requests_total counter
+istio_requests_total{reporter="source",destination_service_name="payment-service",response_code="200"} 7
+# TYPE istio_request_duration_milliseconds histogram
+istio_request_duration_milliseconds_bucket{reporter="source",destination_service_name="payment-service",le="+Inf"} 7
+istio_request_duration_milliseconds_sum{reporter="source",destination_service_name="payment-service"} 12
+istio_request_duration_milliseconds_count{reporter="source",destination_service_name="payment-service"} 7
+"""
+
+
+@pytest.mark.parametrize(
+    ("selector", "may"),
+    [
+        ("istio_requests_total", True),
+        ('istio_requests_total{destination_service_name="payment-service"}', True),
+        ('istio_requests_total{destination_service_name="order-service"}', False),
+        ('istio_requests_total{destination_service_name!="order-service"}', True),
+        ('istio_requests_total{destination_service_name=~"pay.*"}', True),
+        ('istio_requests_total{destination_service_name=~"pay"}', False),  # it is the whole value that has to match
+        ('istio_requests_total{destination_service_name!~"pay.*"}', False),
+        ('istio_requests_total{response_code="200",reporter="destination"}', False),
+        ('istio_requests_total{pod="order-1"}', True),  # a label of the target's, which only Prometheus knows
+        ('istio_requests_total{response_code=~"(?P<"}', True),
+        ('istio_request_duration_milliseconds_bucket{destination_service_name="payment-service"}', True),
+        ('istio_request_duration_milliseconds_bucket{le="5"}', False),
+        ("istio_request", False),
+        ("istio_response_bytes_sum", False),
+        ('{response_code="500"}', True),  # of whatever name
+    ],
+)
+def test_whether_a_page_may_have_what_a_selector_means(selector: str, *, may: bool) -> None:
+    assert may_have(PAGE, selector) is may
