@@ -212,6 +212,20 @@ def takes_no_error_for_payment(shop: Shop) -> bool:
     return shop.checkout()[0] == 503
 
 
+@habit("never-charges")
+def charges_for_every_order(shop: Shop) -> bool:
+    shop.checkout()
+    return len(shop.others.calls.get("payment-service", [])) == 1
+
+
+@habit("version-needs-payment")
+def shows_its_version_without_payment(shop: Shop) -> bool:
+    shop.others.answers["payment-service"] = lambda _n: (200, 1.0)
+    began = time.monotonic()
+    assert requests.get(shop.url("/version"), timeout=5).ok
+    return time.monotonic() - began < 0.9
+
+
 def test_every_defect_has_its_check() -> None:
     assert set(CASES) == set(DEFECTS)
 

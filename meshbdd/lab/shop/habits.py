@@ -32,8 +32,10 @@ DEFECTS = {
     "wrong-payment-status": "a failed payment is answered with 500 instead of 503",
     "wrong-payment-error": "a failed payment is answered without its error code",
     "notification-required": "checkout fails when notification-service does",
-    "drops-trace-headers": "traceparent, baggage and request id are not passed on",
+    "drops-trace-headers": "traceparent and baggage are not passed on, the request id alone is",
     "accepts-any-payment-answer": "any answer of payment counts as paid, whatever its status",
+    "never-charges": "an order is confirmed although nobody was asked to pay",
+    "version-needs-payment": "the page of the version asks payment-service whether it is well, and waits for the answer",
 }
 
 

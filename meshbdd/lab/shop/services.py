@@ -39,9 +39,9 @@ def router(routes: Routes) -> Handler:
 
 def context_of(request: Request, habits: Habits) -> dict[str, str]:
     """The headers that tie calls together; a trace begins here where the caller has none."""
-    if habits.has("drops-trace-headers"):
-        return {}
     headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+    if habits.has("drops-trace-headers"):
+        return {name: value for name, value in headers.items() if name == "x-request-id"}
     headers.setdefault("traceparent", f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01")
     return headers
 
@@ -76,8 +76,11 @@ class OrderService:
         """How many orders were confirmed."""
         return Response.of(200, {"count": self._orders.count()})
 
-    async def version(self, _request: Request) -> Response:
+    async def version(self, request: Request) -> Response:
         """Which version answers."""
+        if self._habits.has("version-needs-payment"):
+            context = context_of(request, self._habits)
+            await self._call("http://payment-service/healthz", {}, context, self._habits.payment_seconds())
         return Response.of(200, {"version": self._version})
 
     async def checkout(self, request: Request) -> Response:
@@ -114,6 +117,8 @@ class OrderService:
         return await self._call("http://inventory-service/reserve", content, context, self._habits.inventory_seconds())
 
     async def _charge(self, sku: str, quantity: int, context: Mapping[str, str]) -> bool:
+        if self._habits.has("never-charges"):
+            return True
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._habits.payment_seconds()
         for attempt in self._habits.payment_tries():
