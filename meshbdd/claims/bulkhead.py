@@ -1,6 +1,7 @@
 """The oracle of bulkheads: while one service is slow, requests that do not need it take no longer than before.
 
-Requests are drawn as they are needed: the p90 of now must lie below the p90 of before, plus what it may grow by.
+Requests are drawn as they are needed: the p90 of now must lie below the p90 of before, plus what it may grow by. One that
+fails is slower than any limit: where a bulkhead is missing, callers often answer at once that they have no room.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from meshbdd.claims.calls import Call, told_seconds
-from meshbdd.claims.quantiles import LatencyClaim, latency, latency_below, quantile
+from meshbdd.claims.quantiles import LatencyClaim, latency_below, latency_served, quantile
 from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.load.sample import Sample
 from meshbdd.units import Duration
@@ -36,10 +37,14 @@ def still_as_quick(before: Sequence[Sample], growth: Duration) -> LatencyClaim:
     """The claim about the requests of now.
 
     Raises:
-        ValueError: there were none before.
+        ValueError: there were none before, or they failed.
     """
-    usual = quantile([latency(sample) for sample in before], PERCENT).value
-    return latency_below(PERCENT, Duration(round(usual + growth.seconds, 3)))
+    return latency_below(PERCENT, Duration(round(usual(before) + growth.seconds, 3)), latency_served)
+
+
+def usual(before: Sequence[Sample]) -> float:
+    """The p90 of the requests before, in seconds; infinite where more than a tenth of them failed."""
+    return quantile([latency_served(sample) for sample in before], PERCENT).value
 
 
 def not_slowed(
@@ -56,9 +61,9 @@ def not_slowed(
         slow: Calls to the slow service that were under way meanwhile.
     """
     claim = f'a slow {service} does not slow "{name}"'
-    usual, slowness = quantile([latency(sample) for sample in before], PERCENT).value, middle(slow)
-    numbers = {**now.numbers, "usual_seconds": usual, "slow_calls": len(slow), "slow_seconds": slowness}
-    told = f"{now.sentence}; before it was {told_seconds(usual)} over {len(before)} requests"
+    took, slowness = usual(before), middle(slow)
+    numbers = {**now.numbers, "usual_seconds": took, "slow_calls": len(slow), "slow_seconds": slowness}
+    told = f"{now.sentence}; before it was {told_seconds(took)} over {len(before)} requests"
     if not slow:
         return Verdict.cannot_tell(
             f"{claim}: nobody called {service} meanwhile ({told})",

@@ -117,11 +117,15 @@ def _why_not(breaker: Breaker) -> str:
 
 
 def _lag(phases: Sequence[Phase], breaker: Breaker) -> float | None:
-    """Seconds from the first error to the last opening; ``None`` where it did not open."""
-    for before, after in zip(reversed(phases[:-1]), reversed(phases[1:]), strict=True):
-        if after.state == "open":
-            return after.began - before.first_error if before.first_error is not None else 0.0
+    """Seconds from the first error to the last opening; ``None`` where it did not open.
+
+    Errors that came after the circuit had closed again are answered by no earlier opening.
+    """
     now = phases[-1] if phases else None
+    anew = now is not None and now.state == "closed" and now.first_error is not None
+    for before, after in zip(reversed(phases[:-1]), reversed(phases[1:]), strict=True):
+        if after.state == "open" and not anew:
+            return after.began - before.first_error if before.first_error is not None else 0.0
     if breaker.is_open and now is not None and now.first_error is not None and now.last_error is not None:
         return now.last_error - now.first_error  # nobody has called since, so nobody was refused
     return None
@@ -163,7 +167,11 @@ def closes_within(
         return nothing
     if any(breaker.ejected for breaker in using):
         return _ejected(claim, waited, using, evidence)
-    since = {caller: _closed_since([p for p in phases if p.caller == caller]) for caller in sorted(opened)}
+    errors = {breaker.caller: breaker.errors for breaker in using}
+    since = {
+        caller: _closed_since([p for p in phases if p.caller == caller], errors.get(caller))
+        for caller in sorted(opened)
+    }
     half = [caller for caller, moment in since.items() if moment is None]
     if half:
         tried = {call.caller for call in calls or () if call.reached and call.request_id in trials}
@@ -188,10 +196,17 @@ def _ejected(claim: str, waited: float, using: Sequence[Breaker], evidence: Mapp
     return Verdict(Outcome.FAILED, f"{claim}: after {told_seconds(waited)} {_told(ejected)}", evidence)
 
 
-def _closed_since(phases: Sequence[Phase]) -> float | None:
-    """Since when calls of one caller succeed again, after its circuit was open; ``None`` while none does."""
+def _closed_since(phases: Sequence[Phase], errors: int | None) -> float | None:
+    """Since when calls of one caller succeed again, after its circuit was open; ``None`` while none does.
+
+    Args:
+        phases: The states of its circuit.
+        errors: Errors in a row that open it: where so many were the last that it met, it has opened once more.
+    """
     if any(phase.state == "open" for phase in phases):
-        return phases[-1].began if phases[-1].state == "closed" else None
+        last = phases[-1]
+        anew = errors is not None and last.run >= errors and last.recovered is None
+        return last.began if last.state == "closed" and not anew else None
     return phases[-1].recovered if phases else None  # nobody called while it was open, so nobody was refused
 
 
@@ -221,6 +236,16 @@ def _untried(claim: str, service: str, callers: Sequence[str], evidence: Mapping
     )
 
 
+def _let_through(phases: Sequence[Phase], began: float) -> list[Phase]:
+    """The half-open phases that count from a time on: those that began later, and of each caller that which is its last word."""
+    last_opened = {phase.caller: phase.began for phase in phases if phase.state == "open"}
+    return [
+        phase
+        for phase in phases
+        if phase.state == "half-open" and (phase.began >= began or phase.began > last_opened[phase.caller])
+    ]
+
+
 def half_opens_within(
     service: str,
     limit: Duration,
@@ -243,7 +268,7 @@ def half_opens_within(
         return nothing
     passed = [call for call in calls or () if call.reached and call.request_id in trials]
     since = {call.caller: call.started for call in reversed(passed)}
-    since |= {phase.caller: phase.began for phase in reversed(phases) if phase.state == "half-open"}
+    since |= {phase.caller: phase.began for phase in reversed(_let_through(phases, began))}
     untried = sorted(opened - set(since))
     if untried and any(breaker.ejected for breaker in using):
         return _ejected(claim, waited, using, evidence)

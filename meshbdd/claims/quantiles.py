@@ -44,6 +44,11 @@ def latency(sample: Sample) -> float:
     return math.inf if sample.status is None else sample.seconds
 
 
+def latency_served(sample: Sample) -> float:
+    """Seconds until the whole answer; a request that failed, however soon, is slower than any limit."""
+    return sample.seconds if sample.succeeded else math.inf
+
+
 def quantile(latencies: Sequence[float], percent: float, confidence: float = 0.95) -> Quantile:
     """An empirical quantile and its distribution-free bounds.
 
@@ -106,10 +111,16 @@ def lag(sample: Sample) -> float:
     return min(late, LATE_NS / 1e9)
 
 
-def latency_below(percent: float, limit: Duration) -> LatencyClaim:
-    """A quantile of the latencies is below ``limit``."""
-    counted = _below(percent, limit, latency)
-    without_lag = _below(percent, limit, lambda sample: latency(sample) - lag(sample))
+def latency_below(percent: float, limit: Duration, measure: Callable[[Sample], float] = latency) -> LatencyClaim:
+    """A quantile of the latencies is below ``limit``.
+
+    Args:
+        percent: Which quantile.
+        limit: The limit.
+        measure: ``latency``, or ``latency_served`` where a failure that comes soon is no answer.
+    """
+    counted = _below(percent, limit, measure)
+    without_lag = _below(percent, limit, lambda sample: measure(sample) - lag(sample))
     same = {field.name: getattr(counted, field.name) for field in fields(counted)}
     return LatencyClaim(**same, without_lag=without_lag)
 
@@ -128,10 +139,13 @@ def _below(percent: float, limit: Duration, measure: Callable[[Sample], float]) 
             f"{tally.fewest} of {tally.total} requests took less than {limit}"
         )
         unanswered = sum(sample.status is None for sample in tally.samples)
-        failed = sum(not sample.succeeded for sample in tally.samples) - unanswered
+        failures = [sample for sample in tally.samples if not sample.succeeded and sample.status is not None]
         if unanswered:
             text += f", {unanswered} had no answer and count as slower"
-        return text + (f", {failed} were answered with a failure" if failed else "")
+        if failures:
+            slower = " and count as slower" if all(math.isinf(measure(sample)) for sample in failures) else ""
+            text += f", {len(failures)} were answered with a failure{slower}"
+        return text
 
     def figures(tally: Tally) -> dict[str, Any]:
         it = found(tally)

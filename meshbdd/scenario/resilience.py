@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
 
 from meshbdd.claims import Outcome, Verdict
-from meshbdd.claims.bulkhead import allowed_growth, middle, not_slowed, still_as_quick
+from meshbdd.claims.bulkhead import allowed_growth, middle, not_slowed, still_as_quick, usual
 from meshbdd.claims.calls import Call
 from meshbdd.claims.circuit import closes_within, half_opens_within, is_open, opens_within
 from meshbdd.claims.circuit_phases import Breaker
@@ -245,6 +246,12 @@ class Resilience:
             return Verdict.cannot_tell(
                 f'a slow {service} does not slow "{name}": it was not measured before, for nothing was changed',
                 f"slow {service} before the claim",
+            )
+        if math.isinf(usual(before)):
+            failed = sum(not sample.succeeded for sample in before)
+            return Verdict.cannot_tell(
+                f'a slow {service} does not slow "{name}": {failed} of {len(before)} such requests failed before anything was changed',
+                "let it succeed first",
             )
         if self._traffic.loading:
             self._calls_between(service, time.time(), float("inf"))  # the load has come to the slow service

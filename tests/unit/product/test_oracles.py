@@ -232,6 +232,10 @@ def test_the_circuit_is_open(breakers: list[Breaker], calls: list[Call] | None, 
     [
         ([breaker(1)], OPENED, 1.0, PASSED),
         ([breaker(0)], CLOSED_AGAIN, 1.0, PASSED),
+        # Errors since it has closed want an opening of their own.
+        ([breaker(0)], [*CLOSED_AGAIN, *[call(6 + n / 10, 503, request="") for n in range(2)]], 1.0, OPEN),
+        ([breaker(0)], [*CLOSED_AGAIN, *[call(6 + n / 10, 503, request="") for n in range(9)]], 1.0, FAILED),
+        ([breaker(1)], [*CLOSED_AGAIN, *[call(6 + n / 10, 503, request="") for n in range(5)]], 1.0, PASSED),
         ([breaker(1)], OPENED, 0.3, FAILED),
         ([breaker(1)], ERRORS, 1.0, PASSED),
         ([breaker(0)], [call(n / 10, 503, request="") for n in range(40)], 1.0, FAILED),
@@ -271,6 +275,7 @@ HALF_OPEN = [*OPENED, *[call(3.6 + n / 10, 503, request=f"t{n}") for n in range(
         ([breaker(0)], 2.0, (), HALF_OPEN, FAILED),
         ([breaker(0)], 2.0, (), [*HALF_OPEN, call(3.9, 200, request="t3")], PASSED),
         ([breaker(0)], 2.0, (), [*CLOSED_AGAIN, call(9, 503, request="")], PASSED),
+        ([breaker(0)], 2.0, (), [*CLOSED_AGAIN, *[call(9 + n / 10, 503, request="") for n in range(5)]], OPEN),
         # It is counted until the first call that succeeds, not until the ejection has ended.
         ([breaker(0)], 2.0, (), [*OPENED, call(4.2, 200, request="")], FAILED),
         # Nobody called while it was open, so that nobody was refused: its proxy said that it was open.
@@ -321,6 +326,13 @@ def test_the_circuit_is_half_open(
     assert verdict.outcome is wanted, verdict.sentence
 
 
+def test_a_circuit_that_is_open_again_was_half_open_before_the_claim() -> None:
+    calls = [*HALF_OPEN, *[refused(5 + n / 10) for n in range(30)]]
+    verdict = half_opens_within("payment", Duration(0.3), 0.3, [breaker(1)], calls, began=8.0, trials=["t9"])
+    assert verdict.outcome is FAILED, verdict.sentence
+    assert half_opens_within("payment", Duration(4), 0.3, [breaker(0)], HALF_OPEN, began=5.0).outcome is PASSED
+
+
 # Bulkheads
 
 
@@ -341,6 +353,7 @@ SLOW = [call(n, 200, 5.0) for n in range(5)]
         (samples(5.010, count=20), SLOW, FAILED),
         (samples(0.010, tail=5), SLOW, FAILED),
         (samples(0.010, status=None, count=20), SLOW, FAILED),
+        (samples(0.010, status=503, count=20), SLOW, FAILED),
         (samples(0.010), [], OPEN),
         (samples(0.010), [call(n, 200, 0.02) for n in range(5)], OPEN),
         (samples(0.010, count=3), SLOW, OPEN),
