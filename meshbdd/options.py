@@ -37,12 +37,12 @@ def read_options(table: Table | None, known: tuple[str, ...]) -> dict[str, str]:
             raise BadInput("MB0110", f"The options have {len(cells)} columns.", help="write two: | option | value |")
         name, value = cells[0].strip(), cells[1].strip()
         if name not in known and not any(name.startswith(k) and len(name) > len(k) for k in known if k.endswith(" ")):
-            near = difflib.get_close_matches(name, known, 1)
-            shown = ", ".join(k + ("NAME" if k.endswith(" ") else "") for k in known)
+            shown = [k + ("NAME" if k.endswith(" ") else "") for k in known]
+            near = [shown[known.index(k)] for k in difflib.get_close_matches(name, known, 1)]
             raise BadInput(
                 "MB0111",
                 f"'{name}' is no option of this step.",
-                help=f"did you mean '{near[0]}'?" if near else f"it takes: {shown}",
+                help=f"did you mean '{near[0]}'?" if near else f"it takes: {', '.join(shown)}",
             )
         if not value:
             raise BadInput("MB0125", f"The option '{name}' says nothing.", help="write its value, or take it out")

@@ -21,6 +21,7 @@ from meshbdd.scenario.changes import InForce
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.settling import LOOK_SECONDS
 from meshbdd.scenario.vacuity import chances, is_hit, see_grpc, see_met
+from meshbdd.scenario.vantages import PLAIN_CLIENT
 from meshbdd.telemetry.access_log import AccessLogs, Entry
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
@@ -70,7 +71,10 @@ class Accounting:
                     self._account(item, service, final=final)
 
     def _account(self, item: InForce, service: ServiceRef, *, final: bool) -> None:
-        entries = self._entries(item, lambda found: bool(self._calls(item, found, service)) and self._told(item, found))
+        refused = _refused_outside(item, service)
+        entries = self._entries(
+            item, lambda found: bool(refused or self._calls(item, found, service)) and self._told(item, found)
+        )
         everybodys = self._calls(item, entries, service)
         meant = self._meant(item)
         calls = [(who, entry) for who, entry in everybodys if meant is None or who in meant]
@@ -87,10 +91,11 @@ class Accounting:
         event = FaultAccounted(
             item.plan.summary,
             str(service),
-            len(calls),
-            len(hit),
+            len(calls) + refused,
+            len(hit) + refused,
             tuple(sorted({flag for _, entry in hit for flag in entry.flags})),
-            {who: (count, met[who]) for who, count in sorted(all_calls.items())},
+            {who: (count, met[who]) for who, count in sorted(all_calls.items())}
+            | ({PLAIN_CLIENT: (refused, refused)} if refused else {}),
             len(sent),
             len(sent & {entry.request_id for entry in entries if entry.outbound}),
             bypassed,
@@ -118,7 +123,7 @@ class Accounting:
             if now - seen[-1][0] < flush and now - seen[0][0] < max(flush, GROWING_SECONDS):
                 raise NotYet(f"{len(found)} entries so far")
             counted = [e for e in found if not e.probe and not 0 < e.started < since.get(e.pod, 0.0)]
-            missing = set(item.requests) - item.unseen - {entry.request_id for entry in found}
+            missing = set(item.requests) - item.unseen.keys() - {entry.request_id for entry in found}
             if now < deadline and (missing or not met(counted)):
                 raise NotYet(f"{len(missing)} requests are not logged")
             return counted
@@ -232,6 +237,11 @@ class Accounting:
         except Inconclusive:
             return False if entries else None
         return True
+
+
+def _refused_outside(item: InForce, service: ServiceRef) -> int:
+    """How often a client outside the mesh found a service down: it found no connection, and no proxy tells of that."""
+    return list(item.unseen.values()).count(service) if isinstance(item.plan.intent, Down) else 0
 
 
 def _host(service: ServiceRef) -> str:

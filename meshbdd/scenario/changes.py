@@ -6,7 +6,7 @@ One road for every change: intent → mesh plan → Change → cluster → arriv
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -56,7 +56,7 @@ class InForce:
         plan: The plan.
         written: Its stages, as far as they were written.
         requests: Ids of the requests that were sent meanwhile.
-        unseen: Those of them that perhaps no proxy has seen: a client outside the mesh found no connection.
+        unseen: Those of them that perhaps no proxy has seen, since a client outside the mesh found no connection → whom it asked.
         accounted: Whether the accounting is done for all of these.
         logged: How much the access logs held when it arrived.
     """
@@ -64,7 +64,7 @@ class InForce:
     plan: Plan
     written: list[Written] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
-    unseen: set[str] = field(default_factory=set)
+    unseen: dict[str, ServiceRef] = field(default_factory=dict)
     accounted: bool = False
     logged: int = 0
 
@@ -183,8 +183,8 @@ class Changes:
         objects = [change.after for item in reversed(self.in_force) for change in item.changes if change.after]
         return [share for obj in objects for share in configured_shares(obj)]
 
-    def sent(self, requests: Sequence[str], unseen: Collection[str] = ()) -> None:
-        """Note which requests ran while these changes were in force, and which of them perhaps no proxy has seen."""
+    def sent(self, requests: Sequence[str], unseen: Mapping[str, ServiceRef]) -> None:
+        """Note which requests ran while these changes were in force, and whom those asked that perhaps no proxy has seen."""
         for item in self.in_force:
             item.requests += requests
             item.unseen.update(unseen)

@@ -48,7 +48,7 @@ def check_host(cluster: Cluster, message: Message, namespace: str, resolves: Cal
     host = message.host
     if "${" in host or ":" in host or any(name.lower() == "host" for name in message.headers):
         return
-    ref, inside = _service(host, namespace)
+    ref, inside = service_named(host, namespace)
     try:
         service = cluster.find("Service", ref.name, ref.namespace)
         if service is not None:
@@ -102,7 +102,7 @@ def endpoints(cluster: Cluster, message: Message, namespace: str) -> list[str]:
         message: It.
         namespace: That of the pod which sends it.
     """
-    ref, _ = _service(message.host, namespace)
+    ref, _ = service_named(message.host, namespace)
     service = cluster.find("Service", ref.name, ref.namespace)
     if service is None:
         return []
@@ -119,7 +119,7 @@ def endpoints(cluster: Cluster, message: Message, namespace: str) -> list[str]:
     ]
 
 
-def _service(host: str, namespace: str) -> tuple[ServiceRef, bool]:
+def service_named(host: str, namespace: str) -> tuple[ServiceRef, bool]:
     """The Service that a host may be, and whether it can be nothing else."""
     for suffix in _SUFFIXES:
         if host.endswith(suffix):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from meshbdd.claims import Claim, Verdict
 from meshbdd.claims.share import Explain, Stopped
 from meshbdd.errors import BadInput, Inconclusive, Place
 from meshbdd.evidence import TrafficSent
+from meshbdd.intents import ServiceRef
 from meshbdd.load import Load, Message, Pace, Plan, Result, Sample, Vantage, read_message
 from meshbdd.load.watching import watch
 from meshbdd.load.workers import Workers
@@ -17,7 +18,7 @@ from meshbdd.mesh.abilities import Ability
 from meshbdd.scenario.background import NOTED, Background
 from meshbdd.scenario.enough import Enough
 from meshbdd.scenario.environment import Environment
-from meshbdd.scenario.hosts import check_host, endpoints, resolves
+from meshbdd.scenario.hosts import check_host, endpoints, resolves, service_named
 from meshbdd.scenario.loaded import LoadedSamples, at_rate
 from meshbdd.scenario.needs import needs
 from meshbdd.scenario.vantages import CLIENT, MAYBE_UNSEEN, PLAIN_CLIENT, Vantages, check_entry
@@ -35,7 +36,8 @@ class Traffic:
 
     Args:
         environment: What the run shares.
-        sent: Told the ids of requests that were sent, and of those among them that perhaps no proxy has seen.
+        sent: Told the ids of requests that were sent, and which service was asked by those among them that perhaps no proxy has
+            seen.
         traced: Whether requests carry a trace context (``traceparent``), because a claim asks where it gets to.
         fields: Paths of the fields that claims of the scenario ask for, kept of every answer.
     """
@@ -43,7 +45,7 @@ class Traffic:
     def __init__(
         self,
         environment: Environment,
-        sent: Callable[[Sequence[str], Collection[str]], None],
+        sent: Callable[[Sequence[str], Mapping[str, ServiceRef]], None],
         *,
         traced: bool = False,
         fields: Sequence[str] = (),
@@ -124,14 +126,15 @@ class Traffic:
         """Send, and note what was sent."""
         result = _load(plan, lambda partial: self._tell(plan, LoadedSamples(partial)))
         outside = plan.vantage is not None and plan.vantage.name == PLAIN_CLIENT
-        unseen = {s.request_id for s in result.samples() if s.error in MAYBE_UNSEEN} if outside else set()
+        asked, _ = service_named(plan.message.host, self._environment.namespace)
+        unseen = {s.request_id: asked for s in result.samples() if s.error in MAYBE_UNSEEN} if outside else {}
         self._note([result.ids.of(number) for number in range(min(result.sent, NOTED))], unseen)
         return result
 
-    def _note(self, ids: Sequence[str], unseen: Collection[str] = ()) -> None:
+    def _note(self, ids: Sequence[str], unseen: Mapping[str, ServiceRef] | None = None) -> None:
         if ids:
             self.change_since = ""
-            self._sent(ids, unseen)
+            self._sent(ids, unseen or {})
 
     def _took(self, plan: Plan, samples: Sequence[Sample]) -> None:
         """These samples are what the claims that follow judge."""

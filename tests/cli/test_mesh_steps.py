@@ -48,6 +48,8 @@ spec: {selector: {app: bare}, ports: [{name: http, port: 80, targetPort: 8080}]}
         ("    Then calls from client to order-service use mutual TLS\n", 4, "counted a call from client.shop"),
         (SEND + "    Then the access log of payment-service has at least 1 requests with status 500\n", 1, "it has 5 × 200"),
         (SEND + "    Then every pod of paymnt-service has a sidecar\n", 2, 'Service "paymnt-service" does not exist'),
+        ('    Given order-service is down\n    When "checkout" is sent from outside the mesh\n    Then the connection is refused\n', 0,
+         "1 passed"),
         ("    Then payment-service rejects plaintext\n", 1, "answered a client without a certificate"),
         ("    Then the certificate of payment-service is valid for at least 25h\n", 1, "is valid for at least 25h"),
         ("    Then the certificate of payment-service rotates within 1s\n", 1, "is the same after"),

@@ -193,6 +193,12 @@ def test_an_option_without_a_value() -> None:
         read_options(Table(["called by", ""]), ("called by",))
 
 
+def test_a_near_miss_of_an_option_that_takes_a_name() -> None:
+    with pytest.raises(BadInput) as caught:
+        read_options(Table(["header", "qa"]), ("method", "header "))
+    assert caught.value.help == "did you mean 'header NAME'?"
+
+
 def test_a_fault_says_its_status_once() -> None:
     service = ServiceRef("a", "b")
     table = Table(["status", "500"])
