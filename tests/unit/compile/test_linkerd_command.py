@@ -200,6 +200,7 @@ def test_a_null_is_as_good_as_nothing_said(tmp_path: Path) -> None:
         (_route(f"{{{PARENT}, rulez: []}}"), "the API server would refuse it: spec.rulez: unknown field"),
         (_route(f"{{{PARENT}, rules: [{{filters: [{{type: Foo}}]}}]}}"), 'spec.rules[0].filters[0].type: Unsupported value: "Foo"'),
         (_route(f"{{{PARENT}, rules: [{{backendRefs: [{{name: a}}]}}]}}"), "Linkerd's webhook would deny it: invalid backendRef"),
+        (_kind("Server", "policy.linkerd.io/v1beta3", "{port: 8080}"), '"spec" must validate one and only one schema (oneOf)'),
     ],
 )  # fmt: skip
 def test_what_a_cluster_would_not_take_is_said_beside_what_it_would_become(

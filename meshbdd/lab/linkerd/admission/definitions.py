@@ -33,6 +33,7 @@ _SERVER = obj(
     },
     required=("port",),
 )  # fmt: skip
+_SERVER["oneOf"] = [{"required": ["podSelector"]}, {"required": ["externalWorkloadSelector"]}]
 _SERVER_AUTHORIZATION = obj(
     {
         "server": obj({"name": TEXT, "selector": _SELECTOR}),
