@@ -44,8 +44,9 @@ DEVIATIONS = (
     Deviation(
         "queue",
         "A request that finds no endpoint waits the three seconds even if one appears meanwhile; a try that is a retry never "
-        "draws a backend of a split that has no endpoint at all.",
-        "It gets 504 where Linkerd might still have answered it; a retry does not wait where Linkerd's might.",
+        "draws a backend of a split that has no endpoint at all; one whose endpoints are all broken is passed over at once.",
+        "It gets 504 where Linkerd might still have answered it; a retry does not wait where Linkerd's might, nor does the "
+        "first request for a broken backend, which in Linkerd waits three seconds for its 504.",
     ),
     Deviation(
         "hedging",
