@@ -6,7 +6,7 @@ the next request on every connection. https://linkerd.io/2/reference/authorizati
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from meshbdd.cluster import Edit
@@ -37,8 +37,9 @@ def tls_stage(catalog: Catalog, intent: MutualTls) -> Stage:
     services = (intent.service,) if intent.service else services_of(catalog, intent.namespace)
     edits: dict[str, Edit] = {}
     markers: list[Marker] = []
-    for service in services:
-        for server, edit in _servers(catalog, service, mode):
+    for service in sorted(services, key=lambda s: -len(catalog.pods(catalog.labels_of(s), s.namespace))):
+        planned = [edit.new for edit in edits.values() if edit.new is not None]
+        for server, edit in _servers(catalog, service, mode, planned):
             if server is not None and server["spec"].get("accessPolicy", DENY) == DENY:
                 continue
             if server is None or server["spec"].get("accessPolicy") != mode:
@@ -62,15 +63,23 @@ def _meshed(pod: Mapping[str, Any]) -> bool:
     return LINKERD.label in (pod["metadata"].get("labels") or {})
 
 
-def _servers(catalog: Catalog, service: ServiceRef, access: str) -> Iterator[tuple[Mapping[str, Any] | None, Edit]]:
+def _servers(
+    catalog: Catalog, service: ServiceRef, access: str, planned: Sequence[Mapping[str, Any]] = ()
+) -> Iterator[tuple[Mapping[str, Any] | None, Edit]]:
     """For each port of a service the Servers that decide there, each with the edit that sets its access policy.
 
     Where none does, the edit of one that will: with it comes ``None``.
+
+    Args:
+        catalog: Reads the cluster.
+        service: The service.
+        access: The access policy.
+        planned: Servers that are to be made for other services: of two for a port of a pod Linkerd heeds one alone.
     """
     labels = catalog.labels_of(service)
     pods = catalog.pods(labels, service.namespace)
     for port in catalog.target_ports(service):
-        covered: set[str] = set()
+        covered = {p["metadata"]["name"] for p in pods for server in planned if _decides(server, p, port)}
         for server in catalog.all("Server", service.namespace):
             taken = {pod["metadata"]["name"] for pod in pods if _decides(server, pod, port)}
             if taken:

@@ -477,6 +477,17 @@ def test_strict_mutual_tls_is_a_server_at_every_port() -> None:
     }
 
 
+def test_services_of_the_same_pods_share_a_server() -> None:
+    """Of two Servers for one port of a pod Linkerd heeds one, so the other would never be seen to arrive."""
+    part = _service("a-part-of-order-service")
+    part["spec"]["selector"] = {"app": "order-service", "version": "stable"}
+    _, servers = plan(MutualTls(TlsMode.STRICT, "shop"), part)
+    assert {server["metadata"]["name"] for server in servers} == {
+        "meshbdd-payment-service-8080",
+        "meshbdd-order-service-8080",
+    }
+
+
 def test_a_server_that_decides_already_is_changed_and_one_that_denies_is_left_to_its_policies() -> None:
     _, [server] = plan(MutualTls(TlsMode.STRICT, "shop", PAYMENT), _server("all-unauthenticated"))
     assert (server["metadata"]["name"], server["spec"]["accessPolicy"]) == ("theirs", "all-authenticated")
