@@ -39,6 +39,7 @@ _INJECTION = {
     "istio": "labels: {istio-injection: enabled}",
     "linkerd": "annotations: {linkerd.io/inject: enabled}",
 }
+_PLAIN = "labels: {}"
 _CALLER = """
 apiVersion: apps/v1
 kind: Deployment
@@ -87,9 +88,10 @@ spec: {{selector: {{app: target}}, ports: [{{name: http, port: 80, targetPort: 8
 """
 
 
-def _texts(mesh: str) -> str:
+def _texts(mesh: str, plain: str) -> str:
     """The manifests of the callers and the application."""
-    made = [_NAMESPACE.format(namespace=name, injection=_INJECTION[mesh]) for name in (*NAMESPACES, HOME)]
+    injected = {name: _PLAIN if name == plain else _INJECTION[mesh] for name in (*NAMESPACES, HOME)}
+    made = [_NAMESPACE.format(namespace=name, injection=words) for name, words in injected.items()]
     made += [_CALLER.format(namespace=name, replicas=CALLERS // len(NAMESPACES)) for name in NAMESPACES]
     program = {"namespace": HOME, "python": sys.executable, "program": backend.__file__}
     made += [_APPLICATION.format(version=version, **program) for version in ("stable", "canary")]
@@ -129,10 +131,16 @@ class Callers:
         self._logs: dict[str, Log] = {}
 
     @classmethod
-    def up(cls, lab: LabUnderTest, mesh: str = "istio") -> Callers:
-        """Bring them up; each has its session from now on."""
+    def up(cls, lab: LabUnderTest, mesh: str = "istio", plain: str = "") -> Callers:
+        """Bring them up; each has its session from now on.
+
+        Args:
+            lab: Where they are to be.
+            mesh: Whose sidecars they have.
+            plain: A namespace of callers without any.
+        """
         callers = cls(lab)
-        for obj in yaml.safe_load_all(_texts(mesh)):
+        for obj in yaml.safe_load_all(_texts(mesh, plain)):
             lab.cluster.create(obj)
 
         def ready() -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from meshbdd.intents import (
 )
 from meshbdd.mesh import Gate
 from meshbdd.units import Duration, Percent
-from tests.mesh.keep_alive import BOTH, CALLERS, EAST, HOME, TARGET, Answer, Ask, Callers, stale_unless
+from tests.mesh.keep_alive import BOTH, CALLERS, EAST, HOME, TARGET, Ask, Callers, stale_unless
 from tests.tools import until
 
 _SLOWER = Duration(0.3)
@@ -117,15 +117,13 @@ def status(*wanted: int, does: str = "200") -> Ask:
     return stale_unless(lambda answer: answer.status in wanted, does)
 
 
-def _east(answer: Answer) -> bool:
-    return answer.caller == "east"
+def for_east(theirs: int, others: int, does: str = "200") -> Ask:
+    """The callers of one namespace get one status, the others another."""
+    return stale_unless(lambda answer: answer.status == (theirs if answer.caller == EAST.namespace else others), does)
 
 
-def _for_one_caller(theirs: int, others: int) -> Ask:
-    return stale_unless(lambda answer: answer.status == (theirs if _east(answer) else others))
-
-
-def _version(wanted: str) -> Ask:
+def version(wanted: str) -> Ask:
+    """An answer of another version is stale."""
     return stale_unless(lambda answer: answer.version == wanted, service=BOTH)
 
 
@@ -186,20 +184,20 @@ KINDS = (
     Kind("a fault at the caller", _fault(Side.CALLER), status(555), status(200)),
     Kind("a delay at the server", Fault(TARGET, delay=_SLOWER, at=Side.SERVER), _delayed(wanted=True), _delayed(wanted=False)),
     Kind("a fault at the server for a header", _fault(Side.SERVER, Scope(headers={"x-user": "qa"})), _for_qa(555), _for_qa(200)),
-    Kind("a fault at the server for a caller", _fault(Side.SERVER, Scope(EAST)), _for_one_caller(555, 200), status(200)),
-    Kind("a fault at a caller", _fault(Side.CALLER, Scope(EAST)), _for_one_caller(555, 200), status(200)),
+    Kind("a fault at the server for a caller", _fault(Side.SERVER, Scope(EAST)), for_east(555, 200), status(200)),
+    Kind("a fault at a caller", _fault(Side.CALLER, Scope(EAST)), for_east(555, 200), status(200)),
     Kind("nobody there", Down(TARGET), status(503), status(200)),
     Kind("a timeout", Timeout(TARGET, Duration(0.1)), status(504, does="200@400ms"), status(200, does="200@400ms")),
     Kind("retries", Retry(TARGET, 2), status(200, does="500,500,200"), status(500, does="500,500,200")),
     Kind("a circuit breaker", CircuitBreaker(TARGET, 1, Duration(60)), _opens, _stays_closed),
     Kind("a limit", Limit(TARGET, _AT_A_TIME), _limited, status(200)),
-    Kind("a split", Split(BOTH, (("stable", Percent(0)), ("canary", Percent(100)))), _version("canary"), _version("stable"), ALL_STABLE),
-    Kind("who may call", Access(EAST, TARGET), _for_one_caller(200, 403), status(200)),
+    Kind("a split", Split(BOTH, (("stable", Percent(0)), ("canary", Percent(100)))), version("canary"), version("stable"), ALL_STABLE),
+    Kind("who may call", Access(EAST, TARGET), for_east(200, 403), status(200)),
     Kind("plaintext", MutualTls(TlsMode.DISABLED, HOME, TARGET), _encrypted(wanted=False), _encrypted(wanted=True)),
     Kind("strict", MutualTls(TlsMode.STRICT, HOME, TARGET), _encrypted(wanted=True), _encrypted(wanted=False), PLAINTEXT),
     Kind("strict everywhere", MutualTls(TlsMode.STRICT, HOME), _encrypted(wanted=True), _encrypted(wanted=False), PLAINTEXT_EVERYWHERE),
     Kind("permissive", MutualTls(TlsMode.PERMISSIVE, HOME, TARGET), _encrypted(wanted=True), _encrypted(wanted=False), PLAINTEXT),
     Kind("permissive, then strict again", MutualTls(TlsMode.PERMISSIVE, HOME, TARGET), status(200), status(503), DEMANDED_AND_NOT_SENT),
     Kind("an EnvoyFilter of the tester's", INSERTED, status(556), status(200)),
-    Kind("an AuthorizationPolicy of the tester's", DENYING, _for_one_caller(200, 403), status(200)),
+    Kind("an AuthorizationPolicy of the tester's", DENYING, for_east(200, 403), status(200)),
 )  # fmt: skip
