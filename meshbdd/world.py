@@ -32,6 +32,7 @@ from meshbdd.scenario import (
     Traffic,
     mentions,
 )
+from meshbdd.scenario.asides import mixed
 from meshbdd.scenario.changes import InForce
 from meshbdd.scenario.needs import needs
 from meshbdd.scenario.vantages import CLIENT, PLAIN_CLIENT
@@ -127,6 +128,10 @@ class World:
                 help="mend it; nothing was changed",
             )
         self._see_all_possible()
+        if found := mixed([step.text for step in self._steps]):
+            number, error = found
+            error.place = self._steps[number].place
+            raise error
         refusal = self._rehearsal()
         if refusal is not None and refusal.place != self.place:  # else the step that is under way says it itself
             refusal.sentence = f"A step further on cannot be taken, so nothing was changed: {refusal.sentence}"
@@ -137,6 +142,7 @@ class World:
             for name in _UNCHANGED.findall(step.text):
                 self._before[name] = self.traffic.ask(name)
         self.resilience.before_first_change()
+        self.observed.before_first_change()
         self._accounting.begin()
 
     def _see_all_possible(self) -> None:

@@ -11,6 +11,9 @@ _ODD = 2654435761
 """2^32 divided by the golden ratio. Times an odd number modulo 2^32 no two numbers meet, and the results spread evenly:
 proxies decide by the first eight digits which requests they trace."""
 
+KIN = "-[0-9a-f]{4}-4[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}"
+"""What the ids of one load share, as a regular expression."""
+
 
 class RequestIds:
     """The ids of one load, in the form of version 4 UUIDs.
@@ -26,6 +29,11 @@ class RequestIds:
         self._offset = bits(32)
         self._ends = tuple(f"-{bits(16):04x}-4{bits(12):03x}-8{bits(12):03x}-{bits(48):012x}" for _ in range(2))
         self._end = self._ends[0]
+
+    @property
+    def kin(self) -> frozenset[str]:
+        """What all of them share, and those of no other load; not in an id that the tester wrote without ``${uuid}``."""
+        return frozenset({self._end if self._own is None else self._ends[1]})
 
     def of(self, number: int) -> str:
         """The ``x-request-id`` of a request."""

@@ -130,3 +130,8 @@ class MergedIds:
     def of(self, number: int) -> str:
         """As ``RequestIds.of``."""
         return self._ids[number % len(self._ids)].of(number // len(self._ids))
+
+    @property
+    def kin(self) -> frozenset[str]:
+        """As of ``RequestIds``, of every worker."""
+        return frozenset().union(*(ids.kin for ids in self._ids))

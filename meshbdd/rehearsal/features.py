@@ -28,6 +28,7 @@ from meshbdd.rehearsal.doubts import StepLine, grpc_faults_of_http, planned_coun
 from meshbdd.rehearsal.report import Report
 from meshbdd.rehearsal.stage import Admit, Object, StageCluster, StageGate, everything
 from meshbdd.scenario import Environment, StepText, mentions
+from meshbdd.scenario.asides import mixed
 from meshbdd.sense import Finding, Severity, check_changes
 from meshbdd.settings import Settings
 from meshbdd.skipping import demanded
@@ -171,17 +172,20 @@ def _set(stage: _Stage, file: Path, steps: Iterable[Step]) -> tuple[_RehearsedWo
     world = _RehearsedWorld(environment, file, ())
     texts = [StepText(step.name, Place(file, step.line), options=table_rows(step.table)) for step in steps]
     if stage.live is None:  # what other name services know, where the world comes from files, only a run can tell
-        world.traffic.resolves = lambda _host: True
+        world.traffic.requests.resolves = lambda _host: True
     world.changes.said = tuple(mentions(texts, environment.namespace))
     return world, cluster
 
 
 def _scenario(scenario: Scenario, file: Path, stage: _Stage, report: Report) -> None:
     stage = replace(stage, settings=replace(stage.settings, mesh=_mesh(scenario, stage.settings)))
-    world, cluster = _set(stage, file, scenario.all_steps)
+    steps = list(scenario.all_steps)
+    world, cluster = _set(stage, file, steps)
     count: int | None = None
     lines = []
-    for step in scenario.all_steps:
+    if found := mixed([step.name for step in steps]):
+        report.refused(found[1], Place(file, steps[found[0]].line))
+    for step in steps:
         place = Place(file, step.line)
         lines.append(StepLine(step.name, str(place)))
         problem = problem_of(step)
@@ -198,10 +202,8 @@ def _scenario(scenario: Scenario, file: Path, stage: _Stage, report: Report) -> 
             report.add(thin, place)
         _written(before, cluster.objects, place, report)
     delays = unnoticed_delays(lines, cluster.objects, cluster.namespace)
-    for finding in (*delays, *grpc_faults_of_http(lines, world.traffic.defined, cluster.namespace)):
-        report.add(
-            finding, next(Place(file, s.line) for s in scenario.all_steps if str(Place(file, s.line)) == finding.object)
-        )
+    for finding in (*delays, *grpc_faults_of_http(lines, world.traffic.requests.all, cluster.namespace)):
+        report.add(finding, next(Place(file, s.line) for s in steps if str(Place(file, s.line)) == finding.object))
 
 
 def _mesh(scenario: Scenario, settings: Settings) -> str:

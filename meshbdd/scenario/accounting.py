@@ -122,7 +122,8 @@ class Accounting:
                 seen.append((now, len(found)))
             if now - seen[-1][0] < flush and now - seen[0][0] < max(flush, GROWING_SECONDS):
                 raise NotYet(f"{len(found)} entries so far")
-            counted = [e for e in found if not e.probe and not 0 < e.started < since.get(e.pod, 0.0)]
+            met_it = (e for e in found if not e.probe and not 0 < e.started < since.get(e.pod, 0.0))
+            counted = [e for e in met_it if not self._environment.sent.are_earlier(e.request_id)]
             missing = set(item.requests) - item.unseen.keys() - {entry.request_id for entry in found}
             if now < deadline and (missing or not met(counted)):
                 raise NotYet(f"{len(missing)} requests are not logged")

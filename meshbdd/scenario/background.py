@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Sequence
 
 from meshbdd.load import Load, Plan, Result
+from meshbdd.load.ids import RequestIds
+from meshbdd.load.merging import MergedIds
 
 NOTED = 1000
 """How many ids of a load are noted at most: whether a fault met any call is asked of them, not how many ran."""
@@ -23,9 +25,10 @@ class Background:
         self._load: Load | None = None
         self._noted = 0
 
-    def start(self, plan: Plan) -> None:
-        """Begin to send."""
+    def start(self, plan: Plan) -> RequestIds | MergedIds:
+        """Begin to send; gives the ids of what is sent."""
         self._load = Load.start(plan)
+        return self._load.result().ids
 
     def skip(self) -> None:
         """What was sent until now ran under no change in particular: one was on its way."""

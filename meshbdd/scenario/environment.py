@@ -13,6 +13,7 @@ from meshbdd.intents import Mention, ServiceRef, Side, Topic
 from meshbdd.mesh import Gate, Mesh
 from meshbdd.mesh.abilities import refuse_impossible
 from meshbdd.scenario.needs import Asked
+from meshbdd.scenario.sent_ids import SentIds
 from meshbdd.scenario.standing import Standing
 from meshbdd.settings import Settings
 from meshbdd.sidecars import ISTIO
@@ -78,6 +79,8 @@ class Environment:
     tell: Tell
     standing: Standing = field(init=False)
     """What stands in the mesh from scenario to scenario."""
+    sent: SentIds = field(default_factory=SentIds)
+    """Which requests the scenario has sent, and which are earlier ones."""
 
     def __post_init__(self) -> None:
         self.standing = Standing(self.cluster, self.mesh, self.gate, self.run, self.settings.undo_budget)
@@ -87,12 +90,14 @@ class Environment:
         """The default namespace."""
         return self.settings.namespace or self.cluster.namespace
 
-    def wait_counters_stay(self) -> None:
-        """Wait until no proxy can forget what it counted; Istio's do when a listener has drained, and the lab's do not.
+    def wait_still(self) -> None:
+        """Wait until what is counted from here on is this scenario's: no call of an earlier one is under way any more, and no
+        proxy can forget what it counted. Istio's do when a listener has drained, and the lab's do not.
 
         Raises:
-            Inconclusive: a proxy goes on draining listeners.
+            Inconclusive: a proxy has requests under way, or goes on draining listeners.
         """
+        self.gate.wait_quiet()
         if self.mesh.sidecars is ISTIO and self.target != "lab":
             self.gate.wait_drained()
 

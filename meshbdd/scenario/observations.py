@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import re
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable
 
 from meshbdd.claims import Verdict, mesh
-from meshbdd.errors import BadInput, Inconclusive, NotPossible
+from meshbdd.errors import NotPossible
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
 from meshbdd.mesh.abilities import Ability
+from meshbdd.scenario.counting import Counting
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.needs import needs
 from meshbdd.scenario.plaintext import ask_in_plaintext
 from meshbdd.scenario.queries import Queries
-from meshbdd.scenario.settling import settled
+from meshbdd.scenario.settling import or_nothing
 from meshbdd.scenario.traffic import Traffic
 from meshbdd.sidecars import LINKERD
-from meshbdd.telemetry import certificates, metrics
+from meshbdd.telemetry import certificates
 from meshbdd.telemetry.access_log import AccessLogs, Entry
 from meshbdd.telemetry.proxies import Object, Proxies
 from meshbdd.units import Duration
-from meshbdd.waiting import NotYet, eventually
-
-T = TypeVar("T")
+from meshbdd.waiting import NotYet
 
 _COUNTED = re.compile(r"(?:the mesh reports at least \S+ requests|calls) from (\S+) to (\S+)")
 _LOGGED = re.compile(r"the (?:access log of|trace context reaches) \S+|\S+ rejects plaintext")
 _RENEWED_BEFORE = 0.3 * 24 * 3600
 """Seconds before its end at which linkerd-proxy renews a certificate of the usual 24 h: linkerd2-proxy
 linkerd/proxy/identity-client/src/certify.rs, linkerd2 charts/linkerd-control-plane/values.yaml."""
-_SETTLE = Duration(5)
-"""Counters lag by Envoy's flush of statistics (5 s by default: istio/istio pkg/bootstrap/config.go), logs by less."""
 
 
 class Observations:
@@ -60,18 +54,20 @@ class Observations:
         self._traffic = traffic
         self._proxies = Proxies(environment.cluster, environment.mesh.sidecars)
         self._logs = AccessLogs(environment.cluster, environment.mesh.sidecars)
-        self._before: dict[tuple[ServiceRef, ServiceRef], Counter[metrics.Requests]] = {}
         texts = list(steps)
-        if any(_COUNTED.search(text) for text in texts):
-            environment.wait_counters_stay()
-        for text in texts:
-            for source, target in _COUNTED.findall(text):
-                pair = (service(source), service(target))
-                with contextlib.suppress(BadInput):  # a name that nobody has: the step says so, when its turn comes
-                    self._before[pair] = self._counters(*pair)
-        if any(_LOGGED.search(text) or _COUNTED.search(text) for text in texts):
+        said = [pair for text in texts for pair in _COUNTED.findall(text)]
+        pairs = list(dict.fromkeys((service(source), service(target)) for source, target in said))
+        looked_at = bool(pairs) or any(_LOGGED.search(text) for text in texts)
+        if looked_at:
+            environment.wait_still()
+        self._counting = Counting(traffic, self._proxies, self._logs, pairs, self._inbound)
+        if looked_at:
             self._logs.mark()
         self._queries = Queries(environment, traffic, self._proxies, texts)
+
+    def before_first_change(self) -> None:
+        """What is to be compared with was asked: queries count from here on."""
+        self._queries.begin_anew()
 
     def close(self) -> None:
         """Close the ways to the proxies."""
@@ -94,40 +90,7 @@ class Observations:
     @needs(Ability.TLS_COUNTERS)
     def mutual_tls(self, source: ServiceRef, target: ServiceRef) -> Verdict:
         """All calls from one service to another since the scenario began came over mutual TLS."""
-
-        def probe() -> mesh.Security:
-            seen = self._security(source, target)
-            if not seen.by_policy or seen.uncounted:
-                raise NotYet("not all calls counted")
-            return seen
-
-        self._refuse_namesakes(source)
-        seen = _or_nothing(probe, lambda: self._security(source, target))
-        return mesh.uses_mutual_tls(str(source), str(target), seen)
-
-    def _security(self, source: ServiceRef, target: ServiceRef) -> mesh.Security:
-        lines = self._since(source, target)
-        found: Counter[str] = Counter()
-        for line, number in lines.items():
-            if line.reporter == "destination":
-                found[line.security] += number
-        own = self._own()
-        asides = self._asides(own, source, target, "destination")
-        arrived = found.total() - asides
-        found["mutual_tls"] -= min(asides, found["mutual_tls"])
-        sent = 0
-        if self._proxies.sidecars is not LINKERD:  # whose proxies do not tell which calls reached an endpoint
-            sent = sum(number for line, number in lines.items() if line.reporter == "source" and line.reached)
-            sent -= self._asides(own, source, target, "source")
-        callers = {_address(pod): str(pod["metadata"]["name"]) for pod in self._bare(source)}
-        plain = [entry for entry in self._inbound(target) if entry.downstream.rpartition(":")[0] in callers]
-        bare = [str(pod["metadata"]["name"]) for pod in self._bare(target)]
-        return mesh.Security(+found, max(0, sent - arrived), len(plain), bare, sorted(callers.values()))
-
-    def _bare(self, service: ServiceRef) -> list[Object]:
-        """The running pods of a service without a proxy."""
-        meshed = {pod["metadata"]["uid"] for pod in self._meshed(service)}
-        return [pod for pod in self._proxies.pods(service) if pod["metadata"]["uid"] not in meshed]
+        return self._counting.mutual_tls(source, target)
 
     @needs(Ability.PLAINTEXT)
     def rejects_plaintext(self, service: ServiceRef) -> Verdict:
@@ -150,7 +113,7 @@ class Observations:
                 raise NotYet("not logged")
             return any(entry.denied for entry in entries)
 
-        return _or_nothing(probe, lambda: False)
+        return or_nothing(probe, lambda: False)
 
     @needs(Ability.CERTIFICATES)
     def certificate_valid(self, service: ServiceRef, wanted: Duration) -> Verdict:
@@ -174,7 +137,7 @@ class Observations:
             if any(last.get(pod) == serial for pod, serial in before.items()):
                 raise NotYet("the same serial numbers")
 
-        _or_nothing(probe, lambda: None, limit)
+        or_nothing(probe, lambda: None, limit)
         return mesh.certificate_rotated(str(service), before, last, time.monotonic() - began, limit)
 
     def _refuse_far_renewal(self, service: ServiceRef, limit: Duration) -> None:
@@ -205,99 +168,20 @@ class Observations:
 
     # Telemetry
 
-    def _counters(self, source: ServiceRef, target: ServiceRef) -> Counter[metrics.Requests]:
-        names = {metrics.source_of(pod, self._proxies.sidecars) for pod in self._proxies.pods(source)}
-        counted = metrics.requests_to(self._proxies, target, [source])
-        return Counter({line: number for line, number in counted.items() if line.source in names})
-
-    def _refuse_namesakes(self, source: ServiceRef) -> None:
-        """See that the proxies count a caller's requests apart from others': Linkerd's know it by its service account.
-
-        Raises:
-            Inconclusive: another pod has that account.
-        """
-        if self._proxies.sidecars is not LINKERD:
-            return
-        own = {str(pod["metadata"]["uid"]) for pod in self._proxies.pods(source)}
-        names = {metrics.source_of(pod, LINKERD) for pod in self._proxies.pods(source)}
-        for pod in self._proxies.every():
-            if str(pod["metadata"]["uid"]) not in own and metrics.source_of(pod, LINKERD) in names:
-                raise Inconclusive(
-                    "MB0651",
-                    f"Linkerd's proxies know callers by their service accounts, and {source} shares its own with pod "
-                    f"{pod['metadata']['name']}: nobody can tell whose calls were counted.",
-                    help="give it a service account of its own",
-                )
-
-    def _since(self, source: ServiceRef, target: ServiceRef) -> Counter[metrics.Requests]:
-        """What was counted since the scenario began; a counter that fell began anew."""
-        before = self._before[source, target]
-        return Counter(
-            {
-                line: number - before[line] if number >= before[line] else number
-                for line, number in self._counters(source, target).items()
-                if number != before[line]
-            }
-        )
-
     @needs(Ability.COUNTERS)
     def reported(self, source: ServiceRef, target: ServiceRef, wanted: int) -> Verdict:
         """The proxies counted at least so many requests from one service to another since the scenario began."""
-        reporter, why_not = "destination", ""
-        if not self._meshed(target):
-            reporter = "source"
-            if not self._meshed(source):
-                why_not = f"neither {source} nor {target} has a sidecar that could count"
-        elif not self._meshed(source):
-            why_not = f"{source} has no sidecar, so nobody knows its calls by its name"
-        seen, asides = 0, 0
-
-        def probe() -> int:
-            nonlocal seen
-            lines = self._since(source, target)
-            seen = sum(number for line, number in lines.items() if line.reporter == reporter)
-            seen = max(0, seen - asides)
-            if seen < wanted:
-                raise NotYet(str(seen))
-            return seen
-
-        self._refuse_namesakes(source)
-        sent = len(self._traffic.samples)
-        if not why_not and sent:
-            asides = self._asides(self._own(), source, target, reporter)
-            _or_nothing(probe, lambda: seen)
-        return mesh.reports_requests(
-            str(source), str(target), wanted, seen, sent=sent, reporter=reporter, why_not=why_not
-        )
-
-    def _own(self) -> list[Entry]:
-        """What the proxies logged of requests that claims sent for themselves."""
-        ids = self._traffic.asides
-        if not ids:
-            return []
-        entries = settled(self._environment, self._logs.since_mark, loading=self._traffic.loading)
-        return [entry for entry in entries if entry.request_id in ids]
-
-    def _asides(self, own: Sequence[Entry], source: ServiceRef, target: ServiceRef, reporter: str) -> int:
-        """How many of the calls that proxies counted are of requests that claims sent for themselves: ``own``, by the logs."""
-        if not own:
-            return 0
-        if reporter == "source":
-            pods = {str(pod["metadata"]["name"]) for pod in self._meshed(source)}
-            return sum(e.pod in pods and e.outbound and e.service == target.host and bool(e.upstream) for e in own)
-        pods = {str(pod["metadata"]["name"]) for pod in self._meshed(target)}
-        callers = {_address(pod) for pod in self._meshed(source)}
-        return sum(e.pod in pods and not e.outbound and e.downstream.rpartition(":")[0] in callers for e in own)
+        return self._counting.reported(source, target, wanted)
 
     def _inbound(self, service: ServiceRef) -> list[Entry]:
         """What the proxies of a service logged of the scenario's calls to it; a refused connection is no call."""
-        pods, asides = {str(pod["metadata"]["name"]) for pod in self._meshed(service)}, self._traffic.asides
+        pods, counts = {str(pod["metadata"]["name"]) for pod in self._meshed(service)}, self._traffic.counts
         return [
             entry
             for entry in self._logs.since_mark()
             if entry.pod in pods
             and not (entry.outbound or entry.probe)
-            and entry.request_id not in asides
+            and counts(entry.request_id)
             and (entry.request_id or entry.path or entry.status)
         ]
 
@@ -313,7 +197,7 @@ class Observations:
 
         why_not = "" if self._meshed(service) else "no pod of it has a sidecar"
         if not why_not:
-            _or_nothing(probe, lambda: None)
+            or_nothing(probe, lambda: None)
         return mesh.log_has(str(service), wanted, status, statuses, why_not)
 
     @needs(Ability.TRACES)
@@ -328,7 +212,7 @@ class Observations:
                 raise NotYet(str(len(arrived)))
 
         if sent:
-            _or_nothing(probe, lambda: None)
+            or_nothing(probe, lambda: None)
         return mesh.trace_reached(str(service), sent, arrived)
 
     # Prometheus
@@ -339,14 +223,3 @@ class Observations:
         limit = f" within {within}" if within else ""
         claim = f'the query "{promql}" is {relation} {wanted:g}{limit}'
         return self._queries.judge(claim, promql, relation, wanted, within)
-
-
-def _address(pod: Object) -> str:
-    return str((pod.get("status") or {}).get("podIP"))
-
-
-def _or_nothing(probe: Callable[[], T], otherwise: Callable[[], T], within: Duration = _SETTLE) -> T:
-    try:
-        return eventually(probe, what="it", within=within, failure=Inconclusive)
-    except Inconclusive:
-        return otherwise()

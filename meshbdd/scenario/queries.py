@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from meshbdd.claims import Verdict, mesh
 from meshbdd.errors import BadInput, EnvironmentBroken, Inconclusive, MeshbddError
 from meshbdd.evidence import QueryAnswered
+from meshbdd.scenario.asides import ASKED
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.traffic import Traffic
 from meshbdd.telemetry import metrics
@@ -25,7 +26,6 @@ from meshbdd.telemetry.proxies import Proxies
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
 
-_ASKED = re.compile(r'the query ".+" is (?:at least|at most|exactly) ')
 _COUNTS = "a counter counts from the scenario's beginning"
 Why = tuple[str, str]
 """Why something cannot be told, and what to do."""
@@ -53,22 +53,32 @@ class Queries:
         url = environment.settings.prometheus
         self._prometheus = Prometheus(over_http(url) if url else through_api(environment.cluster))
         self._began = 0.0
+        self._asides = 0
+        """How many requests claims had sent for themselves when counting began."""
         self._unscraped: frozenset[str] = frozenset()
         """Pods that Prometheus does not scrape, though it does scrape others."""
         self._why_not: Inconclusive | EnvironmentBroken | None = None
-        asked = [text for text in steps if _ASKED.match(text)]
+        asked = [text for text in steps if ASKED.match(text)]
         self._of_histograms = any(_HISTOGRAM.search(text) for text in asked)
         if asked:
-            try:
-                self._began = self._begin()
-            except (Inconclusive, EnvironmentBroken) as error:
-                self._why_not = error  # of the claims; what else the scenario says may well be told
+            self._begin()
 
-    def _begin(self) -> float:
+    def begin_anew(self) -> None:
+        """Count from here on, where none but requests for comparison were sent so far."""
+        if self._began and len(self._traffic.asides) > self._asides and not self._traffic.has_sent:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._asides = len(self._traffic.asides)
+        try:
+            self._began = self._first_scrape()
+        except (Inconclusive, EnvironmentBroken) as error:
+            self._why_not = error  # of the claims; what else the scenario says may well be told
+
+    def _first_scrape(self) -> float:
         """Prometheus' time of scrapes that hold all that was before this scenario."""
         self._prometheus.query("vector(1)")  # none there: no need to wait for anything else
-        self._environment.gate.wait_quiet()
-        self._environment.wait_counters_stay()
+        self._environment.wait_still()
         return self._wait_scraped(self._prometheus.now(), "before the first request")
 
     def judge(self, claim: str, promql: str, relation: str, wanted: float, within: Duration | None) -> Verdict:
@@ -159,7 +169,7 @@ class Queries:
     def _now(self, query: Query, claim: str, relation: str, wanted: float) -> Verdict:
         counters = {s.metric for s in query.selectors if s.metric and self._prometheus.is_counter(s.metric)}
         now = self._prometheus.now()
-        why = _out_of_reach(query, counters, now - self._began)
+        why = _out_of_reach(query, counters, now - self._began) or self._asides_counted(query, counters)
         for selector in (s for s in query.selectors if s.metric in counters):
             why = why or self._unknown_growth(query.source(selector), selector, now)
             why = why or self._wrong(query.source(selector))
@@ -211,6 +221,14 @@ class Queries:
                 if any(metrics.may_have(page, query.source(selector)) for selector in query.selectors):
                     found.append(name)
         return sorted(found)
+
+    def _asides_counted(self, query: Query, counters: set[str]) -> Why | None:
+        """Whether claims have sent requests of their own since counting began: Prometheus cannot tell them from the others."""
+        more = len(self._traffic.asides) - self._asides
+        if not more or not any(s.metric in counters for s in query.selectors):
+            return None
+        why = f"claims of this scenario have sent {more} requests for themselves, which are counted too"
+        return why, "ask before these claims, or in a scenario of its own"
 
     def _growth(self, source: str, selector: Selector) -> str:
         """What the series of a counter grew by; those that did not grow are none where series are counted."""

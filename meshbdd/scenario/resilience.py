@@ -63,6 +63,7 @@ class Resilience:
         self._were_open: dict[ServiceRef, set[str]] = {}
         self._texts = list(steps)
         if any(_LOGGED.match(text) for text in self._texts):
+            environment.wait_still()
             self._logs.mark()
 
     def before_first_change(self) -> None:
@@ -91,7 +92,7 @@ class Resilience:
 
     def _tries(self, caller: ServiceRef, callee: ServiceRef) -> tuple[list[Call], list[Call] | None, int]:
         """Calls as the caller's proxies saw them, tries as the callee's did (``None`` without any), calls of no request."""
-        self._traffic.see_ids_differ()
+        self._traffic.requests.see_ids_differ()
         entries = self._settled()
         addresses = {str((pod.get("status") or {}).get("podIP")) for pod in self._proxies.pods(caller)}
         backends = self._environment.cluster.list("Pod", callee.namespace, f"{FAULT_LABEL}={callee.name}")
@@ -107,7 +108,7 @@ class Resilience:
     @needs(Ability.ACCESS_LOG)
     def gives_up(self, caller: ServiceRef, callee: ServiceRef, limit: Duration) -> Verdict:
         """A service that gets no answer gives up in time."""
-        self._traffic.see_ids_differ()
+        self._traffic.requests.see_ids_differ()
         waiting = None if self._traffic.loading else self._still_waiting(caller, callee, limit)
         sent, strangers = self._sent(caller, callee, self._settled())
         left = {s.request_id: s.started + s.seconds for s in self._traffic.samples if s.error == "timeout"}
@@ -139,7 +140,8 @@ class Resilience:
         return settled(self._environment, self._entries, loading=self._traffic.loading)
 
     def _entries(self) -> list[Entry]:
-        return [entry for entry in self._logs.since_mark() if not entry.probe]
+        earlier = self._environment.sent.are_earlier
+        return [entry for entry in self._logs.since_mark() if not (entry.probe or earlier(entry.request_id))]
 
     # Circuits
 
@@ -240,7 +242,7 @@ class Resilience:
     @needs(Ability.ACCESS_LOG)
     def not_slowed(self, service: ServiceRef, name: str, growth: Duration | None) -> Verdict:
         """Requests take no longer while a service is slow."""
-        self._traffic.see_defined(name)
+        self._traffic.requests.get(name)  # there has to be one
         before = self._usual.get(name) or ()
         if not before:
             return Verdict.cannot_tell(

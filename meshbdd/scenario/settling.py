@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from meshbdd.errors import Inconclusive
 from meshbdd.scenario.environment import Environment
@@ -12,10 +13,13 @@ from meshbdd.telemetry.access_log import Entry
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
 
+T = TypeVar("T")
+
 _QUIET = {"lab": 0.3, "cluster": 1.5}
 """Seconds in which a log that is complete does not grow: the lab's proxies flush theirs every 50 ms, Istio's every second
 (istio/istio pkg/envoy/proxy.go, ``--file-flush-interval-msec 1000``)."""
 _SETTLE = Duration(5)
+"""Counters lag by Envoy's flush of statistics (5 s by default: istio/istio pkg/bootstrap/config.go), logs by less."""
 LOOK_SECONDS = 0.03
 """Between the first two looks at the logs: each look asks for the log of every pod, and a proxy writes but every 50 ms."""
 
@@ -47,3 +51,11 @@ def settled(environment: Environment, read: Callable[[], list[Entry]], *, loadin
             first_pause=LOOK_SECONDS,
         )
     return seen[-1][1]
+
+
+def or_nothing(probe: Callable[[], T], otherwise: Callable[[], T], within: Duration = _SETTLE) -> T:
+    """What a probe gives, or in the end what there is without it; the verdict says what is missing."""
+    try:
+        return eventually(probe, what="it", within=within, failure=Inconclusive)
+    except Inconclusive:
+        return otherwise()

@@ -11,16 +11,16 @@ from meshbdd.claims.share import Explain, Stopped
 from meshbdd.errors import BadInput, Inconclusive, Place
 from meshbdd.evidence import TrafficSent
 from meshbdd.intents import ServiceRef
-from meshbdd.load import Load, Message, Pace, Plan, Result, Sample, Vantage, read_message
-from meshbdd.load.watching import watch
-from meshbdd.load.workers import Workers
+from meshbdd.load import Message, Pace, Plan, Result, Sample, Vantage
 from meshbdd.mesh.abilities import Ability
 from meshbdd.scenario.background import NOTED, Background
+from meshbdd.scenario.defined import Defined
 from meshbdd.scenario.enough import Enough
 from meshbdd.scenario.environment import Environment
-from meshbdd.scenario.hosts import check_host, endpoints, resolves, service_named
+from meshbdd.scenario.hosts import endpoints, service_named
 from meshbdd.scenario.loaded import LoadedSamples, at_rate
 from meshbdd.scenario.needs import needs
+from meshbdd.scenario.sending import carry_out
 from meshbdd.scenario.vantages import CLIENT, MAYBE_UNSEEN, PLAIN_CLIENT, Vantages, check_entry
 from meshbdd.units import Duration, Rate
 
@@ -50,12 +50,11 @@ class Traffic:
         traced: bool = False,
         fields: Sequence[str] = (),
     ) -> None:
+        environment.sent.begin()
         self._traced = traced
         self._fields = tuple(dict.fromkeys(fields))
         self._environment = environment
         self._sent = sent
-        self._messages: dict[str, Message] = {}
-        self._known_hosts: set[tuple[str, int]] = set()
         self._vantages = Vantages(environment)
         self.samples: Sequence[Sample] = []
         """What the last step that sent something got; the claims that follow judge it."""
@@ -65,41 +64,17 @@ class Traffic:
         self._change = ""
         self.changes: list[tuple[float, str]] = []
         """Unix time at which each change of the mesh was begun, and the change in words."""
-        self._fixed_ids: set[str] = set()
         self.change_since = ""
         """The change that came into force after the last request, in a sentence; empty where requests met it."""
         self.asides: set[str] = set()
         """Ids of requests that claims sent for themselves: no other claim counts them."""
-        self.resolves: Callable[[str], bool] = resolves
-        """Whether the name service outside of the cluster knows a host."""
+        self.requests = Defined(environment, traced=traced)
         self.last_name: str | None = None
         """The request that a step sent last."""
 
-    @property
-    def defined(self) -> Mapping[str, Message]:
-        """The requests that the scenario has defined, by name."""
-        return self._messages
-
     def define(self, name: str, text: str, place: Place | None) -> None:
         """Remember a request."""
-        message = read_message(name, text, place)
-        self._messages[name] = message.traced() if self._traced else message
-
-    def _message(self, name: str) -> Message:
-        if name not in self._messages:
-            known = ", ".join(f'"{known}"' for known in self._messages) or "none"
-            raise BadInput(
-                "MB0502",
-                f'There is no request "{name}"; defined are: {known}.',
-                help=f'define it: Given the request "{name}":',
-            )
-        message = self._messages[name]
-        if message.fixed_id:
-            self._fixed_ids.add(name)
-        if (asked := (message.host, message.port)) not in self._known_hosts:
-            check_host(self._environment.cluster, message, self._environment.namespace, self.resolves)
-            self._known_hosts.add(asked)
-        return message
+        self.requests.add(name, text, place)
 
     def _plan(
         self,
@@ -122,9 +97,24 @@ class Traffic:
             fields=self._fields,
         )
 
+    def _load(self, plan: Plan, *, told: bool = True) -> Result:
+        """Carry a plan out; what was sent until Ctrl-C is told, unless it is no more than a look."""
+
+        def interrupted(partial: Result) -> None:
+            if told:
+                self._tell(plan, LoadedSamples(partial))
+
+        result = carry_out(plan, interrupted)
+        self._environment.sent.add(result.ids)
+        return result
+
+    def counts(self, request_id: str) -> bool:
+        """Whether a request is one that claims count: none that a claim sent for itself, and none of an earlier scenario."""
+        return request_id not in self.asides and not self._environment.sent.are_earlier(request_id)
+
     def _run(self, plan: Plan) -> Result:
         """Send, and note what was sent."""
-        result = _load(plan, lambda partial: self._tell(plan, LoadedSamples(partial)))
+        result = self._load(plan)
         outside = plan.vantage is not None and plan.vantage.name == PLAIN_CLIENT
         asked, _ = service_named(plan.message.host, self._environment.namespace)
         unseen = {s.request_id: asked for s in result.samples() if s.error in MAYBE_UNSEEN} if outside else {}
@@ -162,20 +152,20 @@ class Traffic:
                 help=f"send {MOST_COUNTED:,} or less, or say a rate and a time",
             )
         vantage = PLAIN_CLIENT if outside else CLIENT
-        plan = self._plan(self._message(name), vantage, count=count, users=min(users, count))
+        plan = self._plan(self.requests.get(name), vantage, count=count, users=min(users, count))
         self._took(plan, list(self._run(plan).samples()))
 
     @needs(Ability.CLIENTS)
     def send_at_rate(self, name: str, rate: Rate, duration: Duration) -> None:
         """Send as a schedule says, whatever becomes of the requests before."""
-        plan = self._plan(self._message(name), pace=Pace(rate), duration=duration)
+        plan = self._plan(self.requests.get(name), pace=Pace(rate), duration=duration)
         self._took(plan, LoadedSamples(self._run(plan)))
 
     @needs(Ability.CLIENTS)
     def enough(self, name: str, users: int | None = None, at_most: int | None = None) -> None:
         """Let the claims that follow send as many requests as they need."""
         self._leave_enough()
-        message = self._message(name)
+        message = self.requests.get(name)
 
         def draw(count: int, within: Duration) -> list[Sample]:
             plan = self._plan(message, count=count, users=min(users or USERS, count), duration=within)
@@ -209,7 +199,7 @@ class Traffic:
         self._leave_enough()
         self.samples = []  # what was sent before it is no answer to what is claimed after it
         self._background = Background(name)
-        self._background.start(self._plan(self._message(name), pace=Pace(rate)))
+        self._environment.sent.add(self._background.start(self._plan(self.requests.get(name), pace=Pace(rate))))
 
     def stop_load(self) -> None:
         """End the load that runs in the background; the claims that follow judge all of it.
@@ -231,6 +221,11 @@ class Traffic:
         """Tell what the load in the background has sent since the last look."""
         if self._background is not None:
             self._note(self._background.fresh())
+
+    @property
+    def has_sent(self) -> bool:
+        """Whether a step has sent anything."""
+        return self.loading or self.last_name is not None
 
     @property
     def loading(self) -> bool:
@@ -272,7 +267,7 @@ class Traffic:
             return self._enough.judge(claim, explain)
         finally:
             if drawn := self._enough.samples[before:]:
-                self._tell(self._plan(self._message(self._enough.name)), drawn)
+                self._tell(self._plan(self.requests.get(self._enough.name)), drawn)
 
     def nothing_since(self, claim: str) -> Verdict | None:
         """What to say of a claim where no request has met the last change; ``None`` where one has."""
@@ -309,45 +304,23 @@ class Traffic:
             within: When no more are begun.
         """
         plan = _straight(
-            self._plan(self._message(name), count=count, users=min(users, count), duration=within), straight_to
+            self._plan(self.requests.get(name), count=count, users=min(users, count), duration=within), straight_to
         )
-        samples = list(_load(plan, lambda partial: self._tell(plan, LoadedSamples(partial))).samples())
+        samples = list(self._load(plan).samples())
         self.asides.update(sample.request_id for sample in samples)
         self._tell(plan, samples)
         return samples
 
-    def see_defined(self, name: str) -> None:
-        """See that there is such a request.
-
-        Raises:
-            BadInput: there is none, or it asks a host that does not exist.
-        """
-        self._message(name)
-
-    def see_ids_differ(self) -> None:
-        """See that calls can be told apart by the requests that they belong to.
-
-        Raises:
-            BadInput: a request that was sent bears the same ``x-request-id`` each time.
-        """
-        if self._fixed_ids:
-            raise BadInput(
-                "MB0526",
-                f'The request "{min(self._fixed_ids)}" has a fixed header x-request-id, so what it was called for cannot be '
-                "counted per request.",
-                help="leave the header out, or write ${uuid} in it",
-            )
-
     def endpoints(self, name: str) -> list[str]:
         """``address:port`` of what is ready behind the Service that a request names."""
-        return endpoints(self._environment.cluster, self._message(name), self._environment.namespace)
+        return endpoints(self._environment.cluster, self.requests.get(name), self._environment.namespace)
 
     def ask(self, name: str) -> Sample:
         """Send a request once, for its answer alone: no claim counts it."""
-        return self._one(self._message(name))
+        return self._one(self.requests.get(name))
 
     def _one(self, message: Message, *, straight_to: str = "") -> Sample:
-        sample = next(_load(_straight(self._plan(message, count=1), straight_to)).samples())
+        sample = next(self._load(_straight(self._plan(message, count=1), straight_to), told=False).samples())
         self.asides.add(sample.request_id)
         return sample
 
@@ -378,24 +351,3 @@ class Traffic:
 def _straight(plan: Plan, address: str) -> Plan:
     """A plan as it is, or from the client outside the mesh straight to an address."""
     return replace(plan, vantage=Vantage(PLAIN_CLIENT, address)) if address else plan
-
-
-def _load(plan: Plan, interrupted: Callable[[Result], None] = lambda _result: None) -> Result:
-    """Carry a plan out, and show how far it is where that takes long.
-
-    Args:
-        plan: It.
-        interrupted: Told what was sent until Ctrl-C, which ends it at once.
-
-    Raises:
-        EnvironmentBroken: requests did not get into the mesh.
-    """
-    # A rate is held by a process of its own: one with other work, a bar to draw for instance, would start requests late.
-    with Workers.start(plan) if plan.pace else Load.start(plan) as load:
-        try:
-            result = watch(load, f'"{plan.message.name}"')
-        except KeyboardInterrupt:
-            interrupted(load.stop(at_once=True))
-            raise
-    check_entry(result)
-    return result

@@ -23,7 +23,7 @@ _MATCHER = re.compile(
     r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*("(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|`[^`]*`)\s*(?:,|$)'
 )
 
-_OF_COUNTERS = ("_total", "_count", "_sum", "_bucket")
+OF_COUNTERS = ("_total", "_count", "_sum", "_bucket")
 """https://prometheus.io/docs/practices/naming/ and https://prometheus.io/docs/concepts/metric_types/"""
 
 Matcher = tuple[str, str, str]
@@ -119,7 +119,7 @@ class Prometheus:
         """Whether a metric only grows: by the type that its target declares, else by its name's ending."""
         declared = self._ask("/api/v1/metadata", {"metric": metric}).get("data") or {}
         types = {str(item.get("type")) for item in declared.get(metric) or []} - {"unknown"}
-        return "counter" in types or (not types and metric.endswith(_OF_COUNTERS))
+        return "counter" in types or (not types and metric.endswith(OF_COUNTERS))
 
     def last_scrapes(self) -> dict[str, float]:
         """Address of each target (host of its ``instance``) → Unix time of its last scrape."""

@@ -16,6 +16,8 @@ CALLS = 'istio_requests_total{reporter="destination",destination_service_name="p
 LATENCY = 'istio_request_duration_milliseconds_bucket{destination_service_name="payment-service"}'
 SENT = '    When "checkout" is sent 3 times\n'
 QUIET = '    When "version" is sent\n'
+TO_ORDER = f'    Then the query "sum({CALLS.replace("payment", "order")})" is exactly %d\n'
+UNCHANGED = '    And the response field "count" of "orders" is unchanged\n'
 QUANTILE = f'    Then the query "histogram_quantile(0.5, sum by (le) ({LATENCY}))" is at most 5000\n'
 
 
@@ -50,6 +52,14 @@ SCENARIOS = {
         _none_of('response_code="599"', service="oder-service"),
         "Inconclusive",
     ),
+    "before a claim that sends requests of its own": (
+        f"    Given payment-service fails 100%\n{SENT}{TO_ORDER % 3}{UNCHANGED}",
+        "passed",
+    ),
+    "after a claim that sends requests of its own": (
+        f'{SENT}    Then the sidecar adds less than 9s to the median latency\n    And the query "sum({CALLS})" is at least 3\n',
+        "Inconclusive",
+    ),
     "a window of before": (f'{SENT}    Then the query "sum(increase({CALLS}[5m]))" is at least 1\n', "Inconclusive"),
     "a window that it waits for": (
         f'{SENT}    Then the query "sum(increase({CALLS}[4s]))" is at most 0 within 25s\n',
@@ -61,8 +71,11 @@ SCENARIOS = {
 def test_a_counter_counts_from_the_scenarios_beginning(lab: LabUnderTest, folder: Path) -> None:
     if not lab.info.prometheus:
         pytest.skip("Prometheus is not installed here")
-    version = '    Given the request "version":\n      """\n      GET http://order-service/version\n      """\n'
-    body = "".join(f"  Scenario: {name}\n{CHECKOUT}{version}{steps}" for name, (steps, _) in SCENARIOS.items())
+    others = "".join(
+        f'    Given the request "{name}":\n      """\n      GET http://order-service/{path}\n      """\n'
+        for name, path in (("version", "version"), ("orders", "orders/count"))
+    )
+    body = "".join(f"  Scenario: {name}\n{CHECKOUT}{others}{steps}" for name, (steps, _) in SCENARIOS.items())
     (folder / "features" / "x.feature").write_text(f"Feature: F\n{body}")
     ran = meshbdd("run", "-f", "plain", cwd=folder, lab=lab)
     told = json.loads((folder / "allure-results/meshbdd/run.json").read_text())

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from meshbdd.claims import Verdict
 from meshbdd.errors import BadInput
-from meshbdd.scenario.queries import _out_of_reach
+from meshbdd.scenario.asides import mixed
+from meshbdd.scenario.queries import Queries, _out_of_reach
 from meshbdd.telemetry.metrics import may_have
 from meshbdd.telemetry.promql import parse
 
@@ -131,3 +136,78 @@ istio_request_duration_milliseconds_count{reporter="source",destination_service_
 )
 def test_whether_a_page_may_have_what_a_selector_means(selector: str, *, may: bool) -> None:
     assert may_have(PAGE, selector) is may
+
+
+COUNTS = 'the query "sum(a_total)" is at least 1'
+
+
+@pytest.mark.parametrize(
+    ("steps", "where"),
+    [
+        (["the response status is 200", COUNTS], None),
+        ([COUNTS, 'a slow a does not slow "b"'], None),
+        (['a slow a does not slow "b"', COUNTS], 1),
+        (["the sidecar adds less than 5ms to the median latency", "x", f"{COUNTS} within 5s"], 2),
+        (["the sidecar adds less than 5ms to the p99 latency", COUNTS], 1),
+        (["the sidecar adds less than 2s to the cold start of a", COUNTS], None),
+        (['the response field "n" of "orders" is unchanged', COUNTS], 1),
+        (["a rejects plaintext", COUNTS], 1),
+        (["a rejects plaintext", 'the query "up" is at least 1', COUNTS], 2),
+        (["a rejects plaintext", 'the query "histogram_quantile(0.5, x_bucket)" is at most 1'], 1),
+        (["a rejects plaintext", 'the query "sum(" is at most 1'], None),
+    ],
+)
+def test_a_query_would_count_what_a_claim_before_it_sends_for_itself(steps: list[str], where: int | None) -> None:
+    found = mixed(steps)
+    assert (found and found[0]) == where
+    if found:
+        assert found[1].help == "state the query before that claim"
+
+
+class _Prometheus:
+    """Counts time, and has a counter that says 7."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self, path: str, parameters: Mapping[str, str]) -> Any:
+        if path.endswith("metadata"):
+            return {"data": {}}
+        self.now += 1.0
+        query = parameters["query"]
+        pods = [{"metric": {"instance": "127.1.0.1:15020"}, "value": [0, str(self.now)]}]
+        zero = "unless" in query or "resets" in query
+        result = pods if "timestamp" in query else [] if zero else [{"metric": {}, "value": [0, "7"]}]
+        if query == "time()":
+            return {"status": "success", "data": {"resultType": "scalar", "result": [0, str(self.now)]}}
+        return {"status": "success", "data": {"resultType": "vector", "result": result}}
+
+
+def _queries(monkeypatch: pytest.MonkeyPatch, traffic: Any) -> Queries:
+    monkeypatch.setattr("meshbdd.scenario.queries.over_http", lambda _url: _Prometheus())
+    environment = SimpleNamespace(
+        settings=SimpleNamespace(prometheus="http://p"), target="lab", wait_still=lambda: None, tell=lambda _event: None
+    )
+    pod = {"metadata": {"name": "p"}, "status": {"podIP": "127.1.0.1"}}
+    proxies = SimpleNamespace(every=lambda: [pod])
+    return Queries(cast("Any", environment), traffic, cast("Any", proxies), [COUNTS])
+
+
+def test_requests_that_a_claim_sent_for_itself_make_a_count_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    traffic = SimpleNamespace(asides=set(), samples=[], has_sent=False)
+    queries = _queries(monkeypatch, traffic)
+
+    def judge(promql: str = "sum(a_total)") -> Verdict:
+        return queries.judge("the claim", promql, "at least", 7, None)
+
+    assert judge().outcome == "passed"
+    traffic.asides.add("r1")
+    assert "have sent 1 requests for themselves" in judge().sentence
+    assert judge().outcome == "inconclusive"
+    assert judge("gauge").outcome == "passed"
+    traffic.has_sent = True
+    queries.begin_anew()
+    assert judge().outcome == "inconclusive", "what the scenario has sent must not be forgotten"
+    traffic.has_sent = False
+    queries.begin_anew()
+    assert judge().outcome == "passed"

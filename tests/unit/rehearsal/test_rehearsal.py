@@ -107,6 +107,11 @@ def test_a_sound_scenario_is_left_in_peace(rehearsed: Rehearse, steps: str) -> N
         (f'When "checkout" is sent at 9/s for {"9" * 400}h', 12, "MB0130 12 9999999999999999999999999999999999999999… is"),
         (f'When "checkout" is sent {"9" * 5000} times', 12, "MB0106 12 '9999999999999999999999999999999999999999…' is"),
         (f"Given calls to payment-service are retried up to {'9' * 5000} times", 12, "MB0106 12 '99999999999999999999"),
+        (
+            'Then payment-service rejects plaintext\nAnd the query "sum(a_total)" is at least 1',
+            13,
+            "MB0654 13 «the query",
+        ),
         ('When "checkuot" is sent', 12, 'MB0502 12 There is no request "checkuot"; defined are: "checkout".'),
         ('Given the manifest "none.yaml" is applied', 12, 'MB0414 12 There is no manifest "none.yaml"'),
         ("Then order-servic calls payment-service at most 4 times per request", 12, 'MB0405 12 Service "order-servic" does'),

@@ -1,0 +1,182 @@
+"""What proxies counted of the calls from one service to another since a scenario began, without those that claims sent."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from meshbdd.claims import Verdict, mesh
+from meshbdd.errors import BadInput, Inconclusive
+from meshbdd.intents import ServiceRef
+from meshbdd.scenario.settling import or_nothing
+from meshbdd.scenario.traffic import Traffic
+from meshbdd.sidecars import LINKERD
+from meshbdd.telemetry import metrics
+from meshbdd.telemetry.access_log import AccessLogs, Entry
+from meshbdd.telemetry.proxies import Object, Proxies
+from meshbdd.waiting import NotYet
+
+
+class Counting:
+    """The counters of calls between services.
+
+    Args:
+        traffic: The scenario's requests.
+        proxies: The way to the proxies.
+        logs: Their logs since the scenario began.
+        pairs: Callers and callees that will be asked about: what was counted until now is not the scenario's.
+        inbound: What a service's proxies logged of the scenario's calls to it.
+    """
+
+    def __init__(
+        self,
+        traffic: Traffic,
+        proxies: Proxies,
+        logs: AccessLogs,
+        pairs: Iterable[tuple[ServiceRef, ServiceRef]],
+        inbound: Callable[[ServiceRef], Iterable[Entry]],
+    ) -> None:
+        self._traffic = traffic
+        self._proxies = proxies
+        self._logs = logs
+        self._inbound = inbound
+        self._before: dict[tuple[ServiceRef, ServiceRef], Counter[metrics.Requests]] = {}
+        for pair in pairs:
+            with contextlib.suppress(BadInput):  # a name that nobody has: the step says so, when its turn comes
+                self._before[pair] = self._counters(*pair)
+
+    def mutual_tls(self, source: ServiceRef, target: ServiceRef) -> Verdict:
+        """All calls from one service to another since the scenario began came over mutual TLS."""
+        seen = mesh.Security({})
+
+        def probe() -> None:
+            nonlocal seen
+            seen, logged = self._security(source, target)
+            if not seen.by_policy or seen.uncounted or not logged:
+                raise NotYet("not all calls counted")
+
+        self._refuse_namesakes(source)
+        or_nothing(probe, lambda: None)
+        return mesh.uses_mutual_tls(str(source), str(target), seen)
+
+    def _security(self, source: ServiceRef, target: ServiceRef) -> tuple[mesh.Security, bool]:
+        """How the calls came, and whether all that were counted are logged."""
+        lines = self._since(source, target)
+        found: Counter[str] = Counter()
+        for line, number in lines.items():
+            if line.reporter == "destination":
+                found[line.security] += number
+        foreign, logged = self._foreign(source, target, "destination", found.total())
+        arrived = found.total() - foreign
+        found["mutual_tls"] -= min(foreign, found["mutual_tls"])
+        sent = 0
+        if self._proxies.sidecars is not LINKERD:  # whose proxies do not tell which calls reached an endpoint
+            sent = sum(number for line, number in lines.items() if line.reporter == "source" and line.reached)
+            sent -= self._foreign(source, target, "source", sent, reached=True)[0]
+        callers = {address_of(pod): str(pod["metadata"]["name"]) for pod in self._bare(source)}
+        plain = [entry for entry in self._inbound(target) if entry.downstream.rpartition(":")[0] in callers]
+        bare = [str(pod["metadata"]["name"]) for pod in self._bare(target)]
+        return mesh.Security(+found, max(0, sent - arrived), len(plain), bare, sorted(callers.values())), logged
+
+    def _bare(self, service: ServiceRef) -> list[Object]:
+        """The running pods of a service without a proxy."""
+        meshed = {pod["metadata"]["uid"] for pod in self._proxies.meshed(service)}
+        return [pod for pod in self._proxies.pods(service) if pod["metadata"]["uid"] not in meshed]
+
+    def _counters(self, source: ServiceRef, target: ServiceRef) -> Counter[metrics.Requests]:
+        names = {metrics.source_of(pod, self._proxies.sidecars) for pod in self._proxies.pods(source)}
+        counted = metrics.requests_to(self._proxies, target, [source])
+        return Counter({line: number for line, number in counted.items() if line.source in names})
+
+    def _refuse_namesakes(self, source: ServiceRef) -> None:
+        """See that the proxies count a caller's requests apart from others': Linkerd's know it by its service account.
+
+        Raises:
+            Inconclusive: another pod has that account.
+        """
+        if self._proxies.sidecars is not LINKERD:
+            return
+        own = {str(pod["metadata"]["uid"]) for pod in self._proxies.pods(source)}
+        names = {metrics.source_of(pod, LINKERD) for pod in self._proxies.pods(source)}
+        for pod in self._proxies.every():
+            if str(pod["metadata"]["uid"]) not in own and metrics.source_of(pod, LINKERD) in names:
+                raise Inconclusive(
+                    "MB0653",
+                    f"Linkerd's proxies know callers by their service accounts, and {source} shares its own with pod "
+                    f"{pod['metadata']['name']}: nobody can tell whose calls were counted.",
+                    help="give it a service account of its own",
+                )
+
+    def _since(self, source: ServiceRef, target: ServiceRef) -> Counter[metrics.Requests]:
+        """What was counted since the scenario began; a counter that fell began anew."""
+        before = self._before.get((source, target)) or Counter()  # who was not there had counted nothing
+        return Counter(
+            {
+                line: number - before[line] if number >= before[line] else number
+                for line, number in self._counters(source, target).items()
+                if number != before[line]
+            }
+        )
+
+    def reported(self, source: ServiceRef, target: ServiceRef, wanted: int) -> Verdict:
+        """The proxies counted at least so many requests from one service to another since the scenario began."""
+        reporter, why_not = "destination", ""
+        if not self._proxies.meshed(target):
+            reporter = "source"
+            if not self._proxies.meshed(source):
+                why_not = f"neither {source} nor {target} has a sidecar that could count"
+        elif not self._proxies.meshed(source):
+            why_not = f"{source} has no sidecar, so nobody knows its calls by its name"
+        seen = 0
+
+        def probe() -> None:
+            nonlocal seen
+            counted = sum(n for line, n in self._since(source, target).items() if line.reporter == reporter)
+            foreign, logged = self._foreign(source, target, reporter, counted)
+            seen = max(0, counted - foreign)
+            if seen < wanted or not logged:
+                raise NotYet(str(seen))
+
+        self._refuse_namesakes(source)
+        sent = len(self._traffic.samples)
+        if not why_not and sent:
+            or_nothing(probe, lambda: None)
+        return mesh.reports_requests(
+            str(source), str(target), wanted, seen, sent=sent, reporter=reporter, why_not=why_not
+        )
+
+    def _foreign(
+        self, source: ServiceRef, target: ServiceRef, reporter: str, counted: int, *, reached: bool = False
+    ) -> tuple[int, bool]:
+        """How many of the counted calls are of none of the scenario's requests: sent by claims, or by an earlier scenario.
+
+        The logs tell, which come later than the counts.
+
+        Args:
+            source: The caller.
+            target: The callee.
+            reporter: Whose proxies counted, ``source`` or ``destination``.
+            counted: How many.
+            reached: Whether only those were counted that got to an endpoint.
+
+        Returns:
+            How many, and whether as many calls are logged as were counted, or nothing is logged at all.
+        """
+        entries = self._logs.since_mark()
+        if reporter == "source":
+            pods = {str(pod["metadata"]["name"]) for pod in self._proxies.meshed(source)}
+            outbound = (e for e in entries if e.pod in pods and e.outbound and e.service == target.host)
+            calls = [e for e in outbound if e.upstream or not reached]
+        else:
+            pods = {str(pod["metadata"]["name"]) for pod in self._proxies.meshed(target)}
+            callers = {address_of(pod) for pod in self._proxies.meshed(source)}
+            inbound = (e for e in entries if e.pod in pods and not e.outbound)
+            calls = [e for e in inbound if e.downstream.rpartition(":")[0] in callers]
+        foreign = sum(not self._traffic.counts(entry.request_id) for entry in calls)
+        return foreign, not entries or len(calls) >= counted
+
+
+def address_of(pod: Object) -> str:
+    """The address of a pod."""
+    return str((pod.get("status") or {}).get("podIP"))

@@ -1,0 +1,44 @@
+"""Whose a request is that a proxy logged: this scenario's, or one of an earlier one that came late.
+
+A client that has gone does not end what it asked for: its calls may still come when the next scenario runs.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from meshbdd.load.ids import KIN, RequestIds
+from meshbdd.load.merging import MergedIds
+
+_KIN = re.compile(KIN)
+
+
+@dataclass(slots=True)
+class SentIds:
+    """What the ids of a run's requests have in common, load by load."""
+
+    _now: set[str] = field(default_factory=set)
+    _earlier: set[str] = field(default_factory=set)
+
+    def begin(self) -> None:
+        """A scenario begins: what was sent until now is none of its requests."""
+        self._earlier |= self._now
+        self._now.clear()
+
+    def add(self, ids: RequestIds | MergedIds) -> None:
+        """The scenario sends these."""
+        self._now |= ids.kin
+
+    def are_ours(self, request_id: str) -> bool:
+        """Whether a request is the scenario's, or was sent by one of its claims."""
+        return self._is_in(self._now, request_id)
+
+    def are_earlier(self, request_id: str) -> bool:
+        """Whether a request was sent by an earlier scenario; of one whose id the tester fixed nobody knows."""
+        return self._is_in(self._earlier, request_id)
+
+    @staticmethod
+    def _is_in(loads: set[str], request_id: str) -> bool:
+        found = _KIN.search(request_id)
+        return found is not None and found[0] in loads

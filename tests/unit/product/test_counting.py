@@ -1,0 +1,208 @@
+"""What proxies counted in a scenario: its own calls, whoever else's were counted and logged meanwhile."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from meshbdd.claims import Verdict
+from meshbdd.errors import BadInput
+from meshbdd.intents import ServiceRef
+from meshbdd.load import Message
+from meshbdd.load.ids import RequestIds
+from meshbdd.load.merging import MergedIds
+from meshbdd.scenario.counting import Counting
+from meshbdd.scenario.sent_ids import SentIds
+from meshbdd.sidecars import ISTIO
+from meshbdd.telemetry.access_log import Entry
+
+ORDER, PAYMENT = ServiceRef("order-service", "shop"), ServiceRef("payment-service", "shop")
+ADDRESSES = {"order-service": "127.1.0.1", "payment-service": "127.1.0.2"}
+
+
+class Proxies:
+    """One pod of each service; ``counted`` is what the page of the callee and that of the caller say of calls between."""
+
+    sidecars = ISTIO
+
+    def __init__(self) -> None:
+        self.counted = {("destination", "mutual_tls"): 0, ("source", "unknown"): 0}
+        self.bare: set[str] = set()
+        self.gone = False
+
+    def pods(self, service: ServiceRef) -> list[dict[str, Any]]:
+        if self.gone:
+            raise BadInput("MB0641", "there is no client.")
+        meta = {"name": service.name, "uid": service.name, "namespace": "shop", "labels": {}}
+        return [{"metadata": meta, "status": {"podIP": ADDRESSES[service.name]}, "spec": {}}]
+
+    def meshed(self, service: ServiceRef) -> list[dict[str, Any]]:
+        return [] if service.name in self.bare else self.pods(service)
+
+    def tunnel(self, pod: dict[str, Any], _port: int) -> SimpleNamespace:
+        reporter = "destination" if pod["metadata"]["name"] == PAYMENT.name else "source"
+        lines = "".join(
+            f'istio_requests_total{{reporter="{by}",source_workload="order-service",source_workload_namespace="shop",'
+            f'destination_service_name="payment-service",destination_service_namespace="shop",'
+            f'connection_security_policy="{policy}",response_code="200",response_flags="-"}} {number}\n'
+            for (by, policy), number in self.counted.items()
+            if by == reporter
+        )
+        return SimpleNamespace(text=lambda _path: f"# TYPE istio_requests_total counter\n{lines}")
+
+
+class Stage:
+    """A scenario in which order-service calls payment-service."""
+
+    def __init__(self) -> None:
+        self.proxies = Proxies()
+        self.entries: list[Entry] = []
+        self.earlier: set[str] = set()
+        self.asides: set[str] = set()
+        self.inbound: list[Entry] = []
+
+    def begin(self) -> Counting:
+        traffic = SimpleNamespace(
+            samples=[object()],
+            asides=self.asides,
+            loading=False,
+            counts=lambda id_: id_ not in self.asides and id_ not in self.earlier,
+        )
+        logs = SimpleNamespace(since_mark=lambda: list(self.entries))
+        parts = cast("tuple[Any, ...]", (traffic, self.proxies, logs))
+        return Counting(*parts, [(ORDER, PAYMENT)], lambda _service: self.inbound)
+
+    def call(self, request_id: str, *, policy: str = "mutual_tls") -> None:
+        """A call that both proxies count and log."""
+        for key in (("destination", policy), ("source", "unknown")):
+            self.proxies.counted[key] = self.proxies.counted.get(key, 0) + 1
+        sent = Entry(ORDER.name, True, PAYMENT.host, "", 200, frozenset(), request_id, upstream="127.1.0.2:8080")
+        came = Entry(PAYMENT.name, False, "", "", 200, frozenset(), request_id, downstream="127.1.0.1:999")
+        self.entries += [sent, came]
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    def at_once(probe: Any, otherwise: Any, *_within: Any) -> Any:
+        try:
+            return probe()
+        except Exception:  # noqa: BLE001 - not yet: nothing more comes here
+            return otherwise()
+
+    monkeypatch.setattr("meshbdd.scenario.counting.or_nothing", at_once)
+    return Stage()
+
+
+def told(verdict: Verdict) -> tuple[str, object]:
+    return str(verdict.outcome), verdict.numbers.get("seen", verdict.numbers.get("by_policy"))
+
+
+def test_calls_of_before_the_scenario_do_not_count(stage: Stage) -> None:
+    stage.call("before")
+    counting = stage.begin()
+    stage.call("r1")
+    assert told(counting.reported(ORDER, PAYMENT, 1)) == ("passed", 1)
+    assert told(counting.reported(ORDER, PAYMENT, 2)) == ("failed", 1)
+
+
+@pytest.mark.parametrize("whose", ["asides", "earlier"])
+def test_calls_that_are_none_of_the_scenarios_requests_do_not_count(stage: Stage, whose: str) -> None:
+    counting = stage.begin()
+    stage.call("r1")
+    for number in range(3):
+        stage.call(f"other-{number}")
+        getattr(stage, whose).add(f"other-{number}")
+    assert told(counting.reported(ORDER, PAYMENT, 2)) == ("failed", 1)
+    assert told(counting.mutual_tls(ORDER, PAYMENT)) == ("passed", {"mutual_tls": 1})
+
+
+def test_none_but_calls_of_others_is_no_call(stage: Stage) -> None:
+    counting = stage.begin()
+    stage.call("late")
+    stage.earlier.add("late")
+    assert told(counting.reported(ORDER, PAYMENT, 1)) == ("failed", 0)
+    assert counting.mutual_tls(ORDER, PAYMENT).outcome == "inconclusive"
+
+
+def test_what_is_counted_and_not_yet_logged_is_waited_for(stage: Stage) -> None:
+    """A late call is counted at once, and logged when its proxy flushes the log: until then it looks like one of ours."""
+    counting = stage.begin()
+    stage.call("ours")
+    stage.call("late")
+    stage.earlier.add("late")
+    assert counting._foreign(ORDER, PAYMENT, "destination", 2) == (1, True)
+    stage.entries = stage.entries[:2]
+    assert counting._foreign(ORDER, PAYMENT, "destination", 2) == (0, False)
+    stage.entries = []
+    assert counting._foreign(ORDER, PAYMENT, "destination", 2) == (0, True), (
+        "a mesh that logs nothing is not waited for"
+    )
+
+
+def test_one_plaintext_call_among_many(stage: Stage) -> None:
+    counting = stage.begin()
+    stage.call("r1")
+    stage.call("r2", policy="none")
+    assert told(counting.mutual_tls(ORDER, PAYMENT)) == ("failed", {"mutual_tls": 1, "none": 1})
+
+
+def test_a_counter_that_fell_began_anew(stage: Stage) -> None:
+    for number in range(5):
+        stage.call(f"before-{number}")
+    counting = stage.begin()
+    stage.proxies.counted = {("destination", "mutual_tls"): 2, ("source", "unknown"): 2}
+    assert told(counting.reported(ORDER, PAYMENT, 2)) == ("passed", 2)
+
+
+def test_who_was_not_there_when_the_scenario_began_had_counted_nothing(stage: Stage) -> None:
+    stage.proxies.gone = True
+    counting = stage.begin()
+    stage.proxies.gone = False
+    stage.call("r1")
+    assert told(counting.reported(ORDER, PAYMENT, 1)) == ("passed", 1)
+
+
+def test_where_nobody_counts_nothing_is_known(stage: Stage) -> None:
+    counting = stage.begin()
+    stage.call("r1")
+    stage.proxies.bare = {PAYMENT.name}
+    by_caller = counting.reported(ORDER, PAYMENT, 1)
+    assert (by_caller.outcome, by_caller.numbers["reporter"]) == ("passed", "source")
+    stage.proxies.bare = {ORDER.name}
+    assert "nobody knows its calls by its name" in counting.reported(ORDER, PAYMENT, 1).sentence
+    stage.proxies.bare = {ORDER.name, PAYMENT.name}
+    assert "neither order-service.shop nor payment-service.shop" in counting.reported(ORDER, PAYMENT, 1).sentence
+
+
+def test_a_call_from_a_pod_without_a_proxy_is_plain(stage: Stage) -> None:
+    counting = stage.begin()
+    stage.call("r1")
+    stage.proxies.bare = {ORDER.name}
+    stage.inbound = [entry for entry in stage.entries if not entry.outbound]
+    verdict = counting.mutual_tls(ORDER, PAYMENT)
+    assert verdict.outcome == "failed"
+    assert "from pods of order-service.shop without a sidecar" in verdict.sentence
+
+
+@pytest.mark.parametrize("header", [{}, {"x-request-id": "mine-${uuid}-too"}])
+def test_requests_of_an_earlier_scenario_are_known_by_their_ids(header: dict[str, str]) -> None:
+    message = Message("r", "GET", "http://a/", header, None)
+    mine, others, stranger = (RequestIds(message) for _ in range(3))
+    sent = SentIds()
+    sent.add(MergedIds([mine, others]))
+    assert sent.are_ours(others.of(7))
+    assert not sent.are_earlier(mine.of(7))
+    sent.begin()
+    assert all(sent.are_earlier(ids.of(number)) for ids in (mine, others) for number in (0, 1, 4096))
+    assert not sent.are_ours(mine.of(7))
+    assert not sent.are_earlier(stranger.of(7))
+    assert not sent.are_earlier("")
+
+
+def test_whose_a_request_with_a_fixed_id_is_nobody_knows() -> None:
+    sent = SentIds()
+    sent.add(fixed := RequestIds(Message("r", "GET", "http://a/", {"x-request-id": "always-the-same"}, None)))
+    sent.begin()
+    assert not sent.are_earlier(fixed.of(1))
