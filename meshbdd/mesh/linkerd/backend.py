@@ -17,7 +17,7 @@ from meshbdd.intents import ServiceRef
 from meshbdd.mesh.base import Object, Stage
 from meshbdd.mesh.linkerd.fault_envoy import READY_PORT, bootstrap
 from meshbdd.mesh.linkerd.markers import EndpointsHeld
-from meshbdd.mesh.linkerd.objects import creation
+from meshbdd.mesh.linkerd.objects import creation, fitting
 from meshbdd.sidecars import FAULT_CONTAINER, FAULT_LABEL, LINKERD
 
 IMAGE = "envoyproxy/envoy:v1.36-latest"
@@ -107,12 +107,12 @@ class FaultBackend:
 
 def backend_of(service: ServiceRef) -> ServiceRef:
     """The Service of a service's fault backend."""
-    return ServiceRef(f"meshbdd-fault-{service.name}", service.namespace)
+    return ServiceRef(fitting(f"meshbdd-fault-{service.name}"), service.namespace)
 
 
 def twin_of(service: ServiceRef) -> ServiceRef:
     """The Service by which a fault backend reaches the service."""
-    return ServiceRef(f"meshbdd-twin-{service.name}", service.namespace)
+    return ServiceRef(fitting(f"meshbdd-twin-{service.name}"), service.namespace)
 
 
 def _port(port: Mapping[str, Any]) -> Object:

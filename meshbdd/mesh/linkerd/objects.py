@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -31,6 +32,18 @@ _PATHS: Mapping[str, tuple[str, ...]] = {
     "Deployment": ("spec", "selector"),
 }
 """What stands for an object of these kinds in its undo record: the API server completes the rest of their specs."""
+
+
+_LONGEST_NAME = 63
+"""Of a Service: a DNS label (RFC 1035, 2.3.4)."""
+
+
+def fitting(name: str) -> str:
+    """A name for an object of the run's own beside a service; one that would be too long ends in what tells it from others."""
+    if len(name) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: _LONGEST_NAME - len(digest) - 1].rstrip('-.')}-{digest}"
 
 
 def creation(obj: dict[str, Any]) -> Edit:

@@ -18,7 +18,7 @@ from meshbdd.mesh.base import Stage
 from meshbdd.mesh.catalog import Catalog, selected
 from meshbdd.mesh.linkerd.injection import ACCRUAL
 from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked, RoutesSay, retries_of, timeout_of
-from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, attached, creation, http_ports, refuse_profile
+from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, attached, creation, fitting, http_ports, refuse_profile
 from meshbdd.mesh.linkerd.routes import RULES, new_route, ports_without_route, routes_stage
 from meshbdd.mesh.linkerd.rules import Rules, marked, plain_rule, split_rules
 from meshbdd.mesh.splits import weights_of
@@ -152,7 +152,9 @@ def split_stages(catalog: Catalog, intent: Split, tag: str) -> tuple[Stage, ...]
             "go to the subsets, past the endpoint that fails.",
             help="have the breaker and the split in different scenarios",
         )
-    refs = {name: ServiceRef(f"meshbdd-{intent.service.name}-{name}", intent.service.namespace) for name in weights}
+    refs = {
+        name: ServiceRef(fitting(f"meshbdd-{intent.service.name}-{name}"), intent.service.namespace) for name in weights
+    }
     services = [creation(_subset(catalog, intent.service, name, ref)) for name, ref in refs.items()]
 
     def made(rules: Rules, port: int, _grpc: bool) -> Rules:

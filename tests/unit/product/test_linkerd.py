@@ -385,6 +385,20 @@ def test_the_backend_listens_where_the_service_does_and_injects_nothing_by_itsel
 # Policies
 
 
+def test_names_beside_a_service_with_a_long_one_fit_and_are_told_apart() -> None:
+    names = set()
+    for end in "xy":
+        service = _service(f"{'a' * 61}{end}")
+        service["spec"]["selector"] = {"app": "order-service"}
+        ref = ServiceRef(service["metadata"]["name"], "shop")
+        fault, _ = plan(Fault(ref, status=503), service)
+        split, _ = plan(Split(ref, (("stable", Percent(50)), ("canary", Percent(50)))), service)
+        edits = [*(edit for stage in fault.standing for edit in stage.edits), *split.edits]
+        names |= {edit.name for edit in edits if edit.kind == "Service"}
+    assert len(names) == 8, "a backend, its twin, and two subsets of each"
+    assert all(len(name) <= 63 and name.startswith("meshbdd-") for name in names)
+
+
 def test_policies_are_annotations_of_the_service_and_of_routes_with_words_of_their_own() -> None:
     own = _route([{}], annotations={"retry.linkerd.io/http": "500", "timeout.linkerd.io/request": "9s"})
     plain = _route([{}], "plain")
