@@ -72,7 +72,16 @@ def is_open(service: str, breakers: Sequence[Breaker], calls: Sequence[Call] | N
     slowest = max((phase.slowest_refusal for phase in phases), default=0.0)
     fast = f"; {refused} calls were refused, the slowest after {told_seconds(slowest)}" if refused else ""
     outcome = Outcome.PASSED if all(breaker.is_open for breaker in using) else Outcome.FAILED
-    return Verdict(outcome, f"{claim}: {told}{fast}", evidence)
+    return Verdict(outcome, f"{claim}: {told}{fast}{_over(phases, using)}", evidence)
+
+
+def _over(phases: Sequence[Phase], breakers: Sequence[Breaker]) -> str:
+    """That a circuit was open earlier, where it is no more: a claim that comes too late looks like one that is wrong."""
+    were_open = {phase.caller for phase in phases if phase.state == "open"}
+    told = [
+        f"{b.caller} for {told_seconds(b.base)} or more" for b in breakers if not b.is_open and b.caller in were_open
+    ]
+    return f"; it was open before, at {', '.join(told)}, and that was over when this was asked" if told else ""
 
 
 def opens_within(service: str, limit: Duration, breakers: Sequence[Breaker], calls: Sequence[Call] | None) -> Verdict:

@@ -227,6 +227,13 @@ def test_the_circuit_is_open(breakers: list[Breaker], calls: list[Call] | None, 
     assert is_open("payment", breakers, calls).outcome is wanted
 
 
+def test_a_circuit_that_was_open_until_just_now_is_told_from_one_that_never_was() -> None:
+    over = "it was open before, at order for 3.0 s or more, and that was over when this was asked"
+    assert over in is_open("payment", [breaker(0)], OPENED).sentence
+    for held, calls in ([breaker(0)], ERRORS), ([breaker(1)], OPENED), ([breaker(0, caller="client")], OPENED):
+        assert "open before" not in is_open("payment", held, calls).sentence
+
+
 @pytest.mark.parametrize(
     ("breakers", "calls", "limit", "wanted"),
     [
