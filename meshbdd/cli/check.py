@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +33,11 @@ class _Manifest:
     type=click.Path(path_type=Path),
     help="YAML with the services and pods there are; the demo shop if left out.",
 )
+@click.option(
+    "--mesh", type=click.Choice(["istio", "linkerd"]), help="For which mesh; the setting's, or Istio, unless said."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def check(files: tuple[Path, ...], world: Path | None, as_json: bool) -> None:
+def check(files: tuple[Path, ...], world: Path | None, mesh: str | None, as_json: bool) -> None:
     """Say what is wrong or doubtful about features and manifests; nothing is run and nothing is written.
 
     FILES are .feature and .yaml files, or folders of them. Manifests are judged together, as if all of them were
@@ -48,6 +51,7 @@ def check(files: tuple[Path, ...], world: Path | None, as_json: bool) -> None:
     from meshbdd.settings import load_settings  # noqa: PLC0415 - slow to import
 
     settings = load_settings()
+    settings = replace(settings, mesh=mesh or settings.mesh)
     namespace = settings.namespace or "shop"
     report = Report()
     features, files_of_objects = _sort(files)

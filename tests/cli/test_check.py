@@ -198,3 +198,11 @@ def test_a_manifest_of_a_step_is_refused_for_the_same(check: Check, tmp_path: Pa
     assert ran.returncode == 2
     assert "spec.http[0].retrys.\n" in ran.stdout
     assert "field.yaml:7" in ran.stdout
+
+
+def test_features_are_judged_for_the_mesh_that_is_asked_for(check: Check, tmp_path: Path) -> None:
+    step = "    Given order-service accepts at most 2 concurrent requests\n"
+    (tmp_path / "x.feature").write_text(f"Feature: F\n  Scenario: S\n{step}")
+    [finding] = check("--mesh", "linkerd", "--json", "x.feature").findings
+    assert "Linkerd limits how many requests come in a second" in finding["sentence"]
+    assert check("--json", "x.feature").findings == check("--mesh", "istio", "--json", "x.feature").findings == []
