@@ -94,7 +94,9 @@ class Catalog:
         selector = self.service(ref)["spec"].get("selector")
         if not selector:
             raise BadInput(
-                "MB0406", f'Service "{ref}" selects no pods, so no caller is known by it.', help="name another caller"
+                "MB0406",
+                f'Service "{ref}" has no selector, so nothing tells which pods are behind it.',
+                help="name a service that selects its pods by their labels",
             )
         return dict(selector)
 
