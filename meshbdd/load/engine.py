@@ -137,6 +137,8 @@ class Engine:
             now = time.perf_counter_ns()
             lapses.turned(now, 0 if due is None else now - self.began - due, self._under_way)
             while due is not None and self._wants(due) and (late := now - self.began - due) >= 0:
+                if self._at_once:
+                    break  # however many were due
                 if late > patience:
                     self._leave_out(lapses, now, due)
                 elif (transfer := self._take()) is not None:
