@@ -136,9 +136,7 @@ class Engine:
         while not self._at_once:
             now = time.perf_counter_ns()
             lapses.turned(now, 0 if due is None else now - self.began - due, self._under_way)
-            while due is not None and self._wants(due) and (late := now - self.began - due) >= 0:
-                if self._at_once:
-                    break  # however many were due
+            while due is not None and self._goes_on() and self._wants(due) and (late := now - self.began - due) >= 0:
                 if late > patience:
                     self._leave_out(lapses, now, due)
                 elif (transfer := self._take()) is not None:
@@ -175,6 +173,10 @@ class Engine:
             self.unsent += 1
         elif not self._can_take():
             self.overdue += 1
+
+    def _goes_on(self) -> bool:
+        """Whether it was not ended at once, however many requests were due."""
+        return not self._at_once
 
     def _wants(self, due: int) -> bool:
         """Whether a request of the schedule was due before the load was stopped, if it was."""

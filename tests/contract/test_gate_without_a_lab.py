@@ -26,13 +26,17 @@ from meshbdd.lab.api.credentials import kubeconfig, self_signed
 from meshbdd.lab.api.server import ApiServer
 from meshbdd.lab.sidecar.binary import find_envoy
 from meshbdd.mesh import Gate
+from meshbdd.mesh.base import Where
 from meshbdd.mesh.gate import ADMIN_PORT
-from meshbdd.mesh.markers import RouteHeld
+from meshbdd.mesh.markers import FilterSwitched, RouteHeld
 from meshbdd.units import Duration
 from tests.tools import until
 
 HOST = "payment-service.shop.svc.cluster.local"
 MARKER = RouteHeld("meshbdd-r1-1-", (HOST,))
+SWITCHED = FilterSwitched("meshbdd.fault.payment-service.1", "r1-7", Where())
+_FAULT = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"
+_CALLED = f"outbound|80||{HOST}"
 _ROUTER = {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}
 _SOURCE = "type.googleapis.com/envoy.extensions.filters.listener.http_inspector.v3.HttpInspector"
 _MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -48,6 +52,22 @@ def _address(port: int) -> dict[str, Any]:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
 
+def _closed() -> dict[str, Any]:
+    """The cluster of a service behind which nothing listens; the first error ejects its one endpoint for two seconds."""
+    endpoint = {"endpoint": {"address": _address(_free_port())}}
+    return {
+        "name": _CALLED,
+        "type": "STATIC",
+        "outlier_detection": {
+            "consecutive_5xx": 1,
+            "interval": "0.2s",
+            "base_ejection_time": "2s",
+            "max_ejection_percent": 100,
+        },
+        "load_assignment": {"cluster_name": _CALLED, "endpoints": [{"lb_endpoints": [endpoint]}]},
+    }
+
+
 @dataclass
 class Proxy:
     """An Envoy that reads its routes from a file."""
@@ -59,19 +79,24 @@ class Proxy:
     def start(self) -> None:
         self.folder.mkdir()
         self.hold("default")
+        self.switch("")
+        armed = {"path_config_source": {"path": str(self.folder / "filters.json")}, "resource_api_version": "V3"}
+        fault = {"name": SWITCHED.name, "config_discovery": {"config_source": armed, "type_urls": [_FAULT]}}
         source = {"path_config_source": {"path": str(self.folder / "routes.json")}}
         manager = {
             "@type": _MANAGER,
             "stat_prefix": "x",
             "rds": {"route_config_name": "80", "config_source": {**source, "resource_api_version": "V3"}},
-            "http_filters": [{"name": "envoy.filters.http.router", "typed_config": _ROUTER}],
+            "http_filters": [fault, {"name": "envoy.filters.http.router", "typed_config": _ROUTER}],
         }
         chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
-        self._listener = {"name": "in", "address": _address(_free_port()), "filter_chains": [chain]}
+        self.port = _free_port()
+        self._listener = {"name": "in", "address": _address(self.port), "filter_chains": [chain]}
         self.listen("first")
         config = {
             "node": {"id": self.folder.name, "cluster": "x"},
             "admin": {"address": _address(self.admin)},
+            "static_resources": {"clusters": [_closed()]},
             "dynamic_resources": {"lds_config": {"path_config_source": {"path": str(self.folder / "listeners.json")}}},
         }
         (self.folder / "envoy.json").write_text(json.dumps(config))
@@ -111,12 +136,32 @@ class Proxy:
     def hold(self, *routes: str) -> None:
         """Hold routes of these names; Envoy reads a file again when another is moved into its place."""
         made = [{"name": n, "match": {"prefix": "/"}, "direct_response": {"status": 200}} for n in routes]
+        made.insert(0, {"name": "call", "match": {"prefix": "/charge"}, "route": {"cluster": _CALLED}})
         config = {
             "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
             "name": "80",
             "virtual_hosts": [{"name": f"{HOST}:80", "domains": ["*"], "routes": made}],
         }
         self._move_into_place("routes.json", config)
+
+    def switch(self, token: str) -> None:
+        """Switch the armed fault filter on, under this token; an empty one switches it off."""
+        settings = {
+            "abort": {"http_status": 503, "percentage": {"numerator": 100}},
+            "filter_metadata": {"meshbdd": token},
+        }
+        self._move_into_place(
+            "filters.json",
+            {
+                "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+                "name": SWITCHED.name,
+                "typed_config": {"@type": _FAULT, **(settings if token else {})},
+            },
+        )
+
+    def get(self, path: str) -> int:
+        """The status with which it answers a request at its listener."""
+        return requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=5).status_code
 
     def _move_into_place(self, name: str, resource: dict[str, Any]) -> None:
         new = self.folder / "new.json"
@@ -217,6 +262,36 @@ def test_what_was_counted_is_whole_once_nothing_drains(cluster: Cluster, proxies
 def _drains(proxy: Proxy) -> int:
     page = requests.get(f"http://127.0.0.1:{proxy.admin}/stats", {"filter": "total_listeners_draining"}, timeout=5).text
     return int(page.split()[-1])
+
+
+def test_a_fault_counts_as_switched_when_the_proxy_holds_its_settings(
+    cluster: Cluster, proxies: dict[str, Proxy]
+) -> None:
+    with closing(Gate(cluster, Duration(1))) as hasty, closing(Gate(cluster, Duration(10))) as patient:
+        proxies["quick"].switch(SWITCHED.token)
+        with pytest.raises(Inconclusive, match="no switched fault r1-7"):
+            hasty.wait_present([SWITCHED], {})
+        proxies["late"].switch(SWITCHED.token)
+        assert set(patient.wait_present([SWITCHED], {}).proxies) == {"quick", "late"}
+        assert [proxy.get("/") for proxy in proxies.values()] == [503, 503], "at once, on whatever connection"
+        proxies["quick"].switch("")
+        with pytest.raises(Inconclusive, match="withdrawal of the change at late"):
+            hasty.wait_absent([SWITCHED], {})
+        with pytest.raises(Inconclusive, match="at late"):
+            hasty.wait_switched_off()
+        proxies["late"].switch("")
+        patient.wait_absent([SWITCHED], {})
+        assert [proxy.get("/") for proxy in proxies.values()] == [200, 200]
+
+
+def test_an_ejection_is_seen_at_the_caller_that_keeps_it(cluster: Cluster, proxies: dict[str, Proxy]) -> None:
+    with closing(Gate(cluster, Duration(1))) as hasty, closing(Gate(cluster, Duration(10))) as patient:
+        assert proxies["late"].get("/charge") == 503
+        until("the ejection", lambda: patient.ejected() == {HOST: ("late",)}, seconds=5)
+        with pytest.raises(Inconclusive, match=f"late .*still ejects endpoints of {HOST}"):
+            hasty.wait_none_ejected(HOST)
+        patient.wait_none_ejected(HOST)
+        assert patient.ejected() == {}
 
 
 def test_pages_that_a_proxy_does_not_have_are_empty(cluster: Cluster) -> None:
