@@ -73,6 +73,28 @@ def by_request(calls: Iterable[Call]) -> Mapping[str, list[Call]]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Strangers:
+    """Calls of the caller that belong to no request that it is through with.
+
+    Attributes:
+        number: How many.
+        unknown: How many of these bear an id that nobody sent: they may belong to any request.
+    """
+
+    number: int = 0
+    unknown: int = 0
+
+
+NO_STRANGERS = Strangers()
+
+
+def of_any_request(unknown: int, caller: str) -> tuple[str, str]:
+    """Why calls that may be further ones of a request leave the claim open, and what would help."""
+    why = f"{unknown} more calls bear an id that nobody sent, and may be tries for any of these requests"
+    return why, f"let {caller} pass the header x-request-id on with every call"
+
+
 def no_request(calls: Sequence[Call], strangers: int, caller: str, callee: str) -> tuple[str, str]:
     """Why there is no request to judge, and what would help.
 

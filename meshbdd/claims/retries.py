@@ -6,7 +6,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from meshbdd.claims.calls import CONNECT_FAILURE, Call, by_request, no_request, told_seconds
+from meshbdd.claims.calls import (
+    CONNECT_FAILURE,
+    NO_STRANGERS,
+    Call,
+    Strangers,
+    by_request,
+    no_request,
+    of_any_request,
+    told_seconds,
+)
 from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.units import Duration
 
@@ -21,7 +30,7 @@ def called_at_most(
     sent: Sequence[Call],
     arrived: Sequence[Call] | None,
     apart: Duration | None = None,
-    strangers: int = 0,
+    strangers: Strangers = NO_STRANGERS,
 ) -> Verdict:
     """One service calls another at most so many times for one request.
 
@@ -37,12 +46,12 @@ def called_at_most(
         arrived: The calls as the callee's proxies saw them: one for each try, the proxy's own retries included;
             ``None`` where the callee has no proxy.
         apart: The least pause between two tries, where the tester asks for one.
-        strangers: How many calls there were that belong to no request that the caller is through with.
+        strangers: Calls that belong to no request that the caller is through with.
     """
     claim = f"{caller} calls {callee} at most {limit} time{'s' if limit > 1 else ''} per request"
     requests, seen = by_request(sent), by_request(arrived or ())
     if not requests:
-        why, action = no_request(sent, strangers, caller, callee)
+        why, action = no_request(sent, strangers.number, caller, callee)
         return Verdict.cannot_tell(f"{claim}: {why}", action)
     tries = {id_: _tries(calls, seen.get(id_, [])) for id_, calls in requests.items()}
     worst = max(tries, key=lambda id_: tries[id_])
@@ -64,7 +73,7 @@ def called_at_most(
             f"{claim}, {apart} apart: two tries were only {told_seconds(min(pauses))} apart ({told})",
             numbers,
         )
-    unsure = _unsure(caller, callee, requests, exhausted, known=arrived is not None)
+    unsure = _unsure(caller, callee, requests, exhausted, known=arrived is not None, unknown=strangers.unknown)
     if unsure is not None:
         why, action = unsure
         return Verdict.cannot_tell(f"{claim}: {why} ({told})", action, **numbers)
@@ -83,7 +92,7 @@ def called_at_least(
     least: int,
     sent: Sequence[Call],
     arrived: Sequence[Call] | None,
-    strangers: int = 0,
+    strangers: Strangers = NO_STRANGERS,
 ) -> Verdict:
     """One service calls another at least so many times for each request whose last call failed: it gives up no sooner.
 
@@ -92,7 +101,7 @@ def called_at_least(
     claim = f"{caller} calls {callee} at least {least} time{'s' if least > 1 else ''} per request"
     requests, seen = by_request(sent), by_request(arrived or ())
     if not requests:
-        why, action = no_request(sent, strangers, caller, callee)
+        why, action = no_request(sent, strangers.number, caller, callee)
         return Verdict.cannot_tell(f"{claim}: {why}", action)
     exhausted = [id_ for id_, calls in requests.items() if calls[-1].failed]
     tries = {id_: _tries(requests[id_], seen.get(id_, [])) for id_ in exhausted}
@@ -101,7 +110,7 @@ def called_at_least(
     told = f"over {len(requests)} requests of which {len(exhausted)} ended in a failing call"
     if tries and tries[fewest] >= least:
         return Verdict(Outcome.PASSED, f"{claim}: {tries[fewest]} at least, {told}", numbers)
-    unsure = _unsure(caller, callee, requests, exhausted, known=arrived is not None)
+    unsure = _unsure(caller, callee, requests, exhausted, known=arrived is not None, unknown=strangers.unknown)
     if unsure is not None:
         why, action = unsure
         return Verdict.cannot_tell(f"{claim}: {why} ({told})", action, **numbers)
@@ -131,7 +140,13 @@ def _spread(pauses: Sequence[float]) -> Mapping[str, float]:
 
 
 def _unsure(
-    caller: str, callee: str, requests: Mapping[str, Sequence[Call]], exhausted: Sequence[str], *, known: bool
+    caller: str,
+    callee: str,
+    requests: Mapping[str, Sequence[Call]],
+    exhausted: Sequence[str],
+    *,
+    known: bool,
+    unknown: int,
 ) -> tuple[str, str] | None:
     """Why a bound that was kept is not shown, and what would help."""
     if not exhausted:
@@ -150,4 +165,4 @@ def _unsure(
             "some connections failed, and tries that reach nobody stand in no log",
             f"let {callee} fail with a status",
         )
-    return None
+    return of_any_request(unknown, caller) if unknown else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from meshbdd.claims.calls import Call, by_request, no_request, told_seconds
+from meshbdd.claims.calls import NO_STRANGERS, Call, Strangers, by_request, no_request, of_any_request, told_seconds
 from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.units import Duration
 
@@ -19,7 +19,7 @@ def gives_up_within(
     calls: Sequence[Call],
     client_left: Mapping[str, float] | None = None,
     still_open: float | None = None,
-    strangers: int = 0,
+    strangers: Strangers = NO_STRANGERS,
 ) -> Verdict:
     """A service that gets no answer gives up in time.
 
@@ -32,7 +32,7 @@ def gives_up_within(
         limit: How long at most.
         calls: The calls as the caller's proxies saw them.
         client_left: Request id → Unix time at which the tester's own client went away, which ends calls too.
-        strangers: How many calls there were that belong to no request that the caller is through with.
+        strangers: Calls that belong to no request that the caller is through with.
         still_open: For how many seconds the caller has been waiting for a call that has not ended.
     """
     claim = f"{caller} gives up on {callee} within {limit}"
@@ -61,7 +61,7 @@ def gives_up_within(
             Outcome.FAILED, f"{claim}: it has been waiting for {told_seconds(still_open)} and waits still", numbers
         )
     if not requests:
-        why, action = no_request(calls, strangers, caller, callee)
+        why, action = no_request(calls, strangers.number, caller, callee)
         return Verdict.cannot_tell(f"{claim}: {why}", action, **numbers)
     if not gave_up:
         return Verdict.cannot_tell(
@@ -69,5 +69,8 @@ def gives_up_within(
             f"slow {callee} by more than {limit}",
             **numbers,
         )
+    if strangers.unknown:
+        why, action = of_any_request(strangers.unknown, caller)
+        return Verdict.cannot_tell(f"{claim}: {why}", action, **numbers)
     told = f"it did on {len(gave_up)} of {len(requests)} requests, after {told_seconds(max(spent[i] for i in gave_up))} at most"
     return Verdict(Outcome.PASSED, f"{claim}: {told}", numbers)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 
 from meshbdd.claims import Outcome, Verdict
 from meshbdd.claims.bulkhead import allowed_growth, middle, not_slowed, still_as_quick, usual
-from meshbdd.claims.calls import Call
+from meshbdd.claims.calls import Call, Strangers
 from meshbdd.claims.circuit import closes_within, half_opens_within, is_open, opens_within
 from meshbdd.claims.circuit_phases import Breaker
 from meshbdd.claims.retries import called_at_least, called_at_most
@@ -90,7 +90,7 @@ class Resilience:
         sent, arrived, strangers = self._tries(caller, callee)
         return called_at_least(str(caller), str(callee), least, sent, arrived, strangers)
 
-    def _tries(self, caller: ServiceRef, callee: ServiceRef) -> tuple[list[Call], list[Call] | None, int]:
+    def _tries(self, caller: ServiceRef, callee: ServiceRef) -> tuple[list[Call], list[Call] | None, Strangers]:
         """Calls as the caller's proxies saw them, tries as the callee's did (``None`` without any), calls of no request."""
         self._traffic.requests.see_ids_differ()
         entries = self._settled()
@@ -124,8 +124,8 @@ class Resilience:
 
         return None if _until(probe, limit) else time.monotonic() - began
 
-    def _sent(self, caller: ServiceRef, callee: ServiceRef, entries: Sequence[Entry]) -> tuple[list[Call], int]:
-        """The calls of requests that the caller is through with, and how many others there are: it may still add to those."""
+    def _sent(self, caller: ServiceRef, callee: ServiceRef, entries: Sequence[Entry]) -> tuple[list[Call], Strangers]:
+        """The calls of requests that the caller is through with, and the others: it may still add to those."""
         pods = {str(pod["metadata"]["name"]) for pod in self._proxies.pods(caller)}
         calls = [call for call in _to(callee, entries) if call.caller in pods]
         if self._environment.cluster.find("Service", caller.name, caller.namespace) is None:
@@ -133,7 +133,9 @@ class Resilience:
         else:
             through = {entry.request_id for entry in entries if entry.pod in pods and not entry.outbound}
         known = [call for call in calls if call.request_id in through]
-        return known, len(calls) - len(known)
+        ours = self._environment.sent.are_ours
+        unknown = sum(not (call.request_id in through or ours(call.request_id)) for call in calls)
+        return known, Strangers(len(calls) - len(known), unknown)
 
     def _settled(self) -> list[Entry]:
         """What was logged since the scenario began, once nothing comes any more; with a load on, once it must be there."""

@@ -9,7 +9,7 @@ import pytest
 
 from meshbdd.claims import Outcome
 from meshbdd.claims.bulkhead import allowed_growth, not_slowed, still_as_quick
-from meshbdd.claims.calls import Call
+from meshbdd.claims.calls import Call, Strangers
 from meshbdd.claims.circuit import closes_within, half_opens_within, is_open, opens_within
 from meshbdd.claims.circuit_phases import Breaker, doubts, replay
 from meshbdd.claims.retries import called_at_least, called_at_most
@@ -122,10 +122,27 @@ def test_one_try_has_no_pause_to_judge() -> None:
 
 
 def test_calls_of_requests_that_the_caller_is_not_through_with_are_no_evidence() -> None:
-    verdict = called_at_most("a", "b", 3, [], [], strangers=4)
+    verdict = called_at_most("a", "b", 3, [], [], strangers=Strangers(4))
     assert verdict.outcome is OPEN
     assert "4 calls were seen, and none has the id of a request that a is through with" in verdict.sentence
-    assert "4 calls were seen" in gives_up_within("a", "b", Duration(3), [], strangers=4).sentence
+    assert "4 calls were seen" in gives_up_within("a", "b", Duration(3), [], strangers=Strangers(4)).sentence
+
+
+def test_calls_with_an_id_that_nobody_sent_may_be_tries_of_any_request() -> None:
+    unknown = Strangers(2, unknown=2)
+    kept, few = _tries([503] * 3), _tries([503])
+    assert called_at_most("a", "b", 3, kept, kept).outcome is PASSED
+    verdict = called_at_most("a", "b", 3, kept, kept, strangers=unknown)
+    assert verdict.outcome is OPEN
+    assert "2 more calls bear an id that nobody sent" in verdict.sentence
+    assert called_at_most("a", "b", 2, kept, kept, strangers=unknown).outcome is FAILED, "so many there were already"
+    assert called_at_least("a", "b", 3, few, few).outcome is FAILED
+    assert called_at_least("a", "b", 3, few, few, strangers=unknown).outcome is OPEN
+    assert called_at_least("a", "b", 3, kept, kept, strangers=unknown).outcome is PASSED, "so many there were already"
+    left = [call(0, 0, seconds=2, flags="DC")]
+    assert gives_up_within("a", "b", Duration(3), left).outcome is PASSED
+    assert gives_up_within("a", "b", Duration(3), left, strangers=unknown).outcome is OPEN
+    assert gives_up_within("a", "b", Duration(1), left, strangers=unknown).outcome is FAILED
 
 
 # Timeouts

@@ -38,25 +38,28 @@ def served(pod: str, request: str) -> Entry:
 
 
 @pytest.mark.parametrize(
-    ("caller", "entries", "known", "strangers"),
+    ("caller", "entries", "known", "strangers", "unknown"),
     [
-        (ORDER, [call("order-service", "r1"), served("order-service", "r1")], 1, 0),
+        (ORDER, [call("order-service", "r1"), served("order-service", "r1")], 1, 0, 0),
         # Its client has gone, but the service has not answered: there may be more calls to come.
-        (ORDER, [call("order-service", "r1")], 0, 1),
-        (ORDER, [call("order-service", "its-own"), served("order-service", "r1")], 0, 1),
-        (ORDER, [call("client", "r1"), served("order-service", "r1")], 0, 0),
-        (CLIENT, [call("client", "r1")], 1, 0),
-        (CLIENT, [call("client", "somebody-elses")], 0, 1),
+        (ORDER, [call("order-service", "r1")], 0, 1, 0),
+        (ORDER, [call("order-service", "its-own"), served("order-service", "r1")], 0, 1, 1),
+        # Its first try passes the id on, and its second does not.
+        (ORDER, [call("order-service", i) for i in ("r1", "")] + [served("order-service", "r1")], 1, 1, 1),
+        (ORDER, [call("client", "r1"), served("order-service", "r1")], 0, 0, 0),
+        (CLIENT, [call("client", "r1")], 1, 0, 0),
+        (CLIENT, [call("client", "somebody-elses")], 0, 1, 1),
     ],
 )
 def test_calls_of_requests_that_are_through(
-    caller: ServiceRef, entries: list[Entry], known: int, strangers: int
+    caller: ServiceRef, entries: list[Entry], known: int, strangers: int, unknown: int
 ) -> None:
     traffic = SimpleNamespace(samples=[Sample("r1", 0.0, 30.0, None, "timeout")])
-    environment = SimpleNamespace(cluster=_Cluster(), target="lab", mesh=SimpleNamespace(sidecars=ISTIO))
+    sent = SimpleNamespace(are_ours=lambda request_id: request_id == "r1")
+    environment = SimpleNamespace(cluster=_Cluster(), target="lab", mesh=SimpleNamespace(sidecars=ISTIO), sent=sent)
     resilience = Resilience(cast("Any", environment), cast("Any", traffic), [])
     found, others = resilience._sent(caller, PAYMENT, entries)
-    assert (len(found), others) == (known, strangers)
+    assert (len(found), others.number, others.unknown) == (known, strangers, unknown)
 
 
 class _Tried(Resilience):
