@@ -147,13 +147,14 @@ def reports_requests(
     )
 
 
-def trace_reached(service: str, sent: Sequence[str], arrived: Sequence[str | None]) -> Verdict:
+def trace_reached(service: str, sent: Sequence[str], arrived: Sequence[str | None], lost: int = 0) -> Verdict:
     """The trace ids of the scenario's requests are those of the calls that a service got.
 
     Args:
         service: The service.
         sent: Trace id of each request.
         arrived: ``traceparent`` of each call that its proxies logged; ``None`` where their log does not tell.
+        lost: How many of these calls were made for a request of the scenario, and do not bear its trace.
     """
     claim = f"the trace context reaches {service}"
     if not sent:
@@ -166,9 +167,12 @@ def trace_reached(service: str, sent: Sequence[str], arrived: Sequence[str | Non
     found = sum(trace in there for trace in set(sent))
     foreign = sum(number for trace, number in there.items() if trace not in set(sent))
     told = f"{found} of {len(set(sent))} traces did, in {len(arrived)} calls"
-    if foreign:
+    if lost:
+        told += f"; {lost} calls for requests of this scenario carried another trace or none"
+    elif foreign:
         told += f"; {foreign} calls carried another trace or none"
-    return Verdict.of(found == len(set(sent)), f"{claim}: {told}", traces=len(set(sent)), found=found, foreign=foreign)
+    numbers = {"traces": len(set(sent)), "found": found, "foreign": foreign, "lost": lost}
+    return Verdict.of(found == len(set(sent)) and not lost, f"{claim}: {told}", **numbers)
 
 
 def trace_id(traceparent: str) -> str:

@@ -204,16 +204,25 @@ class Observations:
     def trace_reaches(self, service: ServiceRef) -> Verdict:
         """The trace context of the scenario's requests arrives with the calls that a service gets."""
         sent = self._traffic.traces()
-        arrived: list[str | None] = []
+        entries: list[Entry] = []
+
+        def verdict() -> Verdict:
+            lost = sum(self._lost_trace(entry) for entry in entries)
+            return mesh.trace_reached(str(service), sent, [entry.traceparent for entry in entries], lost)
 
         def probe() -> None:
-            arrived[:] = [entry.traceparent for entry in self._inbound(service)]
-            if mesh.trace_reached(str(service), sent, arrived).outcome != "passed":
-                raise NotYet(str(len(arrived)))
+            entries[:] = self._inbound(service)
+            if verdict().outcome != "passed":
+                raise NotYet(str(len(entries)))
 
         if sent:
             or_nothing(probe, lambda: None)
-        return mesh.trace_reached(str(service), sent, arrived)
+        return verdict()
+
+    def _lost_trace(self, entry: Entry) -> bool:
+        """Whether a call was made for a request of the scenario, whose trace id is its request id, and bears another trace."""
+        ours = self._environment.sent.are_ours(entry.request_id) and entry.traceparent is not None
+        return ours and mesh.trace_id(entry.traceparent or "") != entry.request_id.replace("-", "")
 
     # Prometheus
 

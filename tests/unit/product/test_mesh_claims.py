@@ -134,6 +134,10 @@ def test_a_trace_arrives_whole_or_fails() -> None:
     assert_that(mesh.trace_reached("x", [TRACE], []), is_inconclusive())
     assert_that(mesh.trace_reached("x", [], [ours]), is_inconclusive())
     assert_that(mesh.trace_reached("x", [TRACE, "a" * 32], [ours]), is_failed())
+    assert_that(mesh.trace_reached("x", [TRACE], [ours, other]), is_passed())
+    assert_that(
+        mesh.trace_reached("x", [TRACE], [ours, other], lost=1), is_failed("1 calls for requests of this scenario")
+    )
 
 
 def test_access_logs() -> None:

@@ -1,0 +1,143 @@
+"""What a scenario gets to see of the mesh: its own calls in the logs, and certificates as they change."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from meshbdd.errors import NotPossible
+from meshbdd.intents import ServiceRef
+from meshbdd.scenario.observations import Observations
+from meshbdd.sidecars import ISTIO, LINKERD
+from meshbdd.telemetry import certificates
+from meshbdd.telemetry.access_log import Entry
+from meshbdd.telemetry.certificates import WorkloadCertificate
+from meshbdd.units import Duration
+from meshbdd.waiting import NotYet
+
+PAYMENT = ServiceRef("payment-service", "shop")
+ID = "01234567-89ab-4cde-8f01-23456789abcd"
+TRACE = ID.replace("-", "")
+
+
+class Proxies:
+    def __init__(self, sidecars: Any = ISTIO, *, bare: bool = False) -> None:
+        self.sidecars = sidecars
+        self.bare = bare
+
+    def pods(self, _service: ServiceRef) -> list[dict[str, Any]]:
+        meta = {"name": "payment-1", "uid": "u1", "namespace": "shop"}
+        return [{"metadata": meta, "status": {"podIP": "127.1.0.2"}, "spec": {}}]
+
+    def meshed(self, service: ServiceRef) -> list[dict[str, Any]]:
+        return [] if self.bare else self.pods(service)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever has not come after a few looks does not come."""
+
+    def few_looks(probe: Any, otherwise: Any, *_within: Any) -> Any:
+        for _ in range(3):
+            try:
+                return probe()
+            except NotYet:
+                continue
+        return otherwise()
+
+    monkeypatch.setattr("meshbdd.scenario.observations.or_nothing", few_looks)
+
+
+def observations(*entries: Entry, proxies: Proxies | None = None) -> Observations:
+    traffic = SimpleNamespace(
+        asides={"aside"}, counts=lambda id_: id_ not in {"aside", "earlier"}, traces=lambda: [TRACE], samples=[]
+    )
+    environment = SimpleNamespace(
+        cluster=None,
+        mesh=SimpleNamespace(sidecars=ISTIO),
+        settings=SimpleNamespace(prometheus="http://127.0.0.1:1"),
+        require=lambda *_asked: None,
+        sent=SimpleNamespace(are_ours=lambda id_: id_ == ID),
+    )
+    made = Observations(cast("Any", environment), cast("Any", traffic), lambda _name: PAYMENT, ())
+    made._proxies = cast("Any", proxies or Proxies())
+    made._logs = cast("Any", SimpleNamespace(since_mark=lambda: list(entries)))
+    return made
+
+
+def came(request_id: str = ID, status: int = 200, pod: str = "payment-1", **more: Any) -> Entry:
+    return Entry(pod, False, "", "", status, frozenset(), request_id, path="/charge", **more)
+
+
+def test_the_log_of_a_service_has_the_calls_of_the_scenario() -> None:
+    others = [came("aside"), came("earlier"), came("p", probe=True), came(pod="order-1")]
+    outbound = Entry("payment-1", True, PAYMENT.host, "", 200, frozenset(), ID)
+    seen = observations(came(), came("r2", 503), *others, outbound)
+    assert seen.logged(PAYMENT, 1, 200).outcome == "passed"
+    assert seen.logged(PAYMENT, 2, 200).numbers["statuses"] == {200: 1, 503: 1}
+    assert observations(*others, outbound).logged(PAYMENT, 1, 200).outcome == "inconclusive"
+    assert observations(came(), proxies=Proxies(bare=True)).logged(PAYMENT, 1, 200).outcome == "inconclusive"
+
+
+def test_a_refused_connection_is_no_call() -> None:
+    refused = Entry("payment-1", False, "", "", 0, frozenset(), "")
+    assert observations(refused).logged(PAYMENT, 1, 200).outcome == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("parents", "outcome"),
+    [
+        ([TRACE], "passed"),
+        ([TRACE, TRACE], "passed"),
+        ([TRACE, ""], "failed"),  # a second call for the same request, which has lost the trace
+        ([TRACE, "f" * 32], "failed"),
+        ([""], "failed"),
+        ([None], "inconclusive"),
+        ([], "inconclusive"),
+    ],
+)
+def test_a_trace_reaches_a_service_with_every_call(parents: list[str | None], outcome: str) -> None:
+    texts = [parent and f"00-{parent}-0123456789abcdef-01" for parent in parents]
+    assert observations(*(came(traceparent=text) for text in texts)).trace_reaches(PAYMENT).outcome == outcome
+
+
+def test_a_call_of_somebody_else_says_nothing_of_our_traces() -> None:
+    ours, theirs = came(traceparent=f"00-{TRACE}-0123456789abcdef-01"), came("theirs", traceparent="")
+    assert observations(ours, theirs).trace_reaches(PAYMENT).outcome == "passed"
+
+
+def _certificates(monkeypatch: pytest.MonkeyPatch, serials: Iterator[str], hours: float = 24) -> None:
+    def of_pod(_proxies: Any, pod: Any) -> WorkloadCertificate:
+        expires = dt.datetime.now(dt.UTC) + dt.timedelta(hours=hours)
+        return WorkloadCertificate(pod["metadata"]["name"], next(serials), expires, ())
+
+    monkeypatch.setattr(certificates, "of_pod", of_pod)
+
+
+def test_a_certificate_rotates_when_its_serial_number_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    _certificates(monkeypatch, iter(["1", "1", "2"]))
+    assert observations().certificate_rotates(PAYMENT, Duration(5)).outcome == "passed"
+    _certificates(monkeypatch, itertools.repeat("1"))
+    assert observations().certificate_rotates(PAYMENT, Duration(5)).outcome == "failed"
+    assert observations(proxies=Proxies(bare=True)).certificate_rotates(PAYMENT, Duration(5)).outcome == "inconclusive"
+
+
+def test_linkerds_proxy_does_not_renew_a_certificate_that_is_valid_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certificates, "renewed_within", lambda _pod: None)
+    _certificates(monkeypatch, iter("12345678"), hours=24)
+    with pytest.raises(NotPossible, match=r"valid for 24\.0 h more"):
+        observations(proxies=Proxies(LINKERD)).certificate_rotates(PAYMENT, Duration(5))
+    _certificates(monkeypatch, iter("12345678"), hours=7.1)
+    assert observations(proxies=Proxies(LINKERD)).certificate_rotates(PAYMENT, Duration(5)).outcome == "passed"
+
+
+def test_how_long_a_certificate_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    _certificates(monkeypatch, itertools.repeat("1"), hours=2)
+    assert observations().certificate_valid(PAYMENT, Duration(7000)).outcome == "passed"
+    assert observations().certificate_valid(PAYMENT, Duration(7300)).outcome == "failed"
+    assert observations(proxies=Proxies(bare=True)).certificate_valid(PAYMENT, Duration(1)).outcome == "inconclusive"
