@@ -113,7 +113,9 @@ def _unix(text: object) -> float:
 
 
 _TAILS = (64, 1024, 16384, None)
-"""How many lines of a log are asked for, until the last line read before is among them."""
+"""How many lines of a log are asked for, until the last entry read before is among them."""
+_NEWEST = 4
+"""Lines that are asked for first where the last entry is looked for; the last one may be half written."""
 
 
 class AccessLogs:
@@ -150,7 +152,7 @@ class AccessLogs:
         return text[: text.rfind(b"\n") + 1]
 
     def _new(self, meta: Mapping[str, Any], container: str) -> bytes:
-        """What stands after the last line read before; everything where that line is gone (the log was rotated)."""
+        """What stands after the last entry read before; everything where that entry is gone (the log was rotated)."""
         key = meta["uid"], container
         last = self._last.get(key, b"")
         text = b""
@@ -162,15 +164,23 @@ class AccessLogs:
                 break
             if tail is None or text.count(b"\n") < tail - 1:  # the last line may be half written, and counts
                 break
-        if text:
-            self._last[key] = _last_line(text)
+        self._last[key] = _last_entry(text) or last
         return text
 
     def mark(self) -> None:
         """Begin here: what stands in the logs now is of no interest."""
         self._entries, self._injections = [], []
         for meta, container in self._logs():
-            self._last[meta["uid"], container] = _last_line(self._log(meta, container, 2))
+            self._last[meta["uid"], container] = self._newest(meta, container)
+
+    def _newest(self, meta: Mapping[str, Any], container: str) -> bytes:
+        """The last entry of a log; nothing where it has none."""
+        for tail in (_NEWEST, *_TAILS):
+            text = self._log(meta, container, tail)
+            found = _last_entry(text)
+            if found or tail is None or text.count(b"\n") < tail - 1:
+                return found
+        return b""
 
     def since_mark(self) -> list[Entry]:
         """Everything that the sidecars logged since ``mark``, in each one's own order."""
@@ -188,6 +198,6 @@ class AccessLogs:
         return list(self._injections)
 
 
-def _last_line(text: bytes) -> bytes:
-    """The last whole line, with its end."""
-    return text[text.rfind(b"\n", 0, -1) + 1 :] if text else b""
+def _last_entry(text: bytes) -> bytes:
+    """The last line that is an entry, with its end: each is the only one of its kind, where Envoy's own words come again."""
+    return next((line for line in reversed(text.splitlines(keepends=True)) if line.startswith(b"{")), b"")

@@ -106,3 +106,18 @@ def test_a_log_that_was_empty_at_the_mark_is_read_wholly() -> None:
     logs.mark()
     cluster.add(*range(100))
     assert len(logs.since_mark()) == 100
+
+
+def test_what_envoy_says_again_hides_no_entry() -> None:
+    refused = b"[warning][config] gRPC config for Listener rejected: Error adding/updating listener(s) virtualInbound\n"
+    cluster = _Growing()
+    cluster.add(1)
+    cluster.lines += [refused] * 100
+    logs = AccessLogs(cast("Cluster", cluster))
+    logs.mark()
+    cluster.lines.append(refused)
+    assert logs.since_mark() == []
+    for number in (2, 3):
+        cluster.add(number)
+        cluster.lines.append(refused)
+        assert [e.request_id for e in logs.since_mark()] == [str(n) for n in range(2, number + 1)]
