@@ -99,9 +99,14 @@ class IstioKind:
         """See ``MeshKind``."""
         return injection.is_meshed(pod)
 
-    def ready_probe(self, ip: str) -> Object:
+    def ready_probe(self, ip: str, sidecar: Object) -> Object:
         """See ``MeshKind``."""
-        return {"httpGet": {"host": ip, "port": HEALTH_PORT, "path": "/healthz/ready"}, "periodSeconds": 15}
+        injected = sidecar.get("readinessProbe") or {}
+        return {
+            "httpGet": {"host": ip, "port": HEALTH_PORT, "path": "/healthz/ready"},
+            "initialDelaySeconds": injected.get("initialDelaySeconds") or 0,
+            "periodSeconds": 15,
+        }
 
     def bootstrap(self, identity: SidecarIdentity, ads_socket: Path) -> dict[str, Any]:
         """See ``MeshKind``."""

@@ -61,8 +61,8 @@ class MeshKind(Protocol):
     def is_meshed(self, pod: Object) -> bool:
         """Whether a pod carries a sidecar."""
 
-    def ready_probe(self, ip: str) -> Object:
-        """How a sidecar is asked whether it is ready."""
+    def ready_probe(self, ip: str, sidecar: Object) -> Object:
+        """How a sidecar is asked whether it is ready; ``sidecar``: its container as it was injected."""
 
     def bootstrap(self, identity: SidecarIdentity, ads_socket: Path) -> dict[str, Any]:
         """Envoy's bootstrap."""

@@ -105,7 +105,7 @@ class PodRuntime:
             asked = {name: value for name, value in spec.items() if name != "livenessProbe"}
             return Container(
                 asked, self.home, log, self._sidecar_command, self._node.processes, self._changed,
-                ready_probe=self._node.mesh.ready_probe(self.ip), private_ports=False,
+                ready_probe=self._node.mesh.ready_probe(self.ip, spec), private_ports=False,
             )  # fmt: skip
 
         def command() -> Command:

@@ -76,8 +76,8 @@ class LinkerdKind:
         """See ``MeshKind``."""
         return injection.is_meshed(pod)
 
-    def ready_probe(self, ip: str) -> Object:
-        """See ``MeshKind``."""
+    def ready_probe(self, ip: str, sidecar: Object) -> Object:  # noqa: ARG002 - Istio's needs it
+        """See ``MeshKind``: at once; the two seconds that Linkerd's injector gives a proxy are for slower machines."""
         return {"httpGet": {"host": ip, "port": ADMIN_PORT, "path": "/ready"}, "periodSeconds": 15}
 
     def bootstrap(self, identity: SidecarIdentity, ads_socket: Path) -> dict[str, Any]:
