@@ -28,6 +28,7 @@ check: $(READY)  ## Style, types, import directions, unit tests
 test: check  ## Everything: checks, all tests on real processes, the demo features
 	$(BIN)/python -m pytest -q tests/statistics tests/api tests/shop tests/lab tests/fidelity tests/mesh tests/contract tests/crash tests/load tests/cli
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q tests/report tests/browser
+	$(BIN)/python -m pytest -q -s tests/defects -k "not healthy"
 	$(BIN)/python -m pytest -q -s tests/bench/test_load.py
 	$(BIN)/meshbdd demo
 
@@ -40,8 +41,8 @@ fidelity: $(READY)  ## How true the lab is: every comparison, each rule by traff
 steps: $(READY)  ## Write the page of the steps, and of what each mesh can do
 	$(BIN)/python -m tests.vocabulary docs/steps.md
 
-detect: $(READY)  ## Seed each defect of the shop and its mesh: its scenarios see it, and no other (FULL=1, MESH=linkerd)
-	$(BIN)/python -m pytest -q tests/defects
+detect: $(READY)  ## Seed each defect of the shop and its mesh: its scenarios see it, and no other (FULL=1, MESH=linkerd, LABS=1)
+	$(BIN)/python -m pytest -q -s tests/defects
 
 clean:  ## Remove what was built
 	rm -rf $(VENV) allure-results build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -3,31 +3,51 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
+from tests.defects.defect import Defect
+
 FULL = bool(os.environ.get("FULL"))
+_WORDS = {"failed": "red", "inconclusive": "inconclusive", "broken": "refused", "passed": "green"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A defect, what the scenarios that ran with it said, and what of that was not expected."""
+
+    defect: Defect
+    statuses: Mapping[str, str]
+    unexpected: Sequence[str]
 
 
 @dataclass
 class Table:
-    """Defect → what the scenarios that ran with it said."""
+    """Defect × scenarios."""
 
-    rows: dict[str, dict[str, str]] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """One line a defect, and the size of it all."""
-        width = max(map(len, self.rows))
+        """For each defect how many said what, and who was not green; the size of it all."""
+        width = max(len(row.defect.name) for row in self.rows)
         told = []
-        for defect, statuses in self.rows.items():
-            seen = sorted(f"{name} ({s})" for name, s in statuses.items() if s != "passed")
-            told.append(
-                f"{defect:<{width}}  {len(seen):>2} of {len(statuses):>2} see it: {'; '.join(seen) or 'nobody'}"
-            )
-        runs = sum(map(len, self.rows.values()))
+        for row in self.rows:
+            counts = Counter(_WORDS.get(status, status) for status in row.statuses.values())
+            words = dict.fromkeys((*_WORDS.values(), *counts))
+            said = ", ".join(f"{counts[word]} {word}" for word in words if counts[word])
+            verdict = "NOT AS EXPECTED" if row.unexpected else "as expected"
+            told.append(f"{row.defect.name:<{width}}  {verdict}: of {len(row.statuses)} scenarios {said}")
+            seen = sorted((s, name) for name, s in row.statuses.items() if s != "passed")
+            told += [f"{'':<{width}}    {_WORDS.get(status, status)}: {name}" for status, name in seen]
+            told += [f"{'':<{width}}    ! {sentence}" for sentence in row.unexpected]
+        wrong = sum(bool(row.unexpected) for row in self.rows)
+        runs = sum(len(row.statuses) for row in self.rows)
         size = "every scenario" if FULL else "its own scenarios and a seeded tenth of the rest"
-        return [*told, f"{len(self.rows)} defects, {runs} runs of scenarios: for each defect {size}"]
+        found = f"{len(self.rows)} defects, {len(self.rows) - wrong} as expected"
+        return [*told, f"{found}; {runs} runs of scenarios: for each defect {size}"]
 
 
 _TABLE = pytest.StashKey[Table]()

@@ -1,72 +1,217 @@
-"""Defects of the mesh, in Istio's words."""
+"""Defects of the mesh, in Istio's words: resources that stand in the namespace, marks of pods, a team's own manifests."""
 
 from __future__ import annotations
 
 from tests.defects.defect import Defect
 from tests.defects.scenarios import (
-    AGAIN,
-    BROKEN,
+    ALL_STABLE,
+    ALL_TRIES,
+    ANSWERED,
+    AT_SERVER,
+    BACK,
     BROKEN_MANIFEST,
-    FLAKY,
-    FLAKY_MANIFEST,
-    HANGS,
+    CANARY_MANIFEST,
+    CLOSED,
+    COPY,
+    CYCLE,
+    DATA_TURNED_AWAY,
+    FAILS_FAST,
+    FEW_ERRORS,
+    HIDDEN,
+    HIDDEN_GRPC,
+    IN_THE_MESH,
+    IN_TIME,
     LIFETIME,
+    LOGGED,
     MUTUAL,
     ONLY,
     ONLY_TEAM,
+    QUERIED,
     RENEWED,
     RENEWED_UNDER_LOAD,
+    RETRIED,
+    SCRAPED,
+    START,
+    STRICT,
     STRICT_TEAM,
     TEAM_BREAKER,
+    TENTH,
+    TEST_CLIENT,
     TEST_PORT,
+    TEST_SERVICE,
+    TRACE,
     TRIES_MANIFEST,
+    TURNED_AWAY,
 )
 
-OF_ISTIO = (
-    Defect(
-        "missing sidecar",
-        frozenset({"Every service of the shop is in the mesh", MUTUAL, STRICT_TEAM}),
-        labels={"payment-service": {"sidecar.istio.io/inject": "false"}},
-        blind=True,
-    ),
-    Defect(
-        "mutual TLS off",
-        # Without a certificate there is no principal: a policy that names one denies whoever calls. Scenarios that set
-        # the mode themselves change this exception as well, as a step's words demand, and cannot see it.
-        frozenset({MUTUAL, STRICT_TEAM, ONLY, ONLY_TEAM}),
-        unanswered=frozenset({TEST_PORT}),  # the older policy for the pods decides: the team's own one never arrives
-        objects="""
+_EXAMPLES = "manifests/examples"
+
+
+def _peers(app: str, mode: str) -> str:
+    """An exception for the pods of one service."""
+    return f"""
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
-metadata: {name: left-off, namespace: shop}
-spec: {selector: {matchLabels: {app: payment-service}}, mtls: {mode: DISABLE}}
-""",
+metadata: {{name: {app}, namespace: shop}}
+spec: {{selector: {{matchLabels: {{app: {app}}}}}, mtls: {{mode: {mode}}}}}
+"""
+
+
+def _patch(apply_to: str, match: str, value: str) -> str:
+    """Something in every caller's sidecar that overrides what VirtualServices and DestinationRules say."""
+    return f"""
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {{name: patched-{apply_to.lower().replace("_", "-")}, namespace: shop}}
+spec:
+  configPatches:
+  - applyTo: {apply_to}
+    match: {{context: SIDECAR_OUTBOUND, {match}}}
+    patch: {{operation: MERGE, value: {value}}}
+"""
+
+
+def _routes(action: str) -> str:
+    """Of all routes of port 80; only what leads to payment-service has a timeout or retries that a scenario looks at."""
+    return _patch("HTTP_ROUTE", "routeConfiguration: {vhost: {route: {action: ROUTE}}}", f"{{route: {action}}}")
+
+
+def _breakers(settings: str) -> str:
+    match = "cluster: {service: payment-service.shop.svc.cluster.local}"
+    return _patch("CLUSTER", match, f"{{outlier_detection: {settings}}}")
+
+
+def _subsets(stable: str, canary: str) -> str:
+    """Which pods are which version; the guide's own manifest brings a rule of this name, and sees nothing of this one."""
+    return f"""
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: order-service, namespace: shop}}
+spec:
+  host: order-service
+  subsets:
+  - {{name: stable, labels: {{{stable}}}}}
+  - {{name: canary, labels: {{{canary}}}}}
+"""
+
+
+_OF_POLICIES = (
+    Defect(
+        "no timeout: taken off by an EnvoyFilter",
+        frozenset({IN_TIME, ALL_TRIES}),
+        objects=_routes("{timeout: 0s}"),
+        narrow=True,
     ),
     Defect(
-        "permissive mutual TLS",
-        frozenset({STRICT_TEAM}),
-        unanswered=frozenset({TEST_PORT}),  # as above
-        objects="""
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: left-open, namespace: shop}
-spec: {selector: {matchLabels: {app: payment-service}}, mtls: {mode: PERMISSIVE}}
-""",
-    ),
-    Defect(
-        "wrong principal allowed",
-        frozenset({ONLY_TEAM}),
-        edits=(("manifests/examples/payment-access.yaml", "sa/order-service", "sa/client"),),
-    ),
-    Defect(
-        "wrong port open",
-        frozenset({TEST_PORT}),
-        edits=(("manifests/examples/payment-test-port.yaml", "mode: STRICT", "mode: PERMISSIVE"),),
+        "no retry: of what an EnvoyFilter leaves out",
+        frozenset({RETRIED, ALL_TRIES, HIDDEN, HIDDEN_GRPC, TRIES_MANIFEST}),
+        objects=_routes("{retry_policy: {retry_on: connect-failure}}"),
+        narrow=True,
     ),
     Defect(
         "too little time for a try",
         frozenset({TRIES_MANIFEST}),
-        edits=(("manifests/examples/payment-retries.yaml", "perTryTimeout: 300ms", "perTryTimeout: 100ms"),),
+        edits=((f"{_EXAMPLES}/payment-retries.yaml", "perTryTimeout: 300ms", "perTryTimeout: 100ms"),),
+    ),
+    Defect(
+        "breaker never opens: the team's own",
+        frozenset({TEAM_BREAKER}),
+        edits=((f"{_EXAMPLES}/payment-breaker.yaml", "maxEjectionPercent: 100", "maxEjectionPercent: 10"),),
+    ),
+    Defect(
+        "breaker never opens: by an EnvoyFilter",
+        frozenset({CYCLE, FAILS_FAST, CLOSED, TEAM_BREAKER}),
+        objects=_breakers("{max_ejection_percent: 10}"),
+        narrow=True,
+    ),
+    Defect(
+        "breaker never closes: the team's own",
+        frozenset({TEAM_BREAKER}),
+        edits=((f"{_EXAMPLES}/payment-breaker.yaml", "baseEjectionTime: 2s", "baseEjectionTime: 1h"),),
+    ),
+    Defect(
+        "breaker never closes: by an EnvoyFilter",
+        frozenset({CYCLE, CLOSED, TEAM_BREAKER}),
+        objects=_breakers("{base_ejection_time: 3600s, max_ejection_time: 3600s}"),
+        narrow=True,
+    ),
+    Defect(
+        "breaker opens too early",
+        frozenset({FEW_ERRORS}),
+        objects=_breakers("{consecutive_5xx: 2}"),
+        narrow=True,
+    ),
+)
+_OF_VERSIONS = (
+    Defect(
+        "wrong canary weight",
+        frozenset({CANARY_MANIFEST}),
+        edits=(
+            (f"{_EXAMPLES}/canary-90-10.yaml", "weight: 90", "weight: 50"),
+            (f"{_EXAMPLES}/canary-90-10.yaml", "weight: 10", "weight: 50"),
+        ),
+    ),
+    Defect(
+        "canary ignored",
+        frozenset({TENTH, COPY}),
+        objects=_subsets("version: stable", "version: stable"),
+        narrow=True,
+    ),
+    Defect(
+        "canary among the stable pods",
+        frozenset({TENTH, ALL_STABLE, COPY}),
+        objects=_subsets("app: order-service", "version: canary"),
+        narrow=True,
+    ),
+    Defect(
+        "fault on wrong host",
+        frozenset({BROKEN_MANIFEST}),
+        edits=((f"{_EXAMPLES}/payment-fails-500.yaml", "payment-service", "notification-service"),),
+    ),
+)
+_OF_SECURITY = (
+    # A step that sets the mode changes exceptions as well, as its words demand, and cannot see these.
+    Defect(
+        "mutual TLS off",
+        frozenset({MUTUAL, STRICT_TEAM}),
+        objects=_peers("order-service", "DISABLE"),
+        narrow=True,
+    ),
+    Defect(
+        "permissive mTLS",
+        frozenset({STRICT_TEAM}),
+        objects=_peers("order-service", "PERMISSIVE"),
+        narrow=True,
+    ),
+    Defect(
+        "strict mTLS where plaintext is needed",
+        frozenset({BACK}),
+        objects=_peers("notification-service", "STRICT"),
+        narrow=True,
+    ),
+    Defect(
+        "mutual TLS off: at the callers",
+        # Without a certificate there is no principal: a policy that names one denies whoever calls. Of two rules for a
+        # host Istio takes the older one's policy, so the team's breaker is not in force either.
+        frozenset({MUTUAL, ONLY, ONLY_TEAM, TEAM_BREAKER}),
+        objects="""
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: plaintext, namespace: shop}
+spec: {host: payment-service, trafficPolicy: {tls: {mode: DISABLE}}}
+""",
+        narrow=True,
+        refused=frozenset({STRICT, STRICT_TEAM}),  # nobody could call payment-service any more
+    ),
+    Defect(
+        "wrong principal allowed",
+        frozenset({ONLY_TEAM}),
+        edits=((f"{_EXAMPLES}/payment-access.yaml", "sa/order-service", "sa/client"),),
+    ),
+    Defect(
+        "wrong port open",
+        frozenset({TEST_PORT}),
+        edits=((f"{_EXAMPLES}/payment-test-port.yaml", "mode: STRICT", "mode: PERMISSIVE"),),
     ),
     Defect(
         "short-lived certificate",
@@ -78,61 +223,36 @@ spec: {selector: {matchLabels: {app: payment-service}}, mtls: {mode: PERMISSIVE}
         frozenset({RENEWED, RENEWED_UNDER_LOAD}),
         annotations={"notification-service": {"proxy.istio.io/config": "{proxyMetadata: {SECRET_TTL: 24h}}"}},
     ),
+)
+_OF_PODS = (
     Defect(
-        "breaker never opens",
-        frozenset({TEAM_BREAKER}),
-        edits=(("manifests/examples/payment-breaker.yaml", "maxEjectionPercent: 100", "maxEjectionPercent: 10"),),
-    ),
-    Defect(
-        "breaker never closes",
-        frozenset({TEAM_BREAKER}),
-        edits=(("manifests/examples/payment-breaker.yaml", "baseEjectionTime: 2s", "baseEjectionTime: 1h"),),
-    ),
-    Defect(
-        "wrong canary weight",
-        frozenset({"A canary gets its share, from the guide's manifest"}),
-        edits=(
-            ("manifests/examples/canary-90-10.yaml", "weight: 90", "weight: 50"),
-            ("manifests/examples/canary-90-10.yaml", "weight: 10", "weight: 50"),
-        ),
-    ),
-    Defect(
-        "canary ignored",
-        # The guide's manifest brings a rule of this name, with the right labels: it sees nothing of this one.
-        frozenset({"A tenth of the customers see the canary"}),
-        objects="""
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {name: order-service, namespace: shop}
-spec:
-  host: order-service
-  subsets:
-  - {name: stable, labels: {version: stable}}
-  - {name: canary, labels: {version: stable}}
-""",
-    ),
-    Defect(
-        "fault on the wrong host",
-        frozenset({BROKEN_MANIFEST}),
-        edits=(("manifests/examples/payment-fails-500.yaml", "payment-service", "notification-service"),),
+        "missing sidecar",
+        frozenset({IN_THE_MESH, MUTUAL, STRICT, STRICT_TEAM, ANSWERED, TEST_PORT, TEST_SERVICE, SCRAPED}),
+        labels={"payment-service": {"sidecar.istio.io/inject": "false"}},
+        refused=AT_SERVER,
+        # No proxy takes a policy, has a certificate, counts a call or logs one.
+        unanswered=frozenset({TURNED_AWAY, ONLY, ONLY_TEAM, LIFETIME, LOGGED, TRACE, QUERIED}),
     ),
     Defect(
         "telemetry missing",
-        frozenset({"Every service's own metrics reach Prometheus"}),
-        annotations={"payment-service": {"prometheus.io/scrape": "false"}},
-        # A query that finds nothing, or holds only without the pod that is not scraped, says nothing: the claims name the pod.
-        unanswered=frozenset({"Prometheus knows the requests", "Latency is in a histogram"}),
+        # A query about another service does not miss what this one would have told.
+        frozenset({SCRAPED}),
+        annotations={"notification-service": {"prometheus.io/scrape": "false"}},
+    ),
+    Defect(
+        "a sidecar that takes its time",
+        frozenset({START}),
+        annotations={"notification-service": {"readiness.status.sidecar.istio.io/initialDelaySeconds": "3"}},
     ),
     Defect(
         "stale route",
-        # Envoy refuses this listener and keeps the one it has, with its route: no change of the inbound side arrives.
-        frozenset({ONLY, ONLY_TEAM, STRICT_TEAM}),
+        frozenset(),
         objects="""
 apiVersion: networking.istio.io/v1alpha3
 kind: EnvoyFilter
 metadata: {name: refused, namespace: shop}
 spec:
-  workloadSelector: {labels: {app: payment-service}}
+  workloadSelector: {labels: {app: order-service}}
   configPatches:
   - applyTo: HTTP_FILTER
     match:
@@ -146,18 +266,8 @@ spec:
           "@type": type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault
           abort: {http_status: 700, percentage: {numerator: 0}}
 """,
-        blind=True,
-    ),
-    Defect(
-        "zero traffic",
-        frozenset({BROKEN, BROKEN_MANIFEST, FLAKY, FLAKY_MANIFEST, AGAIN, HANGS}),
-        edits=(
-            (
-                "features/faults/payment_fails.feature",
-                "POST http://order-service/checkout",
-                "GET http://order-service/version",
-            ),
-        ),
-        blind=True,
+        # Envoy refuses this listener and keeps the one it has, with its routes: no mode that is set for all arrives there.
+        unanswered=frozenset({STRICT, STRICT_TEAM, ANSWERED, DATA_TURNED_AWAY, TEST_SERVICE, TEST_CLIENT}),
     ),
 )
+OF_ISTIO = (*_OF_POLICIES, *_OF_VERSIONS, *_OF_SECURITY, *_OF_PODS)

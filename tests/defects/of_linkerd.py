@@ -1,18 +1,35 @@
-"""Defects of the mesh, in Linkerd's words."""
+"""Defects of the mesh, in Linkerd's words: resources, marks of pods, a team's own manifests, and what steps write.
+
+Linkerd has one place for a timeout, for retries and for a breaker, the annotations of the Service, and the steps write there.
+Nothing beside them overrides these; so for such a defect the step itself says the wrong thing.
+"""
 
 from __future__ import annotations
 
 from tests.defects.defect import Defect
-from tests.defects.of_istio import OF_ISTIO
 from tests.defects.scenarios import (
+    ALL_STABLE,
+    ALL_TRIES,
     BROKEN_MANIFEST,
+    CANARY_MANIFEST,
+    CLOSED,
+    CYCLE,
+    FEW_ERRORS,
+    HIDDEN,
+    HIDDEN_GRPC,
+    IN_THE_MESH,
+    IN_TIME,
     LIFETIME,
     MUTUAL,
     ONLY_TEAM,
     RENEWED,
     RENEWED_UNDER_LOAD,
+    RETRIED,
+    SCRAPED_LINKERD,
+    START,
     STRICT_TEAM,
     TEAM_BREAKER,
+    TENTH,
     TEST_PORT,
     TRIES_MANIFEST,
 )
@@ -25,15 +42,19 @@ NOT_ON_LINKERD = frozenset(
 )
 """Scenarios that Linkerd cannot do. Any other that is skipped is one that no defect of this mesh would turn red."""
 _LINKERD = "manifests/examples/linkerd"
-OF_LINKERD = (
+_TIMEOUTS = "features/resilience/timeouts_and_retries.feature"
+_BREAKER = "features/resilience/circuit_breaker.feature"
+_GRPC = "features/faults/grpc.feature"
+_CANARY = "features/traffic/canary.feature"
+_OVERHEAD = "features/load/sidecar_overhead.feature"
+_OF_THE_MESH = (
     Defect(
         "missing sidecar",
-        frozenset({"Every service of the shop is in the mesh", MUTUAL, STRICT_TEAM}),
+        frozenset({IN_THE_MESH, MUTUAL, STRICT_TEAM}),
         annotations={"payment-service": {"linkerd.io/inject": "disabled"}},
-        blind=True,
     ),
     Defect(
-        "permissive mutual TLS",
+        "permissive mTLS",
         # Of two Servers for one port the older one decides, so the team's own ones do nothing there.
         frozenset({STRICT_TEAM, ONLY_TEAM}),
         objects="""
@@ -60,7 +81,7 @@ spec: {podSelector: {matchLabels: {app: payment-service}}, port: 8080, accessPol
         edits=((f"{_LINKERD}/payment-test-port.yaml", "all-authenticated", "all-unauthenticated"),),
     ),
     Defect(
-        "no time limit for a try",
+        "no timeout: of a try",
         frozenset({TRIES_MANIFEST}),
         edits=((f"{_LINKERD}/payment-retries.yaml", "    retry.linkerd.io/timeout: 300ms\n", ""),),
     ),
@@ -86,13 +107,13 @@ data: {values: "identity: {issuer: {issuanceLifetime: 30m0s}}"}
         },
     ),
     Defect(
-        "breaker never opens",
+        "breaker never opens: the team's own",
+        # Nothing else switches a breaker on; that it would not open at the five hundredth error is more than twenty can prove.
         frozenset({TEAM_BREAKER}),
-        edits=((f"{_LINKERD}/payment-breaker.yaml", 'max-failures: "5"', 'max-failures: "500"'),),
-        blind=True,  # twenty errors in a row are no proof that it would not open at the five hundredth
+        edits=((f"{_LINKERD}/payment-breaker.yaml", "    balancer.linkerd.io/failure-accrual: consecutive\n", ""),),
     ),
     Defect(
-        "breaker never closes",
+        "breaker never closes: the team's own",
         frozenset({TEAM_BREAKER}),
         edits=(
             (f"{_LINKERD}/payment-breaker.yaml", "min-penalty: 5s", "min-penalty: 1h"),
@@ -101,7 +122,7 @@ data: {values: "identity: {issuer: {issuanceLifetime: 30m0s}}"}
     ),
     Defect(
         "wrong canary weight",
-        frozenset({"A canary gets its share, from the guide's manifest"}),
+        frozenset({CANARY_MANIFEST}),
         edits=(
             (f"{_LINKERD}/canary-90-10.yaml", "weight: 90", "weight: 50"),
             (f"{_LINKERD}/canary-90-10.yaml", "weight: 10", "weight: 50"),
@@ -109,11 +130,11 @@ data: {values: "identity: {issuer: {issuanceLifetime: 30m0s}}"}
     ),
     Defect(
         "canary ignored",
-        frozenset({"A canary gets its share, from the guide's manifest"}),
+        frozenset({CANARY_MANIFEST}),
         edits=((f"{_LINKERD}/canary-90-10.yaml", "version: canary", "version: stable"),),
     ),
     Defect(
-        "fault on the wrong host",
+        "fault on wrong host",
         frozenset({BROKEN_MANIFEST}),
         edits=(
             (
@@ -125,8 +146,47 @@ data: {values: "identity: {issuer: {issuanceLifetime: 30m0s}}"}
     ),
     Defect(
         "telemetry missing",
-        frozenset({"Every service's responses reach Prometheus"}),
-        annotations={"payment-service": {"prometheus.io/scrape": "false"}},
+        frozenset({SCRAPED_LINKERD}),
+        annotations={"notification-service": {"prometheus.io/scrape": "false"}},
     ),
-    next(defect for defect in OF_ISTIO if defect.name == "zero traffic"),
 )
+_OF_STEPS = (
+    Defect(
+        "no retry: in the steps",
+        frozenset({RETRIED, ALL_TRIES, HIDDEN, HIDDEN_GRPC}),
+        edits=(
+            (_TIMEOUTS, "are retried up to 3 times", "are retried up to 1 times"),
+            (_TIMEOUTS, "calls to payment-service are retried up to 5 times\n    And ", ""),
+            (_GRPC, "calls to payment-service are retried up to 5 times\n    And ", ""),
+        ),
+    ),
+    Defect(
+        "timeout too long: in a step",
+        frozenset({IN_TIME}),
+        edits=((_TIMEOUTS, "time out after 500ms", "time out after 5s"),),
+    ),
+    Defect(
+        "breaker never closes: in the steps",
+        frozenset({CYCLE, CLOSED}),
+        edits=((_BREAKER, "errors for 3s", "errors for 60s"),),
+    ),
+    Defect(
+        "breaker opens too early",
+        frozenset({FEW_ERRORS}),
+        edits=((_BREAKER, "5 consecutive errors for 5s", "2 consecutive errors for 5s"),),
+    ),
+    Defect(
+        "half of the customers see the canary",
+        frozenset({TENTH, ALL_STABLE}),
+        edits=(
+            (_CANARY, "90% to stable and 10% to canary", "50% to stable and 50% to canary"),
+            (_CANARY, "100% to stable and 0% to canary", "50% to stable and 50% to canary"),
+        ),
+    ),
+    Defect(
+        "a sidecar that takes longer than it may",
+        frozenset({START}),
+        edits=((_OVERHEAD, "less than 2s", "less than 1ms"),),
+    ),
+)
+OF_LINKERD = (*_OF_THE_MESH, *_OF_STEPS)

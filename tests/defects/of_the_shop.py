@@ -7,16 +7,28 @@ from collections.abc import Mapping
 from tests.defects.defect import Defect
 from tests.defects.scenarios import (
     AGAIN,
+    BOUNDED,
     BROKEN,
     BROKEN_MANIFEST,
+    COUNTED,
     FLAKY,
     FLAKY_ENOUGH,
     FLAKY_MANIFEST,
     HANGS,
+    LATENCY,
+    LATENCY_LINKERD,
+    LOGGED,
+    MUTUAL,
     ONE_CALLER,
     PATIENCE,
+    QUERIED,
+    QUERIED_LINKERD,
+    SCRAPED,
+    SCRAPED_LINKERD,
     SLOW,
     SLOW_MANIFEST,
+    STRICT,
+    TRACE,
 )
 
 
@@ -26,23 +38,25 @@ def _orders(defect: str) -> Mapping[str, str]:
 
 
 OF_THE_SHOP = (
-    Defect("no payment retries", frozenset({FLAKY, FLAKY_MANIFEST, FLAKY_ENOUGH}), shop=_orders("no-payment-retries")),
+    Defect(
+        "no retry: of payment", frozenset({FLAKY, FLAKY_MANIFEST, FLAKY_ENOUGH}), shop=_orders("no-payment-retries")
+    ),
     Defect(
         "retry storm",
-        frozenset({"The shop's own retries are bounded"}),
+        frozenset({BOUNDED}),
         shop=_orders("endless-payment-retries"),
     ),
-    Defect("payment waited for", frozenset({HANGS, PATIENCE}), shop=_orders("no-payment-deadline")),
-    Defect("payment timeout too long", frozenset({HANGS, PATIENCE}), shop=_orders("long-payment-deadline")),
-    Defect("no inventory timeout", frozenset({SLOW, SLOW_MANIFEST}), shop=_orders("no-inventory-timeout")),
-    Defect("inventory timeout too long", frozenset({SLOW, SLOW_MANIFEST}), shop=_orders("long-inventory-timeout")),
+    Defect("no timeout: of payment", frozenset({HANGS, PATIENCE}), shop=_orders("no-payment-deadline")),
+    Defect("timeout too long: of payment", frozenset({HANGS, PATIENCE}), shop=_orders("long-payment-deadline")),
+    Defect("no timeout: of inventory", frozenset({SLOW, SLOW_MANIFEST}), shop=_orders("no-inventory-timeout")),
+    Defect("timeout too long: of inventory", frozenset({SLOW, SLOW_MANIFEST}), shop=_orders("long-inventory-timeout")),
     Defect(
-        "order despite a failure",
+        "order created despite failure: before payment",
         frozenset({BROKEN, BROKEN_MANIFEST, HANGS}),
         shop=_orders("order-before-payment"),
     ),
     Defect(
-        "payment failure hidden",
+        "order created despite failure: and confirmed",
         frozenset({BROKEN, BROKEN_MANIFEST, HANGS, AGAIN, ONE_CALLER}),
         shop=_orders("order-despite-payment"),
     ),
@@ -69,8 +83,37 @@ OF_THE_SHOP = (
         shop=_orders("notification-required"),
     ),
     Defect(
-        "trace headers dropped",
-        frozenset({"A trace can be followed through every service"}),
+        "header dropped: of traces",
+        frozenset({TRACE}),
         shop=_orders("drops-trace-headers"),
+    ),
+    Defect(
+        "a page that waits for another service",
+        frozenset({"A slow payment does not slow other pages"}),
+        shop=_orders("version-needs-payment"),
+    ),
+    Defect(
+        "zero traffic",
+        frozenset(),
+        shop=_orders("never-charges"),
+        # Nobody is asked to pay: whatever is claimed of calls to payment-service is claimed of none.
+        unanswered=frozenset(
+            {
+                *(
+                    AGAIN,
+                    BOUNDED,
+                    BROKEN,
+                    BROKEN_MANIFEST,
+                    FLAKY,
+                    FLAKY_ENOUGH,
+                    FLAKY_MANIFEST,
+                    HANGS,
+                    ONE_CALLER,
+                    PATIENCE,
+                ),
+                *(COUNTED, LATENCY, LOGGED, MUTUAL, QUERIED, SCRAPED, STRICT, TRACE),
+                *(LATENCY_LINKERD, QUERIED_LINKERD, SCRAPED_LINKERD),
+            }
+        ),
     ),
 )
