@@ -21,7 +21,7 @@ Feature: Circuit breaker
   # A mesh may also hold a request back for as long as the circuit is open.
   @istio
   Scenario: An open circuit fails fast
-    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 4s
+    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 10s
     And payment-service is slowed by 200ms
     And payment-service fails 100%
     When "charge" is sent 10 times by 5 users
