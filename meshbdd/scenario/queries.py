@@ -20,7 +20,7 @@ from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.traffic import Traffic
 from meshbdd.telemetry import metrics
 from meshbdd.telemetry.outcomes import apart_from_outcomes
-from meshbdd.telemetry.prometheus import Prometheus, over_http, through_api
+from meshbdd.telemetry.prometheus import Prometheus, ended_of, over_http, through_api
 from meshbdd.telemetry.promql import COUNTING, GROWTH, Query, Selector, parse
 from meshbdd.telemetry.proxies import Proxies
 from meshbdd.units import Duration
@@ -55,6 +55,8 @@ class Queries:
         self._began = 0.0
         self._asides = 0
         """How many requests claims had sent for themselves when counting began."""
+        self._there: frozenset[str] = frozenset()
+        """Addresses of the pods that the scenario began with."""
         self._unscraped: frozenset[str] = frozenset()
         """Pods that Prometheus does not scrape, though it does scrape others."""
         self._why_not: Inconclusive | EnvironmentBroken | None = None
@@ -79,6 +81,11 @@ class Queries:
         """Prometheus' time of scrapes that hold all that was before this scenario."""
         self._prometheus.query("vector(1)")  # none there: no need to wait for anything else
         self._environment.wait_still()
+        self._there = frozenset(
+            str((pod.get("status") or {}).get("podIP"))
+            for pod in self._proxies.every()
+            if not pod["metadata"].get("deletionTimestamp")
+        )
         return self._wait_scraped(self._prometheus.now(), "before the first request")
 
     def judge(self, claim: str, promql: str, relation: str, wanted: float, within: Duration | None) -> Verdict:
@@ -255,8 +262,11 @@ class Queries:
             why = f"{young:.0f} series of {selector.metric} are younger than the window, and what they began with is not counted"
             return (why, f"write {source} without a window: {_COUNTS}") if young else None
         since = f"{source}[{int((now - self._began) * 1000) + 1}ms] @ {now:.3f}"
-        seen = f"({source} @ {self._began:.3f} or last_over_time({since}))"
-        ended = self._prometheus.number(f"count({seen} unless {source})")
+        before = self._prometheus.query(f"count by (instance) ({source} @ {self._began:.3f} unless {source})")
+        ended = ended_of(before, self._there, self._prometheus.last_scrapes())
+        ended += self._prometheus.number(
+            f"count(last_over_time({since}) unless {source} unless {source} @ {self._began:.3f})"
+        )
         anew = self._prometheus.number(f"sum(resets({since}))")
         why = f"{ended:.0f} series of {selector.metric} ended in this scenario, and {anew:.0f} began anew"
         return (why, "keep the pods while it runs") if ended or anew else None

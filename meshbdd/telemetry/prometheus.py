@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,6 +156,22 @@ class Prometheus:
     def _values(self, label: str, metric: str | None) -> list[str]:
         parameters = {"match[]": metric} if metric else {}
         return list(map(str, self._ask(f"/api/v1/label/{label}/values", parameters).get("data") or []))
+
+
+def ended_of(rows: Iterable[Row], there: AbstractSet[str], scraped: Iterable[str]) -> float:
+    """How many series ended of pods that a scenario began with.
+
+    Of a pod that was gone before, Prometheus may forget the series only later; they did not grow any more.
+
+    Args:
+        rows: How many series ended that were there when the scenario began, by ``instance``.
+        there: The addresses of the pods that it began with.
+        scraped: The addresses that Prometheus knows its targets by; where it knows no pod's, every series counts.
+    """
+    by_address = not there.isdisjoint(scraped)
+    return sum(
+        row.value for row in rows if not by_address or row.labels.get("instance", "").rpartition(":")[0] in {"", *there}
+    )
 
 
 def selectors(promql: str) -> list[tuple[str, list[Matcher]]]:

@@ -14,6 +14,7 @@ from meshbdd.errors import BadInput
 from meshbdd.scenario.asides import mixed
 from meshbdd.scenario.queries import Queries, _out_of_reach
 from meshbdd.telemetry.metrics import may_have
+from meshbdd.telemetry.prometheus import Row, ended_of
 from meshbdd.telemetry.promql import parse
 
 
@@ -211,3 +212,17 @@ def test_requests_that_a_claim_sent_for_itself_make_a_count_unknown(monkeypatch:
     traffic.has_sent = False
     queries.begin_anew()
     assert judge().outcome == "passed"
+
+
+@pytest.mark.parametrize(
+    ("instance", "scraped", "ended"),
+    [
+        ("10.0.0.1:15020", {"10.0.0.1", "10.0.0.9"}, 2),
+        ("10.0.0.9:15020", {"10.0.0.1", "10.0.0.9"}, 0),  # a pod that was gone when the scenario began
+        ("payment:15020", {"payment", "order"}, 2),  # targets by other names: who knows which pod it was
+        ("", {"10.0.0.1"}, 2),  # a metric that was summed up before
+    ],
+)
+def test_what_ended_counts_where_its_pod_was_there(instance: str, scraped: set[str], ended: int) -> None:
+    rows = [Row({"instance": instance} if instance else {}, 2.0)]
+    assert ended_of(rows, {"10.0.0.1", "10.0.0.2"}, scraped) == ended
