@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 
 from tests.defects.of_istio import OF_ISTIO
-from tests.defects.of_linkerd import NOT_ON_LINKERD, OF_LINKERD
+from tests.defects.of_linkerd import NEVER_RED, NOT_ON_LINKERD, OF_LINKERD, UNANSWERED
 from tests.defects.of_the_policies import OF_THE_POLICIES
 from tests.defects.of_the_shop import OF_THE_SHOP
 from tests.defects.project import Place
@@ -14,6 +14,12 @@ from tests.defects.project import Place
 MESH = os.environ.get("MESH", "istio")
 """The mesh on which the defects are seeded."""
 DEFECTS = (*OF_THE_SHOP, *(OF_LINKERD if MESH == "linkerd" else OF_ISTIO), *OF_THE_POLICIES)
+MAY_BE_UNANSWERED = frozenset({"zero traffic", "missing sidecar", "stale route"}) | (
+    UNANSWERED if MESH == "linkerd" else frozenset()
+)
+"""Of what a defect may be a case that leaves scenarios without an answer."""
+PROVED_BY_NOBODY = NEVER_RED if MESH == "linkerd" else frozenset()
+"""Scenarios that no defect turns red; some leave them without an answer."""
 NAMED = (
     "no timeout",
     "timeout too long",

@@ -10,6 +10,7 @@ from tests.defects.defect import Defect
 from tests.defects.scenarios import (
     ALL_STABLE,
     ALL_TRIES,
+    ANSWERED,
     BROKEN_MANIFEST,
     CANARY_MANIFEST,
     CLOSED,
@@ -20,18 +21,25 @@ from tests.defects.scenarios import (
     IN_THE_MESH,
     IN_TIME,
     LIFETIME,
+    LOGGED,
     MUTUAL,
+    ONLY,
     ONLY_TEAM,
+    QUERIED_LINKERD,
     RENEWED,
     RENEWED_UNDER_LOAD,
     RETRIED,
     SCRAPED_LINKERD,
     START,
+    STRICT,
     STRICT_TEAM,
     TEAM_BREAKER,
     TENTH,
     TEST_PORT,
+    TEST_SERVICE,
+    TRACE,
     TRIES_MANIFEST,
+    TURNED_AWAY,
 )
 
 NOT_ON_LINKERD = frozenset(
@@ -47,11 +55,32 @@ _BREAKER = "features/resilience/circuit_breaker.feature"
 _GRPC = "features/faults/grpc.feature"
 _CANARY = "features/traffic/canary.feature"
 _OVERHEAD = "features/load/sidecar_overhead.feature"
+UNANSWERED = frozenset({"breaker never opens", "a sidecar that takes longer than it may"})
+"""Defects of this mesh that may leave a scenario without an answer, for the reason that stands at each."""
+NEVER_RED = frozenset({MUTUAL, START})
+"""Scenarios that are never green where they should not be, and never proved red: between two proxies of Linkerd's nothing but
+mutual TLS is spoken, and where one is missing nobody counted the calls; for the other see its defect."""
 _OF_THE_MESH = (
     Defect(
         "missing sidecar",
-        frozenset({IN_THE_MESH, MUTUAL, STRICT_TEAM}),
+        frozenset({IN_THE_MESH, ANSWERED, TEST_SERVICE, SCRAPED_LINKERD}),
         annotations={"payment-service": {"linkerd.io/inject": "disabled"}},
+        # No proxy takes a policy, has a certificate, counts a call or logs one.
+        unanswered=frozenset(
+            {
+                STRICT,
+                STRICT_TEAM,
+                TURNED_AWAY,
+                ONLY,
+                ONLY_TEAM,
+                MUTUAL,
+                LIFETIME,
+                TEST_PORT,
+                LOGGED,
+                TRACE,
+                QUERIED_LINKERD,
+            }
+        ),
     ),
     Defect(
         "permissive mTLS",
@@ -108,9 +137,11 @@ data: {values: "identity: {issuer: {issuanceLifetime: 30m0s}}"}
     ),
     Defect(
         "breaker never opens: the team's own",
-        # Nothing else switches a breaker on; that it would not open at the five hundredth error is more than twenty can prove.
-        frozenset({TEAM_BREAKER}),
-        edits=((f"{_LINKERD}/payment-breaker.yaml", "    balancer.linkerd.io/failure-accrual: consecutive\n", ""),),
+        frozenset(),
+        edits=((f"{_LINKERD}/payment-breaker.yaml", 'max-failures: "5"', 'max-failures: "500"'),),
+        # Linkerd's breaker looks at failures in a row alone, so one that never opens is one that asks for more than anybody
+        # sends; and that it would not have opened at the five hundredth is more than twenty can prove.
+        unanswered=frozenset({TEAM_BREAKER}),
     ),
     Defect(
         "breaker never closes: the team's own",
@@ -185,8 +216,11 @@ _OF_STEPS = (
     ),
     Defect(
         "a sidecar that takes longer than it may",
-        frozenset({START}),
+        frozenset(),
         edits=((_OVERHEAD, "less than 2s", "less than 1ms"),),
+        # No mark of a pod makes a proxy of Linkerd's start late, so the limit is too low instead; that it took longer than one
+        # millisecond shows only where a machine does nothing else.
+        unanswered=frozenset({START}),
     ),
 )
 OF_LINKERD = (*_OF_THE_MESH, *_OF_STEPS)
