@@ -34,7 +34,7 @@ class Table:
         """For each defect how many said what, and who was not green; the size of it all."""
         width = max(len(row.defect.name) for row in self.rows)
         told = []
-        for row in self.rows:
+        for row in sorted(self.rows, key=lambda row: row.defect.name):
             counts = Counter(_WORDS.get(status, status) for status in row.statuses.values())
             words = dict.fromkeys((*_WORDS.values(), *counts))
             said = ", ".join(f"{counts[word]} {word}" for word in words if counts[word])
