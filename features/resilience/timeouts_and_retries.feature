@@ -51,7 +51,7 @@ Feature: Timeouts and retries
     And payment-service is slowed by 3s
     When "charge" is sent
     Then the response status is 504
-    And the response takes at least 900ms
+    And the response takes at least 800ms
     And client gives up on payment-service within 1500ms
     And client calls payment-service at least 3 times per request
 
