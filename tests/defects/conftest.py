@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -17,11 +17,12 @@ _WORDS = {"failed": "red", "inconclusive": "inconclusive", "broken": "refused", 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A defect, what the scenarios that ran with it said, and what of that was not expected."""
+    """A defect, what the scenarios that ran with it said, what of that was not expected, and who was asked twice for it."""
 
     defect: Defect
     statuses: Mapping[str, str]
     unexpected: Sequence[str]
+    asked_twice: Collection[str]
 
 
 @dataclass
@@ -42,6 +43,7 @@ class Table:
             told.append(f"{row.defect.name:<{width}}  {verdict}: of {len(row.statuses)} scenarios {said}")
             seen = sorted((s, name) for name, s in row.statuses.items() if s != "passed")
             told += [f"{'':<{width}}    {_WORDS.get(status, status)}: {name}" for status, name in seen]
+            told += [f"{'':<{width}}    asked twice, the machine was late: {name}" for name in sorted(row.asked_twice)]
             told += [f"{'':<{width}}    ! {sentence}" for sentence in row.unexpected]
         wrong = sum(bool(row.unexpected) for row in self.rows)
         runs = sum(len(row.statuses) for row in self.rows)

@@ -7,10 +7,11 @@ import os
 import queue
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 from tests.defects.catalogue import MESH
 from tests.defects.defect import Defect
-from tests.defects.project import Place, Project
+from tests.defects.project import LATE, Place, Project
 from tests.defects.seeding import seeded
 from tests.tools import LabUnderTest
 
@@ -24,6 +25,19 @@ Choose = Callable[[list[Place], Batch], list[Place]]
 def name_of(batch: Batch) -> str:
     """A name for a batch."""
     return "+".join(defect.name.replace(" ", "-") for defect in batch)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the scenarios of a batch say.
+
+    Attributes:
+        statuses: Scenario → what became of it.
+        asked_twice: Those that said at first that this machine was late, which is no word about the defect.
+    """
+
+    statuses: Mapping[str, str]
+    asked_twice: frozenset[str]
 
 
 class Runs:
@@ -47,17 +61,17 @@ class Runs:
         self._idle = idle
         self._projects = projects
         self._choose = choose
-        self._told: dict[str, Future[Mapping[str, str]]] = {}
+        self._told: dict[str, Future[Told]] = {}
 
     def begin(self, batches: Sequence[Batch]) -> None:
         """Run the batches in this order, from now on."""
         self._told |= {name_of(batch): self._pool.submit(self._run, batch) for batch in batches}
 
-    def of(self, batch: Batch) -> Mapping[str, str]:
+    def of(self, batch: Batch) -> Told:
         """What its scenarios said; raises what ended its run."""
         return self._told[name_of(batch)].result()
 
-    def _run(self, batch: Batch) -> Mapping[str, str]:
+    def _run(self, batch: Batch) -> Told:
         project = self._projects()
         lab = self._idle.get()
         try:
@@ -65,7 +79,11 @@ class Runs:
                 for defect in batch:
                     stack.enter_context(seeded(lab, project, defect))
                 # Where they stand with the defects in their files.
-                return project.run(lab, self._choose(project.scenarios(), batch))
+                chosen = self._choose(project.scenarios(), batch)
+                said = project.run(lab, chosen)
+                late = [place for place in chosen if said.get(place.name) == LATE]
+                again = project.run(lab, late) if late else {}
+                return Told({**said, **again}, frozenset(again))
         finally:
             self._idle.put(lab)
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import itertools
 import os
+import queue
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -18,7 +21,7 @@ from tests.defects.catalogue import DEFECTS, MAY_BE_UNANSWERED, MESH, NAMED, PRO
 from tests.defects.conftest import FULL, Row, Table
 from tests.defects.defect import batches
 from tests.defects.healthy import run_all
-from tests.defects.project import CHECKOUT, Place, Project
+from tests.defects.project import CHECKOUT, LATE, Place, Project
 from tests.defects.side_by_side import Batch, Runs, name_of, runs
 from tests.tools import LabUnderTest
 
@@ -87,6 +90,29 @@ def test_what_is_seeded_at_one_time_can_be_told_apart() -> None:
     assert sorted(defect.name for batch in _BATCHES for defect in batch) == sorted(d.name for d in DEFECTS)
 
 
+def test_who_says_that_the_machine_was_late_is_asked_once_more() -> None:
+    answers = [{"a": "passed", "b": LATE, "c": "inconclusive"}, {"b": LATE}]
+    asked = []
+
+    class Said(Project):
+        def scenarios(self) -> list[Place]:
+            return [Place(name, name) for name in "abc"]
+
+        def run(self, lab: LabUnderTest, places: Iterable[Place], environment: object = None) -> dict[str, str]:
+            asked.append([place.name for place in places])
+            return answers.pop(0)
+
+    idle: queue.SimpleQueue[LabUnderTest] = queue.SimpleQueue()
+    idle.put(cast("LabUnderTest", None))
+    with ThreadPoolExecutor(1) as pool:
+        found = Runs(pool, idle, lambda: Said(CHECKOUT), lambda places, _: places)
+        found.begin([()])
+        told = found.of(())
+    assert asked == [["a", "b", "c"], ["b"]]
+    assert told.statuses == {"a": "passed", "b": LATE, "c": "inconclusive"}
+    assert told.asked_twice == {"b"}
+
+
 @pytest.fixture(scope="module")
 def healthy() -> Iterator[LabUnderTest]:
     found = LabUnderTest.up("healthy", mesh=MESH)
@@ -107,7 +133,8 @@ def test_the_healthy_shop_is_green(
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("batch", _BATCHES, ids=name_of)
 def test_a_defect_is_seen(told: Runs, batch: Batch, table: Table) -> None:
-    ran = told.of(batch)
+    answer = told.of(batch)
+    ran = answer.statuses
     left_out = skipped(Project(CHECKOUT).scenarios()) & ran.keys()
     assert {name for name, status in ran.items() if status == "skipped"} == left_out, "what is skipped sees nothing"
     statuses = {name: status for name, status in ran.items() if name not in left_out}
@@ -117,7 +144,7 @@ def test_a_defect_is_seen(told: Runs, batch: Batch, table: Table) -> None:
     rows = []
     for defect in batch:
         its_own = {name: status for name, status in statuses.items() if name in defect.told | others}
-        rows.append(Row(defect, its_own, tuple(defect.unexpected(its_own))))
+        rows.append(Row(defect, its_own, tuple(defect.unexpected(its_own)), answer.asked_twice & its_own.keys()))
     table.rows += rows
     wrong = {row.defect.name: row.unexpected for row in rows if row.unexpected}
     assert not wrong, wrong
