@@ -10,7 +10,7 @@ Feature: Circuit breaker
       """
 
   Scenario: The circuit opens, tries again, and closes when payment is well again
-    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 3s
+    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 2s
     And payment-service fails 100%
     When "charge" is sent 20 times
     Then the circuit to payment-service opens within 2s
@@ -29,11 +29,11 @@ Feature: Circuit breaker
     When "charge" is sent
     Then the response arrives within 100ms
 
-  # Long enough to be open still when all calls are through: a mesh may hold each of them back for some seconds.
+  # As many calls as open it and none more: a mesh may hold each further one back until it is closed again.
   Scenario: After the circuit has closed, payments go through
-    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 6s
+    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 3s
     And payment-service fails 100%
-    When "charge" is sent 10 times
+    When "charge" is sent 5 times
     Then the circuit to payment-service is open
     When payment-service recovers
     Then the circuit to payment-service closes within 10s

@@ -57,7 +57,7 @@ Feature: What the mesh reports
   @linkerd
   Scenario: Prometheus knows the responses by caller and callee
     When "checkout" is sent 10 times
-    Then the query "sum(response_total{direction="inbound",client_id=~"order-service[.].*"})" is at least 10
+    Then the query "sum(response_total{direction="inbound",pod=~"payment-service-.+",client_id=~"order-service[.].*"})" is at least 10
     And the query "sum(response_total{direction="outbound",dst_service="payment-service",status_code="200"})" is at least 10
 
   @linkerd

@@ -11,7 +11,7 @@ from tests.tools import LabUnderTest
 __all__ = ["folder"]
 
 VERSION = '    Given the request "version":\n      """\n      GET http://order-service/version\n      """\n'
-LEAVES_CALLS = """    Given inventory-service is slowed by 2500ms
+LEAVES_CALLS = """    Given inventory-service is slowed by 1200ms
     When "checkout" keeps being sent at 20/s
     Then a slow inventory-service does not slow "version"
 """

@@ -14,7 +14,7 @@ PAYMENT_TRIES = 6
 """At 30 % failures four tries leave a healthy shop red in 0.14 % of runs of 100 requests, six in 1.5e-8."""
 PAYMENT_SECONDS = 2.0
 PAYMENT_PAUSE = 0.02
-INVENTORY_SECONDS = 2.5
+INVENTORY_SECONDS = 1.5
 NOTIFICATION_SECONDS = 0.3
 TOO_LATE_SECONDS = 4.0
 """Seconds of the two defects that give up, but too late: a second more than a customer is to wait."""
