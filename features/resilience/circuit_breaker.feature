@@ -31,7 +31,7 @@ Feature: Circuit breaker
 
   # As many calls as open it and none more: a mesh may hold each further one back until it is closed again.
   Scenario: After the circuit has closed, payments go through
-    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 3s
+    Given payment-service has a circuit breaker that opens after 5 consecutive errors for 2s
     And payment-service fails 100%
     When "charge" is sent 5 times
     Then the circuit to payment-service is open

@@ -63,4 +63,4 @@ Feature: Timeouts and retries
   Scenario: The shop's own patience with payment is bounded
     Given payment-service is slowed by 5s
     When "checkout" is sent
-    Then order-service gives up on payment-service within 2500ms
+    Then order-service gives up on payment-service within 2s

@@ -15,7 +15,7 @@ from meshbdd.waiting import NotYet, eventually
 
 T = TypeVar("T")
 
-_QUIET = {"lab": 0.3, "cluster": 1.5}
+_QUIET = {"lab": 0.2, "cluster": 1.5}
 """Seconds in which a log that is complete does not grow: the lab's proxies flush theirs every 50 ms, Istio's every second
 (istio/istio pkg/envoy/proxy.go, ``--file-flush-interval-msec 1000``)."""
 _SETTLE = Duration(5)

@@ -199,7 +199,7 @@ _OF_STEPS = (
     Defect(
         "breaker never closes: in the steps",
         frozenset({CYCLE, CLOSED}),
-        edits=((_BREAKER, "errors for 2s", "errors for 60s"), (_BREAKER, "errors for 3s", "errors for 60s")),
+        edits=((_BREAKER, "errors for 2s", "errors for 60s"),),
     ),
     Defect(
         "breaker opens too early",
