@@ -28,6 +28,7 @@ check: $(READY)  ## Style, types, import directions, unit tests
 test: check  ## Everything: checks, all tests on real processes, the demo features
 	$(BIN)/python -m pytest -q tests/statistics tests/api tests/shop tests/lab tests/fidelity tests/mesh tests/contract tests/crash tests/load tests/cli
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q tests/report tests/browser
+	$(BIN)/python -m pytest -q -s tests/defects -k "not healthy"
 	$(BIN)/python -m pytest -q -s tests/bench/test_load.py
 	$(BIN)/meshbdd demo
 

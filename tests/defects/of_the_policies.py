@@ -131,14 +131,14 @@ OF_THE_POLICIES = (
             (
                 _ENOUGH,
                 "Checkout is quick\n",
-                "Checkout is quick\n    Given inventory-service is slowed by 1500ms\n    And payment-service is slowed by 5s\n",
+                "Checkout is quick\n    Given inventory-service is slowed by 1300ms\n    And payment-service is slowed by 5s\n",
             ),
-            (_TELEMETRY, "in a histogram\n", "in a histogram\n    Given payment-service is slowed by 1500ms\n"),
+            (_TELEMETRY, "in a histogram\n", "in a histogram\n    Given payment-service is slowed by 1300ms\n"),
             # A delay that Linkerd's callers meet on their way would be in the histogram of the fault backend.
             (
                 _TELEMETRY,
                 "in a histogram of responses\n",
-                "in a histogram of responses\n    Given payment-service is slowed by 1500ms\n      | inject at | server |\n",
+                "in a histogram of responses\n    Given payment-service is slowed by 1300ms\n      | inject at | server |\n",
             ),
             (
                 _OVERHEAD,
