@@ -13,12 +13,12 @@ import re
 from collections.abc import Iterable
 
 from meshbdd.claims import Verdict, mesh
-from meshbdd.errors import BadInput, EnvironmentBroken, Inconclusive, MeshbddError
+from meshbdd.errors import BadInput, EnvironmentBroken, Inconclusive
 from meshbdd.evidence import QueryAnswered
 from meshbdd.scenario.asides import ASKED
 from meshbdd.scenario.environment import Environment
+from meshbdd.scenario.scrapes import Scrapes
 from meshbdd.scenario.traffic import Traffic
-from meshbdd.telemetry import metrics
 from meshbdd.telemetry.outcomes import apart_from_outcomes
 from meshbdd.telemetry.prometheus import Prometheus, ended_of, over_http, through_api
 from meshbdd.telemetry.promql import COUNTING, GROWTH, Query, Selector, parse
@@ -30,10 +30,6 @@ _COUNTS = "a counter counts from the scenario's beginning"
 Why = tuple[str, str]
 """Why something cannot be told, and what to do."""
 _HISTOGRAM = re.compile(r"_(?:bucket|sum|count)\b")
-_FLUSH_SECONDS = {"lab": 0.0, "cluster": 5.0}
-"""Envoy flushes its statistics every 5 s (Bootstrap.stats_flush_interval); the lab's do it whenever they are asked."""
-_SCRAPE = {"lab": Duration(15), "cluster": Duration(40)}
-"""Two scrapes of Istio's sample configuration (15 s each), and some time for the answers; the lab's scrapes every second."""
 
 
 class Queries:
@@ -57,11 +53,10 @@ class Queries:
         """How many requests claims had sent for themselves when counting began."""
         self._there: frozenset[str] = frozenset()
         """Addresses of the pods that the scenario began with."""
-        self._unscraped: frozenset[str] = frozenset()
-        """Pods that Prometheus does not scrape, though it does scrape others."""
         self._why_not: Inconclusive | EnvironmentBroken | None = None
         asked = [text for text in steps if ASKED.match(text)]
-        self._of_histograms = any(_HISTOGRAM.search(text) for text in asked)
+        histograms = any(_HISTOGRAM.search(text) for text in asked)
+        self._scrapes = Scrapes(environment, self._prometheus, proxies, of_histograms=histograms)
         if asked:
             self._begin()
 
@@ -86,7 +81,7 @@ class Queries:
             for pod in self._proxies.every()
             if not pod["metadata"].get("deletionTimestamp")
         )
-        return self._wait_scraped(self._prometheus.now(), "before the first request")
+        return self._scrapes.wait(self._prometheus.now(), "before the first request")
 
     def judge(self, claim: str, promql: str, relation: str, wanted: float, within: Duration | None) -> Verdict:
         """Hold the one number that a query gives against another, now or as soon as it fits.
@@ -103,7 +98,7 @@ class Queries:
             )
         query = parse(promql)
         last = max((sample.started + sample.seconds for sample in self._traffic.samples), default=0.0)
-        self._wait_scraped(last, "after the last request")
+        self._scrapes.wait(last, "after the last request")
         if within is None:
             return self._now(query, claim, relation, wanted)
         verdict: list[Verdict] = []
@@ -116,62 +111,6 @@ class Queries:
         with contextlib.suppress(Inconclusive):  # the last verdict says it
             eventually(probe, what="it", within=within, failure=Inconclusive, longest_pause=0.5)
         return verdict[0]
-
-    def _wait_scraped(self, since: float, when: str) -> float:
-        """Wait until Prometheus knows all that was before a time; gives when it had asked the last proxy.
-
-        A proxy merges its histograms when it flushes its statistics, and the lab's do so when they are asked: what was
-        observed since the flush before is told to the one who asks next.
-        """
-        if not self._of_histograms:
-            return self._wait_one_scrape(since, when)
-        asked = self._wait_one_scrape(since + _FLUSH_SECONDS[self._environment.target], when)
-        return self._wait_one_scrape(asked + 0.001, when)
-
-    def _wait_one_scrape(self, since: float, when: str) -> float:
-        seen: list[tuple[frozenset[str], float]] = []
-
-        def probe() -> float:
-            seen[:] = [self._see_scraped(since)]
-            missing, at = seen[0]
-            if missing - self._unscraped:
-                raise NotYet(f"it does not scrape {min(missing - self._unscraped)}")
-            return at
-
-        try:
-            return eventually(
-                probe,
-                what=f"Prometheus scraping every proxy {when}",
-                within=_SCRAPE[self._environment.target],
-                code="MB0648",
-                failure=Inconclusive,
-                help="look at Prometheus' targets",
-            )
-        except Inconclusive:
-            if not seen:
-                raise
-            self._unscraped, at = seen[0]
-            return at
-
-    def _see_scraped(self, since: float) -> tuple[frozenset[str], float]:
-        """See that Prometheus has scraped since a time; gives the pods that it never did, and when it scraped the last one.
-
-        A Prometheus whose targets go by other names than the pods' addresses is taken at its word for all that it has.
-
-        Raises:
-            NotYet: it has not scraped one of those that it does scrape.
-        """
-        pods = {
-            str((pod.get("status") or {}).get("podIP")): str(pod["metadata"]["name"]) for pod in self._proxies.every()
-        }
-        scrapes = self._prometheus.last_scrapes()
-        if not scrapes:
-            raise NotYet("it scrapes nothing")
-        missing = frozenset(name for address, name in pods.items() if address not in scrapes)
-        ours = [scrapes[address] for address in pods if address in scrapes] or list(scrapes.values())
-        if min(ours) < since:
-            raise NotYet(f"a target was last scraped {since - min(ours):.1f} s before")
-        return (missing if len(missing) < len(pods) else frozenset()), max(ours)
 
     def _now(self, query: Query, claim: str, relation: str, wanted: float) -> Verdict:
         counters = {s.metric for s in query.selectors if s.metric and self._prometheus.is_counter(s.metric)}
@@ -207,27 +146,9 @@ class Queries:
             wanted,
             why_empty,
             since_scenario=bool(bare),
-            unscraped=self._unscraped_and_meant(query),
+            unscraped=self._scrapes.unscraped_and_meant(query),
             only_adds=bool(bare) and query.only_adds,
         )
-
-    def _unscraped_and_meant(self, query: Query) -> list[str]:
-        """The pods that are not scraped and whose own page has a series that the query may mean, or cannot be read."""
-        if not self._unscraped:
-            return []
-        port, path = self._proxies.sidecars.metrics
-        found = []
-        for pod in self._proxies.every():
-            name = str(pod["metadata"]["name"])
-            if name in self._unscraped:
-                try:
-                    page = self._proxies.tunnel(pod, port).text(path)
-                except MeshbddError:
-                    found.append(name)
-                    continue
-                if any(metrics.may_have(page, query.source(selector)) for selector in query.selectors):
-                    found.append(name)
-        return sorted(found)
 
     def _asides_counted(self, query: Query, counters: set[str]) -> Why | None:
         """Whether claims have sent requests of their own since counting began: Prometheus cannot tell them from the others."""

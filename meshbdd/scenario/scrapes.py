@@ -1,0 +1,115 @@
+"""When Prometheus knows all that was before a moment: it asks each proxy in its own time."""
+
+from __future__ import annotations
+
+from meshbdd.errors import Inconclusive, MeshbddError
+from meshbdd.scenario.environment import Environment
+from meshbdd.telemetry import metrics
+from meshbdd.telemetry.prometheus import Prometheus
+from meshbdd.telemetry.promql import Query
+from meshbdd.telemetry.proxies import Proxies
+from meshbdd.units import Duration
+from meshbdd.waiting import NotYet, eventually
+
+_FLUSH_SECONDS = {"lab": 0.0, "cluster": 5.0}
+"""Envoy flushes its statistics every 5 s (Bootstrap.stats_flush_interval); the lab's do it whenever they are asked."""
+_SCRAPE = {"lab": Duration(15), "cluster": Duration(40)}
+"""Two scrapes of Istio's sample configuration (15 s each), and some time for the answers; the lab's scrapes twice a second."""
+
+
+class Scrapes:
+    """Prometheus' scrapes of the proxies.
+
+    Args:
+        environment: What the run shares.
+        prometheus: The Prometheus.
+        proxies: The pods with a proxy, and what their pages say.
+        of_histograms: Whether what is asked of it is about histograms.
+    """
+
+    def __init__(
+        self, environment: Environment, prometheus: Prometheus, proxies: Proxies, *, of_histograms: bool
+    ) -> None:
+        self._target = environment.target
+        self._prometheus = prometheus
+        self._proxies = proxies
+        self._of_histograms = of_histograms
+        self._unscraped: frozenset[str] = frozenset()
+        """Pods that Prometheus does not scrape, though it does scrape others."""
+
+    def wait(self, since: float, when: str) -> float:
+        """Wait until Prometheus knows all that was before a time (Unix, seconds); gives when it had asked the last proxy.
+
+        A proxy merges its histograms when it flushes its statistics, and the lab's do so when they are asked: what was
+        observed since the flush before is told to the one who asks next.
+
+        Raises:
+            Inconclusive: it scrapes nothing, or not often enough.
+        """
+        if not self._of_histograms:
+            return self._wait_one(since, when)
+        asked = self._wait_one(since + _FLUSH_SECONDS[self._target], when)
+        return self._wait_one(asked + 0.001, when)
+
+    def _wait_one(self, since: float, when: str) -> float:
+        seen: list[tuple[frozenset[str], float]] = []
+
+        def probe() -> float:
+            seen[:] = [self._see(since)]
+            missing, at = seen[0]
+            if missing - self._unscraped:
+                raise NotYet(f"it does not scrape {min(missing - self._unscraped)}")
+            return at
+
+        try:
+            return eventually(
+                probe,
+                what=f"Prometheus scraping every proxy {when}",
+                within=_SCRAPE[self._target],
+                code="MB0648",
+                failure=Inconclusive,
+                help="look at Prometheus' targets",
+            )
+        except Inconclusive:
+            if not seen:
+                raise
+            self._unscraped, at = seen[0]
+            return at
+
+    def _see(self, since: float) -> tuple[frozenset[str], float]:
+        """See that Prometheus has scraped since a time; gives the pods that it never did, and when it scraped the last one.
+
+        A Prometheus whose targets go by other names than the pods' addresses is taken at its word for all that it has.
+
+        Raises:
+            NotYet: it has not scraped one of those that it does scrape.
+        """
+        pods = {
+            str((pod.get("status") or {}).get("podIP")): str(pod["metadata"]["name"]) for pod in self._proxies.every()
+        }
+        scrapes = self._prometheus.last_scrapes()
+        if not scrapes:
+            raise NotYet("it scrapes nothing")
+        missing = frozenset(name for address, name in pods.items() if address not in scrapes)
+        ours = [scrapes[address] for address in pods if address in scrapes] or list(scrapes.values())
+        if min(ours) < since:
+            raise NotYet(f"a target was last scraped {since - min(ours):.1f} s before")
+        return (missing if len(missing) < len(pods) else frozenset()), max(ours)
+
+    def unscraped_and_meant(self, query: Query) -> list[str]:
+        """The pods that are not scraped and whose own page has a series that the query may mean, or cannot be read."""
+        if not self._unscraped:
+            return []
+        port, path = self._proxies.sidecars.metrics
+        found = []
+        for pod in self._proxies.every():
+            name = str(pod["metadata"]["name"])
+            if name in self._unscraped:
+                try:
+                    page = self._proxies.tunnel(pod, port).text(path)
+                except MeshbddError:
+                    found.append(name)
+                    continue
+                if any(metrics.may_have(page, query.source(selector)) for selector in query.selectors):
+                    found.append(name)
+        return sorted(found)
