@@ -20,7 +20,7 @@ import meshbdd
 from meshbdd.errors import BadInput, MeshbddError
 from meshbdd.intents import Intent, ServiceRef, TlsMode
 from meshbdd.mesh.abilities import Answer, Answering, both
-from meshbdd.scenario import Changes, Observations, Overhead, Resilience, Traffic
+from meshbdd.scenario import Changes, Circuits, Observations, Overhead, Resilience, Traffic
 from meshbdd.scenario.needs import Asked, services_in
 from meshbdd.vocabulary import PLACEHOLDER, in_a_line, step_problem
 from meshbdd.world import World
@@ -102,6 +102,7 @@ class _StandIn(_Part):
         self.traffic = _Part(Traffic, self.asked)
         self.observed = _Part(Observations, self.asked)
         self.resilience = _Part(Resilience, self.asked)
+        self.circuits = _Part(Circuits, self.asked)
         self.overhead = _Part(Overhead, self.asked)
 
     def service(self, text: str) -> ServiceRef:

@@ -23,7 +23,9 @@ from meshbdd.mesh.abilities import Ability
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.scenario import (
     Accounting,
+    CallLog,
     Changes,
+    Circuits,
     Environment,
     Observations,
     Overhead,
@@ -59,6 +61,7 @@ class World:
         changes: What it changed in the mesh.
         observed: What the mesh says of it.
         resilience: How services treat each other.
+        circuits: What their circuit breakers do.
         overhead: What a sidecar costs.
         place: Where the step that runs stands.
     """
@@ -89,7 +92,9 @@ class World:
         traced = any(text.startswith(_TRACED) for text in texts)
         self.traffic = Traffic(environment, sent=self.changes.sent, traced=traced, fields=_fields(texts))
         self.observed = Observations(environment, self.traffic, self._named, texts)
-        self.resilience = Resilience(environment, self.traffic, texts)
+        self._call_log = CallLog(environment, self.traffic, texts)
+        self.resilience = Resilience(environment, self.traffic, self._call_log, texts)
+        self.circuits = Circuits(environment, self.traffic, self._call_log)
         self.overhead = Overhead(environment, self.traffic)
         self.place: Place | None = None
 
@@ -251,7 +256,7 @@ class World:
             vacuous = error
         finally:
             self.observed.close()
-            self.resilience.close()
+            self._call_log.close()
             self.changes.take_back_all()
         if self.traffic.samples:
             with contextlib.suppress(EnvironmentBroken):  # a picture less; every claim has been judged

@@ -55,7 +55,7 @@ def circuit_is_open(context: Context, service: str) -> None:
 
     Example: Then the circuit to payment-service is open
     """
-    context.world.claim(context.world.resilience.circuit_open(context.world.service(service)))
+    context.world.claim(context.world.circuits.is_open(context.world.service(service)))
 
 
 @step("the circuit to {service:Service} opens within {duration:Duration}")
@@ -66,7 +66,7 @@ def circuit_opens(context: Context, service: str, duration: Duration) -> None:
 
     Example: Then the circuit to payment-service opens within 2s
     """
-    context.world.claim(context.world.resilience.circuit_opens(context.world.service(service), duration))
+    context.world.claim(context.world.circuits.opens(context.world.service(service), duration))
 
 
 @step("the circuit to {service:Service} is half-open within {duration:Duration}")
@@ -79,7 +79,7 @@ def circuit_half_opens(context: Context, service: str, duration: Duration) -> No
 
     Example: Then the circuit to payment-service is half-open within 10s
     """
-    context.world.claim(context.world.resilience.circuit_half_opens(context.world.service(service), duration))
+    context.world.claim(context.world.circuits.half_opens(context.world.service(service), duration))
 
 
 @step("the circuit to {service:Service} closes within {duration:Duration}")
@@ -93,7 +93,7 @@ def circuit_closes(context: Context, service: str, duration: Duration) -> None:
 
     Example: Then the circuit to payment-service closes within 5s
     """
-    context.world.claim(context.world.resilience.circuit_closes(context.world.service(service), duration))
+    context.world.claim(context.world.circuits.closes(context.world.service(service), duration))
 
 
 @step('a slow {service:Service} does not slow "{name:Text}"')

@@ -1,88 +1,130 @@
-"""The circuit breakers for one service, as the proxies of its callers hold them: by their admin pages alone."""
+"""What a scenario claims about circuits: which are open, and when they open, let calls through again and close."""
 
 from __future__ import annotations
 
-from collections.abc import Container
-from typing import Any
+import time
+from collections.abc import Callable, Container
 
+from meshbdd.claims import Outcome, Verdict, circuit
 from meshbdd.claims.circuit_phases import Breaker
-from meshbdd.mesh.hosts_page import HOSTS, HostsOf, hosts_to
-from meshbdd.telemetry.proxies import ADMIN_PORT, Object, Proxies
+from meshbdd.errors import Inconclusive
+from meshbdd.intents import ServiceRef
+from meshbdd.mesh.abilities import Ability
+from meshbdd.scenario.breakers import breakers
+from meshbdd.scenario.call_log import CallLog
+from meshbdd.scenario.environment import Environment
+from meshbdd.scenario.needs import needs
+from meshbdd.scenario.settling import in_time
+from meshbdd.scenario.traffic import Traffic
+from meshbdd.units import Duration
+from meshbdd.waiting import NotYet, eventually
 
-_DEFAULTS = {"errors": 5, "base": 30.0, "interval": 10.0, "most_percent": 10.0}
-"""Envoy's own, where a field is not set: envoy/config/cluster/v3/outlier_detection.proto."""
+_TRIALS = 6
+"""Requests in a row that are to come to each circuit that nobody has tried, where there are several callers: of two one is
+missed by all of them once in 64 times, and then they are sent again. A single caller gets one: several that fail would open
+its circuit anew."""
 
 
-def breakers(proxies: Proxies, host: str, callers: Container[str] | None = None) -> list[Breaker]:
-    """The breaker of every proxy that knows a service.
+class Circuits:
+    """The way to the evidence of what circuit breakers do.
 
     Args:
-        proxies: The way to them.
-        host: Full name of the service.
-        callers: The pods that are asked; all of them where ``None``.
+        environment: What the run shares.
+        traffic: The scenario's requests.
+        log: The calls between services.
     """
-    found = []
-    for pod in proxies.every():
-        if callers is not None and pod["metadata"]["name"] not in callers:
-            continue
-        tunnel = proxies.tunnel(pod, ADMIN_PORT)
-        used = _used(hosts_to(tunnel.get(HOSTS), host))
-        if used:
-            dump = tunnel.get("/config_dump?resource=dynamic_active_clusters")
-            found.append(_breaker(pod, used, _detection(dump, {cluster.cluster for cluster in used})))
-    return found
 
+    def __init__(self, environment: Environment, traffic: Traffic, log: CallLog) -> None:
+        self._environment = environment
+        self._traffic = traffic
+        self._log = log
+        self._were_open: dict[ServiceRef, set[str]] = {}
 
-def active_calls(proxies: Proxies, pods: list[Object], host: str) -> int:
-    """How many calls to a service are under way from these pods."""
-    pages = [proxies.tunnel(pod, ADMIN_PORT).get(HOSTS) for pod in pods]
-    return sum(entry.active for page in pages for cluster in hosts_to(page, host) for entry in cluster.hosts)
+    @needs(Ability.CIRCUITS)
+    def is_open(self, service: ServiceRef) -> Verdict:
+        """Every endpoint of a service is ejected at every caller that sent traffic."""
+        found = self._breakers(service)  # before the logs: an ejection may end while these are waited for
+        return circuit.is_open(str(service), found, self._log.settled_calls_to(service))
 
+    @needs(Ability.CIRCUITS)
+    def opens(self, service: ServiceRef, limit: Duration) -> Verdict:
+        """The circuit of every caller that met errors opens in time."""
 
-def _used(known: list[HostsOf]) -> list[HostsOf]:
-    """The clusters of a service (one a port and subset) that requests were sent to; all of them where none were."""
-    return [cluster for cluster in known if any(host.sent for host in cluster.hosts)] or known
+        def probe() -> None:
+            calls = self._log.calls_to(service)
+            verdict = circuit.opens_within(
+                str(service), limit, self._breakers(service, {call.caller for call in calls}), calls
+            )
+            if "lags_seconds" not in verdict.numbers:
+                raise NotYet(verdict.sentence)
 
+        in_time(probe, limit)  # what was seen so far need not be all of it
+        before = self._breakers(service)  # an ejection may end while the logs are waited for, and one may begin
+        calls = self._log.settled_calls_to(service)
+        found = {breaker.caller: breaker for breaker in self._breakers(service)}
+        found |= {b.caller: b for b in before if b.caller not in found or b.ejected > found[b.caller].ejected}
+        return circuit.opens_within(str(service), limit, list(found.values()), calls)
 
-def _detection(dump: Any, names: set[str]) -> Any:
-    """The outlier detection of one of these clusters; ``None`` where none has any."""
-    for config in dump.get("configs") or []:
-        cluster = config.get("cluster") or {}
-        if cluster.get("name") in names and cluster.get("outlier_detection"):
-            return cluster["outlier_detection"]
-    return None
+    @needs(Ability.CIRCUITS)
+    def closes(self, service: ServiceRef, limit: Duration) -> Verdict:
+        """No endpoint of a service is ejected any more, and calls succeed again, in time."""
+        return self._once_free(service, limit, circuit.closes_within)
 
+    @needs(Ability.CIRCUITS)
+    def half_opens(self, service: ServiceRef, limit: Duration) -> Verdict:
+        """Every open circuit lets calls through again in time."""
+        return self._once_free(service, limit, circuit.half_opens_within)
 
-def _breaker(pod: Object, clusters: list[HostsOf], detection: Any) -> Breaker:
-    hosts = [host for cluster in clusters for host in cluster.hosts]
-    rule = detection or {}
-    return Breaker(
-        caller=str(pod["metadata"]["name"]),
-        endpoints=len(hosts),
-        ejected=sum(host.ejected for host in hosts),
-        unready=sum(not host.ready and not host.ejected for host in hosts),
-        requests=sum(host.sent for host in hosts),
-        errors=_errors(detection),
-        base=_seconds(rule.get("base_ejection_time"), _DEFAULTS["base"]),
-        interval=_seconds(rule.get("interval"), _DEFAULTS["interval"]),
-        most_percent=float(rule.get("max_ejection_percent", _DEFAULTS["most_percent"])),
-    )
+    def _once_free(self, service: ServiceRef, limit: Duration, claim: Callable[..., Verdict]) -> Verdict:
+        """What a claim says once no endpoint is ejected; where no load runs, it gets calls to judge by."""
+        began, start = time.time(), time.monotonic()
+        found: list[Breaker] = []
+        free: list[float] = []
+        trials: list[str] = []
 
+        def verdict() -> Verdict:
+            waited = free[0] if free else time.monotonic() - start
+            calls, were_open = self._log.settled_calls_to(service), self._were_open[service]
+            return claim(
+                str(service),
+                limit,
+                waited,
+                found,
+                calls,
+                began=began,
+                were_open=were_open,
+                trials=trials,
+                changes=self._traffic.changes,
+            )
 
-def _errors(detection: Any) -> int | None:
-    """How many errors in a row eject: of those counts that are enforced, the least; ``None`` where none is."""
-    if detection is None:
-        return None
-    counts = (
-        ("consecutive_5xx", "enforcing_consecutive_5xx", 100),
-        ("consecutive_gateway_failure", "enforcing_consecutive_gateway_failure", 0),
-    )
-    enforced = [
-        int(detection.get(name, _DEFAULTS["errors"])) for name, share, usual in counts if detection.get(share, usual)
-    ]
-    return min(enforced, default=None)
+        def probe() -> Verdict:
+            found[:] = self._breakers(service)
+            ejected = sum(breaker.ejected for breaker in found)
+            free[:] = [] if ejected else free or [time.monotonic() - start]
+            if ejected:
+                raise NotYet(f"{ejected} endpoints are ejected")
+            now = verdict()
+            if "untried" in now.numbers:
+                trials.extend(self._try(service))
+                now = verdict()  # at once: where the trial fails, the circuit soon opens anew
+            if now.outcome is not Outcome.PASSED:
+                raise NotYet(now.sentence)
+            return now
 
+        try:
+            return eventually(probe, what="it", within=limit, failure=Inconclusive)
+        except Inconclusive:
+            return verdict()  # it says what is missing
 
-def _seconds(text: Any, otherwise: float) -> float:
-    """A duration in protobuf's JSON: ``3s``, ``0.500s``."""
-    return float(str(text).removesuffix("s")) if text else otherwise
+    def _try(self, service: ServiceRef) -> list[str]:
+        """Send the request that was sent last once more, or as often as several callers need, where no load runs; their ids."""
+        name = self._traffic.last_name
+        if self._traffic.loading or name is None:
+            return []
+        callers = {call.caller for call in self._log.calls_to(service)}
+        return [sample.request_id for sample in self._traffic.measure(name, _TRIALS if len(callers) > 1 else 1)]
+
+    def _breakers(self, service: ServiceRef, callers: Container[str] | None = None) -> list[Breaker]:
+        found = breakers(self._log.proxies, service.host, callers)
+        self._were_open.setdefault(service, set()).update(breaker.caller for breaker in found if breaker.is_open)
+        return found

@@ -30,7 +30,7 @@ class Scrapes:
     def __init__(
         self, environment: Environment, prometheus: Prometheus, proxies: Proxies, *, of_histograms: bool
     ) -> None:
-        self._target = environment.target
+        self._environment = environment
         self._prometheus = prometheus
         self._proxies = proxies
         self._of_histograms = of_histograms
@@ -48,7 +48,7 @@ class Scrapes:
         """
         if not self._of_histograms:
             return self._wait_one(since, when)
-        asked = self._wait_one(since + _FLUSH_SECONDS[self._target], when)
+        asked = self._wait_one(since + _FLUSH_SECONDS[self._environment.target], when)
         return self._wait_one(asked + 0.001, when)
 
     def _wait_one(self, since: float, when: str) -> float:
@@ -65,7 +65,7 @@ class Scrapes:
             return eventually(
                 probe,
                 what=f"Prometheus scraping every proxy {when}",
-                within=_SCRAPE[self._target],
+                within=_SCRAPE[self._environment.target],
                 code="MB0648",
                 failure=Inconclusive,
                 help="look at Prometheus' targets",

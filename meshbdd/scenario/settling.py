@@ -59,3 +59,12 @@ def or_nothing(probe: Callable[[], T], otherwise: Callable[[], T], within: Durat
         return eventually(probe, what="it", within=within, failure=Inconclusive)
     except Inconclusive:
         return otherwise()
+
+
+def in_time(probe: Callable[[], object], limit: Duration) -> bool:
+    """Ask until a probe gives an answer, or the time is up; the verdict says what there was to see."""
+    try:
+        eventually(probe, what="it", within=limit, failure=Inconclusive)
+    except Inconclusive:
+        return False
+    return True

@@ -163,10 +163,10 @@ def test_the_circuit_is_the_services_own_and_closes_because_it_is_well_again(
         world.changes.make(CircuitBreaker(PAYMENT, 3, Duration(5)))
         world.changes.make(Fault(PAYMENT, status=503))
         world.traffic.send("charge", count=3)
-        world.claim(world.resilience.circuit_open(PAYMENT))
+        world.claim(world.circuits.is_open(PAYMENT))
         world.changes.recover(PAYMENT)
         assert lab.cluster.get("Service", "payment-service", "shop")["spec"]["selector"] != before
-        world.claim(world.resilience.circuit_closes(PAYMENT, Duration(15)))
+        world.claim(world.circuits.closes(PAYMENT, Duration(15)))
         world.traffic.send("charge", count=3)
         world.judge(shares.every_status_is(200))
     assert lab.cluster.get("Service", "payment-service", "shop")["spec"]["selector"] == before

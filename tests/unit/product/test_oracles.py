@@ -16,7 +16,7 @@ from meshbdd.claims.retries import called_at_least, called_at_most
 from meshbdd.claims.share import Stopped
 from meshbdd.claims.timeouts import gives_up_within
 from meshbdd.load import Sample, read_message
-from meshbdd.scenario.circuits import breakers
+from meshbdd.scenario.breakers import breakers
 from meshbdd.telemetry.proxies import Proxies
 from meshbdd.units import Duration
 

@@ -10,6 +10,8 @@ import pytest
 from meshbdd.claims.circuit_phases import Breaker
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
+from meshbdd.scenario.call_log import CallLog
+from meshbdd.scenario.circuits import Circuits
 from meshbdd.scenario.resilience import Resilience
 from meshbdd.sidecars import ISTIO
 from meshbdd.telemetry.access_log import Entry
@@ -57,38 +59,45 @@ def test_calls_of_requests_that_are_through(
     traffic = SimpleNamespace(samples=[Sample("r1", 0.0, 30.0, None, "timeout")])
     sent = SimpleNamespace(are_ours=lambda request_id: request_id == "r1")
     environment = SimpleNamespace(cluster=_Cluster(), target="lab", mesh=SimpleNamespace(sidecars=ISTIO), sent=sent)
-    resilience = Resilience(cast("Any", environment), cast("Any", traffic), [])
+    log = CallLog(cast("Any", environment), cast("Any", traffic), [])
+    resilience = Resilience(cast("Any", environment), cast("Any", traffic), log, [])
     found, others = resilience._sent(caller, PAYMENT, entries)
     assert (len(found), others.number, others.unknown) == (known, strangers, unknown)
 
 
-class _Tried(Resilience):
+class _Log(CallLog):
+    """What the only caller's proxy logs of the first request, and of the trials so far."""
+
+    trials = 0
+
+    def entries(self) -> list[Entry]:
+        return [call("client", "r1"), *[call("client", "trial")] * self.trials]
+
+    def settled(self) -> list[Entry]:
+        return self.entries()
+
+
+class _Tried(Circuits):
     """A circuit whose only caller is let through once more, by a call that opens it anew."""
 
     def __init__(self) -> None:
-        self.sent = 0
         traffic = SimpleNamespace(samples=[], loading=False, last_name="charge", measure=self._measure, changes=[])
         environment = SimpleNamespace(
             cluster=_Cluster(), require=lambda *_asked: None, mesh=SimpleNamespace(sidecars=ISTIO)
         )
-        super().__init__(cast("Any", environment), cast("Any", traffic), [])
+        self.log = _Log(cast("Any", environment), cast("Any", traffic), [])
+        super().__init__(cast("Any", environment), cast("Any", traffic), self.log)
         self._were_open = {PAYMENT: {"client"}}
 
     def _measure(self, _name: str, count: int) -> list[Sample]:
-        self.sent += count
+        self.log.trials += count
         return [Sample("trial", 1.0, 0.1, 503)] * count
 
-    def _entries(self) -> list[Entry]:
-        return [call("client", "r1"), *[call("client", "trial")] * self.sent]
-
-    def _settled(self) -> list[Entry]:
-        return self._entries()
-
     def _breakers(self, service: ServiceRef, _callers: object = None) -> list[Breaker]:
-        return [Breaker("client", 1, ejected=min(self.sent, 1), requests=1, errors=5)]
+        return [Breaker("client", 1, ejected=min(self.log.trials, 1), requests=1, errors=5)]
 
 
 def test_a_circuit_that_a_trial_opens_anew_was_half_open() -> None:
     tried = _Tried()
-    assert tried.circuit_half_opens(PAYMENT, Duration(0.01)).outcome == "passed"
-    assert tried.sent == 1, "one caller, one trial"
+    assert tried.half_opens(PAYMENT, Duration(0.01)).outcome == "passed"
+    assert tried.log.trials == 1, "one caller, one trial"
