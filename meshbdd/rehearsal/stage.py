@@ -14,7 +14,7 @@ from meshbdd.cluster.client import ApiFailure
 from meshbdd.cluster.kinds import KINDS
 from meshbdd.cluster.refusals import see_namespace
 from meshbdd.errors import Inconclusive
-from meshbdd.mesh.gate import Arrival
+from meshbdd.mesh.looking import Arrival
 from meshbdd.scenario.vantages import OUTBOUND_ANNOTATION
 from meshbdd.sidecars import ISTIO
 

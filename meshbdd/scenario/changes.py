@@ -20,7 +20,8 @@ from meshbdd.intents import Intent, Mention, ServiceRef
 from meshbdd.mesh import Context, Plan, Stage
 from meshbdd.mesh.abilities import Ability
 from meshbdd.mesh.base import Object, difference, preview
-from meshbdd.mesh.gate import Arrival, Before
+from meshbdd.mesh.gate import Before
+from meshbdd.mesh.looking import Arrival
 from meshbdd.mesh.manifest import find_manifest, read_manifest, refuse_foreign
 from meshbdd.mesh.manifest_lines import place_of
 from meshbdd.mesh.shares import configured_shares

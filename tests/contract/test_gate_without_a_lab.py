@@ -27,7 +27,7 @@ from meshbdd.lab.api.server import ApiServer
 from meshbdd.lab.sidecar.binary import find_envoy
 from meshbdd.mesh import Gate
 from meshbdd.mesh.base import Where
-from meshbdd.mesh.gate import ADMIN_PORT
+from meshbdd.mesh.looking import ADMIN_PORT
 from meshbdd.mesh.markers import FilterSwitched, RouteHeld
 from meshbdd.units import Duration
 from tests.tools import until

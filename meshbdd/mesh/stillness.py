@@ -1,0 +1,121 @@
+"""When nothing of before is under way in a mesh: no request, no listener that drains, no ejection, no old endpoint."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from meshbdd.errors import EnvironmentBroken
+from meshbdd.intents import ServiceRef
+from meshbdd.mesh.hosts_page import HOSTS, hosts_to, read_hosts
+from meshbdd.mesh.looking import Looks, Proxy
+from meshbdd.sidecars import INBOUND
+from meshbdd.units import Duration
+from meshbdd.waiting import NotYet, eventually
+
+_DRAIN = 60
+"""Seconds: Istio's drain time is 45 (istio/api mesh/v1alpha1/proxy.proto, ``drainDuration``)."""
+_MERGE_WINDOW = 1.0
+"""Seconds in which Envoy gathers changes of endpoints' health before it heeds them: ``update_merge_window``'s default."""
+_DRAINING = "/stats?format=json&filter=_draining"
+
+
+class Stillness(Looks):
+    """Waits for the end of what was before."""
+
+    def wait_quiet(self) -> None:
+        """Wait until no sidecar has a request under way, so that none of an earlier scenario counts in this one.
+
+        Raises:
+            Inconclusive: naming a proxy that has.
+        """
+        self.wait(
+            self.proxies(),
+            _busy,
+            "the end of the requests that were under way before this scenario",
+            code="MB0430",
+            help_="let nobody else send requests to these services while the scenario runs",
+        )
+
+    def wait_drained(self) -> None:
+        """Wait until no sidecar has listeners or filter chains that drain.
+
+        A proxy's counters go when the listener that counted under them goes, where no other has counted under them since
+        (istio/proxy istio_stats.cc: each configuration has a scope of its own).
+
+        Raises:
+            Inconclusive: naming a proxy that has, when Istio's drain time is over.
+        """
+        self.wait(
+            self.proxies(),
+            _draining,
+            "the end of the listeners that are being drained",
+            code="MB0438",
+            help_="wait until nobody changes the mesh's policies any more, and run it again",
+            within=Duration(max(self._timeout.seconds, _DRAIN)),
+        )
+
+    def ejected(self) -> dict[str, tuple[str, ...]]:
+        """Host of a service → the callers' pods that keep an endpoint of it ejected."""
+        found: dict[str, set[str]] = {}
+        for proxy in self.proxies():
+            for cluster in read_hosts(proxy.tunnel.get(HOSTS)):
+                if cluster.service and cluster.ejects:
+                    found.setdefault(cluster.service, set()).add(proxy.pod)
+        return {host: tuple(sorted(pods)) for host, pods in sorted(found.items())}
+
+    def wait_none_ejected(self, host: str) -> None:
+        """Wait until no caller keeps an endpoint of ``host`` ejected.
+
+        Raises:
+            Inconclusive: naming the caller that does.
+        """
+
+        def probe(proxy: Proxy) -> str | None:
+            ejects = any(cluster.ejects for cluster in hosts_to(proxy.tunnel.get(HOSTS), host))
+            return f"still ejects endpoints of {host}" if ejects else None
+
+        self.wait(self.proxies(), probe, f"the end of the ejections of {host}")
+
+    def wait_endpoints(self, service: ServiceRef, *, some: bool) -> None:
+        """Wait until every proxy has (or has no) ready endpoints of a service.
+
+        Raises:
+            EnvironmentBroken: it does not come to pass.
+        """
+        ready_since = math.inf
+
+        def probe() -> None:
+            nonlocal ready_since
+            for proxy in self.proxies():
+                clusters = hosts_to(proxy.tunnel.get(HOSTS), service.host)
+                ready = sum(host.ready for cluster in clusters if cluster.whole for host in cluster.hosts)
+                if bool(ready) != some:
+                    ready_since = math.inf
+                    raise NotYet(f"{proxy.pod} has {ready} ready endpoints of {service}")
+            ready_since = min(ready_since, time.monotonic())
+            if some and time.monotonic() - ready_since < _MERGE_WINDOW:
+                raise NotYet(f"the proxies know endpoints of {service} to be ready, and may not heed it yet")
+
+        eventually(
+            probe,
+            what=f"{service} {'getting' if some else 'losing'} its endpoints",
+            within=Duration(max(self._timeout.seconds, 30)),
+            code="MB0413",
+            failure=EnvironmentBroken,
+            help="look at the pods of the service",
+        )
+
+
+def _busy(proxy: Proxy) -> str | None:
+    for cluster in read_hosts(proxy.tunnel.get(HOSTS)):
+        active = sum(host.active for host in cluster.hosts)
+        if active and (cluster.service or cluster.cluster.startswith(INBOUND)):
+            return f"{active} requests under way to {cluster.cluster}"
+    return None
+
+
+def _draining(proxy: Proxy) -> str | None:
+    stats = proxy.tunnel.get(_DRAINING).get("stats") or []
+    drained = sum(int(stat["value"]) for stat in stats if str(stat.get("name")).startswith("listener_manager.total_"))
+    return f"{drained} listeners or filter chains of it drain" if drained else None
