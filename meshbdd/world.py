@@ -133,7 +133,7 @@ class World:
                 help="mend it; nothing was changed",
             )
         self._see_all_possible()
-        if found := mixed([step.text for step in self._steps]):
+        if found := mixed([step.text for step in self._steps]) or self.observed.query_not_taken():
             number, error = found
             error.place = self._steps[number].place
             raise error

@@ -225,12 +225,13 @@ def _write_options(dry_run: bool) -> dict[str, str]:
 
 
 def _failure(status: int, body: bytes, what: str) -> ApiFailure:
+    told = None
     try:
         told = json.loads(body)
         reason, message = str(told.get("reason", "")), str(told.get("message", ""))
     except (ValueError, AttributeError):
         reason, message = "", body.decode(errors="replace")[:256].strip()
-    return ApiFailure(status, reason, f"The API refused {what} with {status}: {message or reason}.")
+    return ApiFailure(status, reason, f"The API refused {what} with {status}: {message or reason}.", told)
 
 
 def default_kubeconfig() -> Path:

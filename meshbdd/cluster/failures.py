@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from meshbdd.errors import EnvironmentBroken
 
 
@@ -11,12 +13,14 @@ class ApiFailure(EnvironmentBroken):
     Attributes:
         status: The HTTP status.
         reason: Kubernetes' word for it.
+        told: What was answered, where it was JSON: of a service behind the API's proxy its own words.
     """
 
-    def __init__(self, status: int, reason: str, sentence: str) -> None:
+    def __init__(self, status: int, reason: str, sentence: str, told: Any = None) -> None:
         super().__init__("MB0301", sentence, help="see the API server's words above")
         self.status = status
         self.reason = reason
+        self.told = told
 
 
 class Unanswered(EnvironmentBroken):

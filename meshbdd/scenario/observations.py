@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from meshbdd.claims import Verdict, mesh
-from meshbdd.errors import NotPossible
+from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
 from meshbdd.mesh.abilities import Ability
@@ -64,6 +64,10 @@ class Observations:
         if looked_at:
             self._logs.mark()
         self._queries = Queries(environment, traffic, self._proxies, texts)
+
+    def query_not_taken(self) -> tuple[int, BadInput] | None:
+        """Which step asks Prometheus what is no query, and why."""
+        return self._queries.not_taken()
 
     def before_first_change(self) -> None:
         """What is to be compared with was asked: queries count from here on."""

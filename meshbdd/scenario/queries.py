@@ -54,11 +54,24 @@ class Queries:
         self._there: frozenset[str] = frozenset()
         """Addresses of the pods that the scenario began with."""
         self._why_not: Inconclusive | EnvironmentBroken | None = None
-        asked = [text for text in steps if ASKED.match(text)]
+        self._texts = list(steps)
+        asked = [text for text in self._texts if ASKED.match(text)]
         histograms = any(_HISTOGRAM.search(text) for text in asked)
         self._scrapes = Scrapes(environment, self._prometheus, proxies, of_histograms=histograms)
         if asked:
             self._begin()
+
+    def not_taken(self) -> tuple[int, BadInput] | None:
+        """Which step's query is none by Prometheus' own grammar, and why; ``None``: none of them, or it cannot be asked."""
+        for number, text in enumerate(self._texts):
+            if asked := ASKED.match(text):
+                try:
+                    self._prometheus.see_taken(asked[1])
+                except BadInput as error:
+                    return number, error
+                except (EnvironmentBroken, Inconclusive):  # its own step says so
+                    return None
+        return None
 
     def begin_anew(self) -> None:
         """Count from here on, where none but requests for comparison were sent so far."""

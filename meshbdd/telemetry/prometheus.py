@@ -13,6 +13,7 @@ from typing import Any
 import requests
 
 from meshbdd.cluster import Cluster
+from meshbdd.cluster.failures import ApiFailure
 from meshbdd.errors import BadInput, EnvironmentBroken, Inconclusive, MeshbddError
 
 _SECONDS = 10.0
@@ -64,6 +65,9 @@ def through_api(cluster: Cluster) -> Ask:
         try:
             return json.loads(cluster.request("GET", IN_CLUSTER + path, query=dict(parameters)))
         except (MeshbddError, ValueError) as error:
+            told = error.told if isinstance(error, ApiFailure) else None
+            if isinstance(told, dict) and told.get("status") == "error":  # Prometheus' own words, as an HTTP error
+                return told
             raise Inconclusive(
                 "MB0644",
                 f"There is no Prometheus to ask ({error}).",
@@ -71,6 +75,11 @@ def through_api(cluster: Cluster) -> Ask:
             ) from None
 
     return ask
+
+
+def _not_taken(promql: str, answer: Mapping[str, Any]) -> BadInput:
+    sentence = f"Prometheus does not take the query {promql!r}: {answer.get('error')}."
+    return BadInput("MB0645", sentence, help="mend the query")
 
 
 class Prometheus:
@@ -91,11 +100,7 @@ class Prometheus:
         """
         answer = self._ask("/api/v1/query", {"query": promql})
         if answer.get("status") != "success":
-            raise BadInput(
-                "MB0645",
-                f"Prometheus does not take the query {promql!r}: {answer.get('error')}.",
-                help="mend the query",
-            )
+            raise _not_taken(promql, answer)
         data = answer["data"]
         if data["resultType"] == "scalar":
             return [Row({}, float(data["result"][1]))]
@@ -106,6 +111,16 @@ class Prometheus:
                 help="wrap it, for example in sum(increase(…[1m]))",
             )
         return [Row(item.get("metric") or {}, float(item["value"][1])) for item in data["result"]]
+
+    def see_taken(self, promql: str) -> None:
+        """See that a query is one, by Prometheus' own grammar; one that cannot tell is believed to take it.
+
+        Raises:
+            BadInput: it is none.
+        """
+        answer = self._ask("/api/v1/format_query", {"query": promql})
+        if isinstance(answer, dict) and answer.get("errorType") == "bad_data":
+            raise _not_taken(promql, answer)
 
     def now(self) -> float:
         """Its own Unix time."""

@@ -96,7 +96,7 @@ def parse(text: str) -> Query:
     """Find a query's selectors.
 
     Raises:
-        BadInput: a bracket or a quote is not closed, or there is nothing.
+        BadInput: a bracket or a quote is not closed, a window is no duration, or there is nothing.
     """
     return _Parser(text).query()
 
@@ -185,7 +185,7 @@ class _Parser:
 
 
 def _see_closed(text: str, tokens: Sequence[re.Match[str]]) -> None:
-    """See that every bracket and quote has its other half.
+    """See that every bracket and quote has its other half, and a window a duration.
 
     Raises:
         BadInput: one has not, or there is nothing at all.
@@ -200,6 +200,8 @@ def _see_closed(text: str, tokens: Sequence[re.Match[str]]) -> None:
             wrong = wrong or f"'{sign}' closes nothing"
         elif token.lastgroup == "sign" and sign in "[]\"'`":
             wrong = wrong or f"'{sign}' has no other half"
+        elif token.lastgroup == "window":
+            wrong = wrong or next((f"'{part}' is no duration" for part in sign[1:-1].split(":") if _is_none(part)), "")
     wrong = wrong or (f"'{open_[-1]}' is not closed" if open_ else "")
     if wrong:
         raise BadInput("MB0651", f"'{text}' is no PromQL: {wrong}.", help="mend the query")
@@ -209,6 +211,21 @@ def _seconds(text: str) -> float:
     """A duration of PromQL in seconds; of one that is not understood nobody knows how far it reaches."""
     parts = list(_parts(text.strip()))
     return sum(parts) if parts else math.inf
+
+
+def _is_none(part: str) -> bool:
+    """Whether what stands in a window can be no duration: a word, or a number of a unit that there is not.
+
+    Newer Prometheuses calculate durations there, which is for them to judge.
+    """
+    word = part.strip()
+    if not re.fullmatch(r"\w+", word):
+        return False
+    try:
+        float(int(word, 0)) if word[:2].lower() == "0x" else float(word)
+    except ValueError:
+        return math.isinf(_seconds(word))
+    return False
 
 
 def _parts(text: str) -> Iterator[float]:

@@ -10,11 +10,12 @@ from typing import Any, cast
 import pytest
 
 from meshbdd.claims import Verdict
-from meshbdd.errors import BadInput
+from meshbdd.cluster.failures import ApiFailure
+from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.scenario.asides import mixed
 from meshbdd.scenario.queries import Queries, _out_of_reach
 from meshbdd.telemetry.metrics import may_have
-from meshbdd.telemetry.prometheus import Row, ended_of
+from meshbdd.telemetry.prometheus import Prometheus, Row, ended_of, through_api
 from meshbdd.telemetry.promql import parse
 
 
@@ -47,14 +48,17 @@ def test_the_selectors_of_a_query(text: str, selected: list[tuple[str, float | N
         ("rate(a_total[10s] offset 5s)", 15),
         ("max_over_time(sum(rate(a_total[10s]))[30s:5s] offset 1m)", 100),
         ("rate(a_total[1h30m] @ 5)", math.inf),
-        ("rate(a_total[somehow])", math.inf),
+        ("rate(a_total[2 * 5m])", math.inf),
     ],
 )
 def test_how_far_a_query_looks_back(text: str, seconds: float) -> None:
     assert parse(text).reach == seconds
 
 
-@pytest.mark.parametrize("text", ["", " ", "sum(", "sum(a))", 'a{b="c}', "a{b='c'", "a[5m", "a]", "sum(a}", "# a"])
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "sum(", "sum(a))", 'a{b="c}', "a{b='c'", "a[5m", "a]", "sum(a}", "# a", "a[1x]", "a[soon]", "a[5m:1q]"],
+)
 def test_what_is_not_closed_is_no_query(text: str) -> None:
     with pytest.raises(BadInput, match="is no PromQL"):
         parse(text)
@@ -212,6 +216,36 @@ def test_requests_that_a_claim_sent_for_itself_make_a_count_unknown(monkeypatch:
     traffic.has_sent = False
     queries.begin_anew()
     assert judge().outcome == "passed"
+
+
+def test_prometheus_own_grammar_is_asked_before_anything_else() -> None:
+    answers = {"1 +": {"status": "error", "errorType": "bad_data", "error": "unexpected end of input"}}
+    prometheus = Prometheus(lambda _path, parameters: answers.get(parameters["query"], {"status": "success"}))
+    prometheus.see_taken("1 + 1")
+    with pytest.raises(BadInput, match="unexpected end of input"):
+        prometheus.see_taken("1 +")
+
+
+def test_one_that_does_not_know_the_question_is_believed_to_take_the_query() -> None:
+    Prometheus(lambda _path, _parameters: "404 page not found").see_taken("1 +")
+
+
+class _Api:
+    """An API server that passes an answer on, as an HTTP error."""
+
+    def __init__(self, told: Any) -> None:
+        self._told = told
+
+    def request(self, *_args: Any, **_more: Any) -> bytes:
+        raise ApiFailure(400, "", "The API refused it.", self._told)
+
+
+def test_behind_the_apis_proxy_prometheus_own_words_are_heard() -> None:
+    told = {"status": "error", "errorType": "bad_data", "error": "unexpected end of input"}
+    with pytest.raises(BadInput, match="unexpected end of input"):
+        Prometheus(through_api(cast("Any", _Api(told)))).query("1 +")
+    with pytest.raises(Inconclusive, match="There is no Prometheus to ask"):
+        Prometheus(through_api(cast("Any", _Api({"kind": "Status", "status": "Failure"})))).query("1 +")
 
 
 @pytest.mark.parametrize(
