@@ -35,7 +35,7 @@ from meshbdd.scenario import (
     mentions,
 )
 from meshbdd.scenario.asides import mixed
-from meshbdd.scenario.changes import InForce
+from meshbdd.scenario.in_force import InForce
 from meshbdd.scenario.needs import needs
 from meshbdd.scenario.vantages import CLIENT, PLAIN_CLIENT
 from meshbdd.sidecars import LINKERD

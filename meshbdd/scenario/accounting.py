@@ -17,8 +17,8 @@ from meshbdd.evidence import FaultAccounted
 from meshbdd.intents import Down, ServiceRef, Side
 from meshbdd.mesh.base import Through
 from meshbdd.scenario.calls import Places, calls_logged, reasons
-from meshbdd.scenario.changes import InForce
 from meshbdd.scenario.environment import Environment
+from meshbdd.scenario.in_force import InForce
 from meshbdd.scenario.settling import LOOK_SECONDS
 from meshbdd.scenario.vacuity import chances, is_hit, see_grpc, see_met
 from meshbdd.scenario.vantages import PLAIN_CLIENT

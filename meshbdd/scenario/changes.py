@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -20,64 +19,13 @@ from meshbdd.intents import Intent, Mention, ServiceRef
 from meshbdd.mesh import Context, Plan, Stage
 from meshbdd.mesh.abilities import Ability
 from meshbdd.mesh.base import Object, difference, preview
-from meshbdd.mesh.gate import Before
-from meshbdd.mesh.looking import Arrival
 from meshbdd.mesh.manifest import find_manifest, read_manifest, refuse_foreign
 from meshbdd.mesh.manifest_lines import place_of
 from meshbdd.mesh.shares import configured_shares
 from meshbdd.scenario.doubts import refuse_nonsense
 from meshbdd.scenario.environment import Environment
+from meshbdd.scenario.in_force import InForce, Written
 from meshbdd.scenario.needs import Asked, needs, services_in
-
-
-@dataclass(slots=True)
-class Written:
-    """A stage that was written.
-
-    Attributes:
-        stage: The stage.
-        before: What proxies held before that could be taken for it.
-        changes: What was written.
-        arrival: When which proxy held it.
-        seconds: How long the writing took.
-    """
-
-    stage: Stage
-    before: Before
-    changes: list[Change] = field(default_factory=list)
-    arrival: Arrival = field(default_factory=lambda: Arrival({}))
-    seconds: float = 0.0
-
-
-@dataclass(slots=True)
-class InForce:
-    """A change in force: its plan, what was written, and which traffic ran meanwhile.
-
-    Attributes:
-        plan: The plan.
-        written: Its stages, as far as they were written.
-        requests: Ids of the requests that were sent meanwhile.
-        unseen: Those of them that perhaps no proxy has seen, since a client outside the mesh found no connection → whom it asked.
-        accounted: Whether the accounting is done for all of these.
-        logged: How much the access logs held when it arrived.
-    """
-
-    plan: Plan
-    written: list[Written] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-    unseen: dict[str, ServiceRef] = field(default_factory=dict)
-    accounted: bool = False
-    logged: int = 0
-
-    @property
-    def changes(self) -> list[Change]:
-        """Everything that was written."""
-        return [change for written in self.written for change in written.changes]
-
-    @property
-    def since(self) -> Mapping[str, float]:
-        """Pod → Unix time by its own clock: requests that began there later met the change."""
-        return {pod: at for written in self.written for pod, at in written.arrival.since.items()}
 
 
 class Changes:
