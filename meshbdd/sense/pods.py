@@ -55,12 +55,25 @@ def planned(owner: Object, home: Object | None) -> Workload:
         home: Its namespace; ``None`` where nobody described it, and injection is taken for granted.
     """
     template = mapping(owner, "spec", "template")
-    wish = str(
-        labels_of(template).get(INJECT) or mapping(template, "metadata", "annotations").get(INJECT) or ""
-    ).lower()
-    refused = wish == "false" or at(template, "spec", "hostNetwork") is True
-    asked = wish == "true" or "istio.io/rev" in labels_of(template) or home is None or injects(home)
-    return _workload(owner, template, _replicas(owner), meshed=asked and not refused)
+    return _workload(owner, template, _replicas(owner), meshed=will_be_meshed(template, home))
+
+
+def will_be_meshed(pod: Mapping[str, Any], home: Object | None) -> bool:
+    """Whether a pod gets a sidecar when it is created.
+
+    The selectors of Istio's webhooks, istio/istio manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml:
+    no pod can have a sidecar in a namespace whose ``istio-injection`` says anything but ``enabled``.
+
+    Args:
+        pod: The pod, or the template that it is made from.
+        home: Its namespace; ``None`` where nobody described it, and injection is taken for granted.
+    """
+    wish = str(labels_of(pod).get(INJECT) or mapping(pod, "metadata", "annotations").get(INJECT) or "").lower()
+    if wish == "false" or at(pod, "spec", "hostNetwork") is True:
+        return False
+    if home is None or injects(home):
+        return True
+    return "istio-injection" not in labels_of(home) and (wish == "true" or "istio.io/rev" in labels_of(pod))
 
 
 def _workload(owner: Object, pod: Mapping[str, Any], count: int, *, meshed: bool) -> Workload:
