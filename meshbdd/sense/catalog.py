@@ -145,6 +145,23 @@ NO_TARGET_PORT = Check("MB0964", _W, "a target port that no container has", "cor
 TWO_PROTOCOLS = Check(
     "MB0965", _W, "two Services that speak of one container port differently", "declare one protocol", ("IST0116",)
 )
+PROXYS_USER = Check(
+    "MB0966", _W, "an application that runs as the sidecar's own user", "run it as another user and group", ("IST0144",)
+)
+AUTO_NOT_INJECTED = Check(
+    "MB0967",
+    _W,
+    "image: auto for pods that get no sidecar",
+    'label the template sidecar.istio.io/inject: "true", in a namespace without istio-injection=disabled',
+    ("IST0146",),
+)
+AUTO_REMAINED = Check(
+    "MB0968",
+    _E,
+    "a pod that exists with image: auto",
+    "see that its namespace and its labels ask for injection, then create it anew",
+    ("IST0147",),
+)
 
 # Sidecar
 HIDES = Check("MB0970", _W, "a Sidecar that hides the destination", "add the destination to egress.hosts")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from meshbdd.sense import (
     authorization,
+    containers,
     destination_rules,
     envoy_filters,
     gateway_api,
@@ -39,6 +40,7 @@ _RULES: tuple[Callable[[Inventory], Iterator[Finding]], ...] = (
     sidecars.check,
     envoy_filters.check,
     gateway_api.check,
+    containers.check,
 )
 
 

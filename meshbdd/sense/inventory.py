@@ -90,13 +90,17 @@ class Inventory:
         return near[0] if near else None
 
     @cached_property
+    def makers(self) -> list[Object]:
+        """What makes pods from a template, but for ReplicaSets of a Deployment: the Deployment stands for them."""
+        owners = (owner for kind in TEMPLATES for owner in self.of(kind))
+        return [owner for owner in owners if not mappings(owner, "metadata", "ownerReferences")]
+
+    @cached_property
     def workloads(self) -> list[Workload]:
         """All pods: those that run, and for what makes pods and has none yet, those that it will make."""
         pods = [running(pod) for pod in self.of("Pod") if text(pod, "status", "phase") not in _ENDED]
         made = []
-        for owner in (owner for kind in TEMPLATES for owner in self.of(kind)):
-            if mappings(owner, "metadata", "ownerReferences"):
-                continue  # a ReplicaSet of a Deployment: the Deployment stands for it
+        for owner in self.makers:
             to_come = planned(owner, self.namespaces.get(namespace_of(owner)))
             if not any(p.namespace == to_come.namespace and selects(to_come.labels, p.labels) for p in pods):
                 made.append(to_come)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from meshbdd.sense.reading import Object, at, labels_of, mapping, mappings, namespace_of, text, whole
+from meshbdd.sense.reading import Object, at, labels_of, mapping, mappings, namespace_of, selects, text, whole
 from meshbdd.sidecars import ISTIO
 
 INJECT = ISTIO.injection.name
@@ -80,6 +80,15 @@ def _workload(owner: Object, pod: Mapping[str, Any], count: int, *, meshed: bool
     spec = mapping(pod, "spec")
     account = text(spec, "serviceAccountName") or "default"
     return Workload(owner, namespace_of(owner), labels_of(pod), count, meshed, account, spec)
+
+
+def made_by(pod: Object, makers: Iterable[Object]) -> bool:
+    """Whether one of these made a pod; what is said of it need not be said of each of its pods."""
+    return bool(mappings(pod, "metadata", "ownerReferences")) and any(
+        namespace_of(pod) == namespace_of(maker)
+        and selects(labels_of(mapping(maker, "spec", "template")), labels_of(pod))
+        for maker in makers
+    )
 
 
 def target_ports(service: Object, pods: Iterable[Workload]) -> set[int]:
