@@ -186,6 +186,14 @@ BEHIND_ROUTER = Check(
 NOT_A_LISTENER_PORT = Check("MB0984", _W, "a patch for a port on which no pod listens", "name the container's port")
 NO_SUCH_FILTER = Check("MB0985", _W, "a patch beside a filter that is not there", "correct the name of the subFilter")
 
+# Annotations
+MISPLACED_ANNOTATION = Check(
+    "MB0986", _W, "an annotation of Istio's on a kind where it does nothing", "move it to where it counts", ("IST0107",)
+)
+UNKNOWN_ANNOTATION = Check(
+    "MB0987", _W, "an annotation that Istio does not have", "correct its name, or leave it out", ("IST0108",)
+)
+
 # From the command
 WOULD_BE_REFUSED = Check("MB0990", _E, "an object that Istio refuses", "correct the field", ("IST0106",))
 UNKNOWN_KIND = Check(

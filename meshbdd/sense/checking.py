@@ -10,6 +10,7 @@ from meshbdd.sense import (
     destination_rules,
     envoy_filters,
     gateway_api,
+    istio_annotations,
     routes,
     selectors,
     sidecars,
@@ -41,6 +42,7 @@ _RULES: tuple[Callable[[Inventory], Iterator[Finding]], ...] = (
     envoy_filters.check,
     gateway_api.check,
     containers.check,
+    istio_annotations.check,
 )
 
 
