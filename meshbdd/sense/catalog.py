@@ -172,6 +172,24 @@ TWO_SIDECARS = Check(
     "MB0972", _E, "two Sidecars for the same pods", "merge the two into one object", ("IST0110", "IST0111")
 )
 
+# Telemetry
+TWO_NAMESPACE_WIDE = Check(
+    "MB0974", _E, "two Telemetries for a whole namespace", "merge the two into one object", ("IST0160",)
+)
+TWO_TELEMETRIES = Check(
+    "MB0975", _E, "two Telemetries for the same pods", "merge the two into one object", ("IST0159",)
+)
+UNKNOWN_PROVIDER = Check(
+    "MB0976", _W, "a provider that the mesh does not have", "add it to extensionProviders of the mesh configuration"
+)
+NO_PROVIDER = Check(
+    "MB0977",
+    _W,
+    "access logs without a provider, which Istio ignores",
+    "name one: providers: [{name: envoy}]",
+    ("IST0157",),
+)
+
 # EnvoyFilter
 RELATIVE = Check(
     "MB0980", _W, "an order that is left to chance", "set priority, or use INSERT_FIRST", ("IST0151", "IST0155")

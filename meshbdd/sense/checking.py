@@ -14,6 +14,7 @@ from meshbdd.sense import (
     routes,
     selectors,
     sidecars,
+    telemetry,
     tls,
     virtual_services,
     workloads,
@@ -43,6 +44,7 @@ _RULES: tuple[Callable[[Inventory], Iterator[Finding]], ...] = (
     gateway_api.check,
     containers.check,
     istio_annotations.check,
+    telemetry.check,
 )
 
 
