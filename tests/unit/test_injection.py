@@ -1,4 +1,4 @@
-"""What injection says of a pod's metrics."""
+"""Which pods are injected, and what injection makes of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from meshbdd.lab.api.errors import ApiError
-from meshbdd.lab.controllers.injection import inject
+from meshbdd.lab.controllers.injection import inject, wants_sidecar
 from meshbdd.lab.linkerd import injection as linkerd
 
 
@@ -51,6 +51,51 @@ def test_when_a_sidecar_is_first_asked_whether_it_is_ready() -> None:
     for wrong in ("soon", "-1", "1.5", ""):
         with pytest.raises(ApiError, match="initialDelaySeconds"):
             _delay({name: wrong})
+
+
+YES, NO = {"sidecar.istio.io/inject": "true"}, {"sidecar.istio.io/inject": "false"}
+REVISION = {"istio.io/rev": "default"}
+ENABLED, DISABLED = {"istio-injection": "enabled"}, {"istio-injection": "disabled"}
+
+
+@pytest.mark.parametrize(
+    ("namespace", "labels", "annotations", "wanted"),
+    [
+        ({}, {}, {}, False),
+        ({}, YES, {}, True),
+        ({}, {"sidecar.istio.io/inject": "yes"}, {}, False),  # no webhook is asked of a pod that says anything but true
+        ({}, {}, YES, False),  # nor by an annotation
+        ({}, REVISION, {}, True),
+        ({}, {**REVISION, **NO}, {}, False),
+        (REVISION, {}, {}, True),
+        (REVISION, NO, {}, False),
+        (ENABLED, {}, {}, True),
+        (ENABLED, {"sidecar.istio.io/inject": "yes"}, {}, True),
+        (ENABLED, {"sidecar.istio.io/inject": "maybe"}, {}, False),
+        (ENABLED, {}, NO, False),
+        (ENABLED, YES, NO, True),  # the label beats the annotation
+        (ENABLED, NO, YES, False),
+        (DISABLED, YES, {}, False),
+        (DISABLED, REVISION, {}, False),
+        ({**DISABLED, **REVISION}, {}, {}, False),
+    ],
+)
+def test_who_is_injected(
+    namespace: dict[str, str], labels: dict[str, str], annotations: dict[str, str], wanted: bool
+) -> None:
+    pod = {"metadata": {"namespace": "a", "labels": labels, "annotations": annotations}, "spec": {}}
+    assert wants_sidecar(pod, {"metadata": {"labels": namespace}}) is wanted
+
+
+def test_what_a_pod_says_of_its_sidecar_is_laid_over_the_template() -> None:
+    own = {"name": "istio-proxy", "image": "auto", "resources": {"limits": {"cpu": "1"}}}
+    pod: dict[str, Any] = {"metadata": {"name": "a"}, "spec": {"containers": [{"name": "app"}, own]}}
+    inject(pod)
+    app, sidecar = pod["spec"]["containers"]
+    assert app == {"name": "app"}
+    assert sidecar["image"] == "envoyproxy/envoy:lab"
+    assert sidecar["resources"] == {"limits": {"cpu": "1"}}
+    assert "readinessProbe" in sidecar
 
 
 def _proxied(of_pod: str | None = None, of_namespace: str | None = None) -> dict[str, Any]:

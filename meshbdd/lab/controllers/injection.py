@@ -1,8 +1,8 @@
 """Sidecar injection, as Istio's webhook decides it: at the creation of a pod, by labels.
 
 The rules and the marks that an injected pod carries are Istio's (``pkg/kube/inject/inject.go`` and
-``injection-template.yaml``): the pod's label beats the namespace's, ``false`` on the pod always wins, pods of the host
-network and of system namespaces are never injected.
+``injection-template.yaml``): a namespace that says no takes no pod, ``false`` on the pod always wins, a pod of a namespace
+that says nothing may ask for itself by a label, pods of the host network and of system namespaces are never injected.
 """
 
 from __future__ import annotations
@@ -30,15 +30,22 @@ def wants_sidecar(pod: Mapping[str, Any], namespace: Mapping[str, Any]) -> bool:
     if pod.get("spec", {}).get("hostNetwork") or meta.get("namespace") in SYSTEM_NAMESPACES:
         return False
     labels = meta.get("labels") or {}
-    on_pod = labels.get(_INJECT, (meta.get("annotations") or {}).get(_INJECT))
-    if on_pod is not None:
-        return str(on_pod).lower() in {"true", "y", "yes", "on", "1"}
-    if labels.get(_REVISION):
-        return True
-    on_namespace = (namespace.get("metadata") or {}).get("labels") or {}
-    if "istio-injection" in on_namespace:
-        return bool(on_namespace["istio-injection"] == "enabled")
-    return bool(on_namespace.get(_REVISION))
+    if not _is_asked_for(labels, (namespace.get("metadata") or {}).get("labels") or {}):
+        return False
+    said = labels.get(_INJECT, (meta.get("annotations") or {}).get(_INJECT))
+    return not said or str(said).lower() in {"y", "yes", "true", "on"}
+
+
+def _is_asked_for(pod: Mapping[str, Any], namespace: Mapping[str, Any]) -> bool:
+    """Whether the API server asks one of Istio's webhooks, by the labels of a pod and of its namespace: only then it is injected.
+
+    manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml. Any revision is the lab's own.
+    """
+    if pod.get(_INJECT) == "false":
+        return False
+    if "istio-injection" in namespace:
+        return bool(namespace["istio-injection"] == "enabled")
+    return _REVISION in namespace or _REVISION in pod or pod.get(_INJECT) == "true"
 
 
 def is_meshed(pod: Mapping[str, Any]) -> bool:
@@ -66,21 +73,25 @@ def inject(pod: dict[str, Any]) -> None:
     if annotations.get("prometheus.io/scrape", "true") != "false":
         for key, value in (("scrape", "true"), ("port", str(METRICS_PORT)), ("path", "/stats/prometheus")):
             annotations[f"prometheus.io/{key}"] = value
-    annotations.setdefault("kubectl.kubernetes.io/default-container", spec["containers"][0]["name"])
+    app = next((container["name"] for container in spec["containers"] if container["name"] != SIDECAR), SIDECAR)
+    annotations.setdefault("kubectl.kubernetes.io/default-container", app)
     ready = {
         "httpGet": {"path": "/healthz/ready", "port": HEALTH_PORT},
         "initialDelaySeconds": _delay(meta),
         "periodSeconds": 15,
         "failureThreshold": 4,
     }
-    spec["containers"].append(
-        {
-            "name": SIDECAR,
-            "image": "envoyproxy/envoy:lab",
-            "ports": [{"name": "http-envoy-prom", "containerPort": ENVOY_METRICS_PORT, "protocol": "TCP"}],
-            "readinessProbe": ready,
-        }
-    )
+    sidecar = {
+        "name": SIDECAR,
+        "image": "envoyproxy/envoy:lab",
+        "ports": [{"name": "http-envoy-prom", "containerPort": ENVOY_METRICS_PORT, "protocol": "TCP"}],
+        "readinessProbe": ready,
+    }
+    # What a pod says of its own sidecar is laid over the template; the image ``auto`` is whatever the template has.
+    own: dict[str, Any] = next((container for container in spec["containers"] if container.get("name") == SIDECAR), {})
+    image = own.get("image", "auto")
+    sidecar |= own | {"image": sidecar["image"] if image == "auto" else image}
+    spec["containers"] = [*(c for c in spec["containers"] if c is not own), sidecar]
 
 
 def _delay(meta: Mapping[str, Any]) -> int:
