@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from meshbdd.claims import Verdict, mesh
 from meshbdd.errors import BadInput, Inconclusive
@@ -16,6 +17,35 @@ from meshbdd.telemetry import metrics
 from meshbdd.telemetry.access_log import AccessLogs, Entry
 from meshbdd.telemetry.proxies import Object, Proxies
 from meshbdd.waiting import NotYet
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """The calls of a pair that are logged since the scenario began.
+
+    Attributes:
+        calls: How many.
+        foreign: How many of them are of none of the scenario's requests: sent by claims, or by an earlier scenario.
+        silent: Whether nothing at all is logged, so that the counters are all there is.
+    """
+
+    calls: int
+    foreign: int
+    silent: bool = False
+
+    def is_whole(self, counted: int) -> bool:
+        """Whether as many calls are logged as were counted; logs come later than counts."""
+        return self.silent or self.calls >= counted
+
+    def least(self, counted: int) -> int:
+        """How many of the counted calls are the scenario's at least: what is not logged may be anybody's."""
+        unlogged = 0 if self.silent else max(0, counted - self.calls)
+        return max(0, counted - self.foreign - unlogged)
+
+    def most(self, counted: int) -> int:
+        """The same at most: of calls that ended just when counting began, some are logged and not counted."""
+        uncounted = max(0, self.calls - counted)
+        return counted - max(0, self.foreign - uncounted)
 
 
 class Counting:
@@ -67,17 +97,17 @@ class Counting:
         for line, number in lines.items():
             if line.reporter == "destination":
                 found[line.security] += number
-        foreign, logged = self._foreign(source, target, "destination", found.total())
-        arrived = found.total() - foreign
-        found["mutual_tls"] -= min(foreign, found["mutual_tls"])
+        logged = self._logged(source, target, "destination")
+        whole, arrived = logged.is_whole(found.total()), logged.most(found.total())
+        found["mutual_tls"] -= min(found.total() - arrived, found["mutual_tls"])
         sent = 0
         if self._proxies.sidecars is not LINKERD:  # whose proxies do not tell which calls reached an endpoint
             sent = sum(number for line, number in lines.items() if line.reporter == "source" and line.reached)
-            sent -= self._foreign(source, target, "source", sent, reached=True)[0]
+            sent = self._logged(source, target, "source", reached=True).most(sent)
         callers = {address_of(pod): str(pod["metadata"]["name"]) for pod in self._bare(source)}
         plain = [entry for entry in self._inbound(target) if entry.downstream.rpartition(":")[0] in callers]
         bare = [str(pod["metadata"]["name"]) for pod in self._bare(target)]
-        return mesh.Security(+found, max(0, sent - arrived), len(plain), bare, sorted(callers.values())), logged
+        return mesh.Security(+found, max(0, sent - arrived), len(plain), bare, sorted(callers.values())), whole
 
     def _bare(self, service: ServiceRef) -> list[Object]:
         """The running pods of a service without a proxy."""
@@ -128,14 +158,14 @@ class Counting:
                 why_not = f"neither {source} nor {target} has a sidecar that could count"
         elif not self._proxies.meshed(source):
             why_not = f"{source} has no sidecar, so nobody knows its calls by its name"
-        seen = 0
+        seen = most = 0
 
         def probe() -> None:
-            nonlocal seen
+            nonlocal seen, most
             counted = sum(n for line, n in self._since(source, target).items() if line.reporter == reporter)
-            foreign, logged = self._foreign(source, target, reporter, counted)
-            seen = max(0, counted - foreign)
-            if seen < wanted or not logged:
+            logged = self._logged(source, target, reporter)
+            seen, most = logged.least(counted), logged.most(counted)
+            if seen < wanted:
                 raise NotYet(str(seen))
 
         self._refuse_namesakes(source)
@@ -143,25 +173,17 @@ class Counting:
         if not why_not and sent:
             or_nothing(probe, lambda: None)
         return mesh.reports_requests(
-            str(source), str(target), wanted, seen, sent=sent, reporter=reporter, why_not=why_not
+            str(source), str(target), wanted, seen, most, sent=sent, reporter=reporter, why_not=why_not
         )
 
-    def _foreign(
-        self, source: ServiceRef, target: ServiceRef, reporter: str, counted: int, *, reached: bool = False
-    ) -> tuple[int, bool]:
-        """How many of the counted calls are of none of the scenario's requests: sent by claims, or by an earlier scenario.
-
-        The logs tell, which come later than the counts.
+    def _logged(self, source: ServiceRef, target: ServiceRef, reporter: str, *, reached: bool = False) -> Logged:
+        """What the logs tell of the calls.
 
         Args:
             source: The caller.
             target: The callee.
-            reporter: Whose proxies counted, ``source`` or ``destination``.
-            counted: How many.
-            reached: Whether only those were counted that got to an endpoint.
-
-        Returns:
-            How many, and whether as many calls are logged as were counted, or nothing is logged at all.
+            reporter: Whose proxies' logs, ``source`` or ``destination``.
+            reached: Whether only calls that got to an endpoint are meant.
         """
         entries = self._logs.since_mark()
         if reporter == "source":
@@ -174,7 +196,7 @@ class Counting:
             inbound = (e for e in entries if e.pod in pods and not e.outbound)
             calls = [e for e in inbound if e.downstream.rpartition(":")[0] in callers]
         foreign = sum(not self._traffic.counts(entry.request_id) for entry in calls)
-        return foreign, not entries or len(calls) >= counted
+        return Logged(len(calls), foreign, silent=not entries)
 
 
 def address_of(pod: Object) -> str:

@@ -60,9 +60,8 @@ class Observations:
         looked_at = bool(pairs) or any(_LOGGED.search(text) for text in texts)
         if looked_at:
             environment.wait_still()
+            self._logs.mark()  # before the counters are read: what is counted from then on is logged behind the mark
         self._counting = Counting(traffic, self._proxies, self._logs, pairs, self._inbound)
-        if looked_at:
-            self._logs.mark()
         self._queries = Queries(environment, traffic, self._proxies, texts)
 
     def query_not_taken(self) -> tuple[int, BadInput] | None:

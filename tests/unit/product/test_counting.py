@@ -126,19 +126,36 @@ def test_none_but_calls_of_others_is_no_call(stage: Stage) -> None:
     assert counting.mutual_tls(ORDER, PAYMENT).outcome == "inconclusive"
 
 
-def test_what_is_counted_and_not_yet_logged_is_waited_for(stage: Stage) -> None:
+def test_what_is_counted_and_not_yet_logged_may_be_anybodys(stage: Stage) -> None:
     """A late call is counted at once, and logged when its proxy flushes the log: until then it looks like one of ours."""
     counting = stage.begin()
     stage.call("ours")
     stage.call("late")
     stage.earlier.add("late")
-    assert counting._foreign(ORDER, PAYMENT, "destination", 2) == (1, True)
+    assert told(counting.reported(ORDER, PAYMENT, 1)) == ("passed", 1)
+    assert told(counting.reported(ORDER, PAYMENT, 2)) == ("failed", 1)
     stage.entries = stage.entries[:2]
-    assert counting._foreign(ORDER, PAYMENT, "destination", 2) == (0, False)
+    assert told(counting.reported(ORDER, PAYMENT, 1)) == ("passed", 1)
+    assert counting.reported(ORDER, PAYMENT, 2).outcome == "inconclusive"
     stage.entries = []
-    assert counting._foreign(ORDER, PAYMENT, "destination", 2) == (0, True), (
-        "a mesh that logs nothing is not waited for"
-    )
+    assert told(counting.reported(ORDER, PAYMENT, 2)) == ("passed", 2), "a mesh that logs nothing is believed"
+
+
+def test_a_late_call_that_is_counted_and_never_logged_makes_no_claim_true(stage: Stage) -> None:
+    counting = stage.begin()
+    stage.entries = [Entry(ORDER.name, False, "", "", 200, frozenset(), "ours")]
+    stage.proxies.counted["destination", "mutual_tls"] += 1
+    assert counting.reported(ORDER, PAYMENT, 1).outcome == "inconclusive"
+
+
+def test_a_late_call_that_was_counted_before_and_is_logged_now_takes_none_of_ours_away(stage: Stage) -> None:
+    stage.call("late")
+    stage.earlier.add("late")
+    counting = stage.begin()  # its line of the log comes only now
+    stage.call("ours")
+    assert told(counting.mutual_tls(ORDER, PAYMENT)) == ("passed", {"mutual_tls": 1})
+    assert counting.reported(ORDER, PAYMENT, 1).outcome == "inconclusive", "or ours was not counted, and it was"
+    assert told(counting.reported(ORDER, PAYMENT, 2)) == ("failed", 0)
 
 
 def test_one_plaintext_call_among_many(stage: Stage) -> None:
