@@ -12,6 +12,7 @@ from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
 from meshbdd.mesh.abilities import Ability
+from meshbdd.scenario.asides import ASKED
 from meshbdd.scenario.counting import Counting
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.needs import needs
@@ -57,12 +58,12 @@ class Observations:
         texts = list(steps)
         said = [pair for text in texts for pair in _COUNTED.findall(text)]
         pairs = list(dict.fromkeys((service(source), service(target)) for source, target in said))
-        looked_at = bool(pairs) or any(_LOGGED.search(text) for text in texts)
+        looked_at = bool(pairs) or any(_LOGGED.search(text) or ASKED.match(text) for text in texts)
         if looked_at:
             environment.wait_still()
             self._logs.mark()  # before the counters are read: what is counted from then on is logged behind the mark
         self._counting = Counting(traffic, self._proxies, self._logs, pairs, self._inbound)
-        self._queries = Queries(environment, traffic, self._proxies, texts)
+        self._queries = Queries(environment, traffic, self._proxies, self._logs, texts)
 
     def query_not_taken(self) -> tuple[int, BadInput] | None:
         """Which step asks Prometheus what is no query, and why."""

@@ -19,6 +19,7 @@ from meshbdd.scenario.asides import ASKED
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.scrapes import Scrapes
 from meshbdd.scenario.traffic import Traffic
+from meshbdd.telemetry.access_log import AccessLogs
 from meshbdd.telemetry.outcomes import apart_from_outcomes
 from meshbdd.telemetry.prometheus import Prometheus, ended_of, over_http, through_api
 from meshbdd.telemetry.promql import COUNTING, GROWTH, Query, Selector, parse
@@ -39,16 +40,21 @@ class Queries:
         environment: What the run shares.
         traffic: The scenario's requests.
         proxies: The pods with a proxy, and what their pages say.
+        logs: Their logs since the scenario began.
         steps: The texts of the scenario's steps: where one is a query, counting begins here.
     """
 
-    def __init__(self, environment: Environment, traffic: Traffic, proxies: Proxies, steps: Iterable[str]) -> None:
+    def __init__(
+        self, environment: Environment, traffic: Traffic, proxies: Proxies, logs: AccessLogs, steps: Iterable[str]
+    ) -> None:
         self._environment = environment
         self._traffic = traffic
         self._proxies = proxies
+        self._logs = logs
         url = environment.settings.prometheus
         self._prometheus = Prometheus(over_http(url) if url else through_api(environment.cluster))
-        self._began = 0.0
+        self._began = self._still = 0.0
+        """Prometheus' time of the last scrape that counting begins with, and that before which all of these were due."""
         self._asides = 0
         """How many requests claims had sent for themselves when counting began."""
         self._there: frozenset[str] = frozenset()
@@ -94,7 +100,8 @@ class Queries:
             for pod in self._proxies.every()
             if not pod["metadata"].get("deletionTimestamp")
         )
-        return self._scrapes.wait(self._prometheus.now(), "before the first request")
+        self._still = self._prometheus.now()
+        return self._scrapes.wait(self._still, "before the first request")
 
     def judge(self, claim: str, promql: str, relation: str, wanted: float, within: Duration | None) -> Verdict:
         """Hold the one number that a query gives against another, now or as soon as it fits.
@@ -128,7 +135,9 @@ class Queries:
     def _now(self, query: Query, claim: str, relation: str, wanted: float) -> Verdict:
         counters = {s.metric for s in query.selectors if s.metric and self._prometheus.is_counter(s.metric)}
         now = self._prometheus.now()
-        why = _out_of_reach(query, counters, now - self._began) or self._asides_counted(query, counters)
+        why = _out_of_reach(query, counters, now - self._began)
+        if any(selector.metric in counters for selector in query.selectors):
+            why = why or self._asides_counted() or self._late_counted()
         for selector in (s for s in query.selectors if s.metric in counters):
             why = why or self._unknown_growth(query.source(selector), selector, now)
             why = why or self._wrong(query.source(selector))
@@ -163,13 +172,18 @@ class Queries:
             only_adds=bool(bare) and query.only_adds,
         )
 
-    def _asides_counted(self, query: Query, counters: set[str]) -> Why | None:
+    def _asides_counted(self) -> Why | None:
         """Whether claims have sent requests of their own since counting began: Prometheus cannot tell them from the others."""
         more = len(self._traffic.asides) - self._asides
-        if not more or not any(s.metric in counters for s in query.selectors):
-            return None
         why = f"claims of this scenario have sent {more} requests for themselves, which are counted too"
-        return why, "ask before these claims, or in a scenario of its own"
+        return (why, "ask before these claims, or in a scenario of its own") if more else None
+
+    def _late_counted(self) -> Why | None:
+        """Whether calls of an earlier scenario ended when counting began, or later: nobody waited for their end."""
+        earlier = self._environment.sent.are_earlier
+        late = sum(e.started + e.seconds > self._still and earlier(e.request_id) for e in self._logs.since_mark())
+        why = f"{late} calls of an earlier scenario ended only in this one, and are counted too"
+        return (why, "let that scenario wait for the end of its calls") if late else None
 
     def _growth(self, source: str, selector: Selector) -> str:
         """What the series of a counter grew by; those that did not grow are none where series are counted."""

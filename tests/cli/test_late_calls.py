@@ -17,6 +17,10 @@ LEAVES_CALLS = """    Given inventory-service is slowed by 1200ms
 """
 COUNTS = {
     "counted": ("the mesh reports at least 1 requests from order-service to payment-service", "failed"),
+    "queried": (
+        'the query "sum(istio_requests_total{reporter="destination",destination_service_name="payment-service"})" is at least 1',
+        "broken",
+    ),
     "logged": ("the access log of payment-service has at least 1 requests with status 200", "broken"),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,6 +14,7 @@ from meshbdd.cluster.failures import ApiFailure
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.scenario.asides import mixed
 from meshbdd.scenario.queries import Queries, _out_of_reach
+from meshbdd.telemetry.access_log import Entry
 from meshbdd.telemetry.metrics import may_have
 from meshbdd.telemetry.prometheus import Prometheus, Row, ended_of, through_api
 from meshbdd.telemetry.promql import parse
@@ -188,14 +189,19 @@ class _Prometheus:
         return {"status": "success", "data": {"resultType": "vector", "result": result}}
 
 
-def _queries(monkeypatch: pytest.MonkeyPatch, traffic: Any) -> Queries:
+def _queries(monkeypatch: pytest.MonkeyPatch, traffic: Any, logged: Sequence[Entry] = ()) -> Queries:
     monkeypatch.setattr("meshbdd.scenario.queries.over_http", lambda _url: _Prometheus())
     environment = SimpleNamespace(
-        settings=SimpleNamespace(prometheus="http://p"), target="lab", wait_still=lambda: None, tell=lambda _event: None
+        settings=SimpleNamespace(prometheus="http://p"),
+        target="lab",
+        wait_still=lambda: None,
+        tell=lambda _event: None,
+        sent=SimpleNamespace(are_earlier=lambda request_id: request_id == "late"),
     )
+    logs = SimpleNamespace(since_mark=lambda: list(logged))
     pod = {"metadata": {"name": "p"}, "status": {"podIP": "127.1.0.1"}}
     proxies = SimpleNamespace(every=lambda: [pod])
-    return Queries(cast("Any", environment), traffic, cast("Any", proxies), [COUNTS])
+    return Queries(cast("Any", environment), traffic, cast("Any", proxies), cast("Any", logs), [COUNTS])
 
 
 def test_requests_that_a_claim_sent_for_itself_make_a_count_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,6 +252,25 @@ def test_behind_the_apis_proxy_prometheus_own_words_are_heard() -> None:
         Prometheus(through_api(cast("Any", _Api(told)))).query("1 +")
     with pytest.raises(Inconclusive, match="There is no Prometheus to ask"):
         Prometheus(through_api(cast("Any", _Api({"kind": "Status", "status": "Failure"})))).query("1 +")
+
+
+def test_calls_of_an_earlier_scenario_that_end_in_this_one_make_a_count_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def call(request_id: str, ended: float) -> Entry:
+        return Entry("p", False, "", "", 200, frozenset(), request_id, started=ended - 2.0, seconds=2.0)
+
+    logged = [call("ours", 100.0), call("late", -100.0)]
+    queries = _queries(monkeypatch, SimpleNamespace(asides=set(), samples=[], has_sent=False), logged)
+
+    def judge(promql: str = "sum(a_total)") -> Verdict:
+        return queries.judge("the claim", promql, "at least", 7, None)
+
+    assert judge().outcome == "passed", "it ended long before counting began"
+    logged.append(call("late", 100.0))
+    assert "1 calls of an earlier scenario ended only in this one" in judge().sentence
+    assert judge().outcome == "inconclusive"
+    assert judge("gauge").outcome == "passed"
 
 
 @pytest.mark.parametrize(
