@@ -6,12 +6,11 @@ One road for every change: intent → mesh plan → Change → cluster → arriv
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from meshbdd.cluster import Change, Edit, UndoStack
-from meshbdd.cluster.kinds import kind_of
 from meshbdd.cluster.refusals import RefusedObject
 from meshbdd.errors import BadInput, MeshbddError, RestoreIncomplete
 from meshbdd.evidence import ChangeArrived, ChangeWithdrawn
@@ -26,6 +25,7 @@ from meshbdd.scenario.doubts import refuse_nonsense
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.in_force import InForce, Written
 from meshbdd.scenario.needs import Asked, needs, services_in
+from meshbdd.scenario.taking_back import batches, rounds
 
 
 class Changes:
@@ -96,16 +96,12 @@ class Changes:
             except RefusedObject as error:
                 error.place = place_of(self._file(name), document, error.field)
                 raise
-        self._carry_out(self._environment.mesh.plan_manifest(documents, self._context()))
+        self._carry_out(self._environment.mesh.plan_manifest(documents, self._context()), self._file(name))
 
     def remove_manifest(self, name: str) -> None:
         """Take back what applying a manifest did."""
-        wanted = {(kind_of(d), d["metadata"]["name"]) for d in self._read(name)}
-        found = [
-            item
-            for item in self.in_force
-            if item.plan.intent is None and {(c.edit.kind, c.edit.name) for c in item.changes} & wanted
-        ]
+        file = self._file(name)
+        found = [item for item in self.in_force if item.manifest == file]
         if not found:
             raise BadInput("MB0506", f'The manifest "{name}" was not applied in this scenario.', help="apply it first")
         self._withdraw(found)
@@ -151,13 +147,13 @@ class Changes:
         for plan in self._environment.mesh.scenery(self._context()):
             self._carry_out(plan)
 
-    def _carry_out(self, plan: Plan) -> None:
+    def _carry_out(self, plan: Plan, manifest: Path | None = None) -> None:
         self.prepare()
         self._environment.standing.ensure(plan.standing)
         # everything is admitted, and makes sense, before anything is written
         findings = refuse_nonsense(self._environment.cluster, [self._dry_run(edit) for edit in plan.edits])
         self._changing(plan.summary)
-        item = InForce(plan)
+        item = InForce(plan, manifest)
         self.in_force.append(item)
         began = time.time()
         for stage in plan.stages:
@@ -203,11 +199,13 @@ class Changes:
         for item in found:
             self._changing(f"{item.plan.summary} is withdrawn")
             self._leaving(item)
-        self.in_force = [item for item in self.in_force if item not in found]
+        before = self.in_force
+        self.in_force = [item for item in before if item not in found]
         try:
             self._take_back(found)
         finally:  # what could not be undone now is undone at the end
-            self.in_force += [item for item in found if set(item.changes) & set(self.undo_stack.changes)]
+            left = set(self.undo_stack.changes)
+            self.in_force = [item for item in before if item not in found or set(item.changes) & left]
 
     def take_back_all(self) -> None:
         """Undo everything, see it gone at every proxy, and let no ejection of it outlast the scenario.
@@ -233,14 +231,11 @@ class Changes:
                 self._environment.gate.wait_none_ejected(f"{service}.svc.cluster.local")
 
     def _take_back(self, found: Sequence[InForce]) -> None:
-        """Undo in layers: first the last stage of each plan, since earlier ones may be what later ones lead to."""
         began = time.time()
         kept: list[str] = []
         problems: list[MeshbddError] = []
-        depth = max((len(item.written) for item in found), default=0)
-        for level in reversed(range(depth)):
-            stages = [item.written[level] for item in reversed(found) if len(item.written) > level]
-            for together in _batches(stages):
+        for stages in rounds(found):
+            for together in batches(stages):
                 self._undo(together, kept, problems)
         for item in found:
             if item.plan.moves_endpoints and item.changes:
@@ -261,28 +256,21 @@ class Changes:
             self._attempt(problems, partial(standing.wait_withdrawn, written.stage.markers, written.before))
         self._attempt(problems, lambda: standing.renew(s for written in stages for s in written.stage.renewed))
 
-    @staticmethod
-    def _attempt(problems: list[MeshbddError], action: Callable[[], object]) -> None:
-        """One part of an undo: its failure keeps no other part from being done."""
+    def _attempt(self, problems: list[MeshbddError], action: Callable[[], object]) -> None:
+        """One part of an undo: its failure keeps no other part from being done.
+
+        Raises:
+            BadInput: a change that is to stay stands on it.
+        """
         try:
             action()
-        except BadInput:
-            raise
+        except BadInput as error:
+            if self.in_force:
+                raise
+            help_ = "run the features again: the next run undoes it before anything else"
+            problems.append(RestoreIncomplete("MB0313", error.sentence, help=help_))
         except MeshbddError as error:
             problems.append(error)
-
-
-def _batches(stages: Sequence[Written]) -> Iterator[Sequence[Written]]:
-    """Stages that may be taken back at once, the latest first.
-
-    A marker that is not unique is known by what was there before its change, an earlier change for instance. It can be seen
-    to go only while that is still there: taken back together, "strict" and its exception would leave what the exception
-    looked like.
-    """
-    if sum(any(not marker.unique for marker in written.stage.markers) for written in stages) > 1:
-        yield from ([written] for written in stages)
-    else:
-        yield stages
 
 
 def _service_of(plan: Plan) -> ServiceRef:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from meshbdd.cluster import Change
 from meshbdd.intents import ServiceRef
@@ -37,6 +38,7 @@ class InForce:
 
     Attributes:
         plan: The plan.
+        manifest: The file that it is of, where a tester's manifest was applied.
         written: Its stages, as far as they were written.
         requests: Ids of the requests that were sent meanwhile.
         unseen: Those of them that perhaps no proxy has seen, since a client outside the mesh found no connection → whom it asked.
@@ -45,6 +47,7 @@ class InForce:
     """
 
     plan: Plan
+    manifest: Path | None = None
     written: list[Written] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     unseen: dict[str, ServiceRef] = field(default_factory=dict)

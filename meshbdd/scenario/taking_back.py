@@ -1,0 +1,49 @@
+"""In which order changes are taken back, and which of them at one time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from meshbdd.cluster import Change
+from meshbdd.scenario.in_force import InForce, Written
+
+
+def rounds(found: Sequence[InForce]) -> Iterator[list[Written]]:
+    """Stages that may go at one time, the latest first, round by round.
+
+    Of each plan its last stage goes first, since earlier ones may be what later ones lead to. A stage stays as long as a later
+    change of one of its objects does: that stands on it.
+
+    Args:
+        found: What is to be taken back, in the order in which it was written.
+    """
+    left = [list(item.written) for item in found]
+    while any(left):
+        staying = [stages[:-1] for stages in left]
+        ready: list[Written] = []
+        for number in reversed(range(len(left))):  # the latest first: what it leaves standing blocks those before it
+            later = {_key(c) for stages in staying[number + 1 :] for stage in stages for c in stage.changes}
+            for last in left[number][-1:]:
+                if any(_key(change) in later for change in last.changes):
+                    staying[number] = left[number]
+                else:
+                    ready.append(last)
+        left = [list(stages) for stages in staying]
+        yield ready
+
+
+def batches(stages: Sequence[Written]) -> Iterator[Sequence[Written]]:
+    """Stages that may be taken back at once, the latest first.
+
+    A marker that is not unique is known by what was there before its change, an earlier change for instance. It can be seen
+    to go only while that is still there: taken back together, "strict" and its exception would leave what the exception
+    looked like.
+    """
+    if sum(any(not marker.unique for marker in written.stage.markers) for written in stages) > 1:
+        yield from ([written] for written in stages)
+    else:
+        yield stages
+
+
+def _key(change: Change) -> tuple[str, str, str]:
+    return change.edit.kind, change.edit.name, change.edit.namespace
