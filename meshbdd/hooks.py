@@ -17,10 +17,10 @@ from typing import Any
 from behave.model_type import Status
 
 from meshbdd import behave_fixes
-from meshbdd.cluster import Cluster, sweep
+from meshbdd.cluster import Cluster, sweep, sweep_own
 from meshbdd.cluster.client import default_kubeconfig, server_of
 from meshbdd.cluster.signals import Signals
-from meshbdd.errors import BadInput, MeshbddError, Place
+from meshbdd.errors import BadInput, MeshbddError, Place, RestoreIncomplete
 from meshbdd.evidence import RunBegan
 from meshbdd.mesh import MESHES, Gate
 from meshbdd.mesh.installed import find_mesh
@@ -173,10 +173,17 @@ def _broken(scenario: Any) -> bool:
 
 
 def _leave(environment: Environment) -> None:
-    """Take away what stood in the mesh for the whole run."""
+    """Take away what stood in the mesh for the whole run, and see that nothing of the run is left."""
     try:
         for sentence in environment.close():
             _say(sentence)
+        left = sweep_own(environment.cluster, environment.namespace, environment.settings.undo_budget, environment.run)
+        if left:
+            raise RestoreIncomplete(
+                "MB0319",
+                f"Until the end of this run changes of its scenarios stood that were to be gone: {' '.join(left)}",
+                help="believe no verdict of a scenario that came after them; it is restored now, run the features again",
+            )
     except MeshbddError as error:
         report_problem(error)
         _say(str(error))

@@ -247,17 +247,17 @@ class World:
             Inconclusive: a fault was never met by any call, or requests that were to be sent never were.
         """
         vacuous: Inconclusive | None = None
-        try:
-            self.traffic.end()
-            self._accounting.account(self.changes.in_force, final=True)
-            if not broken:
-                self.traffic.close()
-        except Inconclusive as error:
-            vacuous = error
-        finally:
-            self.observed.close()
-            self._call_log.close()
-            self.changes.take_back_all()
+        with contextlib.ExitStack() as leaving:
+            leaving.callback(self.observed.close)
+            leaving.callback(self._call_log.close)
+            leaving.callback(self.changes.take_back_all)  # first of all, and whatever happens
+            try:
+                self.traffic.end()
+                self._accounting.account(self.changes.in_force, final=True)
+                if not broken:
+                    self.traffic.close()
+            except Inconclusive as error:
+                vacuous = error
         if self.traffic.samples:
             with contextlib.suppress(EnvironmentBroken):  # a picture less; every claim has been judged
                 self._accounting.tell_calls()

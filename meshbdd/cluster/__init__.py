@@ -8,6 +8,6 @@ told and undone from the object alone, by anyone, at any time. ``UndoStack`` und
 from meshbdd.cluster.change import Change, Edit
 from meshbdd.cluster.client import Cluster
 from meshbdd.cluster.stack import UndoStack
-from meshbdd.cluster.sweep import sweep
+from meshbdd.cluster.sweep import sweep, sweep_own
 
-__all__ = ["Change", "Cluster", "Edit", "UndoStack", "sweep"]
+__all__ = ["Change", "Cluster", "Edit", "UndoStack", "sweep", "sweep_own"]

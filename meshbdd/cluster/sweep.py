@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from meshbdd.cluster.client import ApiFailure, Cluster
 from meshbdd.cluster.kinds import kind_of
@@ -49,15 +49,19 @@ def _made_by_a_run(obj: Object) -> bool:
     return record is not None and record.created
 
 
-def _left_behind(cluster: Cluster, namespace: str, own_run: str) -> Iterator[tuple[Object, str]]:
+def _changed(cluster: Cluster, namespace: str) -> Iterator[tuple[Object, str]]:
+    """The objects that carry changes of runs, and each of these runs."""
     for kind in _KINDS:
         # what was there before is restored first: until then it may lead to what the run made
         for obj in sorted(_list(cluster, kind, namespace), key=_made_by_a_run):
-            record = Record.of(obj)
-            for run in sorted(_runs(obj) - {own_run}):
-                lives = record is not None and record.run == run and not record.owner.is_gone()
-                if not lives:
-                    yield obj, run
+            for run in sorted(_runs(obj)):
+                yield obj, run
+
+
+def _lives(obj: Object, run: str) -> bool:
+    """Whether a run that changed an object is not known to be gone."""
+    record = Record.of(obj)
+    return record is not None and record.run == run and not record.owner.is_gone()
 
 
 def _switch_off(cluster: Cluster, obj: Object, run: str, budget: Duration) -> bool:
@@ -96,9 +100,21 @@ def sweep(
     Raises:
         RestoreIncomplete: naming every object that could not be restored; the others were.
     """
+    found = [(o, run) for o, run in _changed(cluster, namespace) if run != own_run and not _lives(o, run)]
+    return _undo_all(cluster, found, budget, switched_off)
+
+
+def sweep_own(cluster: Cluster, namespace: str, budget: Duration, run: str) -> list[str]:
+    """Undo what a run should have undone before it ended; ``sweep`` for a run that looks back at itself."""
+    found = [(obj, of) for obj, of in _changed(cluster, namespace) if of == run]
+    return _undo_all(cluster, found, budget, lambda: None)
+
+
+def _undo_all(
+    cluster: Cluster, found: Sequence[tuple[Object, str]], budget: Duration, switched_off: Callable[[], object]
+) -> list[str]:
     told: list[str] = []
     failures: list[RestoreIncomplete] = []
-    found = list(_left_behind(cluster, namespace, own_run))
     switched = [_switch_off(cluster, obj, run, budget) for obj, run in found]
     if any(switched):
         switched_off()

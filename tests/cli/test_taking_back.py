@@ -123,3 +123,17 @@ def test_nothing_of_a_scenario_stays(lab: LabUnderTest, folder: Path, project: P
     assert "another change of this scenario stands on it" in outcomes["the earlier one, on which the other stands"][1]
     assert {kind: lab.cluster.list(kind) for kind in KINDS} == before
     assert ran.returncode == 2, "a manifest that cannot be removed is the feature's mistake"
+
+
+def test_what_a_scenario_leaves_behind_all_the_same_is_restored_and_told(lab: LabUnderTest, folder: Path) -> None:
+    """As a mistake of meshbdd's own would: here the project takes the hook away that undoes."""
+    (folder / "environment.py").write_text(
+        "import meshbdd.steps\nfrom meshbdd.hooks import *\n\ndef after_scenario(context, scenario):\n    pass\n"
+    )
+    steps = '    Given payment-service fails 100%\n    When "charge" is sent\n    Then the response status is 503\n'
+    (folder / "features" / "x.feature").write_text(f"Feature: F\n{BACKGROUND}\n  Scenario: S\n{steps}")
+    before = {kind: lab.cluster.list(kind) for kind in KINDS}
+    ran = meshbdd("run", "-f", "plain", cwd=folder, lab=lab)
+    assert ran.returncode == 3, ran.stdout + ran.stderr
+    assert "MB0319" in ran.stdout + ran.stderr
+    assert {kind: lab.cluster.list(kind) for kind in KINDS} == before
