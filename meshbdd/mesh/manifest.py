@@ -175,7 +175,7 @@ def refuse_foreign(documents: Iterable[Mapping[str, Any]], mesh: str) -> None:
             name = document["metadata"]["name"]
             raise NotPossible(
                 "MB0452",
-                f"{word} has no use for the manifest's {document['kind']} {name} ({document.get('apiVersion')}).",
+                f"On {word} meshbdd applies no {document['kind']}, which the manifest's {name} is ({document.get('apiVersion')}).",
                 help=f"put {word}'s words for it into a file of the same name in a folder {mesh}/ beside it",
             )
 
