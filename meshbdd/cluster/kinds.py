@@ -37,6 +37,7 @@ KINDS = {
     "Gateway": Kind("gateway.networking.k8s.io/v1", "gateways"),
     "HTTPRoute": Kind("gateway.networking.k8s.io/v1", "httproutes"),
     "GRPCRoute": Kind("gateway.networking.k8s.io/v1", "grpcroutes"),
+    "HTTPRoute.policy.linkerd.io": Kind("policy.linkerd.io/v1beta3", "httproutes"),
     "ServiceAccount": Kind("v1", "serviceaccounts"),
     "Server": Kind("policy.linkerd.io/v1beta3", "servers"),
     "ServerAuthorization": Kind("policy.linkerd.io/v1beta1", "serverauthorizations"),

@@ -13,9 +13,9 @@ from meshbdd.errors import RestoreIncomplete
 from meshbdd.units import Duration
 
 _KINDS = (
-    "VirtualService", "HTTPRoute", "GRPCRoute", "DestinationRule", "PeerAuthentication", "AuthorizationPolicy",
-    "EnvoyFilter", "Sidecar", "AuthorizationPolicy.policy.linkerd.io", "MeshTLSAuthentication", "NetworkAuthentication",
-    "HTTPLocalRateLimitPolicy", "Server", "Service", "Deployment", "ServiceAccount",
+    "VirtualService", "HTTPRoute", "HTTPRoute.policy.linkerd.io", "GRPCRoute", "DestinationRule", "PeerAuthentication",
+    "AuthorizationPolicy", "EnvoyFilter", "Sidecar", "AuthorizationPolicy.policy.linkerd.io", "MeshTLSAuthentication",
+    "NetworkAuthentication", "HTTPLocalRateLimitPolicy", "Server", "Service", "Deployment", "ServiceAccount",
 )  # fmt: skip
 """Everything that a run may change; routes before the subsets that they lead to."""
 

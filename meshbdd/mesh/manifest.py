@@ -20,8 +20,8 @@ OF_ISTIO = (
     "Sidecar",
 )  # fmt: skip
 OF_LINKERD = (
-    "HTTPRoute", "GRPCRoute", "Service", "Server", "AuthorizationPolicy.policy.linkerd.io", "MeshTLSAuthentication",
-    "NetworkAuthentication", "HTTPLocalRateLimitPolicy", "Deployment",
+    "HTTPRoute", "HTTPRoute.policy.linkerd.io", "GRPCRoute", "Service", "Server", "AuthorizationPolicy.policy.linkerd.io",
+    "MeshTLSAuthentication", "NetworkAuthentication", "HTTPLocalRateLimitPolicy", "Deployment",
 )  # fmt: skip
 """Deployments, because on Linkerd a fault is a backend of its own."""
 ALLOWED = tuple(dict.fromkeys(kind.partition(".")[0] for kind in (*OF_ISTIO, *OF_LINKERD)))

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from meshbdd.cluster import Cluster
 from meshbdd.cluster.client import ApiFailure
-from meshbdd.cluster.kinds import KINDS
+from meshbdd.cluster.kinds import KINDS, kind_of
 from meshbdd.cluster.refusals import see_namespace
 from meshbdd.errors import Inconclusive
 from meshbdd.mesh.looking import Arrival
@@ -91,7 +91,7 @@ class StageCluster(_Silent):
         number = next(self._versions)
         meta.setdefault("uid", f"rehearsal-{number}")
         meta["resourceVersion"] = str(number)
-        self._objects[_key(kept["kind"], meta["name"], meta.get("namespace"))] = kept
+        self._objects[_key(kind_of(kept), meta["name"], meta.get("namespace"))] = kept
         return kept
 
     @property
@@ -186,7 +186,7 @@ class StageCluster(_Silent):
     def delete(self, obj: Object) -> None:
         """Delete an object."""
         meta = obj["metadata"]
-        self._objects.pop(_key(obj["kind"], meta["name"], meta.get("namespace")), None)
+        self._objects.pop(_key(kind_of(obj), meta["name"], meta.get("namespace")), None)
 
 
 def _matches(obj: Object, labels: str | None) -> bool:

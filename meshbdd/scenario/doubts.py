@@ -13,7 +13,7 @@ from meshbdd.sense import Severity, check, check_changes
 
 _WORLD = (
     "Namespace", "Service", "Deployment", "Pod", "VirtualService", "DestinationRule", "EnvoyFilter", "Sidecar",
-    "PeerAuthentication", "AuthorizationPolicy", "HTTPRoute", "GRPCRoute",
+    "PeerAuthentication", "AuthorizationPolicy", "HTTPRoute", "HTTPRoute.policy.linkerd.io", "GRPCRoute",
 )  # fmt: skip
 """Everything that the checks look at."""
 

@@ -43,7 +43,7 @@ metadata: {name: payment-service.shop.svc.cluster.local}
 spec: {routes: [{name: all, condition: {pathRegex: "/.*"}}]}
 """
 OWN_ROUTE = """
-apiVersion: gateway.networking.k8s.io/v1
+apiVersion: {group}
 kind: HTTPRoute
 metadata: {{name: mine-{name}}}
 spec:
@@ -64,7 +64,7 @@ def lab() -> Iterator[LabUnderTest]:
 def _everything(lab: LabUnderTest) -> dict[str, Any]:
     """All that a run may write, without what can only grow and without who wrote when."""
     found = {}
-    for kind in _WRITTEN:
+    for kind in (*_WRITTEN, "HTTPRoute.policy.linkerd.io"):
         for obj in lab.cluster.list(kind):
             kept = {key: copy.deepcopy(value) for key, value in obj.items() if key != "status"}
             for key in ("resourceVersion", "generation"):
@@ -81,12 +81,13 @@ def told() -> list[Event]:
     return []
 
 
-@pytest.fixture
-def own_routes(lab: LabUnderTest) -> Iterator[None]:
-    """Routes that the tester has already, for all ports of their services."""
+@pytest.fixture(params=["gateway.networking.k8s.io/v1", "policy.linkerd.io/v1beta3"])
+def own_routes(lab: LabUnderTest, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Routes that the tester has already, of either group, for all ports of their services."""
     for service in (PAYMENT, ORDER):
-        lab.apply(OWN_ROUTE.format(name=service.name))
-    until("the routes being accepted", lambda: all(route.get("status") for route in lab.cluster.list("HTTPRoute")))
+        lab.apply(OWN_ROUTE.format(group=request.param, name=service.name))
+    kind = kind_of(lab.applied[-1])
+    until("the routes being accepted", lambda: all(route.get("status") for route in lab.cluster.list(kind)))
     yield
     lab.clean()
 
@@ -194,6 +195,21 @@ def test_a_service_with_a_route_of_its_own_has_faults_and_splits(scenario: Scena
         world.traffic.define("version", "GET http://order-service/version", None)
         world.traffic.send("version", count=10, users=2)
         assert {sample.field("version") for sample in world.samples} == {"canary"}
+
+
+def test_a_manifests_route_keeps_what_only_its_own_group_takes(
+    scenario: Scenario, lab: LabUnderTest, tmp_path: Path
+) -> None:
+    """Linkerd adds up the parts of a policy.linkerd.io route's time limit; of a Gateway API route's it would make none."""
+    text = OWN_ROUTE.format(group="policy.linkerd.io/v1beta3", name="payment-service")
+    (tmp_path / "own.yaml").write_text(text.replace("rules: [{", "rules: [{timeouts: {request: 0s500ms}, "))
+    with scenario() as world:
+        world.changes.apply_manifest("own.yaml")
+        assert lab.cluster.find("HTTPRoute.policy.linkerd.io", "mine-payment-service", "shop")
+        assert lab.cluster.list("HTTPRoute") == []
+        world.changes.make(Fault(PAYMENT, delay=Duration(1)))
+        world.traffic.send("charge")
+        world.judge(responses.status_is([504]))
 
 
 def test_a_split_after_a_fault_leaves_the_fault_and_stays_when_it_is_withdrawn(scenario: Scenario) -> None:

@@ -13,7 +13,7 @@ from meshbdd.intents import ServiceRef, Side
 from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Where
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked, ServerHeld
-from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, creation, http_ports, parents, refuse_profile
+from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, creation, http_ports, parents, refuse_profile, routes_of
 from meshbdd.mesh.linkerd.rivals import refuse_shadowed
 from meshbdd.mesh.linkerd.rules import marked
 from meshbdd.mesh.linkerd.security import AUTHORIZATION, DENY, decided_by_another
@@ -95,7 +95,7 @@ def _route_markers(catalog: Catalog, route: Object, tag: str) -> Iterator[Marker
     for parent in parents(route):
         service = ServiceRef(parent["name"], parent["namespace"])
         refuse_profile(catalog, service)
-        there = [other for kind in ROUTE_KINDS for other in catalog.all(kind)]
+        there = routes_of(catalog)
         own = route["metadata"]["namespace"]
         where = Where() if own == service.namespace else Where(own)
         for port in http_ports(catalog.service(service)):

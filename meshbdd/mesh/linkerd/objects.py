@@ -17,8 +17,10 @@ from meshbdd.mesh.catalog import Catalog
 Object = Mapping[str, Any]
 
 GATEWAY, POLICY = "gateway.networking.k8s.io", "policy.linkerd.io"
-ROUTE_KINDS = ("GRPCRoute", "HTTPRoute")
-"""The first beats the second on one port, whichever is older: linkerd2 policy-controller/k8s/status/src/index.rs."""
+ROUTE_KINDS = ("GRPCRoute", "HTTPRoute", f"HTTPRoute.{POLICY}")
+"""GRPCRoutes beat HTTPRoutes on one port, whichever is older: linkerd2 policy-controller/k8s/status/src/index.rs.
+
+Those of Linkerd's own group and the Gateway API's stand in one list: …/grpc/src/outbound.rs, ``timestamp_then_name``."""
 
 OPAQUE_PORTS = "config.linkerd.io/opaque-ports"
 _OPAQUE = "25,587,3306,4444,5432,6379,9300,11211"
@@ -105,8 +107,18 @@ def attached(routes: Iterable[Object], service: ServiceRef, port: int) -> list[O
             for ref in parents(route)
         )
     ]
-    kind = next((kind for kind in ROUTE_KINDS if any(route["kind"] == kind for route in found)), None)
+    kind = min((route["kind"] for route in found), key=ROUTE_KINDS.index, default=None)
     return sorted((route for route in found if route["kind"] == kind), key=_age)
+
+
+def routes_of(catalog: Catalog) -> list[Object]:
+    """All routes of the kinds by which Linkerd routes HTTP."""
+    return [route for kind in ROUTE_KINDS for route in catalog.all(kind)]
+
+
+def named(route: Object) -> tuple[str, str, str]:
+    """What tells a route from all others: its kind, namespace and name."""
+    return kind_of(route), route["metadata"]["namespace"], route["metadata"]["name"]
 
 
 def _age(route: Object) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from meshbdd.mesh.base import Stage
 from meshbdd.mesh.catalog import Catalog, selected
 from meshbdd.mesh.linkerd.injection import ACCRUAL
 from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked, RoutesSay, retries_of, timeout_of
-from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, attached, creation, fitting, http_ports, refuse_profile
+from meshbdd.mesh.linkerd.objects import attached, creation, fitting, http_ports, named, refuse_profile, routes_of
 from meshbdd.mesh.linkerd.routes import RULES, new_route, ports_without_route, routes_stage
 from meshbdd.mesh.linkerd.rules import Rules, marked, plain_rule, split_rules
 from meshbdd.mesh.splits import weights_of
@@ -53,13 +53,12 @@ def _constant(value: str | None, _now: Any) -> str | None:
 
 def _with_words_of_their_own(catalog: Catalog, service: ServiceRef, prefix: str) -> Iterator[Mapping[str, Any]]:
     """The routes of a service that have annotations of a kind, or a time limit in a rule: the Service's do not reach them."""
-    routes = [route for kind in ROUTE_KINDS for route in catalog.all(kind)]
+    routes = routes_of(catalog)
     seen: set[tuple[str, str, str]] = set()
     for port in http_ports(catalog.service(service)):
         for route in attached(routes, service, int(port["port"])):
-            meta = route["metadata"]
-            key = (route["kind"], meta["namespace"], meta["name"])
-            said = any(name.startswith(prefix) for name in meta.get("annotations") or {})
+            key = named(route)
+            said = any(name.startswith(prefix) for name in route["metadata"].get("annotations") or {})
             limited = prefix == _TIMEOUT and any(rule.get("timeouts") for rule in route["spec"].get("rules") or [])
             if key not in seen and (said or limited):
                 seen.add(key)

@@ -11,7 +11,7 @@ from typing import Any
 
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef
-from meshbdd.mesh.linkerd.objects import attached
+from meshbdd.mesh.linkerd.objects import attached, named
 
 Object = Mapping[str, Any]
 _OURS = "meshbdd-"
@@ -29,24 +29,20 @@ def refuse_shadowed(wanted: Object, there: Iterable[Object], service: ServiceRef
     Raises:
         BadInput: a rule of it is not, whatever the request.
     """
-    name = _named(wanted)
+    own = named(wanted)
     # a route in its callers' namespace is for these alone, and there it comes before the service's own
-    rivals = [route for route in there if _named(route)[1] == name[1]]
-    others = [route for route in rivals if _named(route) != name]
-    live = [{**route, "spec": wanted["spec"]} for route in rivals if _named(route) == name]
+    rivals = [route for route in there if named(route)[1] == own[1]]
+    others = [route for route in rivals if named(route) != own]
+    live = [{**route, "spec": wanted["spec"]} for route in rivals if named(route) == own]
     in_order = attached([*others, *(live or [dict(wanted)])], service, port)
-    place = next((number for number, route in enumerate(in_order) if _named(route) == name), None)
+    place = next((number for number, route in enumerate(in_order) if named(route) == own), None)
     if place is None and in_order:
         raise _in_vain(wanted, in_order[0], service, port, f"beside a {in_order[0]['kind']} Linkerd ignores it")
-    older = in_order[:place] if live else [route for route in in_order if _named(route) != name]
+    older = in_order[:place] if live else [route for route in in_order if named(route) != own]
     for route in older:
         taken = {match for rule in _rules(route) for match in _matches(rule)}
         if any(set(_matches(rule)) <= taken for rule in _rules(wanted)):
             raise _in_vain(wanted, route, service, port, "that one matches the same requests, and the older route wins")
-
-
-def _named(route: Object) -> tuple[str, str, str]:
-    return route["kind"], route["metadata"]["namespace"], route["metadata"]["name"]
 
 
 def _rules(route: Object) -> Iterable[Object]:
@@ -66,7 +62,7 @@ def _matches(rule: Object) -> Iterable[str]:
 
 
 def _in_vain(wanted: Object, other: Object, service: ServiceRef, port: int, why: str) -> BadInput:
-    kind, namespace, name = _named(other)
+    kind, namespace, name = named(other)
     step = name.startswith(_OURS)
     whose = f"the {kind} of an earlier step" if step else f"{kind} {name}.{namespace}"
     return BadInput(

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from meshbdd.cluster import Edit
+from meshbdd.cluster.kinds import kind_of
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.base import Marker, Stage
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.markers import RouteMarked
-from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, attached, http_ports, is_grpc, refuse_profile
+from meshbdd.mesh.linkerd.objects import attached, http_ports, is_grpc, named, refuse_profile, routes_of
 from meshbdd.mesh.linkerd.rules import Rules, plain_rule
 
 RULES = ("spec", "rules")
@@ -37,7 +38,7 @@ def routes_stage(catalog: Catalog, service: ServiceRef, tag: str, made: Marked, 
         BadInput: the rules that are there leave no room for them, or Linkerd would ignore them.
     """
     refuse_profile(catalog, service)
-    routes = [route for kind in ROUTE_KINDS for route in catalog.all(kind)]
+    routes = routes_of(catalog)
     edits: dict[str, Edit] = {}
     markers: list[Marker] = []
     for port in http_ports(catalog.service(service)):
@@ -73,7 +74,7 @@ def _refuse_to_differ(edit: Edit, other: Edit | None, routes: Iterable[Mapping[s
     """
     if other is None:
         return
-    rules = next(r["spec"].get("rules") for r in routes if _named(r) == (edit.kind, edit.namespace, edit.name))
+    rules = next(r["spec"].get("rules") for r in routes if named(r) == (edit.kind, edit.namespace, edit.name))
     if edit.make(rules) != other.make(rules):
         raise BadInput(
             "MB0458",
@@ -81,10 +82,6 @@ def _refuse_to_differ(edit: Edit, other: Edit | None, routes: Iterable[Mapping[s
             "own backend.",
             help="name a port in its parentRefs, and make one route for each port",
         )
-
-
-def _named(route: Mapping[str, Any]) -> tuple[str, str, str]:
-    return route["kind"], route["metadata"]["namespace"], route["metadata"]["name"]
 
 
 def _insert(route: Mapping[str, Any], service: ServiceRef, made: Marked, port: int) -> Edit | None:
@@ -99,7 +96,7 @@ def _insert(route: Mapping[str, Any], service: ServiceRef, made: Marked, port: i
 
     if not made(route["spec"].get("rules") or [], port, grpc):
         return None
-    return Edit(route["kind"], meta["name"], meta["namespace"], RULES, make)
+    return Edit(kind_of(route), meta["name"], meta["namespace"], RULES, make)
 
 
 def _create(service: ServiceRef, port: Mapping[str, Any], made: Marked) -> Edit | None:
@@ -133,7 +130,7 @@ def new_route(service: ServiceRef, port: int, kind: str, rules: Sequence[Mapping
 
 def ports_without_route(catalog: Catalog, service: ServiceRef) -> Iterable[Mapping[str, Any]]:
     """The gRPC ports of a service at which no route stands."""
-    routes = [route for kind in ROUTE_KINDS for route in catalog.all(kind)]
+    routes = routes_of(catalog)
     for port in http_ports(catalog.service(service)):
         if is_grpc(port) and not attached(routes, service, int(port["port"])):
             yield port

@@ -71,6 +71,10 @@ def _route(rules: list[Object], name: str = "theirs", **meta: Any) -> Object:
     return _obj("HTTPRoute", name, spec, "gateway.networking.k8s.io/v1", **meta)
 
 
+def _policy_route(rules: list[Object], name: str = "theirs", **meta: Any) -> Object:
+    return {**_route(rules, name, **meta), "apiVersion": "policy.linkerd.io/v1beta3"}
+
+
 class Objects:
     """As much of a cluster as planning reads; what is given last stands in for what is there by that name."""
 
@@ -125,6 +129,36 @@ def test_a_share_of_the_calls_goes_to_a_fault_backend_and_the_rest_by_a_rule_tha
     assert route["spec"]["parentRefs"][0]["port"] == 80
     assert made.through is not None
     assert (made.through.tag, made.through.twin.name) == ("meshbdd-r1-1", "meshbdd-twin-payment-service")
+
+
+def test_routes_of_linkerds_own_group_are_routes_of_the_service_as_well() -> None:
+    """Linkerd orders the HTTPRoutes of both groups by their age, and proxies in other namespaces may see only one of them."""
+    own = _policy_route([{"backendRefs": [{"name": "payment-service", "port": 80}]}])
+    _, [route] = plan(Fault(PAYMENT, status=503), own)
+    assert (route["apiVersion"], route["metadata"]["name"]) == ("policy.linkerd.io/v1beta3", "theirs")
+    assert _weights(route["spec"]["rules"][0]) == {"meshbdd-fault-payment-service": 1}
+    _, changed = plan(_SPLIT, own, _route([{}], "theirs-too"), _pod("payment-service", "canary"))
+    split = {o["apiVersion"]: _weights(o["spec"]["rules"][0]) for o in changed if o["kind"] == "HTTPRoute"}
+    assert set(split) == {own["apiVersion"], "gateway.networking.k8s.io/v1"}
+    assert all(weights == {_STABLE: 9, _CANARY: 1} for weights in split.values())
+    limited = _policy_route([{"timeouts": {"request": "9s"}}])
+    _, changed = plan(Timeout(PAYMENT, Duration(1)), limited)
+    said = {kind_of(o): o["metadata"]["annotations"]["timeout.linkerd.io/request"] for o in changed}
+    assert said == {"Service": "1000ms", "HTTPRoute.policy.linkerd.io": "1000ms"}
+    grpc = {**_route([{}], "beats-them"), "kind": "GRPCRoute"}
+    _, [route] = plan(Fault(PAYMENT, grpc_status="UNAVAILABLE"), own, grpc)
+    assert route["kind"] == "GRPCRoute"
+
+
+def test_a_manifests_route_stays_in_the_group_that_it_was_written_for() -> None:
+    [stage] = linkerd().plan_manifest([_policy_route([{"timeouts": {"request": "0s500ms"}}])], Context()).stages
+    [edit] = stage.edits
+    assert edit.new is not None
+    assert (edit.kind, edit.new["apiVersion"]) == ("HTTPRoute.policy.linkerd.io", "policy.linkerd.io/v1beta3")
+    assert [str(marker) for marker in stage.markers] == ["route meshbdd-r1-1 of payment-service.shop:80"]
+    older = _policy_route([{}], "older", creationTimestamp="2025-01-01T00:00:00Z")
+    with pytest.raises(BadInput, match=r"HTTPRoute\.policy\.linkerd\.io older\.shop is: that one matches"):
+        linkerd(older).plan_manifest([_route([{}], "mine")], Context())
 
 
 def test_a_fault_for_every_call_leaves_the_service_none() -> None:
