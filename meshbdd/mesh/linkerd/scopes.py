@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from meshbdd.errors import BadInput
 from meshbdd.intents import Scope
+
+_GRPC_PATH = re.compile(r"/(?P<service>\.?[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)/(?P<method>[A-Za-z_]\w*)", re.ASCII)
+"""The path of a gRPC call, as far as a GRPCRoute can name one: Gateway API, GRPCMethodMatch."""
 
 
 def narrowed(matches: Iterable[Mapping[str, Any]], scope: Scope, *, grpc: bool) -> list[dict[str, Any]]:
@@ -29,14 +33,20 @@ def _both(theirs: Mapping[str, Any], scope: Scope) -> dict[str, Any] | None:
 
 
 def _both_grpc(theirs: Mapping[str, Any], scope: Scope) -> dict[str, Any] | None:
-    """The same for a GRPCRoute, which names a method of a service where HTTP has a path; all of them are POST."""
+    """The same for a GRPCRoute, which names a method of a service where HTTP has a path; all of them are POST.
+
+    No gRPC call has another path, and a service without a method would mean all of its methods.
+    """
     made: dict[str, Any] = copy.deepcopy(dict(theirs))
     if scope.method not in {None, "POST"}:
         return None
     if scope.path:
-        service, _, method = scope.path.strip("/").partition("/")
-        wanted = {"service": service, "method": method}
-        kept = made.get("method") or {}
+        called = _GRPC_PATH.fullmatch(scope.path)
+        if called is None:
+            return None
+        wanted, kept = called.groupdict(), made.get("method") or {}
+        if kept.get("type") == "RegularExpression":
+            raise _unjoinable(str(kept.get("service") or kept.get("method")), scope.path)
         if any(kept.get(name, value) != value for name, value in wanted.items()):
             return None
         made["method"] = {"type": "Exact", **wanted}

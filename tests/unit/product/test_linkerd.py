@@ -259,6 +259,26 @@ def test_each_port_has_a_route_of_its_kind() -> None:
     assert _headers(routes[1]["spec"]["rules"][0])["x-envoy-fault-abort-grpc-request"] == "14"
 
 
+@pytest.mark.parametrize("path", ["/shop.Payment", "/shop.Payment/", "/charge", "/orders/17", "/a/b/c", "//a/b"])
+def test_a_path_that_no_grpc_call_has_narrows_to_none_of_them(path: str) -> None:
+    fault = Fault(PAYMENT, status=503, scope=Scope(path=path))
+    _, [route] = plan(fault, _service("payment-service", grpc=True))
+    assert (route["kind"], route["spec"]["rules"][0]["matches"][0]["path"]["value"]) == ("HTTPRoute", path)
+
+
+def test_a_path_of_a_grpc_call_is_its_service_and_method() -> None:
+    fault = Fault(PAYMENT, status=503, scope=Scope(path="/shop.Payment/Charge"))
+    _, [_http, route] = plan(fault, _service("payment-service", grpc=True))
+    told = {"type": "Exact", "service": "shop.Payment", "method": "Charge"}
+    assert route["spec"]["rules"][0]["matches"] == [{"method": told}]
+    theirs: Object = {
+        **_route([{"matches": [{"method": {"type": "RegularExpression", "service": "shop.*"}}]}]),
+        "kind": "GRPCRoute",
+    }
+    with pytest.raises(BadInput, match="cannot be joined"):
+        plan(fault, theirs)
+
+
 @pytest.mark.parametrize(
     "intent", [Fault(PAYMENT, Percent(50), status=503), Fault(PAYMENT, delay=Duration(1)), "split"]
 )
