@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from meshbdd.claims.verdict import Verdict
+from meshbdd.grpc_statuses import GRPC_CODES
 from meshbdd.load.sample import Sample
 
 
@@ -79,7 +80,7 @@ def _doubt(port: int, answers: Sequence[Plain], meshed: Sample) -> str:
             return f"at port {port} of pod {answer.pod} the client outside the mesh met a {answer.sample.told}"
     if not _came_from_the_service(meshed):
         return f"port {port} does not answer a meshed client either ({meshed.told})"
-    if meshed.status == HTTPStatus.FORBIDDEN and any(answer.denied for answer in answers):
+    if _denies(meshed) and any(answer.denied for answer in answers):
         return f"port {port} turns a meshed client away as well ({meshed.told})"
     return ""
 
@@ -88,7 +89,13 @@ def _came_from_the_service(meshed: Sample) -> bool:
     """Whether an answer is the service's, or its proxy's: what the client's own proxy makes up lacks Envoy's mark."""
     if meshed.status is None:
         return False
-    return meshed.status < 400 or "x-envoy-upstream-service-time" in (meshed.headers or {})
+    return meshed.succeeded or "x-envoy-upstream-service-time" in (meshed.headers or {})
+
+
+def _denies(meshed: Sample) -> bool:
+    """Whether an answer is a denial; a gRPC call's has the HTTP status 200."""
+    denied = str(GRPC_CODES["PERMISSION_DENIED"])
+    return meshed.status == HTTPStatus.FORBIDDEN or (meshed.headers or {}).get("grpc-status") == denied
 
 
 def _met(port: int, answers: Sequence[Plain]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
 
 from meshbdd.claims import Verdict
 from meshbdd.claims.plaintext import Plain, rejects_plaintext
@@ -60,10 +59,15 @@ def ask_in_plaintext(
             pod = pods.get(address.rpartition(":")[0].strip("[]"), address)
             turned_away = sample.status == HTTPStatus.FORBIDDEN and denied(sample)
             answers.append(Plain(port, pod, pod in meshed, sample, turned_away))
-        control[port] = traffic.probe(message)
+        control[port] = traffic.probe(_call(service, port) if protocol == "grpc" else message)
     return rejects_plaintext(str(service), answers, control, others)
 
 
 def _probe(service: ServiceRef, port: int) -> Message:
-    headers: dict[str, Any] = {"user-agent": PROBE_AGENT}
-    return Message("probe", "HEAD", f"http://{service.host}:{port}/", headers, None)
+    return Message("probe", "HEAD", f"http://{service.host}:{port}/", {"user-agent": PROBE_AGENT}, None)
+
+
+def _call(service: ServiceRef, port: int) -> Message:
+    """A gRPC call: where Linkerd has a GRPCRoute, a meshed client's proxy lets nothing else out, its own error aside."""
+    headers = {"user-agent": PROBE_AGENT, "content-type": "application/grpc"}
+    return Message("probe", "POST", f"http://{service.host}:{port}/meshbdd.Probe/Probe", headers, None)

@@ -18,7 +18,19 @@ from meshbdd.cluster.kinds import kind_of
 from meshbdd.cluster.record import Record, mark
 from meshbdd.errors import BadInput, Inconclusive, NotPossible
 from meshbdd.evidence import Event, FaultAccounted
-from meshbdd.intents import Access, CircuitBreaker, Fault, MutualTls, Retry, Scope, ServiceRef, Side, Split, TlsMode
+from meshbdd.intents import (
+    Access,
+    CircuitBreaker,
+    Fault,
+    Intent,
+    MutualTls,
+    Retry,
+    Scope,
+    ServiceRef,
+    Side,
+    Split,
+    TlsMode,
+)
 from meshbdd.mesh import Context, Gate, Linkerd, Stage
 from meshbdd.settings import Settings
 from meshbdd.units import Duration, Percent
@@ -231,6 +243,17 @@ def test_under_strict_mutual_tls_a_refused_connection_is_not_possible(scenario: 
             world.claim(world.observed.rejects_plaintext(PAYMENT))
             world.traffic.send("charge", outside=True)
             world.claim_refused()
+
+
+@pytest.mark.parametrize(
+    "beside", [Retry(PAYMENT, 2), Fault(PAYMENT, status=500), Fault(PAYMENT, Percent(50), grpc_status="UNAVAILABLE")]
+)
+def test_a_grpc_route_of_a_step_hides_not_that_plaintext_is_rejected(scenario: Scenario, beside: Intent) -> None:
+    """Where one stands the callers' proxies speak HTTP/2 alone."""
+    with scenario("payment-service rejects plaintext") as world:
+        world.changes.make(MutualTls(TlsMode.STRICT, "shop", PAYMENT))
+        world.changes.make(beside)
+        world.claim(world.observed.rejects_plaintext(PAYMENT))
 
 
 def test_a_service_profile_is_refused_by_its_name(scenario: Scenario, lab: LabUnderTest) -> None:

@@ -10,7 +10,7 @@ import pytest
 from meshbdd.claims import Outcome
 from meshbdd.claims.plaintext import Plain, rejects_plaintext
 from meshbdd.intents import ServiceRef
-from meshbdd.load import Sample
+from meshbdd.load import Message, Sample
 from meshbdd.scenario.plaintext import ask_in_plaintext
 
 BY_THE_SERVICE = {"x-envoy-upstream-service-time": "1"}
@@ -53,6 +53,22 @@ def test_a_denial_for_want_of_an_identity_counts_where_one_with_an_identity_is_l
     assert rejects_plaintext("x", denied, {80: sample(403, headers=BY_THE_SERVICE)}).outcome is Outcome.INCONCLUSIVE
 
 
+@pytest.mark.parametrize(
+    ("grpc", "by_the_service", "outcome"),
+    [
+        ("12", True, Outcome.PASSED),  # no such method: somebody looked for it
+        ("14", False, Outcome.INCONCLUSIVE),  # the client's own proxy found nobody; it says so with the HTTP status 200
+        ("7", True, Outcome.INCONCLUSIVE),
+    ],
+)
+def test_a_grpc_call_that_failed_answers_as_far_as_the_service_failed_it(
+    grpc: str, *, by_the_service: bool, outcome: Outcome
+) -> None:
+    meshed = sample(200, headers={"grpc-status": grpc, **(BY_THE_SERVICE if by_the_service else {})})
+    denied = [Plain(80, "p", True, sample(403), denied=True)]
+    assert rejects_plaintext("x", denied, {80: meshed}).outcome is outcome
+
+
 def test_one_pod_without_a_sidecar_is_named() -> None:
     good = Plain(80, "good", True, RESET)
     verdict = rejects_plaintext("x", [good, Plain(80, "bare", False, sample(200))], {80: ANSWERED})
@@ -89,8 +105,12 @@ def test_every_endpoint_of_every_http_port_is_asked_and_other_ports_are_named() 
     proxies = SimpleNamespace(pods=lambda _: pods, meshed=lambda _: pods[:1])
     asked: list[str] = []
 
-    def probe(_message: Any, *, straight_to: str = "") -> Sample:
+    def probe(message: Message, *, straight_to: str = "") -> Sample:
         asked.append(straight_to)
+        grpc = message.headers.get("content-type") == "application/grpc"
+        assert grpc == (not straight_to and ":9000/" in message.url), (
+            "a meshed client is answered in what the port speaks"
+        )
         return (sample(200) if straight_to == "10.0.0.2:10000" else RESET) if straight_to else ANSWERED
 
     traffic = SimpleNamespace(probe=probe)
