@@ -16,8 +16,8 @@ from typing import Any
 from meshbdd.errors import BadInput
 from meshbdd.intents import CircuitBreaker, Fault, Side, Topic
 from meshbdd.mesh.base import Context
+from meshbdd.mesh.linkerd.annotations import ACCRUAL
 
-ACCRUAL = "balancer.linkerd.io/failure-accrual"
 _AT_CALLER = (
     "by a fault backend beside {service}, to which the callers' proxies are routed: its answers are retried, timed out and "
     "counted as those of the service would be"

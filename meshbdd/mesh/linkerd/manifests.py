@@ -8,10 +8,11 @@ from typing import Any
 
 from meshbdd.cluster import Edit
 from meshbdd.cluster.kinds import KINDS, kind_of
-from meshbdd.errors import BadInput, NotPossible
+from meshbdd.errors import NotPossible
 from meshbdd.intents import ServiceRef, Side
 from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Where
 from meshbdd.mesh.catalog import Catalog
+from meshbdd.mesh.linkerd.annotations import CONSECUTIVE, MAX_FAILURES, MIN_PENALTY, refuse_unreadable, seconds_of
 from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked, ServerHeld
 from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, creation, http_ports, parents, refuse_profile, routes_of
 from meshbdd.mesh.linkerd.rivals import refuse_shadowed
@@ -30,7 +31,8 @@ def plan(catalog: Catalog, documents: list[Object], _context: Context, tag: Call
 
     Raises:
         NotPossible: a change of a Service beside its annotations for Linkerd.
-        BadInput: a route for a Service that does not exist, or one where it would have no effect.
+        BadInput: a route for a Service that does not exist, one where it would have no effect, or an annotation that Linkerd
+            cannot read.
     """
     own = tag()
     groups = [[d for d in documents if (d["kind"] in _LAST) is last] for last in (False, True)]
@@ -167,26 +169,11 @@ def _service(catalog: Catalog, wanted: Object) -> tuple[list[Edit], list[Marker]
 
 
 def _annotated(ref: ServiceRef, annotations: Mapping[str, str]) -> Marker:
-    prefix = "balancer.linkerd.io/failure-accrual-consecutive-"
-    errors, penalty = annotations.get(f"{prefix}max-failures"), annotations.get(f"{prefix}min-penalty", "")
-    if set(annotations) <= {f"{prefix}{word}" for word in _CONSECUTIVE} | {_ACCRUAL} and errors and penalty:
-        return BreakerHeld(ref, int(errors), _seconds(penalty))
+    refuse_unreadable(annotations)
+    errors, penalty = annotations.get(MAX_FAILURES), annotations.get(MIN_PENALTY)
+    if annotations.keys() <= CONSECUTIVE and errors and penalty:
+        return BreakerHeld(ref, int(errors), seconds_of(penalty))
     return ConfigChanged(f"Service {ref}", (ROUTES, CLUSTERS))
-
-
-_ACCRUAL = "balancer.linkerd.io/failure-accrual"
-_CONSECUTIVE = ("max-failures", "min-penalty", "max-penalty", "jitter-ratio")
-
-
-def _seconds(text: str) -> float:
-    for unit, seconds in (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)):
-        if text.endswith(unit) and text.removesuffix(unit).isdigit():
-            return int(text.removesuffix(unit)) * seconds
-    raise BadInput(
-        "MB0453",
-        f'"{text}" is no duration that Linkerd takes, and it would silently leave the whole annotation out.',
-        help="write one whole number and its unit: 500ms, 2s, 1m",
-    )
 
 
 def _refuse_other_changes(live: Object, wanted: Object) -> None:

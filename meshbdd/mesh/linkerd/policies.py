@@ -16,7 +16,7 @@ from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import CircuitBreaker, Retry, ServiceRef, Split, Timeout
 from meshbdd.mesh.base import Stage
 from meshbdd.mesh.catalog import Catalog, selected
-from meshbdd.mesh.linkerd.injection import ACCRUAL
+from meshbdd.mesh.linkerd.annotations import ACCRUAL
 from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked, RoutesSay, retries_of, timeout_of
 from meshbdd.mesh.linkerd.objects import attached, creation, fitting, http_ports, named, refuse_profile, routes_of
 from meshbdd.mesh.linkerd.routes import RULES, new_route, ports_without_route, routes_stage

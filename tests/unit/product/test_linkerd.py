@@ -672,6 +672,38 @@ def test_of_a_service_that_is_there_a_manifest_changes_annotations_for_linkerd_a
         linkerd().plan_manifest([wanted], Context())
 
 
+_ACCRUAL = "balancer.linkerd.io/failure-accrual"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "readable"),
+    [
+        (f"{_ACCRUAL}-consecutive-max-failures", "many", False),
+        (f"{_ACCRUAL}-consecutive-max-failures", "1_0", False),
+        (f"{_ACCRUAL}-consecutive-max-failures", "4294967296", False),
+        (f"{_ACCRUAL}-consecutive-max-failures", " +5 ", True),
+        (f"{_ACCRUAL}-consecutive-min-penalty", "1.5s", False),
+        (f"{_ACCRUAL}-consecutive-min-penalty", "\u0665s", False),
+        (f"{_ACCRUAL}-consecutive-min-penalty", "1d", True),
+        ("timeout.linkerd.io/request", "5", False),
+        ("timeout.linkerd.io/request", "999999999999999999d", False),
+        ("timeout.linkerd.io/request", "0", True),
+        ("retry.linkerd.io/limit", "70000", False),
+    ],
+)
+def test_an_annotation_of_a_manifest_that_linkerd_cannot_read_is_refused(
+    name: str, text: str, *, readable: bool
+) -> None:
+    said = {
+        _ACCRUAL: "consecutive",
+        f"{_ACCRUAL}-consecutive-max-failures": "5",
+        f"{_ACCRUAL}-consecutive-min-penalty": "5s",
+    }
+    wanted = _service("payment-service", annotations={**said, name: text})
+    with contextlib.nullcontext() if readable else pytest.raises(BadInput, match="would silently leave"):
+        linkerd().plan_manifest([wanted], Context())
+
+
 def test_a_manifests_server_that_an_older_one_overrules_is_not_waited_for() -> None:
     wanted = _server("all-authenticated", 8080, "strict")
     [stage] = linkerd(_server("all-unauthenticated")).plan_manifest([wanted], Context()).stages
