@@ -111,9 +111,9 @@ def attached(routes: Iterable[Object], service: ServiceRef, port: int) -> list[O
     return sorted((route for route in found if route["kind"] == kind), key=_age)
 
 
-def routes_of(catalog: Catalog) -> list[Object]:
-    """All routes of the kinds by which Linkerd routes HTTP."""
-    return [route for kind in ROUTE_KINDS for route in catalog.all(kind)]
+def routes_of(catalog: Catalog, namespace: str | None = None) -> list[Object]:
+    """All routes of the kinds by which Linkerd routes HTTP, in one namespace or in all."""
+    return [route for kind in ROUTE_KINDS for route in catalog.all(kind, namespace)]
 
 
 def named(route: Object) -> tuple[str, str, str]:

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from meshbdd.cluster import Edit
+from meshbdd.cluster.kinds import kind_of
 from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import Access, MutualTls, ServiceRef, TlsMode
 from meshbdd.mesh.base import Marker, Stage, Where
 from meshbdd.mesh.catalog import Catalog, selected
 from meshbdd.mesh.linkerd.markers import ServerHeld
-from meshbdd.mesh.linkerd.objects import POLICY, creation
+from meshbdd.mesh.linkerd.objects import POLICY, creation, named, routes_of
 from meshbdd.sidecars import LINKERD
 
 AUTHORIZATION = "AuthorizationPolicy.policy.linkerd.io"
@@ -138,8 +139,7 @@ def access_stage(catalog: Catalog, intent: Access, token: str) -> Stage:
     servers: dict[str, Edit] = {}
     markers: list[Marker] = []
     for number, (server, edit) in enumerate(_servers(catalog, service, DENY)):
-        if server is not None:
-            _refuse_others(catalog, intent, server)
+        _refuse_others(catalog, intent, server or edit.new or {})
         name = f"{token}-{number}"
         target = {"group": POLICY, "kind": "Server", "name": edit.name}
         spec = {"targetRef": target, "requiredAuthenticationRefs": required}
@@ -156,17 +156,35 @@ def _policy(kind: str, name: str, namespace: str, spec: Mapping[str, Any]) -> Ed
 
 
 def _refuse_others(catalog: Catalog, intent: Access, server: Mapping[str, Any]) -> None:
+    """See that no policy lets others pass: one for a Server, for a route of it, or for all Servers of its namespace.
+
+    Raises:
+        BadInput: one does.
+    """
     meta = server["metadata"]
+    routes = {named(route)[::2] for route in _routes(catalog, meta)}
     for policy in catalog.all(AUTHORIZATION, meta["namespace"]):
         target = policy["spec"]["targetRef"]
-        if target["kind"] == "Namespace" or (target["kind"], target["name"]) == ("Server", meta["name"]):
+        kind = kind_of({**target, "apiVersion": f"{target.get('group') or ''}/"})
+        if kind == "Namespace" or (kind, target["name"]) in {("Server", meta["name"]), *routes}:
             raise _adds_up(intent, "AuthorizationPolicy", policy["metadata"]["name"])
     for policy in catalog.all("ServerAuthorization", meta["namespace"]):
         chosen = policy["spec"]["server"]
-        labels = (chosen.get("selector") or {}).get("matchLabels")
-        by_label = labels is not None and selected(labels, meta.get("labels") or {})
+        selector = chosen.get("selector")
+        by_label = selector is not None and selected(selector.get("matchLabels") or {}, meta.get("labels") or {})
         if by_label or chosen.get("name") == meta["name"]:
             raise _adds_up(intent, "ServerAuthorization", policy["metadata"]["name"])
+
+
+def _routes(catalog: Catalog, server: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The routes of a Server, which are in its namespace; server: its metadata."""
+    for route in routes_of(catalog, server["namespace"]):
+        refs = (route.get("spec") or {}).get("parentRefs") or []
+        if any(
+            (ref.get("kind"), ref.get("group", POLICY), ref["name"]) == ("Server", POLICY, server["name"])
+            for ref in refs
+        ):
+            yield route
 
 
 def _adds_up(intent: Access, kind: str, name: str) -> BadInput:

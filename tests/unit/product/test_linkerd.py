@@ -584,6 +584,41 @@ def test_another_policy_that_lets_callers_pass_is_named() -> None:
         plan(Access(ORDER, PAYMENT), _server("deny"), policy)
 
 
+_GROUPS = ("policy.linkerd.io", "gateway.networking.k8s.io")
+
+
+@pytest.mark.parametrize(("group", "other"), [_GROUPS, _GROUPS[::-1]])
+def test_a_policy_on_a_route_of_the_server_lets_callers_pass_as_well(group: str, other: str) -> None:
+    parent = {"group": "policy.linkerd.io", "kind": "Server", "name": "theirs"}
+    route = _obj("HTTPRoute", "charging", {"parentRefs": [parent]}, f"{group}/v1")
+    spec = {"targetRef": {"group": group, "kind": "HTTPRoute", "name": "charging"}}
+    policy = _obj("AuthorizationPolicy", "open-door", spec, "policy.linkerd.io/v1alpha1")
+    with pytest.raises(BadInput, match="AuthorizationPolicy open-door lets callers pass as well"):
+        plan(Access(ORDER, PAYMENT), _server("deny"), policy, route)
+    plan(
+        Access(ORDER, PAYMENT),
+        _server("deny"),
+        policy,
+        {**route, "spec": {"parentRefs": [{**parent, "name": "other"}]}},
+    )
+    elsewhere = {**policy, "spec": {"targetRef": {**spec["targetRef"], "group": other}}}
+    plan(Access(ORDER, PAYMENT), _server("deny"), elsewhere, route)
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        ("AuthorizationPolicy", {"targetRef": {"kind": "Namespace", "name": "shop"}}),
+        ("ServerAuthorization", {"server": {"selector": {"matchLabels": {}}}}),
+        ("ServerAuthorization", {"server": {"selector": {}}}),
+    ],
+)
+def test_a_policy_for_every_server_is_one_for_a_server_that_is_to_be_made(kind: str, spec: Object) -> None:
+    policy = _obj(kind, "open-door", spec, "policy.linkerd.io/v1alpha1")
+    with pytest.raises(BadInput, match=f"{kind} open-door lets callers pass as well"):
+        plan(Access(ORDER, PAYMENT), policy)
+
+
 def test_calls_that_go_on_through_the_backend_may_not_meet_a_policy_about_callers() -> None:
     slow = Fault(PAYMENT, delay=Duration(1))
     with pytest.raises(NotPossible, match="Server theirs lets only some callers"):
