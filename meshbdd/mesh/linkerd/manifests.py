@@ -14,7 +14,15 @@ from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Where
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.annotations import CONSECUTIVE, MAX_FAILURES, MIN_PENALTY, refuse_unreadable, seconds_of
 from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked, ServerHeld
-from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, creation, http_ports, parents, refuse_profile, routes_of
+from meshbdd.mesh.linkerd.objects import (
+    ROUTE_KINDS,
+    creation,
+    http_ports,
+    parents,
+    refuse_left_out,
+    refuse_profile,
+    routes_of,
+)
 from meshbdd.mesh.linkerd.rivals import refuse_shadowed
 from meshbdd.mesh.linkerd.rules import marked
 from meshbdd.mesh.linkerd.security import AUTHORIZATION, DENY, decided_by_another
@@ -94,6 +102,7 @@ def _whole(wanted: Object, kind: str) -> Edit:
 
 
 def _route_markers(catalog: Catalog, route: Object, tag: str) -> Iterator[Marker]:
+    refuse_left_out(route)
     for parent in parents(route):
         service = ServiceRef(parent["name"], parent["namespace"])
         refuse_profile(catalog, service)

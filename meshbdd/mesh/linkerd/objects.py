@@ -25,8 +25,11 @@ Those of Linkerd's own group and the Gateway API's stand in one list: …/grpc/s
 OPAQUE_PORTS = "config.linkerd.io/opaque-ports"
 _OPAQUE = "25,587,3306,4444,5432,6379,9300,11211"
 """linkerd2 charts/linkerd-control-plane/values.yaml, ``proxy.opaquePorts``."""
-_HTTP = {None, "", "http", "kubernetes.io/h2c"}
-"""``appProtocol``; with any other word Linkerd takes the port for a stream of bytes: linkerd2 …/outbound/index.rs."""
+_LAST_PORT = 65_535
+_HTTP = {"http", "kubernetes.io/h2c"}
+"""``appProtocol``, however it is spelt; any other word makes the port a stream of bytes: linkerd2 …/core/src/outbound.rs."""
+_FILTERS = {"RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect"}
+"""Filters of routes that Linkerd knows: linkerd2 …/outbound/index/http.rs, ``convert_gateway_filter``."""
 
 _PATHS: Mapping[str, tuple[str, ...]] = {
     "ServiceAccount": ("automountServiceAccountToken",),
@@ -70,12 +73,8 @@ def http_ports(service: Object) -> tuple[Mapping[str, Any], ...]:
             f'Service "{name}" is headless; Linkerd\'s policies are for the address of a Service, so nothing would come of this.',
             help="give it a cluster IP",
         )
-    opaque = set((meta.get("annotations") or {}).get(OPAQUE_PORTS, _OPAQUE).replace(" ", "").split(","))
-    ports = tuple(
-        port
-        for port in spec.get("ports") or []
-        if port.get("appProtocol") in _HTTP and (port.get("appProtocol") or str(port["port"]) not in opaque)
-    )
+    opaque = _port_list((meta.get("annotations") or {}).get(OPAQUE_PORTS, _OPAQUE))
+    ports = tuple(port for port in spec.get("ports") or [] if _carries_http(port, opaque))
     if not ports:
         raise BadInput(
             "MB0441",
@@ -83,6 +82,26 @@ def http_ports(service: Object) -> tuple[Mapping[str, Any], ...]:
             help="set appProtocol of the port to http",
         )
     return ports
+
+
+def _carries_http(port: Mapping[str, Any], opaque: Iterable[range]) -> bool:
+    """A port's ``appProtocol`` beats the list of opaque ports."""
+    said = port.get("appProtocol")
+    if said:
+        return str(said).lower() in _HTTP
+    return not any(int(port["port"]) in numbers for numbers in opaque)
+
+
+def _port_list(text: str) -> list[range]:
+    """Ports and ranges of them; of a list in which one is wrong Linkerd takes none: linkerd2 …/k8s/index/src/ports.rs."""
+    found = []
+    for word in filter(None, (word.strip() for word in text.split(","))):
+        first, _, last = (part.strip() for part in word.partition("-"))
+        last = last if "-" in word else first
+        if not (first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last) <= _LAST_PORT):
+            return []
+        found.append(range(int(first), int(last) + 1))
+    return found
 
 
 def is_grpc(port: Mapping[str, Any]) -> bool:
@@ -123,6 +142,24 @@ def named(route: Object) -> tuple[str, str, str]:
 
 def _age(route: Object) -> tuple[str, str]:
     return str(route["metadata"].get("creationTimestamp", "")), route["metadata"]["name"]
+
+
+def refuse_left_out(route: Object) -> None:
+    """See that Linkerd takes a route: with a filter that it does not know it leaves out the whole, whose status says Accepted.
+
+    Raises:
+        BadInput: it has one.
+    """
+    for rule in (route.get("spec") or {}).get("rules") or []:
+        unknown = next((f.get("type") for f in rule.get("filters") or [] if f.get("type") not in _FILTERS), None)
+        if unknown is not None:
+            meta = route["metadata"]
+            raise BadInput(
+                "MB0465",
+                f"{route['kind']} {meta['name']} in namespace {meta['namespace']} has the filter {unknown}, and for that Linkerd "
+                "leaves the whole route out, though its status is Accepted.",
+                help="take the filter out of the route",
+            )
 
 
 def refuse_profile(catalog: Catalog, service: ServiceRef) -> None:

@@ -12,7 +12,15 @@ from meshbdd.intents import ServiceRef
 from meshbdd.mesh.base import Marker, Stage
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.markers import RouteMarked
-from meshbdd.mesh.linkerd.objects import attached, http_ports, is_grpc, named, refuse_profile, routes_of
+from meshbdd.mesh.linkerd.objects import (
+    attached,
+    http_ports,
+    is_grpc,
+    named,
+    refuse_left_out,
+    refuse_profile,
+    routes_of,
+)
 from meshbdd.mesh.linkerd.rules import Rules, plain_rule
 
 RULES = ("spec", "rules")
@@ -44,6 +52,8 @@ def routes_stage(catalog: Catalog, service: ServiceRef, tag: str, made: Marked, 
     for port in http_ports(catalog.service(service)):
         number = int(port["port"])
         there = attached(routes, service, number)
+        for route in there:
+            refuse_left_out(route)
         found = [_insert(route, service, made, number) for route in there] if there else [_create(service, port, made)]
         changed = [edit for edit in found if edit is not None]
         for edit in changed:

@@ -367,13 +367,37 @@ def test_beside_a_service_profile_nothing_is_planned() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [({"clusterIP": "None"}, "is headless"), ({"ports": [{"port": 80, "appProtocol": "tcp"}]}, "carries HTTP"),
-     ({"ports": [{"port": 3306}]}, "carries HTTP")],
+     ({"ports": [{"port": 3306}]}, "carries HTTP"), ({"ports": [{"port": 80, "appProtocol": "GRPC"}]}, "carries HTTP")],
 )  # fmt: skip
 def test_what_linkerd_would_ignore_is_refused(change: Object, words: str) -> None:
     service = _service("payment-service")
     service["spec"] |= change
     with pytest.raises(BadInput, match=words):
         plan(Fault(PAYMENT, status=503), service)
+
+
+@pytest.mark.parametrize(
+    ("listed", "opaque"),
+    [("79-90", True), ("1, 79 - 81", True), ("80", True), ("80,", True), ("81-90", False), ("", False),
+     ("80,foo", False), ("90-79,80", False), ("0-80", False), ("80-", False), ("79-65536", False)],
+)  # fmt: skip
+def test_opaque_ports_are_read_as_linkerd_reads_them(listed: str, *, opaque: bool) -> None:
+    service = _service("payment-service", annotations={"config.linkerd.io/opaque-ports": listed})
+    with pytest.raises(BadInput, match="carries HTTP") if opaque else contextlib.nullcontext():
+        plan(Fault(PAYMENT, status=503), service)
+    service["spec"]["ports"][0]["appProtocol"] = "HTTP"
+    plan(Fault(PAYMENT, status=503), service)
+
+
+@pytest.mark.parametrize("kind", ["URLRewrite", "RequestMirror", "ExtensionRef", "CORS"])
+def test_a_route_that_linkerd_leaves_out_is_no_place_for_rules(kind: str) -> None:
+    left_out = _route([{}, {"filters": [{"type": kind}]}], "rewriting")
+    with pytest.raises(BadInput, match=f"HTTPRoute rewriting in namespace shop has the filter {kind}"):
+        plan(Fault(PAYMENT, status=503), left_out)
+    with pytest.raises(BadInput, match=f"HTTPRoute rewriting in namespace shop has the filter {kind}"):
+        linkerd().plan_manifest([left_out], Context())
+    plan(Fault(ORDER, status=503), left_out)
+    plan(Fault(PAYMENT, status=503), _route([{"filters": [{"type": "RequestRedirect", "requestRedirect": {}}]}]))
 
 
 # Circuits
