@@ -153,8 +153,11 @@ def _unsure(
         if any(call.failed for calls in requests.values() for call in calls):
             why = "every request was answered in the end, so nobody came to the end of his tries"
         else:
-            why = "no call failed, so nobody had a reason to try again"
-        return why, f"let {callee} fail 100%"
+            why = (
+                "no call met a server's error or no answer, and whether another answer (a 4xx, a gRPC status) was a reason to "
+                "try again nobody knows"
+            )
+        return why, f"let {callee} fail 100% with a status of 500 or more"
     if faulted := sum(call.faulted for calls in requests.values() for call in calls):
         why = f"{caller}'s own proxy injected a fault into {faulted} calls, before it could have made a retry"
         return why, f"inject the fault at {callee}: a step does that with | inject at | server |"

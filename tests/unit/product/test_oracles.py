@@ -104,6 +104,18 @@ def test_nobody_gives_up_too_soon(sent: list[Call], arrived: list[Call] | None, 
     assert called_at_least("order-service", "payment-service", 3, sent, arrived).outcome is wanted
 
 
+@pytest.mark.parametrize("status", [200, 404, 429])  # 200 is the HTTP status of a failed gRPC call as well
+def test_of_calls_that_no_server_error_ended_it_is_not_said_that_none_failed(status: int) -> None:
+    for verdict in (
+        called_at_most("a", "b", 1, _tries([status]), _tries([status])),
+        called_at_least("a", "b", 3, _tries([status]), _tries([status] * 3)),
+    ):
+        assert verdict.outcome is OPEN
+        assert "no call failed" not in verdict.sentence
+        assert "whether another answer (a 4xx, a gRPC status) was a reason" in verdict.sentence
+        assert verdict.help == "let b fail 100% with a status of 500 or more"
+
+
 def test_a_verdict_on_retries_tells_the_worst_request_and_the_pauses() -> None:
     verdict = called_at_most("a", "b", 2, _tries([503, 503, 503], "the-worst"), _tries([503] * 3, "the-worst"))
     assert "a calls b at most 2 times per request: 3 times for request the-worst" in verdict.sentence
