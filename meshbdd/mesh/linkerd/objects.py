@@ -165,15 +165,21 @@ def refuse_left_out(route: Object) -> None:
 def refuse_profile(catalog: Catalog, service: ServiceRef) -> None:
     """See that no ServiceProfile governs a service: routes and annotations have no effect beside one.
 
+    One in the service's namespace is for all callers, one elsewhere for those in its own namespace.
+
     Raises:
         BadInput: one does.
     """
     for profile in catalog.all("ServiceProfile"):
         spec, meta = profile.get("spec") or {}, profile["metadata"]
-        if meta["name"] == service.host and (spec.get("routes") or spec.get("dstOverrides")):
+        if meta["name"] != service.host or not (spec.get("routes") or spec.get("dstOverrides")):
+            continue
+        everybody = meta["namespace"] == service.namespace
+        if everybody or meta["namespace"] in catalog.calling_namespaces():
+            whose = "" if everybody else " from there"
             raise BadInput(
                 "MB0442",
-                f"ServiceProfile {meta['name']} in namespace {meta['namespace']} governs calls to {service}; beside it Linkerd "
-                "ignores routes, and the Service's retries, timeouts and failure accrual.",
+                f"ServiceProfile {meta['name']} in namespace {meta['namespace']} governs calls to {service}{whose}; beside it "
+                "Linkerd ignores routes, and the Service's retries, timeouts and failure accrual.",
                 help="take its routes and dstOverrides away, or the whole profile",
             )

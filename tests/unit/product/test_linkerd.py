@@ -360,8 +360,13 @@ def test_beside_a_service_profile_nothing_is_planned() -> None:
         with pytest.raises(BadInput, match=r"ServiceProfile payment-service\.shop\.svc\.cluster\.local"):
             linkerd(profile).plan_manifest([manifest], Context())
     linkerd(profile).plan_manifest([_server("all-authenticated", 8080, "strict")], Context())
-    profile["spec"] = {}
+    plan(Fault(PAYMENT, status=503), {**profile, "spec": {}})
+    profile["metadata"]["namespace"] = "elsewhere"
     plan(Fault(PAYMENT, status=503), profile)
+    caller = _pod("client")
+    caller["metadata"] |= {"name": "their-client", "namespace": "elsewhere"}
+    with pytest.raises(BadInput, match=r"in namespace elsewhere governs calls to payment-service\.shop from there"):
+        plan(Fault(PAYMENT, status=503), profile, caller)
 
 
 @pytest.mark.parametrize(
