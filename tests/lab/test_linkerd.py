@@ -143,6 +143,51 @@ def test_a_connection_to_a_port_that_a_service_does_not_have_ends_without_an_ans
     assert lab.get(VERSION).status_code == 200
 
 
+_FOR_MINE = """
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {name: orders}
+spec: {podSelector: {matchLabels: {app: order-service}}, port: 8080, accessPolicy: all-unauthenticated}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: for-mine}
+spec:
+  parentRefs: [{name: orders, kind: Server, group: policy.linkerd.io}]
+  rules:
+  - matches: [{path: {value: /version}, headers: [{name: x-backend, value: mine}]}]
+  - matches: [{path: {value: /health}}]
+"""
+"""Inbound, of versions only those are answered that come with this header as the client sent it."""
+_OF_ITS_OWN = """
+  - backendRefs:
+    - name: order-stable
+      port: 80
+      filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: X-Backend, value: stable}]}}]
+    - name: order-canary
+      port: 80
+      filters: [{type: ResponseHeaderModifier, responseHeaderModifier: {add: [{name: x-answered, value: "100%"}]}}]
+"""
+
+
+def test_a_backend_of_a_split_has_header_filters_of_its_own_at_each_try(lab: LabUnderTest) -> None:
+    lab.apply(SERVICES + "---" + _FOR_MINE)
+    lab.in_routes("order-service", "for-mine")
+    _route(lab, _OF_ITS_OWN)
+
+    def seen() -> collections.Counter[tuple[int, str | None]]:
+        with lab.session() as session:
+            answers = [session.get(VERSION, headers={"x-backend": "mine"}, timeout=10) for _ in range(40)]
+        return collections.Counter((answer.status_code, answer.headers.get("x-answered")) for answer in answers)
+
+    assert set(seen()) == {(404, None), (200, "100%")}
+    route = lab.cluster.get("HTTPRoute", "orders", "shop")
+    route["metadata"]["annotations"] = {"retry.linkerd.io/http": "404", "retry.linkerd.io/limit": "30"}
+    lab.cluster.replace(route)
+    lab.in_routes("client", '"num_retries"')
+    assert seen() == {(200, "100%"): 40}, "the next try does not find what the filter of the one before it set"
+
+
 def test_what_no_rule_matches_is_404_and_never_reaches_the_service(lab: LabUnderTest) -> None:
     _route(lab, "[{matches: [{path: {type: PathPrefix, value: /orders}}]}]")
     answer = lab.get(VERSION)

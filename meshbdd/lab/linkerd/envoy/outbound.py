@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshbdd.lab.compile.ir import Match
-from meshbdd.lab.linkerd.envoy import route_metadata, scripts
+from meshbdd.lab.linkerd.envoy import backend_headers, route_metadata, scripts
 from meshbdd.lab.linkerd.envoy.clusters import Part, assignment, balancer
 from meshbdd.lab.linkerd.envoy.matches import answer_of, direct, header, modifiers, write_match
 from meshbdd.lab.linkerd.envoy.order import Entry, ordered
@@ -185,7 +185,8 @@ class OutboundWriter:
         self, match: Json, common: Json, policy: OutboundPolicy, target: _Target, backends: list[Backend]
     ) -> Json:
         rule = target.rule
-        own = backends[0].filters if len(backends) == 1 else ()
+        drawn = _drawn(rule, backends)
+        own = drawn[0].filters if len(drawn) == 1 else ()
         return {
             "match": match,
             **common,
@@ -209,6 +210,8 @@ class OutboundWriter:
             name = f"{policy.meta}/{target.route.meta}/{target.index}"
             self._warn_of_shared(name, parts)
         filters = statuses_filter(policy.accrual, target.rule.retries)
+        if len(parts) > 1:
+            filters = [*backend_headers.upstream(usable), *filters]
         name += _suffix(policy, target.rule)
         self._made.clusters[name] = balancer(name, parts, policy.accrual, filters)
         self._made.endpoints[name] = assignment(name, parts)
@@ -234,6 +237,11 @@ class OutboundWriter:
                     f"first alone, so the shares are not as written"
                 )
             seen |= own
+
+
+def _drawn(rule: Rule, backends: list[Backend]) -> list[Backend]:
+    """Those of a route's backends that get any of its requests."""
+    return [backend for backend in backends if backend.weight or not rule.split] or backends
 
 
 def _suffix(policy: OutboundPolicy, rule: Rule) -> str:
