@@ -133,8 +133,7 @@ def _backoff(annotations: Annotations) -> Backoff:
         raise Unreadable("jitter cannot be greater than 100")
     if jitter < 0:
         raise Unreadable("jitter cannot be negative")
-    honor = annotations.get(_ALPHA + "failure-accrual-honor-retry-after", "false")
-    return Backoff(least, most, jitter, honor == "true")
+    return Backoff(least, most, jitter)
 
 
 def _rust(seconds: Decimal) -> str:
@@ -142,13 +141,43 @@ def _rust(seconds: Decimal) -> str:
     return f"{seconds.normalize():f}s" if seconds >= 1 or not seconds else f"{(seconds * 1000).normalize():f}ms"
 
 
-def biaser(annotations: Annotations) -> Biaser | None:
+def _boolean(annotations: Annotations, key: str) -> bool:
+    """A switch: the words of Go's strconv.ParseBool, trimmed; off where it is not set (``parse_bool_annotation``)."""
+    said = annotations.get(key, "false").strip()
+    if said in {"1", "t", "T", "true", "TRUE", "True"}:
+        return True
+    if said in {"0", "f", "F", "false", "FALSE", "False"}:
+        return False
+    raise Unreadable(f"unsupported {key} value: '{said}' (expected a boolean such as 'true' or 'false')")
+
+
+def honors_retry_after(annotations: Annotations) -> bool:
+    """``balancer.alpha.linkerd.io/failure-accrual-honor-retry-after``.
+
+    Only the unified mode acts on it: linkerd2 policy-controller/grpc/src/outbound.rs, ``to_proto``.
+
+    Raises:
+        Unreadable: no boolean.
+    """
+    return _boolean(annotations, _ALPHA + "failure-accrual-honor-retry-after")
+
+
+def penalizes_failures(annotations: Annotations) -> bool:
     """``balancer.alpha.linkerd.io/penalize-failures``.
 
     Raises:
-        Unreadable: a parameter that cannot be.
+        Unreadable: no boolean.
     """
-    if annotations.get(_ALPHA + "penalize-failures") != "true":
+    return _boolean(annotations, _ALPHA + "penalize-failures")
+
+
+def biaser(annotations: Annotations) -> Biaser | None:
+    """``balancer.alpha.linkerd.io/penalize-failures`` with its parameters.
+
+    Raises:
+        Unreadable: no boolean, or a parameter that cannot be.
+    """
+    if not penalizes_failures(annotations):
         return None
     penalty = _duration(annotations, _ALPHA + "load-biaser-penalty")
     longest = _duration(annotations, _ALPHA + "load-biaser-max-retry-after")

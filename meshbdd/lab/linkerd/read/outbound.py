@@ -6,6 +6,7 @@ linkerd2 policy-controller/k8s/index/src/outbound/index.rs and policy-controller
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address, ip_network
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 from meshbdd.lab.compile.ir import Match
 from meshbdd.lab.linkerd.accepted import egress_condition, is_accepted
 from meshbdd.lab.linkerd.model import (
+    Accrual,
     Backend,
     Default,
     FailureInjector,
@@ -105,7 +107,7 @@ class OutboundPolicies:
         elif protocol == "http2" and grpc:
             protocol = "grpc"
         plain = Rule((), (context.own_backend(),), timeouts=None)
-        accrual = self._parsed(read_annotations.accrual, service, "accrual config")
+        accrual = self._accrual(service)
         return OutboundPolicy(
             meta,
             protocol,
@@ -132,6 +134,14 @@ class OutboundPolicies:
             forward=forward,
             allow_headers=self._settings.allow_request_headers,
         )
+
+    def _accrual(self, parent: Object | None) -> Accrual | None:
+        """The circuit breaker; a Retry-After is a hint to the unified one alone."""
+        accrual = self._parsed(read_annotations.accrual, parent, "accrual config")
+        hinted = self._parsed(read_annotations.honors_retry_after, parent, "honor-retry-after toggle")
+        if accrual is None or accrual.success_rate is None or not hinted:
+            return accrual
+        return dataclasses.replace(accrual, backoff=dataclasses.replace(accrual.backoff, honor_retry_after=True))
 
     def _parsed(self, read: Callable[[Mapping[str, str]], Value], parent: Object | None, what: str) -> Value | None:
         """An annotation of a Service that cannot be read counts as not said: nothing checks Services at admission."""
@@ -216,7 +226,7 @@ class OutboundPolicies:
         protocol: Protocol = (
             "grpc" if grpc else "detect" if http_routes else "tls" if tls else "opaque" if tcp else "detect"
         )
-        accrual = self._parsed(read_annotations.accrual, network, "accrual config")
+        accrual = self._accrual(network)
         return OutboundPolicy(
             meta, protocol, (*(grpc or http_routes), default), (*tcp, plain), (*tls, plain) if tls else (), accrual
         )
