@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from decimal import Decimal
 
 _UNITS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
 _LAST_PORT = 65535
+_U64 = 2**64 - 1
+_FLOAT = re.compile(r"[+-]?(inf|infinity|nan|([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?)", re.IGNORECASE)
 _PART = re.compile(r"(\d{1,5})(h|ms|m|s)")
 
 
@@ -30,15 +33,33 @@ def number(text: str, most: int = 4294967295) -> int:
 
 
 def fraction(text: str) -> float:
-    """A decimal number.
+    """A decimal number as Rust parses it: ``inf`` and ``nan`` are some, ``1_0`` is none.
 
     Raises:
         Unreadable: it is none.
     """
-    try:
-        return float(text)
-    except ValueError:
-        raise Unreadable("invalid float literal") from None
+    if not text:
+        raise Unreadable("cannot parse float from empty string")
+    if not _FLOAT.fullmatch(text):
+        raise Unreadable("invalid float literal")
+    return float(text)
+
+
+def plain(value: float) -> str:
+    """A number as Rust's Display writes it: never with an exponent, and whole ones without a point."""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else f"{value}"
+    return f"{Decimal(repr(value)):f}".removesuffix(".0")
+
+
+def debugged(seconds: Decimal) -> str:
+    """A duration as Rust's Debug writes it: ``1.5s``, ``500ms``, ``0ns``."""
+    if seconds >= 1:
+        return f"{seconds.normalize():f}s"
+    for unit, size in (("ms", 1000), ("\u00b5s", 1_000_000)):
+        if seconds * size >= 1:
+            return f"{(seconds * size).normalize():f}{unit}"
+    return f"{(seconds * 1_000_000_000).normalize():f}ns"
 
 
 def annotation_duration(text: str) -> Decimal:
@@ -50,16 +71,23 @@ def annotation_duration(text: str) -> Decimal:
         Unreadable: anything else, such as ``1.5s``, ``1m30s`` or ``soon``.
     """
     text = text.strip()
+    if text.startswith("-"):
+        raise Unreadable(f"duration value cannot be negative: '{text}'")
     digits = [index for index, letter in enumerate(text) if letter.isascii() and letter.isdigit()]
     if not digits:
         raise Unreadable(f"{text} does not contain a timeout duration value")
-    if "." in text:
+    digit_end = digits[-1] + 1
+    if "." in text[:digit_end]:
         raise Unreadable("fractional values not supported")
-    magnitude, unit = number(text[: digits[-1] + 1], 2**64 - 1), text[digits[-1] + 1 :]
+    magnitude, unit = number(text[:digit_end], _U64), text[digit_end:]
+    if not unit and magnitude == 0:
+        return Decimal(0)
+    if not unit:
+        raise Unreadable(f"missing duration unit; did you mean '{magnitude}s' or '{magnitude}ms'?")
     if unit not in _UNITS:
-        if not unit and magnitude == 0:
-            return Decimal(0)
         raise Unreadable(f"invalid duration unit {unit} (expected one of 'ms', 's', 'm', 'h', or 'd')")
+    if magnitude * _UNITS[unit] * 1000 > _U64:
+        raise Unreadable(f"Timeout value {text} overflows when converted to 'ms'")
     return magnitude * _UNITS[unit]
 
 

@@ -111,3 +111,109 @@ def test_the_load_biaser_is_switched_by_the_same_words(said: str, estimator: str
         "balancer"
     ]
     assert {"peak_ewma", "penalty_peak_ewma"} & set(balancer) == {estimator}
+
+
+PARAMETERS = [
+    (f"{CONSECUTIVE}-max-failures", " 5 ", {"max_consecutive_failures": 5}),
+    (f"{CONSECUTIVE}-max-failures", "+5", {"max_consecutive_failures": 5}),
+    (f"{CONSECUTIVE}-max-penalty", "0s", "min_penalty (1s) cannot exceed max_penalty (0ns)"),
+    (f"{CONSECUTIVE}-jitter-ratio", " 1e0 ", {"jitter_ratio": 1.0}),
+    (f"{CONSECUTIVE}-jitter-ratio", "nan", "jitter cannot be negative"),
+    (f"{CONSECUTIVE}-jitter-ratio", "inf", "jitter cannot be greater than 100"),
+    (f"{CONSECUTIVE}-jitter-ratio", "1_0", "invalid float literal"),
+    (f"{CONSECUTIVE}-jitter-ratio", "", "cannot parse float from empty string"),
+    (f"{RATE}-threshold", " 0.9 ", {"success_rate_threshold": 0.9}),
+    (f"{RATE}-threshold", "2", "success-rate threshold must be between 0.0 and 1.0, got 2"),
+    (f"{RATE}-threshold", "-0.1", "success-rate threshold must be between 0.0 and 1.0, got -0.1"),
+    (f"{RATE}-threshold", "NaN", "success-rate threshold must be between 0.0 and 1.0, got NaN"),
+    (f"{RATE}-window", "10ms", {"decay": "0.010s"}),
+    (f"{RATE}-window", "5ms", "success-rate-window must be at least 10ms, got 5ms"),
+    (f"{RATE}-window", "0s", "success-rate-window must be greater than zero"),
+    (f"{RATE}-min-requests", " 1000000 ", {"min_requests": 1000000}),
+    (f"{RATE}-min-requests", "1000001", "success-rate-min-requests cannot exceed 1000000, got 1000001"),
+]
+
+
+@pytest.mark.parametrize(("key", "said", "expected"), PARAMETERS)
+def test_parameters_of_the_unified_breaker(key: str, said: str, expected: dict[str, Any] | str) -> None:
+    """policy-controller/k8s/index/src/outbound/index.rs parse_consecutive_params, parse_success_rate_params."""
+    told, log = breaker({ACCRUAL: "unified", key: said})
+    if isinstance(expected, str):
+        assert (told, log) == (None, [f"WARN Failed to parse accrual config error={expected}"])
+    else:
+        unified = told["unified"]
+        assert expected.items() <= (unified | unified["backoff"]).items()
+        assert not log
+
+
+def test_a_breaker_without_any_penalty_is_none() -> None:
+    told, log = breaker({ACCRUAL: "consecutive", f"{CONSECUTIVE}-max-penalty": "0", f"{CONSECUTIVE}-min-penalty": "0"})
+    assert (told, log) == (None, ["WARN Failed to parse accrual config error=max_penalty cannot be zero"])
+
+
+@pytest.mark.parametrize(("key", "said"), [("-window", "5ms"), ("-min-requests", "2000000")])
+def test_the_bounds_of_a_success_rate_count_only_with_a_threshold(key: str, said: str) -> None:
+    told, _ = breaker({ACCRUAL: "unified", f"{RATE}-threshold": "0", f"{RATE}{key}": said})
+    assert told["unified"]["success_rate_threshold"] == 0
+
+
+DURATIONS = [
+    ("-5s", "duration value cannot be negative: '-5s'"),
+    (" -5s ", "duration value cannot be negative: '-5s'"),
+    ("5", "missing duration unit; did you mean '5s' or '5ms'?"),
+    ("1.5s", "fractional values not supported"),
+    ("5.s", "invalid duration unit .s (expected one of 'ms', 's', 'm', 'h', or 'd')"),
+    ("213503982335d", "Timeout value 213503982335d overflows when converted to 'ms'"),
+    ("18446744073709551616ms", "number too large to fit in target type"),
+    ("0", {"request": "0s"}),
+    (" +5s ", {"request": "5s"}),
+    ("18446744073709551615ms", {"request": "18446744073709551.615s"}),
+]
+
+
+@pytest.mark.parametrize(("said", "expected"), DURATIONS)
+def test_durations_of_annotations(said: str, expected: dict[str, str] | str) -> None:
+    """policy-controller/k8s/index/src/outbound/index.rs parse_duration."""
+    log: list[str] = []
+    rules = asked(service({"timeout.linkerd.io/request": said}), log=log)["detect"]["http1"]["routes"][0]["rules"]
+    if isinstance(expected, str):
+        assert (rules[0]["timeouts"], [line.partition(" service=")[0] for line in log]) == (
+            {},
+            [f"WARN Failed to parse timeouts error={expected}"],
+        )
+    else:
+        assert rules[0]["timeouts"] == expected
+
+
+CONDITIONS = [
+    ("http", "+503", [(503, 503)]),
+    ("http", "500-+503", [(500, 503)]),
+    ("http", "-503", "invalid retry condition: -503"),
+    ("http", "503,foo", "invalid retry condition: 503,foo"),
+    ("grpc", "foo", "Unknown grpc retry condition: foo"),
+]
+
+
+@pytest.mark.parametrize(("kind", "said", "expected"), CONDITIONS)
+def test_retry_conditions(kind: str, said: str, expected: list[tuple[int, int]] | str) -> None:
+    """policy-controller/k8s/index/src/outbound/index/{http,grpc}.rs parse_http_retry, parse_grpc_retry."""
+    log: list[str] = []
+    retry = asked(service({f"retry.linkerd.io/{kind}": said}), log=log)["detect"]["http1"]["routes"][0]["rules"][0].get(
+        "retry"
+    )
+    if isinstance(expected, str):
+        what = f"WARN Failed to parse {kind} retry error={expected}"
+        assert [line.partition(" service=")[0] for line in log] == [what]
+    else:
+        ranges = retry["conditions"]["status_ranges"]
+        assert [(one["start"], one["end"]) for one in ranges] == expected
+
+
+def test_parameters_of_the_load_biaser() -> None:
+    """policy-controller/k8s/index/src/outbound/index.rs parse_load_biaser_config."""
+    for said, error in (
+        ("50d", "load-biaser-penalty exceeds the maximum supported value (~49.7 days)"),
+        ("soon", f"invalid {ALPHA}load-biaser-penalty value"),
+    ):
+        _, log = breaker({PENALIZE: "true", f"{ALPHA}load-biaser-penalty": said})
+        assert log == [f"WARN Failed to parse load biaser config error={error}"]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from meshbdd.lab.linkerd.model import Accrual, Backoff, Biaser, Retries, SuccessRate, Timeouts
-from meshbdd.lab.linkerd.values import Unreadable, annotation_duration, fraction, number
+from meshbdd.lab.linkerd.values import Unreadable, annotation_duration, debugged, fraction, number, plain
 
 Annotations = Mapping[str, str]
 
@@ -18,6 +18,10 @@ GRPC_CONDITIONS = ("cancelled", "deadline-exceeded", "internal", "resource-exhau
 _ACCRUAL = "balancer.linkerd.io/failure-accrual"
 _CONSECUTIVE = _ACCRUAL + "-consecutive-"
 _ALPHA = "balancer.alpha.linkerd.io/"
+_SUCCESS_RATE = _ALPHA + "failure-accrual-success-rate"
+_LEAST_WINDOW, _MOST_MIN_REQUESTS = Decimal("0.010"), 1_000_000
+"""Bounds of the proxy: linkerd2 policy-controller/core/src/outbound.rs."""
+_MOST_PENALTY = Decimal(2**32 - 1) / 1000
 
 
 def _duration(annotations: Annotations, key: str) -> Decimal | None:
@@ -45,7 +49,11 @@ def _limits(annotations: Annotations) -> tuple[int | None, Decimal | None]:
 
 def _statuses(text: str) -> tuple[int, int] | None:
     def code(word: str) -> int | None:
-        return int(word) if word.isascii() and word.isdigit() and 100 <= int(word) < 600 else None
+        try:
+            said = number(word)
+        except Unreadable:
+            return None
+        return said if 100 <= said < 600 else None
 
     if text.lower() == "5xx":
         return 500, 599
@@ -88,7 +96,7 @@ def grpc_retries(annotations: Annotations) -> Retries | None:
     names = []
     for part in text.split(",") if text is not None else ():
         if part.lower() not in GRPC_CONDITIONS:
-            raise Unreadable(f"unknown grpc retry condition: {part}")
+            raise Unreadable(f"Unknown grpc retry condition: {part}")
         names.append(part.lower())
     return Retries(limit or 1, grpc=tuple(names), timeout=timeout)
 
@@ -105,19 +113,11 @@ def accrual(annotations: Annotations) -> Accrual | None:
     if mode not in {"consecutive", "unified"}:
         raise Unreadable(f"unsupported failure accrual mode: {mode}")
     text = annotations.get(_CONSECUTIVE + "max-failures")
-    failures = number(text) if text is not None else 7
+    failures = number(text.strip()) if text is not None else 7
     backoff = _backoff(annotations)
     if mode == "consecutive":
         return Accrual(failures, backoff)
-    threshold = annotations.get(_ALPHA + "failure-accrual-success-rate-threshold")
-    window = _duration(annotations, _ALPHA + "failure-accrual-success-rate-window")
-    least = annotations.get(_ALPHA + "failure-accrual-success-rate-min-requests")
-    rate = SuccessRate(
-        fraction(threshold) if threshold is not None else 0.8,
-        window if window is not None else Decimal(10),
-        number(least) if least is not None else 5,
-    )
-    return Accrual(failures, backoff, rate)
+    return Accrual(failures, backoff, _success_rate(annotations))
 
 
 def _backoff(annotations: Annotations) -> Backoff:
@@ -125,20 +125,39 @@ def _backoff(annotations: Annotations) -> Backoff:
     least = _duration(annotations, _CONSECUTIVE + "min-penalty")
     most = Decimal(60) if most is None else most
     least = Decimal(1) if least is None else least
-    if least > most:
-        raise Unreadable(f"min_penalty ({_rust(least)}) cannot exceed max_penalty ({_rust(most)})")
     text = annotations.get(_CONSECUTIVE + "jitter-ratio")
-    jitter = fraction(text) if text is not None else 0.5
+    jitter = fraction(text.strip()) if text is not None else 0.5
+    if least > most:
+        raise Unreadable(f"min_penalty ({debugged(least)}) cannot exceed max_penalty ({debugged(most)})")
+    if not most:
+        raise Unreadable("max_penalty cannot be zero")
+    if not jitter >= 0:  # what is no number at all is not at least 0 either
+        raise Unreadable("jitter cannot be negative")
     if jitter > 100:
         raise Unreadable("jitter cannot be greater than 100")
-    if jitter < 0:
-        raise Unreadable("jitter cannot be negative")
     return Backoff(least, most, jitter)
 
 
-def _rust(seconds: Decimal) -> str:
-    """A duration as Rust's Debug writes it."""
-    return f"{seconds.normalize():f}s" if seconds >= 1 or not seconds else f"{(seconds * 1000).normalize():f}ms"
+def _success_rate(annotations: Annotations) -> SuccessRate:
+    """The unified mode's own parameters; a threshold of 0 switches the rate off, and then its bounds do not count.
+
+    ``parse_success_rate_params``.
+    """
+    text = annotations.get(_SUCCESS_RATE + "-threshold")
+    threshold = fraction(text.strip()) if text is not None else 0.8
+    if not 0 <= threshold <= 1:
+        raise Unreadable(f"success-rate threshold must be between 0.0 and 1.0, got {plain(threshold)}")
+    said = _duration(annotations, _SUCCESS_RATE + "-window")
+    window = Decimal(10) if said is None else said
+    if not window:
+        raise Unreadable("success-rate-window must be greater than zero")
+    if threshold and window < _LEAST_WINDOW:
+        raise Unreadable(f"success-rate-window must be at least 10ms, got {debugged(window)}")
+    text = annotations.get(_SUCCESS_RATE + "-min-requests")
+    requests = number(text.strip()) if text is not None else 5
+    if threshold and requests > _MOST_MIN_REQUESTS:
+        raise Unreadable(f"success-rate-min-requests cannot exceed {_MOST_MIN_REQUESTS}, got {requests}")
+    return SuccessRate(threshold, window, requests)
 
 
 def _boolean(annotations: Annotations, key: str) -> bool:
@@ -179,6 +198,15 @@ def biaser(annotations: Annotations) -> Biaser | None:
     """
     if not penalizes_failures(annotations):
         return None
-    penalty = _duration(annotations, _ALPHA + "load-biaser-penalty")
-    longest = _duration(annotations, _ALPHA + "load-biaser-max-retry-after")
-    return Biaser(Decimal(5) if penalty is None else penalty, Decimal(300) if longest is None else longest)
+    penalty = _parameter(annotations, _ALPHA + "load-biaser-penalty", Decimal(5))
+    if penalty > _MOST_PENALTY:
+        raise Unreadable("load-biaser-penalty exceeds the maximum supported value (~49.7 days)")
+    return Biaser(penalty, _parameter(annotations, _ALPHA + "load-biaser-max-retry-after", Decimal(300)))
+
+
+def _parameter(annotations: Annotations, key: str, default: Decimal) -> Decimal:
+    try:
+        said = _duration(annotations, key)
+    except Unreadable:
+        raise Unreadable(f"invalid {key} value") from None
+    return default if said is None else said
