@@ -18,6 +18,7 @@ from meshbdd.lab.linkerd.objects import (
     Objects,
     Parent,
     age,
+    cluster_addresses,
     group_of,
     parents,
 )
@@ -49,7 +50,7 @@ def acceptance(objects: Objects, route: Object, parent: Parent) -> Condition:
         service = objects.services.get(place)
         if service is None:
             return _no("Accepted", "NoMatchingParent")
-        if service["spec"].get("clusterIP") in {None, "", "None"}:
+        if service["spec"].get("type") == "ExternalName" or not cluster_addresses(service):
             return _no("Accepted", "NoMatchingParent", "parent service must have a ClusterIP")
     beside = objects.attached(parent.kind, parent.namespace, parent.name)
     if any(_precedes(route, other) and parent == theirs for other, theirs in beside):

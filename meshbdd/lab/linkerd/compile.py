@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from meshbdd.lab.linkerd.admission.webhook import decide
-from meshbdd.lab.linkerd.objects import group_of, parents
+from meshbdd.lab.linkerd.objects import cluster_addresses, group_of, parents
 from meshbdd.lab.linkerd.policies import Policies
 from meshbdd.lab.linkerd.read.destinations import NoProfile
 from meshbdd.lab.linkerd.read.outbound import NotFound
@@ -116,9 +116,8 @@ def _addresses(policies: Policies) -> Iterator[str]:
         for port in sorted(policies.inbound.ports_of(pod)) if address else ():
             yield f"{address}:{port}"
     for service in policies.objects.services.values():
-        address = service["spec"].get("clusterIP")
         numbers = [port["port"] for port in service["spec"].get("ports") or []]
-        if address not in {None, "", "None"} and numbers:
+        for address in cluster_addresses(service) if numbers else ():
             yield from (f"{address}:{number}" for number in numbers)
             yield f"{address}:{max(numbers) + 1}"  # stands for every port that the Service does not have
     yield from (f"{address}:80" for address in (*OUTSIDE, NOBODY))

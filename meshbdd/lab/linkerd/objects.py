@@ -26,6 +26,16 @@ def annotations_of(obj: Object | None) -> Mapping[str, str]:
     return ((obj or {}).get("metadata") or {}).get("annotations") or {}
 
 
+def cluster_addresses(service: Object) -> tuple[str, ...]:
+    """The virtual addresses of a Service, the second family's too.
+
+    The API server keeps ``clusterIP`` and the first of ``clusterIPs`` the same; worlds of plain YAML may have only one.
+    """
+    spec = service["spec"]
+    said = [*(spec.get("clusterIPs") or ()), spec.get("clusterIP")]
+    return tuple(dict.fromkeys(address for address in said if address not in {None, "", "None"}))
+
+
 def age(obj: Object) -> tuple[str, str, str]:
     """Linkerd's order: by creation, those without a time last, then by name."""
     meta = obj["metadata"]

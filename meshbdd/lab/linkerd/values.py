@@ -106,8 +106,42 @@ def policy_duration(text: str) -> Decimal | None:
     return sum((int(count) * _UNITS[unit] for count, unit in _PART.findall(text)), Decimal(0)) or None
 
 
+def port_set(text: str) -> frozenset[int]:
+    """A list of ports as the policy controller reads it: whole or not at all.
+
+    linkerd2 policy-controller/k8s/index/src/ports.rs, ``parse_portset``.
+
+    Raises:
+        Unreadable: something in it is neither a port nor a rising range of ports; blank places are passed over.
+    """
+    found: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if dash:
+            lower, upper = _port(first), _port(last)
+            if lower > upper:
+                raise Unreadable("Port range must be increasing")
+            found.update(range(lower, upper + 1))
+        elif part.strip():
+            found.add(_port(part))
+    return frozenset(found)
+
+
+def _port(text: str) -> int:
+    try:
+        port = number(text.strip(), _LAST_PORT)
+    except Unreadable:
+        port = 0
+    if not port:
+        raise Unreadable("parsing port")
+    return port
+
+
 def ports(text: str) -> frozenset[int]:
-    """The value of ``config.linkerd.io/opaque-ports`` and its like: numbers and ranges; what is neither is passed over."""
+    """A list of ports as the destination service reads it: numbers and ranges; what is neither is passed over.
+
+    linkerd2 pkg/util/parsing.go, ``ParsePorts``.
+    """
     found: set[int] = set()
     for part in text.split(","):
         first, _, last = part.strip().partition("-")

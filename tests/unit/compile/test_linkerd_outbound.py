@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from meshbdd.lab.linkerd.admission.webhook import decide
 from meshbdd.lab.linkerd.compile import Questions
+from meshbdd.lab.linkerd.compile import status as statuses
 from meshbdd.lab.linkerd.policies import Policies
 
 Object = dict[str, Any]
@@ -69,6 +71,23 @@ def first_rule(*objects: Object, of: str = "order.shop:80") -> Any:
     protocol = asked(*objects, of=of)
     (told,) = protocol.values()
     return told.get("http1", told)["routes"][0]["rules"][0]
+
+
+def status(*objects: Object) -> Any:
+    """What the status controller says of the route."""
+    told = statuses(Policies(objects))
+    return next(value for title, value in told.items() if "Route." in title)
+
+
+def refused_or_first_rule(made: Object, error: str | None) -> Any:
+    """The first rule of a route that is in effect; one with an error has to be denied, left out and complained of."""
+    assert decide(made).denied == error
+    if error is None:
+        return first_rule(service(), made)
+    log: list[str] = []
+    assert asked(service(), made, log=log) == asked(service())
+    assert f"WARN Failed to convert route error={error}" in log
+    return None
 
 
 def breaker(annotations: dict[str, str]) -> tuple[Any, list[str]]:
@@ -217,3 +236,97 @@ def test_parameters_of_the_load_biaser() -> None:
     ):
         _, log = breaker({PENALIZE: "true", f"{ALPHA}load-biaser-penalty": said})
         assert log == [f"WARN Failed to parse load biaser config error={error}"]
+
+
+OPAQUE = "config.linkerd.io/opaque-ports"
+PORTS = [
+    ("80", "opaque", None),
+    ("1-3, 79-80 ,", "opaque", None),
+    ("", "detect", None),
+    ("80,foo", "detect", "parsing port"),
+    ("90-80,80", "detect", "Port range must be increasing"),
+    ("0,80", "detect", "parsing port"),
+    ("80,65536", "detect", "parsing port"),
+    ("80-", "detect", "parsing port"),
+]
+
+
+@pytest.mark.parametrize(("said", "protocol", "error"), PORTS)
+def test_a_list_of_ports_counts_whole_or_not_at_all(said: str, protocol: str, error: str | None) -> None:
+    """policy-controller/k8s/index/src/ports.rs parse_portset, ports_annotation."""
+    log: list[str] = []
+    assert list(asked(service({OPAQUE: said}), log=log)) == [protocol]
+    complaint = f"INFO Invalid ports list spec={said} error={error} annotation={OPAQUE}"
+    assert log == ([complaint] if error else [])
+
+
+def test_a_pods_list_of_ports_counts_whole_or_not_at_all() -> None:
+    meta = {"name": "p", "namespace": "shop", "annotations": {OPAQUE: "8080,foo"}}
+    containers = [{"name": "app", "image": "x", "ports": [{"containerPort": 8080}]}]
+    policies = Policies([{"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"containers": containers}}])
+    assert list(Questions(policies).inbound("p.shop:8080")["protocol"]) == ["detect"]
+    assert policies.log() == [f"INFO Invalid ports list spec=8080,foo error=parsing port annotation={OPAQUE}"]
+
+
+HEADERS = [
+    ({"set": [{"name": "X-Set", "value": "a"}], "remove": ["X-Gone"]}, None),
+    ({"set": [{"name": "x y", "value": "a"}]}, "invalid HTTP header name"),
+    ({"remove": [""]}, "invalid HTTP header name"),
+    ({"add": [{"name": "x", "value": "caf\u00e9"}]}, "failed to parse header value"),
+]
+
+
+@pytest.mark.parametrize(("said", "error"), HEADERS)
+@pytest.mark.parametrize("side", ["request", "response"])
+def test_headers_of_modifiers(side: str, said: Object, error: str | None) -> None:
+    """policy-controller/k8s/index/src/routes/http.rs request_header_modifier; policy-controller/runtime/src/admission.rs."""
+    block = {"type": f"{side.title()}HeaderModifier", f"{side}HeaderModifier": said}
+    made = route({"filters": [block], "backendRefs": [{"name": "order", "port": 80}]})
+    told = refused_or_first_rule(made, error)
+    if told is not None:
+        expected = {"remove": ["x-gone"], "set": {"headers": [{"name": "x-set", "value": "a"}]}}
+        assert told["filters"] == [{f"{side}_header_modifier": expected}]
+
+
+REDIRECTS = [
+    ({"type": "ReplaceFullPath", "replaceFullPath": "/x"}, {"full": "/x"}),
+    ({"type": "ReplacePrefixMatch", "replacePrefixMatch": "/x"}, {"prefix": "/x"}),
+    (
+        {"type": "ReplaceFullPath", "replaceFullPath": "x"},
+        "RequestRedirect filters may only contain absolute paths (starting with '/'); \"x\" is not an absolute path",
+    ),
+    (
+        {"type": "ReplaceFullPath"},
+        "RequestRedirect filter must contain either replace_full_path or replace_prefix_match",
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "expected"), REDIRECTS)
+def test_redirects_go_to_absolute_paths(path: Object, expected: dict[str, str] | str) -> None:
+    """policy-controller/k8s/index/src/routes/http.rs path_modifier."""
+    block = {"type": "RequestRedirect", "requestRedirect": {"path": path}}
+    told = refused_or_first_rule(route({"filters": [block]}), expected if isinstance(expected, str) else None)
+    if told is not None:
+        assert told["filters"][0]["redirect"]["path"] == expected
+
+
+@pytest.mark.parametrize("said", [{"name": "x y", "value": "a"}, {"name": "x", "value": "a\u00e9"}])
+def test_headers_of_matches(said: Object) -> None:
+    error = "invalid HTTP header name" if " " in said["name"] else "failed to parse header value"
+    for kind in ("HTTPRoute", "GRPCRoute"):
+        assert refused_or_first_rule(route({"matches": [{"headers": [said]}]}, kind), error) is None
+
+
+def test_both_addresses_of_a_service_lead_to_it() -> None:
+    """policy-controller/k8s/index/src/outbound/index.rs, Service: services_by_ip is filled from clusterIPs."""
+    both = service(clusterIPs=["10.1.0.1", "fd00::5"])
+    for address in both["spec"]["clusterIPs"]:
+        assert asked(both, of=f"{address}:80") == asked(both)
+
+
+@pytest.mark.parametrize("spec", [{"type": "ExternalName"}, {"clusterIP": "None", "clusterIPs": ["None"]}])
+def test_a_parent_has_an_address_of_its_own(spec: Object) -> None:
+    """policy-controller/k8s/status/src/service.rs valid_parent_service."""
+    (told,) = status(service(**spec), route())
+    assert told["conditions"][0]["message"] == "parent service must have a ClusterIP"

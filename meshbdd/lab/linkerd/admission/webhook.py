@@ -19,7 +19,7 @@ from meshbdd.lab.linkerd.admission.definitions import spec_schema
 from meshbdd.lab.linkerd.objects import CORE, GATEWAY, POLICY, annotations_of, group_of, parents
 from meshbdd.lab.linkerd.read import annotations as read_annotations
 from meshbdd.lab.linkerd.read.destinations import weight_of
-from meshbdd.lab.linkerd.read.matches import http_match, rpc_match
+from meshbdd.lab.linkerd.read.matches import http_match, rpc_match, see_filter
 from meshbdd.lab.linkerd.settings import DEFAULT_POLICIES
 from meshbdd.lab.linkerd.values import Unreadable
 
@@ -55,6 +55,8 @@ def _route(route: Object) -> None:
     for rule in route["spec"].get("rules") or []:
         for match in rule.get("matches") or [] if route["kind"] in {"HTTPRoute", "GRPCRoute"} else []:
             read(match)
+        for block in rule.get("filters") or [] if route["kind"] in {"HTTPRoute", "GRPCRoute"} else []:
+            see_filter(block)
     if not to_service:
         return
     _backends(route)

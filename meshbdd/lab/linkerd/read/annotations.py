@@ -6,11 +6,11 @@ linkerd2 policy-controller/k8s/index/src/outbound/index.rs; https://linkerd.io/2
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from meshbdd.lab.linkerd.model import Accrual, Backoff, Biaser, Retries, SuccessRate, Timeouts
-from meshbdd.lab.linkerd.values import Unreadable, annotation_duration, debugged, fraction, number, plain
+from meshbdd.lab.linkerd.values import Unreadable, annotation_duration, debugged, fraction, number, plain, port_set
 
 Annotations = Mapping[str, str]
 
@@ -26,6 +26,21 @@ _MOST_PENALTY = Decimal(2**32 - 1) / 1000
 
 def _duration(annotations: Annotations, key: str) -> Decimal | None:
     return annotation_duration(annotations[key]) if key in annotations else None
+
+
+def ports(annotations: Annotations, key: str, warn: Callable[[str], None]) -> frozenset[int] | None:
+    """A list of ports for the policy controller, which takes one that it cannot read for an empty one; ``None``: not said.
+
+    linkerd2 policy-controller/k8s/index/src/ports.rs, ``ports_annotation``.
+    """
+    text = annotations.get(key)
+    if text is None:
+        return None
+    try:
+        return port_set(text)
+    except Unreadable as error:
+        warn(f"INFO Invalid ports list spec={text} error={error} annotation={key}")
+        return frozenset()
 
 
 def timeouts(annotations: Annotations) -> Timeouts:

@@ -23,11 +23,12 @@ from meshbdd.lab.linkerd.model import (
     ServerRule,
 )
 from meshbdd.lab.linkerd.objects import POLICY, Objects, annotations_of, group_of, parents
+from meshbdd.lab.linkerd.read import annotations as read_annotations
 from meshbdd.lab.linkerd.read.authorizations import EVERYWHERE, Authorizations, of_default, selects
 from meshbdd.lab.linkerd.read.matches import http_match, route_filter, rpc_match
 from meshbdd.lab.linkerd.read.outbound import EVERYTHING, OPAQUE_PORTS
 from meshbdd.lab.linkerd.settings import DEFAULT_POLICIES, ControlPlaneSettings
-from meshbdd.lab.linkerd.values import Unreadable, ports
+from meshbdd.lab.linkerd.values import Unreadable
 
 Object = Mapping[str, Any]
 
@@ -110,13 +111,13 @@ class InboundPolicies:
         policy = annotations.get(DEFAULT_POLICY, "")
         if policy not in DEFAULT_POLICIES:
             policy = self._settings.default_policy
-        if port in ports(annotations.get(REQUIRE_IDENTITY, "")):
+        if port in (read_annotations.ports(annotations, REQUIRE_IDENTITY, self._warn) or ()):
             policy = {
                 "all-unauthenticated": "all-authenticated",
                 "cluster-unauthenticated": "cluster-authenticated",
             }.get(policy, policy)
-        text = annotations.get(OPAQUE_PORTS)
-        opaque = self._settings.opaque_ports if text is None else ports(text)
+        said = read_annotations.ports(annotations, OPAQUE_PORTS, self._warn)
+        opaque = self._settings.opaque_ports if said is None else said
         protocol: Protocol = "opaque" if port in opaque else "detect"
         routes = () if protocol == "opaque" else tuple(self._built_in(pod, port, protocol))
         return InboundServer(Default(policy), protocol, of_default(policy, self._settings), routes)

@@ -1,7 +1,11 @@
-"""Matches, header operations and redirects of HTTP and gRPC routes."""
+"""Matches, header operations and redirects of HTTP and gRPC routes.
+
+linkerd2 policy-controller/k8s/index/src/routes/{http,grpc}.rs; names and values of headers: Rust's http crate.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +15,10 @@ from meshbdd.lab.linkerd.model import Filter, Modifier, Redirection, RpcMatch
 from meshbdd.lab.linkerd.values import Unreadable
 
 Object = Mapping[str, Any]
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VISIBLE = re.compile(r"[\t\x20-\x7e]*")
+_FILTERS = ("RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect")
 
 
 def _text(entry: Object, where: str) -> Text:
@@ -28,21 +36,43 @@ def _regex(text: str, where: str) -> str:
     return text
 
 
+def _quoted(text: str) -> str:
+    """A text as Rust's Debug writes it."""
+    return json.dumps(text, ensure_ascii=False)
+
+
 def _path(path: Object) -> Text:
     kind, value = path.get("type", "PathPrefix"), path.get("value", "/")
     if kind == "RegularExpression":
         return {"regex": _regex(value, "path")}
     if not value.startswith("/"):
         raise Unreadable(
-            f"HttpPathMatch paths must be absolute (begin with `/`); {value!r} is not an absolute path".replace(
-                "'", '"'
-            )
+            f"HttpPathMatch paths must be absolute (begin with `/`); {_quoted(value)} is not an absolute path"
         )
     return {"exact" if kind == "Exact" else "path_prefix": value}
 
 
 def _headers(entries: list[Object] | None) -> dict[str, Text]:
-    return {entry["name"].lower(): _text(entry, "header") for entry in entries or []}
+    return {_header_name(entry["name"]): _header_text(entry) for entry in entries or []}
+
+
+def _header_name(text: str) -> str:
+    """A header's name as Rust's http crate keeps it: a token in lower case."""
+    if not _TOKEN.fullmatch(text):
+        raise Unreadable("invalid HTTP header name")
+    return text.lower()
+
+
+def _header_value(text: str) -> str:
+    if not _VISIBLE.fullmatch(text):
+        raise Unreadable("failed to parse header value")
+    return text
+
+
+def _header_text(entry: Object) -> Text:
+    if entry.get("type", "Exact") == "Exact":
+        return {"exact": _header_value(entry["value"])}
+    return _text(entry, "header")
 
 
 def http_match(match: Object) -> Match:
@@ -76,18 +106,29 @@ def rpc_match(match: Object) -> RpcMatch:
 
 def _ops(block: Object | None) -> HeaderOps:
     def pairs(name: str) -> dict[str, str]:
-        return {entry["name"]: entry["value"] for entry in (block or {}).get(name) or []}
+        return {_header_name(entry["name"]): _header_value(entry["value"]) for entry in (block or {}).get(name) or []}
 
-    return HeaderOps(pairs("set"), pairs("add"), tuple((block or {}).get("remove") or ()))
+    added, put = pairs("add"), pairs("set")
+    return HeaderOps(put, added, tuple(_header_name(name) for name in (block or {}).get("remove") or ()))
+
+
+def _new_path(block: Object) -> dict[str, str]:
+    """Where to; the type beside the path is not asked (``path_modifier``)."""
+    for name, kind in (("replaceFullPath", "full"), ("replacePrefixMatch", "prefix")):
+        path = block.get(name)
+        if path is None:
+            continue
+        if not path.startswith("/"):
+            raise Unreadable(
+                "RequestRedirect filters may only contain absolute paths (starting with '/'); "
+                f"{_quoted(path)} is not an absolute path"
+            )
+        return {kind: path}
+    raise Unreadable("RequestRedirect filter must contain either replace_full_path or replace_prefix_match")
 
 
 def _redirect(block: Object) -> Redirection:
-    path = block.get("path") or {}
-    said = None
-    if path.get("type") == "ReplaceFullPath":
-        said = {"full": path.get("replaceFullPath", "")}
-    elif path.get("type") == "ReplacePrefixMatch":
-        said = {"prefix": path.get("replacePrefixMatch", "")}
+    said = _new_path(block["path"]) if block.get("path") is not None else None
     return Redirection(
         status=block.get("statusCode") or 302,
         scheme=block.get("scheme"),
@@ -116,3 +157,15 @@ def route_filter(block: Object, *, response_as_request: bool = False) -> Filter:
     if kind == "RequestRedirect":
         return _redirect(block.get("requestRedirect") or {})
     raise Unreadable(f"{kind} filter is not supported")
+
+
+def see_filter(block: Object) -> None:
+    """See that a filter of a route can be read, as the webhook does: it passes those over that Linkerd does not have.
+
+    linkerd2 policy-controller/runtime/src/admission.rs, ``validate_filter``.
+
+    Raises:
+        Unreadable: a header or a path that cannot be.
+    """
+    if block["type"] in _FILTERS:
+        route_filter(block)

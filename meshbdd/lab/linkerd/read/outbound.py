@@ -27,11 +27,11 @@ from meshbdd.lab.linkerd.model import (
     Rule,
     Timeouts,
 )
-from meshbdd.lab.linkerd.objects import CORE, POLICY, Objects, Parent, age, annotations_of
+from meshbdd.lab.linkerd.objects import CORE, POLICY, Objects, Parent, age, annotations_of, cluster_addresses
 from meshbdd.lab.linkerd.read import annotations as read_annotations
 from meshbdd.lab.linkerd.read.routes import Context, http_route, stream_route
 from meshbdd.lab.linkerd.settings import ControlPlaneSettings
-from meshbdd.lab.linkerd.values import Unreadable, ports
+from meshbdd.lab.linkerd.values import Unreadable
 
 Object = Mapping[str, Any]
 Value = TypeVar("Value")
@@ -59,9 +59,7 @@ class OutboundPolicies:
         self._settings = settings
         self._warn = warn
         self._by_address = {
-            service["spec"].get("clusterIP"): key
-            for key, service in objects.services.items()
-            if service["spec"].get("clusterIP") not in {None, "", "None"}
+            address: key for key, service in objects.services.items() for address in cluster_addresses(service)
         }
 
     def at_address(self, address: str, port: int, client: str) -> OutboundPolicy:
@@ -161,9 +159,11 @@ class OutboundPolicies:
         said = port.get("appProtocol")
         if said:
             return _PROTOCOLS.get(said, "opaque")
-        text = annotations_of(service).get(OPAQUE_PORTS)
-        opaque = self._settings.opaque_ports if text is None else ports(text)
-        return "opaque" if number in opaque else None
+        return "opaque" if number in self._opaque_ports(service) else None
+
+    def _opaque_ports(self, parent: Object | None) -> frozenset[int]:
+        said = read_annotations.ports(annotations_of(parent), OPAQUE_PORTS, self._warn)
+        return self._settings.opaque_ports if said is None else said
 
     def _attached(self, place: Parent, client: str) -> list[Object]:
         """Routes at a parent's port: those of the parent's namespace for everyone, others for their own namespace."""
