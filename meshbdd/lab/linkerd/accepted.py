@@ -6,7 +6,6 @@ linkerd2 policy-controller/k8s/status/src/index.rs. A route is in effect only at
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_network
 from typing import Any
 
 from meshbdd.lab.linkerd.objects import (
@@ -22,6 +21,7 @@ from meshbdd.lab.linkerd.objects import (
     group_of,
     parents,
 )
+from meshbdd.lab.linkerd.read.egress import overlaps
 from meshbdd.lab.linkerd.settings import ControlPlaneSettings
 
 CONTROLLER = "linkerd.io/policy-controller"
@@ -38,14 +38,17 @@ def _precedes(route: Object, other: Object) -> bool:
     return ROUTE_KINDS.index(other["kind"]) < ROUTE_KINDS.index(route["kind"])
 
 
-def acceptance(objects: Objects, route: Object, parent: Parent) -> Condition:
+def acceptance(objects: Objects, route: Object, parent: Parent, settings: ControlPlaneSettings) -> Condition:
     """Whether a parent takes a route."""
     place = (parent.namespace, parent.name)
     if parent.kind == "Server":
         return _ACCEPTED if objects.find("Server", *place) else _no("Accepted", "NoMatchingParent")
     if parent.kind == "EgressNetwork":
-        if place not in objects.egress_networks:
+        network = objects.egress_networks.get(place)
+        if network is None:
             return _no("Accepted", "NoMatchingParent")
+        if egress_condition(network, settings)["status"] != "True":
+            return _no("Accepted", "NoMatchingParent", "EgressNetwork parent has not been accepted")
     else:
         service = objects.services.get(place)
         if service is None:
@@ -58,12 +61,12 @@ def acceptance(objects: Objects, route: Object, parent: Parent) -> Condition:
     return _ACCEPTED
 
 
-def is_accepted(objects: Objects, route: Object, parent: Parent) -> bool:
+def is_accepted(objects: Objects, route: Object, parent: Parent, settings: ControlPlaneSettings) -> bool:
     """Whether a route is in effect at a parent."""
-    return acceptance(objects, route, parent)["status"] == "True"
+    return acceptance(objects, route, parent, settings)["status"] == "True"
 
 
-def _resolved(objects: Objects, route: Object) -> Condition:
+def _resolved(objects: Objects, route: Object, parent: Parent) -> Condition:
     own = route["metadata"]["namespace"]
     for rule in route["spec"].get("rules") or []:
         for ref in rule.get("backendRefs") or []:
@@ -74,16 +77,19 @@ def _resolved(objects: Objects, route: Object) -> Condition:
                 return _no("ResolvedRefs", "InvalidKind")
             if place not in known[kind]:
                 return _no("ResolvedRefs", "BackendNotFound")
+            if kind[1] == "EgressNetwork" and (parent.kind, parent.namespace, parent.name) != (kind[1], *place):
+                needs = "EgressNetwork backend needs to be on a route that has an EgressNetwork parent"
+                return _no("ResolvedRefs", "InvalidKind", needs)
     return {"type": "ResolvedRefs", "status": "True", "reason": "ResolvedRefs"}
 
 
-def route_status(objects: Objects, route: Object) -> list[dict[str, Any]]:
+def route_status(objects: Objects, route: Object, settings: ControlPlaneSettings) -> list[dict[str, Any]]:
     """``status.parents`` of a route, without times."""
     told = []
     for parent in parents(route):
-        conditions = [acceptance(objects, route, parent)]
+        conditions = [acceptance(objects, route, parent, settings)]
         if parent.kind != "Server":
-            conditions.append(_resolved(objects, route))
+            conditions.append(_resolved(objects, route, parent))
         ref: dict[str, Any] = {
             "group": parent.group, "kind": parent.kind, "namespace": parent.namespace, "name": parent.name,
             **({"port": parent.port} if parent.port is not None else {}),
@@ -114,19 +120,16 @@ def rate_limit_condition(objects: Objects, policy: Object) -> Condition:
 
 
 def egress_condition(network: Object, settings: ControlPlaneSettings) -> Condition:
-    """Whether an egress network is in effect: its own networks may not overlap the cluster's."""
-    inside = [ip_network(cidr) for cidr in settings.cluster_networks]
-    for entry in network["spec"].get("networks") or []:
-        asked = ip_network(entry["cidr"], strict=False)
-        if any(asked.version == own.version and asked.overlaps(own) for own in inside):
-            return _no("Accepted", "EgressNetReasonOverlap", "networks overlap with clusterNetworks")
+    """Whether routes may name an egress network: its own networks may not overlap the cluster's."""
+    if overlaps(network, settings.cluster_networks):
+        return _no("Accepted", "EgressReasonNetworkOverlap", "networks overlap with clusterNetworks")
     return _ACCEPTED
 
 
 def statuses(objects: Objects, settings: ControlPlaneSettings) -> Iterator[tuple[Object, Mapping[str, Any]]]:
     """The status of every object that Linkerd writes one for."""
     for route in objects.routes():
-        if group_of(route) in {GATEWAY, POLICY} and (told := route_status(objects, route)):
+        if group_of(route) in {GATEWAY, POLICY} and (told := route_status(objects, route, settings)):
             yield route, {"parents": told}
     for network in objects.of("EgressNetwork"):
         yield network, {"conditions": [egress_condition(network, settings)]}

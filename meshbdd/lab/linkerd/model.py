@@ -58,10 +58,17 @@ Meta = Resource | Default
 
 @dataclass(frozen=True, slots=True)
 class FailureInjector:
-    """An answer that the proxy gives instead of sending the request."""
+    """An answer that the proxy gives instead of sending the request.
+
+    Attributes:
+        status: The HTTP status.
+        message: What the proxy says was wrong.
+        code: What a gRPC route is told in its place; ``None``: the same number.
+    """
 
     status: int
     message: str
+    code: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +95,14 @@ class Forbidden:
     """A connection that is closed."""
 
 
-Filter = FailureInjector | Modifier | Redirection | Forbidden
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """A connection that is closed because its backend cannot be used."""
+
+    message: str
+
+
+Filter = FailureInjector | Modifier | Redirection | Forbidden | Invalid
 
 
 # Outbound

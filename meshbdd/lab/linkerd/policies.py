@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from meshbdd.lab.linkerd.accepted import statuses
+from meshbdd.lab.linkerd.model import Forward
 from meshbdd.lab.linkerd.objects import Objects
 from meshbdd.lab.linkerd.read.destinations import Destinations
 from meshbdd.lab.linkerd.read.inbound import InboundPolicies
@@ -13,6 +14,8 @@ from meshbdd.lab.linkerd.read.outbound import OutboundPolicies
 from meshbdd.lab.linkerd.settings import ControlPlaneSettings
 
 Object = Mapping[str, Any]
+NOWHERE = "203.0.113.1"
+"""An address that stands for every one of an egress network where it is only about what would be logged (RFC 5737)."""
 
 
 class Policies:
@@ -43,6 +46,12 @@ class Policies:
             for port in service["spec"].get("ports") or []:
                 for client in sorted(everywhere | {r["metadata"]["namespace"] for r in self.objects.routes()}):
                     self.outbound.of_service(name, namespace, port["port"], client)
+        for network in self.objects.of("EgressNetwork"):
+            own = network["metadata"]
+            attached = self.objects.attached("EgressNetwork", own["namespace"], own["name"])
+            for port in sorted({80} | {parent.port for _, parent in attached if parent.port}):
+                for client in sorted(everywhere | {own["namespace"]}):
+                    self.outbound.of_egress_network(network, Forward(NOWHERE, port), client)
         for pod in self.objects.pods.values():
             for port in sorted(self.inbound.ports_of(pod)):
                 self.inbound.at_port(pod, port)

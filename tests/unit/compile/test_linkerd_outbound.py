@@ -330,3 +330,254 @@ def test_a_parent_has_an_address_of_its_own(spec: Object) -> None:
     """policy-controller/k8s/status/src/service.rs valid_parent_service."""
     (told,) = status(service(**spec), route())
     assert told["conditions"][0]["message"] == "parent service must have a ClusterIP"
+
+
+ALPHA2 = "gateway.networking.k8s.io/v1alpha2"
+STREAMS = [("TCPRoute", "opaque"), ("TLSRoute", "tls")]
+TWO = [{"backendRefs": [{"name": "order", "port": 80}]}, {"backendRefs": [{"name": "order", "port": 80}]}]
+
+
+@pytest.mark.parametrize(("kind", "protocol"), STREAMS)
+def test_a_stream_route_has_one_rule(kind: str, protocol: str) -> None:
+    """policy-controller/k8s/index/src/outbound/index/{tcp,tls}.rs convert_route; policy-controller/runtime/src/admission.rs."""
+    assert list(asked(service(), route(kind=kind, version=ALPHA2))) == [protocol]
+    two = route(kind=kind, version=ALPHA2, rules=TWO)
+    log: list[str] = []
+    assert list(asked(service(), two, log=log)) == ["detect"]
+    assert log == [f"WARN Failed to convert route error={kind} needs to have one rule"]
+    assert decide(two).denied == f"{kind.title().replace('route', 'Route')} supports a single rule only"
+
+
+@pytest.mark.parametrize(("kind", "protocol"), STREAMS)
+def test_an_unusable_backend_of_a_stream_is_invalid(kind: str, protocol: str) -> None:
+    """policy-controller/grpc/src/outbound/{tcp,tls}.rs invalid_backend."""
+    rule = {"backendRefs": [{"name": "nowhere", "port": 80}]}
+    told = asked(service(), route(rule, kind, ALPHA2))[protocol]["routes"][0]["rules"][0]["backends"]
+    (one,) = told["random_available"]["backends"]
+    assert one["backend"]["filters"] == [{"invalid": {"message": "Service not found nowhere"}}]
+
+
+def test_of_several_tcp_routes_the_oldest_counts() -> None:
+    """policy-controller/grpc/src/outbound/tcp.rs MAXIMUM_ALLOWED_TCP_ROUTES."""
+    second = route(kind="TCPRoute", version=ALPHA2)
+    second["metadata"] = {**second["metadata"], "name": "a", "creationTimestamp": "2026-02-01T00:00:00Z"}
+    told = asked(service(), second, route(kind="TCPRoute", version=ALPHA2))["opaque"]["routes"]
+    assert [one["metadata"]["resource"]["name"] for one in told] == ["r"]
+
+
+def test_what_a_grpc_route_is_told_of_filters_and_failures() -> None:
+    """policy-controller/grpc/src/outbound/grpc.rs convert_to_filter, invalid_backend."""
+    modifier = {"set": [{"name": "x", "value": "y"}]}
+    filters = [
+        {"type": "ResponseHeaderModifier", "responseHeaderModifier": modifier},
+        {"type": "RequestHeaderModifier", "requestHeaderModifier": modifier},
+    ]
+    refs = [{"name": "nowhere", "port": 80}, {"name": "order", "port": 80, "filters": filters[:1]}]
+    told = first_rule(service(), route({"filters": filters, "backendRefs": refs}, "GRPCRoute"))
+    headers = {"headers": [{"name": "x", "value": "y"}]}
+    assert told["filters"] == [{}, {"request_header_modifier": {"remove": [], "set": headers}}]
+    missing, found = told["backends"]["random_available"]["backends"]
+    assert missing["backend"]["filters"] == [
+        {"failure_injector": {"code": 500, "message": "Service not found nowhere"}}
+    ]
+    assert found["backend"]["filters"] == [{}]
+
+
+def test_a_grpc_method_is_never_a_regular_expression() -> None:
+    """policy-controller/k8s/index/src/routes/grpc.rs try_match."""
+    rule = {"matches": [{"method": {"type": "RegularExpression", "service": "a.*"}}]}
+    error = "unsupported GRPCRoute method match type: Some(RegularExpression)"
+    assert refused_or_first_rule(route(rule, "GRPCRoute"), error) is None
+
+
+OUTSIDE = "203.0.113.7:80"
+CLUSTER = ["10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16"]
+TO_EGRESS = {"group": "policy.linkerd.io", "kind": "EgressNetwork", "name": "out", "port": 80}
+
+
+def egress(name: str = "out", policy: str = "Deny", annotations: dict[str, str] | None = None, **spec: Any) -> Object:
+    born = spec.pop("born", BORN)
+    meta = {"name": name, "namespace": "shop", "creationTimestamp": born, "annotations": annotations or {}}
+    return {
+        "apiVersion": "policy.linkerd.io/v1alpha1",
+        "kind": "EgressNetwork",
+        "metadata": meta,
+        "spec": {"trafficPolicy": policy, **spec},
+    }
+
+
+def network_of(*objects: Object, of: str = OUTSIDE) -> str | None:
+    told = Questions(Policies(objects)).outbound(f"{of} from shop")["metadata"]
+    return told["resource"]["name"] if "resource" in told else None
+
+
+@pytest.mark.parametrize(
+    ("networks", "message"),
+    [
+        (None, None),
+        ([{"cidr": "0.0.0.0/0", "except": CLUSTER}], None),
+        ([{"cidr": "0.0.0.0/0"}], "networks overlap with clusterNetworks"),
+        ([{"cidr": "0.0.0.0/0", "except": CLUSTER[1:]}], "networks overlap with clusterNetworks"),
+        ([{"cidr": "10.1.0.0/16", "except": ["10.1.0.0/17"]}], "networks overlap with clusterNetworks"),
+        ([{"cidr": "203.0.113.7"}], None),
+    ],
+)
+def test_an_egress_network_stays_out_of_the_cluster(networks: list[Object] | None, message: str | None) -> None:
+    """policy-controller/k8s/status/src/index.rs network_condition; policy-controller/k8s/api/src/policy/network.rs."""
+    network = egress(**({"networks": networks} if networks is not None else {}))
+    through = route(parent=TO_EGRESS)
+    told = statuses(Policies([network, through]))
+    (own,) = told["EgressNetwork.policy.linkerd.io shop/out"]
+    (of_route,) = told["HTTPRoute.gateway.networking.k8s.io shop/r"]
+    if message is None:
+        assert own["status"] == of_route["conditions"][0]["status"] == "True"
+        assert len(asked(network, through, of=OUTSIDE)["detect"]["http1"]["routes"]) == 2
+    else:
+        assert (own["reason"], own["message"]) == ("EgressReasonNetworkOverlap", message)
+        refused = of_route["conditions"][0]
+        assert (refused["reason"], refused["message"]) == (
+            "NoMatchingParent",
+            "EgressNetwork parent has not been accepted",
+        )
+
+
+def test_an_egress_network_that_overlaps_the_cluster_governs_all_the_same() -> None:
+    """policy-controller/k8s/index/src/outbound/index/egress_network.rs resolve_egress_network asks for no status."""
+    assert network_of(egress(networks=[{"cidr": "0.0.0.0/0"}])) == "out"
+
+
+LATER, BIG = "2026-02-01T00:00:00Z", {"cidr": "203.0.112.0/23"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "winner"),
+    [
+        ({"networks": [{"cidr": "203.0.113.0/24"}]}, {"networks": [BIG]}, "a"),
+        # 254 hosts against 510 - 254 - 126.
+        (
+            {"networks": [{"cidr": "203.0.113.0/24"}]},
+            {"networks": [{**BIG, "except": ["203.0.112.0/24", "203.0.113.128/25"]}]},
+            "b",
+        ),
+        ({"networks": [BIG], "born": LATER}, {"networks": [BIG]}, "b"),
+        ({"networks": [BIG]}, {"networks": [BIG]}, "a"),
+        ({"networks": [{**BIG, "except": ["203.0.113.7"]}]}, {}, "b"),
+    ],
+)
+def test_the_egress_network_of_an_address(first: Object, second: Object, winner: str) -> None:
+    """policy-controller/k8s/index/src/outbound/index/egress_network.rs compare_matched_egress_network."""
+    assert network_of(egress("a", **first), egress("b", **second)) == winner
+
+
+def test_ports_of_an_egress_network_are_opaque_as_a_services_are() -> None:
+    """policy-controller/k8s/index/src/outbound/index.rs, EgressNetwork: the default ports count where none are said."""
+    assert list(asked(egress(annotations={OPAQUE: "80"}), of=OUTSIDE)) == ["opaque"]
+    assert list(asked(egress(), of="203.0.113.7:3306")) == ["opaque"]
+    assert list(asked(egress(annotations={OPAQUE: ""}), of="203.0.113.7:3306")) == ["detect"]
+
+
+def test_a_route_has_to_name_a_port_of_its_egress_network() -> None:
+    """policy-controller/k8s/index/src/outbound/index.rs apply_http_route: without a port it looks for a Service."""
+    portless = {key: value for key, value in TO_EGRESS.items() if key != "port"}
+    told = asked(egress(), route(parent=portless), of=OUTSIDE)["detect"]["http1"]["routes"]
+    assert [one["metadata"] for one in told] == [{"default": "http-egress-deny"}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "protocol", "default"),
+    [("GRPCRoute", "grpc", "grpc-egress-deny"), ("TLSRoute", "tls", "tls-egress-deny"), ("TCPRoute", "opaque", None)],
+)
+def test_the_default_route_beside_an_egress_networks_routes(kind: str, protocol: str, default: str | None) -> None:
+    """policy-controller/grpc/src/outbound/{grpc,tls,tcp}.rs protocol, default_outbound_egress_route."""
+    made = route(kind=kind, version=GATEWAY if kind == "GRPCRoute" else ALPHA2, parent=TO_EGRESS)
+    _, *more = asked(egress(), service(), made, of=OUTSIDE)[protocol]["routes"]
+    assert [one["metadata"] for one in more] == ([{"default": default}] if default else [])
+    if kind == "GRPCRoute":
+        rule = more[0]["rules"][0]
+        assert (rule["matches"], rule["filters"]) == (
+            [],
+            [{"failure_injector": {"code": 7, "message": "traffic not allowed"}}],
+        )
+
+
+UNRESOLVED = "EgressNetwork backend needs to be on a route that has an EgressNetwork parent"
+
+
+@pytest.mark.parametrize(
+    ("parent", "ref", "message", "port"),
+    [
+        (TO_EGRESS, TO_EGRESS | {"weight": 3}, None, 80),
+        (
+            TO_EGRESS,
+            TO_EGRESS | {"name": "two"},
+            "Route with EgressNetwork backend needs to have the same EgressNetwork as a parent",
+            80,
+        ),
+        (
+            SERVICE,
+            {"group": "policy.linkerd.io", "kind": "EgressNetwork", "name": "out"},
+            "EgressNetwork backends attach to EgressNetwork parents only",
+            0,
+        ),
+    ],
+)
+def test_an_egress_network_is_a_backend_of_its_own_routes_alone(
+    parent: Object, ref: Object, message: str | None, port: int
+) -> None:
+    """policy-controller/grpc/src/outbound/http.rs convert_backend; policy-controller/k8s/status/src/index.rs."""
+    world = (service(), egress(), egress("two", networks=[{"cidr": "198.51.100.0/24"}]))
+    made = route({"backendRefs": [ref]}, parent=parent)
+    told = first_rule(*world, made, of="order.shop:80" if parent is SERVICE else OUTSIDE)["backends"]
+    (one,) = told["random_available"]["backends"]
+    assert one["backend"]["backend"]["metadata"]["resource"]["port"] == port
+    resolved = status(*world, made)[0]["conditions"][1]
+    if message is None:
+        assert one["backend"]["backend"]["forward"] == {"addr": {"ip": "203.0.113.7", "port": 80}, "weight": 3}
+        assert resolved["status"] == "True"
+    else:
+        assert one["backend"]["filters"] == [{"failure_injector": {"status": 500, "message": message}}]
+        assert (resolved["reason"], resolved["message"]) == ("InvalidKind", UNRESOLVED)
+
+
+def estimators(told: Any) -> set[str]:
+    """The balancers' ways to weigh endpoints, wherever they are in an answer."""
+    if isinstance(told, list):
+        return {name for one in told for name in estimators(one)}
+    if not isinstance(told, dict):
+        return set()
+    return ({"peak_ewma", "penalty_peak_ewma"} & set(told)) | estimators(list(told.values()))
+
+
+PENALIZED: dict[str, str] = {PENALIZE: "true"}
+BIASED = [
+    ("plain", (service(PENALIZED),), "order.shop:80", "penalty_peak_ewma"),
+    ("opaque by list", (service(PENALIZED | {OPAQUE: "80"}),), "order.shop:80", "peak_ewma"),
+    (
+        "opaque by appProtocol",
+        (service(PENALIZED, ports=[{"port": 80, "appProtocol": "linkerd.io/tcp"}]),),
+        "order.shop:80",
+        "peak_ewma",
+    ),
+    ("HTTPRoute", (service(PENALIZED), route()), "order.shop:80", "penalty_peak_ewma"),
+    ("GRPCRoute", (service(PENALIZED), route(kind="GRPCRoute")), "order.shop:80", "penalty_peak_ewma"),
+    ("TCPRoute", (service(PENALIZED), route(kind="TCPRoute", version=ALPHA2)), "order.shop:80", "peak_ewma"),
+    ("TLSRoute", (service(PENALIZED), route(kind="TLSRoute", version=ALPHA2)), "order.shop:80", "peak_ewma"),
+    ("bare TCPRoute", (service(PENALIZED), route({}, "TCPRoute", ALPHA2)), "order.shop:80", "penalty_peak_ewma"),
+    ("EgressNetwork", (service(), egress(annotations=PENALIZED), route(parent=TO_EGRESS)), OUTSIDE, "peak_ewma"),
+]
+
+
+@pytest.mark.parametrize(("objects", "of", "estimator"), [row[1:] for row in BIASED], ids=[row[0] for row in BIASED])
+def test_where_the_load_biaser_counts(objects: tuple[Object, ...], of: str, estimator: str) -> None:
+    """policy-controller/grpc/src/outbound.rs default_backend; …/outbound/{http,grpc,tcp,tls}.rs convert_backend."""
+    assert estimators(asked(*objects, of=of)) == {estimator}
+
+
+def test_complaints_of_an_egress_networks_annotations() -> None:
+    """policy-controller/k8s/index/src/outbound/index.rs, EgressNetwork."""
+    log = Policies([egress(annotations={PENALIZE: "yes", "timeout.linkerd.io/idle": "5"})]).log()
+    of = 'egress_network="out" namespace="shop"'
+    assert log == [
+        f"WARN Failed to parse penalize-failures toggle error=unsupported {PENALIZE} value: 'yes' {NO_BOOLEAN} {of}",
+        f"WARN Failed to parse timeouts error=missing duration unit; did you mean '5s' or '5ms'? {of}",
+    ]

@@ -47,6 +47,9 @@ class _NoValue(Unreadable):
 
 
 def _route(route: Object) -> None:
+    rules = {"TLSRoute": "TlsRoute", "TCPRoute": "TcpRoute"}.get(route["kind"])
+    if rules and len(route["spec"].get("rules") or []) != 1:
+        raise Unreadable(f"{rules} supports a single rule only")
     attached = parents(route)
     to_service = any(parent.kind in {"Service", "EgressNetwork"} for parent in attached)
     if not attached:

@@ -145,7 +145,7 @@ class InboundPolicies:
         for route in self._objects.of(kind):
             for parent in parents(route):
                 here = (parent.kind, parent.namespace, parent.name) == ("Server", meta["namespace"], meta["name"])
-                if here and is_accepted(self._objects, route, parent):
+                if here and is_accepted(self._objects, route, parent, self._settings):
                     # One that cannot be read is left out whole, and logged once for all its parents.
                     with contextlib.suppress(Unreadable):
                         yield self._route(route, meta["name"])

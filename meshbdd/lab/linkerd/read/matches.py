@@ -97,7 +97,7 @@ def rpc_match(match: Object) -> RpcMatch:
     """
     method = match.get("method")
     if method and method.get("type", "Exact") != "Exact":
-        raise Unreadable("RegularExpression method match is not supported")
+        raise Unreadable(f"unsupported GRPCRoute method match type: Some({method['type']})")
     headers = _headers(match.get("headers"))
     if method is None:
         return RpcMatch(headers=headers)

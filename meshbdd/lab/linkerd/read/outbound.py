@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any, TypeVar
 
 from meshbdd.lab.compile.ir import Match
-from meshbdd.lab.linkerd.accepted import egress_condition, is_accepted
+from meshbdd.lab.linkerd.accepted import is_accepted
 from meshbdd.lab.linkerd.model import (
     Accrual,
     Backend,
@@ -27,8 +28,9 @@ from meshbdd.lab.linkerd.model import (
     Rule,
     Timeouts,
 )
-from meshbdd.lab.linkerd.objects import CORE, POLICY, Objects, Parent, age, annotations_of, cluster_addresses
+from meshbdd.lab.linkerd.objects import CORE, POLICY, Objects, Parent, annotations_of, cluster_addresses
 from meshbdd.lab.linkerd.read import annotations as read_annotations
+from meshbdd.lab.linkerd.read import egress
 from meshbdd.lab.linkerd.read.routes import Context, http_route, stream_route
 from meshbdd.lab.linkerd.settings import ControlPlaneSettings
 from meshbdd.lab.linkerd.values import Unreadable
@@ -43,6 +45,16 @@ _PROTOCOLS: Mapping[str, Protocol] = {"http": "http1", "kubernetes.io/h2c": "htt
 
 class NotFound(LookupError):
     """An address that Linkerd has no policy for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Attached:
+    """The routes at a parent's port."""
+
+    http: tuple[Route, ...]
+    grpc: tuple[Route, ...]
+    tls: tuple[Route, ...]
+    tcp: tuple[Route, ...]
 
 
 class OutboundPolicies:
@@ -93,26 +105,20 @@ class OutboundPolicies:
         """The policy for a Service's port, whether or not the Service has it."""
         service = self._objects.services.get((namespace, name))
         meta = Resource(CORE, "Service", name, namespace, port)
-        context = self._context(service, meta)
-        attached = self._attached(Parent(CORE, "Service", namespace, name, port), client)
-        http = self._read(attached, ("HTTPRoute",), http_route, context)
-        grpc = self._read(attached, ("GRPCRoute",), http_route, context)
-        tls = self._read(attached, ("TLSRoute",), stream_route, context)
-        tcp = self._read(attached, ("TCPRoute",), stream_route, context)
-        protocol = self._protocol(service, port)
-        if protocol is None:
-            protocol = "grpc" if grpc else "detect" if http else "tls" if tls else "opaque" if tcp else "detect"
-        elif protocol == "http2" and grpc:
-            protocol = "grpc"
+        said = self._protocol(service, port)
+        biaser = self._parsed(read_annotations.biaser, service, "load biaser config")
+        # What is opaque by its own word has no failures that could be penalized.
+        context = self._context(service, meta, biaser=biaser, own_biaser=None if said == "opaque" else biaser)
+        attached = self._attached(Parent(CORE, "Service", namespace, name, port), client, context)
+        protocol = _spoken(said, attached)
         plain = Rule((), (context.own_backend(),), timeouts=None)
-        accrual = self._accrual(service)
         return OutboundPolicy(
             meta,
             protocol,
-            http=grpc if protocol == "grpc" else http or (self._default_http(context),),
-            opaque=tcp if protocol == "opaque" and tcp else (Route(Default("opaq"), (plain,)),),
-            tls=tls,
-            accrual=accrual,
+            http=attached.grpc if protocol == "grpc" else attached.http or (self._default_http(context),),
+            opaque=(attached.tcp if protocol == "opaque" else ()) or (Route(Default("opaq"), (plain,)),),
+            tls=attached.tls,
+            accrual=self._accrual(service),
         )
 
     def _default_http(self, context: Context) -> Route:
@@ -121,16 +127,15 @@ class OutboundPolicies:
         )  # fmt: skip
         return Route(Default("http"), (rule,))
 
-    def _context(self, parent: Object | None, meta: Resource, forward: Forward | None = None) -> Context:
+    def _context(self, parent: Object | None, meta: Resource, **more: Any) -> Context:
         return Context(
             objects=self._objects,
             parent=meta,
-            biaser=self._parsed(read_annotations.biaser, parent, "load biaser config"),
             timeouts=self._parsed(read_annotations.timeouts, parent, "timeouts") or Timeouts(),
             http_retries=self._parsed(read_annotations.http_retries, parent, "http retry"),
             grpc_retries=self._parsed(read_annotations.grpc_retries, parent, "grpc retry"),
-            forward=forward,
             allow_headers=self._settings.allow_request_headers,
+            **more,
         )
 
     def _accrual(self, parent: Object | None) -> Accrual | None:
@@ -142,13 +147,14 @@ class OutboundPolicies:
         return dataclasses.replace(accrual, backoff=dataclasses.replace(accrual.backoff, honor_retry_after=True))
 
     def _parsed(self, read: Callable[[Mapping[str, str]], Value], parent: Object | None, what: str) -> Value | None:
-        """An annotation of a Service that cannot be read counts as not said: nothing checks Services at admission."""
+        """An annotation of a parent that cannot be read counts as not said: nothing checks it at admission."""
         try:
             return read(annotations_of(parent))
         except Unreadable as error:
             meta = (parent or {})["metadata"]
+            kind = "egress_network" if (parent or {}).get("kind") == "EgressNetwork" else "service"
             self._warn(
-                f'WARN Failed to parse {what} error={error} service="{meta["name"]}" namespace="{meta["namespace"]}"'
+                f'WARN Failed to parse {what} error={error} {kind}="{meta["name"]}" namespace="{meta["namespace"]}"'
             )
             return None
 
@@ -165,26 +171,37 @@ class OutboundPolicies:
         said = read_annotations.ports(annotations_of(parent), OPAQUE_PORTS, self._warn)
         return self._settings.opaque_ports if said is None else said
 
-    def _attached(self, place: Parent, client: str) -> list[Object]:
-        """Routes at a parent's port: those of the parent's namespace for everyone, others for their own namespace."""
-        return [
+    def _attached(self, place: Parent, client: str, context: Context) -> _Attached:
+        """Routes at a parent's port: those of the parent's namespace for everyone, others for their own namespace.
+
+        A parentRef without a port means all ports of a Service, and none of an EgressNetwork.
+        """
+        anywhere = {None} if place.kind == "Service" else set()
+        found = [
             route
             for route, parent in self._objects.attached(place.kind, place.namespace, place.name)
             if route["metadata"]["namespace"] in {place.namespace, client}
-            and parent.port in {None, place.port}
-            and is_accepted(self._objects, route, parent)
+            and parent.port in {place.port} | anywhere
+            and is_accepted(self._objects, route, parent, self._settings)
         ]
+        return _Attached(
+            http=self._read(found, "HTTPRoute", http_route, context),
+            grpc=self._read(found, "GRPCRoute", http_route, context),
+            tls=self._read(found, "TLSRoute", stream_route, context),
+            # There is no way to choose between several: linkerd2 policy-controller/grpc/src/outbound/tcp.rs.
+            tcp=self._read(found, "TCPRoute", stream_route, context)[:1],
+        )
 
     def _read(
         self,
         attached: list[Object],
-        kinds: tuple[str, ...],
+        kind: str,
         read: Callable[[Object, Context], Route],
         context: Context,
     ) -> tuple[Route, ...]:
         made = []
         for route in attached:
-            if route["kind"] not in kinds:
+            if route["kind"] != kind:
                 continue
             try:
                 made.append(read(route, context))
@@ -203,58 +220,65 @@ class OutboundPolicies:
             http = Route(fallback, (Rule((Match(),), (backend,), timeouts=None),))
             plain = Route(fallback, (Rule((), (backend,), timeouts=None),))
             return OutboundPolicy(fallback, "detect", http=(http,), opaque=(plain,))
+        return self.of_egress_network(network, forward, client)
+
+    def of_egress_network(self, network: Object, forward: Forward, client: str) -> OutboundPolicy:
+        """The policy for an address of an EgressNetwork. Its load biaser does not count: nothing is balanced there."""
         own = network["metadata"]
-        meta = Resource(POLICY, "EgressNetwork", own["name"], own["namespace"], port)
-        context = self._context(network, meta, forward)
+        meta = Resource(POLICY, "EgressNetwork", own["name"], own["namespace"], forward.port)
+        self._parsed(read_annotations.penalizes_failures, network, "penalize-failures toggle")
+        context = self._context(network, meta, forward=forward)
+        attached = self._attached(Parent(POLICY, meta.kind, meta.namespace, meta.name, meta.port), client, context)
+        opaque: Protocol | None = "opaque" if forward.port in self._opaque_ports(network) else None
+        protocol = _spoken(opaque, attached)
         denies = network["spec"].get("trafficPolicy") == "Deny"
-        word = "deny" if denies else "allow"
-        refusal = (FailureInjector(403, "traffic not allowed"),) if denies else ()
-        rule = Rule(
-            (EVERYTHING,), (context.own_backend(),), filters=refusal, timeouts=context.timeouts,
-            retries=context.http_retries,
-        )  # fmt: skip
-        closing = (Forbidden(),) if denies else ()
-        plain = Route(
-            Default(f"tcp-egress-{word}"), (Rule((), (context.own_backend(),), filters=closing, timeouts=None),)
-        )
-        attached = self._attached(Parent(POLICY, "EgressNetwork", own["namespace"], own["name"], port), client)
-        http_routes = self._read(attached, ("HTTPRoute",), http_route, context)
-        grpc = self._read(attached, ("GRPCRoute",), http_route, context)
-        default = Route(Default(f"{'grpc' if grpc else 'http'}-egress-{word}"), (rule,))
-        tcp = self._read(attached, ("TCPRoute",), stream_route, context)
-        tls = self._read(attached, ("TLSRoute",), stream_route, context)
-        protocol: Protocol = (
-            "grpc" if grpc else "detect" if http_routes else "tls" if tls else "opaque" if tcp else "detect"
-        )
-        accrual = self._accrual(network)
         return OutboundPolicy(
-            meta, protocol, (*(grpc or http_routes), default), (*tcp, plain), (*tls, plain) if tls else (), accrual
+            meta,
+            protocol,
+            http=(
+                *(attached.grpc if protocol == "grpc" else attached.http),
+                _default_egress(context, grpc=protocol == "grpc", denies=denies),
+            ),
+            opaque=(attached.tcp if protocol == "opaque" else ()) or (_default_stream("tcp", context, denies=denies),),
+            tls=(*attached.tls, _default_stream("tls", context, denies=denies)) if protocol == "tls" else (),
+            accrual=self._accrual(network),
         )
 
     def _network(self, address: str, client: str) -> Object | None:
         """The egress network of an address: the client namespace's own, and the common namespace's only without any."""
-        usable = [
-            network
-            for network in self._objects.of("EgressNetwork")
-            if egress_condition(network, self._settings)["status"] == "True"
-        ]
-        mine = [network for network in usable if network["metadata"]["namespace"] == client]
-        common = [network for network in usable if network["metadata"]["namespace"] == self._settings.egress_namespace]
-        fitting = [
-            (size, network) for network in mine or common if (size := self._covers(network, address)) is not None
-        ]
-        if not fitting:
-            return None
-        return min(fitting, key=lambda found: (-found[0], age(found[1])))[1]
+        known = self._objects.of("EgressNetwork")
+        mine = [network for network in known if network["metadata"]["namespace"] == client]
+        common = [network for network in known if network["metadata"]["namespace"] == self._settings.egress_namespace]
+        return egress.picked(mine or common, address, self._settings.cluster_networks)
 
-    def _covers(self, network: Object, address: str) -> int | None:
-        """The prefix length of the narrowest block of a network that holds an address."""
-        where = ip_address(address)
-        blocks = network["spec"].get("networks") or [{"cidr": "0.0.0.0/0"}, {"cidr": "::/0"}]
-        sizes = [
-            ip_network(block["cidr"], strict=False).prefixlen
-            for block in blocks
-            if where in ip_network(block["cidr"], strict=False)
-            and not any(where in ip_network(cidr, strict=False) for cidr in block.get("except") or [])
-        ]
-        return max(sizes, default=None)
+
+def _spoken(said: Protocol | None, attached: _Attached) -> Protocol:
+    """The protocol of a parent's port: what is said of it, else that of its most specific routes."""
+    if said == "http2" and attached.grpc:
+        return "grpc"
+    if said is not None:
+        return said
+    if attached.grpc:
+        return "grpc"
+    if attached.http:
+        return "detect"
+    if attached.tls:
+        return "tls"
+    return "opaque" if attached.tcp else "detect"
+
+
+def _default_egress(context: Context, *, grpc: bool, denies: bool) -> Route:
+    """What becomes of requests that no route of an EgressNetwork takes."""
+    rule = Rule(
+        () if grpc else (EVERYTHING,),
+        (context.own_backend(),),
+        filters=(FailureInjector(403, "traffic not allowed", code=7),) if denies else (),
+        timeouts=context.timeouts,
+        retries=context.grpc_retries if grpc else context.http_retries,
+    )
+    return Route(Default(f"{'grpc' if grpc else 'http'}-egress-{'deny' if denies else 'allow'}"), (rule,))
+
+
+def _default_stream(kind: str, context: Context, *, denies: bool) -> Route:
+    rule = Rule((), (context.own_backend(),), filters=(Forbidden(),) if denies else (), timeouts=None)
+    return Route(Default(f"{kind}-egress-{'deny' if denies else 'allow'}"), (rule,))

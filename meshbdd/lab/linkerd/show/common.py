@@ -8,7 +8,17 @@ from ipaddress import ip_network
 from typing import Any
 
 from meshbdd.lab.compile.ir import HeaderOps, Match, Text
-from meshbdd.lab.linkerd.model import Default, FailureInjector, Filter, Forbidden, Meta, Modifier, Redirection, RpcMatch
+from meshbdd.lab.linkerd.model import (
+    Default,
+    FailureInjector,
+    Filter,
+    Forbidden,
+    Invalid,
+    Meta,
+    Modifier,
+    Redirection,
+    RpcMatch,
+)
 
 Json = dict[str, Any]
 
@@ -81,15 +91,22 @@ def _modifier(ops: HeaderOps) -> Json:
     return made
 
 
-def filter_(found: Filter) -> Json:
-    """One filter."""
+def filter_(found: Filter, *, grpc: bool = False) -> Json:
+    """One filter; a gRPC route is told nothing of those that it cannot have (grpc.rs, ``convert_to_filter``)."""
     match found:
+        case Redirection() | Modifier(side="response") if grpc:
+            return {}
+        case FailureInjector() if grpc:
+            code = found.status if found.code is None else found.code
+            return {"failure_injector": {"code": code, "message": found.message}}
         case FailureInjector():
             return {"failure_injector": {"status": found.status, "message": found.message}}
         case Modifier():
             return {f"{found.side}_header_modifier": _modifier(found.ops)}
         case Forbidden():
             return {"forbidden": {}}
+        case Invalid():
+            return {"invalid": {"message": found.message}}
         case Redirection():
             made: Json = {"status": found.status, "host": found.host, "port": found.port}
             if found.path is not None:

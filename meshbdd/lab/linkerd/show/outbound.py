@@ -64,8 +64,8 @@ class _Writer:
     def _http_rule(self, rule: Rule, *, grpc: bool) -> Json:
         made: Json = {
             "matches": [match(found) for found in rule.matches],
-            "filters": [filter_(found) for found in rule.filters],
-            "backends": self._backends(rule),
+            "filters": [filter_(found, grpc=grpc) for found in rule.filters],
+            "backends": self._backends(rule, grpc=grpc),
             "allow_l5d_request_headers": rule.request_headers_allowed,
         }
         if rule.timeouts is not None:
@@ -86,24 +86,28 @@ class _Writer:
             made["snis"] = [host(name) for name in route.hosts]
         return made
 
-    def _backends(self, rule: Rule) -> Json:
+    def _backends(self, rule: Rule, *, grpc: bool = False) -> Json:
         if not rule.backends:
             return {"empty": {}}
+        told = [self._route_backend(backend, grpc=grpc) for backend in rule.backends]
         if not rule.split:
-            return {"first_available": {"backends": [self._route_backend(backend) for backend in rule.backends]}}
-        weighted = [{"weight": backend.weight, "backend": self._route_backend(backend)} for backend in rule.backends]
+            return {"first_available": {"backends": told}}
+        weighted = [
+            {"weight": backend.weight, "backend": one} for backend, one in zip(rule.backends, told, strict=True)
+        ]
         return {"random_available": {"backends": weighted}}
 
-    def _route_backend(self, backend: Backend) -> Json:
+    def _route_backend(self, backend: Backend, *, grpc: bool) -> Json:
         inner: Json = {
             "metadata": meta(backend.meta),
             "queue": {"capacity": QUEUE_CAPACITY, "failfast_timeout": duration(FAIL_FAST)},
         }
         if isinstance(backend.target, Forward):
-            inner["forward"] = {"addr": {"ip": backend.target.address, "port": backend.target.port}, "weight": 1}
+            address = {"ip": backend.target.address, "port": backend.target.port}
+            inner["forward"] = {"addr": address, "weight": backend.weight}
         elif isinstance(backend.target, Balancer):
             inner["balancer"] = self._balancer(backend.target)
-        return {"backend": inner, "filters": [filter_(found) for found in backend.filters]}
+        return {"backend": inner, "filters": [filter_(found, grpc=grpc) for found in backend.filters]}
 
     def _balancer(self, target: Balancer) -> Json:
         path = self._settings.authority(target.name, target.namespace, target.port)
