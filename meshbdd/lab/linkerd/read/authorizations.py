@@ -1,6 +1,6 @@
 """AuthorizationPolicy and ServerAuthorization → who may call.
 
-linkerd2 policy-controller/k8s/index/src/inbound/{authorization_policy,index,meshtls_authentication}.rs
+linkerd2 policy-controller/k8s/index/src/inbound/{authorization_policy,index,meshtls_authentication,server_authorization}.rs
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ EVERYWHERE: tuple[Network, ...] = (Network("0.0.0.0/0"), Network("::/0"))
 ANYONE = Identities(suffixes=((),))
 
 
-class Unresolved(ValueError):
-    """A reference that leads nowhere, in Linkerd's words."""
+class Illegal(ValueError):
+    """A policy that Linkerd leaves out, in its words."""
 
 
 def of_default(policy: str, settings: ControlPlaneSettings) -> tuple[Authorization, ...]:
@@ -63,11 +63,12 @@ class Authorizations:
         self._objects = objects
         self._settings = settings
         self._warn = warn
+        self._server_authorizations = tuple(self._readable())
 
     def of_server(self, server: Object) -> tuple[Authorization, ...]:
         """The policies that name a Server or its namespace, and the older ServerAuthorizations."""
         name, namespace = server["metadata"]["name"], server["metadata"]["namespace"]
-        found = [*self._server_authorizations(server)]
+        found = [*self._of_server_authorizations(server)]
         for policy in self._objects.of("AuthorizationPolicy"):
             target = policy["spec"]["targetRef"]
             own = policy["metadata"]["namespace"] == namespace
@@ -95,7 +96,7 @@ class Authorizations:
         name = policy["metadata"]["name"]
         try:
             yield self._authorization(policy)
-        except Unresolved as error:
+        except Illegal as error:
             self._warn(
                 f"INFO Illegal AuthorizationPolicy; ignoring server={server} authorizationpolicy={name} error={error}"
             )
@@ -113,14 +114,14 @@ class Authorizations:
             elif (group, kind) == (POLICY, "NetworkAuthentication"):
                 networks = _networks(self._authentication(kind, where, ref["name"])["spec"].get("networks"))
             else:
-                raise Unresolved(f"unsupported authentication kind {group}/{kind}")
+                raise Illegal(f"unsupported authentication kind {group}/{kind}")
         meta = Resource(POLICY, "authorizationpolicy", policy["metadata"]["name"])
         return Authorization(meta, networks, identities)
 
     def _authentication(self, kind: str, namespace: str, name: str) -> Object:
         found = self._objects.find(kind, namespace, name)
         if found is None:
-            raise Unresolved(f"could not find {kind} {name} in namespace {namespace}")
+            raise Illegal(f"could not find {kind} {name} in namespace {namespace}")
         return found
 
     def _identities(self, authentication: Object) -> Identities:
@@ -136,37 +137,50 @@ class Authorizations:
             _add_identity(text, names, suffixes)
         return Identities(tuple(names), tuple(suffixes))
 
-    def _server_authorizations(self, server: Object) -> Iterator[Authorization]:
-        meta = server["metadata"]
+    def _readable(self) -> Iterator[tuple[Object, Authorization]]:
+        """The ServerAuthorizations that are in effect; of the others Linkerd says so once, whatever they pick."""
         for authorization in self._objects.of("ServerAuthorization"):
-            spec = authorization["spec"]
+            meta = authorization["metadata"]
+            try:
+                yield authorization, self._server_authorization(authorization)
+            except Illegal as error:
+                self._warn(
+                    f"WARN Illegal server authorization update ns={meta['namespace']} name={meta['name']} error={error}"
+                )
+
+    def _of_server_authorizations(self, server: Object) -> Iterator[Authorization]:
+        meta = server["metadata"]
+        for authorization, allowed in self._server_authorizations:
             if authorization["metadata"]["namespace"] != meta["namespace"]:
                 continue
-            target = spec["server"]
+            target = authorization["spec"]["server"]
             named = target.get("name") == meta["name"]
             if named or (target.get("selector") is not None and selects(target["selector"], meta.get("labels") or {})):
-                yield self._server_authorization(authorization)
+                yield allowed
 
     def _server_authorization(self, authorization: Object) -> Authorization:
         meta, client = authorization["metadata"], authorization["spec"]["client"]
         networks = _networks(client.get("networks"))
         if not client.get("networks"):
             networks = tuple(Network(cidr) for cidr in self._settings.cluster_networks)
-        identities = None
-        tls = client.get("meshTLS")
-        if not client.get("unauthenticated") and tls is not None:
-            if tls.get("unauthenticatedTLS"):
-                identities = Identities(unverified=True)
-            else:
-                names = [
-                    self._settings.identity(ref.get("namespace") or meta["namespace"], ref["name"])
-                    for ref in tls.get("serviceAccounts") or []
-                ]
-                suffixes: list[tuple[str, ...]] = []
-                for text in tls.get("identities") or []:
-                    _add_identity(text, names, suffixes)
-                identities = Identities(tuple(names), tuple(suffixes))
+        identities = None if client.get("unauthenticated") else self._clients(client.get("meshTLS"), meta["namespace"])
         return Authorization(Resource(POLICY, "serverauthorization", meta["name"]), networks, identities)
+
+    def _clients(self, tls: Object | None, namespace: str) -> Identities:
+        if tls is None:
+            raise Illegal("no client authentication configured")
+        if tls.get("unauthenticatedTLS"):
+            return Identities(unverified=True)
+        names = [
+            self._settings.identity(ref.get("namespace") or namespace, ref["name"])
+            for ref in tls.get("serviceAccounts") or []
+        ]
+        suffixes: list[tuple[str, ...]] = []
+        for text in tls.get("identities") or []:
+            _add_identity(text, names, suffixes)
+        if not names and not suffixes:
+            raise Illegal("authorization authorizes no clients")
+        return Identities(tuple(names), tuple(suffixes))
 
 
 def _add_identity(text: str, names: list[str], suffixes: list[tuple[str, ...]]) -> None:
