@@ -38,12 +38,18 @@ def _precedes(route: Object, other: Object) -> bool:
     return ROUTE_KINDS.index(other["kind"]) < ROUTE_KINDS.index(route["kind"])
 
 
+def _port(parent: Parent) -> int | None:
+    """The port by which a parent is told apart; a Server is one parent whatever port is named beside it."""
+    return None if parent.kind == "Server" else parent.port
+
+
 def acceptance(objects: Objects, route: Object, parent: Parent, settings: ControlPlaneSettings) -> Condition:
     """Whether a parent takes a route."""
     place = (parent.namespace, parent.name)
     if parent.kind == "Server":
-        return _ACCEPTED if objects.find("Server", *place) else _no("Accepted", "NoMatchingParent")
-    if parent.kind == "EgressNetwork":
+        if objects.find("Server", *place) is None:
+            return _no("Accepted", "NoMatchingParent")
+    elif parent.kind == "EgressNetwork":
         network = objects.egress_networks.get(place)
         if network is None:
             return _no("Accepted", "NoMatchingParent")
@@ -56,7 +62,7 @@ def acceptance(objects: Objects, route: Object, parent: Parent, settings: Contro
         if service["spec"].get("type") == "ExternalName" or not cluster_addresses(service):
             return _no("Accepted", "NoMatchingParent", "parent service must have a ClusterIP")
     beside = objects.attached(parent.kind, parent.namespace, parent.name)
-    if any(_precedes(route, other) and parent == theirs for other, theirs in beside):
+    if any(_precedes(route, other) and _port(parent) == _port(theirs) for other, theirs in beside):
         return _no("Accepted", "RouteReasonConflicted")
     return _ACCEPTED
 
@@ -92,8 +98,7 @@ def route_status(objects: Objects, route: Object, settings: ControlPlaneSettings
             conditions.append(_resolved(objects, route, parent))
         ref: dict[str, Any] = {
             "group": parent.group, "kind": parent.kind, "namespace": parent.namespace, "name": parent.name,
-            **({"port": parent.port} if parent.port is not None else {}),
-            **({"sectionName": parent.section} if parent.section is not None else {}),
+            **({"port": _port(parent)} if _port(parent) is not None else {}),
         }  # fmt: skip
         told.append({"parentRef": ref, "controllerName": CONTROLLER, "conditions": conditions})
     return told

@@ -152,6 +152,7 @@ class InboundPolicies:
                     break
 
     def _route(self, route: Object, server: str) -> ServerRoute:
+        _see_parents(route)
         read = rpc_match if route["kind"] == "GRPCRoute" else http_match
         rules = tuple(
             ServerRule(
@@ -174,7 +175,8 @@ class InboundPolicies:
                 self._route(route, "")
             except Unreadable as error:
                 meta = route["metadata"]
-                self._warn(f"INFO Ignoring {route['kind']} ns={meta['namespace']} name={meta['name']} error={error}")
+                kind = {"GRPCRoute": "GrpcRoute"}.get(route["kind"], route["kind"])
+                self._warn(f"INFO Ignoring {kind} ns={meta['namespace']} name={meta['name']} error={error}")
 
     def _built_in(self, pod: Object, port: int, protocol: Protocol) -> Iterator[ServerRoute]:
         """The routes of a port that has none: everything, and the pod's own probes without authentication."""
@@ -207,6 +209,23 @@ class InboundPolicies:
             (spec.get("identity") or {}).get("requestsPerSecond"),
             tuple(overrides),
         )
+
+
+def _see_parents(route: Object) -> None:
+    """See that a route names Servers by their names alone: linkerd2 policy-controller/k8s/index/src/inbound/routes.rs.
+
+    Raises:
+        Unreadable: it does not; the whole route is then left out on this side.
+    """
+    for parent in parents(route):
+        if parent.kind != "Server" or not parent.name:
+            continue
+        if parent.namespace != route["metadata"]["namespace"]:
+            raise Unreadable("route resource may not reference a parent Server in an other namespace")
+        if parent.port is not None:
+            raise Unreadable("route resource may not reference a parent by port")
+        if parent.section is not None:
+            raise Unreadable("route resource may not reference a parent by section name")
 
 
 def _probe_paths(pod: Object, port: int) -> Iterator[str]:
