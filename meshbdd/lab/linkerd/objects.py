@@ -85,7 +85,8 @@ def _with_defaults(obj: Object) -> Object:
         spec.setdefault("proxyProtocol", "unknown")
         return made
     for ref in spec.get("parentRefs") or []:
-        ref.setdefault("group", GATEWAY)
+        # Linkerd's definition of its own HTTPRoute: linkerd2 charts/linkerd-crds/templates/policy/httproute.yaml.
+        ref.setdefault("group", POLICY if group_of(obj) == POLICY else GATEWAY)
         ref.setdefault("kind", "Gateway")
     if kind == "HTTPRoute":
         spec.setdefault("rules", [{}])

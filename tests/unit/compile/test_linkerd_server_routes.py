@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.compile.linkerd_worlds import SERVER, inbound_routes, told
+from meshbdd.lab.compile.kept import Keeper
+from meshbdd.lab.linkerd.admission.definitions import crds
+from tests.unit.compile.linkerd_worlds import SERVER, inbound_routes, objects, told
 
 GATEWAY, POLICY = "gateway.networking.k8s.io/v1", "policy.linkerd.io/v1beta3"
 
@@ -81,3 +83,25 @@ def test_http_and_grpc_routes_on_one_server_conflict(protocol: str, taken: list[
         "GRPCRoute.gateway.networking.k8s.io shop/g": "Accepted",
         "HTTPRoute.gateway.networking.k8s.io shop/h": "RouteReasonConflicted",
     }
+
+
+@pytest.mark.parametrize(
+    ("api", "parent", "taken"),
+    [
+        (POLICY, "{kind: Server, name: order}", ["r"]),
+        (POLICY, "{group: '', kind: Server, name: order}", ["default"]),
+        (POLICY, "{name: order}", ["default"]),  # the kind is then Gateway
+        (GATEWAY, "{kind: Server, name: order}", ["default"]),
+    ],
+)
+def test_the_parents_of_linkerds_own_routes_are_linkerds_where_no_group_is_said(api: str, parent: str, taken: list[str]) -> None:  # fmt: skip
+    """linkerd2 charts/linkerd-crds/templates/policy/httproute.yaml: the definition's default."""
+    made = told(SERVER, _route(f"[{parent}]", api=api))
+    assert inbound_routes(made) == taken
+    assert bool(made["status"]) == (taken == ["r"])
+
+
+@pytest.mark.parametrize(("api", "group"), [(POLICY, "policy.linkerd.io"), (GATEWAY, "gateway.networking.k8s.io")])
+def test_the_api_fills_the_same_group_in(api: str, group: str) -> None:
+    kept = Keeper(crds()).keep(objects(_route("[{name: order}]", api=api))[0])
+    assert kept["spec"]["parentRefs"] == [{"group": group, "kind": "Gateway", "name": "order"}]

@@ -71,8 +71,9 @@ _POLICY_FILTERS = gateway.filters(
     "RequestHeaderModifier", "RequestRedirect",
     more={"requestHeaderModifier": HEADER_MODIFIER, "requestRedirect": REDIRECT},
 )  # fmt: skip
+_PARENT_REF = obj({**gateway.PARENT_REF["properties"], "group": defaulted(TEXT, POLICY)}, required=("name",))
 _POLICY_ROUTE = obj({
-    "parentRefs": array(gateway.PARENT_REF), "hostnames": array(TEXT), "rules": gateway.http_rules(_POLICY_FILTERS),
+    "parentRefs": array(_PARENT_REF), "hostnames": array(TEXT), "rules": gateway.http_rules(_POLICY_FILTERS),
 })  # fmt: skip
 
 # A ServiceProfile's conditions nest without end; the shipped definition leaves them open too.
