@@ -6,6 +6,7 @@ Defaults: linkerd2 charts/linkerd-control-plane/values.yaml.
 from __future__ import annotations
 
 import datetime as dt
+import json
 from dataclasses import dataclass
 
 from meshbdd.lab.certificates import LEAF_LIFETIME
@@ -13,6 +14,11 @@ from meshbdd.lab.certificates import LEAF_LIFETIME
 DEFAULT_POLICIES = (
     "all-unauthenticated", "all-authenticated", "cluster-unauthenticated", "cluster-authenticated", "deny", "audit",
 )  # fmt: skip
+
+
+def unknown_mode(text: str) -> str:
+    """What Linkerd says of a default policy that it does not know: linkerd2 policy-controller/k8s/index/src/defaults.rs."""
+    return f"invalid mode: {json.dumps(text, ensure_ascii=False)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.compile.linkerd_worlds import SERVER, authorizations, told
+from tests.unit.compile.linkerd_worlds import SERVER, authorizations, denied, told
 
 _ILLEGAL = "WARN Illegal server authorization update ns=shop name=who error="
 
@@ -46,3 +46,22 @@ def test_an_illegal_server_authorization_is_told_of_though_it_picks_no_server() 
     assert told(_server_authorization("{name: nowhere}", "{}"))["log"] == [
         f"{_ILLEGAL}no client authentication configured"
     ]
+
+
+@pytest.mark.parametrize(
+    ("access", "lets_in", "words"),
+    [
+        ("all-unauthenticated", ["all-unauthenticated"], []),
+        ("audit", ["audit"], []),
+        ("deny", [], []),
+        ("bogus", [], ["""Invalid 'accessPolicy' field: invalid mode: "bogus\""""]),
+        ("all-unauthenticate", [], ["""Invalid 'accessPolicy' field: invalid mode: "all-unauthenticate\""""]),
+        ("cluster-", [], ["""Invalid 'accessPolicy' field: invalid mode: "cluster-\""""]),
+        ("''", [], ["""Invalid 'accessPolicy' field: invalid mode: \"\""""]),
+    ],
+)
+def test_an_access_policy_that_is_none_lets_nobody_in(access: str, lets_in: list[str], words: list[str]) -> None:
+    """linkerd2 policy-controller/k8s/index/src/{defaults,inbound/server}.rs, policy-controller/runtime/src/admission.rs."""
+    made = told(SERVER.replace("port: 8080", f"port: 8080, accessPolicy: {access}"))
+    assert authorizations(made) == lets_in
+    assert denied(made) == words

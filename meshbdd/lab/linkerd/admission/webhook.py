@@ -20,7 +20,7 @@ from meshbdd.lab.linkerd.objects import CORE, GATEWAY, POLICY, annotations_of, g
 from meshbdd.lab.linkerd.read import annotations as read_annotations
 from meshbdd.lab.linkerd.read.destinations import weight_of
 from meshbdd.lab.linkerd.read.matches import http_match, rpc_match, see_filter
-from meshbdd.lab.linkerd.settings import DEFAULT_POLICIES
+from meshbdd.lab.linkerd.settings import DEFAULT_POLICIES, unknown_mode
 from meshbdd.lab.linkerd.values import Unreadable
 
 Object = Mapping[str, Any]
@@ -84,7 +84,7 @@ def _backends(route: Object) -> None:
 def _server(server: Object) -> None:
     policy = server["spec"].get("accessPolicy")
     if policy is not None and policy not in DEFAULT_POLICIES:
-        raise Unreadable(f"unknown access policy: {policy}")
+        raise Unreadable(f"Invalid 'accessPolicy' field: {unknown_mode(policy)}")
 
 
 def _authorization_policy(policy: Object) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from meshbdd.lab.linkerd.model import Authorization, Default, Identities, Network, Resource
 from meshbdd.lab.linkerd.objects import CORE, POLICY, Objects, group_of
-from meshbdd.lab.linkerd.settings import ControlPlaneSettings
+from meshbdd.lab.linkerd.settings import DEFAULT_POLICIES, ControlPlaneSettings
 
 Object = Mapping[str, Any]
 
@@ -23,8 +23,8 @@ class Illegal(ValueError):
 
 
 def of_default(policy: str, settings: ControlPlaneSettings) -> tuple[Authorization, ...]:
-    """What a default policy allows."""
-    if policy == "deny":
+    """What a default policy allows; one that Linkerd does not know allows nobody."""
+    if policy == "deny" or policy not in DEFAULT_POLICIES:
         return ()
     networks = EVERYWHERE
     if policy.startswith("cluster-"):
