@@ -18,8 +18,10 @@ from meshbdd.lab.api.structural import drop_nulls
 from meshbdd.lab.linkerd.admission.definitions import spec_schema
 from meshbdd.lab.linkerd.objects import CORE, GATEWAY, POLICY, annotations_of, group_of, parents
 from meshbdd.lab.linkerd.read import annotations as read_annotations
+from meshbdd.lab.linkerd.read.authorizations import AUTHENTICATIONS, target_of
 from meshbdd.lab.linkerd.read.destinations import weight_of
 from meshbdd.lab.linkerd.read.matches import http_match, rpc_match, see_filter
+from meshbdd.lab.linkerd.read.targets import canonical, targets
 from meshbdd.lab.linkerd.settings import DEFAULT_POLICIES, unknown_mode
 from meshbdd.lab.linkerd.values import Unreadable
 
@@ -89,29 +91,21 @@ def _server(server: Object) -> None:
 
 def _authorization_policy(policy: Object) -> None:
     spec = policy["spec"]
-    target = spec["targetRef"]
-    allowed = {
-        (POLICY, "Server"),
-        (POLICY, "HTTPRoute"),
-        (GATEWAY, "HTTPRoute"),
-        (GATEWAY, "GRPCRoute"),
-        (CORE, "Namespace"),
-    }
-    kind = (target.get("group") or CORE, target["kind"])
-    if kind not in allowed:
-        raise Unreadable(f"invalid targetRef kind: {_canonical(*kind)}")
-    counts: dict[str, int] = {}
-    for ref in spec.get("requiredAuthenticationRefs") or []:
-        found = (ref.get("group") or CORE, ref["kind"])
-        known = {(POLICY, "MeshTLSAuthentication"), (POLICY, "NetworkAuthentication"), (CORE, "ServiceAccount")}
-        if found not in known:
-            raise Unreadable(f"unsupported authentication kind(s): {_canonical(*found)}")
-        counts[found[1]] = counts.get(found[1], 0) + 1
-    for name, count in counts.items():
+    target, refs = spec["targetRef"], spec.get("requiredAuthenticationRefs") or []
+    if targets(target, CORE, "Namespace") and target["name"] != (policy["metadata"].get("namespace") or ""):
+        raise Unreadable(f"cannot target another namespace: {target['name']}")
+    tls, networks, accounts = (sum(targets(ref, *kind) for ref in refs) for kind in AUTHENTICATIONS)
+    for (_group, kind), count in zip(AUTHENTICATIONS, (tls, 0, accounts), strict=True):
         if count > 1:
-            raise Unreadable(f"only a single {name} may be set")
-    if {"MeshTLSAuthentication", "ServiceAccount"} <= set(counts):
+            raise Unreadable(f"only a single {kind} may be set")
+    if tls + accounts > 1:
         raise Unreadable("a MeshTLSAuthentication and ServiceAccount may not be set together")
+    if networks > 1:
+        raise Unreadable("only a single NetworkAuthentication may be set")
+    strange = [canonical(ref) for ref in refs if not any(targets(ref, *kind) for kind in AUTHENTICATIONS)]
+    if strange:
+        raise Unreadable(f"unsupported authentication kind(s): {', '.join(strange)}")
+    target_of(target)
 
 
 def _canonical(group: str, kind: str) -> str:
@@ -149,7 +143,14 @@ def _network_authentication(authentication: Object) -> None:
 
 
 def _server_authorization(authorization: Object) -> None:
-    _blocks(authorization["spec"]["client"].get("networks"))
+    client = authorization["spec"]["client"]
+    tls = client.get("meshTLS")
+    if tls is not None:
+        if client.get("unauthenticated"):
+            raise Unreadable("`unauthenticated` must be false if `mesh_tls` is specified")
+        if tls.get("unauthenticatedTLS") and (tls.get("identities") or tls.get("serviceAccounts")):
+            raise Unreadable("`unauthenticatedTLS` be false if any `identities` or `service_accounts` is specified")
+    _blocks(client.get("networks"))
 
 
 def _egress(network: Object) -> None:

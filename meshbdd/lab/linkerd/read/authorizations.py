@@ -1,25 +1,26 @@
 """AuthorizationPolicy and ServerAuthorization → who may call.
 
-linkerd2 policy-controller/k8s/index/src/inbound/{authorization_policy,index,meshtls_authentication,server_authorization}.rs
+linkerd2 policy-controller/k8s/index/src/inbound/{authorization_policy,index,server_authorization}.rs
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from meshbdd.lab.linkerd.model import Authorization, Default, Identities, Network, Resource
-from meshbdd.lab.linkerd.objects import CORE, POLICY, Objects, group_of
+from meshbdd.lab.linkerd.objects import CORE, GATEWAY, POLICY, Objects, group_of
+from meshbdd.lab.linkerd.read.authentications import Authentications, identities_of, networks_of
+from meshbdd.lab.linkerd.read.targets import canonical, targets
 from meshbdd.lab.linkerd.settings import DEFAULT_POLICIES, ControlPlaneSettings
+from meshbdd.lab.linkerd.values import Unreadable
 
 Object = Mapping[str, Any]
+_Read = TypeVar("_Read")
 
 EVERYWHERE: tuple[Network, ...] = (Network("0.0.0.0/0"), Network("::/0"))
 ANYONE = Identities(suffixes=((),))
-
-
-class Illegal(ValueError):
-    """A policy that Linkerd leaves out, in its words."""
 
 
 def of_default(policy: str, settings: ControlPlaneSettings) -> tuple[Authorization, ...]:
@@ -50,6 +51,49 @@ def selects(selector: Object | None, labels: Mapping[str, str]) -> bool:
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class _Policy:
+    """An AuthorizationPolicy. ``refs``: kind, namespace and name of what a caller has to show, all of it."""
+
+    namespace: str
+    name: str
+    target: tuple[str, ...]
+    refs: tuple[tuple[str, str, str], ...]
+
+
+_NAMESPACE = ("Namespace",)
+_ROUTES = ((POLICY, "HTTPRoute"), (GATEWAY, "HTTPRoute"), (GATEWAY, "GRPCRoute"))
+AUTHENTICATIONS = ((POLICY, "MeshTLSAuthentication"), (POLICY, "NetworkAuthentication"), (CORE, "ServiceAccount"))
+
+
+def target_of(ref: Object) -> tuple[str, ...]:
+    """What an AuthorizationPolicy is for: a Server, a route (in lower case, as case does not count) or its namespace.
+
+    Raises:
+        Unreadable: anything else.
+    """
+    if targets(ref, POLICY, "Server"):
+        return "Server", ref["name"]
+    if targets(ref, CORE, "Namespace"):
+        # Its own, whatever name is said.
+        return _NAMESPACE
+    if any(targets(ref, *route) for route in _ROUTES):
+        return ref["group"].lower(), ref["kind"].lower(), ref["name"].lower()
+    raise Unreadable(f"unsupported authorization target type: {canonical(ref)}")
+
+
+def authentication_kind(ref: Object) -> str:
+    """The kind that a required authentication is of.
+
+    Raises:
+        Unreadable: one that Linkerd does not know.
+    """
+    for group, kind in AUTHENTICATIONS:
+        if targets(ref, group, kind):
+            return kind
+    raise Unreadable(f"unsupported authentication target: {canonical(ref)}")
+
+
 class Authorizations:
     """Answers who may call a Server or one of its routes.
 
@@ -60,93 +104,75 @@ class Authorizations:
     """
 
     def __init__(self, objects: Objects, settings: ControlPlaneSettings, warn: Callable[[str], None]) -> None:
-        self._objects = objects
         self._settings = settings
         self._warn = warn
-        self._server_authorizations = tuple(self._readable())
+        self._authentications = Authentications(objects, settings, warn)
+        self._policies = self._readable(objects.of("AuthorizationPolicy"), _policy)
+        self._server_authorizations = self._readable(objects.of("ServerAuthorization"), self._server_authorization)
 
     def of_server(self, server: Object) -> tuple[Authorization, ...]:
         """The policies that name a Server or its namespace, and the older ServerAuthorizations."""
         name, namespace = server["metadata"]["name"], server["metadata"]["namespace"]
         found = [*self._of_server_authorizations(server)]
-        for policy in self._objects.of("AuthorizationPolicy"):
-            target = policy["spec"]["targetRef"]
-            own = policy["metadata"]["namespace"] == namespace
-            here = (target.get("kind"), target.get("name")) in {("Server", name), ("Namespace", namespace)}
-            if own and here:
-                found += self._allowed(policy, name)
+        for policy in self._policies:
+            if policy.namespace == namespace and policy.target in {("Server", name), _NAMESPACE}:
+                found += self._allowed(policy, f"server={name}")
         return tuple(sorted(found, key=lambda a: str(a.meta)))
 
-    def of_route(self, route: Object, server: str) -> tuple[Authorization, ...]:
+    def of_route(self, route: Object) -> tuple[Authorization, ...]:
         """The policies that name a route."""
         meta = route["metadata"]
+        named = (group_of(route).lower(), route["kind"].lower(), meta["name"].lower())
+        where = f'route=GroupKindName {{ group: "{group_of(route)}", kind: "{route["kind"]}", name: "{meta["name"]}" }}'
         found: list[Authorization] = []
-        for policy in self._objects.of("AuthorizationPolicy"):
-            target = policy["spec"]["targetRef"]
-            named = (target.get("group"), target.get("kind"), target.get("name"))
-            if policy["metadata"]["namespace"] == meta["namespace"] and named == (
-                group_of(route),
-                route["kind"],
-                meta["name"],
-            ):
-                found += self._allowed(policy, server)
+        for policy in self._policies:
+            if policy.namespace == meta["namespace"] and policy.target == named:
+                found += self._allowed(policy, where)
         return tuple(sorted(found, key=lambda a: str(a.meta)))
 
-    def _allowed(self, policy: Object, server: str) -> Iterator[Authorization]:
-        name = policy["metadata"]["name"]
-        try:
-            yield self._authorization(policy)
-        except Illegal as error:
-            self._warn(
-                f"INFO Illegal AuthorizationPolicy; ignoring server={server} authorizationpolicy={name} error={error}"
-            )
-
-    def _authorization(self, policy: Object) -> Authorization:
-        namespace = policy["metadata"]["namespace"]
-        identities, networks = None, EVERYWHERE
-        for ref in policy["spec"].get("requiredAuthenticationRefs") or []:
-            where = ref.get("namespace") or namespace
-            group, kind = ref.get("group") or CORE, ref["kind"]
-            if (group, kind) == (CORE, "ServiceAccount"):
-                identities = Identities((self._settings.identity(where, ref["name"]),))
-            elif (group, kind) == (POLICY, "MeshTLSAuthentication"):
-                identities = self._identities(self._authentication(kind, where, ref["name"]))
-            elif (group, kind) == (POLICY, "NetworkAuthentication"):
-                networks = _networks(self._authentication(kind, where, ref["name"])["spec"].get("networks"))
-            else:
-                raise Illegal(f"unsupported authentication kind {group}/{kind}")
-        meta = Resource(POLICY, "authorizationpolicy", policy["metadata"]["name"])
-        return Authorization(meta, networks, identities)
-
-    def _authentication(self, kind: str, namespace: str, name: str) -> Object:
-        found = self._objects.find(kind, namespace, name)
-        if found is None:
-            raise Illegal(f"could not find {kind} {name} in namespace {namespace}")
-        return found
-
-    def _identities(self, authentication: Object) -> Identities:
-        namespace, spec = authentication["metadata"]["namespace"], authentication["spec"]
-        names: list[str] = []
-        suffixes: list[tuple[str, ...]] = []
-        for ref in spec.get("identityRefs") or []:
-            if ref["kind"] == "Namespace":
-                suffixes.append(tuple(f"{ref['name']}.{self._settings.identity_suffix}".split(".")))
-            else:
-                names.append(self._settings.identity(ref.get("namespace") or namespace, ref["name"]))
-        for text in spec.get("identities") or []:
-            _add_identity(text, names, suffixes)
-        return Identities(tuple(names), tuple(suffixes))
-
-    def _readable(self) -> Iterator[tuple[Object, Authorization]]:
-        """The ServerAuthorizations that are in effect; of the others Linkerd says so once, whatever they pick."""
-        for authorization in self._objects.of("ServerAuthorization"):
-            meta = authorization["metadata"]
+    def _readable(self, objects: list[Object], read: Callable[[Object], _Read]) -> tuple[_Read, ...]:
+        """Those that are in effect; of the others Linkerd says so once, whatever they are for."""
+        made = []
+        for obj in objects:
+            meta = obj["metadata"]
             try:
-                yield authorization, self._server_authorization(authorization)
-            except Illegal as error:
+                made.append(read(obj))
+            except Unreadable as error:
                 self._warn(
                     f"WARN Illegal server authorization update ns={meta['namespace']} name={meta['name']} error={error}"
                 )
+        return tuple(made)
+
+    def _allowed(self, policy: _Policy, where: str) -> Iterator[Authorization]:
+        try:
+            yield self._authorization(policy)
+        except Unreadable as error:
+            self._warn(
+                f"INFO Illegal AuthorizationPolicy; ignoring {where} authorizationpolicy={policy.name} error={error}"
+            )
+
+    def _authorization(self, policy: _Policy) -> Authorization:
+        identities = None
+        for kind, namespace, name in policy.refs:
+            if kind == "NetworkAuthentication":
+                continue
+            if kind == "ServiceAccount":
+                found = Identities((self._settings.identity(namespace, name),))
+            else:
+                found = self._authentications.identities(namespace, name)
+            if identities is not None:
+                raise Unreadable(f"policy must not include multiple {kind}s")
+            identities = found
+        networks = None
+        for kind, namespace, name in policy.refs:
+            if kind != "NetworkAuthentication":
+                continue
+            blocks = self._authentications.networks(namespace, name)
+            if networks is not None:
+                raise Unreadable(f"policy must not include multiple {kind}s")
+            networks = blocks
+        meta = Resource(POLICY, "authorizationpolicy", policy.name)
+        return Authorization(meta, EVERYWHERE if networks is None else networks, identities)
 
     def _of_server_authorizations(self, server: Object) -> Iterator[Authorization]:
         meta = server["metadata"]
@@ -154,43 +180,39 @@ class Authorizations:
             if authorization["metadata"]["namespace"] != meta["namespace"]:
                 continue
             target = authorization["spec"]["server"]
-            named = target.get("name") == meta["name"]
-            if named or (target.get("selector") is not None and selects(target["selector"], meta.get("labels") or {})):
+            name = target.get("name")
+            # A name beats a selector, and no selector picks every Server.
+            if name == meta["name"] if name is not None else selects(target.get("selector"), meta.get("labels") or {}):
                 yield allowed
 
-    def _server_authorization(self, authorization: Object) -> Authorization:
+    def _server_authorization(self, authorization: Object) -> tuple[Object, Authorization]:
         meta, client = authorization["metadata"], authorization["spec"]["client"]
-        networks = _networks(client.get("networks"))
-        if not client.get("networks"):
+        networks = networks_of(client.get("networks"))
+        if not networks:
             networks = tuple(Network(cidr) for cidr in self._settings.cluster_networks)
         identities = None if client.get("unauthenticated") else self._clients(client.get("meshTLS"), meta["namespace"])
-        return Authorization(Resource(POLICY, "serverauthorization", meta["name"]), networks, identities)
+        return authorization, Authorization(Resource(POLICY, "serverauthorization", meta["name"]), networks, identities)
 
     def _clients(self, tls: Object | None, namespace: str) -> Identities:
         if tls is None:
-            raise Illegal("no client authentication configured")
+            raise Unreadable("no client authentication configured")
         if tls.get("unauthenticatedTLS"):
             return Identities(unverified=True)
-        names = [
+        accounts = [
             self._settings.identity(ref.get("namespace") or namespace, ref["name"])
             for ref in tls.get("serviceAccounts") or []
         ]
-        suffixes: list[tuple[str, ...]] = []
-        for text in tls.get("identities") or []:
-            _add_identity(text, names, suffixes)
-        if not names and not suffixes:
-            raise Illegal("authorization authorizes no clients")
-        return Identities(tuple(names), tuple(suffixes))
+        found = identities_of(tls.get("identities"), accounts)
+        if not found.names and not found.suffixes:
+            raise Unreadable("authorization authorizes no clients")
+        return found
 
 
-def _add_identity(text: str, names: list[str], suffixes: list[tuple[str, ...]]) -> None:
-    if text == "*":
-        suffixes.append(())
-    elif text.startswith("*."):
-        suffixes.append(tuple(text[2:].split(".")))
-    else:
-        names.append(text)
-
-
-def _networks(entries: list[Object] | None) -> tuple[Network, ...]:
-    return tuple(Network(entry["cidr"], tuple(entry.get("except") or ())) for entry in entries or [])
+def _policy(policy: Object) -> _Policy:
+    meta, spec = policy["metadata"], policy["spec"]
+    target = target_of(spec["targetRef"])
+    refs = tuple(
+        (authentication_kind(ref), ref.get("namespace") or meta["namespace"], ref["name"])
+        for ref in spec.get("requiredAuthenticationRefs") or []
+    )
+    return _Policy(meta["namespace"], meta["name"], target, refs)

@@ -148,23 +148,13 @@ class InboundPolicies:
                 if here and is_accepted(self._objects, route, parent, self._settings):
                     # One that cannot be read is left out whole, and logged once for all its parents.
                     with contextlib.suppress(Unreadable):
-                        yield self._route(route, meta["name"])
+                        yield self._route(route)
                     break
 
-    def _route(self, route: Object, server: str) -> ServerRoute:
-        _see_parents(route)
-        read = rpc_match if route["kind"] == "GRPCRoute" else http_match
-        rules = tuple(
-            ServerRule(
-                tuple(read(match) for match in rule.get("matches") or []),
-                tuple(route_filter(block) for block in rule.get("filters") or []),
-            )
-            for rule in route["spec"].get("rules") or []
-        )
+    def _route(self, route: Object) -> ServerRoute:
         meta = Resource(group_of(route), route["kind"], route["metadata"]["name"])
-        return ServerRoute(
-            meta, rules, self._authorizations.of_route(route, server), tuple(route["spec"].get("hostnames") or ())
-        )
+        hosts = tuple(route["spec"].get("hostnames") or ())
+        return ServerRoute(meta, _rules(route), self._authorizations.of_route(route), hosts)
 
     def unreadable_routes(self) -> None:
         """Log the routes that this side leaves out; Linkerd looks at all of them, whatever their parent."""
@@ -172,7 +162,7 @@ class InboundPolicies:
             if route["kind"] not in {"HTTPRoute", "GRPCRoute"}:
                 continue
             try:
-                self._route(route, "")
+                _rules(route)
             except Unreadable as error:
                 meta = route["metadata"]
                 kind = {"GRPCRoute": "GrpcRoute"}.get(route["kind"], route["kind"])
@@ -209,6 +199,23 @@ class InboundPolicies:
             (spec.get("identity") or {}).get("requestsPerSecond"),
             tuple(overrides),
         )
+
+
+def _rules(route: Object) -> tuple[ServerRule, ...]:
+    """The rules of a route on a Server.
+
+    Raises:
+        Unreadable: something that Linkerd does not take; it then leaves the whole route out.
+    """
+    _see_parents(route)
+    read = rpc_match if route["kind"] == "GRPCRoute" else http_match
+    return tuple(
+        ServerRule(
+            tuple(read(match) for match in rule.get("matches") or []),
+            tuple(route_filter(block) for block in rule.get("filters") or []),
+        )
+        for rule in route["spec"].get("rules") or []
+    )
 
 
 def _see_parents(route: Object) -> None:
