@@ -55,7 +55,7 @@ class Policies:
         for pod in self.objects.pods.values():
             for port in sorted(self.inbound.ports_of(pod)):
                 self.inbound.at_port(pod, port)
-        self.inbound.unreadable_routes()
+        self.inbound.unreadable()
         return sorted(self._log)
 
     def statuses(self) -> list[tuple[Object, Mapping[str, Any]]]:

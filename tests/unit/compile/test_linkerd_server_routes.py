@@ -10,7 +10,7 @@ import pytest
 
 from meshbdd.lab.compile.kept import Keeper
 from meshbdd.lab.linkerd.admission.definitions import crds
-from tests.unit.compile.linkerd_worlds import SERVER, inbound_routes, objects, told
+from tests.unit.compile.linkerd_worlds import POD_PORT, SERVER, inbound_routes, objects, told
 
 GATEWAY, POLICY = "gateway.networking.k8s.io/v1", "policy.linkerd.io/v1beta3"
 
@@ -105,3 +105,56 @@ def test_the_parents_of_linkerds_own_routes_are_linkerds_where_no_group_is_said(
 def test_the_api_fills_the_same_group_in(api: str, group: str) -> None:
     kept = Keeper(crds()).keep(objects(_route("[{name: order}]", api=api))[0])
     assert kept["spec"]["parentRefs"] == [{"group": group, "kind": "Gateway", "name": "order"}]
+
+
+_FILTERS = {
+    "RequestHeaderModifier": "{type: RequestHeaderModifier, requestHeaderModifier: {remove: [a]}}",
+    "ResponseHeaderModifier": "{type: ResponseHeaderModifier, responseHeaderModifier: {remove: [a]}}",
+    "RequestRedirect": "{type: RequestRedirect, requestRedirect: {hostname: b.example}}",
+}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "kept"),
+    [
+        (["RequestHeaderModifier"], ["request_header_modifier"]),
+        (["ResponseHeaderModifier"], []),
+        (["RequestRedirect"], ["redirect"]),
+        (["ResponseHeaderModifier", "RequestHeaderModifier"], ["request_header_modifier"]),
+    ],
+)
+@pytest.mark.parametrize(
+    ("kind", "protocol"),
+    [("HTTPRoute", "unknown"), ("HTTPRoute", "HTTP/1"), ("GRPCRoute", "gRPC")],
+)
+def test_a_server_is_not_told_of_filters_for_responses(kinds: list[str], kept: list[str], kind: str, protocol: str) -> None:  # fmt: skip
+    """linkerd2 policy-controller/grpc/src/inbound/{http,grpc}.rs: ``convert_http_filter``, ``convert_grpc_filter``."""
+    if kind == "GRPCRoute":  # which have no redirects
+        kinds, kept = [k for k in kinds if k != "RequestRedirect"], [k for k in kept if k != "redirect"]
+    rules = f"[{{filters: [{', '.join(_FILTERS[name] for name in kinds)}]}}]"
+    server = SERVER.replace("port: 8080", f"port: 8080, proxyProtocol: {protocol}")
+    made = told(server, _route(f"[{_HERE}]", kind=kind, rules=rules))
+    (found,) = made["inbound"][POD_PORT]["protocol"].values()
+    (route,) = found.get("http_routes", found.get("routes"))
+    assert [name for entry in route["rules"][0]["filters"] for name in entry] == kept
+
+
+def _aged(name: str, api: str, second: int | None) -> str:
+    text = _route(f"[{_HERE}]", name=name, api=api)
+    time = "null" if second is None else f"'2026-01-01T00:00:0{second}Z'"
+    return text.replace("namespace: shop}", f"namespace: shop, creationTimestamp: {time}}}")
+
+
+@pytest.mark.parametrize(
+    ("routes", "order"),
+    [
+        ([("z", GATEWAY, 1), ("a", POLICY, 2)], [("z", "gateway"), ("a", "policy")]),
+        ([("z", GATEWAY, 1), ("a", POLICY, 1)], [("a", "policy"), ("z", "gateway")]),
+        ([("a", POLICY, 1), ("a", GATEWAY, 1)], [("a", "gateway"), ("a", "policy")]),
+        ([("a", GATEWAY, None), ("z", GATEWAY, 1)], [("z", "gateway"), ("a", "gateway")]),
+    ],
+)
+def test_routes_of_a_server_go_by_age_then_name_then_group(routes: list[tuple[str, str, int | None]], order: list[tuple[str, str]]) -> None:  # fmt: skip
+    made = told(SERVER, *(_aged(*route) for route in routes))
+    found = [r["metadata"]["resource"] for r in made["inbound"][POD_PORT]["protocol"]["detect"]["http_routes"]]
+    assert [(r["name"], r["group"].partition(".")[0]) for r in found] == order

@@ -12,7 +12,6 @@ from typing import Any
 
 from meshbdd.lab.go import seconds
 from meshbdd.lab.linkerd.objects import Objects, annotations_of
-from meshbdd.lab.linkerd.read.inbound import container_ports
 from meshbdd.lab.linkerd.read.outbound import OPAQUE_PORTS
 from meshbdd.lab.linkerd.settings import ControlPlaneSettings
 from meshbdd.lab.linkerd.values import ports
@@ -226,6 +225,5 @@ __all__ = [
     "Place",
     "Profile",
     "ProfileRoute",
-    "container_ports",
     "weight_of",
 ]

@@ -14,7 +14,9 @@ from meshbdd.lab.linkerd.accepted import governing_rate_limit, is_accepted
 from meshbdd.lab.linkerd.model import (
     Authorization,
     Default,
+    Filter,
     InboundServer,
+    Modifier,
     Protocol,
     RateLimit,
     Resource,
@@ -22,12 +24,13 @@ from meshbdd.lab.linkerd.model import (
     ServerRoute,
     ServerRule,
 )
-from meshbdd.lab.linkerd.objects import POLICY, Objects, annotations_of, group_of, parents
+from meshbdd.lab.linkerd.objects import POLICY, Objects, age, annotations_of, group_of, parents
 from meshbdd.lab.linkerd.read import annotations as read_annotations
 from meshbdd.lab.linkerd.read.authorizations import EVERYWHERE, Authorizations, of_default, selects
 from meshbdd.lab.linkerd.read.matches import http_match, route_filter, rpc_match
 from meshbdd.lab.linkerd.read.outbound import EVERYTHING, OPAQUE_PORTS
-from meshbdd.lab.linkerd.settings import DEFAULT_POLICIES, ControlPlaneSettings
+from meshbdd.lab.linkerd.read.pods import declared_ports, named_ports, probe_paths, probed_ports
+from meshbdd.lab.linkerd.settings import DEFAULT_POLICIES, ControlPlaneSettings, unknown_mode
 from meshbdd.lab.linkerd.values import Unreadable
 
 Object = Mapping[str, Any]
@@ -37,17 +40,6 @@ REQUIRE_IDENTITY = "config.linkerd.io/proxy-require-identity-inbound-ports"
 _PROTOCOLS: Mapping[str, Protocol] = {
     "unknown": "detect", "HTTP/1": "http1", "HTTP/2": "http2", "gRPC": "grpc", "opaque": "opaque", "TLS": "tls",
 }  # fmt: skip
-
-
-def container_ports(pod: Object) -> dict[str, int]:
-    """The ports that a pod declares, by name; a port without a name stands under its number."""
-    containers = [*(pod["spec"].get("initContainers") or []), *pod["spec"]["containers"]]
-    return {
-        port.get("name") or str(port["containerPort"]): port["containerPort"]
-        for container in containers
-        for port in container.get("ports") or []
-        if port.get("protocol", "TCP") == "TCP"
-    }
 
 
 class InboundPolicies:
@@ -67,7 +59,7 @@ class InboundPolicies:
 
     def at_port(self, pod: Object, port: int) -> InboundServer:
         """The policy of one port of a pod."""
-        servers = [server for server in self._objects.of("Server") if self._selects(server, pod, port)]
+        servers = [server for server in self._objects.of("Server") if port in self._ports_of(server, pod)]
         for other in servers[1:]:
             self._warn(
                 f"WARN Port already matched by another server; skipping port={port} "
@@ -78,49 +70,53 @@ class InboundPolicies:
     def before_fetched(self, pod: Object, port: int) -> InboundServer | None:
         """By what a proxy judges the first connection to a port, where that is another policy than the port's.
 
-        A proxy asks for the policies of the ports that its pod declares when it starts, and for that of any other port
-        when the first connection comes, which it judges by the default that it was injected with: linkerd2-proxy
+        A proxy asks for the policies of the ports that its pod declares or is probed at when it starts, and for that of
+        any other port when the first connection comes, which it judges by the default that it was injected with: linkerd2-proxy
         app/inbound/src/policy/store.rs.
         """
-        if port in container_ports(pod).values():
+        if port in declared_ports(pod) | probed_ports(pod):
             return None
         default = self._default(pod, port)
         return default if default.authorizations != self.at_port(pod, port).authorizations else None
 
     def ports_of(self, pod: Object) -> set[int]:
         """The ports of a pod that something is said about: declared ones and those of Servers."""
-        declared = container_ports(pod)
-        found = set(declared.values())
-        for server in self._objects.of("Server"):
-            port = server["spec"]["port"]
-            number = declared.get(str(port), port)
-            if isinstance(number, int) and self._selects(server, pod, number):
-                found.add(number)
-        return found
+        selected = (self._ports_of(server, pod) for server in self._objects.of("Server"))
+        return set(declared_ports(pod).union(*selected))
 
-    def _selects(self, server: Object, pod: Object, port: int) -> bool:
+    @staticmethod
+    def _ports_of(server: Object, pod: Object) -> frozenset[int]:
+        """The ports of a pod that a Server picks; one that is said as text is a name, even if it reads like a number."""
         spec, meta = server["spec"], pod["metadata"]
         if server["metadata"]["namespace"] != meta["namespace"] or "podSelector" not in spec:
-            return False
+            return frozenset()
+        if not selects(spec["podSelector"], meta.get("labels") or {}):
+            return frozenset()
         said = spec["port"]
-        number = said if isinstance(said, int) else container_ports(pod).get(str(said))
-        return number == port and selects(spec["podSelector"], meta.get("labels") or {})
+        return frozenset({said}) if isinstance(said, int) else named_ports(pod).get(str(said), frozenset())
 
     def _default(self, pod: Object, port: int) -> InboundServer:
         annotations = annotations_of(pod)
-        policy = annotations.get(DEFAULT_POLICY, "")
-        if policy not in DEFAULT_POLICIES:
-            policy = self._settings.default_policy
+        policy = self._default_policy(pod)
         if port in (read_annotations.ports(annotations, REQUIRE_IDENTITY, self._warn) or ()):
             policy = {
                 "all-unauthenticated": "all-authenticated",
                 "cluster-unauthenticated": "cluster-authenticated",
             }.get(policy, policy)
         said = read_annotations.ports(annotations, OPAQUE_PORTS, self._warn)
-        opaque = self._settings.opaque_ports if said is None else said
+        # Of the default list the injector writes the ports into the annotation that the pod declares: linkerd2
+        # pkg/inject/inject.go, ``CreateOpaquePortsPatch``.
+        opaque = self._settings.opaque_ports & declared_ports(pod) if said is None else said
         protocol: Protocol = "opaque" if port in opaque else "detect"
         routes = () if protocol == "opaque" else tuple(self._built_in(pod, port, protocol))
         return InboundServer(Default(policy), protocol, of_default(policy, self._settings), routes)
+
+    def _default_policy(self, pod: Object) -> str:
+        policy = annotations_of(pod).get(DEFAULT_POLICY, self._settings.default_policy)
+        if policy in DEFAULT_POLICIES:
+            return policy
+        self._warn(f"WARN Invalid default policy annotation value error={unknown_mode(policy)}")
+        return self._settings.default_policy
 
     def _of_server(self, server: Object, pod: Object, port: int) -> InboundServer:
         meta, spec = server["metadata"], server["spec"]
@@ -142,7 +138,7 @@ class InboundPolicies:
     def _routes(self, server: Object, protocol: Protocol) -> Iterator[ServerRoute]:
         meta = server["metadata"]
         kind = "GRPCRoute" if protocol == "grpc" else "HTTPRoute"
-        for route in self._objects.of(kind):
+        for route in sorted(self._objects.of(kind), key=_order):
             for parent in parents(route):
                 here = (parent.kind, parent.namespace, parent.name) == ("Server", meta["namespace"], meta["name"])
                 if here and is_accepted(self._objects, route, parent, self._settings):
@@ -156,8 +152,10 @@ class InboundPolicies:
         hosts = tuple(route["spec"].get("hostnames") or ())
         return ServerRoute(meta, _rules(route), self._authorizations.of_route(route), hosts)
 
-    def unreadable_routes(self) -> None:
-        """Log the routes that this side leaves out; Linkerd looks at all of them, whatever their parent."""
+    def unreadable(self) -> None:
+        """Log what this side leaves out: Linkerd looks at every pod, and at every route whatever its parent."""
+        for pod in self._objects.pods.values():
+            self._default_policy(pod)
         for route in self._objects.routes():
             if route["kind"] not in {"HTTPRoute", "GRPCRoute"}:
                 continue
@@ -174,7 +172,7 @@ class InboundPolicies:
             yield ServerRoute(Default("default"), (ServerRule((RpcMatch(any_rpc=False),)),))
             return
         yield ServerRoute(Default("default"), (ServerRule((EVERYTHING,)),))
-        paths = sorted(set(_probe_paths(pod, port)))
+        paths = probe_paths(pod, port)
         if paths:
             matches = tuple(Match(uri={"exact": path}, method={"exact": "GET"}) for path in paths)
             allowed = (Authorization(Default("probe"), EVERYWHERE),)
@@ -201,6 +199,11 @@ class InboundPolicies:
         )
 
 
+def _order(route: Object) -> tuple[str, ...]:
+    """The order of a Server's routes: by age, name and group: linkerd2 policy-controller/core/src/routes.rs."""
+    return *age(route), group_of(route)
+
+
 def _rules(route: Object) -> tuple[ServerRule, ...]:
     """The rules of a route on a Server.
 
@@ -212,10 +215,16 @@ def _rules(route: Object) -> tuple[ServerRule, ...]:
     return tuple(
         ServerRule(
             tuple(read(match) for match in rule.get("matches") or []),
-            tuple(route_filter(block) for block in rule.get("filters") or []),
+            _filters(rule.get("filters") or []),
         )
         for rule in route["spec"].get("rules") or []
     )
+
+
+def _filters(blocks: list[Object]) -> tuple[Filter, ...]:
+    """The filters of a rule; those for responses are read and not told: linkerd2 policy-controller/grpc/src/inbound/http.rs."""
+    found = [route_filter(block) for block in blocks]
+    return tuple(entry for entry in found if not (isinstance(entry, Modifier) and entry.side == "response"))
 
 
 def _see_parents(route: Object) -> None:
@@ -233,15 +242,3 @@ def _see_parents(route: Object) -> None:
             raise Unreadable("route resource may not reference a parent by port")
         if parent.section is not None:
             raise Unreadable("route resource may not reference a parent by section name")
-
-
-def _probe_paths(pod: Object, port: int) -> Iterator[str]:
-    named = container_ports(pod)
-    for container in pod["spec"]["containers"]:
-        for name in ("livenessProbe", "readinessProbe", "startupProbe"):
-            get = (container.get(name) or {}).get("httpGet")
-            if get:
-                said = get.get("port")
-                number = said if isinstance(said, int) else named.get(str(said))
-                if number == port:
-                    yield str(get.get("path") or "/").partition("?")[0]

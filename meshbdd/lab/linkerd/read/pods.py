@@ -1,0 +1,59 @@
+"""The ports and the probes of a pod: linkerd2 policy-controller/k8s/index/src/inbound/workload.rs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Object = Mapping[str, Any]
+
+_PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+
+
+def _containers(pod: Object) -> list[Object]:
+    return [*pod["spec"]["containers"], *(pod["spec"].get("initContainers") or [])]
+
+
+def _ports(container: Object) -> Iterator[tuple[str, int]]:
+    for port in container.get("ports") or []:
+        if port.get("protocol", "TCP").upper() == "TCP":
+            yield port.get("name") or "", port["containerPort"]
+
+
+def declared_ports(pod: Object) -> frozenset[int]:
+    """The ports that a pod's containers declare."""
+    return frozenset(number for container in _containers(pod) for _name, number in _ports(container))
+
+
+def named_ports(pod: Object) -> Mapping[str, frozenset[int]]:
+    """The ports of each name: every container may have one of its own."""
+    found: dict[str, set[int]] = defaultdict(set)
+    for container in _containers(pod):
+        for name, number in _ports(container):
+            if name:
+                found[name].add(number)
+    return {name: frozenset(numbers) for name, numbers in found.items()}
+
+
+def probed_ports(pod: Object) -> frozenset[int]:
+    """The ports, said as numbers, by which a pod is probed: linkerd2 pkg/inject/inject.go, ``getPodInboundPorts``."""
+    gets = ((container.get(name) or {}).get("httpGet") for container in _containers(pod) for name in _PROBES[:2])
+    return frozenset(get["port"] for get in gets if get and isinstance(get.get("port"), int))
+
+
+def probe_paths(pod: Object, port: int) -> list[str]:
+    """The paths by which the kubelet probes a port, sorted; a port's name is one of the same container."""
+    found = set()
+    for container in _containers(pod):
+        for name in _PROBES:
+            get = (container.get(name) or {}).get("httpGet")
+            if get and _number(container, get.get("port")) == port:
+                found.add(str(get.get("path") or "/").partition("?")[0])
+    return sorted(found)
+
+
+def _number(container: Object, said: Any) -> int | None:
+    if isinstance(said, int):
+        return said
+    return next((number for name, number in _ports(container) if name.lower() == str(said).lower()), None)
