@@ -73,7 +73,7 @@ def parents(route: Object) -> list[Parent]:
     return [parent for parent in found if (parent.group, parent.kind) in known]
 
 
-def _with_defaults(obj: Object) -> Object:
+def with_defaults(obj: Object) -> Object:
     """What the shipped resource definitions fill in; the API has done so for objects that come from it."""
     kind = obj["kind"]
     if kind not in {*ROUTE_KINDS, "Server"}:
@@ -105,7 +105,7 @@ class Objects:
     def __init__(self, objects: Iterable[Object]) -> None:
         by_kind: dict[str, list[Object]] = defaultdict(list)
         for obj in objects:
-            by_kind[obj["kind"]].append(_with_defaults(obj))
+            by_kind[obj["kind"]].append(with_defaults(obj))
         for kind in (*ROUTE_KINDS, "Server", "HTTPLocalRateLimitPolicy", "EgressNetwork"):
             by_kind[kind].sort(key=age)
         self._by_kind = by_kind

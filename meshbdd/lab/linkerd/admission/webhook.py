@@ -16,7 +16,8 @@ from meshbdd.lab.api.schema import prune, validate
 from meshbdd.lab.api.store import clone
 from meshbdd.lab.api.structural import drop_nulls
 from meshbdd.lab.linkerd.admission.definitions import spec_schema
-from meshbdd.lab.linkerd.objects import CORE, GATEWAY, POLICY, annotations_of, group_of, parents
+from meshbdd.lab.linkerd.admission.identities import identity_fault
+from meshbdd.lab.linkerd.objects import CORE, GATEWAY, POLICY, Parent, annotations_of, group_of, parents, with_defaults
 from meshbdd.lab.linkerd.read import annotations as read_annotations
 from meshbdd.lab.linkerd.read.authorizations import AUTHENTICATIONS, target_of
 from meshbdd.lab.linkerd.read.destinations import weight_of
@@ -26,6 +27,8 @@ from meshbdd.lab.linkerd.settings import DEFAULT_POLICIES, unknown_mode
 from meshbdd.lab.linkerd.values import Unreadable
 
 Object = Mapping[str, Any]
+_FILTERS = frozenset({"RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect"})
+"""Those that Linkerd has; it passes the others of the Gateway API over when it admits a route."""
 WEBHOOK = "linkerd-policy-validator.linkerd.io"
 
 
@@ -48,39 +51,45 @@ class _NoValue(Unreadable):
     """A text that the type of its field cannot hold."""
 
 
-def _route(route: Object) -> None:
-    rules = {"TLSRoute": "TlsRoute", "TCPRoute": "TcpRoute"}.get(route["kind"])
-    if rules and len(route["spec"].get("rules") or []) != 1:
-        raise Unreadable(f"{rules} supports a single rule only")
+def _parents(route: Object) -> list[Parent]:
     attached = parents(route)
-    to_service = any(parent.kind in {"Service", "EgressNetwork"} for parent in attached)
-    if not attached:
-        return
-    read = rpc_match if route["kind"] == "GRPCRoute" else http_match
-    for rule in route["spec"].get("rules") or []:
-        for match in rule.get("matches") or [] if route["kind"] in {"HTTPRoute", "GRPCRoute"} else []:
-            read(match)
-        for block in rule.get("filters") or [] if route["kind"] in {"HTTPRoute", "GRPCRoute"} else []:
-            see_filter(block)
-    if not to_service:
-        return
-    _backends(route)
-    if route["kind"] in {"HTTPRoute", "GRPCRoute"}:
+    if any(parent.kind == "EgressNetwork" and parent.port is None for parent in attached):
+        raise Unreadable("cannot target an EgressNetwork without specifying a port")
+    return attached
+
+
+def _route(route: Object) -> None:
+    """An HTTPRoute or a GRPCRoute: its rules are looked at whatever its parents, its annotations for some of them."""
+    grpc = route["kind"] == "GRPCRoute"
+    if any(parent.kind in {"Service", "EgressNetwork"} for parent in _parents(route)):
         annotations = annotations_of(route)
-        if route["kind"] == "GRPCRoute":
+        if grpc:
             read_annotations.grpc_retries(annotations)
         else:
             read_annotations.http_retries(annotations)
-        read_annotations.accrual(annotations)
         read_annotations.timeouts(annotations)
-
-
-def _backends(route: Object) -> None:
+    read = rpc_match if grpc else http_match
     for rule in route["spec"].get("rules") or []:
-        for ref in rule.get("backendRefs") or []:
-            service = (ref.get("group") or CORE, ref.get("kind") or "Service") == (CORE, "Service")
-            if service and ref.get("port") is None:
-                raise Unreadable("invalid backendRef")
+        for match in rule.get("matches") or []:
+            read(match)
+        for block in rule.get("filters") or []:
+            see_filter(block)
+        if group_of(route) == GATEWAY:
+            _backends(rule)
+
+
+def _backends(rule: Object) -> None:
+    for ref in rule.get("backendRefs") or []:
+        service = (ref.get("group") or CORE, ref.get("kind") or "Service") == (CORE, "Service")
+        if service and not ref.get("port"):
+            raise Unreadable("invalid backendRef")
+
+
+def _stream_route(route: Object) -> None:
+    """A TLSRoute or a TCPRoute."""
+    if len(route["spec"].get("rules") or []) != 1:
+        raise Unreadable(f"{'TlsRoute' if route['kind'] == 'TLSRoute' else 'TcpRoute'} supports a single rule only")
+    _parents(route)
 
 
 def _server(server: Object) -> None:
@@ -108,15 +117,18 @@ def _authorization_policy(policy: Object) -> None:
     target_of(target)
 
 
-def _canonical(group: str, kind: str) -> str:
-    return kind if group == CORE else f"{kind}.{group}"
-
-
 def _mesh_tls(authentication: Object) -> None:
+    for text in authentication["spec"].get("identities") or []:
+        why = identity_fault(text)
+        if why is not None:
+            raise Unreadable(f"id {text} is invalid: {why}")
     for ref in authentication["spec"].get("identityRefs") or []:
-        kind = (ref.get("group") or CORE, ref["kind"])
-        if kind not in {(CORE, "ServiceAccount"), (CORE, "Namespace")}:
-            raise Unreadable(f"invalid identity target kind: {_canonical(*kind)}")
+        if targets(ref, CORE, "ServiceAccount"):
+            continue
+        if not targets(ref, CORE, "Namespace"):
+            raise Unreadable(f"invalid identity target kind: {canonical(ref)}")
+        if ref.get("namespace") is not None:
+            raise Unreadable("Namespace identity_ref is cluster-scoped and cannot have a namespace")
 
 
 def _blocks(entries: list[Object] | None) -> None:
@@ -159,9 +171,8 @@ def _egress(network: Object) -> None:
 
 def _rate_limit(policy: Object) -> None:
     spec, target = policy["spec"], policy["spec"]["targetRef"]
-    kind = (target.get("group") or CORE, target["kind"])
-    if kind != (POLICY, "Server"):
-        raise Unreadable(f"invalid targetRef kind: {_canonical(*kind)}")
+    if not targets(target, POLICY, "Server"):
+        raise Unreadable(f"invalid targetRef kind: {canonical(target)}")
     for entry in spec.get("overrides") or []:
         for ref in entry.get("clientRefs") or []:
             client = (ref.get("group") or CORE, ref["kind"])
@@ -208,7 +219,7 @@ def _profile(profile: Object) -> None:
 
 _RULES: dict[tuple[str, str], Callable[[Object], None]] = {
     (GATEWAY, "HTTPRoute"): _route, (GATEWAY, "GRPCRoute"): _route, (POLICY, "HTTPRoute"): _route,
-    (GATEWAY, "TLSRoute"): _route, (GATEWAY, "TCPRoute"): _route,
+    (GATEWAY, "TLSRoute"): _stream_route, (GATEWAY, "TCPRoute"): _stream_route,
     (POLICY, "Server"): _server, (POLICY, "AuthorizationPolicy"): _authorization_policy,
     (POLICY, "MeshTLSAuthentication"): _mesh_tls, (POLICY, "NetworkAuthentication"): _network_authentication,
     (POLICY, "ServerAuthorization"): _server_authorization, (POLICY, "EgressNetwork"): _egress,
@@ -235,7 +246,7 @@ def decide(obj: Object) -> Decision:
     if rule is None:
         return Decision(schema=faults)
     try:
-        rule(obj)
+        rule(with_defaults(obj))
     except Unreadable as error:
         return Decision(str(error), faults, unreadable=isinstance(error, _NoValue))
     except (KeyError, TypeError, AttributeError):
