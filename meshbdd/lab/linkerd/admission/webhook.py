@@ -27,8 +27,6 @@ from meshbdd.lab.linkerd.settings import DEFAULT_POLICIES, unknown_mode
 from meshbdd.lab.linkerd.values import Unreadable
 
 Object = Mapping[str, Any]
-_FILTERS = frozenset({"RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect"})
-"""Those that Linkerd has; it passes the others of the Gateway API over when it admits a route."""
 WEBHOOK = "linkerd-policy-validator.linkerd.io"
 
 
