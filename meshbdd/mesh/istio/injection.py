@@ -20,6 +20,10 @@ AT_CALLER = (
     "proxy that sees the failed call"
 )
 _AT_SERVER = "at the server's sidecars (an armed fault filter): {why}, and a fault at the caller would never reach that"
+BESIDE_ANOTHER = (
+    "at the server's sidecars (an armed fault filter): at the callers another fault of this kind is in force for some of the same "
+    "calls, and a route of Istio's has room for one"
+)
 _POLICIES = (Timeout, Retry, CircuitBreaker, Limit, Mirror)
 _SEES_FAULTS = {Topic.RETRIES, Topic.TIMEOUT, Topic.BREAKER, Topic.LIMIT, Topic.MIRROR}
 

@@ -33,9 +33,9 @@ from meshbdd.mesh.catalog import Catalog, check_http
 from meshbdd.mesh.down import plan_down
 from meshbdd.mesh.istio import abilities, arming, manifests, policies, security
 from meshbdd.mesh.istio.ambient import Ambient
-from meshbdd.mesh.istio.injection import choose
+from meshbdd.mesh.istio.injection import BESIDE_ANOTHER, Choice, choose
 from meshbdd.mesh.istio.routes import faulted_routes
-from meshbdd.mesh.istio.virtual_services import routes_stage
+from meshbdd.mesh.istio.virtual_services import has_room, routes_stage
 from meshbdd.mesh.seen import check_seen
 from meshbdd.sidecars import ISTIO
 
@@ -110,6 +110,8 @@ class Istio:
         """Plan a fault, at the side that the scenario needs."""
         check_http(fault.service, self._catalog.service(fault.service))
         choice = choose(fault, context, self._catalog.all("VirtualService"), self._catalog.all("DestinationRule"))
+        if choice.side is Side.CALLER and fault.at is None and not has_room(self._catalog, fault, self._caller(fault)):
+            choice = Choice(Side.SERVER, BESIDE_ANOTHER)
         plan = self._fault_at_server if choice.side is Side.SERVER else self._fault_at_callers
         return plan(fault, context, choice.reason)
 

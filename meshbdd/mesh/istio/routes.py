@@ -111,11 +111,38 @@ def _copy(route: Object, tag: str, number: int) -> Route:
     return made
 
 
+def _room(route: Object, fault: Fault) -> bool:
+    """Whether a route has room for a fault: it can have one delay and one abort."""
+    return not (route.get("fault") or {}).keys() & fault_block(fault).keys()
+
+
+def _met(route: Object, ours: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The matches of a route, each narrowed to a scope; none where the two exclude each other.
+
+    Raises:
+        BadInput: the two cannot be said in one match.
+    """
+    return [m for block in route.get("match") or [{}] if (m := _both(block, ours)) is not None]
+
+
+def is_beside_another(routes: Iterable[Object], fault: Fault, caller: Where) -> bool:
+    """Whether a fault would have to replace one of its kind on one of these routes, which a run has put there.
+
+    Raises:
+        BadInput: as ``faulted_routes``.
+    """
+    ours = _scope_match(fault.scope, caller)
+    return any(
+        route_name(route).startswith(ROUTE_PREFIX) and not _room(route, fault) and _met(route, ours)
+        for route in _reach_the_service(routes, fault.service)
+    )
+
+
 def faulted_routes(routes: Iterable[Object], fault: Fault, caller: Where, tag: str) -> list[Route]:
     """A faulted copy of each route that the fault can hit, narrowed to its scope.
 
     Raises:
-        BadInput: a route has a fault of its own, or delegates.
+        BadInput: a route has a fault of its own, or one of the run's that this one would replace, or delegates.
     """
     ours = _scope_match(fault.scope, caller)
     made: list[Route] = []
@@ -127,9 +154,17 @@ def faulted_routes(routes: Iterable[Object], fault: Fault, caller: Where, tag: s
                 f"The virtual service of {fault.service} already has a fault of its own on its route {name}; it would hide this one.",
                 help="remove that fault first",
             )
-        matches = [m for block in route.get("match") or [{}] if (m := _both(block, ours)) is not None]
+        matches = _met(route, ours)
         if not matches:
             continue
+        if not _room(route, fault):
+            kind = "delay" if fault.delay is not None else "failure"
+            raise BadInput(
+                "MB0470",
+                f"«{fault}» cannot be injected at the caller beside the other {kind} that is in force there for some of the same "
+                "calls: a route of Istio's has room for one, so that one would be lost.",
+                help="write | inject at | server |, leave that option out, or let the first one recover",
+            )
         copied = _copy(route, tag, len(made))
         copied["fault"] = {**(copied.get("fault") or {}), **fault_block(fault)}
         if any(matches):

@@ -9,11 +9,11 @@ from typing import Any
 from meshbdd.cluster import Edit
 from meshbdd.cluster.record import ROUTES
 from meshbdd.errors import BadInput
-from meshbdd.intents import ServiceRef
+from meshbdd.intents import Fault, ServiceRef
 from meshbdd.mesh.base import Marker, Stage, Where
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.istio.hosts import Ruling, rulings, service_host
-from meshbdd.mesh.istio.routes import Route, sources
+from meshbdd.mesh.istio.routes import Route, is_beside_another, sources
 from meshbdd.mesh.markers import RouteHeld
 
 NETWORKING = "networking.istio.io/v1"
@@ -36,15 +36,29 @@ def routes_stage(catalog: Catalog, service: ServiceRef, tag: str, tagged: Tagged
     Raises:
         BadInput: the routes that are there leave no room for them.
     """
-    namespaces = (caller.namespace,) if caller.namespace else catalog.calling_namespaces()
     edits: list[Edit] = []
     markers: list[Marker] = []
-    for ruling in rulings(service, catalog.all("VirtualService"), namespaces):
+    for ruling in _rulings(catalog, service, caller):
         edit = _insert(ruling.obj, tagged, what) if ruling.obj is not None else _create(service, tagged)
         edits.append(edit)
         base = ruling.obj["spec"].get("http") or [] if ruling.obj is not None else [_plain(service)]
         markers += _markers(tagged(base), tag, (service_host(service),), ruling)
     return Stage(tuple(edits), (tag,) * len(edits), tuple(markers))
+
+
+def _rulings(catalog: Catalog, service: ServiceRef, caller: Where) -> tuple[Ruling, ...]:
+    namespaces = (caller.namespace,) if caller.namespace else catalog.calling_namespaces()
+    return rulings(service, catalog.all("VirtualService"), namespaces)
+
+
+def has_room(catalog: Catalog, fault: Fault, caller: Where) -> bool:
+    """Whether the routes that govern a service can carry a fault beside those that the run has put there.
+
+    Raises:
+        BadInput: they delegate, or match by what cannot be joined with the fault's scope.
+    """
+    governed = (ruling.obj for ruling in _rulings(catalog, fault.service, caller) if ruling.obj is not None)
+    return not any(is_beside_another(obj["spec"].get("http") or [], fault, caller) for obj in governed)
 
 
 def _plain(service: ServiceRef) -> Route:
