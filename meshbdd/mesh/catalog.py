@@ -43,6 +43,15 @@ class Catalog:
                 raise
             return []
 
+    def readable(self, kind: str) -> list[Object]:
+        """All objects of a kind; none where the kind is not installed, or where nobody gave the right to read it."""
+        try:
+            return self.all(kind)
+        except ApiFailure as failure:
+            if failure.status != HTTPStatus.FORBIDDEN:
+                raise
+            return []
+
     def find(self, kind: str, name: str, namespace: str) -> Object | None:
         """One object, or ``None``."""
         return self._cluster.find(kind, name, namespace)

@@ -74,6 +74,39 @@ def governing(service: ServiceRef, objects: Iterable[Object], namespace: str | N
     return min(found, key=rank, default=None)
 
 
+def parents(route: Object) -> tuple[ServiceRef, ...]:
+    """The Services whose calls an HTTPRoute is for."""
+    home = route["metadata"]["namespace"]
+    named = (p for p in route["spec"].get("parentRefs") or [] if p.get("kind") == "Service" and p.get("name"))
+    return tuple(ServiceRef(str(parent["name"]), str(parent.get("namespace") or home)) for parent in named)
+
+
+def http_route_before(
+    service: ServiceRef, ruling: Object | None, http_routes: Iterable[Object], namespace: str | None = None
+) -> Object | None:
+    """The HTTPRoute that sidecars of a namespace use for a service in the place of a VirtualService.
+
+    Pilot makes a public VirtualService of it, looked at before others where it lies in the callers' namespace, and by its
+    age elsewhere.
+
+    Args:
+        service: The service that is called.
+        ruling: The VirtualService that would govern; ``None``: one that is still to be made.
+        http_routes: All HTTPRoutes.
+        namespace: The callers' namespace; the service's own where ``None``.
+    """
+    if ruling is not None and "*" not in (ruling["spec"].get("exportTo") or ["*"]):
+        return None
+    where = namespace or service.namespace
+    found = [
+        route
+        for route in http_routes
+        if service in parents(route)
+        and (ruling is None or route["metadata"]["namespace"] == where or _age(route) < _age(ruling))
+    ]
+    return min(found, key=lambda route: (route["metadata"]["namespace"] != where, *_age(route)), default=None)
+
+
 def governing_rule(service: ServiceRef, objects: Iterable[Object], namespace: str | None = None) -> Object | None:
     """The DestinationRule that gives sidecars of a namespace the traffic policy of a service.
 

@@ -6,14 +6,15 @@ hop ever sees it (and Istio takes retries and timeout off a route with a fault).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from meshbdd.errors import BadInput
 from meshbdd.intents import CircuitBreaker, Fault, Limit, Mirror, Retry, ServiceRef, Side, Timeout, Topic
 from meshbdd.mesh.base import Context
-from meshbdd.mesh.istio.hosts import governing, governing_rule
+from meshbdd.mesh.catalog import Catalog
+from meshbdd.mesh.istio.hosts import governing, governing_rule, http_route_before
 
 AT_CALLER = (
     "at the callers' sidecars (a VirtualService fault): nothing in this scenario or in the rules of {service} needs a "
@@ -41,20 +42,39 @@ class Choice:
     reason: str
 
 
-def choose(fault: Fault, context: Context, virtual_services: Sequence[Any], rules: Sequence[Any]) -> Choice:
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """The resources that say what becomes of calls.
+
+    Attributes:
+        virtual_services: All VirtualServices.
+        rules: All DestinationRules.
+        http_routes: All HTTPRoutes.
+    """
+
+    virtual_services: Sequence[Any] = ()
+    rules: Sequence[Any] = ()
+    http_routes: Sequence[Any] = ()
+
+    @classmethod
+    def read(cls, catalog: Catalog) -> Objects:
+        """Those that are there."""
+        return cls(catalog.all("VirtualService"), catalog.all("DestinationRule"), catalog.readable("HTTPRoute"))
+
+
+def choose(fault: Fault, context: Context, objects: Objects) -> Choice:
     """Choose the side of a fault.
 
     Args:
         fault: The fault; its own ``at`` decides, where it does not make a claim of the scenario vacuous.
         context: What else the scenario does and says.
-        virtual_services: All VirtualServices.
-        rules: All DestinationRules.
+        objects: What stands in the cluster.
 
     Raises:
         BadInput: ``at`` says the caller, and a step of the scenario could then never see the fault.
     """
     said = next(_said(fault.service, context), None)
-    stands = next(_stands(fault.service, virtual_services, rules), None)
+    standing = next(stands(fault.service, objects), None)
     if fault.at is Side.CALLER:
         if said is not None:
             raise BadInput(
@@ -63,11 +83,11 @@ def choose(fault: Fault, context: Context, virtual_services: Sequence[Any], rule
                 "scenario would prove nothing.",
                 help="write | inject at | server |, or leave that option out",
             )
-        aside = f"; meanwhile {stands} does not see it" if stands else ""
+        aside = f"; meanwhile {standing} does not see it" if standing else ""
         return Choice(Side.CALLER, f"at the callers' sidecars (a VirtualService fault), as the step says{aside}")
     if fault.at is Side.SERVER:
         return Choice(Side.SERVER, "at the server's sidecars (an armed fault filter), as the step says")
-    why = said or stands
+    why = said or standing
     if why is not None:
         return Choice(Side.SERVER, _AT_SERVER.format(why=why))
     return Choice(Side.CALLER, AT_CALLER.format(service=fault.service))
@@ -83,17 +103,15 @@ def _said(service: ServiceRef, context: Context) -> Iterator[str]:
             yield f"the step «{mention.step}» is about its {mention.topic}"
 
 
-def _stands(service: ServiceRef, virtual_services: Sequence[Any], rules: Sequence[Any]) -> Iterator[str]:
-    """What the rules that stand in the cluster have that would see the fault."""
-    ruling = governing(service, virtual_services)
-    if ruling is not None:
-        name = f"VirtualService {ruling['metadata']['name']}"
-        for route in ruling["spec"].get("http") or []:
-            if (route.get("retries") or {}).get("attempts"):
-                yield f"{name} retries its calls"
-            if route.get("timeout") not in (None, "0s"):
-                yield f"{name} gives its calls a timeout"
-    rule = governing_rule(service, rules)
+def stands(service: ServiceRef, objects: Objects) -> Iterator[str]:
+    """What the rules that stand in the cluster have that would see a fault at the server, and none at the callers."""
+    ruling = governing(service, objects.virtual_services)
+    other = http_route_before(service, ruling, objects.http_routes)
+    if other is not None:
+        yield f"HTTPRoute {other['metadata']['name']} routes its calls, beside which Istio ignores a VirtualService"
+    elif ruling is not None:
+        yield from _routes(f"VirtualService {ruling['metadata']['name']}", ruling["spec"].get("http") or [])
+    rule = governing_rule(service, objects.rules)
     if rule is not None:
         name = f"DestinationRule {rule['metadata']['name']}"
         for policy in _policies(rule["spec"]):
@@ -101,6 +119,16 @@ def _stands(service: ServiceRef, virtual_services: Sequence[Any], rules: Sequenc
                 yield f"{name} has outlier detection (a circuit breaker)"
             if policy.get("connectionPool"):
                 yield f"{name} limits its connections"
+
+
+def _routes(name: str, routes: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for route in routes:
+        if (route.get("retries") or {}).get("attempts"):
+            yield f"{name} retries its calls"
+        if route.get("timeout") not in (None, "0s"):
+            yield f"{name} gives its calls a timeout"
+        if route.get("mirror") or route.get("mirrors"):
+            yield f"{name} mirrors its calls"
 
 
 def _policies(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

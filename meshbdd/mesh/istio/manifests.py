@@ -8,11 +8,12 @@ from typing import Any
 
 from meshbdd.cluster import Edit
 from meshbdd.cluster.kinds import KINDS
-from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef, Side
 from meshbdd.mesh.base import Context, Draw, Marker, Object, Plan, Stage, Where
 from meshbdd.mesh.catalog import Catalog, selected
-from meshbdd.mesh.istio.hosts import ROOT_NAMESPACE, full_name, governing
+from meshbdd.mesh.istio.beside import refuse_vain
+from meshbdd.mesh.istio.hosts import ROOT_NAMESPACE, full_name
+from meshbdd.mesh.istio.injection import Objects
 from meshbdd.mesh.istio.routes import sources
 from meshbdd.mesh.istio.security import TRANSPORTS, services_of
 from meshbdd.mesh.markers import (
@@ -38,16 +39,13 @@ _PAGES = {
 """The pages in which a kind shows its effect."""
 
 
-def plan(catalog: Catalog, documents: list[Object], _context: Context, tag: Callable[[], str]) -> Plan:
+def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Callable[[], str]) -> Plan:
     """Plan that a manifest is applied: subsets before the routes that lead to them.
 
     Raises:
-        BadInput: Istio would ignore one of its VirtualServices.
+        BadInput: Istio would ignore one of its VirtualServices, or it would take away what is in force.
     """
-    existing = catalog.all("VirtualService")
-    for document in documents:
-        if document["kind"] == "VirtualService":
-            _check_not_ignored(document, existing)
+    refuse_vain(documents, Objects.read(catalog), context)
     stages = [
         _stage(catalog, [d for d in documents if (d["kind"] == "DestinationRule") is first], tag)
         for first in (True, False)
@@ -188,25 +186,6 @@ def _transports(catalog: Catalog, wanted: Object) -> list[Marker]:
                 where = Where(ref.namespace, catalog.labels_of(ref))
                 found.append(TransportTaken((port,), TRANSPORTS[mode], where))
     return found
-
-
-def _check_not_ignored(document: Mapping[str, Any], existing: list[Object]) -> None:
-    meta = document["metadata"]
-    for host in document["spec"].get("hosts") or []:
-        ref = ServiceRef.parse(host.removesuffix(".svc.cluster.local"), meta["namespace"])
-        ruling = governing(ref, existing)
-        if ruling is None or (ruling["metadata"]["name"], ruling["metadata"]["namespace"]) == (
-            meta["name"],
-            meta["namespace"],
-        ):
-            continue
-        other = ruling["metadata"]
-        raise BadInput(
-            "MB0409",
-            f'Host "{host}" is routed by VirtualService {other["name"]}.{other["namespace"]} already, so Istio would '
-            f"ignore {meta['name']} (IST0109).",
-            help="merge the two, or give the manifest the other's name",
-        )
 
 
 def _constant(value: Any) -> Any:

@@ -33,7 +33,7 @@ from meshbdd.mesh.catalog import Catalog, check_http
 from meshbdd.mesh.down import plan_down
 from meshbdd.mesh.istio import abilities, arming, manifests, policies, security
 from meshbdd.mesh.istio.ambient import Ambient
-from meshbdd.mesh.istio.injection import BESIDE_ANOTHER, Choice, choose
+from meshbdd.mesh.istio.injection import BESIDE_ANOTHER, Choice, Objects, choose
 from meshbdd.mesh.istio.routes import faulted_routes
 from meshbdd.mesh.istio.virtual_services import has_room, routes_stage
 from meshbdd.mesh.seen import check_seen
@@ -109,7 +109,7 @@ class Istio:
     def _fault(self, fault: Fault, context: Context) -> Plan:
         """Plan a fault, at the side that the scenario needs."""
         check_http(fault.service, self._catalog.service(fault.service))
-        choice = choose(fault, context, self._catalog.all("VirtualService"), self._catalog.all("DestinationRule"))
+        choice = choose(fault, context, Objects.read(self._catalog))
         if choice.side is Side.CALLER and fault.at is None and not has_room(self._catalog, fault, self._caller(fault)):
             choice = Choice(Side.SERVER, BESIDE_ANOTHER)
         plan = self._fault_at_server if choice.side is Side.SERVER else self._fault_at_callers
@@ -182,7 +182,7 @@ class Istio:
 
     def early(self, context: Context) -> tuple[Stage, ...]:
         """See ``Mesh.early``: the armed filters of all faults that will go to a server."""
-        virtual_services, rules = self._catalog.all("VirtualService"), self._catalog.all("DestinationRule")
+        objects = Objects.read(self._catalog)
         slots: Counter[ServiceRef] = Counter()
         stages: list[Stage] = []
         for mention in context.said:
@@ -191,7 +191,7 @@ class Istio:
                 continue
             if self._catalog.find("Service", service.name, service.namespace) is None:
                 continue  # the step itself will say so, with its place
-            if choose(Fault(service, at=mention.at), context, virtual_services, rules).side is Side.SERVER:
+            if choose(Fault(service, at=mention.at), context, objects).side is Side.SERVER:
                 slots[service] += 1
                 stages.append(arming.arm(service, slots[service], self._catalog.labels_of(service)))
         return tuple(stages)

@@ -12,7 +12,7 @@ from meshbdd.errors import BadInput
 from meshbdd.intents import Fault, ServiceRef
 from meshbdd.mesh.base import Marker, Stage, Where
 from meshbdd.mesh.catalog import Catalog
-from meshbdd.mesh.istio.hosts import Ruling, rulings, service_host
+from meshbdd.mesh.istio.hosts import Ruling, http_route_before, rulings, service_host
 from meshbdd.mesh.istio.routes import Route, is_beside_another, sources
 from meshbdd.mesh.markers import RouteHeld
 
@@ -34,16 +34,31 @@ def routes_stage(catalog: Catalog, service: ServiceRef, tag: str, tagged: Tagged
         caller: The only callers that they are for.
 
     Raises:
-        BadInput: the routes that are there leave no room for them.
+        BadInput: the routes that are there leave no room for them, or an HTTPRoute stands in their place.
     """
+    http_routes = catalog.readable("HTTPRoute")
     edits: list[Edit] = []
     markers: list[Marker] = []
     for ruling in _rulings(catalog, service, caller):
+        _refuse_ignored(service, ruling, http_routes, what)
         edit = _insert(ruling.obj, tagged, what) if ruling.obj is not None else _create(service, tagged)
         edits.append(edit)
         base = ruling.obj["spec"].get("http") or [] if ruling.obj is not None else [_plain(service)]
         markers += _markers(tagged(base), tag, (service_host(service),), ruling)
     return Stage(tuple(edits), (tag,) * len(edits), tuple(markers))
+
+
+def _refuse_ignored(service: ServiceRef, ruling: Ruling, http_routes: Iterable[Mapping[str, Any]], what: str) -> None:
+    for namespace in ruling.namespaces or (service.namespace,):
+        other = http_route_before(service, ruling.obj, http_routes, namespace)
+        if other is not None:
+            name = other["metadata"]["name"]
+            raise BadInput(
+                "MB0472",
+                f"«{what}» would have no effect: HTTPRoute {name} routes the calls to {service}, beside which Istio ignores a "
+                "VirtualService.",
+                help="write it into the HTTPRoute; a fault can be injected with | inject at | server |",
+            )
 
 
 def _rulings(catalog: Catalog, service: ServiceRef, caller: Where) -> tuple[Ruling, ...]:

@@ -8,7 +8,7 @@ import pytest
 
 from meshbdd.cluster import Cluster
 from meshbdd.errors import BadInput
-from meshbdd.intents import Fault, Scope, ServiceRef, Side
+from meshbdd.intents import CircuitBreaker, Fault, Intent, Scope, ServiceRef, Side, Timeout
 from meshbdd.mesh import Context, Istio, Plan
 from meshbdd.mesh.base import preview
 from meshbdd.rehearsal.stage import StageCluster
@@ -44,7 +44,7 @@ class World:
         self.mesh = Istio(cast("Cluster", self.cluster), "r1")
         self.plans: list[Plan] = []
 
-    def __call__(self, what: Fault | list[Object]) -> Plan:
+    def __call__(self, what: Intent | list[Object]) -> Plan:
         context = Context(tuple(self.plans))
         plan = self.mesh.plan_manifest(what, context) if isinstance(what, list) else self.mesh.plan(what, context)
         for edit in (*(edit for stage in plan.standing for edit in stage.edits), *plan.edits):
@@ -93,7 +93,11 @@ def test_no_one_is_told_that_both_can_be_had_at_the_caller() -> None:
 @pytest.mark.parametrize(
     ("first", "second", "faults"),
     [
-        (Fault(PAYMENT, status=500), Fault(PAYMENT, delay=Duration(1)), [{"delay", "abort"}, {"delay"}, {"abort"}, set()]),
+        (
+            Fault(PAYMENT, status=500),
+            Fault(PAYMENT, delay=Duration(1)),
+            [{"delay", "abort"}, {"delay"}, {"abort"}, set()],
+        ),
         (Fault(PAYMENT, status=500, scope=QA), Fault(PAYMENT, status=503, scope=DEV), [{"abort"}, {"abort"}, set()]),
     ],
 )
@@ -114,3 +118,109 @@ def test_a_fault_beside_one_of_a_manifest_goes_to_the_server() -> None:
     world([{"kind": "VirtualService", "metadata": {"name": "theirs", "namespace": "shop"}, "spec": spec}])
     assert world(Fault(PAYMENT, status=503)).side is Side.SERVER
     assert [route["fault"] for route in world.routes()] == [fault]
+
+
+def _object(kind: str, name: str, spec: Object) -> Object:
+    return {"kind": kind, "metadata": {"name": name, "namespace": "shop"}, "spec": spec}
+
+
+def _virtual_service(name: str = "theirs", host: str = "payment-service", **route: Any) -> Object:
+    routes = [{"route": [{"destination": {"host": "payment-service"}}], **route}]
+    return _object("VirtualService", name, {"hosts": [host], "http": routes})
+
+
+def _rule(**policy: Any) -> Object:
+    return _object("DestinationRule", "theirs", {"host": "payment-service", "trafficPolicy": policy})
+
+
+HTTP_ROUTE = _object(
+    "HTTPRoute", "pay", {"parentRefs": [{"kind": "Service", "name": "payment-service"}], "rules": [{"backendRefs": []}]}
+)
+TO_CALLER, TO_SERVER = Fault(PAYMENT, status=503), Fault(PAYMENT, status=503, at=Side.SERVER)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "words"),
+    [
+        (_rule(outlierDetection={"consecutive5xxErrors": 5}), "DestinationRule theirs has outlier detection"),
+        (_rule(connectionPool={"http": {"http2MaxRequests": 1}}), "DestinationRule theirs limits its connections"),
+        (_virtual_service(retries={"attempts": 2}), "VirtualService theirs retries its calls"),
+        (_virtual_service(timeout="1s"), "VirtualService theirs gives its calls a timeout"),
+        (_virtual_service(mirror={"host": "payment-service"}), "VirtualService theirs mirrors its calls"),
+    ],
+)
+def test_a_manifest_that_would_never_see_a_fault_in_force_is_refused(manifest: Object, words: str) -> None:
+    plain = _virtual_service() if manifest["kind"] == "VirtualService" else None
+    world = World(*([plain] if plain else []))
+    intent = Fault(PAYMENT, status=503)
+    world.plans.append(Plan(str(intent), (), intent=intent, service=PAYMENT, side=Side.CALLER, faulty=(PAYMENT,)))
+    with pytest.raises(BadInput, match="which would never see the fault in force") as caught:
+        world([manifest])
+    assert caught.value.code == "MB0429"
+    assert words in caught.value.sentence
+
+
+def test_a_manifest_beside_a_fault_at_the_server_or_of_another_service_is_applied() -> None:
+    for fault in (TO_SERVER, Fault(ORDER, status=503)):
+        world = World()
+        world(fault)
+        world([_rule(outlierDetection={"consecutive5xxErrors": 5})])
+        assert [rule["metadata"]["name"] for rule in world.cluster.list("DestinationRule")] == ["theirs"]
+
+
+def test_a_manifest_before_a_fault_moves_it_to_the_server() -> None:
+    for manifest in (
+        _rule(outlierDetection={"interval": "1s"}),
+        _virtual_service(mirrors=[{"destination": {}}]),
+        HTTP_ROUTE,
+    ):
+        world = World()
+        world([manifest])
+        made = world(TO_CALLER)
+        assert made.side is Side.SERVER
+        assert manifest["metadata"]["name"] in made.reason
+
+
+@pytest.mark.parametrize(
+    ("step", "kind", "spec"),
+    [
+        (TO_CALLER, "VirtualService", {"hosts": ["payment-service"], "http": [{"route": []}]}),
+        (CircuitBreaker(PAYMENT, 5, Duration(3)), "DestinationRule", {"host": "payment-service"}),
+    ],
+)
+def test_a_manifest_that_would_take_a_steps_change_away_is_refused(step: Intent, kind: str, spec: Object) -> None:
+    world = World(_object(kind, "theirs", spec))
+    world(step)
+    with pytest.raises(BadInput, match=f"would replace {kind} theirs, by which .* is in force") as caught:
+        world([_object(kind, "theirs", spec)])
+    assert caught.value.code == "MB0471"
+    assert caught.value.help == "apply the manifest before that step"
+
+
+def test_a_manifest_that_istio_would_ignore_for_a_steps_sake_is_told_so() -> None:
+    world = World()
+    world(TO_CALLER)
+    with pytest.raises(BadInput, match=r"by which «payment-service.*» is in force") as caught:
+        world([_virtual_service()])
+    assert (caught.value.code, caught.value.help) == ("MB0409", "apply the manifest before that step")
+
+
+def test_an_http_route_and_a_steps_routes_exclude_each_other() -> None:
+    for intent in (Timeout(PAYMENT, Duration(1)), Fault(PAYMENT, status=503, at=Side.CALLER)):
+        world = World(HTTP_ROUTE)
+        with pytest.raises(BadInput, match="HTTPRoute pay routes the calls to payment-service") as caught:
+            world(intent)
+        assert caught.value.code == "MB0472"
+        world = World()
+        world(intent)
+        with pytest.raises(BadInput, match="HTTPRoute pay then routes the calls") as caught:
+            world([HTTP_ROUTE])
+        assert caught.value.code == "MB0472"
+
+
+def test_an_http_route_for_another_service_or_behind_a_private_virtual_service_is_no_matter() -> None:
+    other = _object("HTTPRoute", "orders", {"parentRefs": [{"kind": "Service", "name": "order-service"}], "rules": []})
+    private = _virtual_service()
+    private["spec"]["exportTo"] = ["."]
+    for objects in ([other], [HTTP_ROUTE, private]):
+        assert World(*objects)(TO_CALLER).side is Side.CALLER

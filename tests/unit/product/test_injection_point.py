@@ -10,7 +10,7 @@ import pytest
 from meshbdd.errors import BadInput, Place
 from meshbdd.intents import CircuitBreaker, Fault, Mention, Retry, ServiceRef, Side, Timeout, Topic
 from meshbdd.mesh.base import Context, Plan
-from meshbdd.mesh.istio.injection import choose
+from meshbdd.mesh.istio.injection import Objects, choose
 from meshbdd.scenario import StepText, mentions
 from meshbdd.units import Duration
 
@@ -38,7 +38,7 @@ def _in_force(intent: Retry | Timeout | CircuitBreaker) -> Context:
 
 def test_nothing_needs_it_so_it_stays_at_the_caller() -> None:
     other = _in_force(Retry(ORDER, 2))
-    choice = choose(FAULT, other, [_vs(retries={"attempts": 0}, timeout="0s")], [_rule(loadBalancer={})])
+    choice = choose(FAULT, other, Objects([_vs(retries={"attempts": 0}, timeout="0s")], [_rule(loadBalancer={})]))
     assert choice.side is Side.CALLER
     assert "nothing in this scenario" in choice.reason
 
@@ -53,6 +53,9 @@ def test_nothing_needs_it_so_it_stays_at_the_caller() -> None:
          "the step «the circuit to payment-service is open» is about its circuit breaker"),
         (Context(), _vs(retries={"attempts": 2}), _rule(), "VirtualService theirs retries its calls"),
         (Context(), _vs(timeout="3s"), _rule(), "VirtualService theirs gives its calls a timeout"),
+        (Context(), _vs(mirror={"host": "payment-service", "subset": "canary"}), _rule(),
+         "VirtualService theirs mirrors its calls"),
+        (Context(), _vs(mirrors=[{"destination": {"host": "payment-service"}}]), _rule(), "theirs mirrors its calls"),
         (Context(), _vs(), _rule(outlierDetection={"interval": "1s"}), "DestinationRule theirs has outlier detection"),
         (Context(), _vs(), _rule(portLevelSettings=[{"connectionPool": {"http": {}}}]), "theirs limits its connections"),
     ],
@@ -60,19 +63,19 @@ def test_nothing_needs_it_so_it_stays_at_the_caller() -> None:
 def test_what_must_see_the_fault_moves_it_to_the_server(
     context: Context, virtual_service: dict[str, Any], rule: dict[str, Any], words: str
 ) -> None:
-    choice = choose(FAULT, context, [virtual_service], [rule])
+    choice = choose(FAULT, context, Objects([virtual_service], [rule]))
     assert choice.side is Side.SERVER
     assert words in choice.reason
 
 
 def test_the_table_decides_unless_a_step_would_then_prove_nothing() -> None:
     at_server, at_caller = Fault(PAYMENT, status=503, at=Side.SERVER), Fault(PAYMENT, status=503, at=Side.CALLER)
-    assert choose(at_server, Context(), [], []).side is Side.SERVER
-    stands = choose(at_caller, Context(), [_vs(retries={"attempts": 2})], [])
+    assert choose(at_server, Context(), Objects()).side is Side.SERVER
+    stands = choose(at_caller, Context(), Objects([_vs(retries={"attempts": 2})]))
     assert stands.side is Side.CALLER
     assert "meanwhile VirtualService theirs retries its calls does not see it" in stands.reason
     with pytest.raises(BadInput, match="would never reach") as caught:
-        choose(at_caller, _in_force(Retry(PAYMENT, 2)), [], [])
+        choose(at_caller, _in_force(Retry(PAYMENT, 2)), Objects())
     assert caught.value.help
 
 

@@ -1,0 +1,131 @@
+"""What a manifest would take away from the changes that are in force: told before anything of it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from meshbdd.errors import BadInput
+from meshbdd.intents import Fault, ServiceRef, Side
+from meshbdd.mesh.base import Context, Object, Plan
+from meshbdd.mesh.istio.hosts import governing, http_route_before
+from meshbdd.mesh.istio.injection import Objects, stands
+
+MadeBy = Mapping[tuple[str, str, str], Plan]
+"""Kind, name and namespace of an object → the plan of a step that has changed it."""
+
+_BEFORE = "apply the manifest before that step"
+_LAST = "9999"
+"""A creation time that makes an object the youngest: one that is still to be made."""
+
+
+def refuse_vain(documents: Sequence[Object], there: Objects, context: Context) -> None:
+    """See that a manifest takes no effect of a change in force away, and can have its own.
+
+    Args:
+        documents: The manifest's.
+        there: What stands in the cluster.
+        context: What is in force.
+
+    Raises:
+        BadInput: it would replace an object that a step has changed, Istio would ignore one of its routes, or it brings what
+            would never see a fault in force at the callers.
+    """
+    made_by: MadeBy = {
+        (edit.kind, edit.name, edit.namespace): plan
+        for plan in context.in_force
+        if plan.intent is not None
+        for edit in plan.edits
+    }
+    for document in documents:
+        _refuse_replacing(document, made_by)
+        _refuse_ignored(document, there.virtual_services, made_by)
+    then = _with(there, documents)
+    for plan in context.in_force:
+        if plan.service is not None and any(plan.tags):
+            _refuse_shadowing(plan, plan.service, then)
+        if isinstance(plan.intent, Fault) and plan.side is Side.CALLER:
+            _refuse_unseen(plan, plan.intent.service, there, then)
+
+
+def _refuse_replacing(document: Object, made_by: MadeBy) -> None:
+    key = _key(document)
+    if key in made_by:
+        raise BadInput(
+            "MB0471",
+            f"The manifest would replace {key[0]} {key[1]}, by which «{made_by[key].summary}» is in force, so that would be lost.",
+            help=_BEFORE,
+        )
+
+
+def _refuse_shadowing(plan: Plan, service: ServiceRef, then: Objects) -> None:
+    other = http_route_before(service, governing(service, then.virtual_services), then.http_routes)
+    if other is not None:
+        raise BadInput(
+            "MB0472",
+            f"«{plan.summary}» would have no effect any more: HTTPRoute {other['metadata']['name']} then routes the calls to "
+            f"{service}, beside which Istio ignores a VirtualService.",
+            help=f"{_BEFORE}; then a fault goes to the server, and a policy has to be written into the HTTPRoute",
+        )
+
+
+def _refuse_unseen(plan: Plan, service: ServiceRef, there: Objects, then: Objects) -> None:
+    known = set(stands(service, there))
+    brought = next((word for word in stands(service, then) if word not in known), None)
+    if brought is not None:
+        raise BadInput(
+            "MB0429",
+            f"With the manifest {brought}, which would never see the fault in force: {plan.summary} is injected at the caller.",
+            help=f"write | inject at | server | into the fault's table, or {_BEFORE}",
+        )
+
+
+def _key(document: Mapping[str, Any]) -> tuple[str, str, str]:
+    meta = document["metadata"]
+    return document["kind"], meta["name"], meta["namespace"]
+
+
+def _with(there: Objects, documents: Sequence[Object]) -> Objects:
+    """What will stand in the cluster once the manifest is applied."""
+
+    def laid(kind: str, objects: Iterable[Object]) -> list[Object]:
+        ours = {_key(document): document for document in documents if document["kind"] == kind}
+        known = {(kind, *_key(obj)[1:]): obj for obj in ({"kind": kind, **obj} for obj in objects)}
+        kept = [obj for key, obj in known.items() if key not in ours]
+        for key, document in ours.items():
+            created = (known.get(key) or {"metadata": {}})["metadata"].get(
+                "creationTimestamp", "" if key in known else _LAST
+            )
+            kept.append({**document, "metadata": {**document["metadata"], "creationTimestamp": created}})
+        return kept
+
+    return replace(
+        there,
+        virtual_services=laid("VirtualService", there.virtual_services),
+        rules=laid("DestinationRule", there.rules),
+        http_routes=laid("HTTPRoute", there.http_routes),
+    )
+
+
+def _refuse_ignored(document: Object, existing: Sequence[Object], made_by: MadeBy) -> None:
+    """See that no older VirtualService routes what one of the manifest is for."""
+    meta, kind = document["metadata"], document["kind"]
+    if kind != "VirtualService" or "mesh" not in (document["spec"].get("gateways") or ["mesh"]):
+        return
+    for host in document["spec"].get("hosts") or []:
+        ref = ServiceRef.parse(host.removesuffix(".svc.cluster.local"), meta["namespace"])
+        ruling = governing(ref, existing)
+        if ruling is None:
+            continue
+        other = ruling["metadata"]
+        if (other["name"], other["namespace"]) == (meta["name"], meta["namespace"]):
+            continue
+        maker = made_by.get((kind, other["name"], other["namespace"]))
+        whose = f", by which «{maker.summary}» is in force," if maker else " already,"
+        raise BadInput(
+            "MB0409",
+            f'Host "{host}" is routed by VirtualService {other["name"]}.{other["namespace"]}{whose} so Istio would ignore '
+            f"{meta['name']} (IST0109).",
+            help=_BEFORE if maker else "merge the two, or give the manifest the other's name",
+        )
