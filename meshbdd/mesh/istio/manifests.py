@@ -8,6 +8,7 @@ from typing import Any
 
 from meshbdd.cluster import Edit
 from meshbdd.cluster.kinds import KINDS
+from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef, Side
 from meshbdd.mesh.base import Context, Draw, Marker, Object, Plan, Stage, Where
 from meshbdd.mesh.catalog import Catalog, selected
@@ -57,7 +58,7 @@ def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Calla
         tuple(s for s in stages if s.edits),
         reason="as the manifest says",
         side=Side.CALLER,
-        faulty=tuple(_faulted(documents)),
+        faulty=tuple(_faulted(catalog, documents)),
         draws=tuple(Draw(route["name"], _share(route["fault"])) for route in routes if route.get("fault")),
     )
 
@@ -77,14 +78,27 @@ def _share(fault: Object) -> float:
     return 1 - spared
 
 
-def _faulted(documents: Iterable[Object]) -> Iterator[ServiceRef]:
-    """The services for which a VirtualService of the manifest has a fault."""
+def _faulted(catalog: Catalog, documents: Iterable[Object]) -> Iterator[ServiceRef]:
+    """The services for which a VirtualService of the manifest has a fault.
+
+    Raises:
+        BadInput: it is for a pattern of hosts, or for a service that there is not: nobody could tell whether it met a call.
+    """
     for document in documents:
         if document["kind"] == "VirtualService" and any(r.get("fault") for r in document["spec"].get("http") or []):
             for host in document["spec"].get("hosts") or []:
                 name, _, rest = full_name(host, document["metadata"]["namespace"]).partition(".")
+                if name.startswith("*"):
+                    raise BadInput(
+                        "MB0473",
+                        f'VirtualService {document["metadata"]["name"]} has a fault for the hosts "{host}", and whether a fault has '
+                        "met a call can be told of a service by its own name alone.",
+                        help="write the names of the services under hosts",
+                    )
                 if rest.endswith(".svc.cluster.local"):
-                    yield ServiceRef(name, rest.removesuffix(".svc.cluster.local"))
+                    ref = ServiceRef(name, rest.removesuffix(".svc.cluster.local"))
+                    catalog.service(ref)
+                    yield ref
 
 
 def _stage(catalog: Catalog, documents: Iterable[Object], tag: Callable[[], str]) -> Stage:

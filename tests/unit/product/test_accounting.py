@@ -116,7 +116,9 @@ def test_a_manifests_own_fault_that_hit_nobody_proves_nothing(fault: Object, mat
         "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "a", "namespace": "b"},
         "spec": {"hosts": ["a"], "http": routes},
     }  # fmt: skip
-    plan = Istio(cast("Cluster", StageCluster((), "b", lambda _: None)), "r1").plan_manifest([document], Context())
+    service = {"kind": "Service", "metadata": {"name": "a", "namespace": "b"}, "spec": {}}
+    cluster = cast("Cluster", StageCluster([service], "b", lambda _: None))
+    plan = Istio(cluster, "r1").plan_manifest([document], Context())
     assert plan.faulty == (A,)
     taken = [f"{plan.tags[0]}{int(bool(match))}"] * 3  # a header that no call has leads past the faulted route
     likely = chances(plan, [_call(route) for route in taken])

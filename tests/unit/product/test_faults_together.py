@@ -224,3 +224,18 @@ def test_an_http_route_for_another_service_or_behind_a_private_virtual_service_i
     private["spec"]["exportTo"] = ["."]
     for objects in ([other], [HTTP_ROUTE, private]):
         assert World(*objects)(TO_CALLER).side is Side.CALLER
+
+
+@pytest.mark.parametrize(
+    ("host", "code", "words"),
+    [
+        ("*.shop.svc.cluster.local", "MB0473", 'has a fault for the hosts "*.shop.svc.cluster.local"'),
+        ("*", "MB0473", 'has a fault for the hosts "*"'),
+        ("payments", "MB0405", 'Service "payments" does not exist'),
+    ],
+)
+def test_a_manifests_fault_for_no_service_by_name_is_refused(host: str, code: str, words: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        World()([_virtual_service(host=host, fault={"abort": {"httpStatus": 500}})])
+    assert caught.value.code == code
+    assert words in caught.value.sentence
