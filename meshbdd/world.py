@@ -78,6 +78,7 @@ class World:
         self._steps = steps
         self._rehearsal = rehearsal
         self._before: dict[str, Sample] = {}
+        self._defined_before: frozenset[str] | None = None
         self._accounting = Accounting(environment)
         self.changes = Changes(
             environment,
@@ -124,6 +125,7 @@ class World:
 
     def _before_first_change(self) -> None:
         """Understand the whole scenario, see an earlier one's requests ended, and ask what claims will compare with."""
+        self._defined_before = frozenset(self.traffic.requests.all)
         wrong = next((step for step in self._steps if step.problem), None)
         if wrong is not None:
             raise BadInput(
@@ -145,6 +147,10 @@ class World:
             self._environment.gate.wait_quiet()
         for step in self._steps:
             for name in _UNCHANGED.findall(step.text):
+                if name not in self.traffic.requests.all and any(
+                    s.text == f'the request "{name}":' for s in self._steps
+                ):
+                    raise _defined_late(name, step.place)
                 self._before[name] = self.traffic.ask(name)
         self.resilience.before_first_change()
         self.observed.before_first_change()
@@ -230,7 +236,13 @@ class World:
 
     @needs(Ability.CLIENTS)
     def claim_unchanged(self, path: str, name: str) -> None:
-        """A field of a request's answer is as before the scenario's first change."""
+        """A field of a request's answer is as before the scenario's first change.
+
+        Raises:
+            BadInput: the request was not defined then.
+        """
+        if self._defined_before is not None and name in self.traffic.requests.all.keys() - self._defined_before:
+            raise _defined_late(name, self.place)
         now = self.traffic.ask(name)
         verdict = responses.unchanged(name, path, self._before.get(name), now, changed=self.changes.made)
         self.claim(self.traffic.nothing_since(f'the response field "{path}" of "{name}" is unchanged') or verdict)
@@ -263,6 +275,15 @@ class World:
                 self._accounting.tell_calls()
         if vacuous is not None and not skipped:
             raise vacuous
+
+
+def _defined_late(name: str, place: Place | None) -> BadInput:
+    return BadInput(
+        "MB0537",
+        f'The request "{name}" is defined after the first change, so what it was answered before cannot be compared with.',
+        place=place,
+        help="define it before the first step that changes anything",
+    )
 
 
 def _fields(texts: Sequence[str]) -> list[str]:
