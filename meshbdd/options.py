@@ -46,10 +46,15 @@ def read_options(table: Table | None, known: tuple[str, ...]) -> dict[str, str]:
             )
         if not value:
             raise BadInput("MB0125", f"The option '{name}' says nothing.", help="write its value, or take it out")
-        if name in options:
+        if any(name == other or _header(name) == _header(other) != "" for other in options):
             raise BadInput("MB0112", f"The option '{name}' stands twice.", help="keep one of the two")
         options[name] = value
     return options
+
+
+def _header(option: str) -> str:
+    """The header that an option is about, as HTTP compares names (RFC 9110, 5.1); empty where it is about none."""
+    return option.removeprefix("header ").lower() if option.startswith("header ") else ""
 
 
 def count_option(options: Mapping[str, str], name: str) -> int | None:

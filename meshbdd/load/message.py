@@ -119,6 +119,8 @@ def read_message(
         header = _HEADER.fullmatch(line.strip())
         if header is None:
             raise wrong(index, f"'{line.strip()}' is no header.", "write Name: value, and a blank line before the body")
+        if header[1].lower() in {known.lower() for known in headers}:
+            raise wrong(index, f"the header '{header[1]}' stands twice.", "keep one, or join the values by a comma")
         headers[header[1]] = header[2]
     unknown = [v for v in _VARIABLE.findall(text) if v != "uuid"]
     if unknown:

@@ -139,7 +139,8 @@ class Catalog:
         """The service accounts of a caller's pods, which nobody else in their namespace has.
 
         Raises:
-            BadInput: it has no pods, or shares an account, so that no proxy can tell it from the other.
+            BadInput: it has no pods, or some without a sidecar, which show no identity, or shares an account, so that no proxy
+                can tell it from the other.
         """
         labels = self.caller_labels(caller)
         pods = self._cluster.list("Pod", caller.namespace)
@@ -149,6 +150,13 @@ class Catalog:
             raise BadInput(
                 "MB0422", f"{caller} has no pod, so nobody knows its service account.", help="start it, or name another"
             )
+        bare = sorted(pod["metadata"]["name"] for pod in own if not self._meshed(pod))
+        if bare and any(self._meshed(pod) for pod in self._cluster.list("Pod")):  # in a rehearsal perhaps none is
+            raise BadInput(
+                "MB0474",
+                f"{caller} cannot be told from others by an identity: its pod {bare[0]} has no sidecar.",
+                help="give its pods sidecars, or name a caller that has them",
+            )
         sharing = sorted({p["metadata"]["name"] for p in pods if p not in own and _account(p) in accounts})
         if sharing:
             raise BadInput(
@@ -157,6 +165,11 @@ class Catalog:
                 help="give it a service account of its own",
             )
         return tuple(accounts)
+
+    def _meshed(self, pod: Object) -> bool:
+        name, _, value = self._sidecars.label.partition("=")
+        label = (pod["metadata"].get("labels") or {}).get(name)
+        return label is not None and value in ("", label)
 
     def target_ports(self, ref: ServiceRef) -> tuple[int, ...]:
         """The ports of the pods behind a Service, as numbers."""

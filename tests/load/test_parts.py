@@ -67,6 +67,12 @@ def test_the_tester_s_own_id_stays() -> None:
     assert RequestIds(read_message("x", "GET http://a/\nX-Request-Id: mine")).of(5) == "mine"
 
 
+def test_a_header_that_stands_twice_is_not_dropped_without_a_word() -> None:
+    with pytest.raises(BadInput, match="the header 'x-user' stands twice") as caught:
+        read_message("x", "GET http://a/\nX-User: qa\nx-user: dev")
+    assert caught.value.code == "MB0501"
+
+
 def test_interim_answers_and_trailers() -> None:
     head = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/2 200 \r\nA: 1\r\na: 2\r\n\r\ngrpc-status: 7\r\n\r\n"
     assert read_head(head) == (200, {"a": "1, 2", "grpc-status": "7"})

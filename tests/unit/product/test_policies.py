@@ -267,3 +267,16 @@ def test_each_namespace_with_a_virtual_service_of_its_own_is_served() -> None:
     made, new = plan(Timeout(PAYMENT, Duration(1)), VS, private, _pod("client", namespace="other"))
     assert [obj["metadata"]["namespace"] for obj in new] == ["other", "shop"]
     assert [marker.where.namespace for marker in made.markers] == ["other", "shop"]
+
+
+def test_who_shows_no_identity_cannot_be_told_from_others() -> None:
+    plain = ServiceRef("client-plain", "shop")
+    pod = _obj("Pod", "client-plain-1", {"serviceAccountName": "plain"}, labels={"app": "client-plain"})
+    service = _service("client-plain")
+    for intent in (
+        Access(plain, PAYMENT),
+        Fault(PAYMENT, status=503, scope=Scope(called_by=plain), at=Side.SERVER),
+    ):
+        with pytest.raises(BadInput, match="its pod client-plain-1 has no sidecar") as caught:
+            plan(intent, pod, service)
+        assert caught.value.code == "MB0474"

@@ -112,6 +112,14 @@ def test_a_sound_scenario_is_left_in_peace(rehearsed: Rehearse, steps: str) -> N
             13,
             "MB0654 13 «the query",
         ),
+        (
+            ('Given payment-service fails 100%\nAnd the request "x":\n  """\n  GET http://order-service/\n  """\n'
+            'Then the response field "count" of "x" is unchanged'),
+            17,
+            'MB0537 17 The request "x" is defined after the first change',
+        ),
+        ("Given payment-service fails 1%\n  | header X-User | qa |\n  | header x-user | dev |", 12,
+         "MB0112 12 The option 'header x-user' stands twice."),
         ('When "checkuot" is sent', 12, 'MB0502 12 There is no request "checkuot"; defined are: "checkout".'),
         ('Given the manifest "none.yaml" is applied', 12, 'MB0414 12 There is no manifest "none.yaml"'),
         ("Then order-servic calls payment-service at most 4 times per request", 12, 'MB0405 12 Service "order-servic" does'),
