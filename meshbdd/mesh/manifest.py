@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from meshbdd.cluster.kinds import kind_of
+from meshbdd.cluster.kinds import KINDS, kind_of
 from meshbdd.errors import BadInput, NotPossible, Place
+from meshbdd.mesh.manifest_lines import place_of
 
 _WITHOUT_NAMESPACE = {
     "Namespace", "Node", "PersistentVolume", "StorageClass", "ClusterRole", "ClusterRoleBinding",
@@ -26,6 +28,19 @@ OF_LINKERD = (
 """Deployments, because on Linkerd a fault is a backend of its own."""
 ALLOWED = tuple(dict.fromkeys(kind.partition(".")[0] for kind in (*OF_ISTIO, *OF_LINKERD)))
 """What the manifest of a step may hold on some mesh."""
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LONGEST_NAME = 253
+"""A DNS subdomain: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/"""
+
+_SERVED = {
+    "networking.istio.io": ("v1", "v1beta1", "v1alpha3"),
+    "security.istio.io": ("v1", "v1beta1"),
+    "gateway.networking.k8s.io": ("v1", "v1beta1", "v1alpha3", "v1alpha2"),
+}
+_SERVED_OF_KIND = {("networking.istio.io", "EnvoyFilter"): ("v1alpha3",)}
+"""The versions of the groups that are written here: istio/api's customresourcedefinitions.gen.yaml and Gateway API's
+apis/ folder."""
 
 _LARGEST_FILE = 1024 * 1024
 _MOST_NODES = 100_000
@@ -153,6 +168,33 @@ def _check_shape(document: Any, file: Path) -> None:
             f"{file.name} holds a document without kind and metadata.name.",
             place=Place(file),
             help="add them",
+        )
+    _check_name(document, file)
+    _check_version(document, file)
+
+
+def _check_name(document: dict[str, Any], file: Path) -> None:
+    kind, name = document["kind"], document["metadata"]["name"]
+    if kind in KINDS and not (len(name) <= _LONGEST_NAME and _NAME.fullmatch(name)):
+        raise BadInput(
+            "MB0475",
+            f'{kind} "{name}" has a name that Kubernetes does not take.',
+            place=place_of(file, document, "metadata.name"),
+            help="write lower-case letters, digits, '-' and '.'; a letter or a digit first and last",
+        )
+
+
+def _check_version(document: dict[str, Any], file: Path) -> None:
+    """A plan writes an object as the version that it knows, so nobody else would say that there is none like this."""
+    kind, wanted = document["kind"], str(document.get("apiVersion") or "")
+    group, _, version = wanted.rpartition("/")
+    served = _SERVED_OF_KIND.get((group, kind)) or _SERVED.get(group)
+    if served and version not in served:
+        raise BadInput(
+            "MB0476",
+            f"{kind} {document['metadata']['name']} is of {wanted}, a version that there is not.",
+            place=place_of(file, document, "apiVersion"),
+            help=f"write {group}/{served[0]}",
         )
 
 

@@ -70,6 +70,16 @@ def test_sound_manifests_and_the_shipped_ones(check: Check, tmp_path: Path, proj
     assert ran.returncode == 0
 
 
+def test_a_name_or_a_version_that_there_is_not(check: Check, tmp_path: Path) -> None:
+    _write(tmp_path, a_yaml=_route("X_y"), b_yaml=_route().replace("/v1", "/v9"))
+    ran = check("a.yaml", "b.yaml")
+    assert ran.returncode == 2
+    assert "MB0475 error:" in ran.stdout
+    assert "--> a.yaml:4" in ran.stdout
+    assert "MB0476 error:" in ran.stdout
+    assert "--> b.yaml:2" in ran.stdout
+
+
 def test_findings_are_json_of_four_fields(check: Check, tmp_path: Path) -> None:
     _write(tmp_path, a_yaml=_route(host="paymnt-service"))
     ran = check("--json", "a.yaml")

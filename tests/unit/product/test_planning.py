@@ -90,6 +90,11 @@ def test_the_kinds_of_faults() -> None:
         (BOMB, "expands without end"),
         ("a: !!python/object/apply:os.system [true]", "not valid"),
         ("a: [", "not valid"),
+        ("kind: VirtualService\nmetadata: {name: X_y}\nspec: {}\n", 'VirtualService "X_y" has a name that Kubernetes does not take'),
+        (f"kind: Sidecar\nmetadata: {{name: {'x' * 254}}}\nspec: {{}}\n", "has a name that Kubernetes does not take"),
+        ("apiVersion: networking.istio.io/v9\nkind: VirtualService\nmetadata: {name: x}\nspec: {}\n",
+         "VirtualService x is of networking.istio.io/v9, a version that there is not"),
+        ("apiVersion: networking.istio.io/v1\nkind: EnvoyFilter\nmetadata: {name: x}\nspec: {}\n", "is of networking.istio.io/v1"),
     ],
 )  # fmt: skip
 def test_a_bad_manifest_is_one_sentence(tmp_path: Path, text: str, words: str) -> None:
@@ -99,6 +104,22 @@ def test_a_bad_manifest_is_one_sentence(tmp_path: Path, text: str, words: str) -
         read_manifest(file, "shop")
     assert words in caught.value.sentence
     assert caught.value.help
+
+
+def test_a_bad_name_or_version_is_told_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "m.yaml"
+    for field in ("apiVersion: security.istio.io/v2", "metadata: {name: -x}"):
+        sound = ["metadata: {name: x}"] if field.startswith("api") else []
+        file.write_text("\n".join(["kind: PeerAuthentication", "spec: {}", *sound, field]))
+        with pytest.raises(BadInput) as caught:
+            read_manifest(file, "shop")
+        assert caught.value.place is not None
+        assert caught.value.place.line == len(sound) + 3
+    for version in ("v1", "v1beta1"):
+        file.write_text(
+            f"apiVersion: security.istio.io/{version}\nkind: PeerAuthentication\nmetadata: {{name: x.y-1}}\nspec: {{}}"
+        )
+        assert read_manifest(file, "shop")
 
 
 def test_a_manifest_outside_the_project_is_not_read(tmp_path: Path) -> None:
