@@ -132,6 +132,18 @@ class Scope:
             if not _HEADER.fullmatch(name):
                 raise BadInput("MB0121", f"'{name}' is no name of a header.", help="write one like x-user")
 
+    def covers(self, other: Scope) -> bool:
+        """Whether it takes every call that another one takes."""
+        return (
+            self.called_by in (None, other.called_by)
+            and self.method in (None, other.method)
+            and self.path in (None, other.path)
+            and self._lower_headers().items() <= other._lower_headers().items()
+        )
+
+    def _lower_headers(self) -> dict[str, str]:
+        return {name.lower(): value for name, value in self.headers.items()}
+
     @property
     def narrows(self) -> bool:
         """Whether it lies on the request itself (not only on the caller)."""

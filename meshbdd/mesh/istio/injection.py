@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshbdd.errors import BadInput
-from meshbdd.intents import CircuitBreaker, Fault, Limit, Mirror, Retry, ServiceRef, Side, Timeout, Topic
+from meshbdd.intents import EVERY_REQUEST, CircuitBreaker, Fault, Limit, Mirror, Retry, ServiceRef, Side, Timeout, Topic
 from meshbdd.mesh.base import Context
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.istio.hosts import governing, governing_rule, http_route_before
@@ -91,6 +91,28 @@ def choose(fault: Fault, context: Context, objects: Objects) -> Choice:
     if why is not None:
         return Choice(Side.SERVER, _AT_SERVER.format(why=why))
     return Choice(Side.CALLER, AT_CALLER.format(service=fault.service))
+
+
+def refuse_hidden(fault: Fault, context: Context) -> None:
+    """See that no failure at the callers answers each call that a further failure is for: that one would hit nobody.
+
+    Raises:
+        BadInput: one in force does.
+    """
+    for plan in context.faults(fault.service):
+        first = plan.intent
+        if (
+            isinstance(first, Fault)
+            and plan.side is Side.CALLER
+            and first.delay is fault.delay is None
+            and first.share == EVERY_REQUEST
+            and first.scope.covers(fault.scope)
+        ):
+            raise BadInput(
+                "MB0477",
+                f"«{fault}» would hit no call: «{first}» is in force, and answers each of them before.",
+                help="let the first one recover, or give it a share below 100% or a scope of its own",
+            )
 
 
 def _said(service: ServiceRef, context: Context) -> Iterator[str]:

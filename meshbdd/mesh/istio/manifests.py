@@ -13,7 +13,7 @@ from meshbdd.intents import ServiceRef, Side
 from meshbdd.mesh.base import Context, Draw, Marker, Object, Plan, Stage, Where
 from meshbdd.mesh.catalog import Catalog, selected
 from meshbdd.mesh.istio.beside import refuse_vain
-from meshbdd.mesh.istio.hosts import ROOT_NAMESPACE, full_name
+from meshbdd.mesh.istio.hosts import ROOT_NAMESPACE, full_name, parents, service_host
 from meshbdd.mesh.istio.injection import Objects
 from meshbdd.mesh.istio.routes import sources
 from meshbdd.mesh.istio.security import TRANSPORTS, services_of
@@ -135,11 +135,7 @@ def _markers(catalog: Catalog, wanted: Object, tag: str) -> list[Marker]:
     if kind == "AuthorizationPolicy":
         return [PolicyHeld(meta["namespace"], meta["name"], _selected(spec, meta))]
     if kind == "HTTPRoute":
-        hosts = tuple(
-            f"{parent['name']}.{parent.get('namespace') or meta['namespace']}.svc.cluster.local"
-            for parent in spec.get("parentRefs") or []
-            if parent.get("kind") == "Service"
-        )
+        hosts = tuple(service_host(ref) for ref in parents(wanted))
         return [RouteHeld(f"{meta['namespace']}.{meta['name']}.", hosts)]
     return [ConfigChanged(f"{kind} {meta['name']}", _PAGES[kind], _selected(spec, meta))]
 

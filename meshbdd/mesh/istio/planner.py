@@ -33,7 +33,7 @@ from meshbdd.mesh.catalog import Catalog, check_http
 from meshbdd.mesh.down import plan_down
 from meshbdd.mesh.istio import abilities, arming, manifests, policies, security
 from meshbdd.mesh.istio.ambient import Ambient
-from meshbdd.mesh.istio.injection import BESIDE_ANOTHER, Choice, Objects, choose
+from meshbdd.mesh.istio.injection import BESIDE_ANOTHER, Choice, Objects, choose, refuse_hidden
 from meshbdd.mesh.istio.routes import faulted_routes
 from meshbdd.mesh.istio.virtual_services import has_room, routes_stage
 from meshbdd.mesh.seen import check_seen
@@ -109,6 +109,7 @@ class Istio:
     def _fault(self, fault: Fault, context: Context) -> Plan:
         """Plan a fault, at the side that the scenario needs."""
         check_http(fault.service, self._catalog.service(fault.service))
+        refuse_hidden(fault, context)
         choice = choose(fault, context, Objects.read(self._catalog))
         if choice.side is Side.CALLER and fault.at is None and not has_room(self._catalog, fault, self._caller(fault)):
             choice = Choice(Side.SERVER, BESIDE_ANOTHER)

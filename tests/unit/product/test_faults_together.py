@@ -65,8 +65,9 @@ QA, DEV = Scope(headers={"X-User": "qa"}), Scope(headers={"X-User": "dev"})
     ("first", "second"),
     [
         (Fault(PAYMENT, Percent(50), delay=Duration(3)), Fault(PAYMENT, delay=Duration(0.01))),
-        (Fault(PAYMENT, status=500), Fault(PAYMENT, Percent(20), status=503)),
-        (Fault(PAYMENT, status=500), Fault(PAYMENT, grpc_status="UNAVAILABLE")),
+        (Fault(PAYMENT, Percent(50), status=500), Fault(PAYMENT, Percent(20), status=503)),
+        (Fault(PAYMENT, Percent(50), status=500), Fault(PAYMENT, grpc_status="UNAVAILABLE")),
+        (Fault(PAYMENT, status=500, scope=QA), Fault(PAYMENT, Percent(1), status=503)),
         (Fault(PAYMENT, delay=Duration(2), scope=QA), Fault(PAYMENT, delay=Duration(0.01))),
         (Fault(PAYMENT, delay=Duration(0.01)), Fault(PAYMENT, delay=Duration(2), scope=QA)),
         (Fault(PAYMENT, status=500, scope=QA), Fault(PAYMENT, status=503, scope=Scope(path="/charge"))),
@@ -80,6 +81,32 @@ def test_a_second_fault_of_one_kind_for_the_same_calls_goes_to_the_server(first:
     assert made.side is Side.SERVER
     assert "another fault of this kind is in force for some of the same calls" in made.reason
     assert world.routes() == before, "the first one is as it was"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (Fault(PAYMENT, status=500), Fault(PAYMENT, Percent(20), status=503)),
+        (Fault(PAYMENT, status=500), Fault(PAYMENT, grpc_status="UNAVAILABLE", scope=QA)),
+        (Fault(PAYMENT, status=500), Fault(PAYMENT, status=503, at=Side.SERVER)),
+        (
+            Fault(PAYMENT, status=500, scope=QA),
+            Fault(PAYMENT, status=503, scope=Scope(method="POST", headers={"x-user": "qa"})),
+        ),
+    ],
+)
+def test_a_failure_that_another_one_leaves_no_call_is_refused(first: Fault, second: Fault) -> None:
+    world = World()
+    world(first)
+    with pytest.raises(BadInput, match="would hit no call") as caught:
+        world(second)
+    assert caught.value.code == "MB0477"
+
+
+def test_a_failure_at_the_callers_is_met_before_one_at_the_server() -> None:
+    world = World()
+    world(Fault(PAYMENT, status=500, at=Side.SERVER))
+    assert world(Fault(PAYMENT, status=503)).side is Side.CALLER
 
 
 def test_no_one_is_told_that_both_can_be_had_at_the_caller() -> None:
