@@ -18,17 +18,22 @@ class Background:
 
     Args:
         name: What the tester calls the request.
+
+    Attributes:
+        ids: Those of what it sends.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self._load: Load | None = None
         self._noted = 0
+        self.ids: RequestIds | MergedIds | None = None
 
     def start(self, plan: Plan) -> RequestIds | MergedIds:
         """Begin to send; gives the ids of what is sent."""
         self._load = Load.start(plan)
-        return self._load.result().ids
+        self.ids = self._load.result().ids
+        return self.ids
 
     def skip(self) -> None:
         """What was sent until now ran under no change in particular: one was on its way."""

@@ -20,11 +20,17 @@ class SentIds:
 
     _now: set[str] = field(default_factory=set)
     _earlier: set[str] = field(default_factory=set)
+    _older: set[str] = field(default_factory=set)
 
     def begin(self) -> None:
         """A scenario begins: what was sent until now is none of its requests."""
         self._earlier |= self._now
         self._now.clear()
+        self._older.clear()
+
+    def changed(self, going_on: RequestIds | MergedIds | None = None) -> None:
+        """The mesh changes: what was sent until now did not meet that, but for a load that goes on."""
+        self._older = self._now - (going_on.kin if going_on else set())
 
     def add(self, ids: RequestIds | MergedIds) -> None:
         """The scenario sends these."""
@@ -37,6 +43,10 @@ class SentIds:
     def are_earlier(self, request_id: str) -> bool:
         """Whether a request was sent by an earlier scenario; of one whose id the tester fixed nobody knows."""
         return self._is_in(self._earlier, request_id)
+
+    def are_older(self, request_id: str) -> bool:
+        """Whether a request is one of the scenario's that was sent before the last change of the mesh."""
+        return self._is_in(self._older, request_id)
 
     @staticmethod
     def _is_in(loads: set[str], request_id: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from meshbdd.claims import Claim, Verdict
@@ -18,14 +18,20 @@ from meshbdd.scenario.defined import Defined
 from meshbdd.scenario.enough import Enough
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.hosts import endpoints, service_named
+from meshbdd.scenario.last_change import LastChange, none_met, not_met
 from meshbdd.scenario.loaded import LoadedSamples, at_rate
 from meshbdd.scenario.needs import needs
 from meshbdd.scenario.sending import carry_out
+from meshbdd.scenario.settling import in_time
 from meshbdd.scenario.vantages import CLIENT, MAYBE_UNSEEN, PLAIN_CLIENT, Vantages, check_entry
 from meshbdd.units import Duration, Rate
+from meshbdd.waiting import NotYet
 
 USERS = 5
 """Users at a time that send enough requests: so many that it is quick, so few that they do not overload a service."""
+
+_MET_SOON = Duration(5)
+"""So long a load that goes on is given to send a request that begins and ends after a change."""
 
 MOST_COUNTED = 100_000
 """Requests of a literal count: each has a sample of its own, about 1 kB."""
@@ -61,11 +67,9 @@ class Traffic:
         self._enough: Enough | None = None
         self._unused: str | None = None
         self._background: Background | None = None
-        self._change = ""
+        self._last_change = LastChange()
         self.changes: list[tuple[float, str]] = []
         """Unix time at which each change of the mesh was begun, and the change in words."""
-        self.change_since = ""
-        """The change that came into force after the last request, in a sentence; empty where requests met it."""
         self.asides: set[str] = set()
         """Ids of requests that claims sent for themselves: no other claim counts them."""
         self.requests = Defined(environment, traced=traced)
@@ -123,13 +127,14 @@ class Traffic:
 
     def _note(self, ids: Sequence[str], unseen: Mapping[str, ServiceRef] | None = None) -> None:
         if ids:
-            self.change_since = ""
+            self._last_change.met()
             self._sent(ids, unseen or {})
 
     def _took(self, plan: Plan, samples: Sequence[Sample]) -> None:
         """These samples are what the claims that follow judge."""
         self._leave_enough()
         self.samples, self.last_name = samples, plan.message.name
+        self._last_change.sampled()
         self._tell(plan, samples)
 
     def _tell(self, plan: Plan, samples: Sequence[Sample]) -> None:
@@ -173,6 +178,7 @@ class Traffic:
 
         self._enough = Enough(name, draw, self._environment.settings.enough_timeout, at_most)
         self.samples, self.last_name = self._enough.samples, name
+        self._last_change.to_be_drawn()
 
     @property
     def draws(self) -> bool:
@@ -235,7 +241,8 @@ class Traffic:
     def mesh_changes(self, summary: str) -> None:
         """The mesh is about to change: a stream that began before must not go on after it."""
         self.note_load()
-        self._change = summary
+        self._last_change.begin(summary)
+        self._environment.sent.changed(self._background.ids if self._background else None)
         self.changes.append((time.time(), summary))
         if self._enough is not None:
             why = f"and the mesh was changed («{summary}») before the claim"
@@ -243,7 +250,7 @@ class Traffic:
 
     def mesh_changed(self) -> None:
         """A change is in force everywhere: what the load sends from now on runs under it, what was sent before did not."""
-        self.change_since = self._change
+        self._last_change.arrived()
         if self._background is not None:
             self._background.skip()
 
@@ -259,9 +266,12 @@ class Traffic:
                 f'"{self._background.name}" is still being sent, so what became of it cannot be judged yet.',
                 help="write before the claim: When the load stops",
             )
+        if self._last_change.of_samples and self.samples:
+            if self._enough is not None:
+                self._enough.judged = True
+            return not_met(claim.text, self._last_change.of_samples)
         if self._enough is None:
-            too_old = self.nothing_since(claim.text) if self.samples else None
-            return too_old or at_rate(claim.judge(self.samples, explain), self.samples)
+            return at_rate(claim.judge(self.samples, explain), self.samples)
         before = len(self._enough.samples)
         try:
             return self._enough.judge(claim, explain)
@@ -271,12 +281,29 @@ class Traffic:
 
     def nothing_since(self, claim: str) -> Verdict | None:
         """What to say of a claim where no request has met the last change; ``None`` where one has."""
-        if not self.change_since:
-            return None
-        return Verdict.cannot_tell(
-            f"{claim}: no request was sent since the mesh was changed («{self.change_since}»)",
-            "send requests between the change and the claim",
-        )
+        change = self._last_change.unmet_in_force
+        return not_met(claim, change) if change else None
+
+    def wait_met(self) -> None:
+        """Where a load goes on, let one of its requests meet the last change before something is claimed of its calls."""
+
+        def probe() -> None:
+            self.note_load()
+            if self._last_change.unmet:
+                raise NotYet("none of the load's requests has")
+
+        if self.loading:
+            in_time(probe, _MET_SOON)
+
+    def met(self, verdict: Verdict, ids: Collection[str] = ()) -> Verdict:
+        """A verdict on calls, where any of them met the last change; of calls from before it nothing can be told.
+
+        Args:
+            verdict: What they tell.
+            ids: Request ids of the calls, where the claim is about each of them, whenever it was made.
+        """
+        older = ids and all(map(self._environment.sent.are_older, ids))
+        return none_met(verdict, self._last_change.begun if older else self._last_change.unmet)
 
     def probe(self, message: Message, *, straight_to: str = "") -> Sample:
         """Look at something with one request that is no part of the scenario's traffic, as its ``User-Agent`` tells logs.

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from meshbdd.claims import Outcome, fields, judge, quantiles, responses, shares
+from meshbdd.claims import Outcome, Verdict, fields, judge, quantiles, responses, shares
 from meshbdd.claims.share import unexplained
 from meshbdd.cluster import Cluster
 from meshbdd.errors import BadInput, EnvironmentBroken, Inconclusive
@@ -195,7 +195,56 @@ def test_what_was_sent_before_a_change_proves_nothing_after_it(stage: Stage) -> 
     judge(traffic.judge(claim, unexplained))
     assert not traffic.nothing_since("the field is unchanged")
     traffic.mesh_changes("payment fails is withdrawn")
+    with pytest.raises(Inconclusive, match="«payment fails is withdrawn»"):
+        judge(traffic.judge(claim, unexplained))
+
+
+def test_what_a_claim_drew_before_a_change_proves_nothing_after_it(stage: Stage) -> None:
+    traffic = stage.traffic
+    traffic.enough("ok")
+    judge(traffic.judge(shares.succeed_at_least(Percent(95)), unexplained))
+    traffic.mesh_changes("payment fails")
+    traffic.mesh_changed()
+    for claim in (shares.fail_at_most(Percent(5)), quantiles.latency_below(0.95, Duration(2))):
+        with pytest.raises(Inconclusive, match="no request was sent since the mesh was changed"):
+            judge(traffic.judge(claim, unexplained))
+    traffic.enough("ok")
+    judge(traffic.judge(shares.fail_at_most(Percent(5)), unexplained))
+    traffic.close()
+
+
+def test_a_load_makes_no_old_answer_new(server: Server, stage: Stage) -> None:
+    traffic, claim = stage.traffic, responses.status_is([200])
+    traffic.keep_sending("ok", Rate(200))
+    traffic.send("ok")
+    traffic.mesh_changes("only order-service may call payment-service")
+    traffic.mesh_changed()
+    traffic.wait_met()
+    assert not traffic.nothing_since("it is unchanged"), "the load has met it"
+    with pytest.raises(Inconclusive, match="«only order-service may call payment-service»"):
+        judge(traffic.judge(claim, unexplained))
+    traffic.send("ok")
     judge(traffic.judge(claim, unexplained))
+
+
+def test_a_verdict_on_calls_needs_one_that_met_the_last_change(stage: Stage) -> None:
+    traffic, seen = stage.traffic, Verdict.of(True, "all calls use mutual TLS: of 1 calls 1 × mutual_tls")
+    traffic.send("ok")
+    [old] = stage.sent
+    assert traffic.met(seen, [old]) is seen
+    traffic.mesh_changes("mutual TLS is disabled")
+    traffic.mesh_changed()
+    assert traffic.met(seen).outcome == "inconclusive"
+    traffic.send("ok")
+    assert traffic.met(seen, stage.sent) is seen
+    assert "no such call was made since" in traffic.met(seen, [old]).sentence, (
+        "others were, and they tell nothing of these"
+    )
+    assert traffic.met(seen, ["of nobody"]) is seen, "a service that gives its calls new ids"
+    traffic.mesh_changes("mutual TLS is disabled is withdrawn")
+    assert traffic.met(seen, stage.sent).outcome == "inconclusive"
+    unknown = Verdict.cannot_tell("all calls use mutual TLS: nobody counts", "give it a sidecar")
+    assert traffic.met(unknown) is unknown, "its own reason is the better one"
 
 
 def test_a_load_that_goes_on_meets_the_change(server: Server, stage: Stage) -> None:
@@ -210,7 +259,7 @@ def test_a_load_that_goes_on_meets_the_change(server: Server, stage: Stage) -> N
 
     def met() -> bool:
         traffic.note_load()
-        return not traffic.change_since
+        return traffic.nothing_since("it is unchanged") is None
 
     until("requests after", met)
     traffic.stop_load()
