@@ -87,8 +87,10 @@ class Counting:
                 raise NotYet("not all calls counted")
 
         self._refuse_namesakes(source)
+        self._traffic.wait_met()
         or_nothing(probe, lambda: None)
-        return mesh.uses_mutual_tls(str(source), str(target), seen)
+        ids = [entry.request_id for entry in self._calls(source, target, "destination")]
+        return self._traffic.met(mesh.uses_mutual_tls(str(source), str(target), seen), ids)
 
     def _security(self, source: ServiceRef, target: ServiceRef) -> tuple[mesh.Security, bool]:
         """How the calls came, and whether all that were counted are logged."""
@@ -169,11 +171,14 @@ class Counting:
                 raise NotYet(str(seen))
 
         self._refuse_namesakes(source)
+        self._traffic.wait_met()
         sent = len(self._traffic.samples)
         if not why_not and sent:
             or_nothing(probe, lambda: None)
-        return mesh.reports_requests(
-            str(source), str(target), wanted, seen, most, sent=sent, reporter=reporter, why_not=why_not
+        return self._traffic.met(
+            mesh.reports_requests(
+                str(source), str(target), wanted, seen, most, sent=sent, reporter=reporter, why_not=why_not
+            )
         )
 
     def _logged(self, source: ServiceRef, target: ServiceRef, reporter: str, *, reached: bool = False) -> Logged:
@@ -185,18 +190,20 @@ class Counting:
             reporter: Whose proxies' logs, ``source`` or ``destination``.
             reached: Whether only calls that got to an endpoint are meant.
         """
+        calls = [c for c in self._calls(source, target, reporter) if c.upstream or not reached]
+        foreign = sum(not self._traffic.counts(entry.request_id) for entry in calls)
+        return Logged(len(calls), foreign, silent=not self._logs.since_mark())
+
+    def _calls(self, source: ServiceRef, target: ServiceRef, reporter: str) -> list[Entry]:
+        """The calls, as the proxies of one side logged them."""
         entries = self._logs.since_mark()
         if reporter == "source":
             pods = {str(pod["metadata"]["name"]) for pod in self._proxies.meshed(source)}
-            outbound = (e for e in entries if e.pod in pods and e.outbound and e.service == target.host)
-            calls = [e for e in outbound if e.upstream or not reached]
-        else:
-            pods = {str(pod["metadata"]["name"]) for pod in self._proxies.meshed(target)}
-            callers = {address_of(pod) for pod in self._proxies.meshed(source)}
-            inbound = (e for e in entries if e.pod in pods and not e.outbound)
-            calls = [e for e in inbound if e.downstream.rpartition(":")[0] in callers]
-        foreign = sum(not self._traffic.counts(entry.request_id) for entry in calls)
-        return Logged(len(calls), foreign, silent=not entries)
+            return [e for e in entries if e.pod in pods and e.outbound and e.service == target.host]
+        pods = {str(pod["metadata"]["name"]) for pod in self._proxies.meshed(target)}
+        callers = {address_of(pod) for pod in self._proxies.meshed(source)}
+        inbound = (e for e in entries if e.pod in pods and not e.outbound)
+        return [e for e in inbound if e.downstream.rpartition(":")[0] in callers]
 
 
 def address_of(pod: Object) -> str:

@@ -200,9 +200,10 @@ class Observations:
                 raise NotYet(str(len(statuses)))
 
         why_not = "" if self._meshed(service) else "no pod of it has a sidecar"
+        self._traffic.wait_met()
         if not why_not:
             or_nothing(probe, lambda: None)
-        return mesh.log_has(str(service), wanted, status, statuses, why_not)
+        return self._traffic.met(mesh.log_has(str(service), wanted, status, statuses, why_not))
 
     @needs(Ability.TRACES)
     def trace_reaches(self, service: ServiceRef) -> Verdict:
@@ -221,7 +222,7 @@ class Observations:
 
         if sent:
             or_nothing(probe, lambda: None)
-        return verdict()
+        return self._traffic.met(verdict(), [sample.request_id for sample in self._traffic.samples])
 
     def _lost_trace(self, entry: Entry) -> bool:
         """Whether a call was made for a request of the scenario, whose trace id is its request id, and bears another trace."""

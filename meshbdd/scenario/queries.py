@@ -117,6 +117,13 @@ class Queries:
                 "MB0652", f"{claim}: nobody counted from the scenario's beginning.", help="run the feature"
             )
         query = parse(promql)
+        self._traffic.wait_met()
+        verdict = self._settled(query, claim, relation, wanted, within)
+        of_calls = any(s.metric and self._prometheus.is_counter(s.metric) for s in query.selectors)
+        return self._traffic.met(verdict) if of_calls else verdict
+
+    def _settled(self, query: Query, claim: str, relation: str, wanted: float, within: Duration | None) -> Verdict:
+        """What a query tells once Prometheus has asked every proxy after the last request, or as soon as it fits."""
         last = max((sample.started + sample.seconds for sample in self._traffic.samples), default=0.0)
         self._scrapes.wait(last, "after the last request")
         if within is None:

@@ -65,17 +65,21 @@ class Resilience:
     def called_at_most(self, caller: ServiceRef, callee: ServiceRef, limit: int, apart: Duration | None) -> Verdict:
         """One service calls another at most so many times for one request."""
         sent, arrived, strangers = self._tries(caller, callee)
-        return called_at_most(str(caller), str(callee), limit, sent, arrived, apart, strangers)
+        return self._met(called_at_most(str(caller), str(callee), limit, sent, arrived, apart, strangers), sent)
 
     @needs(Ability.ACCESS_LOG)
     def called_at_least(self, caller: ServiceRef, callee: ServiceRef, least: int) -> Verdict:
         """One service calls another at least so many times for each request whose last call failed."""
         sent, arrived, strangers = self._tries(caller, callee)
-        return called_at_least(str(caller), str(callee), least, sent, arrived, strangers)
+        return self._met(called_at_least(str(caller), str(callee), least, sent, arrived, strangers), sent)
+
+    def _met(self, verdict: Verdict, calls: Sequence[Call]) -> Verdict:
+        return self._traffic.met(verdict, [call.request_id for call in calls])
 
     def _tries(self, caller: ServiceRef, callee: ServiceRef) -> tuple[list[Call], list[Call] | None, Strangers]:
         """Calls as the caller's proxies saw them, tries as the callee's did (``None`` without any), calls of no request."""
         self._traffic.requests.see_ids_differ()
+        self._traffic.wait_met()
         entries = self._log.settled()
         addresses = {str((pod.get("status") or {}).get("podIP")) for pod in self._log.proxies.pods(caller)}
         backends = self._environment.cluster.list("Pod", callee.namespace, f"{FAULT_LABEL}={callee.name}")
@@ -92,10 +96,11 @@ class Resilience:
     def gives_up(self, caller: ServiceRef, callee: ServiceRef, limit: Duration) -> Verdict:
         """A service that gets no answer gives up in time."""
         self._traffic.requests.see_ids_differ()
+        self._traffic.wait_met()
         waiting = None if self._traffic.loading else self._still_waiting(caller, callee, limit)
         sent, strangers = self._sent(caller, callee, self._log.settled())
         left = {s.request_id: s.started + s.seconds for s in self._traffic.samples if s.error == "timeout"}
-        return gives_up_within(str(caller), str(callee), limit, sent, left, waiting, strangers)
+        return self._met(gives_up_within(str(caller), str(callee), limit, sent, left, waiting, strangers), sent)
 
     def _still_waiting(self, caller: ServiceRef, callee: ServiceRef, limit: Duration) -> float | None:
         """Seconds, from now, for which a call has not ended; ``None`` where all end within the limit."""

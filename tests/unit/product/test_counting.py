@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from meshbdd.load import Message
 from meshbdd.load.ids import RequestIds
 from meshbdd.load.merging import MergedIds
 from meshbdd.scenario.counting import Counting
+from meshbdd.scenario.last_change import none_met
 from meshbdd.scenario.sent_ids import SentIds
 from meshbdd.sidecars import ISTIO
 from meshbdd.telemetry.access_log import Entry
@@ -62,6 +64,8 @@ class Stage:
         self.earlier: set[str] = set()
         self.asides: set[str] = set()
         self.inbound: list[Entry] = []
+        self.older: set[str] = set()
+        self.change = ""
 
     def begin(self) -> Counting:
         traffic = SimpleNamespace(
@@ -69,10 +73,15 @@ class Stage:
             asides=self.asides,
             loading=False,
             counts=lambda id_: id_ not in self.asides and id_ not in self.earlier,
+            wait_met=lambda: None,
+            met=self._met,
         )
         logs = SimpleNamespace(since_mark=lambda: list(self.entries))
         parts = cast("tuple[Any, ...]", (traffic, self.proxies, logs))
         return Counting(*parts, [(ORDER, PAYMENT)], lambda _service: self.inbound)
+
+    def _met(self, verdict: Verdict, ids: Collection[str] = ()) -> Verdict:
+        return none_met(verdict, "a change" if ids and set(ids) <= self.older else self.change)
 
     def call(self, request_id: str, *, policy: str = "mutual_tls") -> None:
         """A call that both proxies count and log."""
@@ -97,6 +106,19 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
 
 def told(verdict: Verdict) -> tuple[str, object]:
     return str(verdict.outcome), verdict.numbers.get("seen", verdict.numbers.get("by_policy"))
+
+
+def test_calls_of_before_a_change_tell_nothing_after_it(stage: Stage) -> None:
+    counting = stage.begin()
+    stage.call("r1")
+    stage.older.add("r1")
+    assert counting.mutual_tls(ORDER, PAYMENT).outcome == "inconclusive"
+    assert counting.reported(ORDER, PAYMENT, 1).outcome == "passed", "how many there were is true after it too"
+    stage.call("r2")
+    assert counting.mutual_tls(ORDER, PAYMENT).outcome == "passed"
+    stage.change = "mutual TLS is disabled"
+    assert counting.mutual_tls(ORDER, PAYMENT).outcome == "inconclusive"
+    assert counting.reported(ORDER, PAYMENT, 1).outcome == "inconclusive"
 
 
 def test_calls_of_before_the_scenario_do_not_count(stage: Stage) -> None:
@@ -216,6 +238,22 @@ def test_requests_of_an_earlier_scenario_are_known_by_their_ids(header: dict[str
     assert not sent.are_ours(mine.of(7))
     assert not sent.are_earlier(stranger.of(7))
     assert not sent.are_earlier("")
+
+
+def test_requests_of_before_a_change_are_known_by_their_ids() -> None:
+    message = Message("r", "GET", "http://a/", {}, None)
+    before, load, after = (RequestIds(message) for _ in range(3))
+    sent = SentIds()
+    sent.add(before)
+    sent.add(load)
+    sent.changed(load)
+    sent.add(after)
+    assert [sent.are_older(ids.of(3)) for ids in (before, load, after)] == [True, False, False]
+    sent.changed()
+    assert all(sent.are_older(ids.of(3)) for ids in (before, load, after))
+    assert not sent.are_older("of nobody")
+    sent.begin()
+    assert not sent.are_older(before.of(3))
 
 
 def test_whose_a_request_with_a_fixed_id_is_nobody_knows() -> None:

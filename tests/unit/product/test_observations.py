@@ -12,6 +12,7 @@ import pytest
 
 from meshbdd.errors import NotPossible
 from meshbdd.intents import ServiceRef
+from meshbdd.scenario.last_change import none_met
 from meshbdd.scenario.observations import Observations
 from meshbdd.sidecars import ISTIO, LINKERD
 from meshbdd.telemetry import certificates
@@ -53,9 +54,15 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("meshbdd.scenario.observations.or_nothing", few_looks)
 
 
-def observations(*entries: Entry, proxies: Proxies | None = None) -> Observations:
+def observations(*entries: Entry, proxies: Proxies | None = None, change: str = "") -> Observations:
+    """What a scenario sees, after a change that no request has met, where there is one."""
     traffic = SimpleNamespace(
-        asides={"aside"}, counts=lambda id_: id_ not in {"aside", "earlier"}, traces=lambda: [TRACE], samples=[]
+        asides={"aside"},
+        counts=lambda id_: id_ not in {"aside", "earlier"},
+        traces=lambda: [TRACE],
+        samples=[],
+        wait_met=lambda: None,
+        met=lambda verdict, _ids=(): none_met(verdict, change),
     )
     environment = SimpleNamespace(
         cluster=None,
@@ -109,6 +116,13 @@ def test_a_trace_reaches_a_service_with_every_call(parents: list[str | None], ou
 def test_a_call_of_somebody_else_says_nothing_of_our_traces() -> None:
     ours, theirs = came(traceparent=f"00-{TRACE}-0123456789abcdef-01"), came("theirs", traceparent="")
     assert observations(ours, theirs).trace_reaches(PAYMENT).outcome == "passed"
+
+
+def test_what_was_logged_before_a_change_proves_nothing_after_it() -> None:
+    before = observations(came(traceparent=f"00-{TRACE}-0123456789abcdef-01"), change="mutual TLS is disabled")
+    for verdict in (before.logged(PAYMENT, 1, 200), before.logged(PAYMENT, 2, 200), before.trace_reaches(PAYMENT)):
+        assert verdict.outcome == "inconclusive"
+        assert verdict.sentence.endswith("no such call was made since the mesh was changed («mutual TLS is disabled»)")
 
 
 def _certificates(monkeypatch: pytest.MonkeyPatch, serials: Iterator[str], hours: float = 24) -> None:

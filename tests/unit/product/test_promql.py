@@ -13,6 +13,7 @@ from meshbdd.claims import Verdict
 from meshbdd.cluster.failures import ApiFailure
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.scenario.asides import mixed
+from meshbdd.scenario.last_change import none_met
 from meshbdd.scenario.queries import Queries, _out_of_reach
 from meshbdd.telemetry.access_log import Entry
 from meshbdd.telemetry.metrics import may_have
@@ -204,8 +205,26 @@ def _queries(monkeypatch: pytest.MonkeyPatch, traffic: Any, logged: Sequence[Ent
     return Queries(cast("Any", environment), traffic, cast("Any", proxies), cast("Any", logs), [COUNTS])
 
 
+def _traffic(change: str = "") -> Any:
+    return SimpleNamespace(
+        asides=set(),
+        samples=[],
+        has_sent=False,
+        wait_met=lambda: None,
+        met=lambda verdict, _ids=(): none_met(verdict, change),
+    )
+
+
+def test_what_was_counted_before_a_change_proves_nothing_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    queries = _queries(monkeypatch, _traffic("payment-service fails 100%"))
+    verdict = queries.judge("the claim", "sum(a_total)", "at least", 7, None)
+    assert verdict.outcome == "inconclusive"
+    assert "since the mesh was changed («payment-service fails 100%»)" in verdict.sentence
+    assert queries.judge("the claim", "gauge", "at least", 7, None).outcome == "passed", "it is as it is"
+
+
 def test_requests_that_a_claim_sent_for_itself_make_a_count_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    traffic = SimpleNamespace(asides=set(), samples=[], has_sent=False)
+    traffic = _traffic()
     queries = _queries(monkeypatch, traffic)
 
     def judge(promql: str = "sum(a_total)") -> Verdict:
@@ -261,7 +280,7 @@ def test_calls_of_an_earlier_scenario_that_end_in_this_one_make_a_count_unknown(
         return Entry("p", False, "", "", 200, frozenset(), request_id, started=ended - 2.0, seconds=2.0)
 
     logged = [call("ours", 100.0), call("late", -100.0)]
-    queries = _queries(monkeypatch, SimpleNamespace(asides=set(), samples=[], has_sent=False), logged)
+    queries = _queries(monkeypatch, _traffic(), logged)
 
     def judge(promql: str = "sum(a_total)") -> Verdict:
         return queries.judge("the claim", promql, "at least", 7, None)

@@ -7,11 +7,13 @@ from typing import Any, cast
 
 import pytest
 
+from meshbdd.claims import Verdict
 from meshbdd.claims.circuit_phases import Breaker
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
 from meshbdd.scenario.call_log import CallLog
 from meshbdd.scenario.circuits import Circuits
+from meshbdd.scenario.last_change import none_met
 from meshbdd.scenario.resilience import Resilience
 from meshbdd.sidecars import ISTIO
 from meshbdd.telemetry.access_log import Entry
@@ -101,3 +103,36 @@ def test_a_circuit_that_a_trial_opens_anew_was_half_open() -> None:
     tried = _Tried()
     assert tried.half_opens(PAYMENT, Duration(0.01)).outcome == "passed"
     assert tried.log.trials == 1, "one caller, one trial"
+
+
+def test_calls_of_before_a_change_tell_nothing_after_it() -> None:
+    asked: list[list[str]] = []
+
+    def met(verdict: Verdict, ids: list[str]) -> Verdict:
+        asked.append(ids)
+        return none_met(verdict, "payment-service fails 100%")
+
+    traffic = SimpleNamespace(
+        samples=[Sample("r1", 0.0, 0.1, 503)],
+        loading=False,
+        wait_met=lambda: None,
+        met=met,
+        requests=SimpleNamespace(see_ids_differ=lambda: None),
+    )
+    environment = SimpleNamespace(
+        cluster=_Cluster(),
+        target="lab",
+        require=lambda *_asked: None,
+        mesh=SimpleNamespace(sidecars=ISTIO),
+        sent=SimpleNamespace(are_ours=lambda _id: True),
+    )
+    log = _Log(cast("Any", environment), cast("Any", traffic), [])
+    log.proxies = cast("Any", SimpleNamespace(pods=lambda _: [{"metadata": {"name": "client"}}], meshed=lambda _: []))
+    resilience = Resilience(cast("Any", environment), cast("Any", traffic), log, [])
+    for verdict in (
+        resilience.called_at_least(CLIENT, PAYMENT, 1),
+        resilience.called_at_most(CLIENT, PAYMENT, 0, None),
+        resilience.gives_up(CLIENT, PAYMENT, Duration(0.001)),
+    ):
+        assert (verdict.outcome, asked.pop()) == ("inconclusive", ["r1"])
+        assert "no such call was made since" in verdict.sentence or "nobody had to give up" in verdict.sentence
