@@ -78,7 +78,7 @@ def calls_logged(entries: Iterable[Entry], injections: Iterable[Entry], since: f
         places: Which services the pods belong to.
     """
     found = [entry for entry in entries if not entry.probe and entry.started >= since]
-    sent = [entry for entry in found if entry.outbound]
+    sent = [entry for entry in found if entry.service]
     met = _met_at_the_server(sent, [*(entry for entry in found if not entry.outbound), *injections], places)
     called = {entry.service for entry in sent}
     kinds: dict[Call, list[Entry]] = defaultdict(list)
@@ -130,7 +130,7 @@ def reasons(entries: Iterable[Entry], injections: Iterable[Entry], places: Place
     """
     told: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for entry in entries:
-        if entry.injected or (entry.outbound and entry.flags and not 0 < entry.status < 400):
+        if entry.injected or (entry.service and entry.flags and not 0 < entry.status < 400):
             host = entry.service or next(iter(places.hosts.get(entry.pod, ())), entry.pod)
             told[entry.request_id][places.name(host)] |= entry.flags
     for entry in injections:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 from meshbdd.cluster import Cluster
 from meshbdd.cluster.client import ApiFailure
-from meshbdd.sidecars import FAULT_CONTAINER, FAULT_LABEL, ISTIO, Sidecars, callee
+from meshbdd.sidecars import FAULT_CONTAINER, FAULT_LABEL, INBOUND, ISTIO, Sidecars, callee
 
 PROBE_AGENT = "meshbdd-probe"
 """``User-Agent`` of requests that look at something and are no part of a scenario's traffic."""
@@ -27,8 +27,8 @@ class Entry:
 
     Attributes:
         pod: The sidecar's pod.
-        outbound: Whether it left this pod.
-        service: Full name of the service it went to; empty where the sidecar does not know.
+        outbound: Whether it came from this pod's own application, to leave the pod.
+        service: Full name of the service it went to; empty where the sidecar does not know, as where it answered by itself.
         route: Name of the route that it took.
         status: HTTP status, 0 where there was no answer.
         flags: Envoy's response flags.
@@ -72,8 +72,14 @@ class Entry:
         return self.details.startswith(DENIED)
 
 
-def read_entries(pod: str, text: bytes) -> Iterator[Entry]:
-    """The entries of a log; lines that are no JSON (Envoy's own words) are passed over."""
+def read_entries(pod: str, text: bytes, addresses: Collection[str] = ()) -> Iterator[Entry]:
+    """The entries of a log; lines that are no JSON (Envoy's own words) are passed over.
+
+    Args:
+        pod: Whose it is.
+        text: Its lines.
+        addresses: The pod's: what came in came to one of these.
+    """
     for line in text.splitlines():
         if not line.startswith(b"{"):
             continue
@@ -86,7 +92,7 @@ def read_entries(pod: str, text: bytes) -> Iterator[Entry]:
         flags = str(data.get("response_flags") or "-")
         yield Entry(
             pod=pod,
-            outbound=bool(service),
+            outbound=bool(service) or _left(data, cluster, addresses),
             service=service,
             route=str(data.get("route_name") or ""),
             status=int(data.get("response_code") or 0),
@@ -102,6 +108,16 @@ def read_entries(pod: str, text: bytes) -> Iterator[Entry]:
             details=str(data.get("response_code_details") or ""),
             protocol=str(data.get("protocol") or ""),
         )
+
+
+def _left(data: Mapping[str, Any], cluster: str, addresses: Collection[str]) -> bool:
+    """Whether a request that went to no service was to leave the pod: answered by a route, or sent to no host of the mesh.
+
+    A proxy that answers by itself names no cluster. What comes in comes to the pod's own address, as %DOWNSTREAM_LOCAL_ADDRESS%
+    tells; what goes out came to another one: that which was called, or the outbound listener's.
+    """
+    local = str(data.get("downstream_local_address") or "").rpartition(":")[0].strip("[]")
+    return bool(local and addresses) and not cluster.startswith(INBOUND) and local not in addresses
 
 
 def _unix(text: object) -> float:
@@ -133,13 +149,15 @@ class AccessLogs:
         self._entries: list[Entry] = []
         self._injections: list[Entry] = []
 
-    def _logs(self) -> Iterator[tuple[Mapping[str, Any], str]]:
-        """The pods that run, each with the container that logs requests."""
+    def _logs(self) -> Iterator[tuple[Mapping[str, Any], str, set[str]]]:
+        """The pods that run, each with the container that logs requests and with its addresses."""
         for pod in self._cluster.list("Pod", labels=self._sidecars.label):
-            if (pod.get("status") or {}).get("phase") == "Running":
-                yield pod["metadata"], self._sidecars.container
+            status = pod.get("status") or {}
+            if status.get("phase") == "Running":
+                addresses = {str(item["ip"]) for item in status.get("podIPs") or []} | {str(status.get("podIP") or "")}
+                yield pod["metadata"], self._sidecars.container, addresses - {""}
                 if FAULT_LABEL in (pod["metadata"].get("labels") or {}):
-                    yield pod["metadata"], FAULT_CONTAINER
+                    yield pod["metadata"], FAULT_CONTAINER, set()
 
     def _log(self, meta: Mapping[str, Any], container: str, tail: int | None) -> bytes:
         """Whole lines of a log. A pod that goes away meanwhile has no log any more, and is nobody's caller."""
@@ -170,7 +188,7 @@ class AccessLogs:
     def mark(self) -> None:
         """Begin here: what stands in the logs now is of no interest."""
         self._entries, self._injections = [], []
-        for meta, container in self._logs():
+        for meta, container, _ in self._logs():
             self._last[meta["uid"], container] = self._newest(meta, container)
 
     def _newest(self, meta: Mapping[str, Any], container: str) -> bytes:
@@ -184,8 +202,8 @@ class AccessLogs:
 
     def since_mark(self) -> list[Entry]:
         """Everything that the sidecars logged since ``mark``, in each one's own order."""
-        for meta, container in self._logs():
-            found = read_entries(meta["name"], self._new(meta, container))
+        for meta, container, addresses in self._logs():
+            found = read_entries(meta["name"], self._new(meta, container), addresses)
             (self._injections if container == FAULT_CONTAINER else self._entries).extend(found)
         return list(self._entries)
 

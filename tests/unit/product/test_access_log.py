@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, cast
+
+import pytest
 
 from meshbdd.cluster import Cluster
 from meshbdd.cluster.client import ApiFailure
@@ -53,6 +56,36 @@ def test_an_entry_tells_when_how_long_and_of_which_trace() -> None:
     (bare,) = read_entries("payment-1", _LINE)
     assert bare.traceparent is None, "Istio's default format does not tell"
     assert bare.started == 0.0
+
+
+@pytest.mark.parametrize(
+    ("cluster", "local", "outbound"),
+    [
+        (None, "10.9.9.9:80", True),  # a route's own answer to a call that was to leave
+        (None, "[fd00::9]:80", True),
+        ("PassthroughCluster", "93.184.215.14:80", True),
+        (None, "127.1.0.2:8080", False),  # one that came, and met no route
+        ("InboundPassthroughCluster", "[fd00::2]:8080", False),
+        ("inbound|8080||", "10.9.9.9:80", False),
+        (None, None, False),  # a log that does not tell
+    ],
+)
+def test_what_a_proxy_answered_by_itself_was_to_leave_unless_it_came_to_the_pod(
+    cluster: str | None, local: str | None, outbound: bool
+) -> None:
+    line = json.dumps({"upstream_cluster": cluster, "response_code": 418, "downstream_local_address": local}).encode()
+
+    class OnePod:
+        def list(self, _kind: str, **_options: Any) -> list[dict[str, Any]]:
+            meta = {"name": "order-1", "namespace": "shop", "uid": "u"}
+            status = {"phase": "Running", "podIP": "127.1.0.2", "podIPs": [{"ip": "127.1.0.2"}, {"ip": "fd00::2"}]}
+            return [{"metadata": meta, "status": status}]
+
+        def log(self, *_where: str, tail: int | None = None) -> bytes:
+            return line + b"\n"
+
+    (entry,) = AccessLogs(cast("Cluster", OnePod())).since_mark()
+    assert (entry.outbound, entry.service) == (outbound, "")
 
 
 class _Growing:
