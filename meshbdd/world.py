@@ -38,6 +38,7 @@ from meshbdd.scenario.asides import mixed
 from meshbdd.scenario.in_force import InForce
 from meshbdd.scenario.needs import needs
 from meshbdd.scenario.vantages import CLIENT, PLAIN_CLIENT
+from meshbdd.scenario.witnesses import Witnesses
 from meshbdd.sidecars import LINKERD
 
 __all__ = ["Environment", "StepText", "World"]
@@ -168,10 +169,17 @@ class World:
 
     def _mesh_changes(self, summary: str) -> None:
         self.traffic.mesh_changes(summary)
+        self._witnesses_of(Witnesses.look)
 
     def _mesh_changed(self, item: InForce) -> None:
         self.traffic.mesh_changed()
+        self._witnesses_of(Witnesses.mesh_changed)
         self._accounting.arrived(item)
+
+    def _witnesses_of(self, look: Callable[[Witnesses], None]) -> None:
+        """The calls and the rest of what is observed are looked at each for itself, if at all."""
+        for witnesses in (self.observed.witnesses, self._call_log.witnesses):
+            look(witnesses)
 
     def judge(self, claim: Claim) -> None:
         """Judge the requests of the last step that sent some, or let the claim send as many as it needs.

@@ -10,6 +10,7 @@ from meshbdd.intents import ServiceRef
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.settling import settled
 from meshbdd.scenario.traffic import Traffic
+from meshbdd.scenario.witnesses import Witnesses
 from meshbdd.telemetry.access_log import AccessLogs, Entry
 from meshbdd.telemetry.proxies import Proxies
 
@@ -26,6 +27,7 @@ class CallLog:
 
     Attributes:
         proxies: The proxies that write them.
+        witnesses: The pods that they belong to.
     """
 
     def __init__(self, environment: Environment, traffic: Traffic, steps: Iterable[str]) -> None:
@@ -33,7 +35,9 @@ class CallLog:
         self._traffic = traffic
         self.proxies = Proxies(environment.cluster, environment.mesh.sidecars)
         self._logs = AccessLogs(environment.cluster, environment.mesh.sidecars)
-        if any(_LOGGED.match(text) for text in steps):
+        asked = any(_LOGGED.match(text) for text in steps)
+        self.witnesses = Witnesses(traffic, self.proxies, asked=asked)
+        if asked:
             environment.wait_still()
             self._logs.mark()
 

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 
-from meshbdd.claims import Verdict, mesh
+from meshbdd.claims import Outcome, Verdict, mesh
 from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
@@ -20,6 +20,7 @@ from meshbdd.scenario.plaintext import ask_in_plaintext
 from meshbdd.scenario.queries import Queries
 from meshbdd.scenario.settling import or_nothing
 from meshbdd.scenario.traffic import Traffic
+from meshbdd.scenario.witnesses import Witnesses
 from meshbdd.sidecars import LINKERD
 from meshbdd.telemetry import certificates
 from meshbdd.telemetry.access_log import AccessLogs, Entry
@@ -42,6 +43,9 @@ class Observations:
         traffic: The scenario's requests.
         service: Reads a service as the tester names it.
         steps: The texts of the scenario's steps: what will be asked is counted from here on.
+
+    Attributes:
+        witnesses: The pods that saw the scenario's requests.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Observations:
         if looked_at:
             environment.wait_still()
             self._logs.mark()  # before the counters are read: what is counted from then on is logged behind the mark
+        self.witnesses = Witnesses(traffic, self._proxies, asked=looked_at)
         self._counting = Counting(traffic, self._proxies, self._logs, pairs, self._inbound)
         self._queries = Queries(environment, traffic, self._proxies, self._logs, texts)
 
@@ -94,7 +99,8 @@ class Observations:
     @needs(Ability.TLS_COUNTERS)
     def mutual_tls(self, source: ServiceRef, target: ServiceRef) -> Verdict:
         """All calls from one service to another since the scenario began came over mutual TLS."""
-        return self._counting.mutual_tls(source, target)
+        verdict = self._counting.mutual_tls(source, target)
+        return self.witnesses.whole(verdict, source, target, unless=Outcome.FAILED)
 
     @needs(Ability.PLAINTEXT)
     def rejects_plaintext(self, service: ServiceRef) -> Verdict:
@@ -175,7 +181,8 @@ class Observations:
     @needs(Ability.COUNTERS)
     def reported(self, source: ServiceRef, target: ServiceRef, wanted: int) -> Verdict:
         """The proxies counted at least so many requests from one service to another since the scenario began."""
-        return self._counting.reported(source, target, wanted)
+        verdict = self._counting.reported(source, target, wanted)
+        return self.witnesses.whole(verdict, source, target, unless=Outcome.PASSED)
 
     def _inbound(self, service: ServiceRef) -> list[Entry]:
         """What the proxies of a service logged of the scenario's calls to it; a refused connection is no call."""
@@ -203,7 +210,8 @@ class Observations:
         self._traffic.wait_met()
         if not why_not:
             or_nothing(probe, lambda: None)
-        return self._traffic.met(mesh.log_has(str(service), wanted, status, statuses, why_not))
+        verdict = self._traffic.met(mesh.log_has(str(service), wanted, status, statuses, why_not))
+        return self.witnesses.whole(verdict, service, unless=Outcome.PASSED)
 
     @needs(Ability.TRACES)
     def trace_reaches(self, service: ServiceRef) -> Verdict:
@@ -222,7 +230,8 @@ class Observations:
 
         if sent:
             or_nothing(probe, lambda: None)
-        return self._traffic.met(verdict(), [sample.request_id for sample in self._traffic.samples])
+        met = self._traffic.met(verdict(), [sample.request_id for sample in self._traffic.samples])
+        return self.witnesses.whole(met, service, unless=Outcome.PASSED)
 
     def _lost_trace(self, entry: Entry) -> bool:
         """Whether a call was made for a request of the scenario, whose trace id is its request id, and bears another trace."""

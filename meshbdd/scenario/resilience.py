@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Iterable, Sequence
 
-from meshbdd.claims import Verdict
+from meshbdd.claims import Outcome, Verdict
 from meshbdd.claims.bulkhead import allowed_growth, middle, not_slowed, still_as_quick, usual
 from meshbdd.claims.calls import Call, Strangers
 from meshbdd.claims.retries import called_at_least, called_at_most
@@ -65,13 +65,16 @@ class Resilience:
     def called_at_most(self, caller: ServiceRef, callee: ServiceRef, limit: int, apart: Duration | None) -> Verdict:
         """One service calls another at most so many times for one request."""
         sent, arrived, strangers = self._tries(caller, callee)
-        return self._met(called_at_most(str(caller), str(callee), limit, sent, arrived, apart, strangers), sent)
+        verdict = self._met(called_at_most(str(caller), str(callee), limit, sent, arrived, apart, strangers), sent)
+        return self._log.witnesses.whole(verdict, caller, callee, unless=Outcome.FAILED)
 
     @needs(Ability.ACCESS_LOG)
     def called_at_least(self, caller: ServiceRef, callee: ServiceRef, least: int) -> Verdict:
         """One service calls another at least so many times for each request whose last call failed."""
         sent, arrived, strangers = self._tries(caller, callee)
-        return self._met(called_at_least(str(caller), str(callee), least, sent, arrived, strangers), sent)
+        verdict = self._met(called_at_least(str(caller), str(callee), least, sent, arrived, strangers), sent)
+        verdict = self._log.witnesses.whole(verdict, callee, unless=Outcome.PASSED)  # who is gone had but more tries
+        return self._log.witnesses.whole(verdict, caller)
 
     def _met(self, verdict: Verdict, calls: Sequence[Call]) -> Verdict:
         return self._traffic.met(verdict, [call.request_id for call in calls])
@@ -100,7 +103,8 @@ class Resilience:
         waiting = None if self._traffic.loading else self._still_waiting(caller, callee, limit)
         sent, strangers = self._sent(caller, callee, self._log.settled())
         left = {s.request_id: s.started + s.seconds for s in self._traffic.samples if s.error == "timeout"}
-        return self._met(gives_up_within(str(caller), str(callee), limit, sent, left, waiting, strangers), sent)
+        verdict = gives_up_within(str(caller), str(callee), limit, sent, left, waiting, strangers)
+        return self._log.witnesses.whole(self._met(verdict, sent), caller, unless=Outcome.FAILED)
 
     def _still_waiting(self, caller: ServiceRef, callee: ServiceRef, limit: Duration) -> float | None:
         """Seconds, from now, for which a call has not ended; ``None`` where all end within the limit."""

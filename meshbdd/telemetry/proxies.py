@@ -94,6 +94,10 @@ def _not_in_linkerd(pod: Object, namespace: Object | None) -> str:
     return f"neither it nor its namespace has the annotation {_LINKERD_INJECT}: enabled"
 
 
+def _selector(service: ServiceRef, found: Object | None) -> Mapping[str, str]:
+    return (found["spec"].get("selector") or {}) if found else {"app": service.name}
+
+
 class Proxies:
     """Looks at the proxies of services.
 
@@ -120,7 +124,7 @@ class Proxies:
             BadInput: there is no such Service and no such client.
         """
         found = self._cluster.find("Service", service.name, service.namespace)
-        selector = (found["spec"].get("selector") or {}) if found else {"app": service.name}
+        selector = _selector(service, found)
         labels = ",".join(f"{name}={value}" for name, value in sorted(selector.items()))
         pods = self._cluster.list("Pod", service.namespace, labels=labels or None)
         running: list[Object] = [
@@ -136,6 +140,10 @@ class Proxies:
                 help=f"name one of: {names or 'none'}",
             )
         return running
+
+    def selector(self, service: ServiceRef) -> Mapping[str, str]:
+        """The labels of a service's pods."""
+        return _selector(service, self._cluster.find("Service", service.name, service.namespace))
 
     def views(self, service: ServiceRef) -> list[PodView]:
         """Every running pod of a service, with or without a proxy."""

@@ -1,0 +1,71 @@
+"""The pods that saw a scenario's requests, and those of them that went away: what they logged and counted went with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from meshbdd.claims import Outcome, Verdict
+from meshbdd.intents import ServiceRef
+from meshbdd.scenario.traffic import Traffic
+from meshbdd.telemetry.proxies import Proxies
+
+
+class Witnesses:
+    """The pods with a proxy that were there when a scenario sent requests.
+
+    Args:
+        traffic: The scenario's requests.
+        proxies: The way to the pods.
+        asked: Whether anything will be claimed of what they saw.
+    """
+
+    def __init__(self, traffic: Traffic, proxies: Proxies, *, asked: bool) -> None:
+        self._traffic = traffic
+        self._proxies = proxies
+        self._asked = asked
+        self._seen: dict[str, Mapping[str, Any]] = {}
+        self.look()
+
+    def look(self) -> None:
+        """Remember who is there, before the mesh is changed for instance."""
+        if self._asked:
+            pods = [pod["metadata"] for pod in self._proxies.every()]
+            self._seen.update({meta["uid"]: meta for meta in pods if not meta.get("deletionTimestamp")})
+
+    def mesh_changed(self) -> None:
+        """A change is in force: who went away before the first request has seen none."""
+        if not self._traffic.has_sent:
+            self._seen.clear()
+            self.look()
+
+    def gone(self, *services: ServiceRef) -> list[str]:
+        """The names of a service's pods that were there, and are there no more."""
+        found = []
+        for service in services if self._seen else ():
+            there = {pod["metadata"]["uid"] for pod in self._proxies.pods(service)}
+            selector = self._proxies.selector(service).items()
+            for uid, meta in self._seen.items():
+                ours = meta.get("namespace") == service.namespace and selector <= (meta.get("labels") or {}).items()
+                if ours and uid not in there:
+                    found.append(str(meta["name"]))
+        return sorted(found)
+
+    def whole(self, verdict: Verdict, *services: ServiceRef, unless: Outcome | None = None) -> Verdict:
+        """A verdict on what the pods of services saw: it cannot be told where one of them went away.
+
+        Args:
+            verdict: What those tell that are there.
+            services: Whose pods they are.
+            unless: The outcome that is so whatever others saw.
+        """
+        gone = [] if verdict.outcome in {unless, Outcome.INCONCLUSIVE} else self.gone(*services)
+        if not gone:
+            return verdict
+        return replace(
+            verdict,
+            outcome=Outcome.INCONCLUSIVE,
+            sentence=f"{verdict.sentence}; but pod {gone[0]} went away in this scenario, and what it logged and counted with it",
+            help="claim it before the pods are replaced, or keep them",
+        )
