@@ -44,6 +44,7 @@ from meshbdd.sidecars import LINKERD
 __all__ = ["Environment", "StepText", "World"]
 
 _UNCHANGED = re.compile(r'the response field "[^"]*" of "([^"]*)" is unchanged')
+_SENDS = re.compile(r'"[^"]*" (?:is sent|keeps being sent)|enough "[^"]*" requests are sent')
 _TRACED = "the trace context reaches "
 _FIELD = re.compile(r'(?:the response field|of responses have) "([^"]+)"')
 
@@ -197,10 +198,15 @@ class World:
         def told() -> Mapping[str, str]:
             if not self.changes.in_force:
                 return {}
-            self._accounting.account(self.changes.in_force)  # waits until the logs are complete
+            self._account()  # waits until the logs are complete
             return self._accounting.reasons()
 
         return lambda request_id: told().get(request_id, "")
+
+    def _account(self) -> None:
+        places = [step.place for step in self._steps]
+        later = self._steps[places.index(self.place) + 1 :] if self.place in places else ()
+        self._accounting.account(self.changes.in_force, more=any(_SENDS.match(step.text) for step in later))
 
     @needs(Ability.DENIALS)
     def claim_denied(self) -> None:
@@ -238,7 +244,7 @@ class World:
             Inconclusive: it cannot be told.
         """
         self.traffic.note_load()
-        self._accounting.account(self.changes.in_force)
+        self._account()
         self._environment.tell(VerdictReached(str(verdict.outcome), verdict.sentence, verdict.numbers, verdict.notes))
         judge(verdict)
 

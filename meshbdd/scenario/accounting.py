@@ -20,7 +20,7 @@ from meshbdd.scenario.calls import Places, calls_logged, reasons
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.in_force import InForce
 from meshbdd.scenario.settling import LOOK_SECONDS
-from meshbdd.scenario.vacuity import chances, is_hit, see_grpc, see_met
+from meshbdd.scenario.vacuity import Unmet, chances, is_hit, see_grpc, see_met
 from meshbdd.scenario.vantages import PLAIN_CLIENT
 from meshbdd.telemetry.access_log import AccessLogs, Entry
 from meshbdd.units import Duration
@@ -44,6 +44,8 @@ class Accounting:
         self._environment = environment
         self._logs = AccessLogs(environment.cluster, environment.mesh.sidecars)
         self._began = time.time()
+        self._met = False
+        """Whether the scenario's requests have met any fault of it."""
 
     def begin(self) -> None:
         """What was logged until now belongs to no change of this scenario."""
@@ -53,22 +55,33 @@ class Accounting:
         """What was logged until now did not meet this change."""
         item.logged = len(self._logs.since_mark())
 
-    def account(self, items: Iterable[InForce], *, final: bool = False) -> None:
+    def account(self, items: Sequence[InForce], *, final: bool = False, more: bool = False) -> None:
         """See that each fault met a call while traffic ran.
 
         Args:
             items: What is in force.
             final: Whether no more traffic can come; until then a fault for one caller may still wait for that caller,
                 while claims are about the others.
+            more: Whether steps follow that send requests: a fault that nobody met yet may wait for those, where what was
+                sent has met another one of the scenario. If it waits in vain, the scenario's end or the fault's withdrawal says so.
 
         Raises:
             Inconclusive: one met none, so no claim about it means anything.
         """
+        unmet: list[tuple[InForce, Unmet]] = []
         for item in items:
             if not item.accounted and item.requests:
                 item.accounted = True
                 for service in item.plan.faulty:
-                    self._account(item, service, final=final)
+                    try:
+                        self._account(item, service, final=final)
+                    except Unmet as error:
+                        unmet.append((item, error))
+        self._met |= sum(len(item.plan.faulty) for item in items if item.accounted) > len(unmet)
+        if unmet and not (more and self._met):
+            raise unmet[0][1]
+        for item, _ in unmet:
+            item.accounted = False
 
     def _account(self, item: InForce, service: ServiceRef, *, final: bool) -> None:
         refused = _refused_outside(item, service)

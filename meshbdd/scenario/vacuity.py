@@ -19,6 +19,10 @@ _ALPHA = 1e-6
 """How improbable it must be that a fault with its share would hit nobody, before "nobody was hit" is doubted."""
 
 
+class Unmet(Inconclusive):
+    """Nobody called a service while it was to fail."""
+
+
 def is_hit(plan: Plan, entry: Entry) -> bool:
     """Whether this very fault was injected into a call."""
     intent = plan.intent
@@ -60,13 +64,14 @@ def see_met(event: FaultAccounted, likely: Sequence[float]) -> None:
         likely: The ``chances`` of the calls.
 
     Raises:
-        Inconclusive: nobody called the service, or nobody was hit: though somebody must have been, or by chance.
+        Unmet: nobody called the service.
+        Inconclusive: nobody was hit: though somebody must have been, or by chance.
     """
     if not event.calls and not event.hit:
         aside = ", ".join(f"{count} calls from {name}" for name, count in event.bypassed.items())
         if not aside and event.seen < event.sent:
             aside = f"{event.sent - event.seen} of the {event.sent} requests of this scenario, as those from outside the mesh do"
-        raise Inconclusive(
+        raise Unmet(
             "MB0603",
             f"Nobody called {event.service} while «{event.summary}» was in force, as far as the proxies tell"
             + (f"; past every proxy went {aside}." if aside else "."),

@@ -18,12 +18,13 @@ from meshbdd.mesh import Context, Istio, Plan, Stage
 from meshbdd.mesh.base import Object
 from meshbdd.rehearsal.stage import StageCluster
 from meshbdd.scenario import Accounting, Environment
+from meshbdd.scenario.in_force import InForce
 from meshbdd.scenario.vacuity import chances, see_met
 from meshbdd.sidecars import ISTIO
 from meshbdd.telemetry.access_log import Entry
-from meshbdd.units import Percent
+from meshbdd.units import Duration, Percent
 
-A = ServiceRef("a", "b")
+A, B = ServiceRef("a", "b"), ServiceRef("b", "b")
 
 
 class _Cluster:
@@ -134,3 +135,53 @@ def test_a_manifests_own_fault_that_hit_nobody_proves_nothing(fault: Object, mat
 def test_a_fault_of_no_call_is_refused() -> None:
     with pytest.raises(BadInput, match="0% of the calls"):
         Fault(A, Percent(0), status=503)
+
+
+def test_a_fault_may_wait_for_requests_to_come_where_those_so_far_met_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meshbdd.scenario.accounting._LOG_SECONDS", Duration(0.1))
+    told: list[FaultAccounted] = []
+    entries = [Entry("client-1", True, A.host, "t1-0", 503, frozenset({"FI"}), "r1", started=9.0)]
+    environment = SimpleNamespace(
+        cluster=_Cluster(),
+        mesh=SimpleNamespace(sidecars=ISTIO),
+        target="lab",
+        sent=SimpleNamespace(are_earlier=lambda _id: False),
+        tell=told.append,
+    )
+    accounting = Accounting(cast("Environment", environment))
+    accounting._logs = cast("Any", SimpleNamespace(since_mark=lambda: list(entries), injections=[]))
+    other = Fault(B, Percent(100), status=500)
+    waits = InForce(Plan("b fails", (Stage((), ("t2-",), ()),), intent=other, side=Side.CALLER, faulty=(B,)))
+    in_force = [waits, InForce(_fault(100))]
+
+    def sent(*requests: str) -> None:
+        for item in in_force:
+            item.requests += requests
+            item.accounted = False
+
+    sent("r1")
+    accounting.account(in_force, more=True)
+    assert [(event.service, event.hit) for event in told] == [(str(A), 1)]
+    accounting.account(in_force, more=True)
+    assert len(told) == 1, "what it met is told once"
+    accounting.account(in_force[:1], more=True)  # the one that was met is withdrawn
+    with pytest.raises(Inconclusive, match=r"Nobody called b\.b while «b fails» was in force"):
+        accounting.account(in_force)
+    sent("r2")
+    entries.append(Entry("client-1", True, B.host, "t2-0", 500, frozenset({"FI"}), "r2", started=9.0))
+    accounting.account(in_force, final=True)
+    assert {event.service for event in told[-2:]} == {str(A), str(B)}
+
+
+def test_a_fault_does_not_wait_where_none_was_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meshbdd.scenario.accounting._LOG_SECONDS", Duration(0.1))
+    environment = SimpleNamespace(
+        cluster=_Cluster(),
+        mesh=SimpleNamespace(sidecars=ISTIO),
+        target="lab",
+        sent=SimpleNamespace(are_earlier=lambda _id: False),
+    )
+    accounting = Accounting(cast("Environment", environment))
+    accounting._logs = cast("Any", SimpleNamespace(since_mark=list, injections=[]))
+    with pytest.raises(Inconclusive, match=r"Nobody called a\.b"):
+        accounting.account([InForce(_fault(100), requests=["r1"])], more=True)
