@@ -20,6 +20,8 @@ def gives_up_within(
     client_left: Mapping[str, float] | None = None,
     still_open: float | None = None,
     strangers: Strangers = NO_STRANGERS,
+    *,
+    loading: bool = False,
 ) -> Verdict:
     """A service that gets no answer gives up in time.
 
@@ -32,8 +34,9 @@ def gives_up_within(
         limit: How long at most.
         calls: The calls as the caller's proxies saw them.
         client_left: Request id → Unix time at which the tester's own client went away, which ends calls too.
-        strangers: Calls that belong to no request that the caller is through with.
         still_open: For how many seconds the caller has been waiting for a call that has not ended.
+        strangers: Calls that belong to no request that the caller is through with.
+        loading: Whether a load goes on, so that this call may be another one at every moment.
     """
     claim = f"{caller} gives up on {callee} within {limit}"
     requests = by_request(calls)
@@ -56,6 +59,9 @@ def gives_up_within(
     if longest > limit.seconds:
         told = f"it spent {told_seconds(longest)} on one request; {numbers['over_limit']} of {len(requests)} took longer than {limit}"
         return Verdict(Outcome.FAILED, f"{claim}: {told}", numbers)
+    if still_open is not None and loading:
+        why = f"calls were under way all the {told_seconds(still_open)} that they were watched, and nobody knows since when"
+        return Verdict.cannot_tell(f"{claim}: {why}", "let the load stop before the claim", **numbers)
     if still_open is not None and still_open > limit.seconds:
         return Verdict(
             Outcome.FAILED, f"{claim}: it has been waiting for {told_seconds(still_open)} and waits still", numbers

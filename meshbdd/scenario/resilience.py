@@ -100,14 +100,16 @@ class Resilience:
         """A service that gets no answer gives up in time."""
         self._traffic.requests.see_ids_differ()
         self._traffic.wait_met()
-        waiting = None if self._traffic.loading else self._still_waiting(caller, callee, limit)
+        waiting = self._still_waiting(caller, callee, limit)
         sent, strangers = self._sent(caller, callee, self._log.settled())
         left = {s.request_id: s.started + s.seconds for s in self._traffic.samples if s.error == "timeout"}
-        verdict = gives_up_within(str(caller), str(callee), limit, sent, left, waiting, strangers)
+        verdict = gives_up_within(
+            str(caller), str(callee), limit, sent, left, waiting, strangers, loading=self._traffic.loading
+        )
         return self._log.witnesses.whole(self._met(verdict, sent), caller, unless=Outcome.FAILED)
 
     def _still_waiting(self, caller: ServiceRef, callee: ServiceRef, limit: Duration) -> float | None:
-        """Seconds, from now, for which a call has not ended; ``None`` where all end within the limit."""
+        """Seconds, from now, for which some call was always under way; ``None`` where all had ended within the limit."""
         pods, began = self._log.proxies.meshed(caller), time.monotonic()
 
         def probe() -> None:

@@ -185,6 +185,18 @@ def test_giving_up(calls: list[Call], left: dict[str, float], still: float | Non
     assert gives_up_within("order-service", "inventory-service", Duration(3), calls, left, still).outcome is wanted
 
 
+def test_under_a_load_nobody_knows_how_long_calls_are_waited_for_that_have_not_ended() -> None:
+    gave_up = [Call("a-1", "r1", 0.0, 1.5, 0, frozenset({"DC"}))]
+
+    def verdict(still: float | None, limit: float = 2) -> Verdict:
+        return gives_up_within("a", "b", Duration(limit), gave_up, {}, still, loading=True)
+
+    assert verdict(2.1).outcome is OPEN
+    assert "calls were under way all the 2.1 s" in verdict(2.1).sentence
+    assert verdict(None).outcome is PASSED
+    assert verdict(1.1, limit=1).outcome is FAILED, "one that has ended took too long"
+
+
 # Circuit breakers
 
 ERRORS = [call(n / 10, 503, request="") for n in range(5)]
