@@ -13,7 +13,8 @@ from meshbdd.grpc_statuses import GRPC_CODES
 from meshbdd.response_flags import MEANINGS
 from meshbdd.telemetry.prometheus import Matcher, selectors
 
-_CODES = frozenset(map(str, range(600)))
+_CODES = frozenset({"0", *map(str, range(100, 600))})
+"""HTTP's, which have three digits (RFC 9110, 15), and that of a call without an answer."""
 _FLAGS = frozenset({"-", *MEANINGS, *(",".join(pair) for pair in itertools.permutations(MEANINGS, 2))})
 _GRPC = frozenset(map(str, range(17)))
 _GRPC_NAMES = frozenset({"OK", *GRPC_CODES})

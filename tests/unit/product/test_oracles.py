@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from meshbdd.claims import Outcome
+from meshbdd.claims import Outcome, Verdict
 from meshbdd.claims.bulkhead import allowed_growth, not_slowed, still_as_quick
 from meshbdd.claims.calls import Call, Strangers
 from meshbdd.claims.circuit import closes_within, half_opens_within, is_open, opens_within
