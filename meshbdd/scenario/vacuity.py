@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from http import HTTPStatus
 
 from meshbdd.errors import Inconclusive
 from meshbdd.evidence import FaultAccounted
@@ -35,9 +36,18 @@ def is_hit(plan: Plan, entry: Entry) -> bool:
             "DI" in entry.flags if isinstance(intent, Fault) and intent.delay else "FI" in entry.flags
         )
     if plan.side is Side.SERVER and isinstance(intent, Fault):
-        status = 200 if intent.grpc_status else intent.status
-        return "DI" in entry.flags if intent.delay else "FI" in entry.flags and entry.status == status
+        return "DI" in entry.flags if intent.delay else "FI" in entry.flags and _is_answered_so(intent, entry)
     return _took(plan, entry)
+
+
+def _is_answered_so(fault: Fault, entry: Entry) -> bool:
+    """Whether an injected answer may be this fault's: a gRPC call gets 200 of any, and the failure in its gRPC status.
+
+    Envoy's source/common/http/utility.cc, ``prepareLocalReply``.
+    """
+    return entry.status == (200 if fault.grpc_status else fault.status) or (
+        entry.status == HTTPStatus.OK and entry.protocol == "HTTP/2"
+    )
 
 
 def _took(plan: Plan, entry: Entry) -> bool:

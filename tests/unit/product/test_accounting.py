@@ -19,7 +19,7 @@ from meshbdd.mesh.base import Object
 from meshbdd.rehearsal.stage import StageCluster
 from meshbdd.scenario import Accounting, Environment
 from meshbdd.scenario.in_force import InForce
-from meshbdd.scenario.vacuity import chances, see_met
+from meshbdd.scenario.vacuity import chances, is_hit, see_met
 from meshbdd.sidecars import ISTIO
 from meshbdd.telemetry.access_log import Entry
 from meshbdd.units import Duration, Percent
@@ -130,6 +130,21 @@ def test_a_manifests_own_fault_that_hit_nobody_proves_nothing(fault: Object, mat
     with pytest.raises(Inconclusive) as caught:
         see_met(_met(3), likely)
     assert words in f"{caught.value.sentence} {caught.value.help}"
+
+
+@pytest.mark.parametrize(
+    ("status", "protocol", "flags", "hit"),
+    [
+        (503, "HTTP/1.1", "FI", True),
+        (200, "HTTP/2", "FI", True),  # a gRPC call: the failure stands in its gRPC status
+        (200, "HTTP/1.1", "FI", False),  # a fault with a gRPC status that met plain HTTP
+        (500, "HTTP/2", "FI", False),
+        (200, "HTTP/2", "DI", False),
+    ],
+)
+def test_an_http_fault_at_the_server_hits_grpc_calls_too(status: int, protocol: str, flags: str, hit: bool) -> None:
+    came = Entry("a-1", False, "", "default", status, frozenset({flags}), "r1", protocol=protocol)
+    assert is_hit(_fault(100, side=Side.SERVER), came) is hit
 
 
 def test_a_fault_of_no_call_is_refused() -> None:
