@@ -5,6 +5,7 @@ from __future__ import annotations
 from meshbdd.errors import EnvironmentBroken
 from meshbdd.load import Entry, Result, Vantage
 from meshbdd.load.hopeless import without_ports
+from meshbdd.mesh.base import Object
 from meshbdd.scenario.environment import Environment
 
 OUTBOUND_ANNOTATION = "lab.meshbdd.dev/outbound"
@@ -18,7 +19,7 @@ closed before a request came over it."""
 
 
 class Vantages:
-    """The client pods of the default namespace, each looked up once.
+    """The client pods of the default namespace, looked up whenever something is sent: they may be replaced meanwhile.
 
     Args:
         environment: What the run shares.
@@ -26,7 +27,6 @@ class Vantages:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self._known: dict[str, Vantage] = {}
 
     def of(self, pod: str) -> Vantage:
         """The way in by a client pod.
@@ -34,24 +34,31 @@ class Vantages:
         Raises:
             EnvironmentBroken: there is no such pod, or no way in.
         """
-        if pod not in self._known:
-            pods = self._environment.cluster.list("Pod", self._environment.namespace, labels=f"app={pod}")
-            running = [p for p in pods if (p.get("status") or {}).get("phase") == "Running"]
-            if not running:
-                raise EnvironmentBroken(
-                    "MB0503",
-                    f'There is no running client pod labelled app={pod} in namespace "{self._environment.namespace}".',
-                    help="apply the manifests of meshbdd's folder vantage",
-                )
-            address = (running[0]["metadata"].get("annotations") or {}).get(OUTBOUND_ANNOTATION)
-            if not address:
-                raise EnvironmentBroken(
-                    "MB0504",
-                    f"The client pod {pod} cannot be entered from here; only the lab's pods can so far.",
-                    help="run on the lab: --target lab",
-                )
-            self._known[pod] = Vantage(pod, address, Entry.SIDECAR if pod == CLIENT else Entry.PROXY)
-        return self._known[pod]
+        pods = self._environment.cluster.list("Pod", self._environment.namespace, labels=f"app={pod}")
+        running = sorted((p for p in pods if _runs(p)), key=_is_ready, reverse=True)
+        if not running:
+            raise EnvironmentBroken(
+                "MB0503",
+                f'There is no running client pod labelled app={pod} in namespace "{self._environment.namespace}".',
+                help="apply the manifests of meshbdd's folder vantage",
+            )
+        address = (running[0]["metadata"].get("annotations") or {}).get(OUTBOUND_ANNOTATION)
+        if not address:
+            raise EnvironmentBroken(
+                "MB0504",
+                f"The client pod {pod} cannot be entered from here; only the lab's pods can so far.",
+                help="run on the lab: --target lab",
+            )
+        return Vantage(pod, address, Entry.SIDECAR if pod == CLIENT else Entry.PROXY)
+
+
+def _runs(pod: Object) -> bool:
+    return (pod.get("status") or {}).get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp")
+
+
+def _is_ready(pod: Object) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
 
 
 def check_entry(result: Result) -> None:

@@ -32,14 +32,14 @@ class Pods:
     namespace = "shop"
 
     def __init__(self, address: str) -> None:
-        self.address = address
+        self.found = [{"status": {"phase": "Running"}, "metadata": {"annotations": {OUTBOUND_ANNOTATION: address}}}]
 
     def find(self, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
         return {} if (kind, name, namespace) == ("Service", "service", "shop") else None
 
     def list(self, _kind: str, _namespace: str, labels: str) -> list[dict[str, Any]]:
         assert labels == "app=client"
-        return [{"status": {"phase": "Running"}, "metadata": {"annotations": {OUTBOUND_ANNOTATION: self.address}}}]
+        return self.found
 
 
 class Stage:
@@ -47,7 +47,8 @@ class Stage:
         self.sent: list[str] = []
         self.told: list[Event] = []
         none = cast("Any", None)
-        cluster = cast("Cluster", Pods(address))
+        self.pods = Pods(address)
+        cluster = cast("Cluster", self.pods)
         environment = Environment(
             Settings(), cluster, Istio(cluster, "run"), cast("Gate", none), "run", "lab", self.told.append
         )
@@ -181,6 +182,24 @@ def test_a_load_ends_with_the_scenario(server: Server, stage: Stage) -> None:
     seen = server.seen.total()
     stage.traffic.send("ok")
     assert server.seen.total() == seen + 1
+
+
+def test_a_client_that_is_replaced_is_entered_by_its_new_address(server: Server) -> None:
+    def pod(address: str, ready: str, **meta: str) -> dict[str, Any]:
+        status = {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]}
+        return {"status": status, "metadata": {"annotations": {OUTBOUND_ANNOTATION: address}, **meta}}
+
+    nobody = "127.0.0.1:9"
+    stage, here = Stage(nobody), f"127.0.0.1:{server.port}"
+    with pytest.raises(EnvironmentBroken, match="took no connection"):
+        stage.traffic.send("ok")
+    stage.pods.found = [
+        pod(nobody, "True", deletionTimestamp="2026-03-01T10:00:00Z"),
+        pod(nobody, "False"),
+        pod(here, "True"),
+    ]
+    stage.traffic.send("ok")
+    judge(stage.traffic.judge(responses.status_is([200]), unexplained))
 
 
 def test_what_was_sent_before_a_change_proves_nothing_after_it(stage: Stage) -> None:
