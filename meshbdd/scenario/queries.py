@@ -22,7 +22,7 @@ from meshbdd.scenario.traffic import Traffic
 from meshbdd.telemetry.access_log import AccessLogs
 from meshbdd.telemetry.outcomes import apart_from_outcomes
 from meshbdd.telemetry.prometheus import Prometheus, ended_of, over_http, through_api
-from meshbdd.telemetry.promql import COUNTING, GROWTH, Query, Selector, parse
+from meshbdd.telemetry.promql import COUNTING, GROWTH, SPREAD, Query, Selector, parse
 from meshbdd.telemetry.proxies import Proxies
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
@@ -148,6 +148,7 @@ class Queries:
         for selector in (s for s in query.selectors if s.metric in counters):
             why = why or self._unknown_growth(query.source(selector), selector, now)
             why = why or self._wrong(query.source(selector))
+            why = why or self._not_grown(query.source(selector), selector)
         if why:
             return mesh.query_cannot_tell(claim, *why)
         bare = [s for s in query.selectors if s.metric in counters and s.window is None]
@@ -208,6 +209,18 @@ class Queries:
         if of_calls and self._prometheus.query(f"count({of_calls})"):
             return None
         return f"{source} matches no series: {self._prometheus.why_empty(of_calls or source)}", "correct the query"
+
+    def _not_grown(self, source: str, selector: Selector) -> Why | None:
+        """Whether an average, or a least one, would be made of series too that did not grow: those of earlier scenarios stand."""
+        weighs = SPREAD & set(selector.functions)
+        if not weighs:
+            return None
+        idle = self._prometheus.number(f"count({source} == {source} @ {self._began:.3f})")
+        why = (
+            f"{idle:.0f} series of {selector.metric} did not grow in this scenario, and nobody knows whether {min(weighs)}(…) "
+            "is to be of these too"
+        )
+        return (why, "ask for a sum(…), or for a max(…)") if idle else None
 
     def _unknown_growth(self, source: str, selector: Selector, now: float) -> Why | None:
         """Whether series of a counter ended, or began anew, so that what they grew by is not known."""

@@ -27,6 +27,8 @@ _CLOSING = {")": "(", "}": "{"}
 
 COUNTING = frozenset({"count", "group", "absent", "count_values"})
 """Functions that ask which series there are, not what they say."""
+SPREAD = frozenset({"avg", "min", "bottomk", "quantile", "stddev", "stdvar"})
+"""Aggregations in which a series that did not grow weighs as much as one that did."""
 GROWTH = frozenset({"rate", "irate", "increase", "resets", "changes"})
 """Functions that make of a counter's window what was counted in it, or how often."""
 
@@ -129,7 +131,7 @@ class _Parser:
                 if self._word() == "(":
                     self._skip_to(")")  # what stood before the labels is still to come: sum by (le) (…)
             elif token.lastgroup == "name" and (self._word() == "(" or self._word().lower() in {"by", "without"}):
-                pending = word
+                pending = word.lower()  # aggregations may be written in capitals
             elif word == "{" or (token.lastgroup == "name" and word.lower() not in _WORDS):
                 found.append(self._selector(token, tuple(functions)))
             elif word == "(":

@@ -174,8 +174,9 @@ def test_a_query_would_count_what_a_claim_before_it_sends_for_itself(steps: list
 class _Prometheus:
     """Counts time, and has a counter that says 7."""
 
-    def __init__(self) -> None:
+    def __init__(self, idle: int = 0) -> None:
         self.now = 0.0
+        self.idle = idle
 
     def __call__(self, path: str, parameters: Mapping[str, str]) -> Any:
         if path.endswith("metadata"):
@@ -185,13 +186,15 @@ class _Prometheus:
         pods = [{"metric": {"instance": "127.1.0.1:15020"}, "value": [0, str(self.now)]}]
         zero = "unless" in query or "resets" in query
         result = pods if "timestamp" in query else [] if zero else [{"metric": {}, "value": [0, "7"]}]
+        if " == " in query:
+            result = [{"metric": {}, "value": [0, str(self.idle)]}] if self.idle else []
         if query == "time()":
             return {"status": "success", "data": {"resultType": "scalar", "result": [0, str(self.now)]}}
         return {"status": "success", "data": {"resultType": "vector", "result": result}}
 
 
-def _queries(monkeypatch: pytest.MonkeyPatch, traffic: Any, logged: Sequence[Entry] = ()) -> Queries:
-    monkeypatch.setattr("meshbdd.scenario.queries.over_http", lambda _url: _Prometheus())
+def _queries(monkeypatch: pytest.MonkeyPatch, traffic: Any, logged: Sequence[Entry] = (), idle: int = 0) -> Queries:
+    monkeypatch.setattr("meshbdd.scenario.queries.over_http", lambda _url: _Prometheus(idle))
     environment = SimpleNamespace(
         settings=SimpleNamespace(prometheus="http://p"),
         target="lab",
@@ -221,6 +224,26 @@ def test_what_was_counted_before_a_change_proves_nothing_after_it(monkeypatch: p
     assert verdict.outcome == "inconclusive"
     assert "since the mesh was changed («payment-service fails 100%»)" in verdict.sentence
     assert queries.judge("the claim", "gauge", "at least", 7, None).outcome == "passed", "it is as it is"
+
+
+@pytest.mark.parametrize(
+    ("promql", "idle", "outcome"),
+    [
+        ("avg(a_total)", 3, "inconclusive"),
+        ("AVG BY (pod) (a_total)", 3, "inconclusive"),
+        ("avg(a_total)", 0, "passed"),
+        ("min by (pod) (sum by (pod, code) (a_total))", 1, "inconclusive"),
+        ("quantile(0.5, rate(a_total[1s]))", 1, "inconclusive"),
+        ("sum(a_total)", 3, "passed"),
+        ("max(a_total)", 3, "passed"),
+    ],
+)
+def test_a_series_that_did_not_grow_weighs_in_no_average(
+    monkeypatch: pytest.MonkeyPatch, promql: str, idle: int, outcome: str
+) -> None:
+    verdict = _queries(monkeypatch, _traffic(), idle=idle).judge("the claim", promql, "at least", 7, None)
+    assert verdict.outcome == outcome
+    assert ("did not grow in this scenario" in verdict.sentence) == (outcome == "inconclusive")
 
 
 def test_requests_that_a_claim_sent_for_itself_make_a_count_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
