@@ -22,6 +22,7 @@ from meshbdd.lab.linkerd.objects import (
     parents,
 )
 from meshbdd.lab.linkerd.read.egress import overlaps
+from meshbdd.lab.linkerd.read.targets import targets
 from meshbdd.lab.linkerd.settings import ControlPlaneSettings
 
 CONTROLLER = "linkerd.io/policy-controller"
@@ -108,7 +109,8 @@ def governing_rate_limit(objects: Objects, namespace: str, server: str) -> Objec
     """The rate limit of a Server: the oldest one."""
     for policy in objects.of("HTTPLocalRateLimitPolicy"):
         target = policy["spec"]["targetRef"]
-        if (policy["metadata"]["namespace"], target.get("kind"), target.get("name")) == (namespace, "Server", server):
+        here = (policy["metadata"]["namespace"], target["name"]) == (namespace, server)
+        if here and targets(target, POLICY, "Server"):
             return policy
     return None
 
@@ -139,4 +141,6 @@ def statuses(objects: Objects, settings: ControlPlaneSettings) -> Iterator[tuple
     for network in objects.of("EgressNetwork"):
         yield network, {"conditions": [egress_condition(network, settings)]}
     for policy in objects.of("HTTPLocalRateLimitPolicy"):
-        yield policy, {"conditions": [rate_limit_condition(objects, policy)]}
+        # One for anything else gets no status at all.
+        if targets(policy["spec"]["targetRef"], POLICY, "Server"):
+            yield policy, {"conditions": [rate_limit_condition(objects, policy)]}

@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 
 from meshbdd.lab.linkerd.admission.webhook import decide
-from tests.unit.compile.linkerd_worlds import objects
+from meshbdd.lab.linkerd.read.destinations import weight_of
+from tests.unit.compile.linkerd_worlds import POD_PORT, SERVER, name_of, objects, told
 
 GATEWAY, POLICY, STREAMS = (
     "gateway.networking.k8s.io/v1",
@@ -17,7 +18,7 @@ GATEWAY, POLICY, STREAMS = (
 )
 _SERVICE = "{group: '', kind: Service, name: order, port: 80}"
 _EGRESS = "{group: policy.linkerd.io, kind: EgressNetwork, name: e}"
-_SERVER = "{group: policy.linkerd.io, kind: Server, name: order}"
+_AT_SERVER = "{group: policy.linkerd.io, kind: Server, name: order}"
 
 
 def _denied(text: str) -> str | None:
@@ -59,7 +60,7 @@ def test_an_egress_network_is_named_with_a_port(kind: str, api: str, parents: st
     ("kind", "api", "words"),
     [(kind, api, "invalid backendRef" if api == GATEWAY else None) for kind, api in _KINDS],
 )
-@pytest.mark.parametrize("parents", [f"[{_SERVICE}]", f"[{_SERVER}]", "[{name: gateway}]", "[]"])
+@pytest.mark.parametrize("parents", [f"[{_SERVICE}]", f"[{_AT_SERVER}]", "[{name: gateway}]", "[]"])
 def test_a_service_behind_a_route_needs_its_port_in_two_kinds_whatever_the_parents(kind: str, api: str, words: str | None, parents: str) -> None:  # fmt: skip
     rules = "[{backendRefs: [{name: order}]}]"
     assert _denied(_obj(kind, f"{{parentRefs: {parents}, rules: {rules}}}", api)) == words
@@ -83,7 +84,7 @@ _RELATIVE = 'HttpPathMatch paths must be absolute (begin with `/`); "x" is not a
 
 
 @pytest.mark.parametrize("api", [GATEWAY, POLICY])
-@pytest.mark.parametrize("parents", [f"[{_SERVICE}]", f"[{_SERVER}]", "[{name: gateway}]", "[]"])
+@pytest.mark.parametrize("parents", [f"[{_SERVICE}]", f"[{_AT_SERVER}]", "[{name: gateway}]", "[]"])
 def test_the_matches_of_a_route_are_read_whatever_its_parents(api: str, parents: str) -> None:
     rules = "[{matches: [{path: {type: Exact, value: x}}]}]"
     assert _denied(_obj("HTTPRoute", f"{{parentRefs: {parents}, rules: {rules}}}", api)) == _RELATIVE
@@ -94,7 +95,7 @@ def test_the_matches_of_a_route_are_read_whatever_its_parents(api: str, parents:
     [
         (f"[{_SERVICE}]", "{timeout.linkerd.io/request: soon}", "soon does not contain a timeout duration value"),
         (f"[{_SERVICE}]", "{retry.linkerd.io/http: 999}", "invalid retry condition: 999"),
-        (f"[{_SERVER}]", "{timeout.linkerd.io/request: soon}", None),
+        (f"[{_AT_SERVER}]", "{timeout.linkerd.io/request: soon}", None),
         # Breakers are for Services: nobody reads that of a route.
         (f"[{_SERVICE}]", "{balancer.linkerd.io/failure-accrual: Nope}", None),
     ],
@@ -159,3 +160,130 @@ def test_identities_are_spiffe_ids_or_like_dns_names(identity: str, why: str | N
 )  # fmt: skip
 def test_what_an_identity_may_refer_to(ref: str, words: str | None) -> None:
     assert _denied(_obj("MeshTLSAuthentication", f"{{identityRefs: [{ref}]}}")) == words
+
+
+_KINDS_OF_BLOCKS = {
+    "NetworkAuthentication": "{networks: [%s]}",
+    "EgressNetwork": "{trafficPolicy: Allow, networks: [%s]}",
+    "ServerAuthorization": "{server: {name: order}, client: {unauthenticated: true, networks: [%s]}}",
+}
+
+
+@pytest.mark.parametrize("kind", _KINDS_OF_BLOCKS)
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        ("{cidr: 10.0.0.0/8}", None),
+        ("{cidr: 10.0.0.1/8}", None),
+        ("{cidr: 10.0.0.1}", None),
+        ("{cidr: 'fd00::1/8'}", None),
+        ("{cidr: 10.0.0.0/8, except: [10.1.0.7/16, 10.2.0.1]}", None),
+        ("{cidr: 10.0.0.0/8, except: [10.0.0.0/8]}", "cidr '10.0.0.0/8' is completely negated by exception '10.0.0.0/8'"),
+        ("{cidr: 10.0.0.1/8, except: [10.9.9.9/7]}", "cidr '10.0.0.1/8' is completely negated by exception '10.9.9.9/7'"),
+        ("{cidr: 10.0.0.1, except: [10.0.0.0/8]}", "cidr '10.0.0.1' is completely negated by exception '10.0.0.0/8'"),
+        ("{cidr: 10.0.0.0/8, except: [192.168.0.1/16]}", "cidr '10.0.0.0/8' does not include exception '192.168.0.1/16'"),
+        ("{cidr: 10.0.0.0/8, except: ['fd00::/8']}", "cidr '10.0.0.0/8' does not include exception 'fd00::/8'"),
+        ("{cidr: 10.0.0.0/255.0.0.0}", "invalid CIDR: '10.0.0.0/255.0.0.0' has no length of a prefix"),
+    ],
+)  # fmt: skip
+def test_blocks_of_addresses_may_have_host_bits(kind: str, block: str, words: str | None) -> None:
+    """linkerd2 policy-controller/k8s/api/src/policy/network.rs, ``Cidr``."""
+    assert _denied(_obj(kind, _KINDS_OF_BLOCKS[kind] % block)) == words
+
+
+@pytest.mark.parametrize(
+    ("networks", "words"), [("", None), (", networks: []", "at least one network must be specified")]
+)
+def test_an_egress_network_has_all_networks_or_some(networks: str, words: str | None) -> None:
+    """The definition takes an empty list; the webhook does not."""
+    (obj,) = objects(_obj("EgressNetwork", f"{{trafficPolicy: Allow{networks}}}"))
+    decision = decide(obj)
+    assert (decision.denied, decision.schema) == (words, ())
+
+
+_SERVER_REF = "targetRef: {group: policy.linkerd.io, kind: Server, name: order}"
+
+
+def _limit(name: str, most: int) -> str:
+    return f"{name}: {{requestsPerSecond: {most}}}"
+
+
+def _override(most: int, kind: str = "ServiceAccount") -> str:
+    return f"overrides: [{{requestsPerSecond: {most}, clientRefs: [{{kind: {kind}, name: a}}]}}]"
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (f"{_SERVER_REF}, {_limit('total', 10)}, {_limit('identity', 10)}, {_override(10)}", None),
+        (f"{_SERVER_REF}, {_limit('identity', 10)}, {_override(20)}", None),
+        ("targetRef: {kind: Service, name: order}", "invalid targetRef kind: Service"),
+        ("targetRef: {kind: Server, name: order}", "invalid targetRef kind: Server"),
+        (f"{_SERVER_REF}, {_limit('total', 0)}", "total.requestsPerSecond must be greater than 0"),
+        (f"{_SERVER_REF}, {_limit('identity', 0)}", "identity.requestsPerSecond must be greater than 0"),
+        (f"{_SERVER_REF}, {_override(0)}", "override.requestsPerSecond must be greater than 0"),
+        (
+            f"{_SERVER_REF}, {_limit('total', 10)}, {_limit('identity', 20)}",
+            "identity.requestsPerSecond must be less than or equal to total.requestsPerSecond",
+        ),
+        (
+            f"{_SERVER_REF}, {_limit('total', 10)}, {_override(20)}",
+            "override.requestsPerSecond must be less than or equal to total.requestsPerSecond",
+        ),
+        (f"{_SERVER_REF}, {_override(1, 'Foo')}", "overrides.clientRefs must target a ServiceAccount"),
+    ],
+)
+def test_rate_limits(spec: str, words: str | None) -> None:
+    (obj,) = objects(_obj("HTTPLocalRateLimitPolicy", f"{{{spec}}}"))
+    decision = decide(obj)
+    assert (decision.denied, decision.schema) == (words, ()), "the definition asks for a number alone"
+
+
+@pytest.mark.parametrize(
+    ("limits", "governs", "log"),
+    [
+        ([("a", _SERVER_REF, "ServiceAccount")], "a", []),
+        ([("a", _SERVER_REF, "Foo")], None, ["a error=unsupported client reference: Foo"]),
+        # It still keeps the younger one from its place: that is the status controller's to say.
+        (
+            [("a", _SERVER_REF, "Foo"), ("b", _SERVER_REF, "ServiceAccount")],
+            None,
+            ["a error=unsupported client reference: Foo"],
+        ),
+        (
+            [("a", "targetRef: {kind: Server, name: order}", "ServiceAccount"), ("b", _SERVER_REF, "ServiceAccount")],
+            "b",
+            ["a error=unsupported rate limit target type: Server"],
+        ),
+    ],
+)
+def test_a_rate_limit_that_cannot_be_read_governs_nothing(limits: list[tuple[str, str, str]], governs: str | None, log: list[str]) -> None:  # fmt: skip
+    """linkerd2 policy-controller/k8s/index/src/inbound/ratelimit_policy.rs, policy-controller/k8s/status/src/index.rs."""
+    texts = [
+        _obj("HTTPLocalRateLimitPolicy", f"{{{target}, {_override(5, kind)}}}").replace("name: x", f"name: {name}")
+        for name, target, kind in limits
+    ]
+    made = told(SERVER, *texts)
+    found = made["inbound"][POD_PORT]["protocol"]["detect"].get("http_local_rate_limit")
+    assert (name_of(found) if found else None) == governs
+    assert made["log"] == [f"WARN Illegal server ratelimit update ns=shop name={line}" for line in log]
+    for_servers = {f"HTTPLocalRateLimitPolicy.policy.linkerd.io shop/{n}" for n, t, _k in limits if t == _SERVER_REF}
+    assert set(made["status"]) == for_servers
+
+
+@pytest.mark.parametrize(
+    ("weight", "tenthousandths"),
+    [
+        (1, 10000), ("900m", 9000), ("1k", 10000000), ("1Ki", 10240000), ("1e2", 1000000),
+        ("0.5", 5000), (".5", 5000), ("5.", 50000), ("1n", 10), ("0", 0), ("500M", 5000000000000 % 2**32),
+    ],
+)  # fmt: skip
+def test_weights_are_quantities_of_kubernetes(weight: object, tenthousandths: int) -> None:
+    """linkerd2 controller/api/destination/profile_translator.go, ``toDstOverrides``."""
+    assert weight_of({"authority": "a.b", "weight": weight}) == tenthousandths
+
+
+@pytest.mark.parametrize("weight", ["", "x", "1K", "1kk", "1 k", "1e", "NaN", "Infinity", "1_0"])
+def test_what_is_no_quantity_is_no_weight(weight: str) -> None:
+    with pytest.raises(ValueError, match="is no quantity"):
+        weight_of({"authority": "a.b", "weight": weight})

@@ -54,7 +54,7 @@ _AUTHORIZATION_POLICY = obj(
 _MESH_TLS = obj({"identities": array(TEXT, minItems=1), "identityRefs": array(_TARGET, minItems=1)})
 _MESH_TLS["oneOf"] = [{"required": ["identities"]}, {"required": ["identityRefs"]}]
 _NETWORK_AUTHENTICATION = obj({"networks": array(_NETWORK)}, required=("networks",))
-_RATE = obj({"requestsPerSecond": {**INT32, "minimum": 1}}, required=("requestsPerSecond",))
+_RATE = obj({"requestsPerSecond": {"type": "integer", "format": "int64"}}, required=("requestsPerSecond",))
 _RATE_LIMIT = obj(
     {
         "targetRef": _TARGET, "total": _RATE, "identity": _RATE,
@@ -64,9 +64,7 @@ _RATE_LIMIT = obj(
     },
     required=("targetRef",),
 )  # fmt: skip
-_EGRESS = obj(
-    {"trafficPolicy": choice("Allow", "Deny"), "networks": array(_NETWORK, minItems=1)}, required=("trafficPolicy",)
-)
+_EGRESS = obj({"trafficPolicy": choice("Allow", "Deny"), "networks": array(_NETWORK)}, required=("trafficPolicy",))
 _POLICY_FILTERS = gateway.filters(
     "RequestHeaderModifier", "RequestRedirect",
     more={"requestHeaderModifier": HEADER_MODIFIER, "requestRedirect": REDIRECT},

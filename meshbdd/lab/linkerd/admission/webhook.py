@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+    ip_interface,
+    ip_network,
+)
 from typing import Any
 
 from meshbdd.lab.api.errors import ApiError
@@ -131,19 +141,36 @@ def _mesh_tls(authentication: Object) -> None:
 
 def _blocks(entries: list[Object] | None) -> None:
     for entry in entries or []:
-        try:
-            block = ip_network(entry["cidr"])
-        except ValueError as error:
-            raise _NoValue(f"invalid CIDR: {error}") from None
+        block = _block(entry["cidr"])
         for text in entry.get("except") or []:
-            try:
-                hole = ip_network(text)
-            except ValueError as error:
-                raise _NoValue(f"invalid CIDR: {error}") from None
-            if hole.version != block.version or not (hole.overlaps(block)):
-                raise Unreadable(f"cidr '{block}' does not include exception '{hole}'")
-            if hole.prefixlen <= block.prefixlen:
+            hole = _block(text)
+            if _within(block, hole):
                 raise Unreadable(f"cidr '{block}' is completely negated by exception '{hole}'")
+            if not _within(hole, block):
+                raise Unreadable(f"cidr '{block}' does not include exception '{hole}'")
+
+
+def _block(text: str) -> IPv4Address | IPv6Address | IPv4Interface | IPv6Interface:
+    """An address, or a block of them that keeps its host bits: linkerd2 policy-controller/k8s/api/src/policy/network.rs."""
+    _address, slash, length = text.partition("/")
+    if slash and not (length.isascii() and length.isdigit()):
+        raise _NoValue(f"invalid CIDR: {text!r} has no length of a prefix")
+    try:
+        return ip_interface(text) if slash else ip_address(text)
+    except ValueError as error:
+        raise _NoValue(f"invalid CIDR: {error}") from None
+
+
+def _within(
+    inner: IPv4Address | IPv6Address | IPv4Interface | IPv6Interface,
+    outer: IPv4Address | IPv6Address | IPv4Interface | IPv6Interface,
+) -> bool:
+    small, large = ip_network(str(inner), strict=False), ip_network(str(outer), strict=False)
+    if isinstance(small, IPv4Network) and isinstance(large, IPv4Network):
+        return small.subnet_of(large)
+    if isinstance(small, IPv6Network) and isinstance(large, IPv6Network):
+        return small.subnet_of(large)
+    return False
 
 
 def _network_authentication(authentication: Object) -> None:
@@ -164,23 +191,41 @@ def _server_authorization(authorization: Object) -> None:
 
 
 def _egress(network: Object) -> None:
-    _blocks(network["spec"].get("networks"))
+    networks = network["spec"].get("networks")
+    if networks is not None and not networks:
+        raise Unreadable("at least one network must be specified")
+    _blocks(networks)
 
 
 def _rate_limit(policy: Object) -> None:
     spec, target = policy["spec"], policy["spec"]["targetRef"]
     if not targets(target, POLICY, "Server"):
         raise Unreadable(f"invalid targetRef kind: {canonical(target)}")
-    for entry in spec.get("overrides") or []:
-        for ref in entry.get("clientRefs") or []:
-            client = (ref.get("group") or CORE, ref["kind"])
-            if client != (CORE, "ServiceAccount"):
-                raise Unreadable("overrides.clientRefs must target a ServiceAccount")
-    total = (spec.get("total") or {}).get("requestsPerSecond")
-    limits = [(spec.get("identity") or {}).get("requestsPerSecond")]
-    limits += [entry["requestsPerSecond"] for entry in spec.get("overrides") or []]
-    if total is not None and any(most is not None and most > total for most in limits):
-        raise Unreadable("limits must not exceed total.requestsPerSecond")
+    identity, total = (_per_second(spec.get(name)) for name in ("identity", "total"))
+    overrides = [(_per_second(entry) or 0, entry["clientRefs"]) for entry in spec.get("overrides") or []]
+    if total is not None:
+        if total == 0:
+            raise Unreadable("total.requestsPerSecond must be greater than 0")
+        if identity is not None and identity > total:
+            raise Unreadable("identity.requestsPerSecond must be less than or equal to total.requestsPerSecond")
+        if any(most > total for most, _refs in overrides):
+            raise Unreadable("override.requestsPerSecond must be less than or equal to total.requestsPerSecond")
+    if identity == 0:
+        raise Unreadable("identity.requestsPerSecond must be greater than 0")
+    for most, refs in overrides:
+        if most == 0:
+            raise Unreadable("override.requestsPerSecond must be greater than 0")
+        if not all(targets(ref, CORE, "ServiceAccount") for ref in refs):
+            raise Unreadable("overrides.clientRefs must target a ServiceAccount")
+
+
+def _per_second(limit: Object | None) -> int | None:
+    if limit is None:
+        return None
+    said = limit["requestsPerSecond"]
+    if not 0 <= said < 2**32:
+        raise _NoValue(f"invalid value: integer `{said}`, expected u32")
+    return int(said)
 
 
 _CONDITION: Mapping[str, type] = {"pathRegex": str, "method": str, "status": dict, "isFailure": bool}

@@ -5,9 +5,10 @@ linkerd2 controller/api/destination/{endpoint_translator,profile_translator}.go
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_UP, Decimal
 from typing import Any
 
 from meshbdd.lab.go import seconds
@@ -203,18 +204,34 @@ class Destinations:
         return Budget(float(said["retryRatio"]), int(said["minRetriesPerSecond"]), ttl)
 
 
+_QUANTITY = re.compile(r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(?:([KMGTPE]i)|([numkMGTPE])|[eE]([+-]?[0-9]+))?")
+_POWERS = {
+    name: power for power, name in zip(range(-9, 21, 3), ("n", "u", "m", "", "k", "M", "G", "T", "P", "E"), strict=True)
+}
+_BINARY = {name: power for power, name in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)}
+
+
 def weight_of(override: Object) -> int:
-    """The weight of a destination, a Kubernetes quantity (``900m``, ``1``), in ten-thousandths.
+    """The weight of a destination, a Kubernetes quantity (``900m``, ``1``, ``1k``), in ten-thousandths of 32 bits.
+
+    linkerd2 controller/api/destination/profile_translator.go, ``toDstOverrides``.
 
     Raises:
         ValueError: it is none.
     """
     text = str(override.get("weight", 0))
-    try:
-        thousandths = Decimal(text.removesuffix("m")) * (1 if text.endswith("m") else 1000)
-        return int(thousandths) * WHOLE_WEIGHT // 1000
-    except (InvalidOperation, OverflowError):
-        raise ValueError(f"{text} is no quantity") from None
+    found = _QUANTITY.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text} is no quantity")
+    digits, binary, suffix, exponent = found.groups()
+    factor = Decimal(1024) ** _BINARY[binary] if binary else Decimal(10) ** _power(exponent, suffix)
+    thousandths = (Decimal(digits) * factor * 1000).to_integral_value(ROUND_UP)
+    return int(thousandths) * WHOLE_WEIGHT // 1000 % 2**32
+
+
+def _power(exponent: str | None, suffix: str | None) -> int:
+    # Beyond these bounds all digits of a weight are lost anyway.
+    return max(-40, min(40, int(exponent))) if exponent else _POWERS[suffix or ""]
 
 
 __all__ = [

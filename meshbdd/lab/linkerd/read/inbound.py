@@ -24,12 +24,13 @@ from meshbdd.lab.linkerd.model import (
     ServerRoute,
     ServerRule,
 )
-from meshbdd.lab.linkerd.objects import POLICY, Objects, age, annotations_of, group_of, parents
+from meshbdd.lab.linkerd.objects import CORE, POLICY, Objects, age, annotations_of, group_of, parents
 from meshbdd.lab.linkerd.read import annotations as read_annotations
 from meshbdd.lab.linkerd.read.authorizations import EVERYWHERE, Authorizations, of_default, selects
 from meshbdd.lab.linkerd.read.matches import http_match, route_filter, rpc_match
 from meshbdd.lab.linkerd.read.outbound import EVERYTHING, OPAQUE_PORTS
 from meshbdd.lab.linkerd.read.pods import declared_ports, named_ports, probe_paths, probed_ports
+from meshbdd.lab.linkerd.read.targets import canonical, targets
 from meshbdd.lab.linkerd.settings import DEFAULT_POLICIES, ControlPlaneSettings, unknown_mode
 from meshbdd.lab.linkerd.values import Unreadable
 
@@ -153,9 +154,17 @@ class InboundPolicies:
         return ServerRoute(meta, _rules(route), self._authorizations.of_route(route), hosts)
 
     def unreadable(self) -> None:
-        """Log what this side leaves out: Linkerd looks at every pod, and at every route whatever its parent."""
+        """Log what this side leaves out: Linkerd looks at every pod, rate limit and route, whatever it is for."""
         for pod in self._objects.pods.values():
             self._default_policy(pod)
+        for policy in self._objects.of("HTTPLocalRateLimitPolicy"):
+            try:
+                self._limits(policy)
+            except Unreadable as error:
+                meta = policy["metadata"]
+                self._warn(
+                    f"WARN Illegal server ratelimit update ns={meta['namespace']} name={meta['name']} error={error}"
+                )
         for route in self._objects.routes():
             if route["kind"] not in {"HTTPRoute", "GRPCRoute"}:
                 continue
@@ -183,16 +192,33 @@ class InboundPolicies:
         policy = governing_rate_limit(self._objects, meta["namespace"], meta["name"])
         if policy is None:
             return None
-        spec = policy["spec"]
+        try:
+            return self._limits(policy)
+        except Unreadable:
+            # It governs nothing, and keeps the younger ones from governing all the same.
+            return None
+
+    def _limits(self, policy: Object) -> RateLimit:
+        """A rate limit: linkerd2 policy-controller/k8s/index/src/inbound/ratelimit_policy.rs.
+
+        Raises:
+            Unreadable: it is for something else than a Server, or a client is no ServiceAccount.
+        """
+        meta, spec = policy["metadata"], policy["spec"]
+        if not targets(spec["targetRef"], POLICY, "Server"):
+            raise Unreadable(f"unsupported rate limit target type: {canonical(spec['targetRef'])}")
         overrides = []
         for entry in spec.get("overrides") or []:
+            for ref in entry.get("clientRefs") or []:
+                if not targets(ref, CORE, "ServiceAccount"):
+                    raise Unreadable(f"unsupported client reference: {canonical(ref)}")
             clients = tuple(
                 self._settings.identity(ref.get("namespace") or meta["namespace"], ref["name"])
                 for ref in entry.get("clientRefs") or []
             )
             overrides.append((entry["requestsPerSecond"], clients))
         return RateLimit(
-            policy["metadata"]["name"],
+            meta["name"],
             (spec.get("total") or {}).get("requestsPerSecond"),
             (spec.get("identity") or {}).get("requestsPerSecond"),
             tuple(overrides),
