@@ -11,14 +11,19 @@ from meshbdd.lab.compile.envoy.types import ADS, FAULT, MANAGER, ROUTER, typed
 from meshbdd.lab.linkerd.envoy import inbound as write_inbound
 from meshbdd.lab.linkerd.envoy import replies, scripts
 from meshbdd.lab.linkerd.envoy.outbound import PASSTHROUGH, Outbound, OutboundWriter
-from meshbdd.lab.linkerd.model import FAIL_FAST, InboundServer
+from meshbdd.lab.linkerd.model import FAIL_FAST, Authorization, Default, InboundServer
 from meshbdd.lab.linkerd.policies import Policies
 from meshbdd.lab.linkerd.ports import OUTBOUND_PORT, RESERVED_PORTS, TIMER_PORT
+from meshbdd.lab.linkerd.read.authorizations import EVERYWHERE
 from meshbdd.lab.linkerd.read.destinations import NoProfile, Profile
+from meshbdd.lab.linkerd.read.pods import skipped_ports
 
 Json = dict[str, Any]
 
 OUTBOUND = "outbound"
+_OPEN = Default("all-unauthenticated")
+_BESIDE = InboundServer(_OPEN, "opaque", (Authorization(_OPEN, EVERYWHERE),))
+"""A port that leads past the proxy: all bytes reach the application, and no policy is asked."""
 _FORWARD_PROXY = "type.googleapis.com/envoy.extensions.{}.dynamic_forward_proxy.v3.{}"
 _DNS_CACHE = {"name": "lab", "dns_lookup_family": "V4_ONLY"}
 
@@ -126,10 +131,13 @@ class _Compilation:
     def _servers(self) -> dict[int, InboundServer]:
         called = self._policies.objects.endpoint_ports(self._namespace, self._pod["metadata"]["name"])
         ports = (self._policies.inbound.ports_of(self._pod) | called) - RESERVED_PORTS
-        return {port: self._policies.inbound.at_port(self._pod, port) for port in sorted(ports)}
+        past = skipped_ports(self._pod)
+        return {
+            port: _BESIDE if port in past else self._policies.inbound.at_port(self._pod, port) for port in sorted(ports)
+        }
 
     def _first(self, port: int) -> InboundServer | None:
-        return self._policies.inbound.before_fetched(self._pod, port)
+        return None if port in skipped_ports(self._pod) else self._policies.inbound.before_fetched(self._pod, port)
 
     def _outbound_listener(self) -> Json:
         lookup = typed(

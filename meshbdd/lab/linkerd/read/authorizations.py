@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from meshbdd.lab.linkerd.model import Authorization, Default, Identities, Network, Resource
 from meshbdd.lab.linkerd.objects import CORE, GATEWAY, POLICY, Objects, group_of
 from meshbdd.lab.linkerd.read.authentications import Authentications, identities_of, networks_of
+from meshbdd.lab.linkerd.read.selectors import selects
 from meshbdd.lab.linkerd.read.targets import canonical, targets
 from meshbdd.lab.linkerd.settings import DEFAULT_POLICIES, ControlPlaneSettings
 from meshbdd.lab.linkerd.values import Unreadable
@@ -31,30 +32,6 @@ def of_default(policy: str, settings: ControlPlaneSettings) -> tuple[Authorizati
     if policy.startswith("cluster-"):
         networks = tuple(Network(cidr) for cidr in settings.cluster_networks)
     return (Authorization(Default(policy), networks, ANYONE if policy.endswith("-authenticated") else None),)
-
-
-def selects(selector: Object | None, labels: Mapping[str, str]) -> bool:
-    """Whether a label selector picks an object; an empty one picks all.
-
-    linkerd2 policy-controller/k8s/api/src/labels.rs
-    """
-    wanted = (selector or {}).get("matchLabels") or {}
-    if any(labels.get(name) != value for name, value in wanted.items()):
-        return False
-    for expression in (selector or {}).get("matchExpressions") or []:
-        value, values, asks = labels.get(expression["key"]), expression.get("values"), expression["operator"]
-        if (values is None) == (asks in {"In", "NotIn"}):
-            # Values where none belong, or none where some do: Linkerd takes it as matching nothing.
-            return False
-        held = {
-            "In": value in (values or ()),
-            "NotIn": value not in (values or ()),
-            "Exists": value is not None,
-            "DoesNotExist": value is None,
-        }
-        if not held[asks]:
-            return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What the destination service answers: the endpoints of a Service's port, and ServiceProfiles.
 
-linkerd2 controller/api/destination/{endpoint_translator,profile_translator}.go
+linkerd2 controller/api/destination/{endpoint_translator,endpoint_profile_translator,profile_translator}.go,
+controller/api/destination/watcher/{endpoints_watcher,workload_watcher,opaque_ports_watcher}.go
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from meshbdd.lab.go import seconds
 from meshbdd.lab.linkerd.objects import Objects, annotations_of
 from meshbdd.lab.linkerd.read.outbound import OPAQUE_PORTS
+from meshbdd.lab.linkerd.read.pods import numbers_by_name, ports_picked, skipped_ports
 from meshbdd.lab.linkerd.settings import ControlPlaneSettings
 from meshbdd.lab.linkerd.values import ports
 
@@ -30,7 +32,14 @@ class NoProfile(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One endpoint. ``identity`` is ``None`` for a pod without a proxy."""
+    """One endpoint.
+
+    Attributes:
+        identity: Whom its proxy proves to be; ``None`` for a port at which no proxy listens.
+        opaque: Whether its bytes are carried as they are.
+        control_plane: The namespace of the control plane whose proxy the pod has; empty: none.
+        hinted: Whether that proxy listens at the port, so that requests may be carried by HTTP/2.
+    """
 
     address: str
     port: int
@@ -40,6 +49,8 @@ class Place:
     workload: str
     identity: str | None
     opaque: bool = False
+    control_plane: str = ""
+    hinted: bool = False
 
     @property
     def meshed(self) -> bool:
@@ -130,14 +141,27 @@ class Destinations:
         if pod is None:
             return Place(address, port, "", "", "", "", None)
         meta = pod["metadata"]
-        account = pod["spec"].get("serviceAccountName") or "default"
-        meshed = (meta.get("labels") or {}).get(CONTROL_PLANE) == self._settings.namespace
-        text = annotations_of(pod).get(OPAQUE_PORTS)
-        opaque = port in (self._settings.opaque_ports if text is None else ports(text))
-        identity = self._settings.identity(meta["namespace"], account) if meshed else None
         labels = meta.get("labels") or {}
+        account = pod["spec"].get("serviceAccountName") or "default"
+        control_plane = labels.get(CONTROL_PLANE) or ""
+        hinted = bool(control_plane) and port not in skipped_ports(pod)
+        ours = hinted and control_plane == self._settings.namespace
+        identity = self._settings.identity(meta["namespace"], account) if ours else None
         workload = labels.get("linkerd.io/proxy-deployment") or meta["name"]
-        return Place(address, port, meta["name"], meta["namespace"], account, workload, identity, opaque and meshed)
+        return Place(
+            address, port, meta["name"], meta["namespace"], account, workload, identity,
+            self._is_opaque(pod, port), control_plane, hinted,
+        )  # fmt: skip
+
+    def _is_opaque(self, pod: Object, port: int) -> bool:
+        """Whether a pod's port is opaque: by annotation or default, or by a Server, whichever governs the port."""
+        text = annotations_of(pod).get(OPAQUE_PORTS)
+        if port in (self._settings.opaque_ports if text is None else _listed(text, numbers_by_name(pod))):
+            return True
+        return any(
+            server["spec"].get("proxyProtocol") == "opaque" and port in ports_picked(server, pod)
+            for server in self._objects.of("Server")
+        )
 
     def profile(self, name: str, namespace: str, port: int, client: str) -> Profile:
         """The profile of a Service's port for clients of a namespace; theirs beats the Service's.
@@ -147,7 +171,12 @@ class Destinations:
         """
         service = self._objects.services.get((namespace, name))
         text = annotations_of(service).get(OPAQUE_PORTS)
-        opaque = port in (self._settings.opaque_ports if text is None else ports(text))
+        named = {
+            p["name"]: p["port"]
+            for p in reversed((service or {"spec": {}})["spec"].get("ports") or [])
+            if p.get("name")
+        }
+        opaque = port in (self._settings.opaque_ports if text is None else _listed(text, named))
         host = f"{name}.{namespace}.svc.{self._settings.domain}"
         for where in dict.fromkeys((client, namespace)):
             found = self._objects.find("ServiceProfile", where, host)
@@ -202,6 +231,14 @@ class Destinations:
             self._warn(f'error time: invalid duration "{said["ttl"]}"')
             raise NoProfile("no update was sent") from None
         return Budget(float(said["retryRatio"]), int(said["minRetriesPerSecond"]), ttl)
+
+
+def _listed(text: str, named: Mapping[str, int]) -> frozenset[int]:
+    """Ports by number, range or name; a part that is none of them is passed over: linkerd2 pkg/util/parsing.go."""
+    found: set[int] = set()
+    for part in (part.strip() for part in text.split(",")):
+        found |= {named[part]} if part in named else ports(part)
+    return frozenset(found)
 
 
 _QUANTITY = re.compile(r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(?:([KMGTPE]i)|([numkMGTPE])|[eE]([+-]?[0-9]+))?")

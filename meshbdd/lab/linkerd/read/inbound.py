@@ -26,10 +26,10 @@ from meshbdd.lab.linkerd.model import (
 )
 from meshbdd.lab.linkerd.objects import CORE, POLICY, Objects, age, annotations_of, group_of, parents
 from meshbdd.lab.linkerd.read import annotations as read_annotations
-from meshbdd.lab.linkerd.read.authorizations import EVERYWHERE, Authorizations, of_default, selects
+from meshbdd.lab.linkerd.read.authorizations import EVERYWHERE, Authorizations, of_default
 from meshbdd.lab.linkerd.read.matches import http_match, route_filter, rpc_match
 from meshbdd.lab.linkerd.read.outbound import EVERYTHING, OPAQUE_PORTS
-from meshbdd.lab.linkerd.read.pods import declared_ports, named_ports, probe_paths, probed_ports
+from meshbdd.lab.linkerd.read.pods import declared_ports, ports_picked, probe_paths, probed_ports
 from meshbdd.lab.linkerd.read.targets import canonical, targets
 from meshbdd.lab.linkerd.settings import DEFAULT_POLICIES, ControlPlaneSettings, unknown_mode
 from meshbdd.lab.linkerd.values import Unreadable
@@ -60,7 +60,7 @@ class InboundPolicies:
 
     def at_port(self, pod: Object, port: int) -> InboundServer:
         """The policy of one port of a pod."""
-        servers = [server for server in self._objects.of("Server") if port in self._ports_of(server, pod)]
+        servers = [server for server in self._objects.of("Server") if port in ports_picked(server, pod)]
         for other in servers[1:]:
             self._warn(
                 f"WARN Port already matched by another server; skipping port={port} "
@@ -82,19 +82,8 @@ class InboundPolicies:
 
     def ports_of(self, pod: Object) -> set[int]:
         """The ports of a pod that something is said about: declared ones and those of Servers."""
-        selected = (self._ports_of(server, pod) for server in self._objects.of("Server"))
+        selected = (ports_picked(server, pod) for server in self._objects.of("Server"))
         return set(declared_ports(pod).union(*selected))
-
-    @staticmethod
-    def _ports_of(server: Object, pod: Object) -> frozenset[int]:
-        """The ports of a pod that a Server picks; one that is said as text is a name, even if it reads like a number."""
-        spec, meta = server["spec"], pod["metadata"]
-        if server["metadata"]["namespace"] != meta["namespace"] or "podSelector" not in spec:
-            return frozenset()
-        if not selects(spec["podSelector"], meta.get("labels") or {}):
-            return frozenset()
-        said = spec["port"]
-        return frozenset({said}) if isinstance(said, int) else named_ports(pod).get(str(said), frozenset())
 
     def _default(self, pod: Object, port: int) -> InboundServer:
         annotations = annotations_of(pod)

@@ -6,8 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from meshbdd.lab.linkerd.objects import annotations_of
+from meshbdd.lab.linkerd.read.selectors import selects
+from meshbdd.lab.linkerd.values import ports
+
 Object = Mapping[str, Any]
 
+SKIP_INBOUND = "config.linkerd.io/skip-inbound-ports"
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 
 
@@ -34,6 +39,29 @@ def named_ports(pod: Object) -> Mapping[str, frozenset[int]]:
             if name:
                 found[name].add(number)
     return {name: frozenset(numbers) for name, numbers in found.items()}
+
+
+def ports_picked(server: Object, pod: Object) -> frozenset[int]:
+    """The ports of a pod that a Server picks; one that is said as text is a name, even if it reads like a number."""
+    spec, meta = server["spec"], pod["metadata"]
+    if server["metadata"]["namespace"] != meta["namespace"] or "podSelector" not in spec:
+        return frozenset()
+    if not selects(spec["podSelector"], meta.get("labels") or {}):
+        return frozenset()
+    said = spec["port"]
+    return frozenset({said}) if isinstance(said, int) else named_ports(pod).get(str(said), frozenset())
+
+
+def numbers_by_name(pod: Object) -> Mapping[str, int]:
+    """The port of each name, where a list asks for one; of several the last: linkerd2 pkg/util/parsing.go."""
+    spec = pod["spec"]
+    containers = [*(spec.get("initContainers") or []), *spec["containers"]]
+    return {p["name"]: p["containerPort"] for c in containers for p in c.get("ports") or [] if p.get("name")}
+
+
+def skipped_ports(pod: Object) -> frozenset[int]:
+    """The ports that lead past a pod's proxy."""
+    return ports(annotations_of(pod).get(SKIP_INBOUND, ""))
 
 
 def probed_ports(pod: Object) -> frozenset[int]:

@@ -29,10 +29,12 @@ def _endpoint(place: Place, *, zone_locality: bool) -> Json:
         "weight": WHOLE_WEIGHT,
         "metric_labels": labels,
     }
+    if place.control_plane:
+        labels["control_plane_ns"] = place.control_plane
     if place.identity is not None:
-        labels["control_plane_ns"] = place.identity.split(".")[4]
         name = {"name": place.identity}
         made["tls_identity"] = {"dns_like_identity": name, "server_name": name}
+    if place.hinted:
         made["protocol_hint"] = (
             {"opaque": {}, "opaque_transport": {"inbound_port": INBOUND_PORT}} if place.opaque else {"h2": {}}
         )
