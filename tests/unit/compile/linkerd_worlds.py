@@ -53,12 +53,16 @@ def objects(*texts: str) -> list[dict[str, Any]]:
     return made
 
 
-def told(*texts: str) -> dict[str, Any]:
-    """Everything that Linkerd tells of the world with these resources; they replace those of the same kind and name."""
+def world(*texts: str) -> list[dict[str, Any]]:
+    """The world with these resources; they replace those of the same kind and name."""
     own = objects(*texts)
     taken = {(obj["kind"], obj["metadata"]["name"]) for obj in own}
-    world = [obj for obj in objects(_WORLD) if (obj["kind"], obj["metadata"]["name"]) not in taken]
-    return show(Policies([*world, *own]), own)
+    return [*(obj for obj in objects(_WORLD) if (obj["kind"], obj["metadata"]["name"]) not in taken), *own]
+
+
+def told(*texts: str) -> dict[str, Any]:
+    """Everything that Linkerd tells of the world with these resources."""
+    return show(Policies(world(*texts)), objects(*texts))
 
 
 def name_of(entry: dict[str, Any]) -> str:

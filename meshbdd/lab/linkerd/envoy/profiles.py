@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from meshbdd.lab.linkerd.envoy import scripts
@@ -49,19 +50,24 @@ def _every(parts: Iterable[list[list[Json]]]) -> list[list[Json]]:
     return made
 
 
-def _holds(condition: Object, status: int) -> bool:
-    """Whether a response has a class's condition."""
-    said = []
-    if condition.get("all"):
-        said.append(all(_holds(entry, status) for entry in condition["all"]))
-    if condition.get("any"):
-        said.append(any(_holds(entry, status) for entry in condition["any"]))
-    if condition.get("not"):
-        said.append(not _holds(condition["not"], status))
-    if condition.get("status"):
-        low, high = condition["status"].get("min") or 0, condition["status"].get("max") or 0
-        said.append((low or high) <= status <= (high or low))
-    return bool(said) and all(said)
+def _holds(condition: Object, status: int) -> bool | None:
+    """Whether a response has a class's condition; ``None`` where the proxy passes the condition over.
+
+    It does so for a range of statuses that lacks an end: linkerd2-proxy linkerd/service-profiles/src/proto.rs.
+    """
+    said: list[bool | None] = []
+    for name, every in (("all", all), ("any", any)):
+        if condition.get(name) is not None:
+            known = [held for entry in condition[name] if (held := _holds(entry, status)) is not None]
+            said.append(every(known) if known else None)
+    if condition.get("not") is not None:
+        held = _holds(condition["not"], status)
+        said.append(None if held is None else not held)
+    if condition.get("status") is not None:
+        low, high = condition["status"].get("min"), condition["status"].get("max")
+        said.append(low <= status <= high if low and high else None)
+    parts = [part for part in said if part is not None]
+    return all(parts) if parts else None
 
 
 def failures(route: ProfileRoute) -> list[int]:
@@ -92,7 +98,9 @@ def write_routes(profile: Profile, policy: OutboundPolicy, logical: str, cluster
     """The routes of a Service's port that a profile governs, in the profile's order; the rest passes plainly."""
     service = f"{profile.name}:{profile.port}"
     made = []
-    for route in profile.routes:
+    for said in profile.routes:
+        retried = said.retryable and profile.budget is not None and profile.budget.usable
+        route = replace(said, retryable=retried)
         action: Json = {"cluster": cluster, "timeout": "0s"}
         retry = _retry(route)
         if retry is not None:
@@ -126,8 +134,7 @@ def _metadata(profile: Profile, policy: OutboundPolicy, logical: str, route: Pro
     }  # fmt: skip
     # Unlike a route's timeout a profile's ends the caller's connection too.
     made: Json = {"linkerd": told, scripts.ANSWERS: {"closes": True}}
-    if route is not None and route.retryable:
-        budget = profile.budget
+    if route is not None and route.retryable and (budget := profile.budget) is not None:
         made[scripts.ANSWERS] |= {
             "budget": f"{profile.namespace}/{profile.name}",
             "ratio": budget.ratio,

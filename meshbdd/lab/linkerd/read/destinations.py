@@ -14,6 +14,7 @@ from typing import Any
 
 from meshbdd.lab.go import seconds
 from meshbdd.lab.linkerd.objects import Objects, annotations_of
+from meshbdd.lab.linkerd.read.conditions import request_fault, response_fault
 from meshbdd.lab.linkerd.read.outbound import OPAQUE_PORTS
 from meshbdd.lab.linkerd.read.pods import numbers_by_name, ports_picked, skipped_ports
 from meshbdd.lab.linkerd.settings import ControlPlaneSettings
@@ -24,6 +25,7 @@ Object = Mapping[str, Any]
 CONTROL_PLANE = "linkerd.io/control-plane-ns"
 """The label that makes a pod a meshed one: linkerd2 pkg/k8s/labels.go."""
 WHOLE_WEIGHT = 10000
+_MOST_RATIO, _SHORTEST, _LONGEST = 1000, Decimal(1), Decimal(60)
 
 
 class NoProfile(LookupError):
@@ -66,6 +68,11 @@ class Budget:
     per_second: int = 10
     ttl: Decimal = Decimal(10)
 
+    @property
+    def usable(self) -> bool:
+        """Whether the proxy takes it; else nothing is retried: linkerd2-proxy linkerd/service-profiles/src/proto.rs."""
+        return 0 <= self.ratio <= _MOST_RATIO and _SHORTEST <= self.ttl <= _LONGEST
+
 
 @dataclass(frozen=True, slots=True)
 class ProfileRoute:
@@ -89,7 +96,7 @@ class Profile:
     opaque: bool = False
     routes: tuple[ProfileRoute, ...] = ()
     overrides: tuple[tuple[str, int], ...] = ()
-    budget: Budget = Budget()
+    budget: Budget | None = Budget()
     endpoint: Place | None = None
 
     @property
@@ -167,9 +174,12 @@ class Destinations:
         """The profile of a Service's port for clients of a namespace; theirs beats the Service's.
 
         Raises:
-            NoProfile: its retry budget cannot be read, so nothing is sent.
+            NoProfile: its retry budget or a condition cannot be read, so nothing is sent.
         """
         service = self._objects.services.get((namespace, name))
+        if service is not None and all(said["port"] != port for said in service["spec"].get("ports") or []):
+            # Of a port that a Service does not have its policy speaks: controller/api/destination/server.go.
+            return Profile(None, port, budget=None)
         text = annotations_of(service).get(OPAQUE_PORTS)
         named = {
             p["name"]: p["port"]
@@ -194,6 +204,7 @@ class Destinations:
         meta, spec = found["metadata"], found["spec"]
         routes = []
         for entry in spec.get("routes") or []:
+            self._see_conditions(entry)
             timeout = None
             if entry.get("timeout"):
                 try:
@@ -221,6 +232,14 @@ class Destinations:
             service, port, meta["name"], meta["namespace"], opaque, tuple(routes), tuple(overrides),
             self._budget(spec.get("retryBudget")),
         )  # fmt: skip
+
+    def _see_conditions(self, route: Object) -> None:
+        fault = request_fault(route["condition"])
+        for entry in route.get("responseClasses") or []:
+            fault = fault or response_fault(entry["condition"])
+        if fault is not None:
+            self._warn(f"error {fault}")
+            raise NoProfile("no update was sent")
 
     def _budget(self, said: Object | None) -> Budget:
         if said is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from meshbdd.lab.admission.gateway import METHODS
 from meshbdd.lab.linkerd.model import Resource
 from meshbdd.lab.linkerd.read.destinations import WHOLE_WEIGHT, Place, Profile, ProfileRoute
 from meshbdd.lab.linkerd.show.common import Json, duration, meta
@@ -46,14 +47,15 @@ def profile(found: Profile, domain: str) -> Json:
     made: Json = {
         "fully_qualified_name": "",
         "opaque_protocol": found.opaque,
-        "retry_budget": {
-            "retry_ratio": found.budget.ratio,
-            "min_retries_per_second": found.budget.per_second,
-            "ttl": duration(found.budget.ttl),
-        },
         "routes": [_route(route) for route in found.routes],
         "dst_overrides": [{"authority": authority, "weight": weight} for authority, weight in found.overrides],
     }
+    if found.budget is not None:
+        made["retry_budget"] = {
+            "retry_ratio": found.budget.ratio,
+            "min_retries_per_second": found.budget.per_second,
+            **({"ttl": duration(found.budget.ttl)} if found.budget.ttl else {}),
+        }
     if found.service is not None:
         namespace, name = found.service
         group, kind = ("linkerd.io", "ServiceProfile" if found.name else "")
@@ -83,11 +85,14 @@ def _route(route: ProfileRoute) -> Json:
 def condition(said: Mapping[str, Any]) -> Json:
     """A request match; several fields in one condition must all hold."""
     found: list[Json] = [
-        {kind: {"matches": [condition(entry) for entry in said[kind]]}} for kind in ("all", "any") if said.get(kind)
+        {kind: {"matches": [condition(entry) for entry in said[kind]]}}
+        for kind in ("all", "any")
+        if said.get(kind) is not None
     ]
     if said.get("method"):
-        found.append({"method": {"registered": said["method"].upper()}})
-    if said.get("not"):
+        method = said["method"].upper()
+        found.append({"method": {"registered" if method in METHODS else "unregistered": method}})
+    if said.get("not") is not None:
         found.append({"not": condition(said["not"])})
     if said.get("pathRegex"):
         found.append({"path": {"regex": said["pathRegex"]}})
@@ -96,11 +101,12 @@ def condition(said: Mapping[str, Any]) -> Json:
 
 def _response(said: Mapping[str, Any]) -> Json:
     found: list[Json] = [
-        {kind: {"matches": [_response(entry) for entry in said[kind]]}} for kind in ("all", "any") if said.get(kind)
+        {kind: {"matches": [_response(entry) for entry in said[kind]]}}
+        for kind in ("all", "any")
+        if said.get(kind) is not None
     ]
-    if said.get("status"):
-        low, high = said["status"].get("min") or 0, said["status"].get("max") or 0
-        found.append({"status": {"min": low or high, "max": high or low}})
-    if said.get("not"):
+    if said.get("status") is not None:
+        found.append({"status": {"min": said["status"].get("min") or 0, "max": said["status"].get("max") or 0}})
+    if said.get("not") is not None:
         found.append({"not": _response(said["not"])})
     return found[0] if len(found) == 1 else {"all": {"matches": found}}
