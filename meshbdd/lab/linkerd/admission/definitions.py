@@ -23,35 +23,51 @@ _SELECTOR = obj({
     ),
 })  # fmt: skip
 _INT_OR_STRING: Schema = {"x-kubernetes-int-or-string": True}
-_TARGET = obj({"group": TEXT, "kind": TEXT, "name": TEXT, "namespace": TEXT}, required=("kind", "name"))
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_NAME: Schema = {**TEXT, "minLength": 1, "maxLength": 253}
+_TARGET_FIELDS: Schema = {
+    "group": {**TEXT, "maxLength": 253, "pattern": rf"^$|^{_LABEL}(\.{_LABEL})*$"},
+    "kind": {**TEXT, "minLength": 1, "maxLength": 63, "pattern": "^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$"},
+    "name": _NAME,
+}
+_TARGET = obj(_TARGET_FIELDS, required=("kind", "name"))
+"""Something of the same namespace."""
+_REFERENCE = obj({**_TARGET_FIELDS, "namespace": {**TEXT, "maxLength": 253}}, required=("kind", "name"))
+_CLIENT = obj(
+    {**_TARGET_FIELDS, "namespace": {**TEXT, "minLength": 1, "maxLength": 63, "pattern": f"^{_LABEL}$"}},
+    required=("kind", "name"),
+)
+_SHORT_NAME: Schema = {**TEXT, "pattern": f"^{_LABEL}$"}
+_IDENTITY: Schema = {**TEXT, "pattern": rf"^(\*|{_LABEL})(\.{_LABEL})*$"}
 _NETWORK = obj({"cidr": TEXT, "except": array(TEXT)}, required=("cidr",))
 _SERVER = obj(
     {
         "podSelector": _SELECTOR, "externalWorkloadSelector": _SELECTOR, "port": _INT_OR_STRING,
-        "proxyProtocol": defaulted(choice("unknown", "HTTP/1", "HTTP/2", "gRPC", "opaque", "TLS"), "unknown"),
+        "proxyProtocol": defaulted(TEXT, "unknown"),
         "accessPolicy": defaulted(TEXT, "deny"),
     },
     required=("port",),
 )  # fmt: skip
 _SERVER["oneOf"] = [{"required": ["podSelector"]}, {"required": ["externalWorkloadSelector"]}]
+_ONE_OF_SERVER = [{"required": ["name"]}, {"required": ["selector"]}]
 _SERVER_AUTHORIZATION = obj(
     {
-        "server": obj({"name": TEXT, "selector": _SELECTOR}),
+        "server": {**obj({"name": _SHORT_NAME, "selector": _SELECTOR}), "oneOf": _ONE_OF_SERVER},
         "client": obj({
             "networks": array(_NETWORK), "unauthenticated": BOOL,
             "meshTLS": obj({
-                "unauthenticatedTLS": BOOL, "identities": array(TEXT),
-                "serviceAccounts": array(obj({"name": TEXT, "namespace": TEXT}, required=("name",))),
+                "unauthenticatedTLS": BOOL, "identities": array(_IDENTITY),
+                "serviceAccounts": array(obj({"name": _SHORT_NAME, "namespace": TEXT}, required=("name",))),
             }),
         }),
     },
     required=("client", "server"),
 )  # fmt: skip
 _AUTHORIZATION_POLICY = obj(
-    {"targetRef": _TARGET, "requiredAuthenticationRefs": array(_TARGET)},
+    {"targetRef": _TARGET, "requiredAuthenticationRefs": array(_REFERENCE)},
     required=("targetRef", "requiredAuthenticationRefs"),
 )
-_MESH_TLS = obj({"identities": array(TEXT, minItems=1), "identityRefs": array(_TARGET, minItems=1)})
+_MESH_TLS = obj({"identities": array(TEXT, minItems=1), "identityRefs": array(_REFERENCE, minItems=1)})
 _MESH_TLS["oneOf"] = [{"required": ["identities"]}, {"required": ["identityRefs"]}]
 _NETWORK_AUTHENTICATION = obj({"networks": array(_NETWORK)}, required=("networks",))
 _RATE = obj({"requestsPerSecond": {"type": "integer", "format": "int64"}}, required=("requestsPerSecond",))
@@ -59,7 +75,7 @@ _RATE_LIMIT = obj(
     {
         "targetRef": _TARGET, "total": _RATE, "identity": _RATE,
         "overrides": array(
-            obj({**_RATE["properties"], "clientRefs": array(_TARGET)}, required=("requestsPerSecond", "clientRefs"))
+            obj({**_RATE["properties"], "clientRefs": array(_CLIENT)}, required=("requestsPerSecond", "clientRefs"))
         ),
     },
     required=("targetRef",),

@@ -31,6 +31,7 @@ from meshbdd.lab.linkerd.objects import CORE, GATEWAY, POLICY, Parent, annotatio
 from meshbdd.lab.linkerd.read import annotations as read_annotations
 from meshbdd.lab.linkerd.read.authorizations import AUTHENTICATIONS, target_of
 from meshbdd.lab.linkerd.read.destinations import weight_of
+from meshbdd.lab.linkerd.read.inbound import PROTOCOLS
 from meshbdd.lab.linkerd.read.matches import http_match, rpc_match, see_filter
 from meshbdd.lab.linkerd.read.targets import canonical, targets
 from meshbdd.lab.linkerd.settings import DEFAULT_POLICIES, unknown_mode
@@ -101,6 +102,10 @@ def _stream_route(route: Object) -> None:
 
 
 def _server(server: Object) -> None:
+    protocol = server["spec"].get("proxyProtocol")
+    if protocol is not None and protocol not in PROTOCOLS:
+        known = ", ".join(f"`{name}`" for name in PROTOCOLS)
+        raise _NoValue(f"unknown variant `{protocol}`, expected one of {known}")
     policy = server["spec"].get("accessPolicy")
     if policy is not None and policy not in DEFAULT_POLICIES:
         raise Unreadable(f"Invalid 'accessPolicy' field: {unknown_mode(policy)}")

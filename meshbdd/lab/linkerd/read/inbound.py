@@ -38,9 +38,10 @@ Object = Mapping[str, Any]
 
 DEFAULT_POLICY = "config.linkerd.io/default-inbound-policy"
 REQUIRE_IDENTITY = "config.linkerd.io/proxy-require-identity-inbound-ports"
-_PROTOCOLS: Mapping[str, Protocol] = {
+PROTOCOLS: Mapping[str, Protocol] = {
     "unknown": "detect", "HTTP/1": "http1", "HTTP/2": "http2", "gRPC": "grpc", "opaque": "opaque", "TLS": "tls",
 }  # fmt: skip
+"""What a Server may say of its protocol: linkerd2 policy-controller/k8s/api/src/policy/server.rs."""
 
 
 class InboundPolicies:
@@ -110,7 +111,7 @@ class InboundPolicies:
 
     def _of_server(self, server: Object, pod: Object, port: int) -> InboundServer:
         meta, spec = server["metadata"], server["spec"]
-        protocol = _PROTOCOLS[spec.get("proxyProtocol") or "unknown"]
+        protocol = PROTOCOLS[spec.get("proxyProtocol") or "unknown"]
         access = spec.get("accessPolicy") or "deny"
         authorizations = sorted(
             (*self._authorizations.of_server(server), *of_default(access, self._settings)),
