@@ -169,3 +169,13 @@ def _breaker(
             "none is ever ejected, the circuit never opens.",
             f"set maxEjectionPercent to {-(-100 // number)} or more",
         )
+        return
+    least = whole(detection, "minHealthPercent") or 0
+    if number and 100 * (number - 1) / number < least:
+        left = f"{number - 1} of {number} endpoint{'s are' if number > 1 else ' is'}"
+        yield catalog.NEVER_EJECTS.on(
+            rule,
+            f"{where}: minHealthPercent {least}: with one ejected, {left} less than that, so Envoy sends to ejected ones "
+            "too: the circuit never opens.",
+            "set minHealthPercent to 0",
+        )
