@@ -1,4 +1,4 @@
-"""The statuses of gRPC that tell of a failure."""
+"""The statuses of gRPC that tell of a failure, and what Envoy makes of them."""
 
 from __future__ import annotations
 
@@ -8,3 +8,19 @@ GRPC_CODES = {
     "UNIMPLEMENTED": 12, "INTERNAL": 13, "UNAVAILABLE": 14, "DATA_LOSS": 15, "UNAUTHENTICATED": 16,
 }  # fmt: skip
 """https://grpc.io/docs/guides/status-codes/"""
+
+OK = 0
+
+_HTTP_STATUSES = {
+    0: 200, 1: 499, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 12: 501, 14: 503, 16: 401,
+}  # fmt: skip
+
+RETRIED = frozenset(
+    GRPC_CODES[name] for name in ("CANCELLED", "DEADLINE_EXCEEDED", "INTERNAL", "RESOURCE_EXHAUSTED", "UNAVAILABLE")
+)
+"""The statuses on which Envoy's router can be told to try again: its documentation of ``x-envoy-retry-grpc-on``."""
+
+
+def as_http(code: int) -> int:
+    """The HTTP status as which Envoy's outlier detection counts a gRPC status: envoy source/common/grpc/status.cc."""
+    return _HTTP_STATUSES.get(code, 500)

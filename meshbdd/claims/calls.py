@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
+
+from meshbdd.grpc_statuses import RETRIED, as_http
 
 NO_HEALTHY_UPSTREAM = "UH"
 CONNECT_FAILURE = "UF"
@@ -28,6 +31,9 @@ class Call:
         status: HTTP status; 0 where there was no answer.
         flags: Envoy's response flags.
         reached: Whether it was sent to an endpoint, and not answered by the caller's own proxy.
+        endpoint: Address of that endpoint; empty where nobody knows.
+        grpc: Its gRPC status, by number; ``None`` where it has none, or the log does not tell.
+        untold: Whether it is a gRPC call whose status the log does not tell: nobody knows whether it failed.
     """
 
     caller: str
@@ -37,6 +43,9 @@ class Call:
     status: int
     flags: frozenset[str] = frozenset()
     reached: bool = True
+    endpoint: str = ""
+    grpc: int | None = None
+    untold: bool = False
 
     @property
     def ended(self) -> float:
@@ -45,8 +54,13 @@ class Call:
 
     @property
     def failed(self) -> bool:
-        """A server's error, or no answer."""
-        return self.status == 0 or self.status >= 500
+        """A server's error, no answer, or a gRPC status on which a caller may try again."""
+        return self.code == 0 or self.code >= 500 or self.grpc in RETRIED
+
+    @property
+    def code(self) -> int:
+        """Its HTTP status; of a gRPC call that which Envoy makes of its own status."""
+        return self.status if self.grpc is None or self.status != HTTPStatus.OK else as_http(self.grpc)
 
     @property
     def not_waited_for(self) -> bool:
@@ -60,7 +74,7 @@ class Call:
 
     @property
     def refused(self) -> bool:
-        """Whether an open circuit answered it."""
+        """Whether there was no endpoint that it could be sent to: an open circuit answers so, and a service that is down."""
         return not self.reached and NO_HEALTHY_UPSTREAM in self.flags
 
 
@@ -93,6 +107,15 @@ def of_any_request(unknown: int, caller: str) -> tuple[str, str]:
     """Why calls that may be further ones of a request leave the claim open, and what would help."""
     why = f"{unknown} more calls bear an id that nobody sent, and may be tries for any of these requests"
     return why, f"let {caller} pass the header x-request-id on with every call"
+
+
+def untold_statuses(calls: Iterable[Call]) -> tuple[str, str] | None:
+    """Why nobody knows which calls failed, and what would help; ``None`` where the log tells."""
+    number = sum(call.untold for call in calls)
+    if not number:
+        return None
+    why = f"{number} calls speak gRPC, and the access log does not tell their gRPC status"
+    return why, 'add "grpc_status": "%GRPC_STATUS_NUMBER%" to meshConfig.accessLogFormat'
 
 
 def no_request(calls: Sequence[Call], strangers: int, caller: str, callee: str) -> tuple[str, str]:

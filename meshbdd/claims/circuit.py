@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 
-from meshbdd.claims.calls import Call, told_seconds
-from meshbdd.claims.circuit_phases import GRACE_SECONDS, Breaker, Phase, doubts, ended_early, replay
+from meshbdd.claims.breaker import Breaker, Counts, is_counted
+from meshbdd.claims.calls import Call, told_seconds, untold_statuses
+from meshbdd.claims.circuit_phases import GRACE_SECONDS, Phase, doubts, ended_early, replay
 from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.units import Duration
 
@@ -23,34 +24,51 @@ def _evidence(phases: Sequence[Phase], breakers: Sequence[Breaker]) -> dict[str,
 
 
 def _using(breakers: Sequence[Breaker], calls: Sequence[Call] | None) -> list[Breaker]:
-    """The breakers of those who called in this scenario; where no log tells of it, of those who ever called."""
+    """The breakers of those who called since they were set; where no log tells of it, of those who ever called."""
     if calls is None:
         return [breaker for breaker in breakers if breaker.requests]
-    callers = {call.caller for call in calls}
-    return [breaker for breaker in breakers if breaker.caller in callers]
+    latest: dict[str, float] = {}
+    for call in calls:
+        latest[call.caller] = max(call.started, latest.get(call.caller, call.started))
+    return [b for b in breakers if b.caller in latest and latest[b.caller] >= b.since]
 
 
 def _told(breakers: Sequence[Breaker]) -> str:
     return ", ".join(
-        f"{b.caller} has ejected {b.ejected} of {b.endpoints}{'' if b.is_open else _why_not(b)}" for b in breakers
+        f"{b.caller} has ejected {b.ejected} of {b.endpoints}{'' if b.is_open else b.why_never()}" for b in breakers
     )
 
 
 def _nothing_to_see(
-    claim: str, service: str, using: Sequence[Breaker], evidence: Mapping[str, object]
+    claim: str,
+    service: str,
+    breakers: Sequence[Breaker],
+    calls: Sequence[Call] | None,
+    evidence: Mapping[str, object],
 ) -> Verdict | None:
     """What there is to say where no circuit can be looked at."""
+    using = _using(breakers, calls)
     if not using:
+        since = " since its breaker was set" if calls else ""
         return Verdict.cannot_tell(
-            f"{claim}: nobody called it", f"send requests that make somebody call {service}", **evidence
+            f"{claim}: nobody called it{since}", f"send requests that make somebody call {service}", **evidence
         )
-    without = [breaker.caller for breaker in using if breaker.errors is None]
+    without = [breaker.caller for breaker in using if not breaker.detects]
     if without:
         names = ", ".join(without)
         return Verdict(Outcome.FAILED, f"{claim}: the proxy of {names} has no circuit breaker for it", evidence)
     if any(breaker.endpoints == breaker.unready for breaker in using):
         return Verdict.cannot_tell(f"{claim}: it has no ready endpoint", f"bring the pods of {service} up", **evidence)
     return None
+
+
+def _untold(claim: str, calls: Sequence[Call] | None, evidence: Mapping[str, object]) -> Verdict | None:
+    """What there is to say where the log does not tell which calls failed."""
+    untold = untold_statuses(calls or ())
+    if untold is None:
+        return None
+    why, action = untold
+    return Verdict.cannot_tell(f"{claim}: {why}", action, **evidence)
 
 
 def is_open(service: str, breakers: Sequence[Breaker], calls: Sequence[Call] | None) -> Verdict:
@@ -62,9 +80,9 @@ def is_open(service: str, breakers: Sequence[Breaker], calls: Sequence[Call] | N
         calls: The calls of the scenario; ``None`` where there are no logs.
     """
     claim = f"the circuit to {service} is open"
-    phases = replay(calls or ())
+    phases = replay(calls or (), breakers)
     using, evidence = _using(breakers, calls), _evidence(phases, breakers)
-    nothing = _nothing_to_see(claim, service, using, evidence)
+    nothing = _nothing_to_see(claim, service, breakers, calls, evidence)
     if nothing is not None:
         return nothing
     told = _told(using)
@@ -77,66 +95,86 @@ def is_open(service: str, breakers: Sequence[Breaker], calls: Sequence[Call] | N
 
 def _over(phases: Sequence[Phase], breakers: Sequence[Breaker]) -> str:
     """That a circuit was open earlier, where it is no more: a claim that comes too late looks like one that is wrong."""
-    were_open = {phase.caller for phase in phases if phase.state == "open"}
-    told = [
-        f"{b.caller} for {told_seconds(b.base)} or more" for b in breakers if not b.is_open and b.caller in were_open
-    ]
+    closed = {breaker.caller for breaker in breakers if not breaker.is_open}
+    last = {phase.caller: phase for phase in phases if phase.state == "open" and phase.caller in closed}
+    told = [f"{caller} for {_lasted(phase)}" for caller, phase in last.items()]
     return f"; it was open before, at {', '.join(told)}, and that was over when this was asked" if told else ""
 
 
-def opens_within(service: str, limit: Duration, breakers: Sequence[Breaker], calls: Sequence[Call] | None) -> Verdict:
+def _lasted(opening: Phase) -> str:
+    """How long a circuit was open, as far as calls tell."""
+    if opening.ended is not None:
+        return told_seconds(opening.ended - opening.began)
+    last = opening.last_refusal
+    return "a time" if last is None else f"{told_seconds(last - opening.began)} or more"
+
+
+def opens_within(
+    service: str,
+    limit: Duration,
+    breakers: Sequence[Breaker],
+    calls: Sequence[Call] | None,
+    sightings: Sequence[Breaker] = (),
+) -> Verdict:
     """The circuit of every caller that met errors opens in time, counted from the first of these errors.
 
-    Errors are those since the circuit was last closed.
+    Errors are those since the breaker was set, and since the circuit was last closed.
+
+    Args:
+        service: The service.
+        limit: How long at most.
+        breakers: Those of all proxies that know it.
+        calls: The calls of the scenario.
+        sightings: Breakers as they were seen earlier.
     """
     claim = f"the circuit to {service} opens within {limit}"
-    phases = replay(calls or ())
+    phases = replay(calls or (), breakers, sightings)
     using, evidence = _using(breakers, calls), _evidence(phases, breakers)
-    nothing = _nothing_to_see(claim, service, using, evidence)
+    nothing = _nothing_to_see(claim, service, breakers, calls, evidence) or _untold(claim, calls, evidence)
     if nothing is not None:
         return nothing
     lags = {}
     for breaker in using:
         own = [phase for phase in phases if phase.caller == breaker.caller]
-        lag = _lag(own, breaker)
-        if lag is not None:
-            lags[breaker.caller] = lag
-            continue
-        met = own[-1].run if own else 0
-        if breaker.errors is not None and met < breaker.errors:
-            return Verdict.cannot_tell(
-                f"{claim}: {breaker.caller} met {met} errors in a row, and the circuit opens at {breaker.errors}",
-                f"let {service} fail at its own side, and send more requests",
-                **evidence,
-            )
-        return Verdict(
-            Outcome.FAILED,
-            f"{claim}: {breaker.caller} met {met} errors in a row, and its circuit did not open{_why_not(breaker)}",
-            evidence,
-        )
+        lag = _lag(own)
+        if lag is None:
+            return _not_opened(claim, service, breaker, own, evidence)
+        lags[breaker.caller] = lag
     told = ", ".join(f"{caller} after {told_seconds(lag)}" for caller, lag in lags.items())
     outcome = Outcome.PASSED if max(lags.values()) <= limit.seconds else Outcome.FAILED
     return Verdict(outcome, f"{claim}: counted from the first error, {told}", {**evidence, "lags_seconds": lags})
 
 
-def _why_not(breaker: Breaker) -> str:
-    if breaker.can_eject:
-        return ""
-    return f": maxEjectionPercent {breaker.most_percent:g} of {breaker.endpoints} endpoint{'s' if breaker.endpoints > 1 else ''} is none"
+def _not_opened(
+    claim: str, service: str, breaker: Breaker, own: Sequence[Phase], evidence: Mapping[str, object]
+) -> Verdict:
+    """What to say of a circuit that the log does not show to open: it should have, or met too little."""
+    counts = own[-1].counts if own else Counts()
+    met = f"{breaker.caller} met {counts.longest} errors in a row"
+    if len(counts.most) > 1:
+        each = sorted(run.errors for run in counts.most.values())
+        met = f"{breaker.caller} met {' and '.join(map(str, each))} errors in a row of {len(each)} endpoints"
+    called = len(counts.most) >= breaker.endpoints - breaker.unready
+    if not (called and counts.ejects_all(breaker)):
+        return Verdict.cannot_tell(
+            f"{claim}: {met}, and the circuit opens at {breaker.told_limits()}",
+            f"let {service} fail at its own side, and send more requests",
+            **evidence,
+        )
+    return Verdict(Outcome.FAILED, f"{claim}: {met}, and its circuit did not open{breaker.why_never()}", evidence)
 
 
-def _lag(phases: Sequence[Phase], breaker: Breaker) -> float | None:
-    """Seconds from the first error to the last opening; ``None`` where it did not open.
+def _lag(phases: Sequence[Phase]) -> float | None:
+    """Seconds from the first error to the last opening; ``None`` where it did not open, or no error shows why.
 
     Errors that came after the circuit had closed again are answered by no earlier opening.
     """
     now = phases[-1] if phases else None
-    anew = now is not None and now.state == "closed" and now.first_error is not None
+    if now is None or (now.state == "closed" and now.first_error is not None):
+        return None
     for before, after in zip(reversed(phases[:-1]), reversed(phases[1:]), strict=True):
-        if after.state == "open" and not anew:
-            return after.began - before.first_error if before.first_error is not None else 0.0
-    if breaker.is_open and now is not None and now.first_error is not None and now.last_error is not None:
-        return now.last_error - now.first_error  # nobody has called since, so nobody was refused
+        if after.state == "open":
+            return None if before.first_error is None else after.began - before.first_error
     return None
 
 
@@ -148,7 +186,7 @@ def closes_within(
     calls: Sequence[Call] | None,
     *,
     began: float,
-    were_open: Collection[str] = (),
+    sightings: Sequence[Breaker] = (),
     trials: Collection[str] = (),
     changes: Sequence[tuple[float, str]] = (),
 ) -> Verdict:
@@ -163,27 +201,30 @@ def closes_within(
         breakers: The breakers then.
         calls: The calls of the scenario.
         began: Unix time of the step's start.
-        were_open: The callers whose proxy was seen to have ejected every endpoint in this scenario.
+        sightings: Breakers as they were seen earlier in this scenario.
         trials: Ids of requests that were sent to see whether calls go through.
         changes: Unix time at which the scenario began each change of the mesh, and the change in words.
     """
     claim = f"the circuit to {service} closes within {limit}"
-    phases = replay(calls or ())
+    phases = replay(calls or (), breakers, sightings)
     using, evidence = _using(breakers, calls), {**_evidence(phases, breakers), "waited_seconds": waited}
-    opened = {phase.caller for phase in phases if phase.state == "open"} | set(were_open)
-    nothing = _nothing_to_see(claim, service, using, evidence) or _never_open(claim, service, opened, evidence)
+    opened = {phase.caller for phase in phases if phase.state == "open"}
+    nothing = (
+        _nothing_to_see(claim, service, breakers, calls, evidence)
+        or _untold(claim, calls, evidence)
+        or _never_open(claim, service, opened, using, evidence)
+    )
     if nothing is not None:
         return nothing
     if any(breaker.ejected for breaker in using):
         return _ejected(claim, waited, using, evidence)
-    errors = {breaker.caller: breaker.errors for breaker in using}
+    rules = {breaker.caller: breaker for breaker in breakers}
     since = {
-        caller: _closed_since([p for p in phases if p.caller == caller], errors.get(caller))
-        for caller in sorted(opened)
+        caller: _closed_since([p for p in phases if p.caller == caller], rules[caller]) for caller in sorted(opened)
     }
     half = [caller for caller, moment in since.items() if moment is None]
     if half:
-        tried = {call.caller for call in calls or () if call.reached and call.request_id in trials}
+        tried = {call.caller for call in calls or () if is_counted(call) and call.request_id in trials}
         return _not_closed(claim, service, half, phases, tried, {**evidence, "untried": half})
     waited = max(waited, *(moment - began for moment in since.values() if moment is not None))
     outcome = Outcome.PASSED if waited <= limit.seconds else Outcome.FAILED
@@ -194,10 +235,17 @@ def closes_within(
     return Verdict(outcome, told, {**evidence, "waited_seconds": waited})
 
 
-def _never_open(claim: str, service: str, opened: Collection[str], evidence: Mapping[str, object]) -> Verdict | None:
+def _never_open(
+    claim: str, service: str, opened: Collection[str], using: Sequence[Breaker], evidence: Mapping[str, object]
+) -> Verdict | None:
     if opened:
         return None
-    return Verdict.cannot_tell(f"{claim}: it was never open", f"let {service} fail at its own side first", **evidence)
+    never = "".join({breaker.why_never(): None for breaker in using})
+    return Verdict.cannot_tell(
+        f"{claim}: it was never open since the breaker was set{never}",
+        f"let {service} fail at its own side first",
+        **evidence,
+    )
 
 
 def _ejected(claim: str, waited: float, using: Sequence[Breaker], evidence: Mapping[str, object]) -> Verdict:
@@ -205,18 +253,14 @@ def _ejected(claim: str, waited: float, using: Sequence[Breaker], evidence: Mapp
     return Verdict(Outcome.FAILED, f"{claim}: after {told_seconds(waited)} {_told(ejected)}", evidence)
 
 
-def _closed_since(phases: Sequence[Phase], errors: int | None) -> float | None:
+def _closed_since(phases: Sequence[Phase], breaker: Breaker) -> float | None:
     """Since when calls of one caller succeed again, after its circuit was open; ``None`` while none does.
 
-    Args:
-        phases: The states of its circuit.
-        errors: Errors in a row that open it: where so many were the last that it met, it has opened once more.
+    Where the last errors in a row are enough to open it, it has opened once more.
     """
-    if any(phase.state == "open" for phase in phases):
-        last = phases[-1]
-        anew = errors is not None and last.run >= errors and last.recovered is None
-        return last.began if last.state == "closed" and not anew else None
-    return phases[-1].recovered if phases else None  # nobody called while it was open, so nobody was refused
+    last = phases[-1]
+    anew = last.recovered is None and last.counts.ejects_all(breaker)
+    return last.began if last.state == "closed" and not anew else None
 
 
 def _not_closed(
@@ -263,19 +307,23 @@ def half_opens_within(
     calls: Sequence[Call] | None,
     *,
     began: float,
-    were_open: Collection[str] = (),
+    sightings: Sequence[Breaker] = (),
     trials: Collection[str] = (),
     changes: Sequence[tuple[float, str]] = (),
 ) -> Verdict:
     """Every open circuit lets calls through again, whatever becomes of them, in time; arguments as of ``closes_within``."""
     claim = f"the circuit to {service} is half-open within {limit}"
-    phases = replay(calls or ())
+    phases = replay(calls or (), breakers, sightings)
     using, evidence = _using(breakers, calls), {**_evidence(phases, breakers), "waited_seconds": waited}
-    opened = {phase.caller for phase in phases if phase.state == "open"} | set(were_open)
-    nothing = _nothing_to_see(claim, service, using, evidence) or _never_open(claim, service, opened, evidence)
+    opened = {phase.caller for phase in phases if phase.state == "open"}
+    nothing = (
+        _nothing_to_see(claim, service, breakers, calls, evidence)
+        or _untold(claim, calls, evidence)
+        or _never_open(claim, service, opened, using, evidence)
+    )
     if nothing is not None:
         return nothing
-    passed = [call for call in calls or () if call.reached and call.request_id in trials]
+    passed = [call for call in calls or () if is_counted(call) and call.request_id in trials]
     since = {call.caller: call.started for call in reversed(passed)}
     since |= {phase.caller: phase.began for phase in reversed(_let_through(phases, began))}
     untried = sorted(opened - set(since))

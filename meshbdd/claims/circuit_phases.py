@@ -8,10 +8,12 @@ broken gets many calls between two openings: until one of them succeeds, the cir
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from meshbdd.claims.breaker import Breaker, Counts, is_counted, is_error
 from meshbdd.claims.calls import Call, told_seconds
 
 GRACE_SECONDS = 1.0
@@ -20,45 +22,12 @@ GRACE_SECONDS = 1.0
 _UNDER_WAY = 0.05
 """Seconds after an opening in which a call may still have been on its way: proxies share ejections among their threads."""
 
+_ROUNDED = 0.005
+"""Seconds by which a refusal may seem to have begun before the end of the error that led to it: the log has milliseconds.
+What counts is its begin, for a mesh may hold a call for as long as the circuit is open."""
+
 _SLACK = 0.1
 """Seconds by which an ejection may seem shorter than it was: it began when the last error was counted, not logged."""
-
-
-@dataclass(frozen=True, slots=True)
-class Breaker:
-    """A circuit breaker as a caller's proxy holds it, and what it has ejected right now.
-
-    Attributes:
-        caller: The pod of the proxy.
-        endpoints: How many endpoints it knows.
-        ejected: How many of these are ejected.
-        unready: How many of the others are not ready: it sends nothing to them.
-        requests: How many requests it has sent to them.
-        errors: Errors in a row that open it; ``None`` where it has no outlier detection.
-        base: Base ejection time in seconds.
-        interval: Seconds between two ticks on which an ejection can end.
-        most_percent: ``maxEjectionPercent``, of all endpoints.
-    """
-
-    caller: str
-    endpoints: int
-    ejected: int
-    requests: int
-    errors: int | None = None
-    base: float = 30.0
-    interval: float = 10.0
-    most_percent: float = 10.0
-    unready: int = 0
-
-    @property
-    def can_eject(self) -> bool:
-        """Whether it may eject even one endpoint."""
-        return self.most_percent * self.endpoints >= 100
-
-    @property
-    def is_open(self) -> bool:
-        """Whether every endpoint that is ready is ejected."""
-        return self.ejected > 0 and self.ejected + self.unready == self.endpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +41,11 @@ class Phase:
         ended: Unix time; ``None`` while it lasts.
         first_error: Unix time of the end of the first failing call in it; ``None`` where there was none.
         last_error: That of the last one.
-        run: The most failing calls in a row that reached the service in it.
+        counts: The failing calls in a row that reached each endpoint in it.
         recovered: Unix time of the end of the first call since its last error that succeeded; ``None`` where none did.
         refused: Calls that the open circuit answered.
         slowest_refusal: Seconds that the slowest of these took.
+        last_refusal: Unix time of the end of the last one.
     """
 
     caller: str
@@ -84,49 +54,85 @@ class Phase:
     ended: float | None = None
     first_error: float | None = None
     last_error: float | None = None
-    run: int = 0
+    counts: Counts = field(default_factory=Counts)
     recovered: float | None = None
     refused: int = 0
     slowest_refusal: float = 0.0
+    last_refusal: float | None = None
+
+    @property
+    def run(self) -> int:
+        """The most failing calls in a row that reached one endpoint in it."""
+        return self.counts.longest
 
 
-def replay(calls: Sequence[Call]) -> list[Phase]:
-    """The states of each caller's circuit, from what became of its calls.
+def replay(calls: Sequence[Call], breakers: Sequence[Breaker], sightings: Sequence[Breaker] = ()) -> list[Phase]:
+    """The states of each caller's circuit since its breaker was set, from what became of its calls.
 
     A circuit is open from the end of the last failing call before a refusal, and half-open from the start of the first
     call that reaches the service after that; the end of the first one that succeeds closes it. Calls that were under way
-    when it opened change nothing.
+    when it opened change nothing. A refusal shows an open circuit only where its breaker has met errors enough: a service
+    without endpoints refuses calls in the same way.
+
+    Args:
+        calls: The calls.
+        breakers: The breakers in force; a caller without one has no circuit.
+        sightings: Breakers as they were seen earlier, by which a circuit is known to be open though nobody was refused.
     """
-    by_caller: dict[str, list[Call]] = defaultdict(list)
-    for call in sorted(calls, key=lambda c: c.ended):
-        by_caller[call.caller].append(call)
-    return [phase for caller in sorted(by_caller) for phase in _of_caller(caller, by_caller[caller])]
-
-
-def _of_caller(caller: str, calls: Sequence[Call]) -> Iterator[Phase]:
-    now, run = Phase(caller, "closed", calls[0].started), 0
+    rules = {breaker.caller: breaker for breaker in breakers if breaker.detects}
+    events: dict[str, list[tuple[float, Call | None]]] = defaultdict(list)
     for call in calls:
-        if call.refused and now.state != "open":
-            opened = call.started if now.last_error is None else now.last_error
-            yield replace(now, ended=opened)
-            now = Phase(caller, "open", opened)
-        elif call.reached and now.state == "open" and call.started > now.began + _UNDER_WAY:
+        rule = rules.get(call.caller)
+        if rule is not None and call.started >= rule.since:
+            events[call.caller].append((call.started + _ROUNDED if call.refused else call.ended, call))
+    for seen in (*sightings, *breakers):
+        rule = rules.get(seen.caller)
+        at = math.inf if seen.seen is None else seen.seen
+        if rule is not None and seen.is_open and at >= rule.since:
+            events[seen.caller].append((at, None))
+    return [
+        phase
+        for caller in sorted(events)
+        for phase in _of_caller(rules[caller], sorted(events[caller], key=lambda event: event[0]))
+    ]
+
+
+def _of_caller(breaker: Breaker, events: Sequence[tuple[float, Call | None]]) -> Iterator[Phase]:
+    at, first = events[0]
+    now = Phase(breaker.caller, "closed", at if first is None else first.started)
+    for at, call in events:
+        if call is None or (call.refused and breaker.can_eject and now.counts.ejects_all(breaker)):
+            if now.state != "open":
+                opened = _opened(now, call, at)
+                yield replace(now, ended=opened)
+                now = Phase(breaker.caller, "open", opened)
+        elif now.state == "open" and is_counted(call) and call.started > now.began + _UNDER_WAY:
             yield replace(now, ended=call.started)
-            now, run = Phase(caller, "half-open", call.started), 0
-        if call.reached and not call.failed and now.state == "half-open":
-            yield replace(now, ended=call.ended)
-            now, run = Phase(caller, "closed", call.ended), 0
-        if call.refused:
-            now = replace(now, refused=now.refused + 1, slowest_refusal=max(now.slowest_refusal, call.seconds))
-        elif call.reached and now.state != "open":
-            run = run + 1 if call.failed else 0
-            now = replace(_after(now, call), run=max(now.run, run))
+            now = Phase(breaker.caller, "half-open", call.started)
+        if call is None:
+            continue
+        if call.refused and now.state == "open":
+            slowest = max(now.slowest_refusal, call.seconds)
+            now = replace(now, refused=now.refused + 1, slowest_refusal=slowest, last_refusal=call.ended)
+        elif is_counted(call) and now.state != "open":
+            if now.state == "half-open" and not is_error(call, breaker):
+                yield replace(now, ended=call.ended)
+                now = Phase(breaker.caller, "closed", call.ended)
+            now = _after(now, call, breaker)
     yield now
 
 
-def _after(phase: Phase, call: Call) -> Phase:
+def _opened(now: Phase, call: Call | None, at: float) -> float:
+    """When a circuit opened that is found open: when its last error ended."""
+    if now.last_error is not None and now.recovered is None:
+        return now.last_error
+    return at if call is None else call.started
+
+
+def _after(phase: Phase, call: Call, breaker: Breaker) -> Phase:
     """A phase in which calls go through, after one that did."""
-    if not call.failed:
+    phase = replace(phase, counts=phase.counts.after(call, breaker))
+    if not is_error(call, breaker):
         return phase if phase.recovered is not None else replace(phase, recovered=call.ended)
     first = call.ended if phase.first_error is None else phase.first_error
     return replace(phase, first_error=first, last_error=call.ended, recovered=None)
@@ -134,7 +140,7 @@ def _after(phase: Phase, call: Call) -> Phase:
 
 def doubts(phases: Sequence[Phase], breakers: Sequence[Breaker]) -> list[str]:
     """Where a replay does not agree with base × count and a tick of the interval, a sentence each."""
-    rules = {breaker.caller: breaker for breaker in breakers if breaker.errors is not None}
+    rules = {breaker.caller: breaker for breaker in breakers if breaker.detects}
     count: dict[str, int] = defaultdict(int)
     found = []
     for phase in phases:
@@ -165,7 +171,7 @@ def ended_early(
         changes: Unix time at which each change of the mesh was begun, and the change in words.
     """
     for rule in breakers:
-        if rule.caller not in opened or rule.errors is None:
+        if rule.caller not in opened or not rule.detects:
             continue
         span = _last_opening([phase for phase in phases if phase.caller == rule.caller])
         if span is None or span[1] - span[0] >= rule.base - _SLACK:
@@ -184,12 +190,7 @@ def ended_early(
 
 
 def _last_opening(phases: Sequence[Phase]) -> tuple[float, float] | None:
-    """From when to when a caller's circuit was open for the last time; ``None`` where that is not known."""
+    """From when to when a caller's circuit was open for the last time; ``None`` where it never was, or still is."""
     spans = [(phase.began, phase.ended) for phase in phases if phase.state == "open"]
-    if spans:
-        began, ended = spans[-1]
-        return (began, ended) if ended is not None else None
-    last = phases[-1] if phases else None  # nobody called while it was open, so nobody was refused
-    if last is None or last.last_error is None or last.recovered is None:
-        return None
-    return last.last_error, last.recovered
+    began, ended = spans[-1] if spans else (0.0, None)
+    return None if ended is None else (began, ended)

@@ -15,6 +15,7 @@ from meshbdd.claims.calls import (
     no_request,
     of_any_request,
     told_seconds,
+    untold_statuses,
 )
 from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.units import Duration
@@ -149,6 +150,9 @@ def _unsure(
     unknown: int,
 ) -> tuple[str, str] | None:
     """Why a bound that was kept is not shown, and what would help."""
+    untold = untold_statuses(call for calls in requests.values() for call in calls)
+    if untold is not None:
+        return untold
     if not exhausted:
         if any(call.failed for calls in requests.values() for call in calls):
             why = "every request was answered in the end, so nobody came to the end of his tries"

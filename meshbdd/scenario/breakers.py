@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+import datetime as dt
+import time
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
-from meshbdd.claims.circuit_phases import Breaker
+from meshbdd.claims.breaker import Breaker
 from meshbdd.mesh.hosts_page import HOSTS, HostsOf, hosts_to
 from meshbdd.telemetry.proxies import ADMIN_PORT, Object, Proxies
 
 _DEFAULTS = {"errors": 5, "base": 30.0, "interval": 10.0, "most_percent": 10.0}
 """Envoy's own, where a field is not set: envoy/config/cluster/v3/outlier_detection.proto."""
+
+_PANIC = 50.0
+"""Envoy's own healthy panic threshold, in percent: envoy/config/cluster/v3/cluster.proto, CommonLbConfig."""
+
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
 def breakers(proxies: Proxies, host: str, callers: Container[str] | None = None) -> list[Breaker]:
@@ -26,10 +33,11 @@ def breakers(proxies: Proxies, host: str, callers: Container[str] | None = None)
         if callers is not None and pod["metadata"]["name"] not in callers:
             continue
         tunnel = proxies.tunnel(pod, ADMIN_PORT)
-        used = _used(hosts_to(tunnel.get(HOSTS), host))
-        if used:
+        known = hosts_to(tunnel.get(HOSTS), host)
+        if known:
+            routed = set(_routed(tunnel.get("/config_dump?resource=dynamic_route_configs")))
             dump = tunnel.get("/config_dump?resource=dynamic_active_clusters")
-            found.append(_breaker(pod, used, _detection(dump, {cluster.cluster for cluster in used})))
+            found.append(_breaker(pod, _used(known, routed), dump))
     return found
 
 
@@ -39,48 +47,99 @@ def active_calls(proxies: Proxies, pods: list[Object], host: str) -> int:
     return sum(entry.active for page in pages for cluster in hosts_to(page, host) for entry in cluster.hosts)
 
 
-def _used(known: list[HostsOf]) -> list[HostsOf]:
-    """The clusters of a service (one a port and subset) that requests were sent to; all of them where none were."""
+def _used(known: list[HostsOf], routed: Container[str]) -> list[HostsOf]:
+    """The clusters of a service (one a port and subset) that its routes lead to and requests were sent to.
+
+    Where routes tell nothing, or no request was sent, there is no such choice.
+    """
+    known = [cluster for cluster in known if cluster.cluster in routed] or known
     return [cluster for cluster in known if any(host.sent for host in cluster.hosts)] or known
 
 
-def _detection(dump: Any, names: set[str]) -> Any:
-    """The outlier detection of one of these clusters; ``None`` where none has any."""
-    for config in dump.get("configs") or []:
-        cluster = config.get("cluster") or {}
-        if cluster.get("name") in names and cluster.get("outlier_detection"):
-            return cluster["outlier_detection"]
-    return None
+def _routed(found: Any) -> Iterator[str]:
+    """The names of the clusters that the routes of a dump lead to; what has no weight gets nothing."""
+    if isinstance(found, list):
+        for item in found:
+            yield from _routed(item)
+        return
+    if not isinstance(found, Mapping):
+        return
+    route = found.get("route")
+    if isinstance(route, Mapping):
+        if route.get("cluster"):
+            yield str(route["cluster"])
+        weighted = (route.get("weighted_clusters") or {}).get("clusters") or []
+        yield from (str(cluster.get("name")) for cluster in weighted if cluster.get("weight"))
+    for name, item in found.items():
+        if name != "route":
+            yield from _routed(item)
 
 
-def _breaker(pod: Object, clusters: list[HostsOf], detection: Any) -> Breaker:
+def _breaker(pod: Object, clusters: list[HostsOf], dump: Any) -> Breaker:
+    """The breaker of these clusters; where they have several, that which was set last."""
+    names = {cluster.cluster for cluster in clusters}
+    held = [config for config in dump.get("configs") or [] if (config.get("cluster") or {}).get("name") in names]
+    since = max((_unix(config.get("last_updated")) for config in held), default=0.0)
+    detecting = [config["cluster"] for config in held if config["cluster"].get("outlier_detection")]
+    cluster = detecting[0] if detecting else {}
+    rule = cluster.get("outlier_detection") or {}
     hosts = [host for cluster in clusters for host in cluster.hosts]
-    rule = detection or {}
     return Breaker(
         caller=str(pod["metadata"]["name"]),
         endpoints=len(hosts),
         ejected=sum(host.ejected for host in hosts),
         unready=sum(not host.ready and not host.ejected for host in hosts),
         requests=sum(host.sent for host in hosts),
-        errors=_errors(detection),
+        errors=_count(rule, "consecutive_5xx", 100),
+        gateway_errors=_count(rule, "consecutive_gateway_failure", 0),
+        codes=_codes(cluster),
         base=_seconds(rule.get("base_ejection_time"), _DEFAULTS["base"]),
         interval=_seconds(rule.get("interval"), _DEFAULTS["interval"]),
         most_percent=float(rule.get("max_ejection_percent", _DEFAULTS["most_percent"])),
+        panic_percent=_panic(cluster),
+        since=since,
+        seen=time.time(),
     )
 
 
-def _errors(detection: Any) -> int | None:
-    """How many errors in a row eject: of those counts that are enforced, the least; ``None`` where none is."""
-    if detection is None:
+def _count(rule: Mapping[str, Any], name: str, enforced: int) -> int | None:
+    """How many errors in a row of one kind eject; ``None`` where the kind is not enforced, as some are by default."""
+    if not rule or not rule.get(f"enforcing_{name}", enforced):
         return None
-    counts = (
-        ("consecutive_5xx", "enforcing_consecutive_5xx", 100),
-        ("consecutive_gateway_failure", "enforcing_consecutive_gateway_failure", 0),
-    )
-    enforced = [
-        int(detection.get(name, _DEFAULTS["errors"])) for name, share, usual in counts if detection.get(share, usual)
-    ]
-    return min(enforced, default=None)
+    return int(rule.get(name, _DEFAULTS["errors"]))
+
+
+def _panic(cluster: Mapping[str, Any]) -> float:
+    """With how few healthy endpoints, in percent, Envoy sends to ejected ones too."""
+    threshold = (cluster.get("common_lb_config") or {}).get("healthy_panic_threshold")
+    return _PANIC if threshold is None else float(threshold.get("value", 0))
+
+
+def _codes(cluster: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """The statuses that a cluster's matcher takes for errors; ``None`` where it has none."""
+    options = (cluster.get("typed_extension_protocol_options") or {}).get(_HTTP_OPTIONS) or {}
+    matcher = (options.get("outlier_detection") or {}).get("error_matcher")
+    return None if matcher is None else tuple(sorted(set(_statuses(matcher))))
+
+
+def _statuses(matcher: Any) -> Iterator[int]:
+    if isinstance(matcher, list):
+        for item in matcher:
+            yield from _statuses(item)
+    elif isinstance(matcher, Mapping):
+        exact = str((matcher.get("string_match") or {}).get("exact", ""))
+        if matcher.get("name") == ":status" and exact.isdigit():
+            yield int(exact)
+        for item in matcher.values():
+            yield from _statuses(item)
+
+
+def _unix(text: Any) -> float:
+    """A time in protobuf's JSON; 0 where there is none."""
+    try:
+        return dt.datetime.fromisoformat(str(text)).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def _seconds(text: Any, otherwise: float) -> float:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from http import HTTPStatus
 
-from meshbdd.claims.calls import Call
+from meshbdd.claims.calls import NO_HEALTHY_UPSTREAM, Call
 from meshbdd.intents import ServiceRef
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.settling import settled
@@ -15,6 +18,9 @@ from meshbdd.telemetry.access_log import AccessLogs, Entry
 from meshbdd.telemetry.proxies import Proxies
 
 _LOGGED = re.compile(r"\S+ (?:gives up on|calls) \S+ |the circuit to \S+ |a slow \S+ does not slow ")
+
+_LEFT = "DC"
+"""Response flag of a call that its caller left."""
 
 
 class CallLog:
@@ -58,10 +64,18 @@ class CallLog:
         """The calls to a service that were logged so far."""
         return calls_to(service, self.entries())
 
-    def settled_calls_to(self, service: ServiceRef) -> list[Call] | None:
-        """All calls to a service; ``None`` where the proxies log nothing at all."""
+    def tries_to(self, service: ServiceRef) -> list[Call]:
+        """The same, with each try of a call that its proxy repeated."""
+        return tries_to(service, self.entries(), self._addresses())
+
+    def settled_tries_to(self, service: ServiceRef) -> list[Call] | None:
+        """All of them; ``None`` where the proxies log nothing at all."""
         entries = self.settled()
-        return calls_to(service, entries) if entries else None
+        return tries_to(service, entries, self._addresses()) if entries else None
+
+    def _addresses(self) -> dict[str, str]:
+        """Pod → its IP address."""
+        return {pod["metadata"]["name"]: str((pod.get("status") or {}).get("podIP")) for pod in self.proxies.every()}
 
 
 def calls_to(service: ServiceRef, entries: Iterable[Entry]) -> list[Call]:
@@ -69,8 +83,76 @@ def calls_to(service: ServiceRef, entries: Iterable[Entry]) -> list[Call]:
     return [call_of(entry) for entry in entries if entry.outbound and entry.service == service.host]
 
 
+def tries_to(service: ServiceRef, entries: Sequence[Entry], addresses: Mapping[str, str]) -> list[Call]:
+    """The calls to a service, with each try of those that the caller's proxy repeated.
+
+    The caller's log has a line for a call, however often its proxy tried; the callee's has one for each try that came.
+
+    Args:
+        service: The service.
+        entries: The logs of both.
+        addresses: Pod → its IP address.
+    """
+    made: dict[tuple[str, str], list[Call]] = defaultdict(list)
+    single = []
+    for call in calls_to(service, entries):
+        if call.request_id and call.caller in addresses:
+            made[addresses[call.caller], call.request_id].append(call)
+        else:
+            single.append(call)
+    behind = {call.endpoint for calls in made.values() for call in calls}
+    came: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if not entry.outbound and addresses.get(entry.pod) in behind:
+            came[_address(entry.downstream), entry.request_id].append(entry)
+    found = [call for key, calls in made.items() for call in _tried(calls, came.get(key, []), addresses)]
+    return sorted([*single, *found], key=lambda call: call.started)
+
+
+def _tried(calls: Sequence[Call], came: Sequence[Entry], addresses: Mapping[str, str]) -> list[Call]:
+    """One caller's calls for one request; where more tries of them came than were made, these in their place."""
+    reached = [call for call in calls if call.reached]
+    if len(came) <= len(reached):
+        return list(calls)
+    tries = [_try_of(calls[0].caller, entry, addresses) for entry in came]
+    # The last try may have found no endpoint any more: the call has the address of one that was tried before, all the same.
+    ended = [
+        replace(call, started=call.ended, seconds=0.0, reached=False, endpoint="")
+        for call in reached
+        if NO_HEALTHY_UPSTREAM in call.flags
+    ]
+    return [*tries, *ended, *(call for call in calls if not call.reached)]
+
+
+def _try_of(caller: str, entry: Entry, addresses: Mapping[str, str]) -> Call:
+    """A try as the callee's proxy saw it; one that was left was given up by the caller's proxy, which counts an error."""
+    call = call_of(entry)
+    timed_out = call.status == 0 and _LEFT in call.flags
+    return replace(
+        call,
+        caller=caller,
+        endpoint=addresses[entry.pod],
+        reached=True,
+        status=HTTPStatus.GATEWAY_TIMEOUT if timed_out else call.status,
+        flags=call.flags - {_LEFT} if timed_out else call.flags,
+    )
+
+
+def _address(endpoint: str) -> str:
+    return endpoint.rpartition(":")[0]
+
+
 def call_of(entry: Entry) -> Call:
     """A line of a log as a call."""
     return Call(
-        entry.pod, entry.request_id, entry.started, entry.seconds, entry.status, entry.flags, bool(entry.upstream)
+        caller=entry.pod,
+        request_id=entry.request_id,
+        started=entry.started,
+        seconds=entry.seconds,
+        status=entry.status,
+        flags=entry.flags,
+        reached=bool(entry.upstream),
+        endpoint=_address(entry.upstream),
+        grpc=entry.grpc,
+        untold=entry.untold,
     )

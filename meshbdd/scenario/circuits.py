@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Container
+from dataclasses import replace
 
 from meshbdd.claims import Outcome, Verdict, circuit
-from meshbdd.claims.circuit_phases import Breaker
+from meshbdd.claims.breaker import Breaker
 from meshbdd.errors import Inconclusive
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.abilities import Ability
@@ -38,32 +39,31 @@ class Circuits:
         self._environment = environment
         self._traffic = traffic
         self._log = log
-        self._were_open: dict[ServiceRef, set[str]] = {}
+        self._seen: dict[ServiceRef, dict[str, list[Breaker]]] = {}
 
     @needs(Ability.CIRCUITS)
     def is_open(self, service: ServiceRef) -> Verdict:
         """Every endpoint of a service is ejected at every caller that sent traffic."""
         found = self._breakers(service)  # before the logs: an ejection may end while these are waited for
-        return circuit.is_open(str(service), found, self._log.settled_calls_to(service))
+        return circuit.is_open(str(service), found, self._log.settled_tries_to(service))
 
     @needs(Ability.CIRCUITS)
     def opens(self, service: ServiceRef, limit: Duration) -> Verdict:
         """The circuit of every caller that met errors opens in time."""
 
         def probe() -> None:
-            calls = self._log.calls_to(service)
-            verdict = circuit.opens_within(
-                str(service), limit, self._breakers(service, {call.caller for call in calls}), calls
-            )
+            calls = self._log.tries_to(service)
+            found = self._breakers(service, {call.caller for call in calls})
+            verdict = circuit.opens_within(str(service), limit, found, calls, self._sightings(service))
             if "lags_seconds" not in verdict.numbers:
                 raise NotYet(verdict.sentence)
 
         in_time(probe, limit)  # what was seen so far need not be all of it
         before = self._breakers(service)  # an ejection may end while the logs are waited for, and one may begin
-        calls = self._log.settled_calls_to(service)
+        calls = self._log.settled_tries_to(service)
         found = {breaker.caller: breaker for breaker in self._breakers(service)}
         found |= {b.caller: b for b in before if b.caller not in found or b.ejected > found[b.caller].ejected}
-        return circuit.opens_within(str(service), limit, list(found.values()), calls)
+        return circuit.opens_within(str(service), limit, list(found.values()), calls, self._sightings(service))
 
     @needs(Ability.CIRCUITS)
     def closes(self, service: ServiceRef, limit: Duration) -> Verdict:
@@ -84,15 +84,15 @@ class Circuits:
 
         def verdict() -> Verdict:
             waited = free[0] if free else time.monotonic() - start
-            calls, were_open = self._log.settled_calls_to(service), self._were_open[service]
+            calls = self._log.settled_tries_to(service)
             return claim(
                 str(service),
                 limit,
                 waited,
-                found,
+                [replace(breaker, since=self._stands_since(service, breaker)) for breaker in found],
                 calls,
                 began=began,
-                were_open=were_open,
+                sightings=self._sightings(service),
                 trials=trials,
                 changes=self._traffic.changes,
             )
@@ -121,10 +121,22 @@ class Circuits:
         name = self._traffic.last_name
         if self._traffic.loading or name is None:
             return []
-        callers = {call.caller for call in self._log.calls_to(service)}
+        callers = {call.caller for call in self._log.tries_to(service)}
         return [sample.request_id for sample in self._traffic.measure(name, _TRIALS if len(callers) > 1 else 1)]
 
     def _breakers(self, service: ServiceRef, callers: Container[str] | None = None) -> list[Breaker]:
         found = breakers(self._log.proxies, service.host, callers)
-        self._were_open.setdefault(service, set()).update(breaker.caller for breaker in found if breaker.is_open)
+        for breaker in found:
+            seen = self._seen.setdefault(service, {}).setdefault(breaker.caller, [])
+            if seen and seen[-1].rule != breaker.rule:
+                seen.clear()  # another breaker stands there now
+            seen.append(breaker)
         return found
+
+    def _sightings(self, service: ServiceRef) -> list[Breaker]:
+        """What the breakers that stand now were seen to be."""
+        return [breaker for seen in self._seen.get(service, {}).values() for breaker in seen]
+
+    def _stands_since(self, service: ServiceRef, breaker: Breaker) -> float:
+        """Since when a breaker has stood with this rule; a change of something else may have set it anew meanwhile."""
+        return min(seen.since for seen in self._seen[service][breaker.caller])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -41,6 +42,8 @@ class Entry:
         traceparent: Its W3C trace context; ``None`` where the log's format has no such field (Istio's default has not).
         details: Why it was answered so, ``%RESPONSE_CODE_DETAILS%``; empty where the log does not tell.
         protocol: ``HTTP/1.1`` or ``HTTP/2``; empty where the log does not tell.
+        grpc: Its gRPC status, by number; ``None`` where it has none, or the log does not tell.
+        untold: Whether it may be a gRPC call whose status the log does not tell (Istio's default format has no such field).
         probe: Whether meshbdd sent it to look at something, so that no claim counts it.
     """
 
@@ -60,6 +63,8 @@ class Entry:
     probe: bool = False
     details: str = ""
     protocol: str = ""
+    grpc: int | None = None
+    untold: bool = False
 
     @property
     def injected(self) -> bool:
@@ -107,6 +112,8 @@ def read_entries(pod: str, text: bytes, addresses: Collection[str] = ()) -> Iter
             probe=data.get("user_agent") == PROBE_AGENT,
             details=str(data.get("response_code_details") or ""),
             protocol=str(data.get("protocol") or ""),
+            grpc=_number(data.get(_GRPC)),
+            untold=_GRPC not in data and _may_be_grpc(data),
         )
 
 
@@ -118,6 +125,22 @@ def _left(data: Mapping[str, Any], cluster: str, addresses: Collection[str]) -> 
     """
     local = str(data.get("downstream_local_address") or "").rpartition(":")[0].strip("[]")
     return bool(local and addresses) and not cluster.startswith(INBOUND) and local not in addresses
+
+
+_GRPC = "grpc_status"
+"""The field that an operator adds to the format: ``%GRPC_STATUS_NUMBER%``, which is empty where a request is no gRPC."""
+_GRPC_PATH = re.compile(r"/[A-Za-z_]\w*(\.[A-Za-z_]\w*)+/[A-Za-z_]\w*")
+"""``/package.Service/Method``: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests"""
+
+
+def _number(found: object) -> int | None:
+    return int(str(found)) if str(found).isdigit() else None
+
+
+def _may_be_grpc(data: Mapping[str, Any]) -> bool:
+    """Whether an answered request looks like one of gRPC, by what Istio's default format tells."""
+    posted = data.get("method") == "POST" and data.get("protocol") == "HTTP/2"
+    return posted and data.get("response_code") == HTTPStatus.OK and bool(_GRPC_PATH.fullmatch(str(data.get("path"))))
 
 
 def _unix(text: object) -> float:

@@ -16,8 +16,8 @@ PEER_HEADER = "x-meshbdd-lab-peer"
 
 METADATA = "meshbdd.lab"
 
-# The keys and their order are Istio's: istio/istio pilot/pkg/model/telemetry_logging.go; the last is what an operator adds
-# to meshConfig.accessLogFormat so that the log tells of traces.
+# The keys and their order are Istio's: istio/istio pilot/pkg/model/telemetry_logging.go; the last two are what an operator
+# adds to meshConfig.accessLogFormat so that the log tells of traces and of what became of gRPC calls.
 ACCESS_LOG_FIELDS = {
     "start_time": "%START_TIME%",
     "method": "%REQ(:METHOD)%",
@@ -44,6 +44,7 @@ ACCESS_LOG_FIELDS = {
     "requested_server_name": "%REQUESTED_SERVER_NAME%",
     "route_name": "%ROUTE_NAME%",
     "traceparent": "%REQ(TRACEPARENT)%",
+    "grpc_status": "%GRPC_STATUS_NUMBER%",
 }
 
 _STATS = "type.googleapis.com/envoy.extensions.access_loggers.stats.v3.Config"

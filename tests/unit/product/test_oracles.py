@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
 from meshbdd.claims import Outcome, Verdict
+from meshbdd.claims.breaker import Breaker
 from meshbdd.claims.bulkhead import allowed_growth, not_slowed, still_as_quick
 from meshbdd.claims.calls import Call, Strangers
 from meshbdd.claims.circuit import closes_within, half_opens_within, is_open, opens_within
-from meshbdd.claims.circuit_phases import Breaker, doubts, replay
+from meshbdd.claims.circuit_phases import doubts, replay
 from meshbdd.claims.retries import called_at_least, called_at_most
 from meshbdd.claims.share import Stopped
 from meshbdd.claims.timeouts import gives_up_within
+from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample, read_message
 from meshbdd.scenario.breakers import breakers
+from meshbdd.scenario.call_log import tries_to
+from meshbdd.telemetry.access_log import Entry, read_entries
 from meshbdd.telemetry.proxies import Proxies
 from meshbdd.units import Duration
 
@@ -208,9 +213,15 @@ def breaker(ejected: int, endpoints: int = 1, caller: str = "order", errors: int
     return Breaker(caller, endpoints, ejected, 10, errors, 3.0, 1.0, 100.0)
 
 
+def sightings(callers: Sequence[str]) -> list[Breaker]:
+    """Their circuits as they were seen open after the first errors."""
+    return [replace(breaker(1, caller=caller), seen=0.45) for caller in callers]
+
+
 def test_the_full_cycle_is_replayed() -> None:
     states = [
-        (p.state, round(p.began, 2), p.ended and round(p.ended, 2), p.run, p.refused) for p in replay(CLOSED_AGAIN)
+        (p.state, round(p.began, 2), p.ended and round(p.ended, 2), p.run, p.refused)
+        for p in replay(CLOSED_AGAIN, [breaker(0)])
     ]
     assert states == [
         ("closed", 0.0, 0.41, 5, 0),
@@ -218,13 +229,13 @@ def test_the_full_cycle_is_replayed() -> None:
         ("half-open", 3.6, 3.61, 0, 0),
         ("closed", 3.61, None, 0, 0),
     ]
-    assert doubts(replay(CLOSED_AGAIN), [breaker(0)]) == []
+    assert doubts(replay(CLOSED_AGAIN, [breaker(0)]), [breaker(0)]) == []
 
 
 def test_a_service_that_is_still_broken_gets_many_calls_between_two_openings() -> None:
     """Half-open is not one request on trial: Envoy heeds no error for about a second after an ejection ends."""
     errors = [call(3.6 + n / 10, 503, request="") for n in range(14)]
-    phases = replay([*OPENED, *errors, *[refused(5.0 + n / 10) for n in range(60)]])
+    phases = replay([*OPENED, *errors, *[refused(5.0 + n / 10) for n in range(60)]], [breaker(0)])
     assert [(p.state, p.run) for p in phases] == [("closed", 5), ("open", 0), ("half-open", 14), ("open", 0)]
     assert opens_within("payment", Duration(2), [breaker(1)], [*OPENED, *errors, refused(5.0)]).outcome is PASSED
     assert opens_within("payment", Duration(1), [breaker(1)], [*OPENED, *errors, refused(5.0)]).outcome is FAILED
@@ -232,19 +243,22 @@ def test_a_service_that_is_still_broken_gets_many_calls_between_two_openings() -
 
 def test_calls_under_way_when_the_circuit_opens_change_nothing() -> None:
     slow = call(0.35, 503, 0.4, request="")
-    assert [p.state for p in replay([*ERRORS, slow, *[refused(0.5 + n / 10) for n in range(5)]])] == ["closed", "open"]
+    assert [p.state for p in replay([*ERRORS, slow, *[refused(0.5 + n / 10) for n in range(5)]], [breaker(0)])] == [
+        "closed",
+        "open",
+    ]
 
 
 def test_each_caller_has_a_circuit_of_its_own() -> None:
     others = [call(n / 10, 200, request="", caller="client") for n in range(10)]
-    phases = replay([*OPENED, *others])
+    phases = replay([*OPENED, *others], [breaker(0), breaker(0, caller="client")])
     assert {(p.caller, p.state) for p in phases} == {("order", "closed"), ("order", "open"), ("client", "closed")}
     assert is_open("payment", [breaker(1), breaker(0, caller="client")], [*OPENED, *others]).outcome is FAILED
     assert is_open("payment", [breaker(1), breaker(0, caller="client")], OPENED).outcome is PASSED
 
 
 def test_an_opening_that_was_too_short_is_doubted() -> None:
-    phases = replay([*ERRORS, refused(0.5), call(1.0, 200, request="")])
+    phases = replay([*ERRORS, refused(0.5), call(1.0, 200, request="")], [breaker(0)])
     (doubt,) = doubts(phases, [breaker(0)])
     assert "opening 1 lasted 590 ms, less than the base ejection time of 3.0 s" in doubt
 
@@ -342,7 +356,14 @@ def test_the_circuit_closes(
     breakers: list[Breaker], waited: float, were_open: Sequence[str], calls: list[Call] | None, wanted: Outcome
 ) -> None:
     verdict = closes_within(
-        "payment", Duration(4), waited, breakers, calls, began=0.0, were_open=were_open, trials=["t0", "t1", "t2"]
+        "payment",
+        Duration(4),
+        waited,
+        breakers,
+        calls,
+        began=0.0,
+        sightings=sightings(were_open),
+        trials=["t0", "t1", "t2"],
     )
     assert verdict.outcome is wanted, verdict.sentence
 
@@ -369,7 +390,7 @@ def test_the_circuit_is_half_open(
     breakers: list[Breaker], were_open: Sequence[str], calls: list[Call] | None, wanted: Outcome
 ) -> None:
     verdict = half_opens_within(
-        "payment", Duration(4), 4.0, breakers, calls, began=0.0, were_open=were_open, trials=["t0", "t1"]
+        "payment", Duration(4), 4.0, breakers, calls, began=0.0, sightings=sightings(were_open), trials=["t0", "t1"]
     )
     assert verdict.outcome is wanted, verdict.sentence
 
@@ -449,26 +470,30 @@ class _OneProxy:
             }
         cluster = {
             "name": f"outbound|80||{HOST}",
+            "common_lb_config": {"healthy_panic_threshold": {}},
             **({"outlier_detection": self._detection} if self._detection is not None else {}),
         }
         return {"configs": [{"cluster": cluster}]}
 
 
 @pytest.mark.parametrize(
-    ("detection", "errors"),
+    ("detection", "errors", "gateway_errors"),
     [
-        (None, None),
-        ({"interval": "1s"}, 5),
-        ({"consecutive_5xx": 7, "interval": "1s"}, 7),
-        ({"consecutive_5xx": 7, "consecutive_gateway_failure": 3, "enforcing_consecutive_gateway_failure": 100}, 3),
-        ({"consecutive_gateway_failure": 3}, 5),
-        ({"enforcing_consecutive_5xx": 0, "interval": "1s"}, None),
-        ({"enforcing_consecutive_5xx": 0, "enforcing_consecutive_gateway_failure": 100}, 5),
+        (None, None, None),
+        ({"interval": "1s"}, 5, None),
+        ({"consecutive_5xx": 7, "interval": "1s"}, 7, None),
+        ({"consecutive_5xx": 7, "consecutive_gateway_failure": 3, "enforcing_consecutive_gateway_failure": 100}, 7, 3),
+        ({"consecutive_gateway_failure": 3}, 5, None),
+        ({"enforcing_consecutive_5xx": 0, "interval": "1s"}, None, None),
+        ({"enforcing_consecutive_5xx": 0, "enforcing_consecutive_gateway_failure": 100}, None, 5),
     ],
 )
-def test_what_opens_a_circuit_is_read_from_the_proxy(detection: dict[str, Any] | None, errors: int | None) -> None:
+def test_what_opens_a_circuit_is_read_from_the_proxy(
+    detection: dict[str, Any] | None, errors: int | None, gateway_errors: int | None
+) -> None:
     (found,) = breakers(cast("Proxies", _OneProxy(detection)), HOST)
-    assert (found.caller, found.endpoints, found.ejected, found.requests, found.errors) == ("order", 1, 1, 7, errors)
+    assert (found.caller, found.endpoints, found.ejected, found.requests) == ("order", 1, 1, 7)
+    assert (found.errors, found.gateway_errors) == (errors, gateway_errors)
     assert breakers(cast("Proxies", _OneProxy(detection)), HOST, callers={"client"}) == []
 
 
@@ -505,9 +530,252 @@ def test_an_ejection_that_a_change_of_ours_ended_is_no_closed_circuit() -> None:
     assert "does not end it by itself so soon" in verdict.sentence
     unseen = [*ERRORS, call(1.0, 200, request="")]
     assert (
-        closes_within("payment", Duration(4), 1.0, [breaker(0)], unseen, began=0.0, were_open=["order"]).outcome is OPEN
+        closes_within(
+            "payment", Duration(4), 1.0, [breaker(0)], unseen, began=0.0, sightings=sightings(["order"])
+        ).outcome
+        is OPEN
     )
     assert closes_within("payment", Duration(4), 3.7, [breaker(0)], CLOSED_AGAIN, began=0.0).outcome is PASSED
+
+
+# What a breaker counts, and since when
+
+
+def at(endpoint: str, started: float, status: int = 503, **more: Any) -> Call:
+    return replace(call(started, status, request=""), endpoint=endpoint, **more)
+
+
+def test_errors_are_counted_for_each_endpoint() -> None:
+    """Eight errors in a row, four of each endpoint, are too few for a breaker of five."""
+    calls = [at("ab"[n % 2], n / 10) for n in range(8)]
+    verdict = opens_within("order", Duration(2), [breaker(0, endpoints=2)], calls)
+    assert verdict.outcome is OPEN
+    assert "met 4 and 4 errors in a row of 2 endpoints, and the circuit opens at 5 of each endpoint" in verdict.sentence
+    calls = [at("ab"[n % 2], n / 10) for n in range(10)]
+    assert opens_within("order", Duration(2), [breaker(0, endpoints=2)], calls).outcome is FAILED
+    assert opens_within("order", Duration(2), [breaker(0, endpoints=3)], calls).outcome is OPEN, "one was not called"
+
+
+@pytest.mark.parametrize(("grpc", "limit", "wanted"), [(14, 3.0, PASSED), (14, 1.0, FAILED), (0, 3.0, OPEN)])
+def test_grpc_errors_are_errors(grpc: int, limit: float, wanted: Outcome) -> None:
+    calls = [at("a", 0.6 * n, 200, grpc=grpc, seconds=0.6) for n in range(5)]
+    verdict = opens_within("payment", Duration(limit), [breaker(0)], [*calls, refused(3.1)])
+    assert verdict.outcome is wanted, verdict.sentence
+
+
+def test_a_circuit_whose_grpc_calls_still_fail_is_not_closed() -> None:
+    calls = [replace(c, status=200, grpc=14) if c.reached else c for c in HALF_OPEN]
+    verdict = closes_within("payment", Duration(4), 2.0, [breaker(0)], calls, began=0.0, trials=["t0"])
+    assert verdict.outcome is FAILED, verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("code", "http"),
+    [(0, 200), (1, 499), (2, 500), (4, 504), (5, 404), (8, 429), (12, 501), (13, 500), (14, 503), (15, 500), (99, 500)],
+)
+def test_envoy_counts_a_grpc_status_as_one_of_http(code: int, http: int) -> None:
+    assert at("a", 0.0, 200, grpc=code).code == http
+    assert at("a", 0.0, 503, grpc=code).code == 503, "an answer without a gRPC status of its own"
+
+
+def test_a_log_that_tells_no_grpc_status_shows_no_circuit_and_no_tries() -> None:
+    calls = [at("a", n / 10, 200, untold=True, request_id="r1") for n in range(9)]
+    for verdict in (
+        opens_within("payment", Duration(2), [breaker(0)], calls),
+        closes_within("payment", Duration(2), 1.0, [breaker(0)], calls, began=0.0, sightings=sightings(["order"])),
+        called_at_most("order", "payment", 9, calls, calls),
+    ):
+        assert verdict.outcome is OPEN
+        assert "9 calls speak gRPC, and the access log does not tell their gRPC status" in verdict.sentence
+
+
+def test_tries_of_a_grpc_call_that_fails_are_counted() -> None:
+    tries = [replace(c, status=200, grpc=14) for c in _tries([200] * 4)]
+    assert called_at_most("order", "payment", 4, tries[:1], tries).outcome is PASSED
+    assert called_at_most("order", "payment", 3, tries[:1], tries).outcome is FAILED
+    assert called_at_least("order", "payment", 4, tries[:1], tries).outcome is PASSED
+    assert called_at_least("order", "payment", 5, tries[:1], tries).outcome is FAILED
+
+
+def test_only_the_statuses_that_a_breaker_takes_for_errors_count() -> None:
+    rule = replace(breaker(0), codes=(429,))
+    answers = [at("a", n / 10, 429) for n in range(5)]
+    assert opens_within("payment", Duration(2), [rule], [*answers, refused(0.6)]).outcome is PASSED
+    still = [*answers, refused(0.6), *[at("a", 4 + n / 10, 429, request_id=f"t{n}") for n in range(2)]]
+    verdict = closes_within("payment", Duration(4), 3.0, [rule], still, began=0.0, trials=["t0", "t1"])
+    assert verdict.outcome is FAILED, verdict.sentence
+    others = [at("a", n / 10, 503) for n in range(9)]
+    assert opens_within("payment", Duration(2), [rule], others).outcome is OPEN
+    lost = [at("a", n / 10, 503, flags=frozenset({"UF"})) for n in range(9)]
+    assert opens_within("payment", Duration(2), [rule], lost).outcome is FAILED, "no answer, so none is looked at"
+
+
+def test_gateway_errors_are_counted_beside_the_others() -> None:
+    rule = replace(breaker(0), gateway_errors=3)
+    verdict = opens_within("payment", Duration(2), [rule], [at("a", n / 10, 500) for n in range(3)])
+    assert verdict.outcome is OPEN
+    assert "opens at 5 or 3 with status 502, 503 or 504" in verdict.sentence
+    assert opens_within("payment", Duration(2), [rule], [at("a", n / 10, 503) for n in range(3)]).outcome is FAILED
+    mixed = [at("a", n / 10, status) for n, status in enumerate((503, 503, 500, 503))]
+    assert opens_within("payment", Duration(2), [rule], mixed).outcome is OPEN
+    only = replace(rule, errors=None)
+    assert opens_within("payment", Duration(2), [only], [at("a", n / 10, 500) for n in range(9)]).outcome is OPEN
+
+
+def test_calls_that_their_caller_left_are_no_errors_of_the_endpoint() -> None:
+    left = [at("a", n / 10, 0, flags=frozenset({"DC"})) for n in range(9)]
+    assert opens_within("payment", Duration(2), [breaker(0)], left).outcome is OPEN
+
+
+def test_a_service_that_was_down_is_no_open_circuit() -> None:
+    down = [*[refused(n / 10) for n in range(20)], call(3.0, 200, request="")]
+    for rule in (breaker(0, errors=50), Breaker("order", 1, 0, 10, 5, 0.5, 1.0, 10.0)):
+        assert [phase.state for phase in replay(down, [rule])] == ["closed"]
+        assert opens_within("payment", Duration(2), [rule], down).outcome is OPEN
+        verdict = closes_within("payment", Duration(10), 1.0, [rule], down, began=0.0)
+        assert verdict.outcome is OPEN, verdict.sentence
+    few = [*ERRORS[:3], *[refused(0.5 + n / 10) for n in range(9)], call(3.0, 200, request="")]
+    assert closes_within("payment", Duration(10), 1.0, [breaker(0)], few, began=0.0).outcome is OPEN
+
+
+def test_an_endpoint_that_gets_calls_though_it_is_ejected_is_no_open_circuit() -> None:
+    panics = replace(breaker(1), panic_percent=50.0)
+    calls = [call(n / 10, 503, request="") for n in range(40)]
+    for verdict in is_open("payment", [panics], calls), opens_within("payment", Duration(2), [panics], calls):
+        assert verdict.outcome is FAILED
+        assert "minHealthPercent 50 lets calls go to ejected endpoints" in verdict.sentence
+    assert closes_within("payment", Duration(4), 1.0, [panics], calls, began=0.0).outcome is not PASSED
+
+
+def test_a_breaker_counts_since_it_was_set() -> None:
+    rule = replace(breaker(1), since=10.0)
+    before = [call(n, 503, request="") for n in range(6)]
+    after = [call(10.1 + n / 10, 503, request="") for n in range(5)]
+    assert opens_within("payment", Duration(2), [rule], [*before, *after, refused(10.7)]).outcome is PASSED
+    few = opens_within("payment", Duration(2), [replace(rule, ejected=0)], [*before, *after[:2]])
+    assert (few.outcome, "met 2 errors in a row" in few.sentence) == (OPEN, True), few.sentence
+    second = replace(breaker(0, errors=500), since=5.0)
+    verdict = opens_within("payment", Duration(2), [second], [*CLOSED_AGAIN, *after[:3]])
+    assert (verdict.outcome, "met 3 errors in a row" in verdict.sentence) == (OPEN, True), verdict.sentence
+    nobody = is_open("payment", [replace(breaker(0), since=99.0)], before)
+    assert (nobody.outcome, "nobody called it since its breaker was set" in nobody.sentence) == (OPEN, True)
+
+
+def test_a_call_that_is_held_until_the_circuit_lets_it_go_was_refused_when_it_came() -> None:
+    """Linkerd holds it; the next call comes in the very millisecond in which it is given up."""
+    held = replace(refused(0.411), seconds=3.0)
+    calls = [*ERRORS, held, call(3.412, 503, 0.001, request="t0")]
+    assert [(p.state, p.run) for p in replay(calls, [breaker(0)])] == [("closed", 5), ("open", 0), ("half-open", 1)]
+    assert opens_within("payment", Duration(1), [breaker(0)], calls).outcome is PASSED
+
+
+def test_a_refusal_may_seem_to_come_before_the_error_that_led_to_it() -> None:
+    early = [*ERRORS[:4], call(0.4, 503, 0.004, request=""), replace(refused(0.402), seconds=0.0)]
+    assert [(p.state, p.run) for p in replay(early, [breaker(0)])] == [("closed", 5), ("open", 0)]
+
+
+def test_an_opening_that_was_seen_is_told_from_the_errors_of_a_trial() -> None:
+    """As many calls as open it, so that nobody is refused; then a trial fails, and the next call succeeds."""
+    cycle = [*ERRORS, call(3.6, 503, request="t0"), call(4.4, 200, request="t1")]
+    verdict = closes_within("payment", Duration(4), 1.0, [breaker(0)], cycle, began=4.0, sightings=sightings(["order"]))
+    assert verdict.outcome is PASSED, verdict.sentence
+    states = [phase.state for phase in replay(cycle, [breaker(0)], sightings(["order"]))]
+    assert states == ["closed", "open", "half-open", "closed"]
+
+
+def test_what_is_said_of_an_earlier_opening_was_measured() -> None:
+    closed = is_open("payment", [replace(breaker(0), base=20.0)], CLOSED_AGAIN)
+    assert "it was open before, at order for 3.2 s, and that was over" in closed.sentence
+
+
+def test_callers_that_are_gone_are_not_waited_for() -> None:
+    seen = sightings(["order", "gone"])
+    verdict = closes_within("payment", Duration(4), 2.0, [breaker(0)], CLOSED_AGAIN, began=0.0, sightings=seen)
+    assert verdict.outcome is PASSED, verdict.sentence
+
+
+class _Split(_OneProxy):
+    """A proxy that called a service, whose one endpoint was ejected only after its traffic was split."""
+
+    def get(self, path: str) -> dict[str, Any]:
+        stats = {"stats": [{"name": "rq_total", "value": "4"}]}
+        if path.startswith("/clusters"):
+            names = {"": False, "stable": True, "canary": False}
+            return {
+                "cluster_statuses": [
+                    {
+                        "name": f"outbound|80|{subset}|{HOST}",
+                        "host_statuses": [{**stats, "health_status": {"failed_outlier_check": ejected}}],
+                    }
+                    for subset, ejected in names.items()
+                ]
+            }
+        if path.endswith("dynamic_route_configs"):
+            parts = [
+                {"name": f"outbound|80|{subset}|{HOST}", "weight": n} for subset, n in (("stable", 100), ("canary", 0))
+            ]
+            routes = [{"match": {"prefix": "/"}, "route": {"weighted_clusters": {"clusters": parts}}}]
+            return {"configs": [{"route_config": {"virtual_hosts": [{"routes": routes}]}}]}
+        held = {
+            "name": f"outbound|80|stable|{HOST}",
+            "outlier_detection": {"consecutive_5xx": 3},
+            "common_lb_config": {"healthy_panic_threshold": {"value": 30}},
+            "typed_extension_protocol_options": {
+                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                    "outlier_detection": {"error_matcher": {"or_match": {"rules": [_status(429), _status(500)]}}}
+                }
+            },
+        }
+        return {"configs": [{"cluster": held, "last_updated": "2026-01-01T00:00:01.500Z"}]}
+
+
+def _status(code: int) -> dict[str, Any]:
+    headers = [{"name": ":status", "string_match": {"exact": str(code)}}]
+    return {"http_response_headers_match": {"headers": headers}}
+
+
+def test_a_breaker_is_read_where_the_routes_lead() -> None:
+    (found,) = breakers(cast("Proxies", _Split(None)), HOST)
+    assert (found.endpoints, found.ejected, found.ejects_all, found.errors) == (1, 1, True, 3)
+    assert (found.since, found.panic_percent, found.codes) == (1767225601.5, 30.0, (429, 500))
+    assert not found.is_open, "it panics"
+
+
+def test_each_try_of_a_repeated_call_counts() -> None:
+    service, address = ServiceRef("payment-service", "shop"), {"client": "10.0.0.1", "payment": "10.0.0.2"}
+    made = Entry("client", True, HOST, "", 200, frozenset({"UH"}), "r1", 0.0, 2.0, "10.0.0.2:80", grpc=14)
+    came = [
+        Entry("payment", False, "", "", 200, frozenset(), "r1", 0.6 * n, 0.6, downstream="10.0.0.1:9", grpc=14)
+        for n in range(3)
+    ]
+    other = Entry("payment", False, "", "", 200, frozenset(), "r1", downstream="10.0.0.7:9")
+    found = tries_to(service, [made, *came, other], address)
+    assert [(c.caller, c.reached, c.endpoint, c.code) for c in found] == [
+        *[("client", True, "10.0.0.2", 503)] * 3,
+        ("client", False, "", 503),
+    ]
+    assert found[-1].refused
+    once = replace(made, flags=frozenset())
+    assert [c.seconds for c in tries_to(service, [once, came[0]], address)] == [2.0]
+    assert [
+        c.code
+        for c in tries_to(
+            service, [once, *[replace(e, status=0, grpc=None, flags=frozenset({"DC"})) for e in came]], address
+        )
+    ] == [504] * 3
+
+
+def test_a_log_line_tells_of_grpc() -> None:
+    line = b'{"response_code": 200, "method": "POST", "protocol": "HTTP/2", "path": "/shop.Payment/Charge"%s}\n'
+    for more, wanted in (
+        (b', "grpc_status": 14', (14, False)),
+        (b', "grpc_status": null', (None, False)),
+        (b"", (None, True)),
+    ):
+        (entry,) = read_entries("p", line % more)
+        assert (entry.grpc, entry.untold) == wanted
+    (entry,) = read_entries("p", (line % b"").replace(b"shop.Payment/Charge", b"checkout"))
+    assert not entry.untold
 
 
 def test_a_fixed_request_id_makes_one_of_all_requests() -> None:

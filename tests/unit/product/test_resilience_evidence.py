@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from meshbdd.claims import Verdict
-from meshbdd.claims.circuit_phases import Breaker
+from meshbdd.claims.breaker import Breaker
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
 from meshbdd.scenario.call_log import CallLog
@@ -30,7 +30,7 @@ class _Cluster:
     def find(self, kind: str, name: str, _namespace: str) -> dict[str, Any] | None:
         return {"spec": {"selector": {"app": name}}} if (kind, name) == ("Service", "order-service") else None
 
-    def list(self, _kind: str, _namespace: str, labels: str) -> list[dict[str, Any]]:
+    def list(self, _kind: str, _namespace: str = "", labels: str = "") -> list[dict[str, Any]]:
         return [{"metadata": {"name": labels.removeprefix("app=")}, "status": {"phase": "Running"}}]
 
 
@@ -74,7 +74,7 @@ class _Log(CallLog):
     trials = 0
 
     def entries(self) -> list[Entry]:
-        return [call("client", "r1"), *[call("client", "trial")] * self.trials]
+        return [call("client", "r1"), *[replace(call("client", "trial"), started=1.0)] * self.trials]
 
     def settled(self) -> list[Entry]:
         return self.entries()
@@ -90,7 +90,7 @@ class _Tried(Circuits):
         )
         self.log = _Log(cast("Any", environment), cast("Any", traffic), [])
         super().__init__(cast("Any", environment), cast("Any", traffic), self.log)
-        self._were_open = {PAYMENT: {"client"}}
+        self._seen = {PAYMENT: {"client": [Breaker("client", 1, ejected=1, requests=1, errors=5, seen=0.5)]}}
 
     def _measure(self, _name: str, count: int) -> list[Sample]:
         self.log.trials += count

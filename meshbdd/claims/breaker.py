@@ -1,0 +1,174 @@
+"""A circuit breaker as a caller's proxy holds it: what it counts, when it ejects, and what it has ejected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from meshbdd.claims.calls import Call
+
+_GATEWAY_ERRORS = range(502, 505)
+"""Envoy's ``CodeUtility::isGatewayError``."""
+
+_LOCAL = frozenset({"UF", "UC", "UT", "UR", "LR"})
+"""Response flags of a call that got no answer from its endpoint, so that none of it is looked at: Envoy counts an error."""
+
+_LEFT = "DC"
+"""Response flag of a call that its caller left: Envoy's breaker counts it neither as an error nor as a success."""
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """A circuit breaker, and what it has ejected right now.
+
+    Attributes:
+        caller: The pod of the proxy.
+        endpoints: How many endpoints it knows.
+        ejected: How many of these are ejected.
+        unready: How many of the others are not ready: it sends nothing to them.
+        requests: How many requests it has sent to them.
+        errors: Server's errors in a row of one endpoint that eject it; ``None`` where these are not counted.
+        gateway_errors: The same of 502, 503 and 504 alone.
+        codes: The statuses that are errors, where not every one from 500 on is.
+        base: Base ejection time in seconds.
+        interval: Seconds between two ticks on which an ejection can end.
+        most_percent: ``maxEjectionPercent``, of all endpoints.
+        panic_percent: ``minHealthPercent``: with fewer endpoints left, it sends to ejected ones too.
+        since: Unix time at which it was set, and began to count.
+        seen: Unix time at which it was looked at; ``None``: after every call.
+    """
+
+    caller: str
+    endpoints: int
+    ejected: int
+    requests: int
+    errors: int | None = None
+    base: float = 30.0
+    interval: float = 10.0
+    most_percent: float = 10.0
+    unready: int = 0
+    gateway_errors: int | None = None
+    codes: tuple[int, ...] | None = None
+    panic_percent: float = 0.0
+    since: float = 0.0
+    seen: float | None = None
+
+    @property
+    def detects(self) -> bool:
+        """Whether it counts anything, so that there is a circuit at all."""
+        return self.errors is not None or self.gateway_errors is not None
+
+    @property
+    def can_eject(self) -> bool:
+        """Whether it may eject even one endpoint."""
+        return self.most_percent * self.endpoints >= 100
+
+    @property
+    def is_open(self) -> bool:
+        """Whether every endpoint that is ready is ejected, and none of them gets a call nevertheless."""
+        return self.ejects_all and not self.panic_percent
+
+    @property
+    def ejects_all(self) -> bool:
+        """Whether every endpoint that is ready is ejected."""
+        return self.ejected > 0 and self.ejected + self.unready == self.endpoints
+
+    @property
+    def rule(self) -> Breaker:
+        """Without what changes while it stands: two breakers with one rule are the same one, looked at twice."""
+        return replace(self, endpoints=0, ejected=0, unready=0, requests=0, since=0.0, seen=None)
+
+    def why_never(self) -> str:
+        """Why its circuit never opens; empty where it may."""
+        if self.panic_percent:
+            return f": minHealthPercent {self.panic_percent:g} lets calls go to ejected endpoints when fewer are left"
+        if self.can_eject:
+            return ""
+        s = "s" if self.endpoints > 1 else ""
+        return f": maxEjectionPercent {self.most_percent:g} of {self.endpoints} endpoint{s} is none"
+
+    def told_limits(self) -> str:
+        """How many errors open the circuit, as a sentence has it."""
+        limits = [] if self.errors is None else [f"{self.errors}"]
+        if self.gateway_errors is not None:
+            limits.append(f"{self.gateway_errors} with status 502, 503 or 504")
+        each = " of each endpoint" if self.endpoints > 1 else ""
+        return f"{' or '.join(limits)}{each}"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The errors in a row of one endpoint, as Envoy counts them.
+
+    Attributes:
+        errors: Server's errors.
+        gateway_errors: Those of 502, 503 and 504; another server's error ends them.
+    """
+
+    errors: int = 0
+    gateway_errors: int = 0
+
+    def most(self, other: Run) -> Run:
+        """The longer of each."""
+        return Run(max(self.errors, other.errors), max(self.gateway_errors, other.gateway_errors))
+
+    def ejects(self, breaker: Breaker) -> bool:
+        """Whether it is long enough for a breaker."""
+        enough = breaker.errors is not None and self.errors >= breaker.errors
+        return enough or (breaker.gateway_errors is not None and self.gateway_errors >= breaker.gateway_errors)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a breaker has counted since its circuit came into the state that it is in.
+
+    Attributes:
+        now: Endpoint → its errors in a row.
+        most: Endpoint → the most of them that there ever were.
+    """
+
+    now: Mapping[str, Run] = field(default_factory=dict)
+    most: Mapping[str, Run] = field(default_factory=dict)
+
+    def after(self, call: Call, breaker: Breaker) -> Counts:
+        """The counts after a call that reached its endpoint."""
+        run = _counted(self.now.get(call.endpoint, Run()), _code(call, breaker))
+        most = self.most.get(call.endpoint, Run()).most(run)
+        return Counts({**self.now, call.endpoint: run}, {**self.most, call.endpoint: most})
+
+    @property
+    def longest(self) -> int:
+        """The most errors in a row of any endpoint."""
+        return max((run.errors for run in self.most.values()), default=0)
+
+    def ejects_all(self, breaker: Breaker) -> bool:
+        """Whether every endpoint that was called has met enough errors."""
+        return bool(self.most) and all(run.ejects(breaker) for run in self.most.values())
+
+
+def is_error(call: Call, breaker: Breaker) -> bool:
+    """Whether a breaker counts a call as an error."""
+    return _code(call, breaker) >= 500
+
+
+def is_counted(call: Call) -> bool:
+    """Whether a breaker heeds a call at all."""
+    return call.reached and _LEFT not in call.flags
+
+
+def _code(call: Call, breaker: Breaker) -> int:
+    """The status that the breaker counts: Envoy's router asks the matcher of errors about answers, not where none came.
+
+    What the matcher takes for an error counts as 500, anything else as 200.
+    """
+    if call.status == 0 or call.flags & _LOCAL:
+        return 503
+    if breaker.codes is None or call.grpc is not None:
+        return call.code
+    return 500 if call.status in breaker.codes else 200
+
+
+def _counted(run: Run, code: int) -> Run:
+    if code < 500:
+        return Run()
+    return Run(run.errors + 1, run.gateway_errors + 1 if code in _GATEWAY_ERRORS else 0)
