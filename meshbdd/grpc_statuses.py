@@ -9,7 +9,7 @@ GRPC_CODES = {
 }  # fmt: skip
 """https://grpc.io/docs/guides/status-codes/"""
 
-OK = 0
+DEADLINE_EXCEEDED = GRPC_CODES["DEADLINE_EXCEEDED"]
 
 _HTTP_STATUSES = {
     0: 200, 1: 499, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 12: 501, 14: 503, 16: 401,

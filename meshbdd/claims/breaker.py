@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from meshbdd.claims.calls import Call
+from meshbdd.claims.calls import LEFT, Call
 
 _GATEWAY_ERRORS = range(502, 505)
 """Envoy's ``CodeUtility::isGatewayError``."""
 
 _LOCAL = frozenset({"UF", "UC", "UT", "UR", "LR"})
 """Response flags of a call that got no answer from its endpoint, so that none of it is looked at: Envoy counts an error."""
-
-_LEFT = "DC"
-"""Response flag of a call that its caller left: Envoy's breaker counts it neither as an error nor as a success."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +149,8 @@ def is_error(call: Call, breaker: Breaker) -> bool:
 
 
 def is_counted(call: Call) -> bool:
-    """Whether a breaker heeds a call at all."""
-    return call.reached and _LEFT not in call.flags
+    """Whether a breaker heeds a call at all: one that its caller left is neither an error nor a success of its endpoint."""
+    return call.reached and LEFT not in call.flags
 
 
 def _code(call: Call, breaker: Breaker) -> int:

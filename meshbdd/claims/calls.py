@@ -11,7 +11,8 @@ from meshbdd.grpc_statuses import RETRIED, as_http
 
 NO_HEALTHY_UPSTREAM = "UH"
 CONNECT_FAILURE = "UF"
-LEFT_OR_TIMED_OUT = frozenset({"DC", "UT"})
+LEFT, TIMED_OUT = "DC", "UT"
+LEFT_OR_TIMED_OUT = frozenset({LEFT, TIMED_OUT})
 """Response flags of a call that was not waited for to its end: the caller went away (DC), or its proxy's timeout struck
 (UT). Envoy's access log documentation, %RESPONSE_FLAGS%."""
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 
-from meshbdd.claims.calls import NO_HEALTHY_UPSTREAM, Call
+from meshbdd.claims.calls import LEFT, NO_HEALTHY_UPSTREAM, TIMED_OUT, Call
+from meshbdd.grpc_statuses import DEADLINE_EXCEEDED
 from meshbdd.intents import ServiceRef
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.settling import settled
@@ -18,9 +19,6 @@ from meshbdd.telemetry.access_log import AccessLogs, Entry
 from meshbdd.telemetry.proxies import Proxies
 
 _LOGGED = re.compile(r"\S+ (?:gives up on|calls) \S+ |the circuit to \S+ |a slow \S+ does not slow ")
-
-_LEFT = "DC"
-"""Response flag of a call that its caller left."""
 
 
 class CallLog:
@@ -127,15 +125,34 @@ def _tried(calls: Sequence[Call], came: Sequence[Entry], addresses: Mapping[str,
 def _try_of(caller: str, entry: Entry, addresses: Mapping[str, str]) -> Call:
     """A try as the callee's proxy saw it; one that was left was given up by the caller's proxy, which counts an error."""
     call = call_of(entry)
-    timed_out = call.status == 0 and _LEFT in call.flags
+    timed_out = call.status == 0 and LEFT in call.flags
     return replace(
         call,
         caller=caller,
         endpoint=addresses[entry.pod],
         reached=True,
         status=HTTPStatus.GATEWAY_TIMEOUT if timed_out else call.status,
-        flags=call.flags - {_LEFT} if timed_out else call.flags,
+        flags=call.flags - {LEFT} if timed_out else call.flags,
     )
+
+
+def with_deadlines(calls: Iterable[Call], came: Iterable[Entry]) -> list[Call]:
+    """Calls, those marked as timed out that the callee's proxy ended in the name of their caller.
+
+    A gRPC call tells how long its caller waits, and the callee's proxy may be the first to see that over. It answers with
+    DEADLINE_EXCEEDED, as a service may for reasons of its own: only the log of that proxy tells the two apart.
+
+    Args:
+        calls: The calls as the caller's proxies saw them.
+        came: What the callee's proxies logged.
+    """
+    ended = {entry.request_id for entry in came if entry.out_of_time and entry.request_id}
+    return [
+        replace(call, flags=call.flags | {TIMED_OUT})
+        if call.grpc == DEADLINE_EXCEEDED and call.request_id in ended
+        else call
+        for call in calls
+    ]
 
 
 def _address(endpoint: str) -> str:

@@ -16,7 +16,7 @@ from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
 from meshbdd.mesh.abilities import Ability
 from meshbdd.scenario.breakers import active_calls
-from meshbdd.scenario.call_log import CallLog, call_of, calls_to
+from meshbdd.scenario.call_log import CallLog, call_of, calls_to, with_deadlines
 from meshbdd.scenario.enough import Enough
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.needs import needs
@@ -101,7 +101,10 @@ class Resilience:
         self._traffic.requests.see_ids_differ()
         self._traffic.wait_met()
         waiting = self._still_waiting(caller, callee, limit)
-        sent, strangers = self._sent(caller, callee, self._log.settled())
+        entries = self._log.settled()
+        sent, strangers = self._sent(caller, callee, entries)
+        behind = {str(pod["metadata"]["name"]) for pod in self._log.proxies.meshed(callee)}
+        sent = with_deadlines(sent, [entry for entry in entries if entry.pod in behind])
         left = {s.request_id: s.started + s.seconds for s in self._traffic.samples if s.error == "timeout"}
         verdict = gives_up_within(
             str(caller), str(callee), limit, sent, left, waiting, strangers, loading=self._traffic.loading

@@ -20,6 +20,8 @@ INJECTED = {"FI", "DI"}
 """Response flags of an injected abort and an injected delay: Envoy's access log documentation, %RESPONSE_FLAGS%."""
 DENIED = "rbac_access_denied"
 """What the response code details of a request begin with that Envoy's RBAC filter denied."""
+OUT_OF_TIME = "max_duration_timeout"
+"""The response code details of a request that Envoy ended at its stream's longest duration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Entry:
         traceparent: Its W3C trace context; ``None`` where the log's format has no such field (Istio's default has not).
         details: Why it was answered so, ``%RESPONSE_CODE_DETAILS%``; empty where the log does not tell.
         protocol: ``HTTP/1.1`` or ``HTTP/2``; empty where the log does not tell.
+        method: Its method; empty where the log does not tell.
         grpc: Its gRPC status, by number; ``None`` where it has none, or the log does not tell.
         untold: Whether it may be a gRPC call whose status the log does not tell (Istio's default format has no such field).
         probe: Whether meshbdd sent it to look at something, so that no claim counts it.
@@ -63,8 +66,14 @@ class Entry:
     probe: bool = False
     details: str = ""
     protocol: str = ""
+    method: str = ""
     grpc: int | None = None
     untold: bool = False
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the server's proxy ended it when the time was over that its caller had told with it (``grpc-timeout``)."""
+        return not self.outbound and self.details == OUT_OF_TIME
 
     @property
     def injected(self) -> bool:
@@ -112,6 +121,7 @@ def read_entries(pod: str, text: bytes, addresses: Collection[str] = ()) -> Iter
             probe=data.get("user_agent") == PROBE_AGENT,
             details=str(data.get("response_code_details") or ""),
             protocol=str(data.get("protocol") or ""),
+            method=str(data.get("method") or ""),
             grpc=_number(data.get(_GRPC)),
             untold=_GRPC not in data and _may_be_grpc(data),
         )
