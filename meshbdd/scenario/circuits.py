@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 
 from meshbdd.claims import Outcome, Verdict, circuit
@@ -14,6 +14,7 @@ from meshbdd.mesh.abilities import Ability
 from meshbdd.scenario.breakers import breakers
 from meshbdd.scenario.call_log import CallLog
 from meshbdd.scenario.environment import Environment
+from meshbdd.scenario.leads import leading_to
 from meshbdd.scenario.needs import needs
 from meshbdd.scenario.settling import in_time
 from meshbdd.scenario.traffic import Traffic
@@ -104,8 +105,9 @@ class Circuits:
             if ejected:
                 raise NotYet(f"{ejected} endpoints are ejected")
             now = verdict()
-            if "untried" in now.numbers:
-                trials.extend(self._try(service))
+            untried = now.numbers.get("untried")
+            if isinstance(untried, list):
+                trials.extend(self._try(service, untried))
                 now = verdict()  # at once: where the trial fails, the circuit soon opens anew
             if now.outcome is not Outcome.PASSED:
                 raise NotYet(now.sentence)
@@ -116,13 +118,22 @@ class Circuits:
         except Inconclusive:
             return verdict()  # it says what is missing
 
-    def _try(self, service: ServiceRef) -> list[str]:
-        """Send the request that was sent last once more, or as often as several callers need, where no load runs; their ids."""
-        name = self._traffic.last_name
-        if self._traffic.loading or name is None:
+    def _try(self, service: ServiceRef, untried: Iterable[str]) -> list[str]:
+        """Send what made these callers call the service once more, or as often as several callers need; the requests' ids.
+
+        Nothing is sent where a load runs. Where the log does not tell what made them call, it is what was sent last.
+        """
+        last = self._traffic.last_name
+        if self._traffic.loading or last is None:
             return []
-        callers = {call.caller for call in self._log.tries_to(service)}
-        return [sample.request_id for sample in self._traffic.measure(name, _TRIALS if len(callers) > 1 else 1)]
+        leading = leading_to(service, self._log.entries(), self._traffic.requests.all.values(), last)
+        every = {call.caller for call in self._log.tries_to(service)}
+        wanted = {name: pods for name, pods in leading.items() if pods.intersection(untried)} or {last: every}
+        return [
+            sample.request_id
+            for name, pods in wanted.items()
+            for sample in self._traffic.measure(name, _TRIALS if len(pods) > 1 else 1)
+        ]
 
     def _breakers(self, service: ServiceRef, callers: Container[str] | None = None) -> list[Breaker]:
         found = breakers(self._log.proxies, service.host, callers)

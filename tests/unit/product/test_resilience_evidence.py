@@ -10,11 +10,13 @@ import pytest
 
 from meshbdd.claims import Verdict
 from meshbdd.claims.breaker import Breaker
+from meshbdd.claims.calls import Call
 from meshbdd.intents import ServiceRef
-from meshbdd.load import Sample
-from meshbdd.scenario.call_log import CallLog
+from meshbdd.load import Sample, read_message
+from meshbdd.scenario.call_log import CallLog, with_deadlines
 from meshbdd.scenario.circuits import Circuits
 from meshbdd.scenario.last_change import none_met
+from meshbdd.scenario.leads import leading_to
 from meshbdd.scenario.resilience import Resilience
 from meshbdd.sidecars import ISTIO
 from meshbdd.telemetry.access_log import Entry
@@ -84,7 +86,14 @@ class _Tried(Circuits):
     """A circuit whose only caller is let through once more, by a call that opens it anew."""
 
     def __init__(self) -> None:
-        traffic = SimpleNamespace(samples=[], loading=False, last_name="charge", measure=self._measure, changes=[])
+        traffic = SimpleNamespace(
+            samples=[],
+            loading=False,
+            last_name="charge",
+            measure=self._measure,
+            changes=[],
+            requests=SimpleNamespace(all={}),
+        )
         environment = SimpleNamespace(
             cluster=_Cluster(), require=lambda *_asked: None, mesh=SimpleNamespace(sidecars=ISTIO)
         )
@@ -155,3 +164,36 @@ def test_a_call_that_does_not_end_is_seen_under_a_load_too(
     left = replace(call("client", "r1"), flags=frozenset({"DC"}))
     resilience = _resilience([left], loading=loading, met=lambda verdict, _ids: verdict)
     assert resilience.gives_up(CLIENT, PAYMENT, Duration(0.1)).outcome == outcome
+
+
+def test_what_made_a_caller_call_is_sent_again() -> None:
+    host, order = "payment-service.shop.svc.cluster.local", "order-service.shop.svc.cluster.local"
+    requests = [
+        read_message("as qa", "POST http://payment-service/charge\nX-User: qa"),
+        read_message("charge", "POST http://payment-service.shop/charge"),
+        read_message("undo", "DELETE http://payment-service/charge"),
+        read_message("checkout", "POST http://order-service/checkout?now=1"),
+        read_message("orders", "GET http://order-service/orders"),
+    ]
+    entries = [
+        Entry("client", True, host, "", 503, frozenset(), "r1", 1.0, path="/charge", method="POST"),
+        Entry("order-1", True, host, "", 503, frozenset(), "r2", 2.1, path="/charge", method="POST"),
+        Entry("order-2", True, host, "", 503, frozenset(), "r3", 2.2, path="/charge", method="POST"),
+        Entry("client", True, order, "", 503, frozenset(), "r2", 2.0, path="/checkout?now=1", method="POST"),
+        Entry("client", True, order, "", 503, frozenset(), "r3", 2.0, path="/checkout?now=1", method="POST"),
+        Entry("client", True, order, "", 200, frozenset(), "r4", 3.0, path="/orders", method="GET"),
+    ]
+    assert leading_to(PAYMENT, entries, requests, "charge") == {
+        "charge": {"client"},
+        "checkout": {"order-1", "order-2"},
+    }
+    assert "as qa" in leading_to(PAYMENT, entries, requests, "as qa")
+
+
+def test_a_deadline_that_the_callees_proxy_kept_is_its_callers() -> None:
+    call_ = Call("client", "r1", 0.0, 0.3, 200, grpc=4)
+    came = [Entry("payment", False, "", "", 200, frozenset(), "r1", details="max_duration_timeout")]
+    assert [c.not_waited_for for c in with_deadlines([call_], came)] == [True]
+    own = [replace(came[0], details="via_upstream")]
+    assert [c.not_waited_for for c in with_deadlines([call_], own)] == [False], "the service said so itself"
+    assert [c.not_waited_for for c in with_deadlines([replace(call_, request_id="r2")], came)] == [False]
