@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from meshbdd.claims.breaker import Breaker, Counts, is_counted
+from meshbdd.claims.breaker import Breaker, Counts
 from meshbdd.claims.calls import Call, told_seconds, untold_statuses
-from meshbdd.claims.circuit_phases import GRACE_SECONDS, Phase, doubts, ended_early, replay
+from meshbdd.claims.circuit_phases import GRACE_SECONDS, Phase, doubts, replay
 from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.units import Duration
 
-_UNDISTURBED = "change nothing between the opening and the claim but the service's recovery"
 
-
-def _evidence(phases: Sequence[Phase], breakers: Sequence[Breaker]) -> dict[str, object]:
+def evidence_of(phases: Sequence[Phase], breakers: Sequence[Breaker]) -> dict[str, object]:
+    """What a verdict on a circuit rests on."""
     return {
         "phases": [asdict(phase) for phase in phases],
         "breakers": [asdict(breaker) for breaker in breakers],
@@ -23,7 +22,7 @@ def _evidence(phases: Sequence[Phase], breakers: Sequence[Breaker]) -> dict[str,
     }
 
 
-def _using(breakers: Sequence[Breaker], calls: Sequence[Call] | None) -> list[Breaker]:
+def in_use(breakers: Sequence[Breaker], calls: Sequence[Call] | None) -> list[Breaker]:
     """The breakers of those who called since they were set; where no log tells of it, of those who ever called."""
     if calls is None:
         return [breaker for breaker in breakers if breaker.requests]
@@ -33,13 +32,14 @@ def _using(breakers: Sequence[Breaker], calls: Sequence[Call] | None) -> list[Br
     return [b for b in breakers if b.caller in latest and latest[b.caller] >= b.since]
 
 
-def _told(breakers: Sequence[Breaker]) -> str:
+def ejections(breakers: Sequence[Breaker]) -> str:
+    """What breakers have ejected, as a sentence has it."""
     return ", ".join(
         f"{b.caller} has ejected {b.ejected} of {b.endpoints}{'' if b.is_open else b.why_never()}" for b in breakers
     )
 
 
-def _nothing_to_see(
+def nothing_to_see(
     claim: str,
     service: str,
     breakers: Sequence[Breaker],
@@ -47,7 +47,7 @@ def _nothing_to_see(
     evidence: Mapping[str, object],
 ) -> Verdict | None:
     """What there is to say where no circuit can be looked at."""
-    using = _using(breakers, calls)
+    using = in_use(breakers, calls)
     if not using:
         since = " since its breaker was set" if calls else ""
         return Verdict.cannot_tell(
@@ -62,7 +62,7 @@ def _nothing_to_see(
     return None
 
 
-def _untold(claim: str, calls: Sequence[Call] | None, evidence: Mapping[str, object]) -> Verdict | None:
+def log_untold(claim: str, calls: Sequence[Call] | None, evidence: Mapping[str, object]) -> Verdict | None:
     """What there is to say where the log does not tell which calls failed."""
     untold = untold_statuses(calls or ())
     if untold is None:
@@ -81,11 +81,11 @@ def is_open(service: str, breakers: Sequence[Breaker], calls: Sequence[Call] | N
     """
     claim = f"the circuit to {service} is open"
     phases = replay(calls or (), breakers)
-    using, evidence = _using(breakers, calls), _evidence(phases, breakers)
-    nothing = _nothing_to_see(claim, service, breakers, calls, evidence)
+    using, evidence = in_use(breakers, calls), evidence_of(phases, breakers)
+    nothing = nothing_to_see(claim, service, breakers, calls, evidence)
     if nothing is not None:
         return nothing
-    told = _told(using)
+    told = ejections(using)
     refused = sum(phase.refused for phase in phases)
     slowest = max((phase.slowest_refusal for phase in phases), default=0.0)
     fast = f"; {refused} calls were refused, the slowest after {told_seconds(slowest)}" if refused else ""
@@ -129,8 +129,8 @@ def opens_within(
     """
     claim = f"the circuit to {service} opens within {limit}"
     phases = replay(calls or (), breakers, sightings)
-    using, evidence = _using(breakers, calls), _evidence(phases, breakers)
-    nothing = _nothing_to_see(claim, service, breakers, calls, evidence) or _untold(claim, calls, evidence)
+    using, evidence = in_use(breakers, calls), evidence_of(phases, breakers)
+    nothing = nothing_to_see(claim, service, breakers, calls, evidence) or log_untold(claim, calls, evidence)
     if nothing is not None:
         return nothing
     lags = {}
@@ -176,165 +176,3 @@ def _lag(phases: Sequence[Phase]) -> float | None:
         if after.state == "open":
             return None if before.first_error is None else after.began - before.first_error
     return None
-
-
-def closes_within(
-    service: str,
-    limit: Duration,
-    waited: float,
-    breakers: Sequence[Breaker],
-    calls: Sequence[Call] | None,
-    *,
-    began: float,
-    sightings: Sequence[Breaker] = (),
-    trials: Collection[str] = (),
-    changes: Sequence[tuple[float, str]] = (),
-) -> Verdict:
-    """No endpoint of a service is ejected any more, and calls succeed again, in time, counted from the step.
-
-    An ejection that has merely ended leaves a circuit half-open: a service that still fails is no closed circuit.
-
-    Args:
-        service: The service.
-        limit: How long at most.
-        waited: Seconds from the step's start until the breakers were as given.
-        breakers: The breakers then.
-        calls: The calls of the scenario.
-        began: Unix time of the step's start.
-        sightings: Breakers as they were seen earlier in this scenario.
-        trials: Ids of requests that were sent to see whether calls go through.
-        changes: Unix time at which the scenario began each change of the mesh, and the change in words.
-    """
-    claim = f"the circuit to {service} closes within {limit}"
-    phases = replay(calls or (), breakers, sightings)
-    using, evidence = _using(breakers, calls), {**_evidence(phases, breakers), "waited_seconds": waited}
-    opened = {phase.caller for phase in phases if phase.state == "open"}
-    nothing = (
-        _nothing_to_see(claim, service, breakers, calls, evidence)
-        or _untold(claim, calls, evidence)
-        or _never_open(claim, service, opened, using, evidence)
-    )
-    if nothing is not None:
-        return nothing
-    if any(breaker.ejected for breaker in using):
-        return _ejected(claim, waited, using, evidence)
-    rules = {breaker.caller: breaker for breaker in breakers}
-    since = {
-        caller: _closed_since([p for p in phases if p.caller == caller], rules[caller]) for caller in sorted(opened)
-    }
-    half = [caller for caller, moment in since.items() if moment is None]
-    if half:
-        tried = {call.caller for call in calls or () if is_counted(call) and call.request_id in trials}
-        return _not_closed(claim, service, half, phases, tried, {**evidence, "untried": half})
-    waited = max(waited, *(moment - began for moment in since.values() if moment is not None))
-    outcome = Outcome.PASSED if waited <= limit.seconds else Outcome.FAILED
-    early = ended_early(phases, using, opened, changes) if outcome is Outcome.PASSED else ""
-    if early:
-        return Verdict.cannot_tell(f"{claim}: {early}", _UNDISTURBED, **evidence)
-    told = f"{claim}: it was closed after {told_seconds(waited)}, and calls succeed; {_told(using)}"
-    return Verdict(outcome, told, {**evidence, "waited_seconds": waited})
-
-
-def _never_open(
-    claim: str, service: str, opened: Collection[str], using: Sequence[Breaker], evidence: Mapping[str, object]
-) -> Verdict | None:
-    if opened:
-        return None
-    never = "".join({breaker.why_never(): None for breaker in using})
-    return Verdict.cannot_tell(
-        f"{claim}: it was never open since the breaker was set{never}",
-        f"let {service} fail at its own side first",
-        **evidence,
-    )
-
-
-def _ejected(claim: str, waited: float, using: Sequence[Breaker], evidence: Mapping[str, object]) -> Verdict:
-    ejected = [breaker for breaker in using if breaker.ejected]
-    return Verdict(Outcome.FAILED, f"{claim}: after {told_seconds(waited)} {_told(ejected)}", evidence)
-
-
-def _closed_since(phases: Sequence[Phase], breaker: Breaker) -> float | None:
-    """Since when calls of one caller succeed again, after its circuit was open; ``None`` while none does.
-
-    Where the last errors in a row are enough to open it, it has opened once more.
-    """
-    last = phases[-1]
-    anew = last.recovered is None and last.counts.ejects_all(breaker)
-    return last.began if last.state == "closed" and not anew else None
-
-
-def _not_closed(
-    claim: str,
-    service: str,
-    callers: Sequence[str],
-    phases: Sequence[Phase],
-    tried: Collection[str],
-    evidence: Mapping[str, object],
-) -> Verdict:
-    """What to say where ejections have ended, but no call of these callers has succeeded since."""
-    last = {phase.caller: phase for phase in phases if phase.caller in callers}
-    failing = [c for c in callers if c in tried or (c in last and last[c].state == "half-open")]
-    if not failing:
-        return _untried(claim, service, callers, evidence)
-    told = ", ".join(f"{caller} met {last[caller].run} errors in a row and no success" for caller in failing)
-    return Verdict(Outcome.FAILED, f"{claim}: it is half-open and no more: since the ejection ended {told}", evidence)
-
-
-def _untried(claim: str, service: str, callers: Sequence[str], evidence: Mapping[str, object]) -> Verdict:
-    names = ", ".join(callers)
-    return Verdict.cannot_tell(
-        f"{claim}: the ejection is over, and no call of {names} has reached it since",
-        f"send last a request that makes {names} call {service}",
-        **evidence,
-    )
-
-
-def _let_through(phases: Sequence[Phase], began: float) -> list[Phase]:
-    """The half-open phases that count from a time on: those that began later, and of each caller that which is its last word."""
-    last_opened = {phase.caller: phase.began for phase in phases if phase.state == "open"}
-    return [
-        phase
-        for phase in phases
-        if phase.state == "half-open" and (phase.began >= began or phase.began > last_opened[phase.caller])
-    ]
-
-
-def half_opens_within(
-    service: str,
-    limit: Duration,
-    waited: float,
-    breakers: Sequence[Breaker],
-    calls: Sequence[Call] | None,
-    *,
-    began: float,
-    sightings: Sequence[Breaker] = (),
-    trials: Collection[str] = (),
-    changes: Sequence[tuple[float, str]] = (),
-) -> Verdict:
-    """Every open circuit lets calls through again, whatever becomes of them, in time; arguments as of ``closes_within``."""
-    claim = f"the circuit to {service} is half-open within {limit}"
-    phases = replay(calls or (), breakers, sightings)
-    using, evidence = _using(breakers, calls), {**_evidence(phases, breakers), "waited_seconds": waited}
-    opened = {phase.caller for phase in phases if phase.state == "open"}
-    nothing = (
-        _nothing_to_see(claim, service, breakers, calls, evidence)
-        or _untold(claim, calls, evidence)
-        or _never_open(claim, service, opened, using, evidence)
-    )
-    if nothing is not None:
-        return nothing
-    passed = [call for call in calls or () if is_counted(call) and call.request_id in trials]
-    since = {call.caller: call.started for call in reversed(passed)}
-    since |= {phase.caller: phase.began for phase in reversed(_let_through(phases, began))}
-    untried = sorted(opened - set(since))
-    if untried and any(breaker.ejected for breaker in using):
-        return _ejected(claim, waited, using, evidence)
-    if untried:
-        return _untried(claim, service, untried, {**evidence, "untried": untried})
-    waited = max(0.0, *(since[caller] - began for caller in opened))
-    outcome = Outcome.PASSED if waited <= limit.seconds else Outcome.FAILED
-    early = ended_early(phases, using, opened, changes) if outcome is Outcome.PASSED else ""
-    if early:
-        return Verdict.cannot_tell(f"{claim}: {early}", _UNDISTURBED, **evidence)
-    told = f"{claim}: it let calls through again after {told_seconds(waited)}; {_told(using)}"
-    return Verdict(outcome, told, {**evidence, "waited_seconds": waited})

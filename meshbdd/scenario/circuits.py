@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 
-from meshbdd.claims import Outcome, Verdict, circuit
+from meshbdd.claims import Outcome, Verdict, circuit, circuit_closing
 from meshbdd.claims.breaker import Breaker
 from meshbdd.errors import Inconclusive
 from meshbdd.intents import ServiceRef
@@ -69,12 +69,12 @@ class Circuits:
     @needs(Ability.CIRCUITS)
     def closes(self, service: ServiceRef, limit: Duration) -> Verdict:
         """No endpoint of a service is ejected any more, and calls succeed again, in time."""
-        return self._once_free(service, limit, circuit.closes_within)
+        return self._once_free(service, limit, circuit_closing.closes_within)
 
     @needs(Ability.CIRCUITS)
     def half_opens(self, service: ServiceRef, limit: Duration) -> Verdict:
         """Every open circuit lets calls through again in time."""
-        return self._once_free(service, limit, circuit.half_opens_within)
+        return self._once_free(service, limit, circuit_closing.half_opens_within)
 
     def _once_free(self, service: ServiceRef, limit: Duration, claim: Callable[..., Verdict]) -> Verdict:
         """What a claim says once no endpoint is ejected; where no load runs, it gets calls to judge by."""

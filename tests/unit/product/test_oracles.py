@@ -12,7 +12,8 @@ from meshbdd.claims import Outcome, Verdict
 from meshbdd.claims.breaker import Breaker
 from meshbdd.claims.bulkhead import allowed_growth, not_slowed, still_as_quick
 from meshbdd.claims.calls import Call, Strangers
-from meshbdd.claims.circuit import closes_within, half_opens_within, is_open, opens_within
+from meshbdd.claims.circuit import is_open, opens_within
+from meshbdd.claims.circuit_closing import closes_within, half_opens_within
 from meshbdd.claims.circuit_phases import doubts, replay
 from meshbdd.claims.retries import called_at_least, called_at_most
 from meshbdd.claims.share import Stopped

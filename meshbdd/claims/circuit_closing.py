@@ -1,0 +1,176 @@
+"""The oracle of circuits that were open: whether calls are let through again, and whether these succeed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from meshbdd.claims.breaker import Breaker, is_counted
+from meshbdd.claims.calls import Call, told_seconds
+from meshbdd.claims.circuit import ejections, evidence_of, in_use, log_untold, nothing_to_see
+from meshbdd.claims.circuit_phases import Phase, ended_early, replay
+from meshbdd.claims.verdict import Outcome, Verdict
+from meshbdd.units import Duration
+
+_UNDISTURBED = "change nothing between the opening and the claim but the service's recovery"
+
+
+def closes_within(
+    service: str,
+    limit: Duration,
+    waited: float,
+    breakers: Sequence[Breaker],
+    calls: Sequence[Call] | None,
+    *,
+    began: float,
+    sightings: Sequence[Breaker] = (),
+    trials: Collection[str] = (),
+    changes: Sequence[tuple[float, str]] = (),
+) -> Verdict:
+    """No endpoint of a service is ejected any more, and calls succeed again, in time, counted from the step.
+
+    An ejection that has merely ended leaves a circuit half-open: a service that still fails is no closed circuit.
+
+    Args:
+        service: The service.
+        limit: How long at most.
+        waited: Seconds from the step's start until the breakers were as given.
+        breakers: The breakers then.
+        calls: The calls of the scenario.
+        began: Unix time of the step's start.
+        sightings: Breakers as they were seen earlier in this scenario.
+        trials: Ids of requests that were sent to see whether calls go through.
+        changes: Unix time at which the scenario began each change of the mesh, and the change in words.
+    """
+    claim = f"the circuit to {service} closes within {limit}"
+    phases = replay(calls or (), breakers, sightings)
+    using, evidence = in_use(breakers, calls), {**evidence_of(phases, breakers), "waited_seconds": waited}
+    opened = {phase.caller for phase in phases if phase.state == "open"}
+    nothing = (
+        nothing_to_see(claim, service, breakers, calls, evidence)
+        or log_untold(claim, calls, evidence)
+        or _never_open(claim, service, opened, using, evidence)
+    )
+    if nothing is not None:
+        return nothing
+    if any(breaker.ejected for breaker in using):
+        return _ejected(claim, waited, using, evidence)
+    rules = {breaker.caller: breaker for breaker in breakers}
+    since = {
+        caller: _closed_since([p for p in phases if p.caller == caller], rules[caller]) for caller in sorted(opened)
+    }
+    half = [caller for caller, moment in since.items() if moment is None]
+    if half:
+        tried = {call.caller for call in calls or () if is_counted(call) and call.request_id in trials}
+        return _not_closed(claim, service, half, phases, tried, {**evidence, "untried": half})
+    waited = max(waited, *(moment - began for moment in since.values() if moment is not None))
+    outcome = Outcome.PASSED if waited <= limit.seconds else Outcome.FAILED
+    early = ended_early(phases, using, opened, changes) if outcome is Outcome.PASSED else ""
+    if early:
+        return Verdict.cannot_tell(f"{claim}: {early}", _UNDISTURBED, **evidence)
+    told = f"{claim}: it was closed after {told_seconds(waited)}, and calls succeed; {ejections(using)}"
+    return Verdict(outcome, told, {**evidence, "waited_seconds": waited})
+
+
+def _never_open(
+    claim: str, service: str, opened: Collection[str], using: Sequence[Breaker], evidence: Mapping[str, object]
+) -> Verdict | None:
+    if opened:
+        return None
+    never = "".join({breaker.why_never(): None for breaker in using})
+    return Verdict.cannot_tell(
+        f"{claim}: it was never open since the breaker was set{never}",
+        f"let {service} fail at its own side first",
+        **evidence,
+    )
+
+
+def _ejected(claim: str, waited: float, using: Sequence[Breaker], evidence: Mapping[str, object]) -> Verdict:
+    ejected = [breaker for breaker in using if breaker.ejected]
+    return Verdict(Outcome.FAILED, f"{claim}: after {told_seconds(waited)} {ejections(ejected)}", evidence)
+
+
+def _closed_since(phases: Sequence[Phase], breaker: Breaker) -> float | None:
+    """Since when calls of one caller succeed again, after its circuit was open; ``None`` while none does.
+
+    Where the last errors in a row are enough to open it, it has opened once more.
+    """
+    last = phases[-1]
+    anew = last.recovered is None and last.counts.ejects_all(breaker)
+    return last.began if last.state == "closed" and not anew else None
+
+
+def _not_closed(
+    claim: str,
+    service: str,
+    callers: Sequence[str],
+    phases: Sequence[Phase],
+    tried: Collection[str],
+    evidence: Mapping[str, object],
+) -> Verdict:
+    """What to say where ejections have ended, but no call of these callers has succeeded since."""
+    last = {phase.caller: phase for phase in phases if phase.caller in callers}
+    failing = [c for c in callers if c in tried or (c in last and last[c].state == "half-open")]
+    if not failing:
+        return _untried(claim, service, callers, evidence)
+    told = ", ".join(f"{caller} met {last[caller].run} errors in a row and no success" for caller in failing)
+    return Verdict(Outcome.FAILED, f"{claim}: it is half-open and no more: since the ejection ended {told}", evidence)
+
+
+def _untried(claim: str, service: str, callers: Sequence[str], evidence: Mapping[str, object]) -> Verdict:
+    names = ", ".join(callers)
+    return Verdict.cannot_tell(
+        f"{claim}: the ejection is over, and no call of {names} has reached it since",
+        f"send last a request that makes {names} call {service}",
+        **evidence,
+    )
+
+
+def _let_through(phases: Sequence[Phase], began: float) -> list[Phase]:
+    """The half-open phases that count from a time on: those that began later, and of each caller that which is its last word."""
+    last_opened = {phase.caller: phase.began for phase in phases if phase.state == "open"}
+    return [
+        phase
+        for phase in phases
+        if phase.state == "half-open" and (phase.began >= began or phase.began > last_opened[phase.caller])
+    ]
+
+
+def half_opens_within(
+    service: str,
+    limit: Duration,
+    waited: float,
+    breakers: Sequence[Breaker],
+    calls: Sequence[Call] | None,
+    *,
+    began: float,
+    sightings: Sequence[Breaker] = (),
+    trials: Collection[str] = (),
+    changes: Sequence[tuple[float, str]] = (),
+) -> Verdict:
+    """Every open circuit lets calls through again, whatever becomes of them, in time; arguments as of ``closes_within``."""
+    claim = f"the circuit to {service} is half-open within {limit}"
+    phases = replay(calls or (), breakers, sightings)
+    using, evidence = in_use(breakers, calls), {**evidence_of(phases, breakers), "waited_seconds": waited}
+    opened = {phase.caller for phase in phases if phase.state == "open"}
+    nothing = (
+        nothing_to_see(claim, service, breakers, calls, evidence)
+        or log_untold(claim, calls, evidence)
+        or _never_open(claim, service, opened, using, evidence)
+    )
+    if nothing is not None:
+        return nothing
+    passed = [call for call in calls or () if is_counted(call) and call.request_id in trials]
+    since = {call.caller: call.started for call in reversed(passed)}
+    since |= {phase.caller: phase.began for phase in reversed(_let_through(phases, began))}
+    untried = sorted(opened - set(since))
+    if untried and any(breaker.ejected for breaker in using):
+        return _ejected(claim, waited, using, evidence)
+    if untried:
+        return _untried(claim, service, untried, {**evidence, "untried": untried})
+    waited = max(0.0, *(since[caller] - began for caller in opened))
+    outcome = Outcome.PASSED if waited <= limit.seconds else Outcome.FAILED
+    early = ended_early(phases, using, opened, changes) if outcome is Outcome.PASSED else ""
+    if early:
+        return Verdict.cannot_tell(f"{claim}: {early}", _UNDISTURBED, **evidence)
+    told = f"{claim}: it let calls through again after {told_seconds(waited)}; {ejections(using)}"
+    return Verdict(outcome, told, {**evidence, "waited_seconds": waited})
