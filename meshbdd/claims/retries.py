@@ -158,8 +158,8 @@ def _unsure(
             why = "every request was answered in the end, so nobody came to the end of his tries"
         else:
             why = (
-                "no call met a server's error or no answer, and whether another answer (a 4xx, a gRPC status) was a reason to "
-                "try again nobody knows"
+                "every call was answered, and none with a server's error; whether an answer (a 4xx, a gRPC status) was a reason "
+                "to try again nobody knows"
             )
         return why, f"let {callee} fail 100% with a status of 500 or more"
     if faulted := sum(call.faulted for calls in requests.values() for call in calls):

@@ -118,7 +118,7 @@ def test_of_calls_that_no_server_error_ended_it_is_not_said_that_none_failed(sta
     ):
         assert verdict.outcome is OPEN
         assert "no call failed" not in verdict.sentence
-        assert "whether another answer (a 4xx, a gRPC status) was a reason" in verdict.sentence
+        assert "whether an answer (a 4xx, a gRPC status) was a reason" in verdict.sentence
         assert verdict.help == "let b fail 100% with a status of 500 or more"
 
 
