@@ -139,8 +139,15 @@ def new_route(service: ServiceRef, port: int, kind: str, rules: Sequence[Mapping
 
 
 def ports_without_route(catalog: Catalog, service: ServiceRef) -> Iterable[Mapping[str, Any]]:
-    """The gRPC ports of a service at which no route stands."""
+    """The gRPC ports of a service at which no route stands.
+
+    Raises:
+        BadInput: one stands there that Linkerd leaves out, so that the port would not be taken for gRPC.
+    """
     routes = routes_of(catalog)
     for port in http_ports(catalog.service(service)):
-        if is_grpc(port) and not attached(routes, service, int(port["port"])):
+        there = attached(routes, service, int(port["port"])) if is_grpc(port) else []
+        for route in there:
+            refuse_left_out(route)
+        if is_grpc(port) and not there:
             yield port

@@ -402,6 +402,13 @@ def test_a_route_that_linkerd_leaves_out_is_no_place_for_rules(kind: str) -> Non
     with pytest.raises(BadInput, match=f"HTTPRoute rewriting in namespace shop has the filter {kind}"):
         linkerd().plan_manifest([left_out], Context())
     plan(Fault(ORDER, status=503), left_out)
+    of_grpc: Object = {**left_out, "kind": "GRPCRoute"}
+    of_grpc["spec"] = {
+        **of_grpc["spec"],
+        "parentRefs": [{"group": "core", "kind": "Service", "name": "payment-service"}],
+    }
+    with pytest.raises(BadInput, match=f"GRPCRoute rewriting in namespace shop has the filter {kind}"):
+        plan(Retry(PAYMENT, 2), _service("payment-service", grpc=True), of_grpc)
     plan(Fault(PAYMENT, status=503), _route([{"filters": [{"type": "RequestRedirect", "requestRedirect": {}}]}]))
 
 
