@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import permutations
 
 from meshbdd.claims import Outcome, Verdict
 from meshbdd.claims.bulkhead import allowed_growth, middle, not_slowed, still_as_quick, usual
@@ -17,8 +20,10 @@ from meshbdd.load import Sample
 from meshbdd.mesh.abilities import Ability
 from meshbdd.scenario.breakers import active_calls
 from meshbdd.scenario.call_log import CallLog, call_of, calls_to, with_deadlines
+from meshbdd.scenario.counting import address_of
 from meshbdd.scenario.enough import Enough
 from meshbdd.scenario.environment import Environment
+from meshbdd.scenario.hosts import is_mirrored_to
 from meshbdd.scenario.needs import needs
 from meshbdd.scenario.settling import in_time
 from meshbdd.scenario.traffic import USERS, Traffic
@@ -84,13 +89,15 @@ class Resilience:
         self._traffic.requests.see_ids_differ()
         self._traffic.wait_met()
         entries = self._log.settled()
-        addresses = {str((pod.get("status") or {}).get("podIP")) for pod in self._log.proxies.pods(caller)}
+        apart = self._copies(caller, entries)
+        pods = {address_of(pod): str(pod["metadata"]["name"]) for pod in self._log.proxies.pods(caller)}
         backends = self._environment.cluster.list("Pod", callee.namespace, f"{FAULT_LABEL}={callee.name}")
         behind = {str(pod["metadata"]["name"]) for pod in (*self._log.proxies.meshed(callee), *backends)}
+        came = (e for e in entries if e.pod in behind and not e.outbound)
         arrived = [
-            call_of(entry)
-            for entry in entries
-            if entry.pod in behind and not entry.outbound and entry.downstream.rpartition(":")[0] in addresses
+            _apart(call_of(entry), pods[entry.downstream.rpartition(":")[0]], apart)
+            for entry in came
+            if entry.downstream.rpartition(":")[0] in pods
         ]
         sent, strangers = self._sent(caller, callee, entries)
         return sent, arrived if behind else None, strangers
@@ -124,15 +131,37 @@ class Resilience:
     def _sent(self, caller: ServiceRef, callee: ServiceRef, entries: Sequence[Entry]) -> tuple[list[Call], Strangers]:
         """The calls of requests that the caller is through with, and the others: it may still add to those."""
         pods = {str(pod["metadata"]["name"]) for pod in self._log.proxies.pods(caller)}
-        calls = [call for call in calls_to(callee, entries) if call.caller in pods]
+        apart = self._copies(caller, entries)
+        calls = [_apart(call, call.caller, apart) for call in calls_to(callee, entries) if call.caller in pods]
         if self._environment.cluster.find("Service", caller.name, caller.namespace) is None:
             through = {sample.request_id for sample in self._traffic.samples}  # a mere client: it serves nobody
         else:
-            through = {entry.request_id for entry in entries if entry.pod in pods and not entry.outbound}
+            served = (entry for entry in entries if entry.pod in pods and not entry.outbound)
+            through = {_name(entry.request_id, entry.pod, apart) for entry in served}
         known = [call for call in calls if call.request_id in through]
         ours = self._environment.sent.are_ours
         unknown = sum(not (call.request_id in through or ours(call.request_id)) for call in calls)
         return known, Strangers(len(calls) - len(known), unknown)
+
+    def _copies(self, service: ServiceRef, entries: Sequence[Entry]) -> set[tuple[str, str]]:
+        """Id and pod of each mirrored request that several pods of a service served at a time: each is one of its own.
+
+        Envoy marks no copy where Istio configures it (``disable_shadow_host_suffix_append``); a proxy's further tries
+        follow each other, and remain one request's.
+        """
+        pods = {str(pod["metadata"]["name"]) for pod in self._log.proxies.pods(service)}
+        served = [entry for entry in entries if entry.pod in pods and not entry.outbound and entry.request_id]
+        if len({entry.pod for entry in served}) < 2 or not is_mirrored_to(self._environment.cluster, service):
+            return set()
+        of_request: dict[str, list[Entry]] = defaultdict(list)
+        for entry in served:
+            of_request[entry.request_id].append(entry)
+        together = ((a, b) for same in of_request.values() for a, b in permutations(same, 2) if a.pod != b.pod)
+        return {
+            (a.request_id, a.pod)
+            for a, b in together
+            if a.started < b.started + b.seconds and b.started < a.started + a.seconds
+        }
 
     # Latencies
 
@@ -176,3 +205,12 @@ class Resilience:
 
         in_time(probe, _SLOWEST)
         return found
+
+
+def _name(request_id: str, pod: str, copies: set[tuple[str, str]]) -> str:
+    return f"{request_id} (mirrored, at {pod})" if (request_id, pod) in copies else request_id
+
+
+def _apart(call: Call, caller: str, copies: set[tuple[str, str]]) -> Call:
+    """What a pod calls for a copy of a request is none of the calls for the request itself."""
+    return replace(call, request_id=_name(call.request_id, caller, copies))

@@ -33,6 +33,8 @@ class _Cluster:
         return {"spec": {"selector": {"app": name}}} if (kind, name) == ("Service", "order-service") else None
 
     def list(self, _kind: str, _namespace: str = "", labels: str = "") -> list[dict[str, Any]]:
+        if not labels.startswith("app="):
+            return []  # no fault stands in for anybody
         return [{"metadata": {"name": labels.removeprefix("app=")}, "status": {"phase": "Running"}}]
 
 
@@ -197,3 +199,32 @@ def test_a_deadline_that_the_callees_proxy_kept_is_its_callers() -> None:
     own = [replace(came[0], details="via_upstream")]
     assert [c.not_waited_for for c in with_deadlines([call_], own)] == [False], "the service said so itself"
     assert [c.not_waited_for for c in with_deadlines([replace(call_, request_id="r2")], came)] == [False]
+
+
+@pytest.mark.parametrize(
+    ("mirror", "began", "tries"),
+    [
+        ({"mirror": {"host": "order-service"}}, 0.2, {2: 2}),
+        ({"mirrors": [{"destination": {"host": "order-service.shop.svc.cluster.local"}}]}, 0.0, {2: 2}),
+        ({"mirror": {"host": "order-service"}}, 1.0, {4: 1}),  # its client's proxy tried another pod, after the first
+        ({"mirror": {"host": "payment-service"}}, 0.2, {4: 1}),
+        ({}, 0.2, {4: 1}),
+    ],
+)
+def test_a_mirrored_copy_of_a_request_is_one_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, mirror: dict[str, Any], began: float, tries: dict[int, int]
+) -> None:
+    def pod(name: str) -> dict[str, Any]:
+        return {"metadata": {"name": name}, "status": {"podIP": f"10.0.0.{len(name)}"}}
+
+    made: list[Entry] = []
+    for name, at in (("order", 0.0), ("order-canary", began)):
+        came = replace(served("payment", "r1"), downstream=f"10.0.0.{len(name)}:999")
+        made += [replace(served(name, "r1"), started=100 + at, seconds=0.9), *[call(name, "r1"), came] * 2]
+    resilience = _resilience(made, loading=False, met=lambda verdict, _ids: verdict)
+    pods = {ORDER: [pod("order"), pod("order-canary")], PAYMENT: [pod("payment")]}
+    resilience._log.proxies = cast("Any", SimpleNamespace(pods=pods.get, meshed=pods.get))
+    route = {"metadata": {"name": "order", "namespace": "shop"}, "spec": {"http": [mirror]}}
+    monkeypatch.setattr(_Cluster, "list", lambda _, kind, *_where: [route] if kind == "VirtualService" else [])
+    assert resilience.called_at_most(ORDER, PAYMENT, 9, None).numbers["tries"] == tries
+    assert resilience.called_at_least(ORDER, PAYMENT, 1).numbers["tries"] == tries
