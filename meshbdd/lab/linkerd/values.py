@@ -10,7 +10,13 @@ _UNITS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decima
 _LAST_PORT = 65535
 _U64 = 2**64 - 1
 _FLOAT = re.compile(r"[+-]?(inf|infinity|nan|([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?)", re.IGNORECASE)
-_PART = re.compile(r"(\d{1,5})(h|ms|m|s)")
+_NANOSECOND = Decimal("1e-9")
+_GO_UNITS = {
+    "ns": _NANOSECOND, "us": Decimal("1e-6"), "\u00b5s": Decimal("1e-6"), "\u03bcs": Decimal("1e-6"),
+    **{unit: size for unit, size in _UNITS.items() if unit != "d"},
+}  # fmt: skip
+_EXPECTED_UNITS = "expected one of 'ns', 'us', '\u00b5s', 'ms', 's', 'm', or 'h'"
+_GO_PART = re.compile(r"(?P<count>[^a-zA-Z\u00b5\u03bc]*)(?P<unit>[a-zA-Z\u00b5\u03bc]+)")
 
 
 class Unreadable(ValueError):
@@ -99,11 +105,35 @@ def gateway_duration(text: str) -> Decimal | None:
         return None
 
 
+def k8s_duration(text: str) -> Decimal:
+    """A duration in a policy.linkerd.io object, in Go's syntax: ``1m30s``, ``1.5s``, ``500us``; it may be negative.
+
+    linkerd2 policy-controller/k8s/api/src/duration.rs
+
+    Raises:
+        Unreadable: it is none.
+    """
+    rest, total = text.lstrip("+").lstrip("-"), Decimal(0)
+    while rest:
+        found = _GO_PART.match(rest)
+        if found is None:
+            if rest == "0":
+                return Decimal(0)
+            raise Unreadable(f"missing a unit: {_EXPECTED_UNITS}")
+        try:
+            count = fraction(found["count"])
+        except Unreadable as error:
+            raise Unreadable(f"invalid floating-point number: {error}") from None
+        if found["unit"] not in _GO_UNITS:
+            raise Unreadable(f"invalid unit: {_EXPECTED_UNITS}")
+        total += (Decimal(repr(count)) * _GO_UNITS[found["unit"]]).quantize(_NANOSECOND)
+        rest = rest[found.end() :]
+    return -total if text.startswith("-") else total
+
+
 def policy_duration(text: str) -> Decimal | None:
-    """``timeouts.request`` of a policy.linkerd.io route: compound as in GEP-2257 (``1m30s``), 0 is none."""
-    if not text or _PART.sub("", text):
-        return None
-    return sum((int(count) * _UNITS[unit] for count, unit in _PART.findall(text)), Decimal(0)) or None
+    """``timeouts.request`` of a policy.linkerd.io route: 0 is none, and the sign is lost."""
+    return abs(k8s_duration(text)) or None
 
 
 def port_set(text: str) -> frozenset[int]:

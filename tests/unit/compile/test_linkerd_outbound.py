@@ -424,7 +424,7 @@ def network_of(*objects: Object, of: str = OUTSIDE) -> str | None:
 )
 def test_an_egress_network_stays_out_of_the_cluster(networks: list[Object] | None, message: str | None) -> None:
     """policy-controller/k8s/status/src/index.rs network_condition; policy-controller/k8s/api/src/policy/network.rs."""
-    network = egress(**({"networks": networks} if networks is not None else {}))
+    network = egress() if networks is None else egress(networks=networks)
     through = route(parent=TO_EGRESS)
     told = statuses(Policies([network, through]))
     (own,) = told["EgressNetwork.policy.linkerd.io shop/out"]
@@ -581,3 +581,72 @@ def test_complaints_of_an_egress_networks_annotations() -> None:
         f"WARN Failed to parse penalize-failures toggle error=unsupported {PENALIZE} value: 'yes' {NO_BOOLEAN} {of}",
         f"WARN Failed to parse timeouts error=missing duration unit; did you mean '5s' or '5ms'? {of}",
     ]
+
+
+UNITS = "expected one of 'ns', 'us', '\u00b5s', 'ms', 's', 'm', or 'h'"
+GO_DURATIONS = [
+    ("1m30s", "90s"),
+    ("1.5s", "1.500s"),
+    (".5s", "0.500s"),
+    ("5.s", "5s"),
+    ("500us", "0.000500s"),
+    ("100000s", "100000s"),
+    ("0s500ms", "0.500s"),
+    ("0", None),
+    ("0s", None),
+    ("5", f"missing a unit: {UNITS}"),
+    ("5d", f"invalid unit: {UNITS}"),
+    ("s", "invalid floating-point number: cannot parse float from empty string"),
+    ("1_0s", "invalid floating-point number: invalid float literal"),
+    ("-5s", "request timeout must not be negative"),
+]
+
+
+@pytest.mark.parametrize(("said", "expected"), GO_DURATIONS)
+def test_timeouts_of_linkerds_own_routes(said: str, expected: str | None) -> None:
+    """policy-controller/k8s/api/src/duration.rs, as far as policy-controller/runtime/src/admission.rs lets it in."""
+    made = route({"timeouts": {"request": said}}, version=POLICY)
+    decision = decide(made)
+    assert not decision.schema
+    if expected is None or expected[0].isdigit():
+        assert decision.denied is None
+        assert first_rule(service(), made)["timeouts"].get("request") == expected
+    else:
+        assert decision.denied == expected
+        assert decision.unreadable is not said.startswith("-")
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "denied"),
+    [
+        (
+            {"request": "1s", "backendRequest": "2s"},
+            "backendRequest timeout (2s) must not be greater than request timeout (1s)",
+        ),
+        (
+            {"request": "0s", "backendRequest": "1500us"},
+            "backendRequest timeout (1.5ms) must not be greater than request timeout (0ns)",
+        ),
+        ({"request": "2s", "backendRequest": "2s"}, None),
+        ({"backendRequest": "-2s"}, "backendRequest timeout must not be negative"),
+    ],
+)
+def test_a_backends_timeout_is_no_longer_than_the_requests(timeouts: dict[str, str], denied: str | None) -> None:
+    """policy-controller/runtime/src/admission.rs validate_timeouts."""
+    assert decide(route({"timeouts": timeouts}, version=POLICY)).denied == denied
+
+
+def test_filters_of_linkerds_own_routes() -> None:
+    """charts/linkerd-crds/templates/policy/httproute.yaml; …/outbound/index/http.rs convert_gateway_backend_filter."""
+    modifier = {
+        "type": "ResponseHeaderModifier",
+        "responseHeaderModifier": {"set": [{"name": "x", "value": "y"}]},
+    }
+    of_backend = route({"backendRefs": [{"name": "order", "port": 80, "filters": [modifier]}]}, version=POLICY)
+    assert not decide(of_backend).schema
+    (one,) = first_rule(service(), of_backend)["backends"]["random_available"]["backends"]
+    assert list(one["backend"]["filters"][0]) == ["response_header_modifier"]
+    assert decide(route({"filters": [modifier]}, version=POLICY)).schema
+    for status_code, taken in ((301, True), (302, True), (303, False)):
+        block = {"type": "RequestRedirect", "requestRedirect": {"statusCode": status_code}}
+        assert (not decide(route({"filters": [block]}, version=POLICY)).schema) is taken

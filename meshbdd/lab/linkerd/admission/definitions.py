@@ -81,13 +81,25 @@ _RATE_LIMIT = obj(
     required=("targetRef",),
 )  # fmt: skip
 _EGRESS = obj({"trafficPolicy": choice("Allow", "Deny"), "networks": array(_NETWORK)}, required=("trafficPolicy",))
-_POLICY_FILTERS = gateway.filters(
-    "RequestHeaderModifier", "RequestRedirect",
-    more={"requestHeaderModifier": HEADER_MODIFIER, "requestRedirect": REDIRECT},
+# Linkerd's own HTTPRoute: one filter less than its backends have, two redirects, and durations in Go's syntax, which the
+# definition leaves to the webhook.
+_POLICY_REDIRECT = obj({**REDIRECT["properties"], "statusCode": {**INT32, "default": 302, "enum": [301, 302]}})
+_POLICY_MORE: Schema = {"requestHeaderModifier": HEADER_MODIFIER, "requestRedirect": _POLICY_REDIRECT}
+_POLICY_FILTERS = gateway.filters("RequestHeaderModifier", "RequestRedirect", more=_POLICY_MORE)
+_POLICY_BACKEND_FILTERS = gateway.filters(
+    "RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect",
+    more={**_POLICY_MORE, "responseHeaderModifier": HEADER_MODIFIER},
 )  # fmt: skip
 _PARENT_REF = obj({**gateway.PARENT_REF["properties"], "group": defaulted(TEXT, POLICY)}, required=("name",))
+_POLICY_RULES = gateway.http_rules(
+    _POLICY_FILTERS,
+    more={
+        "backendRefs": gateway.backend_refs(_POLICY_BACKEND_FILTERS),
+        "timeouts": obj({"request": TEXT, "backendRequest": TEXT}),
+    },
+)
 _POLICY_ROUTE = obj({
-    "parentRefs": array(_PARENT_REF), "hostnames": array(TEXT), "rules": gateway.http_rules(_POLICY_FILTERS),
+    "parentRefs": array(_PARENT_REF), "hostnames": array(TEXT), "rules": _POLICY_RULES,
 })  # fmt: skip
 
 # A ServiceProfile's conditions nest without end; the shipped definition leaves them open too.

@@ -35,7 +35,7 @@ from meshbdd.lab.linkerd.read.inbound import PROTOCOLS
 from meshbdd.lab.linkerd.read.matches import http_match, rpc_match, see_filter
 from meshbdd.lab.linkerd.read.targets import canonical, targets
 from meshbdd.lab.linkerd.settings import DEFAULT_POLICIES, unknown_mode
-from meshbdd.lab.linkerd.values import Unreadable
+from meshbdd.lab.linkerd.values import Unreadable, debugged, k8s_duration
 
 Object = Mapping[str, Any]
 WEBHOOK = "linkerd-policy-validator.linkerd.io"
@@ -85,6 +85,29 @@ def _route(route: Object) -> None:
             see_filter(block)
         if group_of(route) == GATEWAY:
             _backends(rule)
+
+
+def _policy_route(route: Object) -> None:
+    _route(route)
+    for rule in route["spec"].get("rules") or []:
+        _timeouts(rule.get("timeouts") or {})
+
+
+def _timeouts(said: Object) -> None:
+    try:
+        backend, request = (
+            k8s_duration(said[name]) if name in said else None for name in ("backendRequest", "request")
+        )
+    except Unreadable as error:
+        raise _NoValue(str(error)) from None
+    for name, duration in (("backendRequest", backend), ("request", request)):
+        if duration is not None and str(said[name]).startswith("-"):
+            raise Unreadable(f"{name} timeout must not be negative")
+    if backend is not None and request is not None and backend > request:
+        raise Unreadable(
+            f"backendRequest timeout ({debugged(backend)}) must not be greater than request timeout "
+            f"({debugged(request)})"
+        )
 
 
 def _backends(rule: Object) -> None:
@@ -266,7 +289,7 @@ def _profile(profile: Object) -> None:
 
 
 _RULES: dict[tuple[str, str], Callable[[Object], None]] = {
-    (GATEWAY, "HTTPRoute"): _route, (GATEWAY, "GRPCRoute"): _route, (POLICY, "HTTPRoute"): _route,
+    (GATEWAY, "HTTPRoute"): _route, (GATEWAY, "GRPCRoute"): _route, (POLICY, "HTTPRoute"): _policy_route,
     (GATEWAY, "TLSRoute"): _stream_route, (GATEWAY, "TCPRoute"): _stream_route,
     (POLICY, "Server"): _server, (POLICY, "AuthorizationPolicy"): _authorization_policy,
     (POLICY, "MeshTLSAuthentication"): _mesh_tls, (POLICY, "NetworkAuthentication"): _network_authentication,
