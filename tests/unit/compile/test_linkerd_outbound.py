@@ -650,3 +650,18 @@ def test_filters_of_linkerds_own_routes() -> None:
     for status_code, taken in ((301, True), (302, True), (303, False)):
         block = {"type": "RequestRedirect", "requestRedirect": {"statusCode": status_code}}
         assert (not decide(route({"filters": [block]}, version=POLICY)).schema) is taken
+
+
+@pytest.mark.parametrize(
+    ("said", "protocol"),
+    [
+        ("http", "http1"),
+        ("HTTP", "http1"),
+        ("Kubernetes.io/H2C", "http2"),
+        ("Linkerd.io/Opaque", "opaque"),
+        ("https", "opaque"),
+    ],
+)
+def test_app_protocols_however_they_are_spelt(said: str, protocol: str) -> None:
+    """policy-controller/core/src/outbound.rs AppProtocol::from_str."""
+    assert list(asked(service(ports=[{"port": 80, "appProtocol": said}]))) == [protocol]

@@ -164,7 +164,7 @@ class OutboundPolicies:
         port: Object = next((p for p in spec.get("ports") or [] if p["port"] == number), {})
         said = port.get("appProtocol")
         if said:
-            return _PROTOCOLS.get(said, "opaque")
+            return _PROTOCOLS.get(said.lower(), "opaque")
         return "opaque" if number in self._opaque_ports(service) else None
 
     def _opaque_ports(self, parent: Object | None) -> frozenset[int]:
