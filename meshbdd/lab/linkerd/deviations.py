@@ -103,6 +103,12 @@ DEVIATIONS = (
         "A query about just that finds nothing, or another label; requests, their statuses and retries are counted alike.",
     ),
     Deviation(
+        "regular-expressions",
+        "A route whose regular expression only linkerd-proxy could play is refused when it is applied: Envoy has RE2's syntax, "
+        "which knows no classes within classes, no (?x), no \\u, no \\<, no {2000}.",
+        "None: the request to the API fails and says why.",
+    ),
+    Deviation(
         "headers",
         "Envoy adds x-request-id and x-forwarded-proto to requests; the lab's own markers never reach an application.",
         "None, unless the application counts its headers.",

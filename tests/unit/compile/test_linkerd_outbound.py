@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from meshbdd.lab.linkerd.admission.webhook import decide
+from meshbdd.lab.api.errors import ApiError
+from meshbdd.lab.linkerd.admission.webhook import admission_hook, decide
 from meshbdd.lab.linkerd.compile import Questions
 from meshbdd.lab.linkerd.compile import status as statuses
 from meshbdd.lab.linkerd.policies import Policies
@@ -665,3 +666,67 @@ def test_filters_of_linkerds_own_routes() -> None:
 def test_app_protocols_however_they_are_spelt(said: str, protocol: str) -> None:
     """policy-controller/core/src/outbound.rs AppProtocol::from_str."""
     assert list(asked(service(ports=[{"port": 80, "appProtocol": said}]))) == [protocol]
+
+
+LOOK = "look-around, including look-ahead and look-behind, is not supported"
+TAKEN_BY_RUST = [
+    ("/\\p{L}+", None),
+    ("/(?<id>[0-9]+)", None),
+    ("/(?P<id>[0-9]+)", None),
+    ("(?i:/a)[]a-]\\_\\x{41}", None),
+    ("[[:alpha:]]{1,3}?", None),
+    ("[a-z&&[^b]]", "&& is Rust's alone"),
+    ("[a[b]]", "[b is Rust's alone"),
+    ("(?x)a", "(?x) is Rust's alone"),
+    ("\\u{41}", "\\u{41} is Rust's alone"),
+    ("\\<a", "\\< is Rust's alone"),
+    ("a{ 2 }", "{ 2 } is Rust's alone"),
+    ("a{2000}", "invalid repetition size: {2000}"),
+    ("a**", "bad repetition operator: **"),
+    ("\\p{Letter}", "invalid character class range: \\p{Letter}"),
+]
+
+
+@pytest.mark.parametrize(("text", "unplayable"), TAKEN_BY_RUST)
+@pytest.mark.parametrize("place", ["path", "header", "query"])
+def test_regular_expressions_that_linkerd_takes(place: str, text: str, unplayable: str | None) -> None:
+    """Rust's regex crate, which policy-controller/k8s/index/src/routes/http.rs reads them with."""
+    entry = {"type": "RegularExpression", "value": text}
+    named = [entry | {"name": "n"}]
+    match = {"path": {"path": entry}, "header": {"headers": named}, "query": {"queryParams": named}}[place]
+    made = route({"matches": [match], "backendRefs": [{"name": "order", "port": 80}]})
+    assert decide(made).denied is None
+    assert first_rule(service(), made)["backends"].keys() == {"random_available"}
+    if unplayable is None:
+        assert admission_hook("CREATE", "httproutes", made, None) == []
+    else:
+        with pytest.raises(ApiError, match="the lab cannot play the regular expression") as refused:
+            admission_hook("CREATE", "httproutes", made, None)
+        assert f"({unplayable})" in refused.value.message
+
+
+REFUSED_BY_RUST = [
+    ("/(?!foo).*", " ^^^", LOOK),
+    ("(?<=a)b", "^^^^", LOOK),
+    ("(", "^", "unclosed group"),
+    ("a)", " ^", "unopened group"),
+    ("[a", "^", "unclosed character class"),
+    ("(a)\\1", "   ^^", "backreferences are not supported"),
+    ("\\Qa\\E", "^^", "unrecognized escape sequence"),
+    ("a\\", " ^", "incomplete escape sequence, reached end of pattern prematurely"),
+    ("(?y)a", "  ^", "unrecognized flag"),
+    ("(?P<1>a)", "    ^", "invalid capture group character"),
+    ("a{,2}", " ^", "repetition quantifier expects a valid decimal"),
+    ("a{3,2}", " ^^^^^", "invalid repetition count range, the start must be <= the end"),
+    ("*a", None, "repetition operator missing expression"),
+    ("[z-a]", None, "invalid character class range, the start must be <= the end"),
+]
+
+
+@pytest.mark.parametrize(("text", "mark", "why"), REFUSED_BY_RUST)
+def test_regular_expressions_that_linkerd_refuses(text: str, mark: str | None, why: str) -> None:
+    error = "\n".join(
+        ["regex parse error:", f"    {text}", *([f"    {mark}"] if mark is not None else []), f"error: {why}"]
+    )
+    made = route({"matches": [{"path": {"type": "RegularExpression", "value": text}}]})
+    assert refused_or_first_rule(made, error) is None

@@ -29,6 +29,7 @@ from meshbdd.lab.linkerd.admission.definitions import spec_schema
 from meshbdd.lab.linkerd.admission.identities import identity_fault
 from meshbdd.lab.linkerd.objects import CORE, GATEWAY, POLICY, Parent, annotations_of, group_of, parents, with_defaults
 from meshbdd.lab.linkerd.read import annotations as read_annotations
+from meshbdd.lab.linkerd.read import regexes
 from meshbdd.lab.linkerd.read.authorizations import AUTHENTICATIONS, target_of
 from meshbdd.lab.linkerd.read.destinations import weight_of
 from meshbdd.lab.linkerd.read.inbound import PROTOCOLS
@@ -326,11 +327,26 @@ def decide(obj: Object) -> Decision:
     return Decision(None, faults)
 
 
+def _unplayable(route: Object) -> str | None:
+    """What of a route that Linkerd takes the lab's Envoy cannot play; ``None``: it can."""
+    for rule in (route.get("spec") or {}).get("rules") or []:
+        for match in rule.get("matches") or []:
+            parts = [match.get("path") or {}, *(match.get("headers") or ()), *(match.get("queryParams") or ())]
+            for text in (part.get("value", "/") for part in parts if part.get("type") == "RegularExpression"):
+                why = regexes.unplayable(text)
+                if why is not None:
+                    return (
+                        f'the lab cannot play the regular expression "{text}" of this route: linkerd-proxy would take it, but '
+                        f"the lab's Envoy has RE2's syntax ({why}); write it in what both have."
+                    )
+    return None
+
+
 def admission_hook(operation: str, _resource: str, new: Object | None, _old: Object | None) -> list[str]:
     """The API's admission for Linkerd's kinds.
 
     Raises:
-        ApiError: 400 in the words of a denied admission request.
+        ApiError: 400 in the words of a denied admission request; or in the lab's own, for what it cannot play.
     """
     if (
         operation == "DELETE"
@@ -342,4 +358,7 @@ def admission_hook(operation: str, _resource: str, new: Object | None, _old: Obj
     decision = decide(new)
     if decision.denied is not None:
         raise ApiError(400, "BadRequest", f'admission webhook "{WEBHOOK}" denied the request: {decision.denied}')
+    unplayable = _unplayable(new) if new["kind"] in {"HTTPRoute", "GRPCRoute"} else None
+    if unplayable is not None:
+        raise ApiError(400, "BadRequest", unplayable)
     return []

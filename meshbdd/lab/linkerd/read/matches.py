@@ -12,6 +12,7 @@ from typing import Any
 
 from meshbdd.lab.compile.ir import HeaderOps, Match, Text
 from meshbdd.lab.linkerd.model import Filter, Modifier, Redirection, RpcMatch
+from meshbdd.lab.linkerd.read import regexes
 from meshbdd.lab.linkerd.values import Unreadable
 
 Object = Mapping[str, Any]
@@ -21,19 +22,10 @@ _VISIBLE = re.compile(r"[\t\x20-\x7e]*")
 _FILTERS = ("RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect")
 
 
-def _text(entry: Object, where: str) -> Text:
+def _text(entry: Object) -> Text:
     if entry.get("type", "Exact") == "Exact":
         return {"exact": entry["value"]}
-    return {"regex": _regex(entry["value"], where)}
-
-
-def _regex(text: str, where: str) -> str:
-    # Python's syntax stands in for Rust's; both refuse what is no regular expression at all.
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise Unreadable(f"invalid {where} regular expression: {error}") from None
-    return text
+    return {"regex": regexes.read(entry["value"])}
 
 
 def _quoted(text: str) -> str:
@@ -44,7 +36,7 @@ def _quoted(text: str) -> str:
 def _path(path: Object) -> Text:
     kind, value = path.get("type", "PathPrefix"), path.get("value", "/")
     if kind == "RegularExpression":
-        return {"regex": _regex(value, "path")}
+        return {"regex": regexes.read(value)}
     if not value.startswith("/"):
         raise Unreadable(
             f"HttpPathMatch paths must be absolute (begin with `/`); {_quoted(value)} is not an absolute path"
@@ -72,7 +64,7 @@ def _header_value(text: str) -> str:
 def _header_text(entry: Object) -> Text:
     if entry.get("type", "Exact") == "Exact":
         return {"exact": _header_value(entry["value"])}
-    return _text(entry, "header")
+    return _text(entry)
 
 
 def http_match(match: Object) -> Match:
@@ -85,7 +77,7 @@ def http_match(match: Object) -> Match:
         uri=_path(match["path"]) if match.get("path") else None,
         method={"exact": match["method"]} if match.get("method") else None,
         headers=_headers(match.get("headers")),
-        query={entry["name"]: _text(entry, "query parameter") for entry in match.get("queryParams") or []},
+        query={entry["name"]: _text(entry) for entry in match.get("queryParams") or []},
     )
 
 
