@@ -42,6 +42,15 @@ DEVIATIONS = (
         "circuit is open is never held until it closes.",
     ),
     Deviation(
+        "success-rate",
+        "Under failure-accrual: unified Envoy judges an endpoint's success rate every 0.2 seconds, by the requests since it last "
+        "did and in whole percents of failures; Linkerd judges it with every answer, by the whole window. As many failures in a "
+        "row as min-requests, and five at least, break the circuit in the lab whatever came before.",
+        "The circuit opens up to 0.2 seconds later and a penalty may last as much longer; an endpoint with fewer requests in 0.2 "
+        "seconds than min-requests is broken by failures in a row alone, so that with few calls or slow ones a circuit may stay "
+        "closed which Linkerd opens; after many successes it may open some failures earlier.",
+    ),
+    Deviation(
         "queue",
         "A request that finds no endpoint waits the three seconds even if one appears meanwhile; a try that is a retry never "
         "draws a backend of a split that has no endpoint at all; one whose endpoints are all broken is passed over at once.",

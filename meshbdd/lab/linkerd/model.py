@@ -233,6 +233,16 @@ class Accrual:
     backoff: Backoff
     success_rate: SuccessRate | None = None
 
+    @property
+    def judged_rate(self) -> SuccessRate | None:
+        """The success rate that counts: a threshold of 0 switches it off."""
+        return self.success_rate if self.success_rate is not None and self.success_rate.threshold else None
+
+    @property
+    def breaks(self) -> bool:
+        """Whether any failures break a circuit."""
+        return self.max_failures > 0 or self.judged_rate is not None
+
 
 @dataclass(frozen=True, slots=True)
 class OutboundPolicy:

@@ -28,6 +28,11 @@ _TABLE = 10007
 """A prime; the least share that it can tell is 0.01 %."""
 _LOOK_AGAIN = "0.050s"
 """How often Envoy looks whether a penalty is over."""
+_SELDOM = 5
+"""Failures in a row that an endpoint hardly ever has whose success rate is well."""
+_LOOK_AT_RATE = "0.200s"
+"""The same where it also judges success rates, which it does of the requests since it last looked: so long that enough come
+together, so short that no penalty lasts much longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +46,7 @@ class Part:
 
 def outlier_detection(accrual: Accrual) -> Json | None:
     """Failure accrual, as near as Envoy comes to it; see ``deviations``."""
-    failures = accrual.max_failures
-    if accrual.success_rate is not None:
-        failures = min(failures, accrual.success_rate.min_requests) or failures
+    failures, rate = _failures_in_a_row(accrual), accrual.judged_rate
     if failures == 0:
         return None
     made: Json = {
@@ -51,16 +54,33 @@ def outlier_detection(accrual: Accrual) -> Json | None:
         "enforcing_consecutive_5xx": 100,
         "enforcing_consecutive_gateway_failure": 0,
         "enforcing_success_rate": 0,
-        "interval": _LOOK_AGAIN,
+        "interval": _LOOK_AGAIN if rate is None else _LOOK_AT_RATE,
         "base_ejection_time": duration(max(accrual.backoff.least, Decimal("0.001"))),
         "max_ejection_time": duration(max(accrual.backoff.most, Decimal("0.001"))),
         "max_ejection_percent": 100,
         "always_eject_one_host": True,
     }
+    if rate is not None:
+        # Linkerd breaks below its threshold, Envoy at its own: the next whole percent of failures.
+        most = (1 - Decimal(repr(rate.threshold))) * 100
+        made |= {
+            "failure_percentage_threshold": min(int(most) + 1, 100),
+            "enforcing_failure_percentage": 100,
+            "failure_percentage_minimum_hosts": 1,
+            "failure_percentage_request_volume": max(rate.min_requests, 1),
+        }
     jitter = accrual.backoff.least * Decimal(str(accrual.backoff.jitter))
     if jitter:
         made["max_ejection_time_jitter"] = duration(jitter)
     return made
+
+
+def _failures_in_a_row(accrual: Accrual) -> int:
+    """After how many failures in a row an endpoint is broken; 0: never. As many as the rate asks for break it, too."""
+    if accrual.judged_rate is None:
+        return accrual.max_failures
+    alone = max(accrual.judged_rate.min_requests, _SELDOM)
+    return min(accrual.max_failures, alone) if accrual.max_failures else alone
 
 
 def balancer(name: str, parts: Sequence[Part], accrual: Accrual | None, filters: Sequence[Json] = ()) -> Json:

@@ -77,7 +77,7 @@ def retry_policy(retries: Retries) -> Json | None:
 def statuses_filter(accrual: Accrual | None, retries: Retries | None) -> list[Json]:
     """The upstream script of a cluster, where statuses alone would mislead Envoy's router."""
     grpc = retries.grpc if retries is not None else ()
-    counts = accrual is not None and accrual.max_failures > 0
+    counts = accrual is not None and accrual.breaks
     if not counts and not grpc:
         return []
     unified = accrual is not None and accrual.success_rate is not None
