@@ -46,9 +46,10 @@ class LastChange:
         self.of_samples = ""
 
 
-def not_met(claim: str, change: str) -> Verdict:
-    """A claim on requests that were all sent before a change."""
-    return Verdict.cannot_tell(f"{claim}: no request was sent since the mesh was changed («{change}»)", _ACTION)
+def not_met(claim: str, change: str, *, others: bool = False) -> Verdict:
+    """A claim on requests that were all sent before a change, though others may have been sent since."""
+    why = "the requests that it judges were sent before" if others else "no request was sent since"
+    return Verdict.cannot_tell(f"{claim}: {why} the mesh was changed («{change}»)", _ACTION)
 
 
 def none_met(verdict: Verdict, change: str) -> Verdict:

@@ -269,7 +269,7 @@ class Traffic:
         if self._last_change.of_samples and self.samples:
             if self._enough is not None:
                 self._enough.judged = True
-            return not_met(claim.text, self._last_change.of_samples)
+            return not_met(claim.text, self._last_change.of_samples, others=not self._last_change.unmet)
         if self._enough is None:
             return at_rate(claim.judge(self.samples, explain), self.samples)
         before = len(self._enough.samples)
