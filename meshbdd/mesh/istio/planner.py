@@ -111,8 +111,10 @@ class Istio:
         check_http(fault.service, self._catalog.service(fault.service))
         refuse_hidden(fault, context)
         choice = choose(fault, context, Objects.read(self._catalog))
-        if choice.side is Side.CALLER and fault.at is None and not has_room(self._catalog, fault, self._caller(fault)):
-            choice = Choice(Side.SERVER, BESIDE_ANOTHER)
+        if choice.side is Side.CALLER and fault.at is None:
+            own = f"{ROUTE_PREFIX}{self._run}-"
+            if not has_room(self._catalog, fault, self._caller(fault), own):
+                choice = Choice(Side.SERVER, BESIDE_ANOTHER)
         plan = self._fault_at_server if choice.side is Side.SERVER else self._fault_at_callers
         return plan(fault, context, choice.reason)
 

@@ -125,15 +125,23 @@ def _met(route: Object, ours: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [m for block in route.get("match") or [{}] if (m := _both(block, ours)) is not None]
 
 
-def is_beside_another(routes: Iterable[Object], fault: Fault, caller: Where) -> bool:
-    """Whether a fault would have to replace one of its kind on one of these routes, which a run has put there.
+def is_beside_another(routes: Iterable[Object], fault: Fault, caller: Where, own: str) -> bool:
+    """Whether a fault would have to replace one of its kind on one of these routes, which its own run has put there.
+
+    Another run's routes are none of its business: the object that has them is refused when it is to be written.
+
+    Args:
+        routes: The routes.
+        fault: The fault.
+        caller: Who is to meet it.
+        own: What the names of the run's own routes begin with.
 
     Raises:
         BadInput: as ``faulted_routes``.
     """
     ours = _scope_match(fault.scope, caller)
     return any(
-        route_name(route).startswith(ROUTE_PREFIX) and not _room(route, fault) and _met(route, ours)
+        route_name(route).startswith(own) and not _room(route, fault) and _met(route, ours)
         for route in _reach_the_service(routes, fault.service)
     )
 
@@ -144,7 +152,7 @@ def faulted_routes(routes: Iterable[Object], fault: Fault, caller: Where, tag: s
     Raises:
         BadInput: a route has a fault of its own, or one of the run's that this one would replace, or delegates.
     """
-    ours = _scope_match(fault.scope, caller)
+    ours, own = _scope_match(fault.scope, caller), tag.rsplit("-", 2)[0] + "-"
     made: list[Route] = []
     for route in _reach_the_service(routes, fault.service):
         if route.get("fault") and not route_name(route).startswith(ROUTE_PREFIX):
@@ -157,7 +165,7 @@ def faulted_routes(routes: Iterable[Object], fault: Fault, caller: Where, tag: s
         matches = _met(route, ours)
         if not matches:
             continue
-        if not _room(route, fault):
+        if route_name(route).startswith(own) and not _room(route, fault):
             kind = "delay" if fault.delay is not None else "failure"
             raise BadInput(
                 "MB0470",

@@ -66,14 +66,20 @@ def _rulings(catalog: Catalog, service: ServiceRef, caller: Where) -> tuple[Ruli
     return rulings(service, catalog.all("VirtualService"), namespaces)
 
 
-def has_room(catalog: Catalog, fault: Fault, caller: Where) -> bool:
+def has_room(catalog: Catalog, fault: Fault, caller: Where, own: str) -> bool:
     """Whether the routes that govern a service can carry a fault beside those that the run has put there.
+
+    Args:
+        catalog: What the cluster holds.
+        fault: The fault.
+        caller: Who is to meet it.
+        own: What the names of the run's own routes begin with.
 
     Raises:
         BadInput: they delegate, or match by what cannot be joined with the fault's scope.
     """
     governed = (ruling.obj for ruling in _rulings(catalog, fault.service, caller) if ruling.obj is not None)
-    return not any(is_beside_another(obj["spec"].get("http") or [], fault, caller) for obj in governed)
+    return not any(is_beside_another(obj["spec"].get("http") or [], fault, caller, own) for obj in governed)
 
 
 def _plain(service: ServiceRef) -> Route:

@@ -11,7 +11,7 @@ from meshbdd.errors import BadInput
 from meshbdd.intents import Fault, Scope, ServiceRef
 from meshbdd.mesh.base import Where
 from meshbdd.mesh.istio.hosts import governing
-from meshbdd.mesh.istio.routes import fault_block, faulted_routes
+from meshbdd.mesh.istio.routes import fault_block, faulted_routes, is_beside_another
 from meshbdd.mesh.manifest import find_manifest, read_manifest
 from meshbdd.units import Duration, Percent
 
@@ -72,6 +72,18 @@ def test_a_fault_of_the_testers_own_is_not_hidden() -> None:
             Where(),
             "meshbdd-r-1-",
         )
+
+
+def test_what_another_run_put_there_is_for_the_cluster_to_refuse() -> None:
+    """Its routes cannot be let recover by this scenario, which is what a tester would be told to do."""
+    theirs = [{"name": "meshbdd-other-1-0", "fault": {"abort": {"httpStatus": 500}}, "route": TO}]
+    ours = [{**theirs[0], "name": "meshbdd-r-1-0"}]
+    fault = Fault(PAYMENT, status=503)
+    assert not is_beside_another(theirs, fault, Where(), "meshbdd-r-")
+    assert faulted_routes(theirs, fault, Where(), "meshbdd-r-2-")
+    assert is_beside_another(ours, fault, Where(), "meshbdd-r-")
+    with pytest.raises(BadInput, match="beside the other failure"):
+        faulted_routes(ours, fault, Where(), "meshbdd-r-2-")
 
 
 def test_the_kinds_of_faults() -> None:
