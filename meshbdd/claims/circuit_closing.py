@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
 from meshbdd.claims.breaker import Breaker, is_counted
 from meshbdd.claims.calls import Call, told_seconds
@@ -12,6 +14,55 @@ from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.units import Duration
 
 _UNDISTURBED = "change nothing between the opening and the claim but the service's recovery"
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Circuits of which at least one was open.
+
+    Attributes:
+        claim: What is claimed of them.
+        phases: What became of each, in the order of time.
+        using: The breakers of those who called.
+        opened: Whose circuit was open.
+        evidence: The numbers for the verdict.
+    """
+
+    claim: str
+    phases: Sequence[Phase]
+    using: Sequence[Breaker]
+    opened: AbstractSet[str]
+    evidence: Mapping[str, object]
+
+
+def _see(
+    claim: str,
+    service: str,
+    waited: float,
+    breakers: Sequence[Breaker],
+    calls: Sequence[Call] | None,
+    sightings: Sequence[Breaker],
+) -> _Seen | Verdict:
+    """What there is to judge; arguments as of ``closes_within``. A verdict where nobody can, for none was open for instance."""
+    phases = replay(calls or (), breakers, sightings)
+    using, evidence = in_use(breakers, calls), {**evidence_of(phases, breakers), "waited_seconds": waited}
+    opened = {phase.caller for phase in phases if phase.state == "open"}
+    return (
+        nothing_to_see(claim, service, breakers, calls, evidence)
+        or log_untold(claim, calls, evidence)
+        or _never_open(claim, service, opened, using, evidence)
+        or _Seen(claim, phases, using, opened, evidence)
+    )
+
+
+def _in_time(seen: _Seen, waited: float, limit: Duration, changes: Sequence[tuple[float, str]], what: str) -> Verdict:
+    """The verdict on what came to pass after a time, unless a change brought it about."""
+    outcome = Outcome.PASSED if waited <= limit.seconds else Outcome.FAILED
+    early = ended_early(seen.phases, seen.using, seen.opened, changes) if outcome is Outcome.PASSED else ""
+    if early:
+        return Verdict.cannot_tell(f"{seen.claim}: {early}", _UNDISTURBED, **seen.evidence)
+    told = f"{seen.claim}: {what}; {ejections(seen.using)}"
+    return Verdict(outcome, told, {**seen.evidence, "waited_seconds": waited})
 
 
 def closes_within(
@@ -42,16 +93,10 @@ def closes_within(
         changes: Unix time at which the scenario began each change of the mesh, and the change in words.
     """
     claim = f"the circuit to {service} closes within {limit}"
-    phases = replay(calls or (), breakers, sightings)
-    using, evidence = in_use(breakers, calls), {**evidence_of(phases, breakers), "waited_seconds": waited}
-    opened = {phase.caller for phase in phases if phase.state == "open"}
-    nothing = (
-        nothing_to_see(claim, service, breakers, calls, evidence)
-        or log_untold(claim, calls, evidence)
-        or _never_open(claim, service, opened, using, evidence)
-    )
-    if nothing is not None:
-        return nothing
+    seen = _see(claim, service, waited, breakers, calls, sightings)
+    if isinstance(seen, Verdict):
+        return seen
+    phases, using, opened, evidence = seen.phases, seen.using, seen.opened, seen.evidence
     if any(breaker.ejected for breaker in using):
         return _ejected(claim, waited, using, evidence)
     rules = {breaker.caller: breaker for breaker in breakers}
@@ -63,12 +108,7 @@ def closes_within(
         tried = {call.caller for call in calls or () if is_counted(call) and call.request_id in trials}
         return _not_closed(claim, service, half, phases, tried, {**evidence, "untried": half})
     waited = max(waited, *(moment - began for moment in since.values() if moment is not None))
-    outcome = Outcome.PASSED if waited <= limit.seconds else Outcome.FAILED
-    early = ended_early(phases, using, opened, changes) if outcome is Outcome.PASSED else ""
-    if early:
-        return Verdict.cannot_tell(f"{claim}: {early}", _UNDISTURBED, **evidence)
-    told = f"{claim}: it was closed after {told_seconds(waited)}, and calls succeed; {ejections(using)}"
-    return Verdict(outcome, told, {**evidence, "waited_seconds": waited})
+    return _in_time(seen, waited, limit, changes, f"it was closed after {told_seconds(waited)}, and calls succeed")
 
 
 def _never_open(
@@ -149,16 +189,10 @@ def half_opens_within(
 ) -> Verdict:
     """Every open circuit lets calls through again, whatever becomes of them, in time; arguments as of ``closes_within``."""
     claim = f"the circuit to {service} is half-open within {limit}"
-    phases = replay(calls or (), breakers, sightings)
-    using, evidence = in_use(breakers, calls), {**evidence_of(phases, breakers), "waited_seconds": waited}
-    opened = {phase.caller for phase in phases if phase.state == "open"}
-    nothing = (
-        nothing_to_see(claim, service, breakers, calls, evidence)
-        or log_untold(claim, calls, evidence)
-        or _never_open(claim, service, opened, using, evidence)
-    )
-    if nothing is not None:
-        return nothing
+    seen = _see(claim, service, waited, breakers, calls, sightings)
+    if isinstance(seen, Verdict):
+        return seen
+    phases, using, opened, evidence = seen.phases, seen.using, seen.opened, seen.evidence
     passed = [call for call in calls or () if is_counted(call) and call.request_id in trials]
     since = {call.caller: call.started for call in reversed(passed)}
     since |= {phase.caller: phase.began for phase in reversed(_let_through(phases, began))}
@@ -168,9 +202,4 @@ def half_opens_within(
     if untried:
         return _untried(claim, service, untried, {**evidence, "untried": untried})
     waited = max(0.0, *(since[caller] - began for caller in opened))
-    outcome = Outcome.PASSED if waited <= limit.seconds else Outcome.FAILED
-    early = ended_early(phases, using, opened, changes) if outcome is Outcome.PASSED else ""
-    if early:
-        return Verdict.cannot_tell(f"{claim}: {early}", _UNDISTURBED, **evidence)
-    told = f"{claim}: it let calls through again after {told_seconds(waited)}; {ejections(using)}"
-    return Verdict(outcome, told, {**evidence, "waited_seconds": waited})
+    return _in_time(seen, waited, limit, changes, f"it let calls through again after {told_seconds(waited)}")
