@@ -58,6 +58,11 @@ class Edit:
     make: Callable[[Any], Any]
     new: Object | None = None
 
+    @property
+    def target(self) -> tuple[str, str, str]:
+        """Which object it is: kind, name, namespace."""
+        return self.kind, self.name, self.namespace
+
     def __str__(self) -> str:
         return f"{self.kind} {self.name}.{self.namespace}"
 

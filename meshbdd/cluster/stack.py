@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from meshbdd.cluster.change import Change, Edit
+from meshbdd.cluster.change import Change
 from meshbdd.errors import RestoreIncomplete
 from meshbdd.units import Duration
 
@@ -48,7 +48,7 @@ class UndoStack:
             again = {
                 other.id: other.edit.make
                 for other in self._changes
-                if other not in unwanted and _key(other.edit) == _key(change.edit)
+                if other not in unwanted and other.edit.target == change.edit.target
             }
             try:
                 told = change.undo(Duration(max(0.0, deadline - time.monotonic())), again)
@@ -62,7 +62,3 @@ class UndoStack:
             sentences = " ".join(dict.fromkeys(failure.sentence for failure in failures))
             raise RestoreIncomplete("MB0314", sentences, help=failures[0].help)
         return kept
-
-
-def _key(edit: Edit) -> tuple[str, str, str]:
-    return edit.kind, edit.name, edit.namespace

@@ -94,10 +94,9 @@ class Accounting:
         if everybodys and not calls and not final:
             item.accounted = False
             return
-        host = _host(service)
         stood_in = self._addresses_of(item.plan.stand_ins)
         hit = [(who, entry) for who, entry in calls if is_hit(item.plan, entry) or _ip(entry.upstream) in stood_in]
-        left = {entry.request_id for entry in entries if entry.outbound and entry.service == host}
+        left = {entry.request_id for entry in entries if entry.outbound and entry.service == service.host}
         bypassed = self._bypassed(entries, service, left)
         met, all_calls = Counter(who for who, _ in hit), Counter(who for who, _ in calls)
         sent = set(item.requests)
@@ -112,7 +111,7 @@ class Accounting:
             len(sent),
             len(sent & {entry.request_id for entry in entries if entry.outbound}),
             bypassed,
-            self._unreached(item, entries, host),
+            self._unreached(item, entries, service.host),
         )
         see_met(event, chances(item.plan, [entry for _, entry in calls]))
         see_grpc(item.plan, [entry for _, entry in hit])
@@ -155,7 +154,7 @@ class Accounting:
         if item.plan.through is not None:
             return self._tries(item.plan.through, entries)
         if item.plan.side is not Side.SERVER:
-            return [(e.pod, e) for e in entries if e.outbound and e.service == _host(service)]
+            return [(e.pod, e) for e in entries if e.outbound and e.service == service.host]
         servers, names = self._pods_of(service), self._addresses()
         inbound = [e for e in entries if not e.outbound and e.pod in servers]
         return [(names.get(_ip(e.downstream), _ip(e.downstream) or "unknown"), e) for e in inbound]
@@ -256,10 +255,6 @@ class Accounting:
 def _refused_outside(item: InForce, service: ServiceRef) -> int:
     """How often a client outside the mesh found a service down: it found no connection, and no proxy tells of that."""
     return list(item.unseen.values()).count(service) if isinstance(item.plan.intent, Down) else 0
-
-
-def _host(service: ServiceRef) -> str:
-    return f"{service.name}.{service.namespace}.svc.cluster.local"
 
 
 def _ip(address: str) -> str:

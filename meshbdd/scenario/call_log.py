@@ -16,7 +16,7 @@ from meshbdd.scenario.settling import settled
 from meshbdd.scenario.traffic import Traffic
 from meshbdd.scenario.witnesses import Witnesses
 from meshbdd.telemetry.access_log import AccessLogs, Entry
-from meshbdd.telemetry.proxies import Proxies
+from meshbdd.telemetry.proxies import Proxies, address_of
 
 _LOGGED = re.compile(r"\S+ (?:gives up on|calls) \S+ |the circuit to \S+ |a slow \S+ does not slow ")
 
@@ -73,7 +73,7 @@ class CallLog:
 
     def _addresses(self) -> dict[str, str]:
         """Pod → its IP address."""
-        return {pod["metadata"]["name"]: str((pod.get("status") or {}).get("podIP")) for pod in self.proxies.every()}
+        return {pod["metadata"]["name"]: address_of(pod) for pod in self.proxies.every()}
 
 
 def calls_to(service: ServiceRef, entries: Iterable[Entry]) -> list[Call]:

@@ -228,7 +228,7 @@ class Changes:
         if services:
             self._environment.standing.renew(services)
             for service in services:
-                self._environment.gate.wait_none_ejected(f"{service}.svc.cluster.local")
+                self._environment.gate.wait_none_ejected(service.host)
 
     def _take_back(self, found: Sequence[InForce]) -> None:
         began = time.time()

@@ -15,7 +15,7 @@ from meshbdd.scenario.traffic import Traffic
 from meshbdd.sidecars import LINKERD
 from meshbdd.telemetry import metrics
 from meshbdd.telemetry.access_log import AccessLogs, Entry
-from meshbdd.telemetry.proxies import Object, Proxies
+from meshbdd.telemetry.proxies import Object, Proxies, address_of
 from meshbdd.waiting import NotYet
 
 
@@ -204,8 +204,3 @@ class Counting:
         callers = {address_of(pod) for pod in self._proxies.meshed(source)}
         inbound = (e for e in entries if e.pod in pods and not e.outbound)
         return [e for e in inbound if e.downstream.rpartition(":")[0] in callers]
-
-
-def address_of(pod: Object) -> str:
-    """The address of a pod."""
-    return str((pod.get("status") or {}).get("podIP"))

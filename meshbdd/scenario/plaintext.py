@@ -15,7 +15,7 @@ from meshbdd.scenario.hosts import endpoints
 from meshbdd.scenario.traffic import Traffic
 from meshbdd.sense.protocols import protocol_of
 from meshbdd.telemetry.access_log import PROBE_AGENT
-from meshbdd.telemetry.proxies import Proxies
+from meshbdd.telemetry.proxies import Proxies, address_of
 
 _HTTP = {"http", "http2", "http_proxy", "grpc", "grpc-web", ""}
 """Protocols whose ports are asked; of an undeclared one (empty) a mesh finds out by looking into the bytes."""
@@ -43,7 +43,7 @@ def ask_in_plaintext(
     found = cluster.find("Service", service.name, service.namespace)
     if found is None:
         raise BadInput("MB0647", f'Service "{service}" does not exist.', help="correct the name")
-    pods = {str((pod.get("status") or {}).get("podIP")): str(pod["metadata"]["name"]) for pod in proxies.pods(service)}
+    pods = {address_of(pod): str(pod["metadata"]["name"]) for pod in proxies.pods(service)}
     meshed = {str(pod["metadata"]["name"]) for pod in proxies.meshed(service)}
     answers: list[Plain] = []
     control: dict[int, Sample] = {}

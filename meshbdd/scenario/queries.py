@@ -23,7 +23,7 @@ from meshbdd.telemetry.access_log import AccessLogs
 from meshbdd.telemetry.outcomes import apart_from_outcomes
 from meshbdd.telemetry.prometheus import Prometheus, ended_of, over_http, through_api
 from meshbdd.telemetry.promql import COUNTING, GROWTH, SPREAD, Query, Selector, parse
-from meshbdd.telemetry.proxies import Proxies
+from meshbdd.telemetry.proxies import Proxies, address_of
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
 
@@ -96,9 +96,7 @@ class Queries:
         self._prometheus.query("vector(1)")  # none there: no need to wait for anything else
         self._environment.wait_still()
         self._there = frozenset(
-            str((pod.get("status") or {}).get("podIP"))
-            for pod in self._proxies.every()
-            if not pod["metadata"].get("deletionTimestamp")
+            address_of(pod) for pod in self._proxies.every() if not pod["metadata"].get("deletionTimestamp")
         )
         self._still = self._prometheus.now()
         return self._scrapes.wait(self._still, "before the first request")

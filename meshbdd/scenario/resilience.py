@@ -20,7 +20,6 @@ from meshbdd.load import Sample
 from meshbdd.mesh.abilities import Ability
 from meshbdd.scenario.breakers import active_calls
 from meshbdd.scenario.call_log import CallLog, call_of, calls_to, with_deadlines
-from meshbdd.scenario.counting import address_of
 from meshbdd.scenario.enough import Enough
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.hosts import is_mirrored_to
@@ -29,6 +28,7 @@ from meshbdd.scenario.settling import in_time
 from meshbdd.scenario.traffic import USERS, Traffic
 from meshbdd.sidecars import FAULT_LABEL
 from meshbdd.telemetry.access_log import Entry
+from meshbdd.telemetry.proxies import address_of
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet
 

@@ -7,7 +7,7 @@ from meshbdd.scenario.environment import Environment
 from meshbdd.telemetry import metrics
 from meshbdd.telemetry.prometheus import Prometheus
 from meshbdd.telemetry.promql import Query
-from meshbdd.telemetry.proxies import Proxies
+from meshbdd.telemetry.proxies import Proxies, address_of
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
 
@@ -84,9 +84,7 @@ class Scrapes:
         Raises:
             NotYet: it has not scraped one of those that it does scrape.
         """
-        pods = {
-            str((pod.get("status") or {}).get("podIP")): str(pod["metadata"]["name"]) for pod in self._proxies.every()
-        }
+        pods = {address_of(pod): str(pod["metadata"]["name"]) for pod in self._proxies.every()}
         scrapes = self._prometheus.last_scrapes()
         if not scrapes:
             raise NotYet("it scrapes nothing")

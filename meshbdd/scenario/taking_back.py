@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from meshbdd.cluster import Change
 from meshbdd.scenario.in_force import InForce, Written
 
 
@@ -22,9 +21,9 @@ def rounds(found: Sequence[InForce]) -> Iterator[list[Written]]:
         staying = [stages[:-1] for stages in left]
         ready: list[Written] = []
         for number in reversed(range(len(left))):  # the latest first: what it leaves standing blocks those before it
-            later = {_key(c) for stages in staying[number + 1 :] for stage in stages for c in stage.changes}
+            later = {c.edit.target for stages in staying[number + 1 :] for stage in stages for c in stage.changes}
             for last in left[number][-1:]:
-                if any(_key(change) in later for change in last.changes):
+                if any(change.edit.target in later for change in last.changes):
                     staying[number] = left[number]
                 else:
                     ready.append(last)
@@ -43,7 +42,3 @@ def batches(stages: Sequence[Written]) -> Iterator[Sequence[Written]]:
         yield from ([written] for written in stages)
     else:
         yield stages
-
-
-def _key(change: Change) -> tuple[str, str, str]:
-    return change.edit.kind, change.edit.name, change.edit.namespace

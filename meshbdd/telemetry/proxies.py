@@ -98,6 +98,11 @@ def _selector(service: ServiceRef, found: Object | None) -> Mapping[str, str]:
     return (found["spec"].get("selector") or {}) if found else {"app": service.name}
 
 
+def address_of(pod: Object) -> str:
+    """The address of a pod."""
+    return str((pod.get("status") or {}).get("podIP"))
+
+
 class Proxies:
     """Looks at the proxies of services.
 

@@ -32,12 +32,7 @@ def refuse_vain(documents: Sequence[Object], there: Objects, context: Context) -
         BadInput: it would replace an object that a step has changed, Istio would ignore one of its routes, or it brings what
             would never see a fault in force at the callers.
     """
-    made_by: MadeBy = {
-        (edit.kind, edit.name, edit.namespace): plan
-        for plan in context.in_force
-        if plan.intent is not None
-        for edit in plan.edits
-    }
+    made_by: MadeBy = {edit.target: plan for plan in context.in_force if plan.intent is not None for edit in plan.edits}
     for document in documents:
         _refuse_replacing(document, made_by)
         _refuse_ignored(document, there.virtual_services, made_by)

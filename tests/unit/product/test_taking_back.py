@@ -38,7 +38,7 @@ def _in_force(name: str, *stages: str) -> InForce:
     written = [_written() for _ in stages]
     for number, (stage, objects) in enumerate(zip(written, stages, strict=True)):
         for letter in objects:
-            edit = SimpleNamespace(kind="Thing", name=letter, namespace="shop")
+            edit = SimpleNamespace(target=("Thing", letter, "shop"))
             stage.changes.append(cast("Any", SimpleNamespace(edit=edit, told=f"{name}{number + 1}")))
     return InForce(cast("Any", name), written=written)
 
