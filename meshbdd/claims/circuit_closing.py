@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from meshbdd.claims.breaker import Breaker, is_counted
 from meshbdd.claims.calls import Call, told_seconds
 from meshbdd.claims.circuit import ejections, evidence_of, in_use, log_untold, nothing_to_see
-from meshbdd.claims.circuit_phases import Phase, ended_early, replay
+from meshbdd.claims.circuit_phases import SLACK, Phase, ended_early, replay
 from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.units import Duration
 
@@ -24,6 +24,7 @@ class _Seen:
         claim: What is claimed of them.
         phases: What became of each, in the order of time.
         using: The breakers of those who called.
+        sightings: Breakers as they were seen earlier.
         opened: Whose circuit was open.
         evidence: The numbers for the verdict.
     """
@@ -31,8 +32,31 @@ class _Seen:
     claim: str
     phases: Sequence[Phase]
     using: Sequence[Breaker]
+    sightings: Sequence[Breaker]
     opened: AbstractSet[str]
     evidence: Mapping[str, object]
+
+    def free_since(self, caller: str, called: float) -> float:
+        """Since when a caller's endpoints were seen free, of which the call that it made then is the proof.
+
+        Whoever has to send that call comes later than the end of the ejection, and must not count as the circuit's time.
+
+        Args:
+            caller: The pod.
+            called: Unix time of the first call that shows it.
+        """
+        rule = next(breaker for breaker in self.using if breaker.caller == caller)
+        earlier = [phase for phase in self.phases if phase.caller == caller and phase.began < called]
+        opened = max((phase.began for phase in earlier if phase.state == "open"), default=0.0)
+        failed = max((p.last_error for p in earlier if p.last_error is not None and p.last_error < called), default=0.0)
+        free = called
+        looks = [(b.seen, b.ejected) for b in self.sightings if b.caller == caller and b.seen is not None]
+        for seen, ejected in sorted(looks, reverse=True):
+            if seen < called:
+                if ejected or seen < max(opened + rule.base - SLACK, failed):
+                    break
+                free = seen
+        return free
 
 
 def _see(
@@ -51,7 +75,7 @@ def _see(
         nothing_to_see(claim, service, breakers, calls, evidence)
         or log_untold(claim, calls, evidence)
         or _never_open(claim, service, opened, using, evidence)
-        or _Seen(claim, phases, using, opened, evidence)
+        or _Seen(claim, phases, using, sightings, opened, evidence)
     )
 
 
@@ -107,7 +131,8 @@ def closes_within(
     if half:
         tried = {call.caller for call in calls or () if is_counted(call) and call.request_id in trials}
         return _not_closed(claim, service, half, phases, tried, {**evidence, "untried": half})
-    waited = max(waited, *(moment - began for moment in since.values() if moment is not None))
+    free = [seen.free_since(caller, moment) for caller, moment in since.items() if moment is not None]
+    waited = max(waited, *(moment - began for moment in free))
     return _in_time(seen, waited, limit, changes, f"it was closed after {told_seconds(waited)}, and calls succeed")
 
 
@@ -197,9 +222,10 @@ def half_opens_within(
     since = {call.caller: call.started for call in reversed(passed)}
     since |= {phase.caller: phase.began for phase in reversed(_let_through(phases, began))}
     untried = sorted(opened - set(since))
-    if untried and any(breaker.ejected for breaker in using):
-        return _ejected(claim, waited, using, evidence)
+    closed = [breaker for breaker in using if breaker.caller in untried]
+    if any(breaker.ejected for breaker in closed):
+        return _ejected(claim, waited, closed, evidence)
     if untried:
         return _untried(claim, service, untried, {**evidence, "untried": untried})
-    waited = max(0.0, *(since[caller] - began for caller in opened))
+    waited = max(0.0, *(seen.free_since(caller, since[caller]) - began for caller in opened))
     return _in_time(seen, waited, limit, changes, f"it let calls through again after {told_seconds(waited)}")

@@ -26,7 +26,7 @@ _ROUNDED = 0.005
 """Seconds by which a refusal may seem to have begun before the end of the error that led to it: the log has milliseconds.
 What counts is its begin, for a mesh may hold a call for as long as the circuit is open."""
 
-_SLACK = 0.1
+SLACK = 0.1
 """Seconds by which an ejection may seem shorter than it was: it began when the last error was counted, not logged."""
 
 
@@ -148,7 +148,7 @@ def doubts(phases: Sequence[Phase], breakers: Sequence[Breaker]) -> list[str]:
         if phase.state != "open" or rule is None:
             continue
         count[phase.caller] += 1
-        if phase.ended is not None and phase.ended - phase.began < rule.base - _SLACK:
+        if phase.ended is not None and phase.ended - phase.began < rule.base - SLACK:
             found.append(
                 f"{phase.caller}: opening {count[phase.caller]} lasted {told_seconds(phase.ended - phase.began)}, less than the base "
                 f"ejection time of {told_seconds(rule.base)}; its proxy was given a new cluster meanwhile, or a new endpoint came"
@@ -174,7 +174,7 @@ def ended_early(
         if rule.caller not in opened or not rule.detects:
             continue
         span = _last_opening([phase for phase in phases if phase.caller == rule.caller])
-        if span is None or span[1] - span[0] >= rule.base - _SLACK:
+        if span is None or span[1] - span[0] >= rule.base - SLACK:
             continue
         meanwhile = ", ".join(f"«{told}»" for at, told in changes if span[0] <= at <= span[1])
         why = (

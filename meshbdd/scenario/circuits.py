@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
@@ -21,10 +22,9 @@ from meshbdd.scenario.traffic import Traffic
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
 
-_TRIALS = 6
-"""Requests in a row that are to come to each circuit that nobody has tried, where there are several callers: of two one is
-missed by all of them once in 64 times, and then they are sent again. A single caller gets one: several that fail would open
-its circuit anew."""
+_TRIALS = 12
+"""Requests in a row that are sent at most until one comes to each circuit that nobody has tried: of two callers one is missed
+by all of them once in 4096 times. Each that fails may open another caller's circuit, so none is sent in vain."""
 
 
 class Circuits:
@@ -119,7 +119,7 @@ class Circuits:
             return verdict()  # it says what is missing
 
     def _try(self, service: ServiceRef, untried: Iterable[str]) -> list[str]:
-        """Send what made these callers call the service once more, or as often as several callers need; the requests' ids.
+        """Send what made these callers call the service once more, until each has done so; the requests' ids.
 
         Nothing is sent where a load runs. Where the log does not tell what made them call, it is what was sent last.
         """
@@ -127,13 +127,19 @@ class Circuits:
         if self._traffic.loading or last is None:
             return []
         leading = leading_to(service, self._log.entries(), self._traffic.requests.all.values(), last)
-        every = {call.caller for call in self._log.tries_to(service)}
-        wanted = {name: pods for name, pods in leading.items() if pods.intersection(untried)} or {last: every}
-        return [
-            sample.request_id
-            for name, pods in wanted.items()
-            for sample in self._traffic.measure(name, _TRIALS if len(pods) > 1 else 1)
-        ]
+        missing = set(untried)
+        names = [name for name, pods in leading.items() if pods & missing] or [last]
+        before = self._sent(service, missing)
+        sent: list[str] = []
+        for name in itertools.islice(itertools.cycle(names), _TRIALS * len(names)):
+            sent.extend(sample.request_id for sample in self._traffic.measure(name, 1))
+            if all(count > before.get(pod, 0) for pod, count in self._sent(service, missing).items()):
+                break
+        return sent
+
+    def _sent(self, service: ServiceRef, callers: set[str]) -> dict[str, int]:
+        """Pod → how many requests it has sent to a service, as its proxy counts them at once."""
+        return {breaker.caller: breaker.requests for breaker in self._breakers(service, callers)}
 
     def _breakers(self, service: ServiceRef, callers: Container[str] | None = None) -> list[Breaker]:
         found = breakers(self._log.proxies, service.host, callers)

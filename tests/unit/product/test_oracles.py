@@ -403,6 +403,52 @@ def test_a_circuit_that_is_open_again_was_half_open_before_the_claim() -> None:
     assert half_opens_within("payment", Duration(4), 0.3, [breaker(0)], HALF_OPEN, began=5.0).outcome is PASSED
 
 
+def looks(*seen: tuple[float, int]) -> list[Breaker]:
+    """A breaker as it was seen: at what time, and how many it had ejected."""
+    return [replace(breaker(ejected), seen=at) for at, ejected in seen]
+
+
+FREE_IN_TIME = looks((0.45, 1), (3.4, 1), (3.6, 0), (4.0, 0))
+
+
+@pytest.mark.parametrize(
+    ("sightings", "wanted"),
+    [
+        (FREE_IN_TIME, PASSED),
+        ((), FAILED),
+        (looks((0.45, 1), (3.6, 0), (3.8, 1), (4.3, 0)), FAILED),
+        # Before the base ejection time is over, a look that sees it free has come before the ejection was told to all threads.
+        (looks((0.41, 0)), FAILED),
+    ],
+)
+def test_who_tries_a_circuit_late_does_not_make_it_late(sightings: Sequence[Breaker], wanted: Outcome) -> None:
+    failing = [*OPENED, call(5, 503, request="t0")]
+    verdict = half_opens_within(
+        "payment", Duration(4), 6.0, [breaker(0)], failing, began=0.0, sightings=sightings, trials=["t0"]
+    )
+    assert verdict.outcome is wanted, verdict.sentence
+    succeeding = [*OPENED, call(5, 200, request="t0")]
+    verdict = closes_within(
+        "payment", Duration(4), 3.6, [breaker(0)], succeeding, began=0.0, sightings=sightings, trials=["t0"]
+    )
+    assert verdict.outcome is wanted, verdict.sentence
+
+
+def test_a_circuit_is_not_closed_while_its_calls_fail_though_it_was_seen_free() -> None:
+    calls = [*OPENED, call(4.5, 503, request=""), call(5, 200, request="t0")]
+    verdict = closes_within("payment", Duration(4), 3.6, [breaker(0)], calls, began=0.0, sightings=FREE_IN_TIME)
+    assert verdict.outcome is FAILED, verdict.sentence
+
+
+def test_a_circuit_that_a_trial_opened_says_nothing_of_one_that_nobody_tried() -> None:
+    """One of two callers was to be tried, and the trial came to the other one."""
+    other = [replace(call(4 + n / 10, 503, request="t0"), caller="canary") for n in range(5)]
+    breakers = [breaker(0), breaker(1, caller="canary")]
+    verdict = half_opens_within("payment", Duration(4), 5.0, breakers, [*OPENED, *other], began=0.0, trials=["t0"])
+    assert verdict.outcome is OPEN, verdict.sentence
+    assert "no call of order has reached it since" in verdict.sentence
+
+
 # Bulkheads
 
 

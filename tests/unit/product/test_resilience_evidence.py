@@ -85,9 +85,15 @@ class _Log(CallLog):
 
 
 class _Tried(Circuits):
-    """A circuit whose only caller is let through once more, by a call that opens it anew."""
+    """A circuit whose only caller is let through once more, by a call that opens it anew.
 
-    def __init__(self) -> None:
+    Args:
+        misses: How many trials come to another caller before one comes to it.
+    """
+
+    def __init__(self, misses: int = 0) -> None:
+        self.measured = 0
+        self._misses = misses
         traffic = SimpleNamespace(
             samples=[],
             loading=False,
@@ -104,17 +110,19 @@ class _Tried(Circuits):
         self._seen = {PAYMENT: {"client": [Breaker("client", 1, ejected=1, requests=1, errors=5, seen=0.5)]}}
 
     def _measure(self, _name: str, count: int) -> list[Sample]:
-        self.log.trials += count
+        self.measured += count
+        self.log.trials = max(0, self.measured - self._misses)
         return [Sample("trial", 1.0, 0.1, 503)] * count
 
     def _breakers(self, service: ServiceRef, _callers: object = None) -> list[Breaker]:
-        return [Breaker("client", 1, ejected=min(self.log.trials, 1), requests=1, errors=5)]
+        return [Breaker("client", 1, ejected=min(self.log.trials, 1), requests=1 + self.log.trials, errors=5)]
 
 
 def test_a_circuit_that_a_trial_opens_anew_was_half_open() -> None:
-    tried = _Tried()
-    assert tried.half_opens(PAYMENT, Duration(0.01)).outcome == "passed"
-    assert tried.log.trials == 1, "one caller, one trial"
+    for misses in (0, 3):
+        tried = _Tried(misses)
+        assert tried.half_opens(PAYMENT, Duration(0.01)).outcome == "passed"
+        assert (tried.measured, tried.log.trials) == (misses + 1, 1), "it is tried until it was, and once"
 
 
 def _resilience(entries: list[Entry], **traffic: Any) -> Resilience:
