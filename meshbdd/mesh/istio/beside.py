@@ -1,4 +1,4 @@
-"""What a manifest would take away from the changes that are in force: told before anything of it is written."""
+"""What a manifest would take away from the changes that are in force on Istio: told before anything of it is written."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 from meshbdd.errors import BadInput
 from meshbdd.intents import Fault, ServiceRef, Side
 from meshbdd.mesh.base import Context, Object, Plan
+from meshbdd.mesh.beside import BEFORE, refuse_replacing
 from meshbdd.mesh.istio.hosts import governing, http_route_before
 from meshbdd.mesh.istio.injection import Objects, stands
 
 MadeBy = Mapping[tuple[str, str, str], Plan]
 """Kind, name and namespace of an object → the plan of a step that has changed it."""
 
-_BEFORE = "apply the manifest before that step"
 _LAST = "9999"
 """A creation time that makes an object the youngest: one that is still to be made."""
 
@@ -33,8 +33,8 @@ def refuse_vain(documents: Sequence[Object], there: Objects, context: Context) -
             would never see a fault in force at the callers.
     """
     made_by: MadeBy = {edit.target: plan for plan in context.in_force if plan.intent is not None for edit in plan.edits}
+    refuse_replacing(((_key(document), ("spec",)) for document in documents), context.in_force)
     for document in documents:
-        _refuse_replacing(document, made_by)
         _refuse_ignored(document, there.virtual_services, made_by)
     then = _with(there, documents)
     for plan in context.in_force:
@@ -44,16 +44,6 @@ def refuse_vain(documents: Sequence[Object], there: Objects, context: Context) -
             _refuse_unseen(plan, plan.intent.service, there, then)
 
 
-def _refuse_replacing(document: Object, made_by: MadeBy) -> None:
-    key = _key(document)
-    if key in made_by:
-        raise BadInput(
-            "MB0471",
-            f"The manifest would replace {key[0]} {key[1]}, by which «{made_by[key].summary}» is in force, so that would be lost.",
-            help=_BEFORE,
-        )
-
-
 def _refuse_shadowing(plan: Plan, service: ServiceRef, then: Objects) -> None:
     other = http_route_before(service, governing(service, then.virtual_services), then.http_routes)
     if other is not None:
@@ -61,7 +51,7 @@ def _refuse_shadowing(plan: Plan, service: ServiceRef, then: Objects) -> None:
             "MB0472",
             f"«{plan.summary}» would have no effect any more: HTTPRoute {other['metadata']['name']} then routes the calls to "
             f"{service}, beside which Istio ignores a VirtualService.",
-            help=f"{_BEFORE}; then a fault goes to the server, and a policy has to be written into the HTTPRoute",
+            help=f"{BEFORE}; then a fault goes to the server, and a policy has to be written into the HTTPRoute",
         )
 
 
@@ -72,7 +62,7 @@ def _refuse_unseen(plan: Plan, service: ServiceRef, there: Objects, then: Object
         raise BadInput(
             "MB0429",
             f"With the manifest {brought}, which would never see the fault in force: {plan.summary} is injected at the caller.",
-            help=f"write | inject at | server | into the fault's table, or {_BEFORE}",
+            help=f"write | inject at | server | into the fault's table, or {BEFORE}",
         )
 
 
@@ -122,5 +112,5 @@ def _refuse_ignored(document: Object, existing: Sequence[Object], made_by: MadeB
             "MB0409",
             f'Host "{host}" is routed by VirtualService {other["name"]}.{other["namespace"]}{whose} so Istio would ignore '
             f"{meta['name']} (IST0109).",
-            help=_BEFORE if maker else "merge the two, or give the manifest the other's name",
+            help=BEFORE if maker else "merge the two, or give the manifest the other's name",
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from meshbdd.cluster import Edit
@@ -13,6 +13,7 @@ from meshbdd.intents import ServiceRef, Side
 from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Where
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.annotations import CONSECUTIVE, MAX_FAILURES, MIN_PENALTY, refuse_unreadable, seconds_of
+from meshbdd.mesh.linkerd.beside import refuse_vain
 from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked, ServerHeld
 from meshbdd.mesh.linkerd.objects import (
     ROUTE_KINDS,
@@ -34,17 +35,18 @@ _LAST = ("HTTPRoute", "GRPCRoute", "Server")
 """Routes lead to Services, and a Server without its policies denies everybody."""
 
 
-def plan(catalog: Catalog, documents: list[Object], _context: Context, tag: Callable[[], str]) -> Plan:
+def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Callable[[], str]) -> Plan:
     """Plan that a manifest is applied: Services before the routes that lead to them, policies before their Servers.
 
     Raises:
         NotPossible: a change of a Service beside its annotations for Linkerd.
         BadInput: a route for a Service that does not exist, one where it would have no effect, or an annotation that Linkerd
-            cannot read.
+            cannot read; or it would take away what is in force.
     """
     own = tag()
     groups = [[d for d in documents if (d["kind"] in _LAST) is last] for last in (False, True)]
-    stages = [_stage(catalog, group, own) for group in groups if group]
+    stages = [_stage(catalog, group, own, context) for group in groups if group]
+    refuse_vain(catalog, documents, (edit for stage in stages for edit in stage.edits), context)
     names = ", ".join(f"{d['kind']} {d['metadata']['name']}" for d in documents)
     for_others = replaced(documents)
     stand_ins = tuple(dict.fromkeys(backend for backends in for_others.values() for backend in backends))
@@ -59,7 +61,7 @@ def plan(catalog: Catalog, documents: list[Object], _context: Context, tag: Call
     )
 
 
-def _stage(catalog: Catalog, documents: Iterable[Object], tag: str) -> Stage:
+def _stage(catalog: Catalog, documents: Iterable[Object], tag: str, context: Context) -> Stage:
     edits: list[Edit] = []
     markers: list[Marker] = []
     for document in documents:
@@ -68,7 +70,7 @@ def _stage(catalog: Catalog, documents: Iterable[Object], tag: str) -> Stage:
         if kind == "Deployment":
             made, held = [_new_deployment(catalog, wanted)], list[Marker]()
         elif kind == "Service":
-            made, held = _service(catalog, wanted)
+            made, held = _service(catalog, wanted, context)
         elif kind in ROUTE_KINDS:
             made, held = [_whole(wanted, kind)], list(_route_markers(catalog, wanted, tag))
             wanted["spec"]["rules"] = [marked(rule, tag) for rule in wanted["spec"].get("rules") or [{}]]
@@ -159,13 +161,19 @@ def _pods_of(server: Mapping[str, Any]) -> Where:
 # Services
 
 
-def _service(catalog: Catalog, wanted: Object) -> tuple[list[Edit], list[Marker]]:
+def _service(catalog: Catalog, wanted: Object, context: Context) -> tuple[list[Edit], list[Marker]]:
     meta = wanted["metadata"]
     ref = ServiceRef(meta["name"], meta["namespace"])
     live = catalog.find("Service", ref.name, ref.namespace)
     if live is None:
         return [creation(wanted)], [EndpointsHeld(ref)]
-    _refuse_other_changes(live, wanted)
+    ours = {
+        edit.path
+        for plan in context.in_force
+        for edit in plan.edits
+        if edit.target == ("Service", ref.name, ref.namespace)
+    }
+    _refuse_other_changes(live, wanted, ours)
     annotations = {k: v for k, v in (meta.get("annotations") or {}).items() if k.startswith(_LINKERD)}
     if annotations:
         refuse_profile(catalog, ref)
@@ -185,9 +193,17 @@ def _annotated(ref: ServiceRef, annotations: Mapping[str, str]) -> Marker:
     return ConfigChanged(f"Service {ref}", (ROUTES, CLUSTERS))
 
 
-def _refuse_other_changes(live: Object, wanted: Object) -> None:
-    """A Service that is there is only annotated: its ports and selector are not a mesh's business."""
+def _refuse_other_changes(live: Object, wanted: Object, ours: Container[tuple[str, ...]]) -> None:
+    """A Service that is there is only annotated: its ports and selector are not a mesh's business.
+
+    Args:
+        live: As it is there.
+        wanted: As the manifest has it.
+        ours: Paths that the run has changed meanwhile, as a fault backend in its place does.
+    """
     for name, value in (wanted.get("spec") or {}).items():
+        if ("spec", name) in ours:
+            continue
         if name == "ports":
             there = [{k: p.get(k) for k in asked} for p, asked in zip(live["spec"]["ports"], value, strict=False)]
             same = there == value and len(live["spec"]["ports"]) == len(value)

@@ -29,6 +29,7 @@ from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.down import plan_down
 from meshbdd.mesh.linkerd import abilities, manifests, policies, security
 from meshbdd.mesh.linkerd.backend import FaultBackend
+from meshbdd.mesh.linkerd.beside import passes_on
 from meshbdd.mesh.linkerd.injection import choose
 from meshbdd.mesh.linkerd.markers import EndpointsHeld
 from meshbdd.mesh.linkerd.objects import http_ports
@@ -177,11 +178,10 @@ class Linkerd:
 
     def _access(self, intent: Access, context: Context) -> Plan:
         for plan in context.faults(intent.service):
-            fault = plan.intent
-            if isinstance(fault, Fault) and (fault.delay or fault.scope.called_by or plan.side is Side.SERVER):
+            if passes_on(plan):
                 raise NotPossible(
                     "MB0449",
-                    f"«{intent}» is not possible on Linkerd while {fault}: the calls that go on come from the fault backend.",
+                    f"«{intent}» is not possible on Linkerd while {plan.intent}: the calls that go on come from the fault backend.",
                     help="have faults and the policy in different scenarios",
                 )
         stage = security.access_stage(self._catalog, intent, self._tag())

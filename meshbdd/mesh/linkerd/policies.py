@@ -25,8 +25,8 @@ from meshbdd.mesh.splits import weights_of
 from meshbdd.sidecars import FAULT_LABEL
 from meshbdd.units import Duration
 
-_TIMEOUT = "timeout.linkerd.io/"
-_RETRY = "retry.linkerd.io/"
+TIMEOUT = "timeout.linkerd.io/"
+RETRY = "retry.linkerd.io/"
 _RETRIED_GRPC = "cancelled,deadline-exceeded,internal,resource-exhausted,unavailable"
 _LONGEST_PENALTY = 60.0
 """Seconds; Linkerd's own ``max-penalty``."""
@@ -51,16 +51,20 @@ def _constant(value: str | None, _now: Any) -> str | None:
     return value
 
 
+def has_words_of_its_own(route: Mapping[str, Any], prefix: str) -> bool:
+    """Whether a route has annotations of a kind, or a time limit in a rule: those of its Service do not reach it then."""
+    said = any(name.startswith(prefix) for name in route["metadata"].get("annotations") or {})
+    return said or (prefix == TIMEOUT and any(rule.get("timeouts") for rule in route["spec"].get("rules") or []))
+
+
 def _with_words_of_their_own(catalog: Catalog, service: ServiceRef, prefix: str) -> Iterator[Mapping[str, Any]]:
-    """The routes of a service that have annotations of a kind, or a time limit in a rule: the Service's do not reach them."""
+    """The routes of a service that the Service's annotations of a kind do not reach."""
     routes = routes_of(catalog)
     seen: set[tuple[str, str, str]] = set()
     for port in http_ports(catalog.service(service)):
         for route in attached(routes, service, int(port["port"])):
             key = named(route)
-            said = any(name.startswith(prefix) for name in route["metadata"].get("annotations") or {})
-            limited = prefix == _TIMEOUT and any(rule.get("timeouts") for rule in route["spec"].get("rules") or [])
-            if key not in seen and (said or limited):
+            if key not in seen and has_words_of_its_own(route, prefix):
                 seen.add(key)
                 yield route
 
@@ -76,9 +80,9 @@ def timeout_stages(catalog: Catalog, intent: Timeout, _tag: str) -> tuple[Stage,
         BadInput: it would have no effect.
     """
     refuse_profile(catalog, intent.service)
-    values = {f"{_TIMEOUT}request": _words(intent.after)}
+    values = {f"{TIMEOUT}request": _words(intent.after)}
     edits = list(_annotate(catalog.service(intent.service), values))
-    for route in _with_words_of_their_own(catalog, intent.service, _TIMEOUT):
+    for route in _with_words_of_their_own(catalog, intent.service, TIMEOUT):
         edits += _annotate(route, values)
     ports = _numbers(catalog, intent.service)
     marker = RoutesSay("timeout", intent.service, ports, round(intent.after.seconds, 3), timeout_of)
@@ -94,9 +98,9 @@ def retry_stages(catalog: Catalog, intent: Retry, tag: str) -> tuple[Stage, ...]
         BadInput: it would have no effect.
     """
     refuse_profile(catalog, intent.service)
-    limit = {f"{_RETRY}limit": str(intent.count) if intent.count else None}
-    http = {f"{_RETRY}http": "5xx" if intent.count else None}
-    grpc = {f"{_RETRY}grpc": _RETRIED_GRPC if intent.count else None}
+    limit = {f"{RETRY}limit": str(intent.count) if intent.count else None}
+    http = {f"{RETRY}http": "5xx" if intent.count else None}
+    grpc = {f"{RETRY}grpc": _RETRIED_GRPC if intent.count else None}
     edits: list[Edit] = []
     markers: list[Any] = []
     for port in ports_without_route(catalog, intent.service):
@@ -105,7 +109,7 @@ def retry_stages(catalog: Catalog, intent: Retry, tag: str) -> tuple[Stage, ...]
         edits.append(_route_creation(new_route(intent.service, number, "GRPCRoute", rules)))
         markers.append(RouteMarked(tag, intent.service, number))
     edits += _annotate(catalog.service(intent.service), {**http, **grpc, **limit})
-    for route in _with_words_of_their_own(catalog, intent.service, _RETRY):
+    for route in _with_words_of_their_own(catalog, intent.service, RETRY):
         edits += _annotate(route, {**(grpc if route["kind"] == "GRPCRoute" else http), **limit})
     markers.append(RoutesSay("retries", intent.service, _numbers(catalog, intent.service), intent.count, retries_of))
     return (Stage.of(*edits, markers=markers),)

@@ -103,6 +103,14 @@ def _decides(server: Mapping[str, Any], pod: Mapping[str, Any], port: int) -> bo
     return selected(selector.get("matchLabels") or {}, pod["metadata"].get("labels") or {})
 
 
+def decides_for(catalog: Catalog, server: Mapping[str, Any], service: ServiceRef) -> bool:
+    """Whether a Server is for a port of a service's pods."""
+    if server["metadata"]["namespace"] != service.namespace:
+        return False
+    pods = catalog.pods(catalog.labels_of(service), service.namespace)
+    return any(_decides(server, pod, port) for port in catalog.target_ports(service) for pod in pods)
+
+
 def decided_by_another(catalog: Catalog, server: Mapping[str, Any]) -> bool:
     """Whether an older Server decides at a port that a Server of a manifest is for: then this one has no effect there."""
     meta, spec = server["metadata"], server["spec"]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from meshbdd.cluster import Cluster
 from meshbdd.errors import BadInput
 from meshbdd.intents import CircuitBreaker, Fault, Intent, Scope, ServiceRef, Side, Timeout
-from meshbdd.mesh import Context, Istio, Plan
-from meshbdd.mesh.base import preview
-from meshbdd.rehearsal.stage import StageCluster
+from meshbdd.mesh import Istio, Plan
 from meshbdd.units import Duration, Percent
+from tests.unit.product.staged import Staged
 
 Object = dict[str, Any]
 PAYMENT, ORDER = ServiceRef("payment-service", "shop"), ServiceRef("order-service", "shop")
@@ -36,21 +34,11 @@ SHOP = (
 )
 
 
-class World:
-    """A cluster made of dicts, into which plans are written as a run would."""
+class World(Staged):
+    """A cluster with Istio made of dicts."""
 
     def __init__(self, *more: Object) -> None:
-        self.cluster = StageCluster([*SHOP, *more], "shop", lambda _: None)
-        self.mesh = Istio(cast("Cluster", self.cluster), "r1")
-        self.plans: list[Plan] = []
-
-    def __call__(self, what: Intent | list[Object]) -> Plan:
-        context = Context(tuple(self.plans))
-        plan = self.mesh.plan_manifest(what, context) if isinstance(what, list) else self.mesh.plan(what, context)
-        for edit in (*(edit for stage in plan.standing for edit in stage.edits), *plan.edits):
-            self.cluster.replace(preview(edit, self.cluster.find(edit.kind, edit.name, edit.namespace)))
-        self.plans.append(plan)
-        return plan
+        super().__init__(Istio, [*SHOP, *more])
 
     def routes(self) -> list[Object]:
         [found] = self.cluster.list("VirtualService")

@@ -1,0 +1,133 @@
+"""What a manifest would take away from the changes that are in force on Linkerd: told before anything of it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from meshbdd.cluster import Edit
+from meshbdd.cluster.kinds import kind_of
+from meshbdd.errors import BadInput, NotPossible
+from meshbdd.intents import Fault, Retry, Scope, ServiceRef, Side, Timeout
+from meshbdd.mesh.base import Context, Object, Plan
+from meshbdd.mesh.beside import BEFORE, refuse_replacing
+from meshbdd.mesh.catalog import Catalog
+from meshbdd.mesh.linkerd.annotations import ACCRUAL
+from meshbdd.mesh.linkerd.markers import RouteMarked
+from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, attached, named, parents, routes_of
+from meshbdd.mesh.linkerd.policies import RETRY, TIMEOUT, has_words_of_its_own
+from meshbdd.mesh.linkerd.scopes import narrowed
+from meshbdd.mesh.linkerd.security import ACCESS, DENY, decides_for
+
+_OWN_WORDS: Mapping[type, str] = {Timeout: TIMEOUT, Retry: RETRY}
+"""What a step sets for a Service → the annotations of a route that the Service's do not reach."""
+
+
+def refuse_vain(catalog: Catalog, documents: Sequence[Object], edits: Iterable[Edit], context: Context) -> None:
+    """See that a manifest takes no effect of a change in force away, and can have its own.
+
+    Args:
+        catalog: Reads the cluster.
+        documents: The manifest's.
+        edits: What is written of it.
+        context: What is in force.
+
+    Raises:
+        BadInput: it would write over what a step has changed, take calls to itself that a step's change is for, or bring a
+            circuit breaker that would never see a fault in force.
+        NotPossible: it would let only some callers pass where a fault backend passes calls on.
+    """
+    written = tuple(edits)
+    refuse_replacing(((edit.target, edit.path) for edit in written), context.in_force)
+    _refuse_unseen(written, context)
+    for document in documents:
+        kind = kind_of(document)
+        if kind in ROUTE_KINDS:
+            for plan in context.in_force:
+                _refuse_taking(catalog, document, plan)
+        if kind == "Server":
+            _refuse_denying(catalog, document, context)
+
+
+def passes_on(plan: Plan) -> bool:
+    """Whether calls go on from the fault backend by which a plan is in force, and bear its identity then."""
+    fault = plan.intent
+    return isinstance(fault, Fault) and bool(fault.delay or fault.scope.called_by or plan.side is Side.SERVER)
+
+
+def _refuse_unseen(written: Iterable[Edit], context: Context) -> None:
+    for edit in written:
+        if edit.kind != "Service" or not edit.path[-1].startswith(ACCRUAL):
+            continue
+        for plan in context.faults(ServiceRef(edit.name, edit.namespace)):
+            if plan.side is Side.CALLER:
+                raise BadInput(
+                    "MB0429",
+                    f"With the manifest Service {edit.name} has failure accrual (a circuit breaker), which would never see the "
+                    f"fault in force: {plan.summary} is injected at the caller.",
+                    help=f"write | inject at | server | into the fault's table, or {BEFORE}",
+                )
+
+
+def _refuse_taking(catalog: Catalog, route: Object, plan: Plan) -> None:
+    taken = next(_taken(catalog, route, plan), None)
+    if taken is not None:
+        meta = route["metadata"]
+        raise BadInput(
+            "MB0472",
+            f"«{plan.summary}» would miss calls: {route['kind']} {meta['name']} of the manifest {taken}.",
+            help=BEFORE,
+        )
+
+
+def _taken(catalog: Catalog, route: Object, plan: Plan) -> Iterator[str]:
+    """How a route takes calls to itself that a step's change is for."""
+    service, prefix = plan.service, _OWN_WORDS.get(type(plan.intent))
+    if service is None or plan.intent is None or not any(_is_of(ref, service) for ref in parents(route)):
+        return
+    if prefix is not None and has_words_of_its_own(route, prefix):
+        yield f"has words of its own for that, which those of Service {service.name} do not reach"
+    for marker in plan.markers:
+        if not isinstance(marker, RouteMarked):
+            continue
+        ports = [ref for ref in parents(route) if _is_of(ref, service) and ref.get("port") in {None, marker.port}]
+        there = attached([r for r in routes_of(catalog) if named(r) != named(route)], service, marker.port)
+        if ports and there and _beats(route, there[0]):
+            yield f"comes before the {there[0]['kind']} in which that is"
+        if ports and _meets(route, plan.intent.scope if isinstance(plan.intent, Fault) else Scope()):
+            yield f"leads them past the route at {service}:{marker.port} in which that is"
+
+
+def _is_of(parent: Mapping[str, Any], service: ServiceRef) -> bool:
+    return (parent["name"], parent["namespace"]) == (service.name, service.namespace)
+
+
+def _beats(route: Object, other: Mapping[str, Any]) -> bool:
+    """Whether beside a route of its kind one of another's is ignored."""
+    return (route["kind"], other["kind"]) == ("GRPCRoute", "HTTPRoute")
+
+
+def _meets(route: Object, scope: Scope) -> bool:
+    """Whether one of a route's rules is for calls that a change is for, too; of two expressions nobody can tell."""
+    grpc = route["kind"] == "GRPCRoute"
+    for rule in route["spec"].get("rules") or [{}]:
+        try:
+            if narrowed(rule.get("matches") or [{}], scope, grpc=grpc):
+                return True
+        except BadInput:
+            return True
+    return False
+
+
+def _refuse_denying(catalog: Catalog, server: Object, context: Context) -> None:
+    meta = server["metadata"]
+    if server["spec"].get(ACCESS[-1], DENY) != DENY:
+        return
+    for plan in context.in_force:
+        if plan.through is not None and passes_on(plan) and decides_for(catalog, server, plan.through.twin):
+            raise NotPossible(
+                "MB0449",
+                f"The manifest's Server {meta['name']} is not possible on Linkerd while {plan.summary}: the calls that go on come "
+                "from the fault backend.",
+                help="have faults and the policy in different scenarios",
+            )

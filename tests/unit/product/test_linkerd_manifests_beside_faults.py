@@ -1,0 +1,151 @@
+"""A team's manifest beside what steps have put in force on Linkerd: neither takes anything away without a word."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from meshbdd.errors import BadInput, NotPossible
+from meshbdd.intents import CircuitBreaker, Fault, Intent, Mention, Retry, Scope, Side, Split, Timeout, Topic
+from meshbdd.mesh import Linkerd
+from meshbdd.sidecars import FAULT_LABEL
+from meshbdd.units import Duration, Percent
+from tests.unit.product.staged import Staged
+from tests.unit.product.test_linkerd import ORDER, PAYMENT, Objects, _obj, _pod, _route, _service
+
+Object = dict[str, Any]
+ACCRUAL = {"balancer.linkerd.io/failure-accrual": "consecutive"}
+FAULT = Fault(PAYMENT, status=503)
+SLOW = Fault(PAYMENT, delay=Duration(1))
+SPLIT = Split(PAYMENT, (("stable", Percent(90)), ("canary", Percent(10))))
+CHARGE = Fault(PAYMENT, status=503, scope=Scope(method="POST", path="/charge"))
+
+
+def world(*more: Object, said: tuple[Mention, ...] = ()) -> Staged:
+    objects = Objects(_pod("payment-service", "canary"), *more).objects
+    return Staged(Linkerd, [_obj("Namespace", "shop", {}), *objects], said)
+
+
+def _for(path: str, **meta: Any) -> Object:
+    return _route([{"matches": [{"path": {"type": "PathPrefix", "value": path}}]}], "mine", **meta)
+
+
+def _annotated(name: str, **annotations: str) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": "shop", "annotations": annotations},
+    }
+
+
+def _server(access: str | None = None) -> Object:
+    spec: Object = {"podSelector": {"matchLabels": {"app": "payment-service"}}, "port": "http"}
+    return _obj("Server", "mine", {**spec, **({"accessPolicy": access} if access else {})}, "policy.linkerd.io/v1beta3")
+
+
+def test_a_breaker_that_would_never_see_a_fault_at_the_caller_is_refused() -> None:
+    there = world()
+    assert there(FAULT).side is Side.CALLER
+    with pytest.raises(BadInput, match=r"has failure accrual .* which would never see the fault in force") as caught:
+        there([_annotated("payment-service", **ACCRUAL)])
+    assert caught.value.code == "MB0429"
+    there([_annotated("order-service", **ACCRUAL)])
+
+
+def test_a_breaker_comes_beside_a_fault_in_the_place_of_the_endpoints() -> None:
+    """What the run itself changed in the Service is no difference of the manifest's."""
+    backend = _pod("meshbdd-fault-payment-service")
+    backend["metadata"]["labels"][FAULT_LABEL] = "payment-service"
+    there = world(
+        backend, said=(Mention(Topic.BREAKER, PAYMENT, "the circuit opens"), Mention(Topic.FAULT, PAYMENT, "it fails"))
+    )
+    for plan in there.mesh.scenery(there.context):
+        there.write(plan)
+    assert there(FAULT).side is Side.SERVER
+    whole = {**_service("payment-service", annotations=ACCRUAL)}
+    assert [edit.path[-1] for edit in there([whole]).edits] == list(ACCRUAL)
+    whole["spec"]["ports"][0]["port"] = 81
+    with pytest.raises(NotPossible, match=r"differs in spec\.ports"):
+        there([whole])
+
+
+@pytest.mark.parametrize(
+    ("step", "manifest"),
+    [
+        (FAULT, _for("/")),
+        (FAULT, _for("/charge")),
+        (CHARGE, _for("/charge")),
+        (CHARGE, _route([{"matches": [{"path": {"type": "RegularExpression", "value": "/ch.*"}}]}], "mine")),
+        (SPLIT, _for("/charge")),
+        (CHARGE, {**_route([{"matches": [{"method": {"service": "shop.Stock"}}]}], "mine"), "kind": "GRPCRoute"}),
+        (Timeout(PAYMENT, Duration(1)), _route([{"timeouts": {"request": "9s"}}], "mine")),
+        (Retry(PAYMENT, 2), _route([{}], "mine", annotations={"retry.linkerd.io/limit": "1"})),
+    ],
+)
+def test_a_route_that_takes_calls_from_what_is_in_force_is_refused(step: Intent, manifest: Object) -> None:
+    there = world()
+    there(step)
+    with pytest.raises(BadInput) as caught:
+        there([manifest])
+    told = {"MB0472": "of the manifest", "MB0462": "would do nothing"}
+    assert told[caught.value.code] in caught.value.sentence
+    assert caught.value.help == "apply the manifest before that step"
+
+
+@pytest.mark.parametrize(
+    ("step", "manifest"),
+    [
+        (CHARGE, _for("/refund")),
+        (Timeout(PAYMENT, Duration(1)), _for("/charge")),
+        (Timeout(PAYMENT, Duration(1)), _route([{}], "mine", annotations={"retry.linkerd.io/limit": "1"})),
+        (CircuitBreaker(PAYMENT, 5, Duration(3)), _for("/charge")),
+        (Fault(ORDER, status=503), _for("/charge")),
+    ],
+)
+def test_a_route_that_takes_nothing_from_it_is_applied(step: Intent, manifest: Object) -> None:
+    there = world()
+    there(step)
+    assert [str(edit) for edit in there([manifest]).edits] == ["HTTPRoute mine.shop"]
+
+
+@pytest.mark.parametrize(
+    ("step", "before", "after", "what"),
+    [
+        (FAULT, _for("/"), _for("/x"), "HTTPRoute mine"),
+        (
+            CircuitBreaker(PAYMENT, 5, Duration(3)),
+            _annotated("payment-service"),
+            _annotated(
+                "payment-service", **ACCRUAL | {"balancer.linkerd.io/failure-accrual-consecutive-max-failures": "9"}
+            ),
+            "metadata.annotations.balancer.linkerd.io/failure-accrual-consecutive-max-failures of Service payment-service",
+        ),
+    ],
+)
+def test_what_a_step_has_changed_is_not_replaced(step: Intent, before: Object, after: Object, what: str) -> None:
+    there = world()
+    there([before])
+    there(step)
+    with pytest.raises(BadInput) as caught:
+        there([after])
+    assert (caught.value.code, caught.value.help) == ("MB0471", "apply the manifest before that step")
+    assert f"would replace {what}, by which" in caught.value.sentence
+
+
+def test_a_server_that_denies_is_refused_where_a_fault_backend_passes_calls_on() -> None:
+    for step, server, refused in (
+        (SLOW, _server(), True),
+        (SLOW, _server("all-authenticated"), False),
+        (FAULT, _server(), False),
+    ):
+        there = world()
+        there(step)
+        if refused:
+            with pytest.raises(
+                NotPossible, match="Server mine is not possible on Linkerd while payment-service"
+            ) as caught:
+                there([server])
+            assert caught.value.code == "MB0449"
+        else:
+            there([server])
