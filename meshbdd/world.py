@@ -38,7 +38,6 @@ from meshbdd.scenario.asides import mixed
 from meshbdd.scenario.in_force import InForce
 from meshbdd.scenario.needs import needs
 from meshbdd.scenario.vantages import CLIENT, PLAIN_CLIENT
-from meshbdd.scenario.witnesses import Witnesses
 from meshbdd.sidecars import LINKERD
 
 __all__ = ["Environment", "StepText", "World"]
@@ -94,8 +93,8 @@ class World:
         texts = [step.text for step in steps]
         traced = any(text.startswith(_TRACED) for text in texts)
         self.traffic = Traffic(environment, sent=self.changes.sent, traced=traced, fields=_fields(texts))
-        self.observed = Observations(environment, self.traffic, self._named, texts)
         self._call_log = CallLog(environment, self.traffic, texts)
+        self.observed = Observations(environment, self.traffic, self._call_log, self._named, texts)
         self.resilience = Resilience(environment, self.traffic, self._call_log, texts)
         self.circuits = Circuits(environment, self.traffic, self._call_log)
         self.overhead = Overhead(environment, self.traffic)
@@ -170,17 +169,12 @@ class World:
 
     def _mesh_changes(self, summary: str) -> None:
         self.traffic.mesh_changes(summary)
-        self._witnesses_of(Witnesses.look)
+        self._call_log.witnesses.look()
 
     def _mesh_changed(self, item: InForce) -> None:
         self.traffic.mesh_changed()
-        self._witnesses_of(Witnesses.mesh_changed)
+        self._call_log.witnesses.mesh_changed()
         self._accounting.arrived(item)
-
-    def _witnesses_of(self, look: Callable[[Witnesses], None]) -> None:
-        """The calls and the rest of what is observed are looked at each for itself, if at all."""
-        for witnesses in (self.observed.witnesses, self._call_log.witnesses):
-            look(witnesses)
 
     def judge(self, claim: Claim) -> None:
         """Judge the requests of the last step that sent some, or let the claim send as many as it needs.
@@ -274,7 +268,6 @@ class World:
         """
         vacuous: Inconclusive | None = None
         with contextlib.ExitStack() as leaving:
-            leaving.callback(self.observed.close)
             leaving.callback(self._call_log.close)
             leaving.callback(self.changes.take_back_all)  # first of all, and whatever happens
             try:

@@ -1,4 +1,4 @@
-"""The calls between services since a scenario began, as the proxies' access logs tell them."""
+"""What the proxies logged since a scenario began: the calls between services, and whose pods saw them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from http import HTTPStatus
 from meshbdd.claims.calls import LEFT, NO_HEALTHY_UPSTREAM, TIMED_OUT, Call
 from meshbdd.grpc_statuses import DEADLINE_EXCEEDED
 from meshbdd.intents import ServiceRef
+from meshbdd.scenario.asides import ASKED
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.settling import settled
 from meshbdd.scenario.traffic import Traffic
@@ -18,16 +19,21 @@ from meshbdd.scenario.witnesses import Witnesses
 from meshbdd.telemetry.access_log import AccessLogs, Entry
 from meshbdd.telemetry.proxies import Proxies, address_of
 
-_LOGGED = re.compile(r"\S+ (?:gives up on|calls) \S+ |the circuit to \S+ |a slow \S+ does not slow ")
+_LOGGED = re.compile(
+    r"\S+ (?:gives up on|calls) \S+ |the circuit to \S+ |a slow \S+ does not slow "
+    r"|the (?:access log of|trace context reaches) \S+|\S+ rejects plaintext"
+)
+COUNTED = re.compile(r"(?:the mesh reports at least \S+ requests|calls) from (\S+) to (\S+)")
+"""A claim about what the proxies of a caller and a callee counted."""
 
 
 class CallLog:
-    """The logs of every proxy, from a scenario's beginning on.
+    """The logs of every proxy, from a scenario's beginning on; whatever a scenario asks of them, they are read once.
 
     Args:
         environment: What the run shares.
         traffic: The scenario's requests.
-        steps: The texts of the scenario's steps: where one will ask for calls, counting begins here.
+        steps: The texts of the scenario's steps: where one will ask for what is logged or counted, that begins here.
 
     Attributes:
         proxies: The proxies that write them.
@@ -39,20 +45,24 @@ class CallLog:
         self._traffic = traffic
         self.proxies = Proxies(environment.cluster, environment.mesh.sidecars)
         self._logs = AccessLogs(environment.cluster, environment.mesh.sidecars)
-        asked = any(_LOGGED.match(text) for text in steps)
-        self.witnesses = Witnesses(traffic, self.proxies, asked=asked)
+        asked = any(_LOGGED.match(text) or ASKED.match(text) or COUNTED.search(text) for text in steps)
         if asked:
             environment.wait_still()
-            self._logs.mark()
+            self._logs.mark()  # before counters are read: what is counted from then on is logged behind the mark
+        self.witnesses = Witnesses(traffic, self.proxies, asked=asked)
 
     def close(self) -> None:
         """Close the ways to the proxies."""
         self.proxies.close()
 
+    def everything(self) -> list[Entry]:
+        """All that was logged so far, probes and late calls of earlier scenarios as well."""
+        return self._logs.since_mark()
+
     def entries(self) -> list[Entry]:
         """What was logged so far, but for probes and for what earlier scenarios sent."""
         earlier = self._environment.sent.are_earlier
-        return [entry for entry in self._logs.since_mark() if not (entry.probe or earlier(entry.request_id))]
+        return [entry for entry in self.everything() if not (entry.probe or earlier(entry.request_id))]
 
     def settled(self) -> list[Entry]:
         """The same once nothing comes any more; with a load on, once it must be there."""

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from meshbdd.claims import Verdict, mesh
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.intents import ServiceRef
+from meshbdd.scenario.call_log import CallLog
 from meshbdd.scenario.settling import or_nothing
 from meshbdd.scenario.traffic import Traffic
 from meshbdd.sidecars import LINKERD
 from meshbdd.telemetry import metrics
-from meshbdd.telemetry.access_log import AccessLogs, Entry
-from meshbdd.telemetry.proxies import Object, Proxies, address_of
+from meshbdd.telemetry.access_log import Entry
+from meshbdd.telemetry.proxies import Object, address_of
 from meshbdd.waiting import NotYet
 
 
@@ -53,8 +54,7 @@ class Counting:
 
     Args:
         traffic: The scenario's requests.
-        proxies: The way to the proxies.
-        logs: Their logs since the scenario began.
+        log: What the proxies logged since it began.
         pairs: Callers and callees that will be asked about: what was counted until now is not the scenario's.
         inbound: What a service's proxies logged of the scenario's calls to it.
     """
@@ -62,14 +62,13 @@ class Counting:
     def __init__(
         self,
         traffic: Traffic,
-        proxies: Proxies,
-        logs: AccessLogs,
+        log: CallLog,
         pairs: Iterable[tuple[ServiceRef, ServiceRef]],
         inbound: Callable[[ServiceRef], Iterable[Entry]],
     ) -> None:
         self._traffic = traffic
-        self._proxies = proxies
-        self._logs = logs
+        self._log = log
+        self._proxies = log.proxies
         self._inbound = inbound
         self._before: dict[tuple[ServiceRef, ServiceRef], Counter[metrics.Requests]] = {}
         for pair in pairs:
@@ -192,11 +191,11 @@ class Counting:
         """
         calls = [c for c in self._calls(source, target, reporter) if c.upstream or not reached]
         foreign = sum(not self._traffic.counts(entry.request_id) for entry in calls)
-        return Logged(len(calls), foreign, silent=not self._logs.since_mark())
+        return Logged(len(calls), foreign, silent=not self._log.everything())
 
     def _calls(self, source: ServiceRef, target: ServiceRef, reporter: str) -> list[Entry]:
         """The calls, as the proxies of one side logged them."""
-        entries = self._logs.since_mark()
+        entries = self._log.everything()
         if reporter == "source":
             pods = {str(pod["metadata"]["name"]) for pod in self._proxies.meshed(source)}
             return [e for e in entries if e.pod in pods and e.outbound and e.service == target.host]

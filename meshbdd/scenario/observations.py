@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 import time
 from collections.abc import Callable, Iterable
 
@@ -12,7 +11,7 @@ from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
 from meshbdd.mesh.abilities import Ability
-from meshbdd.scenario.asides import ASKED
+from meshbdd.scenario.call_log import COUNTED, CallLog
 from meshbdd.scenario.counting import Counting
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.needs import needs
@@ -20,16 +19,13 @@ from meshbdd.scenario.plaintext import ask_in_plaintext
 from meshbdd.scenario.queries import Queries
 from meshbdd.scenario.settling import or_nothing
 from meshbdd.scenario.traffic import Traffic
-from meshbdd.scenario.witnesses import Witnesses
 from meshbdd.sidecars import LINKERD
 from meshbdd.telemetry import certificates
-from meshbdd.telemetry.access_log import AccessLogs, Entry
-from meshbdd.telemetry.proxies import Object, Proxies
+from meshbdd.telemetry.access_log import Entry
+from meshbdd.telemetry.proxies import Object
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet
 
-_COUNTED = re.compile(r"(?:the mesh reports at least \S+ requests|calls) from (\S+) to (\S+)")
-_LOGGED = re.compile(r"the (?:access log of|trace context reaches) \S+|\S+ rejects plaintext")
 _RENEWED_BEFORE = 0.3 * 24 * 3600
 """Seconds before its end at which linkerd-proxy renews a certificate of the usual 24 h: linkerd2-proxy
 linkerd/proxy/identity-client/src/certify.rs, linkerd2 charts/linkerd-control-plane/values.yaml."""
@@ -41,34 +37,28 @@ class Observations:
     Args:
         environment: What the run shares.
         traffic: The scenario's requests.
+        log: What the proxies logged since it began.
         service: Reads a service as the tester names it.
         steps: The texts of the scenario's steps: what will be asked is counted from here on.
-
-    Attributes:
-        witnesses: The pods that saw the scenario's requests.
     """
 
     def __init__(
         self,
         environment: Environment,
         traffic: Traffic,
+        log: CallLog,
         service: Callable[[str], ServiceRef],
         steps: Iterable[str],
     ) -> None:
         self._environment = environment
         self._traffic = traffic
-        self._proxies = Proxies(environment.cluster, environment.mesh.sidecars)
-        self._logs = AccessLogs(environment.cluster, environment.mesh.sidecars)
+        self._log = log
+        self._proxies = log.proxies
         texts = list(steps)
-        said = [pair for text in texts for pair in _COUNTED.findall(text)]
+        said = [pair for text in texts for pair in COUNTED.findall(text)]
         pairs = list(dict.fromkeys((service(source), service(target)) for source, target in said))
-        looked_at = bool(pairs) or any(_LOGGED.search(text) or ASKED.match(text) for text in texts)
-        if looked_at:
-            environment.wait_still()
-            self._logs.mark()  # before the counters are read: what is counted from then on is logged behind the mark
-        self.witnesses = Witnesses(traffic, self._proxies, asked=looked_at)
-        self._counting = Counting(traffic, self._proxies, self._logs, pairs, self._inbound)
-        self._queries = Queries(environment, traffic, self._proxies, self._logs, texts)
+        self._counting = Counting(traffic, log, pairs, self._inbound)
+        self._queries = Queries(environment, traffic, log, texts)
 
     def query_not_taken(self) -> tuple[int, BadInput] | None:
         """Which step asks Prometheus what is no query, and why."""
@@ -77,10 +67,6 @@ class Observations:
     def before_first_change(self) -> None:
         """What is to be compared with was asked: queries count from here on."""
         self._queries.begin_anew()
-
-    def close(self) -> None:
-        """Close the ways to the proxies."""
-        self._proxies.close()
 
     # Proxies
 
@@ -100,7 +86,7 @@ class Observations:
     def mutual_tls(self, source: ServiceRef, target: ServiceRef) -> Verdict:
         """All calls from one service to another since the scenario began came over mutual TLS."""
         verdict = self._counting.mutual_tls(source, target)
-        return self.witnesses.whole(verdict, source, target, unless=Outcome.FAILED)
+        return self._log.witnesses.whole(verdict, source, target, unless=Outcome.FAILED)
 
     @needs(Ability.PLAINTEXT)
     def rejects_plaintext(self, service: ServiceRef) -> Verdict:
@@ -118,7 +104,7 @@ class Observations:
         pods = {str(pod["metadata"]["name"]) for pod in self._meshed(service)}
 
         def probe() -> bool:
-            entries = [e for e in self._logs.since_mark() if e.pod in pods and e.request_id == sample.request_id]
+            entries = [e for e in self._log.everything() if e.pod in pods and e.request_id == sample.request_id]
             if not entries:
                 raise NotYet("not logged")
             return any(entry.denied for entry in entries)
@@ -182,14 +168,14 @@ class Observations:
     def reported(self, source: ServiceRef, target: ServiceRef, wanted: int) -> Verdict:
         """The proxies counted at least so many requests from one service to another since the scenario began."""
         verdict = self._counting.reported(source, target, wanted)
-        return self.witnesses.whole(verdict, source, target, unless=Outcome.PASSED)
+        return self._log.witnesses.whole(verdict, source, target, unless=Outcome.PASSED)
 
     def _inbound(self, service: ServiceRef) -> list[Entry]:
         """What the proxies of a service logged of the scenario's calls to it; a refused connection is no call."""
         pods, counts = {str(pod["metadata"]["name"]) for pod in self._meshed(service)}, self._traffic.counts
         return [
             entry
-            for entry in self._logs.since_mark()
+            for entry in self._log.everything()
             if entry.pod in pods
             and not (entry.outbound or entry.probe)
             and counts(entry.request_id)
@@ -211,7 +197,7 @@ class Observations:
         if not why_not:
             or_nothing(probe, lambda: None)
         verdict = self._traffic.met(mesh.log_has(str(service), wanted, status, statuses, why_not))
-        return self.witnesses.whole(verdict, service, unless=Outcome.PASSED)
+        return self._log.witnesses.whole(verdict, service, unless=Outcome.PASSED)
 
     @needs(Ability.TRACES)
     def trace_reaches(self, service: ServiceRef) -> Verdict:
@@ -231,7 +217,7 @@ class Observations:
         if sent:
             or_nothing(probe, lambda: None)
         met = self._traffic.met(verdict(), [sample.request_id for sample in self._traffic.samples])
-        return self.witnesses.whole(met, service, unless=Outcome.PASSED)
+        return self._log.witnesses.whole(met, service, unless=Outcome.PASSED)
 
     def _lost_trace(self, entry: Entry) -> bool:
         """Whether a call was made for a request of the scenario, whose trace id is its request id, and bears another trace."""

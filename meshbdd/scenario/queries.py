@@ -16,14 +16,14 @@ from meshbdd.claims import Verdict, mesh
 from meshbdd.errors import BadInput, EnvironmentBroken, Inconclusive
 from meshbdd.evidence import QueryAnswered
 from meshbdd.scenario.asides import ASKED
+from meshbdd.scenario.call_log import CallLog
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.scrapes import Scrapes
 from meshbdd.scenario.traffic import Traffic
-from meshbdd.telemetry.access_log import AccessLogs
 from meshbdd.telemetry.outcomes import apart_from_outcomes
 from meshbdd.telemetry.prometheus import Prometheus, ended_of, over_http, through_api
 from meshbdd.telemetry.promql import COUNTING, GROWTH, SPREAD, Query, Selector, parse
-from meshbdd.telemetry.proxies import Proxies, address_of
+from meshbdd.telemetry.proxies import address_of
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
 
@@ -39,18 +39,15 @@ class Queries:
     Args:
         environment: What the run shares.
         traffic: The scenario's requests.
-        proxies: The pods with a proxy, and what their pages say.
-        logs: Their logs since the scenario began.
+        log: What the proxies logged since it began.
         steps: The texts of the scenario's steps: where one is a query, counting begins here.
     """
 
-    def __init__(
-        self, environment: Environment, traffic: Traffic, proxies: Proxies, logs: AccessLogs, steps: Iterable[str]
-    ) -> None:
+    def __init__(self, environment: Environment, traffic: Traffic, log: CallLog, steps: Iterable[str]) -> None:
         self._environment = environment
         self._traffic = traffic
-        self._proxies = proxies
-        self._logs = logs
+        self._log = log
+        self._proxies = log.proxies
         url = environment.settings.prometheus
         self._prometheus = Prometheus(over_http(url) if url else through_api(environment.cluster))
         self._began = self._still = 0.0
@@ -63,7 +60,7 @@ class Queries:
         self._texts = list(steps)
         asked = [text for text in self._texts if ASKED.match(text)]
         histograms = any(_HISTOGRAM.search(text) for text in asked)
-        self._scrapes = Scrapes(environment, self._prometheus, proxies, of_histograms=histograms)
+        self._scrapes = Scrapes(environment, self._prometheus, self._proxies, of_histograms=histograms)
         if asked:
             self._begin()
 
@@ -187,7 +184,7 @@ class Queries:
     def _late_counted(self) -> Why | None:
         """Whether calls of an earlier scenario ended when counting began, or later: nobody waited for their end."""
         earlier = self._environment.sent.are_earlier
-        late = sum(e.started + e.seconds > self._still and earlier(e.request_id) for e in self._logs.since_mark())
+        late = sum(e.started + e.seconds > self._still and earlier(e.request_id) for e in self._log.everything())
         why = f"{late} calls of an earlier scenario ended only in this one, and are counted too"
         return (why, "let that scenario wait for the end of its calls") if late else None
 

@@ -76,9 +76,8 @@ class Stage:
             wait_met=lambda: None,
             met=self._met,
         )
-        logs = SimpleNamespace(since_mark=lambda: list(self.entries))
-        parts = cast("tuple[Any, ...]", (traffic, self.proxies, logs))
-        return Counting(*parts, [(ORDER, PAYMENT)], lambda _service: self.inbound)
+        log = SimpleNamespace(proxies=self.proxies, everything=lambda: list(self.entries))
+        return Counting(cast("Any", traffic), cast("Any", log), [(ORDER, PAYMENT)], lambda _service: self.inbound)
 
     def _met(self, verdict: Verdict, ids: Collection[str] = ()) -> Verdict:
         return none_met(verdict, "a change" if ids and set(ids) <= self.older else self.change)

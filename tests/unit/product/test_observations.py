@@ -14,6 +14,7 @@ from meshbdd.errors import NotPossible
 from meshbdd.intents import ServiceRef
 from meshbdd.scenario.last_change import none_met
 from meshbdd.scenario.observations import Observations
+from meshbdd.scenario.witnesses import Witnesses
 from meshbdd.sidecars import ISTIO, LINKERD
 from meshbdd.telemetry import certificates
 from meshbdd.telemetry.access_log import Entry
@@ -71,10 +72,10 @@ def observations(*entries: Entry, proxies: Proxies | None = None, change: str = 
         require=lambda *_asked: None,
         sent=SimpleNamespace(are_ours=lambda id_: id_ == ID),
     )
-    made = Observations(cast("Any", environment), cast("Any", traffic), lambda _name: PAYMENT, ())
-    made._proxies = cast("Any", proxies or Proxies())
-    made._logs = cast("Any", SimpleNamespace(since_mark=lambda: list(entries)))
-    return made
+    proxies = proxies or Proxies()
+    witnesses = Witnesses(cast("Any", traffic), cast("Any", proxies), asked=False)
+    log = SimpleNamespace(proxies=proxies, witnesses=witnesses, everything=lambda: list(entries))
+    return Observations(cast("Any", environment), cast("Any", traffic), cast("Any", log), lambda _name: PAYMENT, ())
 
 
 def came(request_id: str = ID, status: int = 200, pod: str = "payment-1", **more: Any) -> Entry:

@@ -202,10 +202,10 @@ def _queries(monkeypatch: pytest.MonkeyPatch, traffic: Any, logged: Sequence[Ent
         tell=lambda _event: None,
         sent=SimpleNamespace(are_earlier=lambda request_id: request_id == "late"),
     )
-    logs = SimpleNamespace(since_mark=lambda: list(logged))
     pod = {"metadata": {"name": "p"}, "status": {"podIP": "127.1.0.1"}}
     proxies = SimpleNamespace(every=lambda: [pod])
-    return Queries(cast("Any", environment), traffic, cast("Any", proxies), cast("Any", logs), [COUNTS])
+    log = SimpleNamespace(proxies=proxies, everything=lambda: list(logged))
+    return Queries(cast("Any", environment), traffic, cast("Any", log), [COUNTS])
 
 
 def _traffic(change: str = "") -> Any:
