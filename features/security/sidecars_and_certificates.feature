@@ -24,6 +24,3 @@ Feature: Sidecars and certificates
   Scenario: No certificate is about to end
     Then the certificate of order-service is valid for at least 1h
     And the certificate of payment-service is valid for at least 1h
-
-  Scenario: Certificates are renewed
-    Then the certificate of notification-service rotates within 15s

@@ -28,7 +28,6 @@ from tests.defects.scenarios import (
     ONLY_TEAM,
     QUERIED,
     RENEWED,
-    RENEWED_UNDER_LOAD,
     RETRIED,
     SCRAPED,
     START,
@@ -220,7 +219,7 @@ spec: {host: payment-service, trafficPolicy: {tls: {mode: DISABLE}}}
     ),
     Defect(
         "certificate not renewed",
-        frozenset({RENEWED, RENEWED_UNDER_LOAD}),
+        frozenset({RENEWED}),
         annotations={"notification-service": {"proxy.istio.io/config": "{proxyMetadata: {SECRET_TTL: 24h}}"}},
     ),
 )

@@ -27,7 +27,6 @@ from tests.defects.scenarios import (
     ONLY_TEAM,
     QUERIED_LINKERD,
     RENEWED,
-    RENEWED_UNDER_LOAD,
     RETRIED,
     SCRAPED_LINKERD,
     START,
@@ -128,7 +127,7 @@ data: {values: "identity: {issuer: {issuanceLifetime: 30m0s}}"}
     ),
     Defect(
         "certificate not renewed",
-        frozenset({RENEWED, RENEWED_UNDER_LOAD}),
+        frozenset({RENEWED}),
         annotations={
             "notification-service": {
                 "config.linkerd.io/proxy-additional-env": '[{"name": "LINKERD2_PROXY_IDENTITY_MAX_REFRESH", "value": "24h"}]'
