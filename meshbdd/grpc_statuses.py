@@ -24,3 +24,11 @@ RETRIED = frozenset(
 def as_http(code: int) -> int:
     """The HTTP status as which Envoy's outlier detection counts a gRPC status: envoy source/common/grpc/status.cc."""
     return _HTTP_STATUSES.get(code, 500)
+
+
+_GRPC_STATUSES = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
+
+
+def as_grpc(status: int) -> int:
+    """The gRPC status by which Envoy answers a gRPC call instead of an HTTP status: envoy source/common/grpc/status.cc."""
+    return _GRPC_STATUSES.get(status, GRPC_CODES["UNKNOWN"])

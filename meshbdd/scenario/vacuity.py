@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 from meshbdd.errors import Inconclusive
 from meshbdd.evidence import FaultAccounted
+from meshbdd.grpc_statuses import GRPC_CODES, as_grpc
 from meshbdd.intents import Down, Fault, Side
 from meshbdd.mesh import Plan
 from meshbdd.telemetry.access_log import Entry
@@ -31,12 +32,12 @@ def is_hit(plan: Plan, entry: Entry) -> bool:
         return bool(entry.flags & _DOWN)
     if not entry.injected:
         return False
+    if isinstance(intent, Fault) and ("DI" if intent.delay else "FI") not in entry.flags:
+        return False
     if plan.through is not None:
-        return plan.through.tag in entry.route.split() and (
-            "DI" in entry.flags if isinstance(intent, Fault) and intent.delay else "FI" in entry.flags
-        )
+        return plan.through.tag in entry.route.split()
     if plan.side is Side.SERVER and isinstance(intent, Fault):
-        return "DI" in entry.flags if intent.delay else "FI" in entry.flags and _is_answered_so(intent, entry)
+        return intent.delay is not None or _is_answered_so(intent, entry)
     return _took(plan, entry)
 
 
@@ -45,6 +46,8 @@ def _is_answered_so(fault: Fault, entry: Entry) -> bool:
 
     Envoy's source/common/http/utility.cc, ``prepareLocalReply``.
     """
+    if entry.grpc is not None:
+        return entry.grpc == (GRPC_CODES[fault.grpc_status] if fault.grpc_status else as_grpc(fault.status or 0))
     return entry.status == (200 if fault.grpc_status else fault.status) or (
         entry.status == HTTPStatus.OK and entry.protocol == "HTTP/2"
     )

@@ -1,4 +1,4 @@
-"""The pods that saw a scenario's requests, and those of them that went away: what they logged and counted went with them."""
+"""The pods that saw a scenario's requests, and those that went away, or whose proxy did, with what they logged and counted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from meshbdd.claims import Outcome, Verdict
 from meshbdd.intents import ServiceRef
 from meshbdd.scenario.traffic import Traffic
-from meshbdd.telemetry.proxies import Proxies
+from meshbdd.telemetry.proxies import Proxies, restarts
 
 
 class Witnesses:
@@ -25,14 +25,14 @@ class Witnesses:
         self._traffic = traffic
         self._proxies = proxies
         self._asked = asked
-        self._seen: dict[str, Mapping[str, Any]] = {}
+        self._seen: dict[tuple[str, int], Mapping[str, Any]] = {}
         self.look()
 
     def look(self) -> None:
         """Remember who is there, before the mesh is changed for instance."""
         if self._asked:
-            pods = [pod["metadata"] for pod in self._proxies.every()]
-            self._seen.update({meta["uid"]: meta for meta in pods if not meta.get("deletionTimestamp")})
+            staying = [pod for pod in self._proxies.every() if not pod["metadata"].get("deletionTimestamp")]
+            self._seen.update({_life(pod): pod["metadata"] for pod in staying})
 
     def mesh_changed(self) -> None:
         """A change is in force: who went away before the first request has seen none."""
@@ -41,14 +41,14 @@ class Witnesses:
             self.look()
 
     def gone(self, *services: ServiceRef) -> list[str]:
-        """The names of a service's pods that were there, and are there no more."""
+        """The names of a service's pods that were there, and are there no more, or have another proxy by now."""
         found = []
         for service in services if self._seen else ():
-            there = {pod["metadata"]["uid"] for pod in self._proxies.pods(service)}
+            there = {_life(pod) for pod in self._proxies.pods(service)}
             selector = self._proxies.selector(service).items()
-            for uid, meta in self._seen.items():
+            for life, meta in self._seen.items():
                 ours = meta.get("namespace") == service.namespace and selector <= (meta.get("labels") or {}).items()
-                if ours and uid not in there:
+                if ours and life not in there:
                     found.append(str(meta["name"]))
         return sorted(found)
 
@@ -66,6 +66,11 @@ class Witnesses:
         return replace(
             verdict,
             outcome=Outcome.INCONCLUSIVE,
-            sentence=f"{verdict.sentence}; but pod {gone[0]} went away in this scenario, and what it logged and counted with it",
-            help="claim it before the pods are replaced, or keep them",
+            sentence=f"{verdict.sentence}; but pod {gone[0]} or its proxy went away in this scenario, with what it logged and counted",
+            help="claim it before pods are replaced and proxies started anew, or keep them",
         )
+
+
+def _life(pod: Mapping[str, Any]) -> tuple[str, int]:
+    """A pod, and which start of its proxy it is."""
+    return pod["metadata"]["uid"], restarts(pod)

@@ -39,14 +39,19 @@ class PodView:
     why: str = ""
 
 
+def _statuses(pod: Object) -> Iterator[Mapping[str, Any]]:
+    for kind in ("containerStatuses", "initContainerStatuses"):
+        yield from (pod.get("status") or {}).get(kind) or []
+
+
+def restarts(pod: Object) -> int:
+    """How often the proxy of a pod was started anew: its log and its counters begin with each start."""
+    return sum(int(s.get("restartCount") or 0) for s in _statuses(pod) if s["name"] in SIDECARS)
+
+
 def _containers(pod: Object) -> Iterator[tuple[str, bool]]:
     """Name and readiness of every container; a native sidecar is an init container (istioctl's FindContainerFromPod)."""
-    status, spec = pod.get("status") or {}, pod.get("spec") or {}
-    ready = {
-        s["name"]: bool(s.get("ready"))
-        for kind in ("containerStatuses", "initContainerStatuses")
-        for s in status.get(kind) or []
-    }
+    spec, ready = pod.get("spec") or {}, {s["name"]: bool(s.get("ready")) for s in _statuses(pod)}
     for kind in ("containers", "initContainers"):
         for container in spec.get(kind) or []:
             yield container["name"], ready.get(container["name"], False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -145,6 +145,25 @@ def test_a_manifests_own_fault_that_hit_nobody_proves_nothing(fault: Object, mat
 def test_an_http_fault_at_the_server_hits_grpc_calls_too(status: int, protocol: str, flags: str, hit: bool) -> None:
     came = Entry("a-1", False, "", "default", status, frozenset({flags}), "r1", protocol=protocol)
     assert is_hit(_fault(100, side=Side.SERVER), came) is hit
+
+
+@pytest.mark.parametrize(
+    ("grpc", "hit", "by_grpc"),
+    [(14, True, False), (8, False, True), (2, False, False)],
+)
+def test_the_grpc_status_tells_which_of_two_faults_answered_a_call(grpc: int, hit: bool, by_grpc: bool) -> None:
+    came = Entry("a-1", False, "", "default", 200, frozenset({"FI"}), "r1", protocol="HTTP/2", grpc=grpc)
+    assert is_hit(_fault(100, side=Side.SERVER), came) is hit
+    exhausted = replace(_fault(100, side=Side.SERVER), intent=Fault(A, grpc_status="RESOURCE_EXHAUSTED"))
+    assert is_hit(exhausted, came) is by_grpc
+
+
+@pytest.mark.parametrize("flags", [{"FI"}, {"DI"}, {"DI", "FI"}])
+def test_a_delay_and_a_failure_on_one_route_are_told_apart(flags: set[str]) -> None:
+    went = Entry("client-1", True, A.host, "t1-0", 503, frozenset(flags), "r1")
+    assert is_hit(_fault(100), went) is ("FI" in flags)
+    slow = Plan("a is slow", (Stage((), ("t1-",), ()),), intent=Fault(A, delay=Duration(1)), side=Side.CALLER)
+    assert is_hit(slow, went) is ("DI" in flags)
 
 
 def test_a_fault_of_no_call_is_refused() -> None:

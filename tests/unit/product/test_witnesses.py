@@ -22,9 +22,11 @@ def _pod(name: str) -> dict[str, Any]:
 class Proxies:
     def __init__(self, *names: str) -> None:
         self.names = set(names)
+        self.restarts = 0
 
     def every(self) -> list[dict[str, Any]]:
-        return [_pod(name) for name in sorted(self.names)]
+        statuses = [{"name": "istio-proxy", "restartCount": self.restarts}, {"name": "app", "restartCount": 7}]
+        return [_pod(name) | {"status": {"containerStatuses": statuses}} for name in sorted(self.names)]
 
     def pods(self, service: ServiceRef) -> list[dict[str, Any]]:
         return [pod for pod in self.every() if pod["metadata"]["labels"]["app"] == service.name]
@@ -50,6 +52,16 @@ def test_a_pod_that_was_replaced_after_requests_is_missed() -> None:
     witnesses.look()
     proxies.names -= {"payment-service-2"}
     assert witnesses.gone(PAYMENT) == ["payment-service-1", "payment-service-2"]
+
+
+def test_a_proxy_that_was_started_anew_has_lost_what_it_logged() -> None:
+    witnesses, proxies, traffic = _stage()
+    traffic.has_sent = True
+    assert witnesses.gone(PAYMENT) == []
+    proxies.restarts += 1
+    assert witnesses.gone(PAYMENT) == ["payment-service-1"]
+    seen = witnesses.whole(Verdict(Outcome.PASSED, "it is so"), PAYMENT)
+    assert (seen.outcome, "or its proxy went away in this scenario" in seen.sentence) == (Outcome.INCONCLUSIVE, True)
 
 
 def test_who_went_away_before_the_first_request_has_seen_none() -> None:
@@ -84,6 +96,6 @@ def test_a_verdict_that_others_could_have_changed_is_none(outcome: str, unless: 
     proxies.names -= {"payment-service-1"}
     found = witnesses.whole(verdict, PAYMENT, unless=Outcome(unless) if unless else None)
     assert found.outcome == expected
-    assert ("pod payment-service-1 went away" in found.sentence) == (expected == "inconclusive")
+    assert ("pod payment-service-1 or its proxy went away" in found.sentence) == (expected == "inconclusive")
     unknown = Verdict.cannot_tell("nobody counts", "let somebody")
     assert witnesses.whole(unknown, PAYMENT) is unknown
