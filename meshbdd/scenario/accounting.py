@@ -219,7 +219,7 @@ class Accounting:
         """Calls that callers' sidecars sent nowhere, by their response flag, where the service's side decides."""
         if item.plan.side is not Side.SERVER or isinstance(item.plan.intent, Down):
             return {}
-        nowhere = (e for e in entries if e.outbound and e.service == host and not e.upstream and not e.injected)
+        nowhere = (e for e in entries if e.outbound and e.service == host and not e.upstream)
         return dict(Counter(flag for entry in nowhere for flag in sorted(entry.flags)))
 
     def tell_calls(self) -> None:

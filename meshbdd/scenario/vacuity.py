@@ -11,6 +11,7 @@ from meshbdd.evidence import FaultAccounted
 from meshbdd.grpc_statuses import GRPC_CODES, as_grpc
 from meshbdd.intents import Down, Fault, Side
 from meshbdd.mesh import Plan
+from meshbdd.response_flags import in_words
 from meshbdd.telemetry.access_log import Entry
 
 _DOWN = {"UH", "UF", "NC", "UC"}
@@ -84,6 +85,13 @@ def see_met(event: FaultAccounted, likely: Sequence[float]) -> None:
         aside = ", ".join(f"{count} calls from {name}" for name, count in event.bypassed.items())
         if not aside and event.seen < event.sent:
             aside = f"{event.sent - event.seen} of the {event.sent} requests of this scenario, as those from outside the mesh do"
+        if event.unreached:
+            nowhere = " and ".join(f"{count} with {in_words([flag])}" for flag, count in event.unreached.items())
+            raise Unmet(
+                "MB0603",
+                f"No call reached {event.service} while «{event.summary}» was in force: {nowhere} ended at their callers' proxies.",
+                help="have what answers them there in another scenario: another fault, an open circuit, a limit of connections",
+            )
         raise Unmet(
             "MB0603",
             f"Nobody called {event.service} while «{event.summary}» was in force, as far as the proxies tell"

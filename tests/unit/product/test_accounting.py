@@ -19,7 +19,7 @@ from meshbdd.mesh.base import Object
 from meshbdd.rehearsal.stage import StageCluster
 from meshbdd.scenario import Accounting, Environment
 from meshbdd.scenario.in_force import InForce
-from meshbdd.scenario.vacuity import chances, is_hit, see_met
+from meshbdd.scenario.vacuity import Unmet, chances, is_hit, see_met
 from meshbdd.sidecars import ISTIO
 from meshbdd.telemetry.access_log import Entry
 from meshbdd.units import Duration, Percent
@@ -164,6 +164,13 @@ def test_a_delay_and_a_failure_on_one_route_are_told_apart(flags: set[str]) -> N
     assert is_hit(_fault(100), went) is ("FI" in flags)
     slow = Plan("a is slow", (Stage((), ("t1-",), ()),), intent=Fault(A, delay=Duration(1)), side=Side.CALLER)
     assert is_hit(slow, went) is ("DI" in flags)
+
+
+def test_a_call_that_its_own_caller_answered_is_no_call_that_nobody_made() -> None:
+    with pytest.raises(Unmet, match=r"No call reached a\.b .* 3 with response flag FI ended at their callers' proxies"):
+        see_met(FaultAccounted("a fails", "a.b", 0, 0, sent=3, seen=3, unreached={"FI": 3}), [])
+    with pytest.raises(Unmet, match=r"Nobody called a\.b"):
+        see_met(FaultAccounted("a fails", "a.b", 0, 0, sent=3, seen=3), [])
 
 
 def test_a_fault_of_no_call_is_refused() -> None:
