@@ -1,10 +1,11 @@
-"""HTTPRoute: what the Gateway API's definition refuses beyond its schema, and what a tester may not expect.
+"""HTTPRoute, and GRPCRoute: what the Gateway API's definitions refuse beyond their schemas, and what a tester may not expect.
 
 The rules are CEL expressions of the shipped definitions: https://gateway-api.sigs.k8s.io/reference/spec/
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from meshbdd.lab.admission.rules import Object, Problem
 from meshbdd.lab.compile.read.http_route import GROUP, parent_service
 from meshbdd.lab.go import seconds
 
-__all__ = ["SCHEMA", "problems", "warnings"]
+__all__ = ["SCHEMA", "grpc_problems", "problems", "warnings"]
 
 _FIELDS = {
     "RequestHeaderModifier": "requestHeaderModifier", "ResponseHeaderModifier": "responseHeaderModifier",
@@ -22,6 +23,13 @@ _FIELDS = {
 }  # fmt: skip
 _NOT_OF_BACKENDS = {"RequestRedirect", "URLRewrite", "RequestMirror", "CORS", "ExtensionRef"}
 _ONCE = frozenset({"RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "CORS"})
+
+
+_PATH = re.compile(r"(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})+")
+_RPC = {
+    "service": re.compile(r"\.?[a-z_][a-z_0-9]*(\.[a-z_][a-z_0-9]*)*", re.IGNORECASE | re.ASCII),
+    "method": re.compile(r"[A-Za-z_][A-Za-z_0-9]*"),
+}
 
 
 def _rules(spec: Object) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -42,16 +50,34 @@ def problems(spec: Object, _namespace: str) -> Iterator[Problem]:
             for item in rule.get("filters") or []:
                 if ((item.get(kind) or {}).get("path") or {}).get("type") == "ReplacePrefixMatch":
                     yield from _one_prefix(rule, path)
-        for index, backend in enumerate(rule.get("backendRefs") or []):
-            where = f"{path}.backendRefs[{index}]"
-            target = (backend.get("group") or "", backend.get("kind") or "Service")
-            if target == ("", "Service") and backend.get("port") is None:
-                yield f"{where}.port", "a Service needs its port"
-            yield from _filters(backend.get("filters") or [], f"{where}.filters")
+        yield from _backends(rule, path)
         timeouts = rule.get("timeouts") or {}
         whole, single = (timeouts.get(name) for name in ("request", "backendRequest"))
         if whole and single and seconds(whole) and seconds(single) > seconds(whole):
             yield f"{path}.timeouts.backendRequest", f"{single} is longer than the request's {whole}"
+
+
+def grpc_problems(spec: Object, _namespace: str) -> Iterator[Problem]:
+    """The same of a GRPCRoute."""
+    for path, rule in _rules(spec):
+        yield from _filters(rule.get("filters") or [], f"{path}.filters")
+        for index, match in enumerate(rule.get("matches") or []):
+            method, where = match.get("method"), f"{path}.matches[{index}].method"
+            if method is not None and not (method.get("service") or method.get("method")):
+                yield where, "it names a service, a method, or both"
+            for name, words in _RPC.items() if method and method.get("type", "Exact") == "Exact" else ():
+                if method.get(name) and not words.fullmatch(method[name]):
+                    yield f"{where}.{name}", f'"{method[name]}" is no name of a {name}'
+        yield from _backends(rule, path)
+
+
+def _backends(rule: Object, path: str) -> Iterator[Problem]:
+    for index, backend in enumerate(rule.get("backendRefs") or []):
+        where = f"{path}.backendRefs[{index}]"
+        target = (backend.get("group") or "", backend.get("kind") or "Service")
+        if target == ("", "Service") and backend.get("port") is None:
+            yield f"{where}.port", "a Service needs its port"
+        yield from _filters(backend.get("filters") or [], f"{where}.filters")
 
 
 def _filters(filters: list[Any], path: str) -> Iterator[Problem]:
@@ -81,6 +107,8 @@ def _match(match: Object, path: str) -> Iterator[Problem]:
                 yield f"{path}.path.value", f'"{value}" must not hold "{bad}"'
         if value.endswith(("/..", "/.")):
             yield f"{path}.path.value", f'"{value}" must not end so'
+        if not _PATH.fullmatch(value):
+            yield f"{path}.path.value", f'"{value}" has a character that no path has'
 
 
 def _one_prefix(rule: Object, path: str) -> Iterator[Problem]:

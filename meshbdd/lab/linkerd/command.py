@@ -18,7 +18,9 @@ from meshbdd.lab.linkerd.installed import CONFIG, settings_of
 from meshbdd.lab.linkerd.objects import group_of
 from meshbdd.lab.linkerd.policies import Policies
 
-_READABLE = frozenset({"FieldValueNotSupported", "FieldValueInvalid"})
+_READABLE = frozenset({
+    "FieldValueNotSupported", "FieldValueInvalid", "FieldValueTooLong", "FieldValueTooMany", "FieldValueDuplicate",
+})  # fmt: skip
 """Violations of a definition with which an object can still be read: one that an older definition let in, for instance.
 
 What Linkerd would make of such an object is shown, and the violation beside it under ``schema``."""

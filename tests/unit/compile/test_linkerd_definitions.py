@@ -6,12 +6,14 @@ Expectations: linkerd2 charts/linkerd-crds/templates/policy/*.yaml
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from meshbdd.errors import BadInput
-from meshbdd.lab.linkerd.admission.webhook import decide
+from meshbdd.lab.api.errors import ApiError
+from meshbdd.lab.linkerd.admission.webhook import admission_hook, decide
 from meshbdd.lab.linkerd.command import compile_files
 from tests.unit.compile.linkerd_worlds import SERVER, objects
 
@@ -95,3 +97,66 @@ def test_a_protocol_is_for_the_webhook_to_refuse(protocol: str, tmp_path: Path) 
     file.write_text(yaml.safe_dump(server))
     with pytest.raises(BadInput, match="MB0731"):
         compile_files([file])
+
+
+def _route(rule: str, *, kind: str = "HTTPRoute", version: str = "gateway.networking.k8s.io/v1") -> dict[str, Any]:
+    (obj,) = objects(
+        f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: x}}\n"
+        f"spec: {{parentRefs: [{{group: core, kind: Service, name: order}}], rules: [{rule}]}}\n"
+    )
+    return obj
+
+
+_HEADERS = "matches: [{headers: [%s]}]"
+
+
+@pytest.mark.parametrize(
+    ("rule", "faults"),
+    [
+        (_HEADERS % "{name: x-user, value: qa}", []),
+        (_HEADERS % "{name: x user, value: qa}", ["matches[0].headers[0].name"]),
+        (_HEADERS % "{name: x-user, value: ''}", ["matches[0].headers[0].value"]),
+        (f"matches: [{', '.join(['{method: GET}'] * 65)}]", ["matches"]),
+        ("backendRefs: [{name: a, port: 80, namespace: Shop}]", ["backendRefs[0].namespace"]),
+        (f"backendRefs: [{', '.join(['{name: a, port: 80}'] * 17)}]", ["backendRefs"]),
+    ],
+)  # fmt: skip
+def test_the_bounds_of_routes(rule: str, faults: list[str]) -> None:
+    """kubernetes-sigs/gateway-api config/crd/standard/gateway.networking.k8s.io_httproutes.yaml."""
+    found = [path for path, _why in decide(_route(f"{{{rule}}}")).schema]
+    assert found == [f"spec.rules[0].{path}" for path in faults]
+
+
+def test_linkerds_own_routes_have_bounds_of_their_own() -> None:
+    query = "{matches: [{queryParams: [{name: 'a b', value: c}]}]}"
+    assert not decide(_route(query, version="policy.linkerd.io/v1beta3")).schema
+    assert decide(_route(query)).schema
+
+
+@pytest.mark.parametrize(
+    ("rule", "kind", "told"),
+    [
+        ("matches: [{path: {value: /a//b}}]", "HTTPRoute", "spec.rules[0].matches[0].path.value"),
+        ("matches: [{path: {value: '/a b'}}]", "HTTPRoute", "spec.rules[0].matches[0].path.value"),
+        ("backendRefs: [{name: a}]", "HTTPRoute", "spec.rules[0].backendRefs[0].port"),
+        ("backendRefs: [{name: a}]", "GRPCRoute", "spec.rules[0].backendRefs[0].port"),
+        ("filters: [{type: RequestHeaderModifier}]", "HTTPRoute", "spec.rules[0].filters[0].requestHeaderModifier"),
+        ("matches: [{method: {type: Exact}}]", "GRPCRoute", "spec.rules[0].matches[0].method"),
+        (
+            "matches: [{method: {service: shop.Payment, method: 9}}]",
+            "GRPCRoute",
+            "spec.rules[0].matches[0].method.method",
+        ),
+        ("matches: [{path: {value: /a/b}}], backendRefs: [{name: a, port: 80}]", "HTTPRoute", ""),
+        ("matches: [{method: {service: .shop.Payment, method: Charge}}]", "GRPCRoute", ""),
+        ("matches: [{path: {type: RegularExpression, value: '/a//.*'}}]", "HTTPRoute", ""),
+    ],
+)
+def test_what_the_expressions_of_a_routes_definition_refuse(rule: str, kind: str, told: str) -> None:
+    route = _route(f"{{{rule}}}".replace("method: 9", "method: '9'"), kind=kind)
+    if not told:
+        assert admission_hook("CREATE", f"{kind.lower()}s", route, None) == []
+        return
+    with pytest.raises(ApiError) as caught:
+        admission_hook("CREATE", f"{kind.lower()}s", route, None)
+    assert (caught.value.code, [c["field"] for c in (caught.value.details or {})["causes"]]) == (422, [told])

@@ -10,7 +10,7 @@ from typing import Any
 
 from meshbdd.lab.admission import gateway
 from meshbdd.lab.admission.fields import ANY, BOOL, INT32, NUMBER, TEXT, Schema, array, choice, obj, table
-from meshbdd.lab.admission.gateway import HEADER_MODIFIER, REDIRECT, defaulted
+from meshbdd.lab.admission.gateway import REDIRECT, defaulted
 from meshbdd.lab.linkerd.objects import GATEWAY, POLICY
 
 _SELECTOR = obj({
@@ -25,16 +25,12 @@ _SELECTOR = obj({
 _INT_OR_STRING: Schema = {"x-kubernetes-int-or-string": True}
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _NAME: Schema = {**TEXT, "minLength": 1, "maxLength": 253}
-_TARGET_FIELDS: Schema = {
-    "group": {**TEXT, "maxLength": 253, "pattern": rf"^$|^{_LABEL}(\.{_LABEL})*$"},
-    "kind": {**TEXT, "minLength": 1, "maxLength": 63, "pattern": "^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$"},
-    "name": _NAME,
-}
+_TARGET_FIELDS: Schema = {"group": gateway.GROUP, "kind": gateway.KIND, "name": _NAME}
 _TARGET = obj(_TARGET_FIELDS, required=("kind", "name"))
 """Something of the same namespace."""
 _REFERENCE = obj({**_TARGET_FIELDS, "namespace": {**TEXT, "maxLength": 253}}, required=("kind", "name"))
 _CLIENT = obj(
-    {**_TARGET_FIELDS, "namespace": {**TEXT, "minLength": 1, "maxLength": 63, "pattern": f"^{_LABEL}$"}},
+    {**_TARGET_FIELDS, "namespace": gateway.NAMESPACE},
     required=("kind", "name"),
 )
 _SHORT_NAME: Schema = {**TEXT, "pattern": f"^{_LABEL}$"}
@@ -81,25 +77,27 @@ _RATE_LIMIT = obj(
     required=("targetRef",),
 )  # fmt: skip
 _EGRESS = obj({"trafficPolicy": choice("Allow", "Deny"), "networks": array(_NETWORK)}, required=("trafficPolicy",))
-# Linkerd's own HTTPRoute: one filter less than its backends have, two redirects, and durations in Go's syntax, which the
-# definition leaves to the webhook.
+# Linkerd's own HTTPRoute: one filter less than its backends have, two redirects, parameters of any name, and durations in
+# Go's syntax, which the definition leaves to the webhook.
 _POLICY_REDIRECT = obj({**REDIRECT["properties"], "statusCode": {**INT32, "default": 302, "enum": [301, 302]}})
-_POLICY_MORE: Schema = {"requestHeaderModifier": HEADER_MODIFIER, "requestRedirect": _POLICY_REDIRECT}
+_MODIFIER = gateway.header_modifier()
+_POLICY_MORE: Schema = {"requestHeaderModifier": _MODIFIER, "requestRedirect": _POLICY_REDIRECT}
 _POLICY_FILTERS = gateway.filters("RequestHeaderModifier", "RequestRedirect", more=_POLICY_MORE)
 _POLICY_BACKEND_FILTERS = gateway.filters(
     "RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect",
-    more={**_POLICY_MORE, "responseHeaderModifier": HEADER_MODIFIER},
+    more={**_POLICY_MORE, "responseHeaderModifier": _MODIFIER},
 )  # fmt: skip
-_PARENT_REF = obj({**gateway.PARENT_REF["properties"], "group": defaulted(TEXT, POLICY)}, required=("name",))
+_PARENT_REF = obj({**gateway.PARENT_REF["properties"], "group": defaulted(gateway.GROUP, POLICY)}, required=("name",))
 _POLICY_RULES = gateway.http_rules(
     _POLICY_FILTERS,
     more={
+        "matches": gateway.matches(gateway.http_match({**TEXT, "minLength": 1, "maxLength": 256})),
         "backendRefs": gateway.backend_refs(_POLICY_BACKEND_FILTERS),
         "timeouts": obj({"request": TEXT, "backendRequest": TEXT}),
     },
 )
 _POLICY_ROUTE = obj({
-    "parentRefs": array(_PARENT_REF), "hostnames": array(TEXT), "rules": _POLICY_RULES,
+    "parentRefs": array(_PARENT_REF, maxItems=32), "hostnames": gateway.HOSTNAMES, "rules": _POLICY_RULES,
 })  # fmt: skip
 
 # A ServiceProfile's conditions nest without end; the shipped definition leaves them open too.

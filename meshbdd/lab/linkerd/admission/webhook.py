@@ -21,7 +21,8 @@ from ipaddress import (
 )
 from typing import Any
 
-from meshbdd.lab.api.errors import ApiError
+from meshbdd.lab.admission import http_route
+from meshbdd.lab.api.errors import ApiError, Cause, invalid
 from meshbdd.lab.api.schema import prune, validate
 from meshbdd.lab.api.store import clone
 from meshbdd.lab.api.structural import drop_nulls
@@ -299,6 +300,9 @@ _RULES: dict[tuple[str, str], Callable[[Object], None]] = {
 }  # fmt: skip
 
 
+_EXPRESSIONS = {(GATEWAY, "HTTPRoute"): http_route.problems, (GATEWAY, "GRPCRoute"): http_route.grpc_problems}
+
+
 def _schema_faults(obj: Object) -> Iterator[tuple[str, str]]:
     schema = spec_schema(group_of(obj), obj["kind"])
     if schema is None:
@@ -309,6 +313,13 @@ def _schema_faults(obj: Object) -> Iterator[tuple[str, str]]:
         yield cause.field, cause.message
     for path in prune(schema, spec, "spec"):
         yield path, "unknown field"
+
+
+def _expressions(obj: Object) -> Iterator[tuple[str, str]]:
+    """Where a route breaks the expressions of its kind's definition (CEL), which the API server looks at after its schema."""
+    expressions = _EXPRESSIONS.get((group_of(obj), obj["kind"]))
+    if expressions is not None:
+        yield from expressions(obj.get("spec") or {}, "")
 
 
 def decide(obj: Object) -> Decision:
@@ -346,7 +357,8 @@ def admission_hook(operation: str, _resource: str, new: Object | None, _old: Obj
     """The API's admission for Linkerd's kinds.
 
     Raises:
-        ApiError: 400 in the words of a denied admission request; or in the lab's own, for what it cannot play.
+        ApiError: 400 in the words of a denied admission request; or in the lab's own, for what it cannot play; 422 for what
+            breaks an expression of its definition.
     """
     if (
         operation == "DELETE"
@@ -355,6 +367,9 @@ def admission_hook(operation: str, _resource: str, new: Object | None, _old: Obj
         or spec_schema(group_of(new), new["kind"]) is None
     ):
         return []
+    broken = [Cause("FieldValueInvalid", f"Invalid value: {why}", path) for path, why in _expressions(new)]
+    if broken:
+        raise invalid(new["kind"], group_of(new), new["metadata"].get("name", ""), broken)
     decision = decide(new)
     if decision.denied is not None:
         raise ApiError(400, "BadRequest", f'admission webhook "{WEBHOOK}" denied the request: {decision.denied}')
