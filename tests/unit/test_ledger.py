@@ -54,6 +54,14 @@ def test_histograms_too() -> None:
     assert told["envoy_istio_request_duration_milliseconds_bucket 200"] == 7
 
 
+def test_an_empty_bucket_is_not_lost_with_the_others() -> None:
+    ledger = Ledger()
+    bucket = 'envoy_istio_request_duration_milliseconds_bucket{code="200",le="1"}'
+    full = page(10, {}, 7).replace("histogram\n", f"histogram\n{bucket} 0\n")
+    for text in (full, page(20, {}), page(30, {})):
+        assert f"{bucket} 0\n" in ledger.kept(text)
+
+
 def test_another_process_begins_anew() -> None:
     ledger = Ledger()
     ledger.kept(page(100, {"200": 20}))

@@ -35,7 +35,7 @@ class Ledger:
         self._see_process(page)
         others, now = self._read(page)
         for series, last in self._last.items():
-            if now.get(series, 0.0) < last:
+            if series not in now or now[series] < last:  # one of nothing too: a bucket that is still empty
                 self._ended[series] = self._ended.get(series, 0.0) + last
         self._last = now
         told: dict[str, list[str]] = {family: [line] for family, line in self._types.items()}
