@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from urllib.parse import quote
 
 from meshbdd.errors import BadInput
 from meshbdd.methods import instead_of
@@ -16,6 +17,10 @@ EVERY_REQUEST = Percent(100)
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A token of HTTP (RFC 9110, 5.6.2)."""
+_HEADER_VALUE = re.compile(r"[\t -~]*")
+_PATH = re.compile(r"/[!-~]*")
+"""Requests are written in ASCII; everything else stands percent-encoded in a path (RFC 3986, 2.1)."""
+_UNQUOTED = "".join(chr(code) for code in range(0x21, 0x7F))
 _LONGEST = Duration(3600)
 _WHOLE = 1e-6
 """So little a number of milliseconds may be off a whole one by the arithmetic alone."""
@@ -122,15 +127,22 @@ class Scope:
     def __post_init__(self) -> None:
         if self.method is not None and (instead := instead_of(self.method)):
             raise BadInput("MB0119", f"'{self.method}' is no HTTP method.", help=instead)
-        if self.path is not None and (not self.path.startswith("/") or "?" in self.path):
+        if self.path is not None and (not _PATH.fullmatch(self.path) or {"?", "#"} & set(self.path)):
+            own = quote(re.split("[?#]", self.path)[0].lstrip("/"), safe=_UNQUOTED)
             raise BadInput(
                 "MB0120",
                 f"'{self.path}' is no path of a request.",
-                help=f"write /{self.path.partition('?')[0].lstrip('/')}: from its first slash, without a query",
+                help=f"write /{own}: from its first slash, without a query, percent-encoded where it is not ASCII",
             )
-        for name in self.headers:
+        for name, value in self.headers.items():
             if not _HEADER.fullmatch(name):
                 raise BadInput("MB0121", f"'{name}' is no name of a header.", help="write one like x-user")
+            if not _HEADER_VALUE.fullmatch(value):
+                raise BadInput(
+                    "MB0134",
+                    f"No request has the header {name} with the value '{value}': headers are ASCII.",
+                    help="write the value as the requests of the test can have it",
+                )
 
     def covers(self, other: Scope) -> bool:
         """Whether it takes every call that another one takes."""

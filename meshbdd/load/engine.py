@@ -13,9 +13,10 @@ from meshbdd.load.descriptors import allow_descriptors
 from meshbdd.load.driving import Driver, Sweeping, Watching
 from meshbdd.load.ids import RequestIds
 from meshbdd.load.lapses import LONGEST_WAIT, Lapse, Lapses, excused
+from meshbdd.load.message import GRPC_PREFIX
 from meshbdd.load.plan import MOST_USERS, Plan
 from meshbdd.load.record import Record
-from meshbdd.load.transfer import GRPC_PREFIX, Transfer
+from meshbdd.load.transfer import Transfer
 
 _CACHED_ANSWERS = 4096
 _FEW_USERS = 128

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from urllib.parse import urlsplit
 
 from meshbdd.errors import BadInput, Place
@@ -13,10 +14,16 @@ from meshbdd.methods import instead_of
 
 _LINE = re.compile(r"([A-Za-z-]+)\s+(\S+)(?:\s+HTTP/[\d.]+)?")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*(.*)")
+_UNSPEAKABLE = re.compile(r"[^\t -~]")
+"""What libcurl and proxies do not take in a value of a header, whatever RFC 9110 (5.5) says of bytes above ASCII."""
 _PORTS = {"http": 80, "https": 443}
 _UUID = "${uuid}"
 _TRACE = "${trace}"
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
+
+GRPC_PREFIX = 5
+"""Bytes before a message of gRPC: whether it is compressed, and its length;
+https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,21 @@ class Message:
         return next((value for name, value in self.headers.items() if name.lower() == "x-request-id"), None)
 
     @property
+    def grpc(self) -> bool:
+        """Whether it is a gRPC call."""
+        return self.header("content-type").startswith("application/grpc")
+
+    def header(self, name: str) -> str:
+        """The value of a header, by its name in lower case; empty where it has none."""
+        return next((value for known, value in self.headers.items() if known.lower() == name), "")
+
+    @property
+    def length(self) -> int:
+        """How many bytes of a body every copy is sent with."""
+        _, _, body = self.fresh()
+        return len(body or b"") + (GRPC_PREFIX if self.grpc else 0)
+
+    @property
     def fixed_id(self) -> bool:
         """Whether every copy has the same ``x-request-id``."""
         return self.own_id is not None and _UUID not in self.own_id
@@ -95,42 +117,60 @@ def read_message(
     Raises:
         BadInput: naming the line that is none.
     """
-    lines = text.strip("\n").splitlines()
+    lines = text.rstrip("\n").splitlines()
+    begin = next((index for index, line in enumerate(lines) if line.strip()), 0)
 
     def wrong(index: int, sentence: str, action: str) -> BadInput:
         at = Place(place.path, place.line + offset + index) if place and place.line else place
         return BadInput("MB0501", f'The request "{name}": {sentence}', place=at, help=action)
 
-    first = _LINE.fullmatch(lines[0].strip()) if lines else None
+    first = _LINE.fullmatch(lines[begin].strip()) if lines else None
     if first is None:
-        shown = lines[0].strip() if lines else ""
+        shown = lines[begin].strip() if lines else ""
         raise wrong(
-            0, f"'{shown}' is no request line.", "begin with METHOD URL, like POST http://order-service/checkout"
+            begin, f"'{shown}' is no request line.", "begin with METHOD URL, like POST http://order-service/checkout"
         )
     if instead := instead_of(first[1]):
-        raise wrong(0, f"'{first[1]}' is no HTTP method.", instead)
-    _check_url(first[2], schemes, wrong)
+        raise wrong(begin, f"'{first[1]}' is no HTTP method.", instead)
+    _check_url(first[2], schemes, partial(wrong, begin))
+    blank = next((index for index in range(begin + 1, len(lines)) if not lines[index].strip()), len(lines))
+    headers = _headers(lines[:blank], begin + 1, wrong)
+    body = "\n".join(lines[blank + 1 :])
+    for index, line in enumerate(lines):
+        if unknown := [variable for variable in _VARIABLE.findall(line) if variable != "uuid"]:
+            raise wrong(index, f"'${{{unknown[0]}}}' is no variable.", "only ${uuid} is known")
+    if "content-type" not in {h.lower() for h in headers} and body.lstrip()[:1] in {"{", "["}:
+        headers["content-type"] = "application/json"
+    message = Message(name, first[1], first[2], headers, body or None)
+    said = message.header("content-length")
+    if "content-length" in {h.lower() for h in headers} and said != str(message.length):
+        index = next(i for i in range(begin + 1, blank) if lines[i].strip().lower().startswith("content-length:"))
+        sentence = f"its Content-Length is '{said}', and its body has {message.length} bytes."
+        raise wrong(index, sentence, "leave the header out: it is set by itself")
+    return message
+
+
+def _headers(lines: Sequence[str], begin: int, wrong: Callable[[int, str, str], BadInput]) -> dict[str, str]:
+    """The headers of a request, which stand in its lines from one on.
+
+    Raises:
+        BadInput: a line that is none, that no request can carry, or that stands twice.
+    """
     headers: dict[str, str] = {}
-    body = None
-    for index, line in enumerate(lines[1:], 1):
-        if not line.strip():
-            body = "\n".join(lines[index + 1 :])
-            break
+    for index, line in enumerate(lines[begin:], begin):
         header = _HEADER.fullmatch(line.strip())
         if header is None:
             raise wrong(index, f"'{line.strip()}' is no header.", "write Name: value, and a blank line before the body")
+        if found := _UNSPEAKABLE.search(header[2]):
+            sentence = f"the header '{header[1]}' has {found[0]!r}, which no request can carry there."
+            raise wrong(index, sentence, "write it in ASCII, for example percent-encoded")
         if header[1].lower() in {known.lower() for known in headers}:
             raise wrong(index, f"the header '{header[1]}' stands twice.", "keep one, or join the values by a comma")
         headers[header[1]] = header[2]
-    unknown = [v for v in _VARIABLE.findall(text) if v != "uuid"]
-    if unknown:
-        raise wrong(0, f"'${{{unknown[0]}}}' is no variable.", "only ${uuid} is known")
-    if body is not None and "content-type" not in {h.lower() for h in headers} and body.lstrip()[:1] in {"{", "["}:
-        headers["content-type"] = "application/json"
-    return Message(name, first[1], first[2], headers, body or None)
+    return headers
 
 
-def _check_url(url: str, schemes: tuple[str, ...], wrong: Callable[[int, str, str], BadInput]) -> None:
+def _check_url(url: str, schemes: tuple[str, ...], wrong: Callable[[str, str], BadInput]) -> None:
     """Refuse what is no address.
 
     Raises:
@@ -141,10 +181,10 @@ def _check_url(url: str, schemes: tuple[str, ...], wrong: Callable[[int, str, st
         known = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is no number, or brackets without an address in them
         known = False
-    if known and url.isascii():
+    if known and url.isascii() and url.isprintable():
         return
     if "https" in schemes:
-        raise wrong(0, f"'{url}' is no address.", "write http://HOST/PATH or https://HOST/PATH")
+        raise wrong(f"'{url}' is no address.", "write http://HOST/PATH or https://HOST/PATH")
     raise wrong(
-        0, f"'{url}' is no address inside the mesh.", "write http://SERVICE/PATH; the mesh itself does the encryption"
+        f"'{url}' is no address inside the mesh.", "write http://SERVICE/PATH; the mesh itself does the encryption"
     )

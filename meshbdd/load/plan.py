@@ -110,5 +110,4 @@ class Plan:
     @property
     def grpc(self) -> bool:
         """Whether the request is a gRPC call."""
-        kind = {name.lower(): value for name, value in self.message.headers.items()}.get("content-type", "")
-        return kind.startswith("application/grpc")
+        return self.message.grpc

@@ -18,10 +18,6 @@ from meshbdd.load.vantage import Entry
 LARGEST_BODY = 64 * 1024 * 1024
 """An answer that goes on beyond this has no end that a load test could wait for."""
 
-GRPC_PREFIX = 5
-"""Bytes before a message of gRPC: whether it is compressed, and its length;
-https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md."""
-
 _KEPT_BODY = 1024 * 1024
 
 

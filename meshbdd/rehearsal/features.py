@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
@@ -37,7 +37,9 @@ from meshbdd.world import World
 
 _FOLLOWS = {"MB0506", "MB0507"}
 """Nothing to take back: what a step says whose Given was refused before it."""
+_NO_REQUEST = "MB0502"
 
+_DEFINES = re.compile(r'the request "([^"]+)":')
 _MANIFEST = re.compile(r'the manifest "([^"]+)" is (?:applied|removed)')
 _CODE = re.compile(r"(MB\d{4}): (.*)", re.DOTALL)
 
@@ -185,6 +187,7 @@ def _scenario(scenario: Scenario, file: Path, stage: _Stage, report: Report) -> 
     lines = []
     if found := mixed([step.name for step in steps]):
         report.refused(found[1], Place(file, steps[found[0]].line))
+    refused: set[str] = set()
     for step in steps:
         place = Place(file, step.line)
         lines.append(StepLine(step.name, str(place)))
@@ -196,7 +199,11 @@ def _scenario(scenario: Scenario, file: Path, stage: _Stage, report: Report) -> 
         world.place, world.claim_made = place, None
         match = registry.find_match(step)
         if is_ours(match.func):  # those that a project wrote itself are not ours to run without a mesh
-            _refused(_perform(step, match, world), place, report)
+            error = _perform(step, match, world)
+            if not _follows(error, step, refused, report):
+                _refused(error, place, report)
+            if error is not None and (defines := _DEFINES.fullmatch(step.name)):
+                refused.add(defines[1])
         count = planned_count(step.name, count)
         if (thin := thin_count(world.claim_made, count, str(place))) is not None:
             report.add(thin, place)
@@ -235,10 +242,18 @@ def _perform(step: Step, match: Any, world: World) -> MeshbddError | None:
     return None
 
 
+def _follows(error: MeshbddError | None, step: Step, refused: Collection[str], report: Report) -> bool:
+    """Whether a step is refused only since an earlier one was: a request whose definition was refused is not known."""
+    if error is None:
+        return False
+    unknown = error.code == _NO_REQUEST and any(f'"{name}"' in step.name for name in refused)
+    return unknown or (error.code in _FOLLOWS and bool(report.findings))
+
+
 def _refused(error: MeshbddError | None, place: Place, report: Report) -> None:
     if isinstance(error, NotPossible):
         report.add(Finding(str(place), error.code, Severity.INFO, error.sentence, error.help or ""), place)
-    elif error is not None and (error.code not in _FOLLOWS or not report.findings):
+    elif error is not None:
         report.refused(error, place)
 
 

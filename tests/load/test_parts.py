@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import random
 import statistics
+from pathlib import Path
 
 import pytest
 
-from meshbdd.errors import BadInput
+from meshbdd.errors import BadInput, Place
 from meshbdd.load import Pace, Plan, read_message
 from meshbdd.load.answer import Outcome, read_answer, read_head
 from meshbdd.load.ids import RequestIds
@@ -71,6 +72,43 @@ def test_a_header_that_stands_twice_is_not_dropped_without_a_word() -> None:
     with pytest.raises(BadInput, match="the header 'x-user' stands twice") as caught:
         read_message("x", "GET http://a/\nX-User: qa\nx-user: dev")
     assert caught.value.code == "MB0501"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("POST http://a/\nX-User: qä\n\n{}", 2, "the header 'X-User' has 'ä', which no request can carry"),
+        ("POST http://a/\nX-User: q\x01\n\n{}", 2, r"the header 'X-User' has '\x01', which no request can carry"),
+        ("GET http://a/\x01", 1, "is no address"),
+        ("\n  \nPOST http://a/\nbad header\n\n{}", 4, "'bad header' is no header"),
+        ("\n\nGET nowhere", 3, "'nowhere' is no address"),
+        ('POST http://a/\nX-A: 1\n\n{"a":\n"${uuuid}"}', 5, "'${uuuid}' is no variable"),
+        ("POST http://a/\nX-A: ${id}", 2, "'${id}' is no variable"),
+        ("POST http://a/\nContent-Length: 500\n\n{}", 2, "its Content-Length is '500', and its body has 2 bytes"),
+        ("POST http://a/\nX-A: 1\nContent-Length: 8\n\n${uuid}", 3, "its body has 36 bytes"),
+        ("GET http://a/\nContent-Length: 5", 2, "its body has 0 bytes"),
+        ("GET http://a/\nContent-Length:", 2, "its Content-Length is ''"),
+    ],
+)
+def test_what_no_request_can_be_is_told_at_its_line_when_it_is_read(text: str, line: int, words: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        read_message("x", text, Place(Path("x.feature"), 10), offset=0)
+    assert words in caught.value.sentence
+    assert caught.value.code == "MB0501"
+    assert caught.value.place == Place(Path("x.feature"), 9 + line)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "POST http://a/\nContent-Length: 3\n\n{ä",
+        "POST http://a/\ncontent-length: 36\n\n${uuid}",
+        "POST http://a/\nContent-Length: 0",
+        "POST http://a/\nContent-Type: application/grpc\nContent-Length: 7\n\nab",
+    ],
+)
+def test_a_length_that_is_true_may_be_said(text: str) -> None:
+    assert read_message("x", text).header("content-length")
 
 
 def test_interim_answers_and_trailers() -> None:

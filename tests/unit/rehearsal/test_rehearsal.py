@@ -102,6 +102,9 @@ def test_a_sound_scenario_is_left_in_peace(rehearsed: Rehearse, steps: str) -> N
         ("Given the sky falls", 12, "MB0508 12 The step «the sky falls» is not understood: no step says this."),
         ("Given payment-service fails 50", 12, "MB0101 12 '50' is not a percentage. Write it like 50%."),
         ("Given payment-service fails 1% with status 700", 12, "MB0107 12 '700' is not an HTTP status."),
+        ("Given payment-service fails 1%\n  | header x-user | qä |", 12, "MB0134 12 No request has the header x-user with"),
+        ("Given payment-service fails 1%\n  | path | /chärge |", 12, "MB0120 12 '/chärge' is no path of a request."),
+        ("Given payment-service fails 1%\n  | path | /a b |", 12, "MB0120 12 '/a b' is no path of a request."),
         ("Given payment-service fails 1%\n  | methd | GET |", 12, "MB0111 12 'methd' is no option of this step."),
         ("Given payment-service fails 1%\n  | status | soon |", 12, "MB0107 12 'soon' is not an HTTP status."),
         (f'When "checkout" is sent at 9/s for {"9" * 400}h', 12, "MB0130 12 9999999999999999999999999999999999999999… is"),
@@ -154,6 +157,19 @@ def test_all_mistakes_are_found_at_once_and_none_follows_from_another(rehearsed:
         And paymnt-service recovers
         """)
     assert [told[:9] for told in _found(report)] == ["MB0405 12", "MB0101 13", "MB0502 14"]
+
+
+def test_a_request_that_was_refused_is_not_missed(rehearsed: Rehearse) -> None:
+    report = rehearsed("""
+        Given the request "bad":
+          \"\"\"
+          POST http://order-service/checkout
+          X-User: qä
+          \"\"\"
+        When "bad" is sent
+        And "worse" is sent
+        """)
+    assert [told[:9] for told in _found(report)] == ["MB0501 15", "MB0502 18"]
 
 
 LIMITED = "Feature: F\n  Scenario: S\n    Given payment-service accepts at most 2 concurrent requests\n"
