@@ -16,7 +16,7 @@ from meshbdd.cluster.refusals import see_namespace
 from meshbdd.errors import Inconclusive
 from meshbdd.mesh.looking import Arrival
 from meshbdd.scenario.vantages import OUTBOUND_ANNOTATION
-from meshbdd.sidecars import ISTIO
+from meshbdd.sidecars import ISTIO, LINKERD
 
 Object = dict[str, Any]
 Admit = Callable[[Object], None]
@@ -121,13 +121,18 @@ class StageCluster(_Silent):
         ]
 
     def _pods(self, namespace: str | None) -> Iterator[Object]:
-        """The pods of the world, and one for each Deployment in it, as it would be injected; how others start tells a run."""
+        """The pods of the world, and one for each Deployment in it that has none, as it would be injected.
+
+        How the Deployments start that a scenario brings tells a run alone.
+        """
+        there: list[Object] = []
         for (kind, home, _), obj in self._objects.items():
             if kind == "Pod" and namespace in (None, home):
                 pod = copied(obj)
                 # Of a live client pod the steps would find the way in, and send the scenario's requests for real.
                 (pod["metadata"].get("annotations") or {}).pop(OUTBOUND_ANNOTATION, None)
-                yield pod
+                there.append(pod)
+        yield from there
         for deployment in self.list("Deployment", namespace):
             home = deployment["metadata"].get("namespace") or self.namespace
             if (
@@ -137,9 +142,10 @@ class StageCluster(_Silent):
                 continue
             template = copied(deployment["spec"]["template"])
             labels = (template.get("metadata") or {}).get("labels") or {}
-            place = (self.find("Namespace", home) or {}).get("metadata", {}).get("labels") or {}
-            if labels.get(ISTIO.injection.name, place.get("istio-injection")) in {"true", "enabled"}:
-                labels["security.istio.io/tlsMode"] = "istio"
+            if any(_runs(pod, home, labels, self.namespace) for pod in there):
+                continue
+            place = (self.find("Namespace", home) or {}).get("metadata", {})
+            labels |= _sidecars(template.get("metadata") or {}, place)
             name = f"{deployment['metadata']['name']}-0"
             meta = {"name": name, "uid": name, "namespace": home, "labels": labels}
             status = {"phase": "Running"}
@@ -187,6 +193,25 @@ class StageCluster(_Silent):
         """Delete an object."""
         meta = obj["metadata"]
         self._objects.pop(_key(kind_of(obj), meta["name"], meta.get("namespace")), None)
+
+
+def _runs(pod: Object, home: str, labels: Object, default: str) -> bool:
+    """Whether a pod is one of those that a Deployment in a namespace makes: it has all the labels of their template."""
+    meta = pod["metadata"]
+    return (meta.get("namespace") or default) == home and labels.items() <= (meta.get("labels") or {}).items()
+
+
+def _sidecars(template: Object, place: Object) -> dict[str, str]:
+    """The labels that injectors would give a pod of a template in a namespace."""
+    found: dict[str, str] = {}
+    asked = (template.get("labels") or {}).get(ISTIO.injection.name)
+    if (asked or (place.get("labels") or {}).get("istio-injection")) in {ISTIO.injection.wanted, "enabled"}:
+        found["security.istio.io/tlsMode"] = "istio"
+    inject = LINKERD.injection
+    asked = (template.get("annotations") or {}).get(inject.name)
+    if (asked or (place.get("annotations") or {}).get(inject.name)) in {inject.wanted, "ingress"}:
+        found[LINKERD.label] = "linkerd"
+    return found
 
 
 def _matches(obj: Object, labels: str | None) -> bool:

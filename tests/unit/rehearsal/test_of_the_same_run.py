@@ -45,3 +45,40 @@ def test_what_the_run_has_armed_does_not_refuse_its_next_scenario(run: str, tmp_
     assert armed
     assert ("still carries the change of run this" in str(refusal)) == (run == "another")
     assert run == "another" or refusal is None
+
+
+CALLERS = """
+Feature: F
+  Scenario: S
+    Given calls to payment-service time out after 1s
+    And only order-service may call payment-service
+"""
+
+
+@pytest.mark.parametrize(("running", "refused"), [("all", False), ("none", False), ("bare", True)])
+def test_a_caller_is_known_by_the_pods_that_run_and_where_none_does_by_how_it_would_be_injected(
+    running: str, refused: bool, tmp_path: Path
+) -> None:
+    objects = [obj for file in sorted(SHOP.glob("*.yaml")) for obj in yaml.safe_load_all(file.read_text("utf-8"))]
+    deployments = [obj for obj in objects if obj["kind"] == "Deployment"]
+    for deployment in deployments if running != "none" else []:
+        template, name = deployment["spec"]["template"], deployment["metadata"]["name"]
+        labels = dict(template["metadata"]["labels"])
+        if not (running == "bare" and name == "order-service"):
+            labels["linkerd.io/control-plane-ns"] = "linkerd"
+        meta = {"name": f"{name}-7d4f-x2v", "namespace": "shop", "labels": labels}
+        objects.append({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"]})
+    held = StageCluster(objects, "shop", lambda _: None)
+    live = cast(
+        "Cluster",
+        SimpleNamespace(
+            namespace="shop",
+            context="live",
+            list=lambda kind: [obj for obj in held.objects if obj["kind"] == kind],
+            see_admitted=lambda _: None,
+        ),
+    )
+    (scenario,) = parse_feature(CALLERS, filename=str(tmp_path / "a.feature")).walk_scenarios()
+    refusal = first_refusal(tuple(scenario.all_steps), live, Settings(project=tmp_path, mesh="linkerd"), registry)
+    assert ("its pod order-service-7d4f-x2v has no sidecar" in str(refusal)) == refused
+    assert refused or refusal is None
