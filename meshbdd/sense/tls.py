@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from meshbdd.sense import catalog
@@ -10,7 +10,7 @@ from meshbdd.sense.destination_rules import host_of, policies
 from meshbdd.sense.finding import Finding
 from meshbdd.sense.inventory import ROOT_NAMESPACE, Inventory
 from meshbdd.sense.pods import Workload, target_ports
-from meshbdd.sense.reading import Object, at, mapping, selects, text, told, whole
+from meshbdd.sense.reading import Object, at, mapping, mappings, selects, text, told, whole
 
 STRICT, DISABLE = "STRICT", "DISABLE"
 
@@ -54,7 +54,7 @@ def clients(world: Inventory) -> Iterator[Finding]:
             if mode in {"SIMPLE", "MUTUAL"}:
                 yield from _verification(rule, where, mapping(block, "tls"))
             if mode:
-                yield from _against_servers(world, rule, where, mode, hosts, labels, whole(block, "port", "number"))
+                yield from _against_servers(world, rule, where, mode, hosts, labels, _for_port(block))
 
 
 def _verification(rule: Object, where: str, tls: Mapping[str, Any]) -> Iterator[Finding]:
@@ -65,18 +65,39 @@ def _verification(rule: Object, where: str, tls: Mapping[str, Any]) -> Iterator[
         )
 
 
+def _for_port(block: Mapping[str, Any]) -> Callable[[int | None], bool]:
+    """For which ports of a Service a block of settings counts.
+
+    A port with settings of its own inherits nothing, not even what they leave out.
+    https://istio.io/latest/docs/reference/config/networking/destination-rule/#TrafficPolicy-PortTrafficPolicy
+    """
+    own = whole(block, "port", "number")
+    if own is not None:
+        return lambda port: port == own
+    others = {whole(settings, "port", "number") for settings in mappings(block, "portLevelSettings")}
+    return lambda port: port not in others
+
+
 def _against_servers(
-    world: Inventory, rule: Object, where: str, mode: str, hosts: list[str], labels: Any, port: int | None
+    world: Inventory,
+    rule: Object,
+    where: str,
+    mode: str,
+    hosts: list[str],
+    labels: Any,
+    counts: Callable[[int | None], bool],
 ) -> Iterator[Finding]:
     strict, plain = [], []
     for host in hosts:
         service = world.services.get(host)
         if service is None:
             continue
-        for pod in world.behind(service, labels):
-            ports = _targets(service, pod, port)
-            modes = {in_force(world, pod, number) for number in ports} if pod.meshed else {DISABLE}
-            if modes == {STRICT} or (STRICT in modes and port is None):
+        spec = mapping(service, "spec")
+        ports = [port for port in mappings(spec, "ports") if counts(whole(port, "port"))]
+        for pod in world.behind(service, labels) if ports else ():
+            targets: set[int | None] = set(target_ports({**service, "spec": {**spec, "ports": ports}}, [pod])) or {None}
+            modes = {in_force(world, pod, number) for number in targets} if pod.meshed else {DISABLE}
+            if STRICT in modes:
                 strict.append(host)
             if modes == {DISABLE}:
                 plain.append(host)
@@ -92,12 +113,3 @@ def _against_servers(
             f"{where}: tls mode ISTIO_MUTUAL, and mutual TLS is disabled, or there is no sidecar, at "
             f"{told(list(dict.fromkeys(plain)))}; callers get 503 (UF).",
         )
-
-
-def _targets(service: Object, pod: Workload, port: int | None) -> set[int | None]:
-    wanted = service
-    if port is not None:
-        spec = mapping(service, "spec")
-        ports = [p for p in spec.get("ports") or [] if whole(p, "port") == port]
-        wanted = {**service, "spec": {**spec, "ports": ports}}
-    return set(target_ports(wanted, [pod])) or {None}
