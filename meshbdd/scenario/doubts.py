@@ -12,10 +12,11 @@ from meshbdd.mesh.base import Object
 from meshbdd.sense import Severity, check, check_changes
 
 _WORLD = (
-    "Namespace", "Service", "Deployment", "Pod", "VirtualService", "DestinationRule", "EnvoyFilter", "Sidecar",
-    "PeerAuthentication", "AuthorizationPolicy", "HTTPRoute", "HTTPRoute.policy.linkerd.io", "GRPCRoute",
+    "Namespace", "Service", "Deployment", "Pod", "ServiceEntry", "WorkloadEntry", "Gateway.networking.istio.io",
+    "VirtualService", "DestinationRule", "EnvoyFilter", "Sidecar", "PeerAuthentication", "AuthorizationPolicy", "HTTPRoute",
+    "HTTPRoute.policy.linkerd.io", "GRPCRoute",
 )  # fmt: skip
-"""Everything that the checks look at."""
+"""Everything that changes are judged by; a kind that is not installed or not readable is passed over."""
 
 
 def refuse_nonsense(cluster: Cluster, changed: Sequence[Object]) -> tuple[str, ...]:
