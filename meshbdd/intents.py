@@ -397,6 +397,8 @@ class Topic(StrEnum):
     BREAKER = "circuit breaker"
     LIMIT = "limit of concurrent requests"
     MIRROR = "mirrored traffic"
+    ACCESS = "access policy"
+    REPORTS = "proxy's own reports"
 
 
 @dataclass(frozen=True, slots=True)

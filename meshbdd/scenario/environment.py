@@ -27,8 +27,19 @@ _TOPICS = (
     (Topic.BREAKER, re.compile(r"the circuit to (\S+) (?:is|opens|closes) ")),
     (Topic.LIMIT, re.compile(r"(\S+) accepts at most ")),
     (Topic.MIRROR, re.compile(r"traffic to (\S+) is mirrored ")),
+    (Topic.ACCESS, re.compile(r"only \S+ may call (\S+)")),
+    (Topic.REPORTS, re.compile(r"the mesh reports at least \S+ requests from \S+ to (\S+)")),
+    (Topic.REPORTS, re.compile(r"calls from \S+ to (\S+) use mutual TLS")),
+    (Topic.REPORTS, re.compile(r"the (?:access log of|trace context reaches) (\S+)")),
+    (
+        Topic.REPORTS,
+        re.compile(r'the query "(?=.*reporter="destination").*destination_service(?:_name)?="([\w-]+(?:\.[\w-]+)?)'),
+    ),
 )
 """The phrases of the vocabulary that bear on where a fault has to be injected."""
+
+_DENIED = re.compile(r"the request is (?:denied|turned away)")
+"""A claim about whichever service denies: a fault at the caller would answer before that is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +68,17 @@ def mentions(steps: Iterable[StepText], namespace: str) -> Iterator[Mention]:
         steps: All steps of the scenario.
         namespace: Where services without one lie.
     """
-    for step in steps:
+    said = list(steps)
+    denied = next((step.text for step in said if _DENIED.match(step.text)), None)
+    for step in said:
         for topic, pattern in _TOPICS:
             found = pattern.match(step.text)
             if found:
                 at = step.options.get("inject at")
-                side = Side(at) if at in set(Side) else None
-                yield Mention(topic, ServiceRef.parse(found[1], namespace), step.text, side)
+                side, service = Side(at) if at in set(Side) else None, ServiceRef.parse(found[1], namespace)
+                yield Mention(topic, service, step.text, side)
+                if topic is Topic.FAULT and denied is not None:
+                    yield Mention(Topic.ACCESS, service, denied)
 
 
 @dataclass(slots=True)

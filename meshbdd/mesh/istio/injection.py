@@ -1,12 +1,13 @@
 """Where a fault goes: to the caller's route, or to the server's inbound side; whichever lets the scenario's claims mean something.
 
 A fault at the caller answers before the caller's router: no retry, timeout, limit, mirror or outlier detection of that
-hop ever sees it (and Istio takes retries and timeout off a route with a fault).
+hop ever sees it (and Istio takes retries and timeout off a route with a fault). Nor does the service's own proxy, which
+judges who may call it, and has the logs and counters of what came.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,8 @@ BESIDE_ANOTHER = (
 )
 _POLICIES = (Timeout, Retry, CircuitBreaker, Limit, Mirror)
 _SEES_FAULTS = {Topic.RETRIES, Topic.TIMEOUT, Topic.BREAKER, Topic.LIMIT, Topic.MIRROR}
+_SEES_CALLS = {Topic.ACCESS, Topic.REPORTS}
+"""What the service's own proxy does with each call that comes; where a step asks for a fault at the caller it has the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ def choose(fault: Fault, context: Context, objects: Objects) -> Choice:
         return Choice(Side.CALLER, f"at the callers' sidecars (a VirtualService fault), as the step says{aside}")
     if fault.at is Side.SERVER:
         return Choice(Side.SERVER, "at the server's sidecars (an armed fault filter), as the step says")
-    why = said or standing
+    why = said or next(_mentioned(fault.service, context, _SEES_CALLS), None) or standing
     if why is not None:
         return Choice(Side.SERVER, _AT_SERVER.format(why=why))
     return Choice(Side.CALLER, AT_CALLER.format(service=fault.service))
@@ -120,8 +123,12 @@ def _said(service: ServiceRef, context: Context) -> Iterator[str]:
     for plan in context.in_force:
         if isinstance(plan.intent, _POLICIES) and plan.service == service:
             yield f"«{plan.intent}» is in force"
+    yield from _mentioned(service, context, _SEES_FAULTS)
+
+
+def _mentioned(service: ServiceRef, context: Context, topics: Container[Topic]) -> Iterator[str]:
     for mention in context.said:
-        if mention.topic in _SEES_FAULTS and mention.service == service:
+        if mention.topic in topics and mention.service == service:
             yield f"the step «{mention.step}» is about its {mention.topic}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,46 @@ def test_the_steps_of_a_scenario_say_what_is_to_come() -> None:
         (Topic.LIMIT, "payment-service.shop"),
         (Topic.MIRROR, "payment-service.shop"),
     ]
+
+
+ON_REPORTS = [
+    "the mesh reports at least 5 requests from client to payment-service",
+    "calls from order-service to payment-service use mutual TLS",
+    "the access log of payment-service has at least 5 requests with status 503",
+    "the trace context reaches payment-service",
+    'the query "sum(istio_requests_total{reporter="destination",destination_service_name="payment-service"})" is at least 1',
+    (
+        'the query "sum(istio_requests_total{destination_service="payment-service.shop.svc.cluster.local",reporter="destination"})" '
+        "is at least 1"
+    ),
+    "only order-service may call payment-service",
+    "the request is denied",
+    "the request is turned away",
+]
+
+
+def _context(*texts: str) -> Context:
+    place = Place(Path("x.feature"), 1)
+    steps = [StepText(text, place) for text in ("payment-service fails 100%", *texts)]
+    return Context((), tuple(mentions(steps, "shop")))
+
+
+@pytest.mark.parametrize("text", ON_REPORTS)
+def test_a_claim_about_what_the_services_own_proxy_does_wants_the_fault_there(text: str) -> None:
+    choice = choose(FAULT, _context(text), Objects())
+    assert (choice.side, f"«{text}»" in choice.reason) == (Side.SERVER, True)
+    asked = replace(FAULT, at=Side.CALLER)
+    assert choose(asked, _context(text), Objects()).side is Side.CALLER, "of a share of the calls the rest come there"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the mesh reports at least 5 requests from payment-service to order-service",
+        "the access log of order-service has at least 5 requests with status 503",
+        'the query "sum(istio_requests_total{reporter="source",destination_service_name="payment-service"})" is at least 1',
+        "the response status is 503",
+    ],
+)
+def test_a_claim_about_others_leaves_it_at_the_caller(text: str) -> None:
+    assert choose(FAULT, _context(text), Objects()).side is Side.CALLER
