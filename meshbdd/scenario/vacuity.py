@@ -37,8 +37,8 @@ def is_hit(plan: Plan, entry: Entry) -> bool:
         return False
     if plan.through is not None:
         return plan.through.tag in entry.route.split()
-    if plan.side is Side.SERVER and isinstance(intent, Fault):
-        return intent.delay is not None or _is_answered_so(intent, entry)
+    if plan.side is Side.SERVER:
+        return not isinstance(intent, Fault) or intent.delay is not None or _is_answered_so(intent, entry)
     return _took(plan, entry)
 
 

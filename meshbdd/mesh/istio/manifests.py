@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -30,6 +31,8 @@ from meshbdd.mesh.markers import (
 )
 
 _AT_SERVERS = {"PeerAuthentication", "AuthorizationPolicy", "EnvoyFilter"}
+_FAULT_FILTER = "extensions.filters.http.fault.v3.HTTPFault"
+"""Type of Envoy's fault filter: https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/fault_filter"""
 _PAGES = {
     "HTTPRoute": (ROUTES,),
     "AuthorizationPolicy": (LISTENERS,),
@@ -47,6 +50,8 @@ def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Calla
         BadInput: Istio would ignore one of its VirtualServices, or it would take away what is in force.
     """
     refuse_vain(documents, Objects.read(catalog), context)
+    routed = tuple(_faulted(catalog, documents))
+    filtered = () if routed else tuple(dict.fromkeys(_filtered(catalog, documents)))
     stages = [
         _stage(catalog, [d for d in documents if (d["kind"] == "DestinationRule") is first], tag)
         for first in (True, False)
@@ -57,8 +62,8 @@ def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Calla
         f"the manifest's {names}",
         tuple(s for s in stages if s.edits),
         reason="as the manifest says",
-        side=Side.CALLER,
-        faulty=tuple(_faulted(catalog, documents)),
+        side=Side.SERVER if filtered else Side.CALLER,
+        faulty=routed or filtered,
         draws=tuple(Draw(route["name"], _share(route["fault"])) for route in routes if route.get("fault")),
     )
 
@@ -99,6 +104,25 @@ def _faulted(catalog: Catalog, documents: Iterable[Object]) -> Iterator[ServiceR
                     ref = ServiceRef(name, rest.removesuffix(".svc.cluster.local"))
                     catalog.service(ref)
                     yield ref
+
+
+def _filtered(catalog: Catalog, documents: Iterable[Object]) -> Iterator[ServiceRef]:
+    """The services at whose own sidecars an EnvoyFilter of the manifest puts Envoy's fault filter.
+
+    One for a whole namespace is left out: that some of its services are not called is no sign that it met nobody.
+    """
+    for document in documents:
+        chosen = (document["spec"].get("workloadSelector") or {}).get("labels")
+        if (
+            document["kind"] == "EnvoyFilter"
+            and chosen
+            and any(
+                (patch.get("match") or {}).get("context") in {"SIDECAR_INBOUND", "ANY", None}
+                and _FAULT_FILTER in json.dumps((patch.get("patch") or {}).get("value") or {})
+                for patch in document["spec"].get("configPatches") or []
+            )
+        ):
+            yield from _selected_services(catalog, document)
 
 
 def _stage(catalog: Catalog, documents: Iterable[Object], tag: Callable[[], str]) -> Stage:

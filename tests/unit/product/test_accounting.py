@@ -133,6 +133,43 @@ def test_a_manifests_own_fault_that_hit_nobody_proves_nothing(fault: Object, mat
 
 
 @pytest.mark.parametrize(
+    ("context", "selector", "faulty"),
+    [
+        ("SIDECAR_INBOUND", {"app": "a"}, (A,)),
+        ("SIDECAR_OUTBOUND", {"app": "a"}, ()),
+        ("SIDECAR_INBOUND", {"app": "z"}, ()),
+        ("SIDECAR_INBOUND", None, ()),
+    ],
+)
+def test_a_fault_filter_that_a_manifest_brings_is_to_meet_a_call(context: str, selector: Any, faulty: Any) -> None:
+    typed = {"@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault", "abort": {}}
+    patch = {"operation": "INSERT_BEFORE", "value": {"name": "own", "typed_config": typed}}
+    spec: Object = {"configPatches": [{"applyTo": "HTTP_FILTER", "match": {"context": context}, "patch": patch}]}
+    if selector:
+        spec["workloadSelector"] = {"labels": selector}
+    document = {
+        "apiVersion": "networking.istio.io/v1alpha3",
+        "kind": "EnvoyFilter",
+        "metadata": {"name": "own", "namespace": "b"},
+        "spec": spec,
+    }
+    service = {
+        "kind": "Service",
+        "metadata": {"name": "a", "namespace": "b"},
+        "spec": {"selector": {"app": "a"}, "ports": [{"port": 80}]},
+    }
+    labels = {"app": "a", "security.istio.io/tlsMode": "istio"}
+    pod = {"kind": "Pod", "metadata": {"name": "a-1", "namespace": "b", "labels": labels}, "spec": {}}
+    cluster = cast("Cluster", StageCluster([service, pod], "b", lambda _: None))
+    plan = Istio(cluster, "r1").plan_manifest([document], Context())
+    assert plan.faulty == faulty
+    if faulty:
+        assert plan.side is Side.SERVER
+        assert is_hit(plan, Entry("a-1", False, "", "default", 503, frozenset({"FI"}), "r1"))
+        assert not is_hit(plan, Entry("a-1", False, "", "default", 503, frozenset(), "r1"))
+
+
+@pytest.mark.parametrize(
     ("status", "protocol", "flags", "hit"),
     [
         (503, "HTTP/1.1", "FI", True),
