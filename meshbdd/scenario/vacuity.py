@@ -62,6 +62,8 @@ def _took(plan: Plan, entry: Entry) -> bool:
 def chances(plan: Plan, calls: Iterable[Entry]) -> list[float]:
     """How likely each call was to be hit, of those that the fault was for; none where the logs do not tell which these are."""
     intent = plan.intent
+    if isinstance(intent, Down):
+        return [1.0 for entry in calls if entry.injected]  # another fault answers before anybody misses the service
     if not isinstance(intent, Fault):
         return [draw.share for entry in calls for draw in plan.draws if draw.takes(entry.route)]
     if intent.scope.narrows:

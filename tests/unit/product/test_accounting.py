@@ -13,7 +13,7 @@ import pytest
 from meshbdd.cluster import Cluster
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.evidence import FaultAccounted
-from meshbdd.intents import Fault, Scope, ServiceRef, Side
+from meshbdd.intents import Down, Fault, Scope, ServiceRef, Side
 from meshbdd.mesh import Context, Istio, Plan, Stage
 from meshbdd.mesh.base import Object
 from meshbdd.rehearsal.stage import StageCluster
@@ -201,6 +201,16 @@ def test_a_delay_and_a_failure_on_one_route_are_told_apart(flags: set[str]) -> N
     assert is_hit(_fault(100), went) is ("FI" in flags)
     slow = Plan("a is slow", (Stage((), ("t1-",), ()),), intent=Fault(A, delay=Duration(1)), side=Side.CALLER)
     assert is_hit(slow, went) is ("DI" in flags)
+
+
+def test_a_service_that_nobody_missed_because_a_fault_answered_was_not_met() -> None:
+    down = Plan("a is down", (), intent=Down(A), service=A, faulty=(A,))
+    answered = Entry("client-1", True, A.host, "t1-0", 500, frozenset({"FI"}), "r1")
+    with pytest.raises(Inconclusive, match=r"«a is down» was in force at every proxy, and yet none of 2 calls was hit"):
+        see_met(FaultAccounted("a is down", "a.b", 2, 0), chances(down, [answered] * 2))
+    missed = Entry("client-1", True, A.host, "default", 503, frozenset({"UH"}), "r1")
+    assert is_hit(down, missed)
+    see_met(FaultAccounted("a is down", "a.b", 2, 1), chances(down, [answered, missed]))
 
 
 def test_a_call_that_its_own_caller_answered_is_no_call_that_nobody_made() -> None:
