@@ -124,7 +124,7 @@ def certificate_rotated(
 
 
 def reports_requests(
-    source: str, target: str, wanted: int, seen: int, most: int, *, sent: int, reporter: str, why_not: str = ""
+    source: str, target: str, wanted: int, seen: int, most: int, *, sent: bool, reporter: str, why_not: str = ""
 ) -> Verdict:
     """The mesh counted at least so many requests from one service to another since the scenario began.
 
@@ -134,7 +134,7 @@ def reports_requests(
         wanted: How many at least.
         seen: How many of the scenario's were counted at least.
         most: The same at most: of a call that ended when counting began nobody can tell.
-        sent: How many requests the scenario sent at all.
+        sent: Whether the scenario sent anything at all.
         reporter: Which side's proxies counted.
         why_not: Why nobody could count; empty where somebody could.
     """

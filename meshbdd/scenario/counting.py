@@ -171,7 +171,7 @@ class Counting:
 
         self._refuse_namesakes(source)
         self._traffic.wait_met()
-        sent = len(self._traffic.samples)
+        sent = self._traffic.has_sent
         if not why_not and sent:
             or_nothing(probe, lambda: None)
         return self._traffic.met(

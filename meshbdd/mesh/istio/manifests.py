@@ -217,8 +217,8 @@ def _transports(catalog: Catalog, wanted: Object) -> list[Marker]:
         for port in catalog.target_ports(ref):
             mode = ports.get(port) or spec["mtls"]["mode"]
             if mode in TRANSPORTS:
-                where = Where(ref.namespace, catalog.labels_of(ref))
-                found.append(TransportTaken((port,), TRANSPORTS[mode], where))
+                labels = {**catalog.labels_of(ref), **(_selected(spec, wanted["metadata"]).labels or {})}
+                found.append(TransportTaken((port,), TRANSPORTS[mode], Where(ref.namespace, labels)))
     return found
 
 

@@ -73,6 +73,7 @@ class Stage:
             asides=self.asides,
             loading=False,
             counts=lambda id_: id_ not in self.asides and id_ not in self.earlier,
+            has_sent=True,
             wait_met=lambda: None,
             met=self._met,
         )

@@ -114,7 +114,7 @@ def test_counters_tell_of_one_service_only() -> None:
 
 
 def test_reported_requests() -> None:
-    def judge(seen: int, sent: int = 1, why_not: str = "", most: int | None = None) -> Outcome:
+    def judge(seen: int, sent: bool = True, why_not: str = "", most: int | None = None) -> Outcome:
         most = seen if most is None else most
         return mesh.reports_requests(
             "a", "b", 10, seen, most, sent=sent, reporter="destination", why_not=why_not
@@ -123,7 +123,7 @@ def test_reported_requests() -> None:
     assert judge(10) is Outcome.PASSED
     assert judge(9) is Outcome.FAILED
     assert judge(0) is Outcome.FAILED, "requests were sent and the mesh tells of none"
-    assert judge(0, sent=0) is Outcome.INCONCLUSIVE
+    assert judge(0, sent=False) is Outcome.INCONCLUSIVE
     assert judge(9, most=10) is Outcome.INCONCLUSIVE, "the tenth may be another's"
     assert judge(8, most=9) is Outcome.FAILED
     assert judge(10, most=11) is Outcome.PASSED

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from meshbdd.cluster import Cluster
 from meshbdd.errors import BadInput
 from meshbdd.intents import Fault, Scope, ServiceRef
+from meshbdd.mesh import Context, Istio
 from meshbdd.mesh.base import Where
 from meshbdd.mesh.istio.hosts import governing
 from meshbdd.mesh.istio.routes import fault_block, faulted_routes, is_beside_another
 from meshbdd.mesh.manifest import find_manifest, read_manifest
+from meshbdd.rehearsal.stage import StageCluster
 from meshbdd.units import Duration, Percent
 
 PAYMENT = ServiceRef("payment-service", "shop")
@@ -139,3 +142,21 @@ def test_a_manifest_outside_the_project_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "secret.yaml").write_text("a: 1")
     with pytest.raises(BadInput, match="There is no manifest"):
         find_manifest("../secret.yaml", tmp_path / "project" / "x.feature", tmp_path / "project")
+
+
+def test_a_policy_for_some_pods_of_a_service_is_awaited_at_these_alone() -> None:
+    def pod(version: str) -> dict[str, Any]:
+        labels = {"app": "a", "version": version, "security.istio.io/tlsMode": "istio"}
+        return {"kind": "Pod", "metadata": {"name": version, "namespace": "b", "labels": labels}, "spec": {}}
+
+    spec = {"selector": {"app": "a"}, "ports": [{"port": 80, "targetPort": 8080}]}
+    service = {"kind": "Service", "metadata": {"name": "a", "namespace": "b"}, "spec": spec}
+    policy = {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "PeerAuthentication",
+        "metadata": {"name": "strict", "namespace": "b"},
+        "spec": {"selector": {"matchLabels": {"version": "canary"}}, "mtls": {"mode": "STRICT"}},
+    }
+    cluster = StageCluster([service, pod("stable"), pod("canary")], "b", lambda _: None)
+    [marker] = Istio(cast("Cluster", cluster), "r1").plan_manifest([policy], Context()).markers
+    assert [marker.where.takes(pod(version)["metadata"]) for version in ("stable", "canary")] == [False, True]
