@@ -12,6 +12,7 @@ from meshbdd.cluster import Cluster
 from meshbdd.cluster.client import ApiFailure
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.intents import ServiceRef
+from meshbdd.port_protocols import declared, may_carry_http
 from meshbdd.sidecars import ISTIO, Sidecars
 
 Object = dict[str, Any]
@@ -215,15 +216,21 @@ def _account(pod: Mapping[str, Any]) -> str:
 def check_http(ref: ServiceRef, service: Mapping[str, Any]) -> None:
     """A fault on a port that carries no HTTP has no effect, and Istio says nothing.
 
+    A port that declares nothing carries HTTP where its callers send that: Istio detects it.
+
     Raises:
-        BadInput: no port of the Service is declared HTTP, HTTP/2 or gRPC.
+        BadInput: each port of the Service is declared to be something else.
     """
     ports = service["spec"].get("ports") or []
-    words = {str(port.get("appProtocol") or port.get("name") or "").partition("-")[0] for port in ports}
-    if ports and not any(word in {"http", "http2", "grpc", ""} or word.endswith("h2c") for word in words):
+    if ports and not any(_may_carry_http(port) for port in ports):
+        told = ", ".join(f"{port.get('name') or 'unnamed'} {port['port']}" for port in ports)
         raise BadInput(
             "MB0410",
-            f'No port of Service "{ref}" is declared HTTP (its ports: {", ".join(sorted(words))}), so a rule for HTTP would '
-            "have no effect.",
+            f'No port of Service "{ref}" is declared HTTP (its ports: {told}), so a rule for HTTP would have no effect.',
             help="name the port http-… or set its appProtocol",
         )
+
+
+def _may_carry_http(port: Mapping[str, Any]) -> bool:
+    said = declared(str(port.get("name") or ""), str(port.get("appProtocol") or ""), int(port["port"]))
+    return str(port.get("protocol") or "TCP") == "TCP" and may_carry_http(said)

@@ -11,14 +11,12 @@ from meshbdd.cluster import Cluster
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Message, Sample
+from meshbdd.port_protocols import may_carry_http
 from meshbdd.scenario.hosts import endpoints
 from meshbdd.scenario.traffic import Traffic
 from meshbdd.sense.protocols import protocol_of
 from meshbdd.telemetry.access_log import PROBE_AGENT
 from meshbdd.telemetry.proxies import Proxies, address_of
-
-_HTTP = {"http", "http2", "http_proxy", "grpc", "grpc-web", ""}
-"""Protocols whose ports are asked; of an undeclared one (empty) a mesh finds out by looking into the bytes."""
 
 
 def ask_in_plaintext(
@@ -50,7 +48,7 @@ def ask_in_plaintext(
     others: list[str] = []
     for declared in found["spec"].get("ports") or []:
         port, protocol = int(declared["port"]), protocol_of(declared)
-        if protocol not in _HTTP:
+        if not may_carry_http(protocol):
             others.append(f"port {port} ({protocol})")
             continue
         message = _probe(service, port)
