@@ -96,8 +96,16 @@ def choose(fault: Fault, context: Context, objects: Objects) -> Choice:
     return Choice(Side.CALLER, AT_CALLER.format(service=fault.service))
 
 
-def refuse_hidden(fault: Fault, context: Context) -> None:
-    """See that no failure at the callers answers each call that a further failure is for: that one would hit nobody.
+def refuse_hidden(fault: Fault, context: Context, side: Side) -> None:
+    """See that no failure in force answers each call that a further fault is for: that one would hit nobody.
+
+    Calls meet the callers' sidecars first, and at the server the faults in the order of their steps. At the callers one
+    filter delays a call before it fails it.
+
+    Args:
+        fault: The further fault.
+        context: What is in force.
+        side: Where the further fault goes.
 
     Raises:
         BadInput: one in force does.
@@ -106,16 +114,23 @@ def refuse_hidden(fault: Fault, context: Context) -> None:
         first = plan.intent
         if (
             isinstance(first, Fault)
-            and plan.side is Side.CALLER
-            and first.delay is fault.delay is None
+            and _meets_first(plan.side, fault, side)
+            and first.delay is None
             and first.share == EVERY_REQUEST
             and first.scope.covers(fault.scope)
         ):
+            instead = "slow it before it fails" if fault.delay else "let the first one recover"
             raise BadInput(
                 "MB0477",
                 f"«{fault}» would hit no call: «{first}» is in force, and answers each of them before.",
-                help="let the first one recover, or give it a share below 100% or a scope of its own",
+                help=f"{instead}, or give the first one a share below 100% or a scope of its own",
             )
+
+
+def _meets_first(in_force: Side | None, fault: Fault, side: Side) -> bool:
+    if in_force is Side.CALLER:
+        return side is Side.SERVER or fault.delay is None
+    return in_force is side is Side.SERVER
 
 
 def _said(service: ServiceRef, context: Context) -> Iterator[str]:

@@ -109,12 +109,12 @@ class Istio:
     def _fault(self, fault: Fault, context: Context) -> Plan:
         """Plan a fault, at the side that the scenario needs."""
         check_http(fault.service, self._catalog.service(fault.service))
-        refuse_hidden(fault, context)
         choice = choose(fault, context, Objects.read(self._catalog))
         if choice.side is Side.CALLER and fault.at is None:
             own = f"{ROUTE_PREFIX}{self._run}-"
             if not has_room(self._catalog, fault, self._caller(fault), own):
                 choice = Choice(Side.SERVER, BESIDE_ANOTHER)
+        refuse_hidden(fault, context, choice.side)
         plan = self._fault_at_server if choice.side is Side.SERVER else self._fault_at_callers
         return plan(fault, context, choice.reason)
 

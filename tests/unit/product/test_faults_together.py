@@ -81,9 +81,12 @@ def test_a_second_fault_of_one_kind_for_the_same_calls_goes_to_the_server(first:
             Fault(PAYMENT, status=500, scope=QA),
             Fault(PAYMENT, status=503, scope=Scope(method="POST", headers={"x-user": "qa"})),
         ),
+        (Fault(PAYMENT, status=500, at=Side.SERVER), Fault(PAYMENT, status=503, at=Side.SERVER)),
+        (Fault(PAYMENT, status=500, at=Side.SERVER), Fault(PAYMENT, delay=Duration(0.05), at=Side.SERVER)),
+        (Fault(PAYMENT, status=500), Fault(PAYMENT, delay=Duration(0.05), scope=QA, at=Side.SERVER)),
     ],
 )
-def test_a_failure_that_another_one_leaves_no_call_is_refused(first: Fault, second: Fault) -> None:
+def test_a_fault_that_another_one_leaves_no_call_is_refused(first: Fault, second: Fault) -> None:
     world = World()
     world(first)
     with pytest.raises(BadInput, match="would hit no call") as caught:
@@ -95,6 +98,21 @@ def test_a_failure_at_the_callers_is_met_before_one_at_the_server() -> None:
     world = World()
     world(Fault(PAYMENT, status=500, at=Side.SERVER))
     assert world(Fault(PAYMENT, status=503)).side is Side.CALLER
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (Fault(PAYMENT, delay=Duration(0.05), at=Side.SERVER), Fault(PAYMENT, status=500, at=Side.SERVER)),
+        (Fault(PAYMENT, status=500, at=Side.SERVER), Fault(PAYMENT, delay=Duration(0.05))),
+        (Fault(PAYMENT, status=500, scope=QA, at=Side.SERVER), Fault(PAYMENT, delay=Duration(0.05), at=Side.SERVER)),
+        (Fault(PAYMENT, Percent(50), at=Side.SERVER, status=500), Fault(PAYMENT, status=503, at=Side.SERVER)),
+    ],
+)
+def test_a_fault_that_calls_meet_before_the_failure_in_force_is_let(first: Fault, second: Fault) -> None:
+    world = World()
+    world(first)
+    world(second)
 
 
 def test_no_one_is_told_that_both_can_be_had_at_the_caller() -> None:

@@ -226,7 +226,7 @@ def test_a_shared_account_tells_nobody_apart() -> None:
 
 
 def test_a_fault_at_the_server_is_armed_and_then_switched() -> None:
-    made, _ = plan(Fault(PAYMENT, status=503, at=Side.SERVER))
+    made, _ = plan(Fault(PAYMENT, Percent(50), status=503, at=Side.SERVER))
     [arm] = made.standing
     assert arm.renewed == (PAYMENT,)
     off, on = (arm.edits[0].new or {})["spec"]["configPatches"], made.edits[0].make(None)
