@@ -25,7 +25,7 @@ from meshbdd.mesh.linkerd.fault_envoy import (
     PERCENTAGE,
     fault_headers,
 )
-from meshbdd.mesh.linkerd.scopes import narrowed
+from meshbdd.mesh.linkerd.precedence import narrowed_rules
 
 Rule = dict[str, Any]
 Rules = list[Rule]
@@ -92,13 +92,13 @@ def faulted_rules(
         grpc: Whether they are a GRPCRoute's.
 
     Raises:
-        NotPossible: a fault of the same kind is in force for some of the same calls, or those that go on would miss the
-            backends that the rules lead to.
+        NotPossible: a fault of the same kind is in force for some of the same calls, those that go on would miss the
+            backends that the rules lead to, or the copies would share out calls otherwise than the rules.
     """
     told, share = tuple(callers), round(fault.share.value * MILLION / 100)
     made = []
-    for rule in rules:
-        matches = narrowed(rule.get("matches") or [{}], fault.scope, grpc=grpc)
+    theirs = list(rules)
+    for rule, matches in zip(theirs, narrowed_rules(theirs, fault.scope, str(fault), grpc=grpc), strict=True):
         if not matches:
             continue
         copied = marked(rule, tag)
