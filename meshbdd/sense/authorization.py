@@ -9,7 +9,7 @@ from meshbdd.sense import catalog
 from meshbdd.sense.finding import Finding
 from meshbdd.sense.inventory import Inventory
 from meshbdd.sense.reading import Object, mapping, mappings, namespace_of, texts, told
-from meshbdd.sense.selectors import selected_pods
+from meshbdd.sense.selectors import has_targets, selected_pods
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 
@@ -47,8 +47,11 @@ def _like(pattern: str, name: str) -> bool:
 
 
 def _principals(world: Inventory, policy: Object, number: int, source: Any) -> Iterator[Finding]:
-    known = sorted({f"cluster.local/ns/{w.namespace}/sa/{w.account}" for w in world.workloads})
+    accounts = {f"/ns/{w.namespace}/sa/{w.account}" for w in world.workloads}
     for name in texts(source, "principals"):
+        # Which trust domain a mesh has, and which ones it takes for its own, only its configuration says.
+        domain = name.partition("/ns/")[0].removeprefix("*") if "/ns/" in name else "cluster.local"
+        known = [domain + account for account in accounts]
         if name.startswith("spiffe://"):
             yield catalog.UNKNOWN_PRINCIPAL.on(
                 policy,
@@ -58,9 +61,8 @@ def _principals(world: Inventory, policy: Object, number: int, source: Any) -> I
         elif known and not any(_like(name, principal) for principal in known):
             yield catalog.UNKNOWN_PRINCIPAL.on(policy, f'rule {number}: no pod has principal "{name}".')
     for name in texts(source, "serviceAccounts"):
-        accounts = {f"{w.namespace}/{w.account}" for w in world.workloads}
         full = name if "/" in name else f"{namespace_of(policy)}/{name}"
-        if accounts and full not in accounts:
+        if accounts and "/ns/{}/sa/{}".format(*full.split("/", 1)) not in accounts:
             yield catalog.UNKNOWN_PRINCIPAL.on(policy, f'rule {number}: no pod has the service account "{full}".')
 
 
@@ -77,7 +79,7 @@ def _operation(world: Inventory, policy: Object, number: int, operation: Any) ->
                 policy, f'rule {number}: path "{path}" matches no request: paths begin with "/".', f"write /{path}"
             )
     pods = selected_pods(world, policy)
-    listening = world.listens_on(pods)
+    listening = set() if has_targets(policy) else world.listens_on(pods)  # of a waypoint it means the Service's port
     for port in texts(operation, "ports"):
         if listening and port.isdigit() and int(port) not in listening:
             yield catalog.NOT_A_WORKLOAD_PORT.on(

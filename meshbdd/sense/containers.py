@@ -8,7 +8,7 @@ from typing import Any
 from meshbdd.sense import catalog
 from meshbdd.sense.finding import Finding
 from meshbdd.sense.inventory import Inventory
-from meshbdd.sense.pods import Workload, made_by, will_be_meshed
+from meshbdd.sense.pods import Workload, made_by, template_of, will_be_meshed
 from meshbdd.sense.reading import Object, mapping, mappings, namespace_of, text, whole
 from meshbdd.sidecars import ISTIO
 
@@ -32,7 +32,7 @@ def check(world: Inventory) -> Iterator[Finding]:
 
 
 def _of_template(world: Inventory, maker: Object) -> Iterator[Finding]:
-    template = mapping(maker, "spec", "template")
+    template = template_of(maker)
     if will_be_meshed(template, world.namespaces.get(namespace_of(maker))):
         yield from _proxys_user(maker, mapping(template, "spec"))
     elif _is_auto(template):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
-from meshbdd.sense.pods import TEMPLATES, Workload, planned, running, target_ports
+from meshbdd.sense.pods import MACHINES, Workload, machine, planned, running, target_ports, template_of
 from meshbdd.sense.reading import Object, mapping, mappings, namespace_of, selects, text, texts, whole
 from meshbdd.sidecars import CHANGE_HEADER
 
@@ -92,19 +92,27 @@ class Inventory:
     @cached_property
     def makers(self) -> list[Object]:
         """What makes pods from a template, but for ReplicaSets of a Deployment: the Deployment stands for them."""
-        owners = (owner for kind in TEMPLATES for owner in self.of(kind))
+        owners = (owner for objects in self._by_kind.values() for owner in objects if template_of(owner))
         return [owner for owner in owners if not mappings(owner, "metadata", "ownerReferences")]
 
     @cached_property
+    def _scaled(self) -> set[tuple[str, str, str]]:
+        """Kind, namespace and name of those whose pods something else counts: an autoscaler, a Rollout in their place."""
+        all_ = [obj for objects in self._by_kind.values() for obj in objects]
+        refs = [(obj, mapping(obj, "spec", field)) for obj in all_ for field in ("scaleTargetRef", "workloadRef")]
+        return {(text(ref, "kind") or "Deployment", namespace_of(obj), text(ref, "name")) for obj, ref in refs if ref}
+
+    @cached_property
     def workloads(self) -> list[Workload]:
-        """All pods: those that run, and for what makes pods and has none yet, those that it will make."""
+        """All pods: those that run, and for what makes pods and has none yet, those that it will make; and machines."""
         pods = [running(pod) for pod in self.of("Pod") if text(pod, "status", "phase") not in _ENDED]
         made = []
         for owner in self.makers:
-            to_come = planned(owner, self.namespaces.get(namespace_of(owner)))
+            name = text(owner, "kind"), namespace_of(owner), text(owner, "metadata", "name")
+            to_come = planned(owner, self.namespaces.get(namespace_of(owner)), scaled=name in self._scaled)
             if not any(p.namespace == to_come.namespace and selects(to_come.labels, p.labels) for p in pods):
                 made.append(to_come)
-        return [*pods, *made]
+        return [*pods, *made, *(machine(obj) for kind in MACHINES for obj in self.of(kind))]
 
     def pods_of(self, namespace: str) -> list[Workload]:
         """The workloads of a namespace; of all namespaces for the root namespace, whose policies reach everywhere."""
@@ -182,7 +190,9 @@ class Inventory:
             return sum(selects(labels or {}, mapping(e, "labels")) for e in own) if own else None
         if not mapping(host, "spec", "selector") or text(host, "spec", "type") == "ExternalName":
             return None
-        return sum(w.count for w in self.behind(host, labels))
+        counts = [w.count for w in self.behind(host, labels)]
+        known = [count for count in counts if count is not None]
+        return sum(known) if len(known) == len(counts) else None
 
 
 def _age(policy: Object) -> tuple[str, str]:

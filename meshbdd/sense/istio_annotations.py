@@ -9,7 +9,7 @@ from itertools import filterfalse
 from meshbdd.sense import catalog
 from meshbdd.sense.finding import Finding
 from meshbdd.sense.inventory import Inventory
-from meshbdd.sense.pods import TEMPLATES, made_by
+from meshbdd.sense.pods import TEMPLATES, made_by, template_of
 from meshbdd.sense.reading import Object, labels_of, mapping, namespace_of, text
 from meshbdd.sense.workloads import SYSTEM_NAMESPACES
 
@@ -104,7 +104,7 @@ def check(world: Inventory) -> Iterator[Finding]:
     told: list[Object] = []
     for maker in filterfalse(_is_left_alone, world.makers):
         yield from _judge(maker, maker, text(maker, "kind"))
-        found = list(_judge(maker, mapping(maker, "spec", "template"), "Pod"))
+        found = list(_judge(maker, template_of(maker), "Pod"))
         told += [maker] if found else []
         yield from found
     for pod in filterfalse(_is_left_alone, world.of("Pod")):
@@ -129,7 +129,7 @@ def _judge(obj: Object, holder: Object, kind: str) -> Iterator[Finding]:
         kind: The kind of object that they end up on.
     """
     where = "" if holder is obj else " of its pods' template"
-    on_pods = mapping(holder, "spec", "template", "metadata", "annotations")
+    on_pods = mapping(template_of(holder), "metadata", "annotations")
     for name in mapping(holder, "metadata", "annotations"):
         if not isinstance(name, str) or name in _ANYWHERE or not _is_istios(name):
             continue
@@ -165,4 +165,5 @@ def _meant(name: str) -> str | None:
 def _place(kind: str, kinds: Collection[str]) -> str | None:
     if "Pod" not in kinds:
         return None
-    return f"move it to {'' if kind in TEMPLATES else 'the pods, that is to '}spec.template.metadata.annotations"
+    template = "spec.jobTemplate.spec.template" if kind == "CronJob" else "spec.template"
+    return f"move it to {'' if kind in {*TEMPLATES, 'CronJob'} else 'the pods, that is to '}{template}.metadata.annotations"

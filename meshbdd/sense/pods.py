@@ -10,19 +10,24 @@ from meshbdd.sense.reading import Object, at, labels_of, mapping, mappings, name
 from meshbdd.sidecars import ISTIO
 
 INJECT = ISTIO.injection.name
-TEMPLATES = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job")
+_TLS_MODE = "security.istio.io/tlsMode"
+_ONE_UNLESS_SAID = ("Deployment", "StatefulSet", "ReplicaSet")
+"""Kinds that make one pod where they say no number of replicas."""
+TEMPLATES = (*_ONE_UNLESS_SAID, "DaemonSet", "Job")
 """Kinds that make pods from a template."""
+MACHINES = ("WorkloadEntry", "WorkloadGroup")
+"""Kinds that stand for machines outside of the cluster, one, or as many as sign on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Pods of one kind.
+    """Pods of one kind, or machines that Services select like pods.
 
     Attributes:
-        obj: The Pod, or what makes the pods.
+        obj: The Pod, or what makes the pods; the WorkloadEntry, or the group of such.
         namespace: Their namespace.
         labels: Their labels.
-        count: How many there are, or will be.
+        count: How many there are, or will be; ``None`` where no object says it.
         meshed: Whether they have (or will have) a sidecar.
         account: Their service account.
         spec: The pod's specification.
@@ -31,7 +36,7 @@ class Workload:
     obj: Object
     namespace: str
     labels: Mapping[str, Any]
-    count: int
+    count: int | None
     meshed: bool
     account: str
     spec: Mapping[str, Any]
@@ -47,15 +52,44 @@ def running(pod: Object) -> Workload:
     return _workload(pod, pod, 1, meshed=is_meshed(pod))
 
 
-def planned(owner: Object, home: Object | None) -> Workload:
+def template_of(owner: Object) -> Object:
+    """The template from which something makes pods; empty where it makes none.
+
+    A CronJob has it in the Job that it makes. Of kinds that nobody here knows (Argo's Rollout) it is one if it has
+    containers.
+    """
+    spec = mapping(owner, "spec")
+    template = mapping(spec, "jobTemplate", "spec", "template") or mapping(spec, "template")
+    return template if text(owner, "kind") in TEMPLATES or mappings(template, "spec", "containers") else {}
+
+
+def planned(owner: Object, home: Object | None, *, scaled: bool = False) -> Workload:
     """The pods that something will make.
 
     Args:
         owner: The Deployment, or whatever else has a template.
         home: Its namespace; ``None`` where nobody described it, and injection is taken for granted.
+        scaled: Whether something else decides how many.
     """
-    template = mapping(owner, "spec", "template")
-    return _workload(owner, template, _replicas(owner), meshed=will_be_meshed(template, home))
+    template = template_of(owner)
+    count = None if scaled else _replicas(owner)
+    return _workload(owner, template, count, meshed=will_be_meshed(template, home))
+
+
+def machine(obj: Object) -> Workload:
+    """What a WorkloadEntry describes, or each entry of a WorkloadGroup.
+
+    Labels of its own and of its metadata count alike; with a service account it is taken to have a sidecar (istio/istio
+    pilot/pkg/serviceregistry/serviceentry/conversion.go).
+    """
+    group = text(obj, "kind") == "WorkloadGroup"
+    entry = mapping(obj, "spec", "template") if group else mapping(obj, "spec")
+    labels = {**labels_of(mapping(obj, "spec") if group else obj), **mapping(entry, "labels")}
+    account = text(entry, "serviceAccount")
+    ports = [{"name": name, "containerPort": port} for name, port in mapping(entry, "ports").items()]
+    meshed = bool(account) or labels.get(_TLS_MODE) == "istio"
+    spec = {"containers": [{"ports": ports}]}
+    return Workload(obj, namespace_of(obj), labels, None if group else 1, meshed, account or "default", spec)
 
 
 def will_be_meshed(pod: Mapping[str, Any], home: Object | None) -> bool:
@@ -76,7 +110,7 @@ def will_be_meshed(pod: Mapping[str, Any], home: Object | None) -> bool:
     return "istio-injection" not in labels_of(home) and (wish == "true" or "istio.io/rev" in labels_of(pod))
 
 
-def _workload(owner: Object, pod: Mapping[str, Any], count: int, *, meshed: bool) -> Workload:
+def _workload(owner: Object, pod: Mapping[str, Any], count: int | None, *, meshed: bool) -> Workload:
     spec = mapping(pod, "spec")
     account = text(spec, "serviceAccountName") or "default"
     return Workload(owner, namespace_of(owner), labels_of(pod), count, meshed, account, spec)
@@ -85,8 +119,7 @@ def _workload(owner: Object, pod: Mapping[str, Any], count: int, *, meshed: bool
 def made_by(pod: Object, makers: Iterable[Object]) -> bool:
     """Whether one of these made a pod; what is said of it need not be said of each of its pods."""
     return bool(mappings(pod, "metadata", "ownerReferences")) and any(
-        namespace_of(pod) == namespace_of(maker)
-        and selects(labels_of(mapping(maker, "spec", "template")), labels_of(pod))
+        namespace_of(pod) == namespace_of(maker) and selects(labels_of(template_of(maker)), labels_of(pod))
         for maker in makers
     )
 
@@ -106,9 +139,7 @@ def target_ports(service: Object, pods: Iterable[Workload]) -> set[int]:
 def is_meshed(pod: Object) -> bool:
     """Whether a pod has a sidecar: by the label that injection leaves, or by the container, native ones included."""
     containers = (*mappings(pod, "spec", "containers"), *mappings(pod, "spec", "initContainers"))
-    return labels_of(pod).get("security.istio.io/tlsMode") == "istio" or any(
-        text(c, "name") == "istio-proxy" for c in containers
-    )
+    return labels_of(pod).get(_TLS_MODE) == "istio" or any(text(c, "name") == "istio-proxy" for c in containers)
 
 
 def injects(namespace: Object) -> bool:
@@ -117,6 +148,6 @@ def injects(namespace: Object) -> bool:
     return labels.get("istio-injection") == "enabled" or ("istio-injection" not in labels and "istio.io/rev" in labels)
 
 
-def _replicas(owner: Object) -> int:
+def _replicas(owner: Object) -> int | None:
     said = whole(owner, "spec", "replicas")
-    return 1 if said is None else said
+    return 1 if said is None and text(owner, "kind") in _ONE_UNLESS_SAID else said

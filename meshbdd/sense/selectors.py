@@ -10,7 +10,7 @@ from meshbdd.sense import catalog
 from meshbdd.sense.finding import Finding, name_of
 from meshbdd.sense.inventory import ROOT_NAMESPACE, Inventory
 from meshbdd.sense.pods import Workload
-from meshbdd.sense.reading import Object, mapping, namespace_of, told
+from meshbdd.sense.reading import Object, mapping, mappings, namespace_of, told
 
 _SELECTORS: dict[str, tuple[str, ...]] = {
     "PeerAuthentication": ("selector", "matchLabels"),
@@ -32,6 +32,11 @@ def selector_of(obj: Object) -> Mapping[str, Any]:
     return mapping(obj, "spec", *_SELECTORS.get(str(obj.get("kind")), ("selector", "matchLabels")))
 
 
+def has_targets(policy: Object) -> bool:
+    """Whether a policy is for what waypoints and gateways serve, and selects no pods."""
+    return bool(mapping(policy, "spec", "targetRef") or mappings(policy, "spec", "targetRefs"))
+
+
 def selected_pods(world: Inventory, obj: Object) -> list[Workload]:
     """The pods that an object is for."""
     return world.selected(namespace_of(obj), selector_of(obj))
@@ -50,7 +55,7 @@ def nothing(world: Inventory) -> Iterator[Finding]:
                 yield catalog.SELECTS_NOTHING.on(
                     obj, f"no pod{where} has the labels {said}, so it is in force nowhere."
                 )
-            elif not selector and kind in _FOR_ITS_NAMESPACE and not world.pods_of(home):
+            elif not selector and kind in _FOR_ITS_NAMESPACE and not has_targets(obj) and not world.pods_of(home):
                 yield catalog.SELECTS_NOTHING.on(
                     obj, f"there is no pod in namespace {home}, so it is in force nowhere."
                 )

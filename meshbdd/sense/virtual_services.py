@@ -90,20 +90,31 @@ def _hosts(world: Inventory, obj: Object) -> Iterator[Finding]:
 
 def _gateways(world: Inventory, obj: Object) -> Iterator[Finding]:
     known = {f"{namespace_of(g)}/{text(g, 'metadata', 'name')}": g for g in world.of("Gateway")}
+    home, hosts = namespace_of(obj), texts(obj, "spec", "hosts")
+    left, unsure = set(hosts), on_mesh(obj)
     for name in texts(obj, "spec", "gateways"):
         if name == "mesh":
             continue
-        full = name if "/" in name else f"{namespace_of(obj)}/{name}"
+        full = name if "/" in name else f"{home}/{name}"
         if full not in known:
+            unsure = True
             yield catalog.UNKNOWN_GATEWAY.on(obj, f'gateway "{name}" does not exist, so no gateway uses these rules.')
             continue
-        served = [h.rpartition("/")[2] for s in mappings(known[full], "spec", "servers") for h in texts(s, "hosts")]
-        for host in texts(obj, "spec", "hosts"):
-            wanted = full_name(host, namespace_of(obj)) if "." not in host else host
-            if served and not any(_serves(pattern, host) or _serves(pattern, wanted) for pattern in served):
-                yield catalog.NOT_IN_GATEWAY.on(
-                    obj, f'gateway "{name}" serves {told(served)}, and not "{host}", so it never uses the rules for it.'
-                )
+        patterns = [h.rpartition("/")[2] for s in mappings(known[full], "spec", "servers") for h in texts(s, "hosts")]
+        served = {
+            host for host in hosts if any(_serves(p, host) or _serves(p, full_name(host, home)) for p in patterns)
+        }
+        left -= served
+        if patterns and not served:
+            unsure = True
+            yield catalog.NOT_IN_GATEWAY.on(
+                obj, f'gateway "{name}" serves {told(patterns)}, and not {told(hosts)}, so it never uses these rules.'
+            )
+        unsure = unsure or not patterns
+    for host in () if unsure else sorted(left):  # sidecars, or another gateway, may use the rules for it
+        yield catalog.NOT_IN_GATEWAY.on(
+            obj, f'no gateway of its own serves "{host}", so the rules for it are never used.'
+        )
 
 
 def _serves(pattern: str, host: str) -> bool:
@@ -182,10 +193,14 @@ def _callers(world: Inventory, obj: Object, number: int, rule: Any) -> Iterator[
             )
 
 
+_LIKE_PERCENTAGES = range(80, 121)
+"""What weights add up to that were meant as percentages; 9 and 1 are shares, and meant as such."""
+
+
 def _weights(obj: Object, number: int, rule: Any) -> Iterator[Finding]:
     weights = [whole(route, "weight") for route in mappings(rule, "route")]
     said = [weight for weight in weights if weight is not None]
-    if len(weights) > 1 and said and 0 < sum(said) != 100:
+    if len(weights) > 1 and sum(said) != 100 and sum(said) in _LIKE_PERCENTAGES:
         shares = told([f"{weight / sum(said):.1%}" for weight in said])
         yield catalog.WEIGHTS.on(
             obj, f"rule {number}'s weights add up to {sum(said)}; Istio takes them as shares, so they mean {shares}."
@@ -208,12 +223,17 @@ def conflicts(world: Inventory) -> Iterator[Finding]:
                     obj,
                     f"{told([name_of(r) for r in same])} has rules for {host} too; sidecars use the oldest alone (IST0109).",
                 )
-            elif EVERYWHERE in visible_in(obj) and (hiding := [r for r in rivals if visible_in(r)]):
+            # One of another namespace is its callers' choice.
+            elif EVERYWHERE in visible_in(obj) and (hiding := [r for r in rivals if _hides(r, obj)]):
                 there = told(sorted(set().union(*(visible_in(r) for r in hiding))))
                 yield catalog.SHADOWED.on(
                     obj,
                     f"{told([name_of(r) for r in hiding])} takes its place for {host} in namespace {there}, wholly.",
                 )
+
+
+def _hides(private: Object, public: Object) -> bool:
+    return bool(visible_in(private)) and namespace_of(private) == namespace_of(public)
 
 
 def protocols(world: Inventory) -> Iterator[Finding]:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from meshbdd.sense import catalog
 from meshbdd.sense.finding import Finding, name_of
 from meshbdd.sense.inventory import ROOT_NAMESPACE, Inventory
-from meshbdd.sense.pods import INJECT, injects, is_meshed, target_ports
+from meshbdd.sense.pods import INJECT, MACHINES, Workload, injects, is_meshed, target_ports, template_of
 from meshbdd.sense.protocols import protocol_of
-from meshbdd.sense.reading import at, labels_of, mapping, mappings, namespace_of, text, told, whole
+from meshbdd.sense.reading import Object, at, labels_of, mapping, mappings, namespace_of, text, told, whole
 from meshbdd.sidecars import FAULT_LABEL
 
 SYSTEM_NAMESPACES = {ROOT_NAMESPACE, "kube-system", "kube-public", "kube-node-lease", "local-path-storage"}
@@ -43,7 +43,7 @@ def _not_injected(world: Inventory, name: str) -> Iterator[Finding]:
     here = [w for w in world.workloads if w.namespace == name]
     if name == "default" and not here:
         return
-    bare = [w for w in here if not w.meshed and not _opted_out(w.obj)]
+    bare = [w for w in here if not w.meshed and not _is_machine(w) and not _opted_out(w.obj)]
     if here and not bare:
         return
     namespace = world.namespaces[name]
@@ -53,10 +53,13 @@ def _not_injected(world: Inventory, name: str) -> Iterator[Finding]:
     yield catalog.NOT_INJECTED.on(namespace, f"it has no label istio-injection{why}, so {pods} no sidecar.")
 
 
-def _opted_out(owner: object) -> bool:
-    spec = at(owner, "spec")
-    pod = mapping(spec, "template") or owner
-    wish = labels_of(pod).get(INJECT) or mapping(pod, "metadata", "annotations").get(INJECT)  # type: ignore[arg-type] # a mapping, as read
+def _is_machine(workload: Workload) -> bool:
+    return text(workload.obj, "kind") in MACHINES
+
+
+def _opted_out(owner: Object) -> bool:
+    pod = template_of(owner) or owner
+    wish = labels_of(pod).get(INJECT) or mapping(pod, "metadata", "annotations").get(INJECT)
     return str(wish).lower() == "false" or at(pod, "spec", "hostNetwork") is True
 
 
@@ -83,7 +86,13 @@ def services(world: Inventory) -> Iterator[Finding]:
                 )
             wanted = at(port, "targetPort")
             named = {text(p, "name") for pod in behind for p in pod.container_ports()}
-            if behind and isinstance(wanted, str) and not wanted.isdigit() and wanted not in named:
+            if (
+                behind
+                and not any(map(_is_machine, behind))
+                and isinstance(wanted, str)
+                and not wanted.isdigit()
+                and wanted not in named
+            ):
                 yield catalog.NO_TARGET_PORT.on(
                     service,
                     f'port {whole(port, "port")} leads to target port "{wanted}", which no container of its pods has.',
