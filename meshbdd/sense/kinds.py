@@ -8,6 +8,7 @@ from typing import Any
 
 from meshbdd.sense.catalog import UNKNOWN_KIND
 from meshbdd.sense.finding import Finding
+from meshbdd.sense.pods import TEMPLATES, template_of
 
 _OF_ISTIO = (
     "VirtualService", "DestinationRule", "Gateway", "ServiceEntry", "WorkloadEntry", "WorkloadGroup", "Sidecar", "EnvoyFilter",
@@ -29,7 +30,7 @@ def unknown_kinds(objects: Iterable[dict[str, Any]]) -> Iterator[Finding]:
             if group.endswith("istio.io")
             else group.endswith((_LINKERD, ".k8s.io")) or group in _KUBERNETES
         )
-        if not known:
+        if not known and (kind in TEMPLATES or not template_of(obj)):  # pods of an unknown kind's template are judged
             near = difflib.get_close_matches(kind, _OF_ISTIO, 1, 0.8)
             help_ = f"did you mean {near[0]}?" if near else UNKNOWN_KIND.help
             yield UNKNOWN_KIND.on(

@@ -87,7 +87,6 @@ def resilience(world: Inventory) -> Iterator[Finding]:
             yield from _tries(obj, where, rule)
             if mapping(rule, "fault", "abort"):
                 yield from _breaker(obj, where, rule, breakers)
-        yield from _unnoticed(obj, rules)
 
 
 def _fault(obj: Object, where: str, rule: Rule) -> Iterator[Finding]:
@@ -142,19 +141,6 @@ def _fitting(fit: int, tries: int) -> str:
     if fit == 0:
         return "not even one may take its time"
     return f"only {fit} of {tries} can take its time" if fit == 1 else f"only {fit} of {tries} can take their time"
-
-
-def _unnoticed(obj: Object, rules: list[Rule]) -> Iterator[Finding]:
-    """A delay for some callers, where the timeout that the other rules set for the same service is longer."""
-    limits = [d for r in rules if not mapping(r, "fault") and (d := duration(r, "timeout")) and d.seconds]
-    for number, rule in enumerate(rules, 1):
-        held = duration(rule, "fault", "delay", "fixedDelay")
-        if held and limits and not duration(rule, "timeout") and held <= min(limits):
-            yield catalog.UNNOTICED_DELAY.on(
-                obj,
-                f"the delay of {held} on {_called(rules, number)} is no longer than the timeout of {min(limits)} that the other "
-                "rules give these calls: nobody who keeps to it notices.",
-            )
 
 
 def _breakers(world: Inventory) -> dict[str, Object]:

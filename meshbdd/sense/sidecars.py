@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from meshbdd.sense import catalog
 from meshbdd.sense.finding import Finding, name_of
 from meshbdd.sense.inventory import ROOT_NAMESPACE, Inventory, full_name
-from meshbdd.sense.reading import Object, mapping, mappings, namespace_of, texts, told
+from meshbdd.sense.pods import Workload
+from meshbdd.sense.reading import Object, mapping, mappings, namespace_of, selects, text, texts, told
 from meshbdd.sense.selectors import selected_pods, selector_of
-from meshbdd.sense.virtual_services import on_mesh
+from meshbdd.sense.virtual_services import EVERYWHERE, on_mesh, visible_in
 
 
 def check(world: Inventory) -> Iterator[Finding]:
@@ -56,31 +57,46 @@ def _entries(world: Inventory, sidecar: Object, entries: list[str]) -> Iterator[
 
 
 def _hidden(world: Inventory, sidecar: Object, entries: list[str]) -> Iterator[Finding]:
+    """What is hidden though it is called. Who calls whom is nowhere said, so it takes a rule that names the callers.
+
+    Pods that call nobody are best served by a Sidecar that shows nothing, and says so.
+    """
     home = namespace_of(sidecar)
-    hosts = _hosts(world)
-    seen = {host for host, owner in hosts if any(_shows(entry, home, host, owner) for entry in entries)}
-    own = {host for host, owner in hosts if owner == home}
-    routed = {
-        host: name_of(obj)
-        for obj in world.of("VirtualService")
-        if on_mesh(obj) and namespace_of(obj) == home
-        for host in (full_name(h, home) for h in texts(obj, "spec", "hosts"))
-        if host in dict(hosts) and host not in seen
-    }
-    pods = selected_pods(world, sidecar)
-    if hosts and not seen:
+    hosts = dict(_hosts(world))
+    seen = {host for host, owner in hosts.items() if any(_shows(entry, home, host, owner) for entry in entries)}
+    elsewhere = {entry.rpartition("/")[0] for entry in entries} - {"", "~", ".", home, ROOT_NAMESPACE}
+    if hosts and not seen and elsewhere:
         yield catalog.HIDES.on(
             sidecar,
             f"its egress hosts ({told(entries)}) show no service at all: calls of its pods pass by every route, fault and policy.",
         )
-    elif own and not own & seen and not mapping(sidecar, "spec", "workloadSelector") and len(pods) > 1:
-        yield catalog.HIDES.on(
-            sidecar,
-            f"its egress hosts ({told(entries)}) hide every service of its own namespace ({told(sorted(own))}): calls between "
-            "them pass by every route, fault and policy.",
-        )
-    for host, rules in routed.items() if seen else ():
-        yield catalog.HIDES.on(sidecar, f"it hides {host}, so its pods do not hold the rules of {rules} for it.")
+        return
+    pods = _pods(world, sidecar)
+    for obj in world.of("VirtualService"):
+        callers = _callers(obj)
+        if not callers or not on_mesh(obj) or not visible_in(obj) & {EVERYWHERE, home}:
+            continue
+        hidden = sorted({full_name(h, namespace_of(obj)) for h in texts(obj, "spec", "hosts")} & hosts.keys() - seen)
+        if hidden and any(selects(labels, p.labels) and space in {"", home} for labels, space in callers for p in pods):
+            yield catalog.HIDES.on(
+                sidecar,
+                f"it hides {told(hidden)}, so its pods do not hold the rules of {name_of(obj)} for their calls.",
+            )
+
+
+def _pods(world: Inventory, sidecar: Object) -> list[Workload]:
+    """The pods of its namespace that it is for; none for one in the root namespace, which each namespace reads its way."""
+    home, pods = namespace_of(sidecar), selected_pods(world, sidecar)
+    if home == ROOT_NAMESPACE or selector_of(sidecar):
+        return [] if home == ROOT_NAMESPACE else pods
+    others = [selector_of(s) for s in world.of("Sidecar") if namespace_of(s) == home and selector_of(s)]
+    return [pod for pod in pods if not any(selects(labels, pod.labels) for labels in others)]
+
+
+def _callers(obj: Object) -> list[tuple[Mapping[str, Any], str]]:
+    """The labels of callers that rules are for, and their namespace if it is said."""
+    matches = [match for rule in mappings(obj, "spec", "http") for match in mappings(rule, "match")]
+    return [(labels, text(m, "sourceNamespace")) for m in matches if (labels := mapping(m, "sourceLabels"))]
 
 
 def _rivals(world: Inventory) -> Iterator[Finding]:
