@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:  # imported by the command itself, so that --help is quick
 Object = dict[str, Any]
 
 _FEATURES, _MANIFESTS = {".feature"}, {".yaml", ".yml", ".json"}
+_MESHES = {"istio", "linkerd"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +36,15 @@ class _Manifest:
     help="YAML with the services and pods there are; the demo shop if left out.",
 )
 @click.option(
-    "--mesh", type=click.Choice(["istio", "linkerd"]), help="For which mesh; the setting's, or Istio, unless said."
+    "--mesh", type=click.Choice(sorted(_MESHES)), help="For which mesh; the setting's, or Istio, unless said."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(files: tuple[Path, ...], world: Path | None, mesh: str | None, as_json: bool) -> None:
     """Say what is wrong or doubtful about features and manifests; nothing is run and nothing is written.
 
-    FILES are .feature and .yaml files, or folders of them. Manifests are judged together, as if all of them were
-    applied. Those with a fault, and those that a given feature applies, are for one test each: they are judged one by
-    one, on top of the others.
+    FILES are .feature and .yaml files, or folders of them, but for those in a folder istio/ or linkerd/ that are another
+    mesh's. Manifests are judged together, as if all of them were applied. Those with a fault, and those that a given
+    feature applies, are for one test each: they are judged one by one, on top of the others.
 
     Exit code: 0 no error, 1 an error, 2 something is not understood.
     """
@@ -54,9 +56,11 @@ def check(files: tuple[Path, ...], world: Path | None, mesh: str | None, as_json
     settings = replace(settings, mesh=mesh or settings.mesh)
     namespace = settings.namespace or "shop"
     report = Report()
-    features, files_of_objects = _sort(files)
+    words = "istio" if settings.mesh == "auto" else settings.mesh
+    features, files_of_objects = _sort(files, words)
     manifests = _read(files_of_objects, namespace, report)
     applied = {manifest for feature in features for manifest in manifests_of(feature, settings)}
+    applied |= {file.parent / words / file.name for file in applied}
     tests = [m for m in manifests if m.file.resolve() in applied or any(map(injects_fault, m.objects))]
     there = _judge([m for m in manifests if m not in tests], _world(world, namespace), report)
     for manifest in tests:
@@ -69,8 +73,8 @@ def check(files: tuple[Path, ...], world: Path | None, mesh: str | None, as_json
     raise SystemExit(2 if report.not_understood else 1 if report.errors else 0)
 
 
-def _sort(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """Feature files and manifests; a folder stands for those below it.
+def _sort(files: Iterable[Path], mesh: str) -> tuple[list[Path], list[Path]]:
+    """Feature files and manifests; a folder stands for those below it that a run on this mesh would read.
 
     Raises:
         BadInput: a file that is missing, or neither.
@@ -80,7 +84,7 @@ def _sort(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     for file in files:
         if not file.exists():
             raise BadInput("MB0244", f"There is no file {file}.", help="check the path")
-        below = sorted(p for p in file.rglob("*") if p.suffix in _FEATURES | _MANIFESTS) if file.is_dir() else [file]
+        below = _below(file, mesh) if file.is_dir() else [file]
         if not below:
             raise BadInput("MB0246", f"{file} holds no feature file and no manifest.", help="name another folder")
         for found in below:
@@ -90,6 +94,18 @@ def _sort(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
                 )
             (features if found.suffix in _FEATURES else manifests).append(found)
     return list(dict.fromkeys(features)), list(dict.fromkeys(manifests))
+
+
+def _below(folder: Path, mesh: str) -> list[Path]:
+    """The files of a folder, without manifests in another mesh's words: meshbdd.mesh.manifest.find_manifest."""
+    found = sorted(p for p in folder.rglob("*") if p.suffix in _FEATURES | _MANIFESTS)
+    others = _MESHES - {mesh}
+    return [
+        path
+        for path in found
+        if path.suffix in _FEATURES
+        or (others.isdisjoint(path.relative_to(folder).parts[:-1]) and not (path.parent / mesh / path.name).is_file())
+    ]
 
 
 def _world(file: Path | None, namespace: str) -> list[Object]:
@@ -126,7 +142,8 @@ def _judge(manifests: Iterable[_Manifest], there: list[Object], report: Report) 
     objects: dict[str, Object] = {}
     places: dict[str, Place] = {}
     for manifest in manifests:
-        objects |= {name_of(obj): obj for obj in manifest.objects}
+        for obj in manifest.objects:
+            objects[name_of(obj)] = _annotated(obj, chain(objects.values(), there))
         places |= {name_of(obj): Place(manifest.file) for obj in manifest.objects}
     for finding in check_changes(objects.values(), there):
         report.add(finding, places.get(finding.object))
@@ -145,6 +162,16 @@ def _judge(manifests: Iterable[_Manifest], there: list[Object], report: Report) 
         if refusal is not None:
             report.add(catalog.WOULD_BE_REFUSED.on(obj, f"Istio refuses it: {refusal}."), places[name])
     return world
+
+
+def _annotated(obj: Object, there: Iterable[Object]) -> Object:
+    """An object as it will be: a Service without a spec is told something, and stays what it is."""
+    from meshbdd.sense import name_of  # noqa: PLC0415 - slow to import
+
+    if obj["kind"] != "Service" or "spec" in obj:
+        return obj
+    told = next((other for other in there if name_of(other) == name_of(obj)), None)
+    return {**told, "metadata": {**told["metadata"], **obj["metadata"]}} if told else obj
 
 
 def _see_fields(obj: Object) -> None:

@@ -32,7 +32,7 @@ def check(world: Inventory) -> Iterator[Finding]:
                     continue
                 port = whole(ref, "port")
                 if port is not None and port not in ports_of(service):
-                    has = told([str(p) for p in ports_of(service)])
+                    has = told([str(p) for p in ports_of(service)]) or "none"
                     yield catalog.UNKNOWN_PORT.on(
                         route, f"{where} is port {port} of {service_host(service)}, which has {has}."
                     )

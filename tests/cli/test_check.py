@@ -216,3 +216,26 @@ def test_features_are_judged_for_the_mesh_that_is_asked_for(check: Check, tmp_pa
     [finding] = check("--mesh", "linkerd", "--json", "x.feature").findings
     assert "Linkerd limits how many requests come in a second" in finding["sentence"]
     assert check("--json", "x.feature").findings == check("--mesh", "istio", "--json", "x.feature").findings == []
+
+
+def test_a_folder_stands_for_what_a_run_on_the_mesh_would_read(check: Check, tmp_path: Path) -> None:
+    (tmp_path / "m" / "linkerd").mkdir(parents=True)
+    (tmp_path / "m" / "a.yaml").write_text(_route(host="paymnt-service"))
+    parent = "parentRefs: [{group: '', kind: Service, name: paymnt-service, port: 80}]"
+    (tmp_path / "m" / "linkerd" / "a.yaml").write_text(
+        f"apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: a}}\nspec: {{{parent}}}\n"
+    )
+    seen = {mesh: [f["object"] for f in check("--mesh", mesh, "--json", "m").findings] for mesh in ("istio", "linkerd")}
+    assert seen == {"istio": ["VirtualService shop/a"], "linkerd": ["HTTPRoute shop/a"]}
+    assert [f["object"] for f in check("--json", "m/linkerd").findings] == ["HTTPRoute shop/a"], "it was asked for"
+
+
+def test_a_service_that_is_only_told_something_stays_what_it_is(check: Check, tmp_path: Path) -> None:
+    told = "apiVersion: v1\nkind: Service\nmetadata: {name: payment-service, annotations: {a: b}}\n---"
+    _write(tmp_path, a_yaml=told + _route().replace("{host: HOST}", "{host: HOST, port: {number: 80}}"))
+    assert check("--json", "a.yaml").findings == []
+
+
+def test_the_projects_own_folders_hold_no_error(check: Check, project: Path) -> None:
+    assert check("features", "manifests", cwd=project).returncode == 0  # there are two breakers for one service
+    assert check("--json", "--mesh", "linkerd", "manifests/examples/linkerd", cwd=project).findings == []
