@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from meshbdd.cluster import Edit
 from meshbdd.cluster.kinds import kind_of
+from meshbdd.cluster.record import ROUTE_PREFIX
 from meshbdd.errors import BadInput, NotPossible
-from meshbdd.intents import Fault, Retry, Scope, ServiceRef, Side, Timeout
+from meshbdd.intents import Fault, Retry, ServiceRef, Side, Timeout
 from meshbdd.mesh.base import Context, Object, Plan
 from meshbdd.mesh.beside import BEFORE, refuse_replacing
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.annotations import ACCRUAL
+from meshbdd.mesh.linkerd.fault_envoy import CHANGE
 from meshbdd.mesh.linkerd.markers import RouteMarked
+from meshbdd.mesh.linkerd.matches import matches_of, takes
 from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, attached, named, parents, routes_of
 from meshbdd.mesh.linkerd.policies import RETRY, TIMEOUT, has_words_of_its_own
-from meshbdd.mesh.linkerd.scopes import narrowed
+from meshbdd.mesh.linkerd.rules import headers_of
 from meshbdd.mesh.linkerd.security import ACCESS, DENY, decides_for
 
 _OWN_WORDS: Mapping[type, str] = {Timeout: TIMEOUT, Retry: RETRY}
@@ -72,30 +76,63 @@ def _refuse_unseen(written: Iterable[Edit], context: Context) -> None:
 def _refuse_taking(catalog: Catalog, route: Object, plan: Plan) -> None:
     taken = next(_taken(catalog, route, plan), None)
     if taken is not None:
+        would, how = taken
         meta = route["metadata"]
         raise BadInput(
             "MB0472",
-            f"«{plan.summary}» would miss calls: {route['kind']} {meta['name']} of the manifest {taken}.",
+            f"«{plan.summary}» {would} miss calls: {route['kind']} {meta['name']} of the manifest {how}.",
             help=BEFORE,
         )
 
 
-def _taken(catalog: Catalog, route: Object, plan: Plan) -> Iterator[str]:
-    """How a route takes calls to itself that a step's change is for."""
+def _taken(catalog: Catalog, route: Object, plan: Plan) -> Iterator[tuple[str, str]]:
+    """How a route takes calls to itself that a step's change is for, and whether it would or might."""
     service, prefix = plan.service, _OWN_WORDS.get(type(plan.intent))
     if service is None or plan.intent is None or not any(_is_of(ref, service) for ref in parents(route)):
         return
     if prefix is not None and has_words_of_its_own(route, prefix):
-        yield f"has words of its own for that, which those of Service {service.name} do not reach"
+        yield "would", f"has words of its own for that, which those of Service {service.name} do not reach"
+    routes = routes_of(catalog)
+    live = next((there for there in routes if named(there) == named(route)), None)
     for marker in plan.markers:
-        if not isinstance(marker, RouteMarked):
+        if not isinstance(marker, RouteMarked) or not any(
+            _is_of(ref, service) and ref.get("port") in {None, marker.port} for ref in parents(route)
+        ):
             continue
-        ports = [ref for ref in parents(route) if _is_of(ref, service) and ref.get("port") in {None, marker.port}]
-        there = attached([r for r in routes_of(catalog) if named(r) != named(route)], service, marker.port)
-        if ports and there and _beats(route, there[0]):
-            yield f"comes before the {there[0]['kind']} in which that is"
-        if ports and _meets(route, plan.intent.scope if isinstance(plan.intent, Fault) else Scope()):
-            yield f"leads them past the route at {service}:{marker.port} in which that is"
+        there = attached([r for r in routes if named(r) != named(route)], service, marker.port)
+        if there and _beats(route, there[0]):
+            yield "would", f"comes before the {there[0]['kind']} in which that is"
+        for other in there:
+            if _meet(route, other, service):
+                yield from _past(route, live, other, marker)
+
+
+def _meet(route: Object, other: Mapping[str, Any], service: ServiceRef) -> bool:
+    """Whether some caller goes by both: one in the service's namespace is for all, one elsewhere for the callers there."""
+    homes = {route["metadata"]["namespace"], other["metadata"]["namespace"]}
+    return len(homes) == 1 or service.namespace in homes
+
+
+def _past(
+    route: Object, live: Mapping[str, Any] | None, other: Mapping[str, Any], marker: RouteMarked
+) -> Iterator[tuple[str, str]]:
+    """How a route leads calls past the rules of another one that bear a step's mark."""
+    older = live is not None and [*attached([other, live], marker.service, marker.port)][:1] == [live]
+    name, its_name = route["metadata"]["name"], other["metadata"]["name"]
+    racing = live is None and name < its_name and its_name.startswith(ROUTE_PREFIX)
+    own = [match for rule in route["spec"].get("rules") or [{}] for match in matches_of(route, rule)]
+    at = f"{marker.service}:{marker.port}"
+    for rule in other["spec"].get("rules") or []:
+        if marker.tag not in headers_of(rule).get(CHANGE, "").split():
+            continue
+        for mine, theirs in product(own, matches_of(other, rule)):
+            if takes(mine, theirs, older=older):
+                would = "might" if mine.expressed or theirs.expressed else "would"
+                verb = "may lead" if would == "might" else "leads"
+                yield would, f"{verb} them past the route at {at} in which that is"
+            elif racing and takes(mine, theirs, older=True):
+                why = "of routes that are made within one second the one whose name comes first wins"
+                yield "might", f"matches some as well as the route at {at} in which that is, and {why}"
 
 
 def _is_of(parent: Mapping[str, Any], service: ServiceRef) -> bool:
@@ -105,18 +142,6 @@ def _is_of(parent: Mapping[str, Any], service: ServiceRef) -> bool:
 def _beats(route: Object, other: Mapping[str, Any]) -> bool:
     """Whether beside a route of its kind one of another's is ignored."""
     return (route["kind"], other["kind"]) == ("GRPCRoute", "HTTPRoute")
-
-
-def _meets(route: Object, scope: Scope) -> bool:
-    """Whether one of a route's rules is for calls that a change is for, too; of two expressions nobody can tell."""
-    grpc = route["kind"] == "GRPCRoute"
-    for rule in route["spec"].get("rules") or [{}]:
-        try:
-            if narrowed(rule.get("matches") or [{}], scope, grpc=grpc):
-                return True
-        except BadInput:
-            return True
-    return False
 
 
 def _refuse_denying(catalog: Catalog, server: Object, context: Context) -> None:

@@ -19,6 +19,7 @@ ACCRUAL = {"balancer.linkerd.io/failure-accrual": "consecutive"}
 FAULT = Fault(PAYMENT, status=503)
 SLOW = Fault(PAYMENT, delay=Duration(1))
 SPLIT = Split(PAYMENT, (("stable", Percent(90)), ("canary", Percent(10))))
+FOR_QA = Fault(PAYMENT, status=503, scope=Scope(headers={"X-User": "qa"}))
 CHARGE = Fault(PAYMENT, status=503, scope=Scope(method="POST", path="/charge"))
 
 
@@ -29,6 +30,13 @@ def world(*more: Object, said: tuple[Mention, ...] = ()) -> Staged:
 
 def _for(path: str, **meta: Any) -> Object:
     return _route([{"matches": [{"path": {"type": "PathPrefix", "value": path}}]}], "mine", **meta)
+
+
+_BETA: Object = {"headers": [{"name": "x-beta", "value": "yes"}]}
+
+
+def _matching(match: Object, name: str = "mine", **meta: Any) -> Object:
+    return _route([{"matches": [match]}], name, **meta)
 
 
 def _annotated(name: str, **annotations: str) -> Object:
@@ -75,8 +83,10 @@ def test_a_breaker_comes_beside_a_fault_in_the_place_of_the_endpoints() -> None:
     [
         (FAULT, _for("/")),
         (FAULT, _for("/charge")),
-        (CHARGE, _for("/charge")),
-        (CHARGE, _route([{"matches": [{"path": {"type": "RegularExpression", "value": "/ch.*"}}]}], "mine")),
+        (CHARGE, _matching({"path": {"type": "Exact", "value": "/charge"}, "method": "POST", **_BETA})),
+        (CHARGE, _matching({"path": {"type": "RegularExpression", "value": "/ch.*"}, "method": "POST", **_BETA})),
+        (FOR_QA, _matching({**_BETA, "method": "POST"})),
+        (FAULT, _matching(_BETA)),
         (SPLIT, _for("/charge")),
         (CHARGE, {**_route([{"matches": [{"method": {"service": "shop.Stock"}}]}], "mine"), "kind": "GRPCRoute"}),
         (Timeout(PAYMENT, Duration(1)), _route([{"timeouts": {"request": "9s"}}], "mine")),
@@ -97,6 +107,10 @@ def test_a_route_that_takes_calls_from_what_is_in_force_is_refused(step: Intent,
     ("step", "manifest"),
     [
         (CHARGE, _for("/refund")),
+        (CHARGE, _for("/charge")),
+        (CHARGE, _matching({"path": {"type": "RegularExpression", "value": "/ch.*"}})),
+        (FOR_QA, _matching(_BETA)),
+        (FOR_QA, _matching({"headers": [{"name": "x-user", "value": "else"}, *_BETA["headers"]]})),
         (Timeout(PAYMENT, Duration(1)), _for("/charge")),
         (Timeout(PAYMENT, Duration(1)), _route([{}], "mine", annotations={"retry.linkerd.io/limit": "1"})),
         (CircuitBreaker(PAYMENT, 5, Duration(3)), _for("/charge")),
@@ -107,6 +121,35 @@ def test_a_route_that_takes_nothing_from_it_is_applied(step: Intent, manifest: O
     there = world()
     there(step)
     assert [str(edit) for edit in there([manifest]).edits] == ["HTTPRoute mine.shop"]
+
+
+def test_what_an_expression_matches_nobody_can_tell_and_that_is_said() -> None:
+    there = world()
+    there(CHARGE)
+    with pytest.raises(BadInput, match=r"might miss calls: HTTPRoute mine of the manifest may lead them past"):
+        there([_matching({"path": {"type": "RegularExpression", "value": "/ch.*"}, "method": "POST", **_BETA})])
+    with pytest.raises(BadInput, match=r"would miss calls: HTTPRoute mine of the manifest leads them past"):
+        there([_matching({"path": {"type": "Exact", "value": "/charge"}, "method": "POST", **_BETA})])
+
+
+def test_of_equals_the_older_route_wins() -> None:
+    old, young = {"creationTimestamp": "2024-01-01T00:00:00Z"}, {"creationTimestamp": "2025-01-01T00:00:00Z"}
+    there = world(_matching({"method": "GET"}, "old", **old), _matching({}, "young", **young))
+    there(FOR_QA)
+    there([_matching(_BETA)])
+    there = world(_matching({"method": "GET"}, "old", **old), _matching({}, "young", **young))
+    there(CHARGE)  # for which the older one has no rule
+    with pytest.raises(BadInput, match="would miss calls: HTTPRoute old of the manifest leads them past"):
+        there([_matching({"path": {"value": "/charge"}, "method": "POST"}, "old")])
+
+
+def test_of_two_routes_that_a_run_makes_in_one_second_the_name_decides() -> None:
+    there = world()
+    there(FOR_QA)
+    with pytest.raises(
+        BadInput, match=r"might miss calls: HTTPRoute base .* within one second the one whose name comes"
+    ):
+        there([_matching(_BETA, "base")])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,182 @@
+"""Which of two matches of Linkerd's routes takes a call that both match.
+
+The longest matched path first, then a method, then the number of headers, then of query parameters, and of equals the rule
+of the older route. An exact path and a prefix are equally long for the path that is the prefix itself, and a regular
+expression always matches the whole path; a host name comes before all of that. Of gRPC the longest service counts, then the
+longest method, then the number of headers. linkerd2-proxy linkerd/http/route; linkerd2
+policy-controller/grpc/src/outbound.rs, ``timestamp_then_name``. Pure functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Object = Mapping[str, Any]
+
+_EXACT, _PREFIX, _EXPRESSION = "Exact", "PathPrefix", "RegularExpression"
+_WINS, _TIES, _LOSES = 1, 0, -1
+
+Field = tuple[str, str, str]
+"""Name, type and value of what is asked of a header or a query parameter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What one match asks of a call, with the defaults that the API server would write.
+
+    Attributes:
+        host: A host name, perhaps ``*.…``; ``None`` is any.
+        path: Type and value.
+        method: Of HTTP; ``None`` is any.
+        rpc: Type, service and method of gRPC; empty is any.
+        headers: What it asks of them.
+        query: What it asks of query parameters.
+    """
+
+    host: str | None
+    path: tuple[str, str]
+    method: str | None
+    rpc: tuple[str, str, str]
+    headers: frozenset[Field]
+    query: frozenset[Field]
+
+    @property
+    def expressed(self) -> bool:
+        """Whether a regular expression decides, of which nobody but the proxy can tell what it matches."""
+        fields = (*self.headers, *self.query)
+        return _EXPRESSION in {self.path[0], self.rpc[0], *(kind for _, kind, _ in fields)}
+
+
+def matches_of(route: Object, rule: Object) -> Iterator[Match]:
+    """The matches of a rule of a route, each for every host name of the route."""
+    grpc = route["kind"] == "GRPCRoute"
+    for host in route["spec"].get("hostnames") or [None]:
+        for match in rule.get("matches") or [{}]:
+            path = {} if grpc else match.get("path") or {}
+            rpc = (match.get("method") or {}) if grpc else {}
+            yield Match(
+                str(host).lower() if host else None,
+                (str(path.get("type", _PREFIX)), str(path.get("value", "/"))),
+                None if grpc else match.get("method"),
+                (str(rpc.get("type", _EXACT)), str(rpc.get("service") or ""), str(rpc.get("method") or "")),
+                frozenset(_fields(match.get("headers"), lower=True)),
+                frozenset(_fields(match.get("queryParams"), lower=False)),
+            )
+
+
+def takes(one: Match, other: Match, *, older: bool) -> bool:
+    """Whether a match takes calls that another would get without it; ``True`` where expressions leave it open.
+
+    Args:
+        one: The match.
+        other: The other, in another route.
+        older: Whether the route of the first is the older one.
+    """
+    found = _outcomes(one, other)
+    return _WINS in found or (older and _TIES in found)
+
+
+def buried(one: Match, older: Match) -> bool:
+    """Whether a match of an older route takes every call that a match is for."""
+    return _covers(older, one) and _WINS not in _outcomes(one, older)
+
+
+def _fields(entries: Iterable[Object] | None, *, lower: bool) -> Iterator[Field]:
+    for entry in entries or ():
+        name = str(entry.get("name"))
+        yield name.lower() if lower else name, str(entry.get("type", _EXACT)), str(entry.get("value"))
+
+
+def _outcomes(one: Match, other: Match) -> frozenset[int]:
+    """How the first does among the calls that both match: wins, ties, loses; nothing where there is no such call."""
+    host = _hosts(one.host, other.host)
+    apart = one.method and other.method and one.method != other.method
+    if host is None or apart or not _agree(one.headers, other.headers) or not _agree(one.query, other.query):
+        return frozenset()
+    rest = _sign(_asked(one), _asked(other))
+    paths, rpcs = _paths(one.path, other.path), _rpcs(one.rpc, other.rpc)
+    return frozenset(host or path or rpc or rest for path in paths for rpc in rpcs)
+
+
+def _asked(match: Match) -> tuple[bool, int, int]:
+    return match.method is not None, len(match.headers), len(match.query)
+
+
+def _sign(one: Any, other: Any) -> int:
+    return int(one > other) - int(one < other)
+
+
+def _agree(one: Iterable[Field], other: Iterable[Field]) -> bool:
+    """Whether some call has all of these fields; of an expression it may."""
+    values = {name: value for name, kind, value in one if kind == _EXACT}
+    return all(values.get(name, value) == value for name, kind, value in other if kind == _EXACT)
+
+
+def _hosts(one: str | None, other: str | None) -> int | None:
+    if one == other:
+        return _TIES
+    if _within(one, other):
+        return _WINS
+    return _LOSES if _within(other, one) else None
+
+
+def _within(host: str | None, wider: str | None) -> bool:
+    if host is None or wider is None:
+        return wider is None
+    return host == wider or (wider.startswith("*.") and host.endswith(wider[1:]))
+
+
+def _under(path: str, trunk: str) -> bool:
+    """Whether a prefix without its last slash matches a path."""
+    return path == trunk or path.startswith(f"{trunk}/")
+
+
+def _paths(one: tuple[str, str], other: tuple[str, str]) -> frozenset[int]:
+    (kind, value), (its_kind, its_value) = one, other
+    if kind == _PREFIX and its_kind != _PREFIX:
+        return frozenset(-way for way in _paths(other, one))
+    if its_kind != _PREFIX:
+        return frozenset({_TIES} if one == other or _EXPRESSION in {kind, its_kind} else ())
+    if kind == _EXPRESSION:
+        return frozenset({_WINS, _TIES})
+    trunk, own = its_value.rstrip("/"), value.rstrip("/")
+    if kind == _EXACT:
+        tie = value == (trunk or "/")
+        return frozenset({_TIES if tie else _WINS} if _under(value, trunk) else ())
+    meet = _under(own, trunk) or _under(trunk, own)
+    return frozenset({_sign(len(own), len(trunk))} if meet else ())
+
+
+def _rpcs(one: tuple[str, str, str], other: tuple[str, str, str]) -> frozenset[int]:
+    if one != other and _EXPRESSION in {one[0], other[0]}:
+        return frozenset({_WINS, _TIES, _LOSES})
+    if any(mine and its and mine != its for mine, its in zip(one[1:], other[1:], strict=True)):
+        return frozenset()
+    return frozenset({_sign([len(part) for part in one[1:]], [len(part) for part in other[1:]])})
+
+
+def _covers(one: Match, other: Match) -> bool:
+    """Whether the first matches every call that the second does, for certain."""
+    return (
+        _within(other.host, one.host)
+        and one.method in {None, other.method}
+        and one.headers <= other.headers
+        and one.query <= other.query
+        and _path_covers(one.path, other.path)
+        and _rpc_covers(one.rpc, other.rpc)
+    )
+
+
+def _path_covers(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    if one == other or one[0] != _PREFIX:
+        return one == other
+    trunk = one[1].rstrip("/")
+    return not trunk or (other[0] != _EXPRESSION and _under(other[1].rstrip("/") or "/", trunk))
+
+
+def _rpc_covers(one: tuple[str, str, str], other: tuple[str, str, str]) -> bool:
+    if one == other or _EXPRESSION in {one[0], other[0]}:
+        return one == other or not any(one[1:])
+    return all(mine in {"", its} for mine, its in zip(one[1:], other[1:], strict=True))
