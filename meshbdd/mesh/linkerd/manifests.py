@@ -31,21 +31,28 @@ from meshbdd.mesh.linkerd.stand_ins import draws, replaced
 from meshbdd.mesh.markers import CLUSTERS, LISTENERS, ROUTES, ConfigChanged
 
 _LINKERD = ("balancer.linkerd.io/", "timeout.linkerd.io/", "retry.linkerd.io/", "balancer.alpha.linkerd.io/")
+_CONFIG = "config.linkerd.io/"
 _LAST = ("HTTPRoute", "GRPCRoute", "Server")
 """Routes lead to Services, and a Server without its policies denies everybody."""
+
+Services = Mapping[ServiceRef, Object]
+"""The Services of a manifest."""
 
 
 def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Callable[[], str]) -> Plan:
     """Plan that a manifest is applied: Services before the routes that lead to them, policies before their Servers.
 
     Raises:
-        NotPossible: a change of a Service beside its annotations for Linkerd.
+        NotPossible: a change of a Service beside its annotations for timeouts, retries and balancing.
         BadInput: a route for a Service that does not exist, one where it would have no effect, or an annotation that Linkerd
             cannot read; or it would take away what is in force.
     """
     own = tag()
     groups = [[d for d in documents if (d["kind"] in _LAST) is last] for last in (False, True)]
-    stages = [_stage(catalog, group, own, context) for group in groups if group]
+    services = {
+        ServiceRef(d["metadata"]["name"], d["metadata"]["namespace"]): d for d in documents if d["kind"] == "Service"
+    }
+    stages = [_stage(catalog, group, own, context, services) for group in groups if group]
     refuse_vain(catalog, documents, (edit for stage in stages for edit in stage.edits), context)
     names = ", ".join(f"{d['kind']} {d['metadata']['name']}" for d in documents)
     for_others = replaced(documents)
@@ -61,7 +68,7 @@ def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Calla
     )
 
 
-def _stage(catalog: Catalog, documents: Iterable[Object], tag: str, context: Context) -> Stage:
+def _stage(catalog: Catalog, documents: Iterable[Object], tag: str, context: Context, own: Services) -> Stage:
     edits: list[Edit] = []
     markers: list[Marker] = []
     for document in documents:
@@ -72,7 +79,7 @@ def _stage(catalog: Catalog, documents: Iterable[Object], tag: str, context: Con
         elif kind == "Service":
             made, held = _service(catalog, wanted, context)
         elif kind in ROUTE_KINDS:
-            made, held = [_whole(wanted, kind)], list(_route_markers(catalog, wanted, tag))
+            made, held = [_whole(wanted, kind)], list(_route_markers(catalog, wanted, tag, own))
             wanted["spec"]["rules"] = [marked(rule, tag) for rule in wanted["spec"].get("rules") or [{}]]
         else:
             made, held = [_whole(wanted, kind)], list(_policy_markers(catalog, wanted, kind))
@@ -103,7 +110,7 @@ def _whole(wanted: Object, kind: str) -> Edit:
     return Edit(kind, meta["name"], meta["namespace"], ("spec",), lambda _now: copy.deepcopy(wanted["spec"]), wanted)
 
 
-def _route_markers(catalog: Catalog, route: Object, tag: str) -> Iterator[Marker]:
+def _route_markers(catalog: Catalog, route: Object, tag: str, made: Services) -> Iterator[Marker]:
     refuse_left_out(route)
     for parent in parents(route):
         service = ServiceRef(parent["name"], parent["namespace"])
@@ -111,7 +118,8 @@ def _route_markers(catalog: Catalog, route: Object, tag: str) -> Iterator[Marker
         there = routes_of(catalog)
         own = route["metadata"]["namespace"]
         where = Where() if own == service.namespace else Where(own)
-        for port in http_ports(catalog.service(service)):
+        found = catalog.find("Service", service.name, service.namespace) or made.get(service)
+        for port in http_ports(found or catalog.service(service)):
             if parent.get("port") in {None, port["port"]}:
                 refuse_shadowed(route, there, service, int(port["port"]))
                 yield RouteMarked(tag, service, int(port["port"]), where)

@@ -5,16 +5,16 @@ https://gateway-api.sigs.k8s.io/reference/spec/#httproutespec: precedence, and w
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from meshbdd.cluster.record import ROUTE_PREFIX
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef
+from meshbdd.mesh.linkerd.matches import buried, matches_of
 from meshbdd.mesh.linkerd.objects import attached, named
 
 Object = Mapping[str, Any]
-_OURS = "meshbdd-"
 
 
 def refuse_shadowed(wanted: Object, there: Iterable[Object], service: ServiceRef, port: int) -> None:
@@ -27,11 +27,11 @@ def refuse_shadowed(wanted: Object, there: Iterable[Object], service: ServiceRef
         port: Its port.
 
     Raises:
-        BadInput: a rule of it is not, whatever the request.
+        BadInput: none of them is, whatever the request; or one is not that says something else than what is there.
     """
     own = named(wanted)
-    # a route in its callers' namespace is for these alone, and there it comes before the service's own
-    rivals = [route for route in there if named(route)[1] == own[1]]
+    # a caller's proxy has the routes of the Service's namespace and of its own, in one list
+    rivals = [route for route in there if named(route)[1] in {own[1], service.namespace}]
     others = [route for route in rivals if named(route) != own]
     live = [{**route, "spec": wanted["spec"]} for route in rivals if named(route) == own]
     in_order = attached([*others, *(live or [dict(wanted)])], service, port)
@@ -39,36 +39,48 @@ def refuse_shadowed(wanted: Object, there: Iterable[Object], service: ServiceRef
     if place is None and in_order:
         raise _in_vain(wanted, in_order[0], service, port, f"beside a {in_order[0]['kind']} Linkerd ignores it")
     older = in_order[:place] if live else [route for route in in_order if named(route) != own]
-    for route in older:
-        taken = {match for rule in _rules(route) for match in _matches(rule)}
-        if any(set(_matches(rule)) <= taken for rule in _rules(wanted)):
-            raise _in_vain(wanted, route, service, port, "that one matches the same requests, and the older route wins")
+    rules = _rules(wanted)
+    above = [list(_above(wanted, rule, older)) for rule in rules]
+    whole = all(above)
+    for number, (rule, found) in enumerate(zip(rules, above, strict=True), 1):
+        does = _does(wanted, rule, service, port)
+        if found and (whole or does not in [_does(route, other, service, port) for route, other in found]):
+            part = "" if whole else f"Rule {number} of "
+            why = "that one matches the same requests, and the older route wins"
+            raise _in_vain(wanted, found[0][0], service, port, why, part)
 
 
-def _rules(route: Object) -> Iterable[Object]:
-    return route["spec"].get("rules") or ([{}] if route["kind"] == "HTTPRoute" else [])
+def _rules(route: Object) -> list[Object]:
+    return route["spec"].get("rules") or [{}]
 
 
-def _matches(rule: Object) -> Iterable[str]:
-    """What a rule matches, each in one form only: with the defaults that the API server would write."""
-    for match in rule.get("matches") or [{}]:
-        whole = {"path": {}, **match}
-        if "method" not in match or isinstance(match["method"], str):  # an HTTPRoute's; a GRPCRoute has no path
-            whole["path"] = {"type": "PathPrefix", "value": "/", **(match.get("path") or {})}
-        for field in ("headers", "queryParams"):
-            entries = [{"type": "Exact", **entry} for entry in match.get(field) or []]
-            whole[field] = sorted(entries, key=lambda entry: str(entry.get("name")).lower())
-        yield json.dumps(whole, sort_keys=True)
+def _above(wanted: Object, rule: Object, older: Iterable[Object]) -> Iterator[tuple[Object, Object]]:
+    """The routes, and their rules, that take what a rule is for; nothing where something is left to it."""
+    rivals = [(route, other, match) for route in older for other in _rules(route) for match in matches_of(route, other)]
+    for match in matches_of(wanted, rule):
+        if not any(buried(match, theirs) for _, _, theirs in rivals):
+            return
+    for match in matches_of(wanted, rule):
+        yield from ((route, other) for route, other, theirs in rivals if buried(match, theirs))
 
 
-def _in_vain(wanted: Object, other: Object, service: ServiceRef, port: int, why: str) -> BadInput:
+def _does(route: Object, rule: Object, service: ServiceRef, port: int) -> dict[str, Any]:
+    """What a rule does with what it matches, with the defaults that the API server would write."""
+    refs = rule.get("backendRefs") or [{"name": service.name, "namespace": service.namespace, "port": port}]
+    home = {"group": "", "kind": "Service", "namespace": route["metadata"]["namespace"], "weight": 1}
+    backends = [{**home, **ref} for ref in refs]
+    rest = {key: value for key, value in rule.items() if key not in {"name", "matches", "backendRefs"} and value}
+    return {**rest, "backendRefs": backends}
+
+
+def _in_vain(wanted: Object, other: Object, service: ServiceRef, port: int, why: str, part: str = "") -> BadInput:
     kind, namespace, name = named(other)
-    step = name.startswith(_OURS)
+    step = name.startswith(ROUTE_PREFIX)
     whose = f"the {kind} of an earlier step" if step else f"{kind} {name}.{namespace}"
+    what = f"{wanted['kind']} {wanted['metadata']['name']} of the manifest"
     return BadInput(
         "MB0462",
-        f"{wanted['kind']} {wanted['metadata']['name']} of the manifest would do nothing at {service}:{port}, where "
-        f"{whose} is: {why}.",
+        f"{part}{what} would do nothing at {service}:{port}, where {whose} is: {why}.",
         help="apply the manifest before that step"
         if step
         else "write its rules into the other route, or take that one away",

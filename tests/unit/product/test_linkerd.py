@@ -700,7 +700,9 @@ _CHARGE: Object = {"matches": [{"path": {"value": "/charge"}}]}
         ([{}], [{}], False),
         ([_TO_CANARY], [_SLASH], False),
         ([_CHARGE], [_SLASH], True),
-        ([_CHARGE, {}], [_SLASH], False),
+        ([_CHARGE, {}], [_SLASH], True),  # a rule that says what is there anyway is no mistake
+        ([_CHARGE, _TO_CANARY], [_SLASH], False),
+        ([{"matches": [{"path": {"type": "Exact", "value": "/charge"}}]}], [_CHARGE], False),
         ([{"matches": [*_CHARGE["matches"], *_SLASH["matches"]]}], [_SLASH], True),
         ([{"matches": [*_CHARGE["matches"], *_SLASH["matches"]]}], [_SLASH, _CHARGE], False),
         ([{}], [{"matches": [{"method": "GET"}]}], True),
@@ -721,6 +723,36 @@ def test_a_manifests_route_that_an_older_one_leaves_nothing_to_is_refused(
     # one that is there keeps its age
     mine = _route([{}], "mine", creationTimestamp="2024-01-01T00:00:00Z")
     linkerd(older, mine).plan_manifest([_route(rules, "mine")], Context())
+
+
+def test_of_a_manifests_route_the_rule_is_named_that_an_older_one_leaves_nothing_to() -> None:
+    older = _route([_SLASH], "older")
+    with pytest.raises(BadInput, match="Rule 2 of HTTPRoute mine of the manifest would do nothing"):
+        linkerd(older).plan_manifest([_route([_CHARGE, _TO_CANARY], "mine")], Context())
+    with pytest.raises(BadInput, match="HTTPRoute mine of the manifest would do nothing") as caught:
+        linkerd(older).plan_manifest([_route([_SLASH], "mine")], Context())
+    assert "Rule" not in caught.value.sentence
+
+
+def test_a_route_for_callers_elsewhere_competes_with_the_services_own_by_age() -> None:
+    """The golden cases r-consumer and r-consumer-older: a proxy has both in one list."""
+    there = (_obj("Namespace", "qa", {}), _route([{}], "older"))
+    younger, parent = _route([_TO_CANARY], "mine"), {"kind": "Service", "group": "", "name": "payment-service"}
+    younger["metadata"]["namespace"] = "qa"
+    younger["spec"]["parentRefs"] = [{**parent, "namespace": "shop"}]
+    with pytest.raises(BadInput, match=r"would do nothing at .* where HTTPRoute older\.shop is"):
+        linkerd(*there).plan_manifest([younger], Context())
+    elsewhere = {**younger, "metadata": {"name": "theirs", "namespace": "qa"}}
+    linkerd(elsewhere).plan_manifest([_route([{}], "mine")], Context())  # callers in other namespaces have it alone
+
+
+def test_a_manifests_route_leads_to_a_service_that_the_manifest_makes() -> None:
+    route = _route([_CHARGE], "mine")
+    route["spec"]["parentRefs"][0]["name"] = "alias"
+    made = linkerd().plan_manifest([route, _service("alias")], Context())
+    assert [str(edit) for edit in made.edits] == ["Service alias.shop", "HTTPRoute mine.shop"]
+    with pytest.raises(BadInput, match="alias"):
+        linkerd().plan_manifest([route], Context())
 
 
 def test_a_manifests_route_after_a_fault_is_refused_with_what_to_do() -> None:
