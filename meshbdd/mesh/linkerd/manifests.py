@@ -12,7 +12,7 @@ from meshbdd.errors import NotPossible
 from meshbdd.intents import ServiceRef, Side
 from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Where
 from meshbdd.mesh.catalog import Catalog
-from meshbdd.mesh.linkerd.annotations import CONSECUTIVE, MAX_FAILURES, MIN_PENALTY, refuse_unreadable, seconds_of
+from meshbdd.mesh.linkerd.annotations import CONSECUTIVE, MAX_FAILURES, MIN_PENALTY, refuse_unreadable, same, seconds_of
 from meshbdd.mesh.linkerd.beside import refuse_vain
 from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked, ServerHeld
 from meshbdd.mesh.linkerd.objects import (
@@ -182,23 +182,43 @@ def _service(catalog: Catalog, wanted: Object, context: Context) -> tuple[list[E
         if edit.target == ("Service", ref.name, ref.namespace)
     }
     _refuse_other_changes(live, wanted, ours)
-    annotations = {k: v for k, v in (meta.get("annotations") or {}).items() if k.startswith(_LINKERD)}
+    there, asked = live["metadata"].get("annotations") or {}, meta.get("annotations") or {}
+    _refuse_other_annotations(ref, there, asked)
+    annotations = {k: v for k, v in asked.items() if k.startswith(_LINKERD)}
     if annotations:
         refuse_profile(catalog, ref)
     edits = [
         Edit("Service", ref.name, ref.namespace, ("metadata", "annotations", name), _constant(value))
         for name, value in annotations.items()
-        if (live["metadata"].get("annotations") or {}).get(name) != value
+        if not same(name, there.get(name), value)
     ]
-    return edits, [_annotated(ref, annotations)] if edits else []
+    if not edits:
+        return [], []
+    refuse_unreadable(annotations, there)
+    return edits, [_annotated(ref, annotations)]
 
 
 def _annotated(ref: ServiceRef, annotations: Mapping[str, str]) -> Marker:
-    refuse_unreadable(annotations)
     errors, penalty = annotations.get(MAX_FAILURES), annotations.get(MIN_PENALTY)
     if annotations.keys() <= CONSECUTIVE and errors and penalty:
         return BreakerHeld(ref, int(errors), seconds_of(penalty))
     return ConfigChanged(f"Service {ref}", (ROUTES, CLUSTERS))
+
+
+def _refuse_other_annotations(ref: ServiceRef, there: Mapping[str, str], asked: Mapping[str, str]) -> None:
+    """See that a manifest says nothing to Linkerd that would not be written.
+
+    Raises:
+        NotPossible: it does.
+    """
+    left = sorted(name for name, text in asked.items() if name.startswith(_CONFIG) and there.get(name) != text)
+    if left:
+        raise NotPossible(
+            "MB0454",
+            f"The manifest's Service {ref.name} differs in the annotation {left[0]} from the one that is there; of a Service that "
+            "is there only the annotations for timeouts, retries and balancing can be changed.",
+            help="leave that annotation as it is, or annotate the Service before the run",
+        )
 
 
 def _refuse_other_changes(live: Object, wanted: Object, ours: Container[tuple[str, ...]]) -> None:

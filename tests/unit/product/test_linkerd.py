@@ -777,6 +777,30 @@ def test_of_a_service_that_is_there_a_manifest_changes_annotations_for_linkerd_a
         linkerd().plan_manifest([wanted], Context())
 
 
+def test_an_annotation_that_would_be_left_out_is_refused() -> None:
+    opaque = _service("payment-service", annotations={"config.linkerd.io/opaque-ports": "80"})
+    with pytest.raises(NotPossible, match=r"differs in the annotation config\.linkerd\.io/opaque-ports") as caught:
+        linkerd().plan_manifest([opaque], Context())
+    assert caught.value.code == "MB0454"
+    assert not linkerd(opaque).plan_manifest([opaque], Context()).edits
+
+
+@pytest.mark.parametrize(
+    ("name", "there", "text"),
+    [
+        ("timeout.linkerd.io/request", "1000ms", "1s"),
+        ("retry.linkerd.io/limit", "+2", "2"),
+        ("retry.linkerd.io/http", "5xx", "5xx"),
+    ],
+)
+def test_an_annotation_that_says_what_is_there_is_not_written_since_nobody_would_see_it_arrive(
+    name: str, there: str, text: str
+) -> None:
+    cluster = linkerd(_service("payment-service", annotations={name: there}))
+    assert not cluster.plan_manifest([_service("payment-service", annotations={name: text})], Context()).edits
+    assert linkerd().plan_manifest([_service("payment-service", annotations={name: text})], Context()).edits
+
+
 _ACCRUAL = "balancer.linkerd.io/failure-accrual"
 
 
@@ -789,7 +813,20 @@ _ACCRUAL = "balancer.linkerd.io/failure-accrual"
         (f"{_ACCRUAL}-consecutive-max-failures", " +5 ", True),
         (f"{_ACCRUAL}-consecutive-min-penalty", "1.5s", False),
         (f"{_ACCRUAL}-consecutive-min-penalty", "\u0665s", False),
-        (f"{_ACCRUAL}-consecutive-min-penalty", "1d", True),
+        (f"{_ACCRUAL}-consecutive-max-penalty", "1d", True),
+        (f"{_ACCRUAL}-consecutive-min-penalty", "90s", False),  # above the largest, 60s where nothing is said
+        (f"{_ACCRUAL}-consecutive-max-penalty", "4s", False),
+        (f"{_ACCRUAL}-consecutive-jitter-ratio", "101", False),
+        (f"{_ACCRUAL}-consecutive-jitter-ratio", "nan", False),
+        (f"{_ACCRUAL}-consecutive-jitter-ratio", " .5 ", True),
+        (_ACCRUAL, "consecutve", False),
+        (_ACCRUAL, "unified", True),
+        ("retry.linkerd.io/http", "500, 503", False),
+        ("retry.linkerd.io/http", "503-500", False),
+        ("retry.linkerd.io/http", "600", False),
+        ("retry.linkerd.io/http", "5XX,gateway-error,429,500-504", True),
+        ("retry.linkerd.io/grpc", "unavailable,unknown", False),
+        ("retry.linkerd.io/grpc", "Unavailable,internal", True),
         ("timeout.linkerd.io/request", "5", False),
         ("timeout.linkerd.io/request", "999999999999999999d", False),
         ("timeout.linkerd.io/request", "0", True),
@@ -807,6 +844,15 @@ def test_an_annotation_of_a_manifest_that_linkerd_cannot_read_is_refused(
     wanted = _service("payment-service", annotations={**said, name: text})
     with contextlib.nullcontext() if readable else pytest.raises(BadInput, match="would silently leave"):
         linkerd().plan_manifest([wanted], Context())
+
+
+def test_what_a_service_has_is_read_together_with_what_a_manifest_writes() -> None:
+    there = _service("payment-service", annotations={_ACCRUAL: "consecutive", "timeout.linkerd.io/request": "soon"})
+    wanted = _service("payment-service", annotations={f"{_ACCRUAL}-consecutive-min-penalty": "90s"})
+    with pytest.raises(BadInput, match="least penalty of 90 s and a largest of 60 s"):
+        linkerd(there).plan_manifest([wanted], Context())
+    wanted["metadata"]["annotations"] = {f"{_ACCRUAL}-consecutive-min-penalty": "9s"}
+    linkerd(there).plan_manifest([wanted], Context())
 
 
 def test_a_manifests_server_that_an_older_one_overrules_is_not_waited_for() -> None:
