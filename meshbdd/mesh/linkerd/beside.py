@@ -90,8 +90,10 @@ def _taken(catalog: Catalog, route: Object, plan: Plan) -> Iterator[tuple[str, s
     service, prefix = plan.service, _OWN_WORDS.get(type(plan.intent))
     if service is None or plan.intent is None or not any(_is_of(ref, service) for ref in parents(route)):
         return
-    if prefix is not None and has_words_of_its_own(route, prefix):
-        yield "would", f"has words of its own for that, which those of Service {service.name} do not reach"
+    if prefix is not None:  # the rules that such a step marks do nothing themselves
+        if has_words_of_its_own(route, prefix):
+            yield "would", f"has words of its own for that, which those of Service {service.name} do not reach"
+        return
     routes = routes_of(catalog)
     live = next((there for there in routes if named(there) == named(route)), None)
     for marker in plan.markers:
@@ -117,7 +119,8 @@ def _past(
     route: Object, live: Mapping[str, Any] | None, other: Mapping[str, Any], marker: RouteMarked
 ) -> Iterator[tuple[str, str]]:
     """How a route leads calls past the rules of another one that bear a step's mark."""
-    older = live is not None and [*attached([other, live], marker.service, marker.port)][:1] == [live]
+    as_written = {**route, "metadata": live["metadata"]} if live else None
+    older = as_written is not None and attached([other, as_written], marker.service, marker.port)[0] is as_written
     name, its_name = route["metadata"]["name"], other["metadata"]["name"]
     racing = live is None and name < its_name and its_name.startswith(ROUTE_PREFIX)
     own = [match for rule in route["spec"].get("rules") or [{}] for match in matches_of(route, rule)]

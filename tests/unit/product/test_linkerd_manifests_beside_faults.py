@@ -143,6 +143,23 @@ def test_of_equals_the_older_route_wins() -> None:
         there([_matching({"path": {"value": "/charge"}, "method": "POST"}, "old")])
 
 
+def test_an_older_route_that_comes_to_the_port_keeps_its_age() -> None:
+    elsewhere = _matching({}, "old", creationTimestamp="2024-01-01T00:00:00Z")
+    elsewhere["spec"]["parentRefs"][0]["name"] = "order-service"
+    there = world(elsewhere, _matching({}, "young", creationTimestamp="2025-01-01T00:00:00Z"))
+    there(FAULT)
+    with pytest.raises(BadInput, match="HTTPRoute old of the manifest leads them past the route"):
+        there([_matching({}, "old")])
+
+
+def test_a_route_without_words_of_its_own_takes_nothing_from_retries() -> None:
+    there = world(_service("payment-service", grpc=True))
+    there(Retry(PAYMENT, 2))
+    route = {**_matching({"method": {"service": "shop.Payment", "method": "Refund"}}), "kind": "GRPCRoute"}
+    route["spec"]["parentRefs"][0]["port"] = 9000
+    assert [str(edit) for edit in there([route]).edits] == ["GRPCRoute mine.shop"]
+
+
 def test_of_two_routes_that_a_run_makes_in_one_second_the_name_decides() -> None:
     there = world()
     there(FOR_QA)
