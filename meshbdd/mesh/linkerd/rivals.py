@@ -11,6 +11,7 @@ from typing import Any
 from meshbdd.cluster.record import ROUTE_PREFIX
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef
+from meshbdd.mesh.linkerd.fault_envoy import CHANGE
 from meshbdd.mesh.linkerd.matches import buried, matches_of
 from meshbdd.mesh.linkerd.objects import attached, named
 
@@ -69,8 +70,19 @@ def _does(route: Object, rule: Object, service: ServiceRef, port: int) -> dict[s
     refs = rule.get("backendRefs") or [{"name": service.name, "namespace": service.namespace, "port": port}]
     home = {"group": "", "kind": "Service", "namespace": route["metadata"]["namespace"], "weight": 1}
     backends = [{**home, **ref} for ref in refs]
-    rest = {key: value for key, value in rule.items() if key not in {"name", "matches", "backendRefs"} and value}
-    return {**rest, "backendRefs": backends}
+    rest = {key: value for key, value in rule.items() if key not in {"name", "matches", "filters", "backendRefs"}}
+    return {**rest, "filters": list(_filters(rule)), "backendRefs": backends}
+
+
+def _filters(rule: Object) -> Iterator[Object]:
+    """The filters of a rule without the header by which an earlier manifest's arrival is seen."""
+    for found in rule.get("filters") or []:
+        modifier = found.get("requestHeaderModifier") or {}
+        kept = [header for header in modifier.get("set") or [] if header["name"].lower() != CHANGE]
+        if len(kept) == len(modifier.get("set") or []):
+            yield found
+        elif kept or len(modifier) > 1:
+            yield {**found, "requestHeaderModifier": {**modifier, "set": kept}}
 
 
 def _in_vain(wanted: Object, other: Object, service: ServiceRef, port: int, why: str, part: str = "") -> BadInput:

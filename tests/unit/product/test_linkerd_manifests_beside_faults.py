@@ -143,6 +143,17 @@ def test_of_equals_the_older_route_wins() -> None:
         there([_matching({"path": {"value": "/charge"}, "method": "POST"}, "old")])
 
 
+def test_a_rule_that_says_what_an_earlier_manifest_says_is_no_mistake_beside_one_of_its_own() -> None:
+    there = world()
+    there([_route([{}], "base")])
+    with pytest.raises(BadInput, match="HTTPRoute mine of the manifest would do nothing"):
+        there([_route([{}], "mine")])
+    there([_route([{"matches": [_BETA]}, {}], "mine")])
+    there(FAULT)
+    with pytest.raises(BadInput, match=r"Rule 2 of HTTPRoute late .* would do nothing"):
+        there([_route([{"matches": [{"method": "PUT"}]}, {"backendRefs": [{"name": "canary", "port": 80}]}], "late")])
+
+
 def test_an_older_route_that_comes_to_the_port_keeps_its_age() -> None:
     elsewhere = _matching({}, "old", creationTimestamp="2024-01-01T00:00:00Z")
     elsewhere["spec"]["parentRefs"][0]["name"] = "order-service"
