@@ -34,6 +34,9 @@ _SENDS = re.compile(r'(?:enough )?"([^"]+)" (?:is sent|keeps being sent|requests
 _FAILS = re.compile(r"(\S+) fails \S+(?: with .+)?")
 _RETRIED = re.compile(r"calls to (\S+) are retried up to ([0-9]{1,9}) times")
 _TIMES_OUT = re.compile(r"calls to (\S+) time out after (\S+)")
+_BORNE = re.compile(
+    r"(?:every response has status|the response status is) 2\d\d|(?:more than|at least) \S+ of requests succeed"
+)
 _GIVES_UP = re.compile(r"(\S+) gives up on (\S+) within (\S+)")
 
 
@@ -90,22 +93,25 @@ class StepLine:
 def unnoticed_delays(steps: Sequence[StepLine], objects: Iterable[Object], namespace: str) -> Iterator[Finding]:
     """Delays no longer than the limit which is to notice them: the claim holds also of a caller that never gives up.
 
+    Where success is claimed, that a delay stays within a timeout is what the scenario is to show.
+
     Args:
         steps: Those of one scenario.
         objects: What is in the world with all that the scenario wrote; its VirtualServices may have timeouts.
         namespace: Where services without one lie.
     """
     delays: list[tuple[ServiceRef, Duration, StepLine]] = []
+    borne = any(_BORNE.fullmatch(step.text) for step in steps)
     limits: list[tuple[ServiceRef, Duration, str]] = [
         (ServiceRef.parse(host, namespace), limit, f"{name} (timeout: {limit})")
-        for host, limit, name in timeouts(objects)
+        for host, limit, name in (() if borne else timeouts(objects))
     ]
     tries = _tries(steps, namespace)
     for step in steps:
         try:
             if found := _SLOWED.fullmatch(step.text):
                 delays.append((ServiceRef.parse(found[1], namespace), Duration.parse(found[2]), step))
-            elif found := _TIMES_OUT.fullmatch(step.text):
+            elif not borne and (found := _TIMES_OUT.fullmatch(step.text)):
                 limits.append((ServiceRef.parse(found[1], namespace), Duration.parse(found[2]), f"«{step.text}»"))
             elif found := _GIVES_UP.fullmatch(step.text):
                 limits.append((ServiceRef.parse(found[2], namespace), Duration.parse(found[3]), f"«{step.text}»"))

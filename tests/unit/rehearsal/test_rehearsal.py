@@ -308,6 +308,10 @@ TIMEOUT = """
         ("Given calls to inventory-service time out after 3s\nAnd calls to inventory-service are retried up to 1 times\nAnd inventory-service is slowed by 1s\nAnd inventory-service fails 100%", 1),
         ("Given the manifest \"stock.yaml\" is applied\nAnd inventory-service is slowed by 2s for 50% of requests", 1),
         ("Given the manifest \"stock.yaml\" is applied\nAnd inventory-service is slowed by 4s", 0),
+        ("Given the manifest \"stock.yaml\" is applied\nAnd inventory-service is slowed by 2s\nWhen \"checkout\" is sent\nThen the response status is 200", 0),
+        ("Given calls to inventory-service time out after 3s\nAnd inventory-service is slowed by 2s\nWhen \"checkout\" is sent\nThen the response status is 504", 1),
+        ("Given inventory-service is slowed by 2s\nWhen \"checkout\" is sent\nThen the response status is 200\nAnd order-service gives up on inventory-service within 3s", 1),
+        ("Given calls to inventory-service time out after 3s\nAnd inventory-service is slowed by 2s\nWhen \"checkout\" is sent 5 times\nThen every response has status 200", 0),
     ],
 )  # fmt: skip
 def test_a_delay_that_nobodys_timeout_notices(rehearsed: Rehearse, steps: str, found: int) -> None:
