@@ -10,6 +10,7 @@ from meshbdd.sense.finding import Finding
 from meshbdd.sense.inventory import Inventory
 from meshbdd.sense.reading import Object, mapping, mappings, namespace_of, texts, told
 from meshbdd.sense.selectors import has_targets, selected_pods
+from meshbdd.sense.tls import DISABLE, in_force
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 
@@ -22,6 +23,7 @@ def check(world: Inventory) -> Iterator[Finding]:
                 source = mapping(entry, "source")
                 yield from _namespaces(world, policy, number, source)
                 yield from _principals(world, policy, number, source)
+                yield from _unknown_callers(world, policy, number, source)
             for entry in mappings(rule, "to"):
                 yield from _operation(world, policy, number, mapping(entry, "operation"))
 
@@ -64,6 +66,21 @@ def _principals(world: Inventory, policy: Object, number: int, source: Any) -> I
         full = name if "/" in name else f"{namespace_of(policy)}/{name}"
         if accounts and "/ns/{}/sa/{}".format(*full.split("/", 1)) not in accounts:
             yield catalog.UNKNOWN_PRINCIPAL.on(policy, f'rule {number}: no pod has the service account "{full}".')
+
+
+def _unknown_callers(world: Inventory, policy: Object, number: int, source: Any) -> Iterator[Finding]:
+    """Callers are known by their certificates: where mutual TLS is off, a rule about who they are matches nobody."""
+    about = [word for word in ("principals", "namespaces", "serviceAccounts") if texts(source, word)]
+    pods = [] if has_targets(policy) or not about else selected_pods(world, policy)
+    ports = [(pod, port) for pod in pods if pod.meshed for port in (*world.listens_on([pod]), None)]
+    modes = {in_force(world, pod, port) for pod, port in ports}
+    if modes == {DISABLE}:
+        yield catalog.NEVER_MATCHES.on(
+            policy,
+            f"rule {number} is about {told(about)}, and mutual TLS is disabled at its pods: who calls them is not known there, "
+            "so it matches no request.",
+            "take the PeerAuthentication's DISABLE back",
+        )
 
 
 def _operation(world: Inventory, policy: Object, number: int, operation: Any) -> Iterator[Finding]:

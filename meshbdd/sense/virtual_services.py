@@ -58,6 +58,7 @@ def references(world: Inventory) -> Iterator[Finding]:
     for obj in world.of("VirtualService"):
         yield from _hosts(world, obj)
         yield from _gateways(world, obj)
+        yield from _exported(world, obj)
         for number, kind, destination in destinations(obj):
             yield from _destination(world, obj, f"rule {number}'s {kind}", destination)
         for number, rule in enumerate(mappings(obj, "spec", "http"), 1):
@@ -114,6 +115,16 @@ def _gateways(world: Inventory, obj: Object) -> Iterator[Finding]:
     for host in () if unsure else sorted(left):  # sidecars, or another gateway, may use the rules for it
         yield catalog.NOT_IN_GATEWAY.on(
             obj, f'no gateway of its own serves "{host}", so the rules for it are never used.'
+        )
+
+
+def _exported(world: Inventory, obj: Object) -> Iterator[Finding]:
+    said, known = visible_in(obj), {EVERYWHERE, *world.namespaces, *(w.namespace for w in world.workloads)}
+    if world.namespaces and on_mesh(obj) and said and not said & known:
+        yield catalog.NO_SUCH_CALLER.on(
+            obj,
+            f"it is exported to namespace {told(sorted(said))} alone, which does not exist: no caller has its rules.",
+            "correct exportTo",
         )
 
 
