@@ -78,6 +78,13 @@ def callee(cluster: str) -> str:
     return f"{name}.{namespace}.svc.cluster.local" if kind == "Service" and name else ""
 
 
+def port_of(cluster: str) -> str:
+    """The port by which a proxy's cluster was called: of a service, or of the pod's own application; empty where nobody knows."""
+    if cluster.startswith(("outbound|", INBOUND)):
+        return cluster.split("|")[1]
+    return cluster.partition("/")[0].rpartition(":")[2] if callee(cluster) else ""
+
+
 def whole(cluster: str) -> bool:
     """Whether a cluster has the endpoints of its service, all of them and no others: no subset, no split, no fault backend."""
     if cluster.startswith("outbound|"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from meshbdd.claims.calls import LEFT, Call
+from meshbdd.claims.calls import LEFT, Call, circuit_of
 
 _GATEWAY_ERRORS = range(502, 505)
 """Envoy's ``CodeUtility::isGatewayError``."""
@@ -16,7 +16,7 @@ _LOCAL = frozenset({"UF", "UC", "UT", "UR", "LR"})
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """A circuit breaker, and what it has ejected right now.
+    """A circuit breaker for one port of a service, and what it has ejected right now.
 
     Attributes:
         caller: The pod of the proxy.
@@ -33,6 +33,9 @@ class Breaker:
         panic_percent: ``minHealthPercent``: with fewer endpoints left, it sends to ejected ones too.
         since: Unix time at which it was set, and began to count.
         seen: Unix time at which it was looked at; ``None``: after every call.
+        port: The port of the service; empty where nobody knows.
+        sent: Address of each endpoint that it may send to, ejected ones too → requests sent to it; empty where nobody knows.
+        out: The addresses of those that are ejected.
     """
 
     caller: str
@@ -49,6 +52,14 @@ class Breaker:
     panic_percent: float = 0.0
     since: float = 0.0
     seen: float | None = None
+    port: str = ""
+    sent: Mapping[str, int] = field(default_factory=dict)
+    out: tuple[str, ...] = ()
+
+    @property
+    def circuit(self) -> str:
+        """The name of its circuit: a proxy counts for each port of a service apart."""
+        return circuit_of(self.caller, self.port)
 
     @property
     def detects(self) -> bool:
@@ -73,7 +84,11 @@ class Breaker:
     @property
     def rule(self) -> Breaker:
         """Without what changes while it stands: two breakers with one rule are the same one, looked at twice."""
-        return replace(self, endpoints=0, ejected=0, unready=0, requests=0, since=0.0, seen=None)
+        return replace(self, endpoints=0, ejected=0, unready=0, requests=0, since=0.0, seen=None, sent={}, out=())
+
+    def looks_at(self, endpoint: str) -> bool:
+        """Whether it may send to an endpoint, as far as anybody knows."""
+        return not self.sent or endpoint in self.sent
 
     def why_never(self) -> str:
         """Why its circuit never opens; empty where it may."""
@@ -141,6 +156,14 @@ class Counts:
     def ejects_all(self, breaker: Breaker) -> bool:
         """Whether every endpoint that was called has met enough errors."""
         return bool(self.most) and all(run.ejects(breaker) for run in self.most.values())
+
+    def ejected(self, breaker: Breaker) -> list[str]:
+        """The endpoints whose last errors in a row are enough."""
+        return [endpoint for endpoint, run in self.now.items() if run.ejects(breaker)]
+
+    def were_ejected(self, breaker: Breaker) -> list[str]:
+        """The endpoints that ever met enough errors in a row."""
+        return [endpoint for endpoint, run in self.most.items() if run.ejects(breaker)]
 
 
 def is_error(call: Call, breaker: Breaker) -> bool:

@@ -35,6 +35,7 @@ class Call:
         endpoint: Address of that endpoint; empty where nobody knows.
         grpc: Its gRPC status, by number; ``None`` where it has none, or the log does not tell.
         untold: Whether it is a gRPC call whose status the log does not tell: nobody knows whether it failed.
+        port: The port of the service that was called; empty where nobody knows.
     """
 
     caller: str
@@ -47,6 +48,12 @@ class Call:
     endpoint: str = ""
     grpc: int | None = None
     untold: bool = False
+    port: str = ""
+
+    @property
+    def circuit(self) -> str:
+        """The circuit that it belongs to: a caller's proxy counts for each port of a service apart."""
+        return circuit_of(self.caller, self.port)
 
     @property
     def ended(self) -> float:
@@ -77,6 +84,11 @@ class Call:
     def refused(self) -> bool:
         """Whether there was no endpoint that it could be sent to: an open circuit answers so, and a service that is down."""
         return not self.reached and NO_HEALTHY_UPSTREAM in self.flags
+
+
+def circuit_of(caller: str, port: str) -> str:
+    """The name of a caller's circuit to one port of a service, as a sentence has it."""
+    return f"{caller} (port {port})" if port else caller
 
 
 def by_request(calls: Iterable[Call]) -> Mapping[str, list[Call]]:

@@ -28,14 +28,14 @@ def in_use(breakers: Sequence[Breaker], calls: Sequence[Call] | None) -> list[Br
         return [breaker for breaker in breakers if breaker.requests]
     latest: dict[str, float] = {}
     for call in calls:
-        latest[call.caller] = max(call.started, latest.get(call.caller, call.started))
-    return [b for b in breakers if b.caller in latest and latest[b.caller] >= b.since]
+        latest[call.circuit] = max(call.started, latest.get(call.circuit, call.started))
+    return [b for b in breakers if b.circuit in latest and latest[b.circuit] >= b.since]
 
 
 def ejections(breakers: Sequence[Breaker]) -> str:
     """What breakers have ejected, as a sentence has it."""
     return ", ".join(
-        f"{b.caller} has ejected {b.ejected} of {b.endpoints}{'' if b.is_open else b.why_never()}" for b in breakers
+        f"{b.circuit} has ejected {b.ejected} of {b.endpoints}{'' if b.is_open else b.why_never()}" for b in breakers
     )
 
 
@@ -53,7 +53,7 @@ def nothing_to_see(
         return Verdict.cannot_tell(
             f"{claim}: nobody called it{since}", f"send requests that make somebody call {service}", **evidence
         )
-    without = [breaker.caller for breaker in using if not breaker.detects]
+    without = [breaker.circuit for breaker in using if not breaker.detects]
     if without:
         names = ", ".join(without)
         return Verdict(Outcome.FAILED, f"{claim}: the proxy of {names} has no circuit breaker for it", evidence)
@@ -95,9 +95,9 @@ def is_open(service: str, breakers: Sequence[Breaker], calls: Sequence[Call] | N
 
 def _over(phases: Sequence[Phase], breakers: Sequence[Breaker]) -> str:
     """That a circuit was open earlier, where it is no more: a claim that comes too late looks like one that is wrong."""
-    closed = {breaker.caller for breaker in breakers if not breaker.is_open}
-    last = {phase.caller: phase for phase in phases if phase.state == "open" and phase.caller in closed}
-    told = [f"{caller} for {_lasted(phase)}" for caller, phase in last.items()]
+    closed = {breaker.circuit for breaker in breakers if not breaker.is_open}
+    last = {phase.circuit: phase for phase in phases if phase.state == "open" and phase.circuit in closed}
+    told = [f"{circuit} for {_lasted(phase)}" for circuit, phase in last.items()]
     return f"; it was open before, at {', '.join(told)}, and that was over when this was asked" if told else ""
 
 
@@ -135,12 +135,12 @@ def opens_within(
         return nothing
     lags = {}
     for breaker in using:
-        own = [phase for phase in phases if phase.caller == breaker.caller]
+        own = [phase for phase in phases if phase.circuit == breaker.circuit]
         lag = _lag(own)
         if lag is None:
             return _not_opened(claim, service, breaker, own, evidence)
-        lags[breaker.caller] = lag
-    told = ", ".join(f"{caller} after {told_seconds(lag)}" for caller, lag in lags.items())
+        lags[breaker.circuit] = lag
+    told = ", ".join(f"{circuit} after {told_seconds(lag)}" for circuit, lag in lags.items())
     outcome = Outcome.PASSED if max(lags.values()) <= limit.seconds else Outcome.FAILED
     return Verdict(outcome, f"{claim}: counted from the first error, {told}", {**evidence, "lags_seconds": lags})
 
@@ -150,10 +150,10 @@ def _not_opened(
 ) -> Verdict:
     """What to say of a circuit that the log does not show to open: it should have, or met too little."""
     counts = own[-1].counts if own else Counts()
-    met = f"{breaker.caller} met {counts.longest} errors in a row"
+    met = f"{breaker.circuit} met {counts.longest} errors in a row"
     if len(counts.most) > 1:
         each = sorted(run.errors for run in counts.most.values())
-        met = f"{breaker.caller} met {' and '.join(map(str, each))} errors in a row of {len(each)} endpoints"
+        met = f"{breaker.circuit} met {' and '.join(map(str, each))} errors in a row of {len(each)} endpoints"
     called = len(counts.most) >= breaker.endpoints - breaker.unready
     if not (called and counts.ejects_all(breaker)):
         return Verdict.cannot_tell(

@@ -25,7 +25,7 @@ class _Seen:
         phases: What became of each, in the order of time.
         using: The breakers of those who called.
         sightings: Breakers as they were seen earlier.
-        opened: Whose circuit was open.
+        opened: Those that were open.
         evidence: The numbers for the verdict.
     """
 
@@ -36,21 +36,21 @@ class _Seen:
     opened: AbstractSet[str]
     evidence: Mapping[str, object]
 
-    def free_since(self, caller: str, called: float) -> float:
-        """Since when a caller's endpoints were seen free, of which the call that it made then is the proof.
+    def free_since(self, circuit: str, called: float) -> float:
+        """Since when a circuit's endpoints were seen free, of which the call that was made then is the proof.
 
         Whoever has to send that call comes later than the end of the ejection, and must not count as the circuit's time.
 
         Args:
-            caller: The pod.
+            circuit: Its name.
             called: Unix time of the first call that shows it.
         """
-        rule = next(breaker for breaker in self.using if breaker.caller == caller)
-        earlier = [phase for phase in self.phases if phase.caller == caller and phase.began < called]
+        rule = next(breaker for breaker in self.using if breaker.circuit == circuit)
+        earlier = [phase for phase in self.phases if phase.circuit == circuit and phase.began < called]
         opened = max((phase.began for phase in earlier if phase.state == "open"), default=0.0)
         failed = max((p.last_error for p in earlier if p.last_error is not None and p.last_error < called), default=0.0)
         free = called
-        looks = [(b.seen, b.ejected) for b in self.sightings if b.caller == caller and b.seen is not None]
+        looks = [(b.seen, b.ejected) for b in self.sightings if b.circuit == circuit and b.seen is not None]
         for seen, ejected in sorted(looks, reverse=True):
             if seen < called:
                 if ejected or seen < max(opened + rule.base - SLACK, failed):
@@ -70,7 +70,7 @@ def _see(
     """What there is to judge; arguments as of ``closes_within``. A verdict where nobody can, for none was open for instance."""
     phases = replay(calls or (), breakers, sightings)
     using, evidence = in_use(breakers, calls), {**evidence_of(phases, breakers), "waited_seconds": waited}
-    opened = {phase.caller for phase in phases if phase.state == "open"}
+    opened = {phase.circuit for phase in phases if phase.state == "open"}
     return (
         nothing_to_see(claim, service, breakers, calls, evidence)
         or log_untold(claim, calls, evidence)
@@ -101,9 +101,10 @@ def closes_within(
     trials: Collection[str] = (),
     changes: Sequence[tuple[float, str]] = (),
 ) -> Verdict:
-    """No endpoint of a service is ejected any more, and calls succeed again, in time, counted from the step.
+    """No endpoint of a service is ejected any more, and calls to each succeed again, in time, counted from the step.
 
-    An ejection that has merely ended leaves a circuit half-open: a service that still fails is no closed circuit.
+    An ejection that has merely ended leaves a circuit half-open: a service that still fails is no closed circuit, and
+    neither is one of which another endpoint answers.
 
     Args:
         service: The service.
@@ -123,15 +124,15 @@ def closes_within(
     phases, using, opened, evidence = seen.phases, seen.using, seen.opened, seen.evidence
     if any(breaker.ejected for breaker in using):
         return _ejected(claim, waited, using, evidence)
-    rules = {breaker.caller: breaker for breaker in breakers}
-    since = {
-        caller: _closed_since([p for p in phases if p.caller == caller], rules[caller]) for caller in sorted(opened)
-    }
-    half = [caller for caller, moment in since.items() if moment is None]
+    rules = {breaker.circuit: breaker for breaker in breakers}
+    since = {name: _closed_since([p for p in phases if p.circuit == name], rules[name]) for name in sorted(opened)}
+    half = [name for name, moment in since.items() if moment is None]
     if half:
-        tried = {call.caller for call in calls or () if is_counted(call) and call.request_id in trials}
-        return _not_closed(claim, service, half, phases, tried, {**evidence, "untried": half})
-    free = [seen.free_since(caller, moment) for caller, moment in since.items() if moment is not None]
+        tried = {(c.circuit, c.endpoint) for c in calls or () if is_counted(c) and c.request_id in trials}
+        last = {phase.circuit: phase for phase in phases if phase.circuit in half}
+        owing = {name: _owing(phase, rules[name]) for name, phase in last.items()}
+        return _not_closed(claim, service, last, owing, tried, {**evidence, "untried": half, "owing": owing})
+    free = [seen.free_since(name, moment) for name, moment in since.items() if moment is not None]
     waited = max(waited, *(moment - began for moment in free))
     return _in_time(seen, waited, limit, changes, f"it was closed after {told_seconds(waited)}, and calls succeed")
 
@@ -155,48 +156,88 @@ def _ejected(claim: str, waited: float, using: Sequence[Breaker], evidence: Mapp
 
 
 def _closed_since(phases: Sequence[Phase], breaker: Breaker) -> float | None:
-    """Since when calls of one caller succeed again, after its circuit was open; ``None`` while none does.
+    """Since when the calls of one circuit succeed again, after it was open; ``None`` while not all of its endpoints answer.
 
-    Where the last errors in a row are enough to open it, it has opened once more.
+    Where the last errors in a row are enough to open it, it has opened once more, and where those of one endpoint are,
+    that was ejected once more.
     """
     last = phases[-1]
     anew = last.recovered is None and last.counts.ejects_all(breaker)
-    return last.began if last.state == "closed" and not anew else None
+    return last.began if last.state == "closed" and not anew and not _owing(last, breaker) else None
+
+
+def _owing(phase: Phase, breaker: Breaker) -> list[str]:
+    """The endpoints that were ejected and have answered no call well since, of those that are still looked at."""
+    owing = {*phase.owing, *phase.counts.ejected(breaker)}
+    return sorted(endpoint for endpoint in owing if breaker.looks_at(endpoint))
 
 
 def _not_closed(
     claim: str,
     service: str,
-    callers: Sequence[str],
-    phases: Sequence[Phase],
-    tried: Collection[str],
+    last: Mapping[str, Phase],
+    owing: Mapping[str, Sequence[str]],
+    tried: Collection[tuple[str, str]],
     evidence: Mapping[str, object],
 ) -> Verdict:
-    """What to say where ejections have ended, but no call of these callers has succeeded since."""
-    last = {phase.caller: phase for phase in phases if phase.caller in callers}
-    failing = [c for c in callers if c in tried or (c in last and last[c].state == "half-open")]
-    if not failing:
-        return _untried(claim, service, callers, evidence)
-    told = ", ".join(f"{caller} met {last[caller].run} errors in a row and no success" for caller in failing)
-    return Verdict(Outcome.FAILED, f"{claim}: it is half-open and no more: since the ejection ended {told}", evidence)
+    """What to say where ejections have ended, but calls of these circuits do not succeed since.
+
+    Args:
+        claim: What is claimed.
+        service: The service.
+        last: Circuit → its last phase.
+        owing: Circuit → the endpoints of it that were ejected, and have answered no call well since.
+        tried: The circuit and the endpoint of each trial.
+        evidence: The numbers for the verdict.
+    """
+    told = [_failing(phase, owing[name]) for name, phase in last.items() if _has_failed(phase, owing[name], tried)]
+    if not told:
+        return _untried(claim, service, list(last), evidence, owing)
+    since = f"since the ejection ended {', '.join(told)}"
+    return Verdict(Outcome.FAILED, f"{claim}: it is half-open and no more: {since}", evidence)
 
 
-def _untried(claim: str, service: str, callers: Sequence[str], evidence: Mapping[str, object]) -> Verdict:
-    names = ", ".join(callers)
+def _has_failed(phase: Phase, owing: Sequence[str], tried: Collection[tuple[str, str]]) -> bool:
+    """Whether a circuit that is not closed was called since its ejection ended, at an endpoint that has to answer."""
+    if phase.state == "half-open":
+        return not owing or any(endpoint in phase.counts.most for endpoint in owing)
+    return any(circuit == phase.circuit and (not owing or endpoint in owing) for circuit, endpoint in tried)
+
+
+def _failing(phase: Phase, owing: Sequence[str]) -> str:
+    """What a circuit met that is not closed, as a sentence has it; of several endpoints, which they are that fail."""
+    most = phase.counts.most
+    failing = [endpoint for endpoint in owing if endpoint in most]
+    if len(most) < 2 or not failing:
+        return f"{phase.circuit} met {phase.run} errors in a row and no success"
+    of = " and ".join(f"{most[endpoint].errors} errors in a row of {endpoint}" for endpoint in failing)
+    return f"{phase.circuit} met {of}, and no success there"
+
+
+def _untried(
+    claim: str,
+    service: str,
+    circuits: Sequence[str],
+    evidence: Mapping[str, object],
+    owing: Mapping[str, Sequence[str]] | None = None,
+) -> Verdict:
+    names = ", ".join(circuits)
+    missed = sorted({endpoint for endpoints in (owing or {}).values() for endpoint in endpoints if endpoint})
+    whom = " and ".join(missed) if missed else "it"
     return Verdict.cannot_tell(
-        f"{claim}: the ejection is over, and no call of {names} has reached it since",
+        f"{claim}: the ejection is over, and no call of {names} has reached {whom} since",
         f"send last a request that makes {names} call {service}",
         **evidence,
     )
 
 
 def _let_through(phases: Sequence[Phase], began: float) -> list[Phase]:
-    """The half-open phases that count from a time on: those that began later, and of each caller that which is its last word."""
-    last_opened = {phase.caller: phase.began for phase in phases if phase.state == "open"}
+    """The half-open phases that count from a time on: those that began later, and of each circuit that which is its last word."""
+    last_opened = {phase.circuit: phase.began for phase in phases if phase.state == "open"}
     return [
         phase
         for phase in phases
-        if phase.state == "half-open" and (phase.began >= began or phase.began > last_opened[phase.caller])
+        if phase.state == "half-open" and (phase.began >= began or phase.began > last_opened[phase.circuit])
     ]
 
 
@@ -219,13 +260,13 @@ def half_opens_within(
         return seen
     phases, using, opened, evidence = seen.phases, seen.using, seen.opened, seen.evidence
     passed = [call for call in calls or () if is_counted(call) and call.request_id in trials]
-    since = {call.caller: call.started for call in reversed(passed)}
-    since |= {phase.caller: phase.began for phase in reversed(_let_through(phases, began))}
+    since = {call.circuit: call.started for call in reversed(passed)}
+    since |= {phase.circuit: phase.began for phase in reversed(_let_through(phases, began))}
     untried = sorted(opened - set(since))
-    closed = [breaker for breaker in using if breaker.caller in untried]
+    closed = [breaker for breaker in using if breaker.circuit in untried]
     if any(breaker.ejected for breaker in closed):
         return _ejected(claim, waited, closed, evidence)
     if untried:
         return _untried(claim, service, untried, {**evidence, "untried": untried})
-    waited = max(0.0, *(seen.free_since(caller, since[caller]) - began for caller in opened))
+    waited = max(0.0, *(seen.free_since(name, since[name]) - began for name in opened))
     return _in_time(seen, waited, limit, changes, f"it let calls through again after {told_seconds(waited)}")

@@ -8,7 +8,8 @@ from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 from meshbdd.claims.breaker import Breaker
-from meshbdd.mesh.hosts_page import HOSTS, HostsOf, hosts_to
+from meshbdd.mesh.hosts_page import HOSTS, Host, HostsOf, hosts_to
+from meshbdd.sidecars import port_of
 from meshbdd.telemetry.proxies import ADMIN_PORT, Object, Proxies
 
 _DEFAULTS = {"errors": 5, "base": 30.0, "interval": 10.0, "most_percent": 10.0}
@@ -21,7 +22,7 @@ _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
 def breakers(proxies: Proxies, host: str, callers: Container[str] | None = None) -> list[Breaker]:
-    """The breaker of every proxy that knows a service.
+    """The breakers of every proxy that knows a service: one a port, for each has clusters, and counts, of its own.
 
     Args:
         proxies: The way to them.
@@ -37,7 +38,10 @@ def breakers(proxies: Proxies, host: str, callers: Container[str] | None = None)
         if known:
             routed = set(_routed(tunnel.get("/config_dump?resource=dynamic_route_configs")))
             dump = tunnel.get("/config_dump?resource=dynamic_active_clusters")
-            found.append(_breaker(pod, _used(known, routed), dump))
+            ports = sorted({port_of(cluster.cluster) for cluster in known})
+            for port in ports:
+                of_port = [cluster for cluster in known if port_of(cluster.cluster) == port]
+                found.append(_breaker(pod, port, _used(of_port, routed), dump))
     return found
 
 
@@ -48,7 +52,7 @@ def active_calls(proxies: Proxies, pods: list[Object], host: str) -> int:
 
 
 def _used(known: list[HostsOf], routed: Container[str]) -> list[HostsOf]:
-    """The clusters of a service (one a port and subset) that its routes lead to and requests were sent to.
+    """The clusters of a service's port (one a subset) that its routes lead to and requests were sent to.
 
     Where routes tell nothing, or no request was sent, there is no such choice.
     """
@@ -75,7 +79,7 @@ def _routed(found: Any) -> Iterator[str]:
             yield from _routed(item)
 
 
-def _breaker(pod: Object, clusters: list[HostsOf], dump: Any) -> Breaker:
+def _breaker(pod: Object, port: str, clusters: list[HostsOf], dump: Any) -> Breaker:
     """The breaker of these clusters; where they have several, that which was set last."""
     names = {cluster.cluster for cluster in clusters}
     held = [config for config in dump.get("configs") or [] if (config.get("cluster") or {}).get("name") in names]
@@ -99,7 +103,19 @@ def _breaker(pod: Object, clusters: list[HostsOf], dump: Any) -> Breaker:
         panic_percent=_panic(cluster),
         since=since,
         seen=time.time(),
+        port=port,
+        sent=_sent(hosts),
+        out=tuple(sorted({host.address for host in hosts if host.ejected})),
     )
+
+
+def _sent(hosts: list[Host]) -> dict[str, int]:
+    """Address of each endpoint that calls may go to → how many were sent to it."""
+    sent: dict[str, int] = {}
+    for host in hosts:
+        if host.address and (host.ready or host.ejected):
+            sent[host.address] = sent.get(host.address, 0) + host.sent
+    return sent
 
 
 def _count(rule: Mapping[str, Any], name: str, enforced: int) -> int | None:

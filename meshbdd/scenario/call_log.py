@@ -101,20 +101,32 @@ def tries_to(service: ServiceRef, entries: Sequence[Entry], addresses: Mapping[s
         entries: The logs of both.
         addresses: Pod → its IP address.
     """
-    made: dict[tuple[str, str], list[Call]] = defaultdict(list)
+    made: dict[tuple[str, str, str], list[Call]] = defaultdict(list)
     single = []
     for call in calls_to(service, entries):
         if call.request_id and call.caller in addresses:
-            made[addresses[call.caller], call.request_id].append(call)
+            made[addresses[call.caller], call.request_id, call.port].append(call)
         else:
             single.append(call)
-    behind = {call.endpoint for calls in made.values() for call in calls}
-    came: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    ports = _ports(service, entries)
+    came: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
     for entry in entries:
-        if not entry.outbound and addresses.get(entry.pod) in behind:
-            came[_address(entry.downstream), entry.request_id].append(entry)
+        behind = {} if entry.outbound else ports.get(addresses.get(entry.pod, ""), {})
+        called = {behind[entry.port]} if entry.port in behind else set(behind.values())
+        for port in called if len(called) == 1 else ():
+            came[_address(entry.downstream), entry.request_id, port].append(entry)
     found = [call for key, calls in made.items() for call in _tried(calls, came.get(key, []), addresses)]
     return sorted([*single, *found], key=lambda call: call.started)
+
+
+def _ports(service: ServiceRef, entries: Iterable[Entry]) -> dict[str, dict[str, str]]:
+    """Address of an endpoint → port of its application → port of the service by which it was called there."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for entry in entries:
+        if entry.outbound and entry.service == service.host and entry.upstream:
+            address, _, port = entry.upstream.rpartition(":")
+            found[address][port] = entry.port
+    return found
 
 
 def _tried(calls: Sequence[Call], came: Sequence[Entry], addresses: Mapping[str, str]) -> list[Call]:
@@ -122,7 +134,7 @@ def _tried(calls: Sequence[Call], came: Sequence[Entry], addresses: Mapping[str,
     reached = [call for call in calls if call.reached]
     if len(came) <= len(reached):
         return list(calls)
-    tries = [_try_of(calls[0].caller, entry, addresses) for entry in came]
+    tries = [_try_of(calls[0], entry, addresses) for entry in came]
     # The last try may have found no endpoint any more: the call has the address of one that was tried before, all the same.
     ended = [
         replace(call, started=call.ended, seconds=0.0, reached=False, endpoint="")
@@ -132,13 +144,14 @@ def _tried(calls: Sequence[Call], came: Sequence[Entry], addresses: Mapping[str,
     return [*tries, *ended, *(call for call in calls if not call.reached)]
 
 
-def _try_of(caller: str, entry: Entry, addresses: Mapping[str, str]) -> Call:
+def _try_of(made: Call, entry: Entry, addresses: Mapping[str, str]) -> Call:
     """A try as the callee's proxy saw it; one that was left was given up by the caller's proxy, which counts an error."""
     call = call_of(entry)
     timed_out = call.status == 0 and LEFT in call.flags
     return replace(
         call,
-        caller=caller,
+        caller=made.caller,
+        port=made.port,
         endpoint=addresses[entry.pod],
         reached=True,
         status=HTTPStatus.GATEWAY_TIMEOUT if timed_out else call.status,
@@ -182,4 +195,5 @@ def call_of(entry: Entry) -> Call:
         endpoint=_address(entry.upstream),
         grpc=entry.grpc,
         untold=entry.untold,
+        port=entry.port,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import replace
 
 from meshbdd.claims import Outcome, Verdict, circuit, circuit_closing
@@ -62,8 +62,8 @@ class Circuits:
         in_time(probe, limit)  # what was seen so far need not be all of it
         before = self._breakers(service)  # an ejection may end while the logs are waited for, and one may begin
         calls = self._log.settled_tries_to(service)
-        found = {breaker.caller: breaker for breaker in self._breakers(service)}
-        found |= {b.caller: b for b in before if b.caller not in found or b.ejected > found[b.caller].ejected}
+        found = {breaker.circuit: breaker for breaker in self._breakers(service)}
+        found |= {b.circuit: b for b in before if b.circuit not in found or b.ejected > found[b.circuit].ejected}
         return circuit.opens_within(str(service), limit, list(found.values()), calls, self._sightings(service))
 
     @needs(Ability.CIRCUITS)
@@ -100,14 +100,15 @@ class Circuits:
 
         def probe() -> Verdict:
             found[:] = self._breakers(service)
-            ejected = sum(breaker.ejected for breaker in found)
+            called = {call.circuit for call in self._log.tries_to(service)}
+            ejected = sum(breaker.ejected for breaker in found if breaker.circuit in called or not called)
             free[:] = [] if ejected else free or [time.monotonic() - start]
             if ejected:
                 raise NotYet(f"{ejected} endpoints are ejected")
             now = verdict()
             untried = now.numbers.get("untried")
             if isinstance(untried, list):
-                trials.extend(self._try(service, untried))
+                trials.extend(self._try(service, untried, now.numbers.get("owing") or {}))
                 now = verdict()  # at once: where the trial fails, the circuit soon opens anew
             if now.outcome is not Outcome.PASSED:
                 raise NotYet(now.sentence)
@@ -118,33 +119,40 @@ class Circuits:
         except Inconclusive:
             return verdict()  # it says what is missing
 
-    def _try(self, service: ServiceRef, untried: Iterable[str]) -> list[str]:
-        """Send what made these callers call the service once more, until each has done so; the requests' ids.
+    def _try(self, service: ServiceRef, untried: Iterable[str], owing: Mapping[str, Collection[str]]) -> list[str]:
+        """Send what made callers call the service once more, until each of these circuits let it through; the requests' ids.
 
         Nothing is sent where a load runs. Where the log does not tell what made them call, it is what was sent last.
+
+        Args:
+            service: The service.
+            untried: The circuits.
+            owing: Circuit → the endpoints that it has to come to, unless they are ejected anew.
         """
         last = self._traffic.last_name
         if self._traffic.loading or last is None:
             return []
         leading = leading_to(service, self._log.entries(), self._traffic.requests.all.values(), last)
         missing = set(untried)
-        names = [name for name, pods in leading.items() if pods & missing] or [last]
-        before = self._sent(service, missing)
+        names = [name for name, circuits in leading.items() if circuits & missing] or [last]
+        before = self._held(service, missing)
         sent: list[str] = []
         for name in itertools.islice(itertools.cycle(names), _TRIALS * len(names)):
             sent.extend(sample.request_id for sample in self._traffic.measure(name, 1))
-            if all(count > before.get(pod, 0) for pod, count in self._sent(service, missing).items()):
+            now = self._held(service, missing)
+            if all(_came(held, before.get(circuit), owing.get(circuit, ())) for circuit, held in now.items()):
                 break
         return sent
 
-    def _sent(self, service: ServiceRef, callers: set[str]) -> dict[str, int]:
-        """Pod → how many requests it has sent to a service, as its proxy counts them at once."""
-        return {breaker.caller: breaker.requests for breaker in self._breakers(service, callers)}
+    def _held(self, service: ServiceRef, circuits: set[str]) -> dict[str, Breaker]:
+        """Circuit → its breaker now; a proxy counts what it sends at once."""
+        callers = {seen[-1].caller for name, seen in self._seen.get(service, {}).items() if name in circuits}
+        return {held.circuit: held for held in self._breakers(service, callers) if held.circuit in circuits}
 
     def _breakers(self, service: ServiceRef, callers: Container[str] | None = None) -> list[Breaker]:
         found = breakers(self._log.proxies, service.host, callers)
         for breaker in found:
-            seen = self._seen.setdefault(service, {}).setdefault(breaker.caller, [])
+            seen = self._seen.setdefault(service, {}).setdefault(breaker.circuit, [])
             if seen and seen[-1].rule != breaker.rule:
                 seen.clear()  # another breaker stands there now
             seen.append(breaker)
@@ -156,4 +164,14 @@ class Circuits:
 
     def _stands_since(self, service: ServiceRef, breaker: Breaker) -> float:
         """Since when a breaker has stood with this rule; a change of something else may have set it anew meanwhile."""
-        return min(seen.since for seen in self._seen[service][breaker.caller])
+        return min(seen.since for seen in self._seen[service][breaker.circuit])
+
+
+def _came(now: Breaker, before: Breaker | None, owing: Collection[str]) -> bool:
+    """Whether a request came to a service, and to each of these endpoints but those that are ejected."""
+    if before is None:
+        return True
+    known = [endpoint for endpoint in owing if endpoint in now.sent]
+    if not known:
+        return now.requests > before.requests
+    return all(e in now.out or now.sent[e] > before.sent.get(e, 0) for e in known)

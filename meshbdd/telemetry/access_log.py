@@ -12,7 +12,7 @@ from typing import Any
 
 from meshbdd.cluster import Cluster
 from meshbdd.cluster.client import ApiFailure
-from meshbdd.sidecars import FAULT_CONTAINER, FAULT_LABEL, INBOUND, ISTIO, Sidecars, callee
+from meshbdd.sidecars import FAULT_CONTAINER, FAULT_LABEL, INBOUND, ISTIO, Sidecars, callee, port_of
 
 PROBE_AGENT = "meshbdd-probe"
 """``User-Agent`` of requests that look at something and are no part of a scenario's traffic."""
@@ -48,6 +48,7 @@ class Entry:
         grpc: Its gRPC status, by number; ``None`` where it has none, or the log does not tell.
         untold: Whether it may be a gRPC call whose status the log does not tell (Istio's default format has no such field).
         probe: Whether meshbdd sent it to look at something, so that no claim counts it.
+        port: The port of the service that was called; of what came in, the application's own. Empty where nobody knows.
     """
 
     pod: str
@@ -69,6 +70,7 @@ class Entry:
     method: str = ""
     grpc: int | None = None
     untold: bool = False
+    port: str = ""
 
     @property
     def out_of_time(self) -> bool:
@@ -124,6 +126,7 @@ def read_entries(pod: str, text: bytes, addresses: Collection[str] = ()) -> Iter
             method=str(data.get("method") or ""),
             grpc=_number(data.get(_GRPC)),
             untold=_GRPC not in data and _may_be_grpc(data),
+            port=port_of(cluster),
         )
 
 

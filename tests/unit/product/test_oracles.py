@@ -538,18 +538,19 @@ class _OneProxy:
 def test_what_opens_a_circuit_is_read_from_the_proxy(
     detection: dict[str, Any] | None, errors: int | None, gateway_errors: int | None
 ) -> None:
-    (found,) = breakers(cast("Proxies", _OneProxy(detection)), HOST)
-    assert (found.caller, found.endpoints, found.ejected, found.requests) == ("order", 1, 1, 7)
+    found, other = breakers(cast("Proxies", _OneProxy(detection)), HOST)
+    assert (found.caller, found.port, found.endpoints, found.ejected, found.requests) == ("order", "80", 1, 1, 7)
+    assert (other.port, other.endpoints, other.ejected, other.requests) == ("9000", 1, 0, 0), "another cluster"
     assert (found.errors, found.gateway_errors) == (errors, gateway_errors)
     assert breakers(cast("Proxies", _OneProxy(detection)), HOST, callers={"client"}) == []
 
 
 def test_endpoints_that_are_not_ready_close_no_circuit() -> None:
     away = {"health_status": {"eds_health_status": "UNHEALTHY"}}
-    (found,) = breakers(cast("Proxies", _OneProxy({"consecutive_5xx": 5}, away)), HOST)
+    found, _ = breakers(cast("Proxies", _OneProxy({"consecutive_5xx": 5}, away)), HOST)
     assert (found.endpoints, found.ejected, found.unready) == (2, 1, 1)
     assert found.is_open
-    (found,) = breakers(cast("Proxies", _OneProxy({}, {"health_status": {"eds_health_status": "HEALTHY"}})), HOST)
+    found, _ = breakers(cast("Proxies", _OneProxy({}, {"health_status": {"eds_health_status": "HEALTHY"}})), HOST)
     assert not found.is_open
     assert not Breaker("order", 2, 0, 10, 5, unready=2).is_open, "nothing was ejected"
     verdict = is_open("payment", [Breaker("order", 2, 0, 10, 5, unready=2)], None)
@@ -558,9 +559,9 @@ def test_endpoints_that_are_not_ready_close_no_circuit() -> None:
 
 def test_the_times_of_a_circuit_are_read_from_the_proxy() -> None:
     detection = {"base_ejection_time": "3s", "interval": "0.500s", "max_ejection_percent": 100}
-    (found,) = breakers(cast("Proxies", _OneProxy(detection)), HOST)
+    found, _ = breakers(cast("Proxies", _OneProxy(detection)), HOST)
     assert (found.base, found.interval, found.most_percent) == (3.0, 0.5, 100.0)
-    (found,) = breakers(cast("Proxies", _OneProxy({"consecutive_5xx": 5})), HOST)
+    found, _ = breakers(cast("Proxies", _OneProxy({"consecutive_5xx": 5})), HOST)
     assert (found.base, found.interval, found.most_percent) == (30.0, 10.0, 10.0)
 
 
@@ -786,6 +787,118 @@ def test_a_breaker_is_read_where_the_routes_lead() -> None:
     assert (found.endpoints, found.ejected, found.ejects_all, found.errors) == (1, 1, True, 3)
     assert (found.since, found.panic_percent, found.codes) == (1767225601.5, 30.0, (429, 500))
     assert not found.is_open, "it panics"
+
+
+# One circuit for each port, closed only once each endpoint answers
+
+HTTP, GRPC = "80", "9000"
+
+
+def through(port: str, calls: Sequence[Call]) -> list[Call]:
+    return [replace(c, port=port) for c in calls]
+
+
+def held(port: str, ejected: int, **more: Any) -> Breaker:
+    return replace(breaker(ejected), port=port, **more)
+
+
+def test_calls_to_one_port_close_no_circuit_to_another() -> None:
+    """Envoy has a cluster, with counters of its own, for each port: here a healthy gRPC call beside broken HTTP."""
+    healthy = through(GRPC, [call(4.0, 200, request="")])
+    calls = [*through(HTTP, OPENED), *healthy]
+    states = {(p.port, p.state) for p in replay(calls, [held(HTTP, 0), held(GRPC, 0)])}
+    assert states == {(HTTP, "closed"), (HTTP, "open"), (GRPC, "closed")}
+    verdict = closes_within("payment", Duration(9), 1.0, [held(HTTP, 0), held(GRPC, 0)], calls, began=0.0)
+    assert (verdict.outcome, verdict.numbers["untried"]) == (OPEN, ["order (port 80)"]), verdict.sentence
+    calls += through(HTTP, [call(4.2, 200, request="")])
+    verdict = closes_within("payment", Duration(9), 1.0, [held(HTTP, 0), held(GRPC, 0)], calls, began=0.0)
+    assert verdict.outcome is PASSED, verdict.sentence
+
+
+def test_errors_at_two_ports_are_counted_apart() -> None:
+    calls = [*through(HTTP, ERRORS[:3]), *through(GRPC, ERRORS[:3])]
+    verdict = opens_within("payment", Duration(2), [held(HTTP, 0), held(GRPC, 0)], calls)
+    assert verdict.outcome is OPEN
+    assert "order (port 80) met 3 errors in a row, and the circuit opens at 5" in verdict.sentence
+
+
+def test_a_port_that_nobody_called_in_this_scenario_decides_nothing() -> None:
+    calls = through(HTTP, OPENED)
+    both = [held(HTTP, 1), held(GRPC, 0, requests=99)]
+    assert is_open("payment", both, calls).outcome is PASSED
+    assert opens_within("payment", Duration(2), both, calls).outcome is PASSED
+    verdict = is_open("payment", both, [*calls, *through(GRPC, [call(1.0, 200)])])
+    assert verdict.outcome is FAILED
+    assert "order (port 80) has ejected 1 of 1, order (port 9000) has ejected 0 of 1" in verdict.sentence
+    assert "was over" not in verdict.sentence, "the circuit that was open still is"
+
+
+BOTH_EJECTED = [*[at("ab"[n % 2], n / 10) for n in range(10)], *[refused(1.1 + n / 10) for n in range(20)]]
+
+
+def two(**more: Any) -> Breaker:
+    return replace(breaker(0, endpoints=2), **{"sent": {"a": 9, "b": 9}, **more})
+
+
+@pytest.mark.parametrize(
+    ("later", "sent", "wanted", "told"),
+    [
+        ([("a", 200), ("b", 200)], ("a", "b"), PASSED, ""),
+        ([("a", 200)], ("a", "b"), OPEN, "no call of order has reached b since"),
+        ([("a", 200), ("b", 503), ("a", 200)], ("a", "b"), FAILED, "met 1 errors in a row of b, and no success there"),
+        ([("a", 200), ("b", 503)], ("a",), PASSED, ""),  # its pod is gone, so that it is looked at no more
+        ([("c", 200)], ("c",), PASSED, ""),
+        ([("a", 503)], ("a", "b"), FAILED, "order met 1 errors in a row and no success"),
+        # It was ejected once more, by itself, and nobody knows what it answers now.
+        ([("a", 200), ("b", 200), *[("b", 503)] * 5, ("a", 200)], ("a", "b"), OPEN, "has reached b since"),
+        ([("a", 200), ("b", 200), *[("b", 503)] * 5, ("b", 200)], ("a", "b"), PASSED, ""),
+    ],
+)
+def test_a_circuit_is_closed_once_each_endpoint_answers(
+    later: list[tuple[str, int]], sent: tuple[str, ...], wanted: Outcome, told: str
+) -> None:
+    calls = [*BOTH_EJECTED, *[at(endpoint, 5 + n / 10, status) for n, (endpoint, status) in enumerate(later)]]
+    rule = two(sent=dict.fromkeys(sent, 9))
+    verdict = closes_within("payment", Duration(9), 1.0, [rule], calls, began=0.0)
+    assert verdict.outcome is wanted, verdict.sentence
+    assert told in verdict.sentence
+
+
+def test_an_endpoint_that_was_seen_ejected_has_to_answer() -> None:
+    """Its errors came before the log's mark, so that only its proxy tells."""
+    seen = replace(two(), ejected=2, seen=1.0, out=("a", "b"))
+    calls = [at("a", 5.0, 200)]
+    verdict = closes_within("payment", Duration(9), 1.0, [two()], calls, began=0.0, sightings=[seen])
+    assert (verdict.outcome, verdict.numbers["owing"]) == (OPEN, {"order": ["b"]}), verdict.sentence
+
+
+def test_the_tries_of_two_ports_are_told_apart() -> None:
+    """One request's calls by HTTP and by gRPC, of which the second was repeated."""
+    service, address = ServiceRef("payment-service", "shop"), {"client": "10.0.0.1", "payment": "10.0.0.2"}
+    made = [
+        Entry("client", True, HOST, "", 200, frozenset(), "r1", 0.0, 0.1, "10.0.0.2:8080", port=HTTP),
+        Entry("client", True, HOST, "", 503, frozenset(), "r1", 1.0, 0.9, "10.0.0.2:9090", port=GRPC),
+    ]
+    came = [
+        Entry("payment", False, "", "", code, frozenset(), "r1", began, 0.1, downstream="10.0.0.1:9", port=port)
+        for code, began, port in ((200, 0.0, "8080"), (503, 1.0, "9090"), (503, 1.5, "9090"))
+    ]
+    found = tries_to(service, [*made, *came], address)
+    assert [(c.port, c.code) for c in found] == [(HTTP, 200), (GRPC, 503), (GRPC, 503)]
+
+
+@pytest.mark.parametrize(
+    ("cluster", "port"),
+    [
+        (f"outbound|80|v1|{HOST}", "80"),
+        ("inbound|8080||", "8080"),
+        ("Service.shop.payment-service:80/Service.shop.payment-service:80", "80"),
+        ("PassthroughCluster", ""),
+    ],
+)
+def test_the_port_is_read_from_the_log(cluster: str, port: str) -> None:
+    (entry,) = read_entries("p", b'{"upstream_cluster": "%s", "response_code": 200}\n' % cluster.encode())
+    assert entry.port == port
 
 
 def test_each_try_of_a_repeated_call_counts() -> None:
