@@ -74,7 +74,7 @@ def _see(
     return (
         nothing_to_see(claim, service, breakers, calls, evidence)
         or log_untold(claim, calls, evidence)
-        or _never_open(claim, service, opened, using, evidence)
+        or _never_open(claim, service, opened, using, _gone(breakers, calls or (), sightings), evidence)
         or _Seen(claim, phases, using, sightings, opened, evidence)
     )
 
@@ -137,11 +137,30 @@ def closes_within(
     return _in_time(seen, waited, limit, changes, f"it was closed after {told_seconds(waited)}, and calls succeed")
 
 
+def _gone(breakers: Sequence[Breaker], calls: Sequence[Call], sightings: Sequence[Breaker]) -> list[str]:
+    """The circuits that were open, and whose caller is there no more."""
+    there = {breaker.circuit for breaker in breakers}
+    last = {seen.circuit: seen for seen in sightings if seen.circuit not in there}
+    phases = replay(calls, list(last.values()), sightings)
+    return sorted({phase.circuit for phase in phases if phase.state == "open"})
+
+
 def _never_open(
-    claim: str, service: str, opened: Collection[str], using: Sequence[Breaker], evidence: Mapping[str, object]
+    claim: str,
+    service: str,
+    opened: Collection[str],
+    using: Sequence[Breaker],
+    gone: Sequence[str],
+    evidence: Mapping[str, object],
 ) -> Verdict | None:
     if opened:
         return None
+    if gone:
+        return Verdict.cannot_tell(
+            f"{claim}: that of {', '.join(gone)} was open, and went away with its pod, and no other was",
+            "claim it before pods are replaced, or keep them",
+            **evidence,
+        )
     never = "".join({breaker.why_never(): None for breaker in using})
     return Verdict.cannot_tell(
         f"{claim}: it was never open since the breaker was set{never}",

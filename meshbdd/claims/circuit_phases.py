@@ -81,8 +81,8 @@ def replay(calls: Sequence[Call], breakers: Sequence[Breaker], sightings: Sequen
 
     A circuit is open from the end of the last failing call before a refusal, and half-open from the start of the first
     call that reaches the service after that; it is closed once each endpoint that was ejected has answered a call well, or
-    is looked at no more. Calls that were under way when it opened change nothing. A refusal shows an open circuit only where its breaker has met errors enough: a service
-    without endpoints refuses calls in the same way.
+    is looked at no more. Calls that were under way when it opened change nothing. A refusal shows an open circuit only
+    where its breaker has met errors enough: a service without endpoints refuses calls in the same way.
 
     Args:
         calls: The calls.

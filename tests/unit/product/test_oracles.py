@@ -586,6 +586,17 @@ def test_an_ejection_that_a_change_of_ours_ended_is_no_closed_circuit() -> None:
     assert closes_within("payment", Duration(4), 3.7, [breaker(0)], CLOSED_AGAIN, began=0.0).outcome is PASSED
 
 
+def test_a_circuit_that_went_away_with_its_caller_was_open_nevertheless() -> None:
+    new = [breaker(0, caller="order-2")]
+    calls = [call(9.0, 200, caller="order-2")]
+    for log in ([*OPENED, *calls], [*ERRORS, *calls]):
+        verdict = closes_within("payment", Duration(4), 1.0, new, log, began=0.0, sightings=sightings(["order"]))
+        assert verdict.outcome is OPEN
+        assert "that of order was open, and went away with its pod" in verdict.sentence
+    verdict = closes_within("payment", Duration(4), 1.0, new, calls, began=0.0)
+    assert "it was never open since the breaker was set" in verdict.sentence
+
+
 # What a breaker counts, and since when
 
 
