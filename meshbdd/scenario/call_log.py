@@ -11,6 +11,7 @@ from http import HTTPStatus
 from meshbdd.claims.calls import LEFT, NO_HEALTHY_UPSTREAM, TIMED_OUT, Call
 from meshbdd.grpc_statuses import DEADLINE_EXCEEDED
 from meshbdd.intents import ServiceRef
+from meshbdd.scenario import unmeshed
 from meshbdd.scenario.asides import ASKED
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.settling import settled
@@ -80,6 +81,14 @@ class CallLog:
         """All of them; ``None`` where the proxies log nothing at all."""
         entries = self.settled()
         return tries_to(service, entries, self._addresses()) if entries else None
+
+    def unmeshed_callers(self, service: ServiceRef, caller: ServiceRef | None = None) -> list[str]:
+        """The pods without a sidecar that called a service: a caller's; where it is ``None``, for the scenario's requests."""
+        entries = self.entries()
+        if caller is not None:
+            return unmeshed.pods_that_called(caller, service, entries, self.proxies)
+        ours = self._environment.sent.are_ours
+        return unmeshed.callers_of(service, entries, self.proxies, self._environment.cluster, ours)
 
     def _addresses(self) -> dict[str, str]:
         """Pod → its IP address."""

@@ -19,6 +19,7 @@ from meshbdd.scenario.leads import leading_to
 from meshbdd.scenario.needs import needs
 from meshbdd.scenario.settling import in_time
 from meshbdd.scenario.traffic import Traffic
+from meshbdd.scenario.unmeshed import seen_by_half
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
 
@@ -46,7 +47,8 @@ class Circuits:
     def is_open(self, service: ServiceRef) -> Verdict:
         """Every endpoint of a service is ejected at every caller that sent traffic."""
         found = self._breakers(service)  # before the logs: an ejection may end while these are waited for
-        return circuit.is_open(str(service), found, self._log.settled_tries_to(service))
+        verdict = circuit.is_open(str(service), found, self._log.settled_tries_to(service))
+        return seen_by_half(verdict, service, self._log.unmeshed_callers(service))
 
     @needs(Ability.CIRCUITS)
     def opens(self, service: ServiceRef, limit: Duration) -> Verdict:
@@ -64,7 +66,8 @@ class Circuits:
         calls = self._log.settled_tries_to(service)
         found = {breaker.circuit: breaker for breaker in self._breakers(service)}
         found |= {b.circuit: b for b in before if b.circuit not in found or b.ejected > found[b.circuit].ejected}
-        return circuit.opens_within(str(service), limit, list(found.values()), calls, self._sightings(service))
+        verdict = circuit.opens_within(str(service), limit, list(found.values()), calls, self._sightings(service))
+        return seen_by_half(verdict, service, self._log.unmeshed_callers(service))
 
     @needs(Ability.CIRCUITS)
     def closes(self, service: ServiceRef, limit: Duration) -> Verdict:

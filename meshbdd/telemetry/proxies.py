@@ -57,6 +57,11 @@ def _containers(pod: Object) -> Iterator[tuple[str, bool]]:
             yield container["name"], ready.get(container["name"], False)
 
 
+def has_proxy(pod: Object) -> bool:
+    """Whether one of a pod's containers is a mesh's proxy."""
+    return any(name in SIDECARS for name, _ in _containers(pod))
+
+
 def view(pod: Object, namespace: Object | None, sidecars: Sidecars = ISTIO) -> PodView:
     """Whether a pod has a proxy, and if not, what its marks and its namespace's say of that.
 
@@ -167,7 +172,7 @@ class Proxies:
 
     def meshed(self, service: ServiceRef) -> list[Object]:
         """The running pods of a service that have a proxy."""
-        return [pod for pod in self.pods(service) if any(name in SIDECARS for name, _ in _containers(pod))]
+        return [pod for pod in self.pods(service) if has_proxy(pod)]
 
     def tunnel(self, pod: Object, port: int) -> Tunnel:
         """A way to a port inside a pod, kept open."""
