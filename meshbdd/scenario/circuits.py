@@ -135,7 +135,7 @@ class Circuits:
         last = self._traffic.last_name
         if self._traffic.loading or last is None:
             return []
-        leading = leading_to(service, self._log.entries(), self._traffic.requests.all.values(), last)
+        leading = leading_to(service, self._log.entries(), self._environment.sent.name_of)
         missing = set(untried)
         names = [name for name, circuits in leading.items() if circuits & missing] or [last]
         before = self._held(service, missing)

@@ -21,20 +21,28 @@ class SentIds:
     _now: set[str] = field(default_factory=set)
     _earlier: set[str] = field(default_factory=set)
     _older: set[str] = field(default_factory=set)
+    _names: dict[str, str] = field(default_factory=dict)
 
     def begin(self) -> None:
         """A scenario begins: what was sent until now is none of its requests."""
         self._earlier |= self._now
         self._now.clear()
         self._older.clear()
+        self._names.clear()
 
     def changed(self, going_on: RequestIds | MergedIds | None = None) -> None:
         """The mesh changes: what was sent until now did not meet that, but for a load that goes on."""
         self._older = self._now - (going_on.kin if going_on else set())
 
-    def add(self, ids: RequestIds | MergedIds) -> None:
-        """The scenario sends these."""
+    def add(self, ids: RequestIds | MergedIds, name: str = "") -> None:
+        """The scenario sends these, by the request of that name."""
         self._now |= ids.kin
+        self._names |= dict.fromkeys(ids.kin, name)
+
+    def name_of(self, request_id: str) -> str:
+        """The name of the scenario's request that has this id; empty where nobody knows, as of one that the tester fixed."""
+        found = _KIN.search(request_id)
+        return self._names.get(found[0], "") if found else ""
 
     def are_ours(self, request_id: str) -> bool:
         """Whether a request is the scenario's, or was sent by one of its claims."""

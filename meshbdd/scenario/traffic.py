@@ -109,7 +109,7 @@ class Traffic:
                 self._tell(plan, LoadedSamples(partial))
 
         result = carry_out(plan, interrupted)
-        self._environment.sent.add(result.ids)
+        self._environment.sent.add(result.ids, plan.message.name)
         return result
 
     def counts(self, request_id: str) -> bool:
@@ -205,7 +205,7 @@ class Traffic:
         self._leave_enough()
         self.samples = []  # what was sent before it is no answer to what is claimed after it
         self._background = Background(name)
-        self._environment.sent.add(self._background.start(self._plan(self.requests.get(name), pace=Pace(rate))))
+        self._environment.sent.add(self._background.start(self._plan(self.requests.get(name), pace=Pace(rate))), name)
 
     def stop_load(self) -> None:
         """End the load that runs in the background; the claims that follow judge all of it.

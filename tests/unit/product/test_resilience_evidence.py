@@ -8,16 +8,19 @@ from typing import Any, cast
 
 import pytest
 
-from meshbdd.claims import Verdict
+from meshbdd.claims import Outcome, Verdict
 from meshbdd.claims.breaker import Breaker
 from meshbdd.claims.calls import Call
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample, read_message
+from meshbdd.load.ids import RequestIds
 from meshbdd.scenario.call_log import CallLog, with_deadlines
-from meshbdd.scenario.circuits import Circuits
+from meshbdd.scenario.circuits import Circuits, _came
 from meshbdd.scenario.last_change import none_met
 from meshbdd.scenario.leads import leading_to
 from meshbdd.scenario.resilience import Resilience
+from meshbdd.scenario.sent_ids import SentIds
+from meshbdd.scenario.unmeshed import callers_of, pods_that_called, seen_by_half
 from meshbdd.sidecars import ISTIO
 from meshbdd.telemetry.access_log import Entry
 from meshbdd.units import Duration
@@ -103,7 +106,7 @@ class _Tried(Circuits):
             requests=SimpleNamespace(all={}),
         )
         environment = SimpleNamespace(
-            cluster=_Cluster(), require=lambda *_asked: None, mesh=SimpleNamespace(sidecars=ISTIO)
+            cluster=_Cluster(), require=lambda *_asked: None, mesh=SimpleNamespace(sidecars=ISTIO), sent=SentIds()
         )
         self.log = _Log(cast("Any", environment), cast("Any", traffic), [])
         super().__init__(cast("Any", environment), cast("Any", traffic), self.log)
@@ -141,7 +144,7 @@ def _resilience(entries: list[Entry], **traffic: Any) -> Resilience:
         sent=SimpleNamespace(are_ours=lambda _id: True),
     )
     log = CallLog(cast("Any", environment), cast("Any", stub), [])
-    log.settled = lambda: entries  # type: ignore[method-assign]
+    log.settled = log.entries = lambda: entries  # type: ignore[method-assign]
     log.proxies = cast("Any", SimpleNamespace(pods=lambda _: [{"metadata": {"name": "client"}}], meshed=lambda _: []))
     return Resilience(cast("Any", environment), cast("Any", stub), log, [])
 
@@ -177,27 +180,97 @@ def test_a_call_that_does_not_end_is_seen_under_a_load_too(
 
 
 def test_what_made_a_caller_call_is_sent_again() -> None:
-    host, order = "payment-service.shop.svc.cluster.local", "order-service.shop.svc.cluster.local"
-    requests = [
+    """Two requests that look alike in a log, to one path of one host, are told apart by their ids."""
+    messages = [
         read_message("as qa", "POST http://payment-service/charge\nX-User: qa"),
-        read_message("charge", "POST http://payment-service.shop/charge"),
-        read_message("undo", "DELETE http://payment-service/charge"),
-        read_message("checkout", "POST http://order-service/checkout?now=1"),
+        read_message("charge", "POST http://payment-service/charge"),
+        read_message("checkout", "POST http://order-service/checkout"),
         read_message("orders", "GET http://order-service/orders"),
     ]
+    sent, ids = SentIds(), {message.name: RequestIds(message) for message in messages}
+    for name, those in ids.items():
+        sent.add(those, name)
     entries = [
-        Entry("client", True, host, "", 503, frozenset(), "r1", 1.0, path="/charge", method="POST"),
-        Entry("order-1", True, host, "", 503, frozenset(), "r2", 2.1, path="/charge", method="POST"),
-        Entry("order-2", True, host, "", 503, frozenset(), "r3", 2.2, path="/charge", method="POST"),
-        Entry("client", True, order, "", 503, frozenset(), "r2", 2.0, path="/checkout?now=1", method="POST"),
-        Entry("client", True, order, "", 503, frozenset(), "r3", 2.0, path="/checkout?now=1", method="POST"),
-        Entry("client", True, order, "", 200, frozenset(), "r4", 3.0, path="/orders", method="GET"),
+        Entry("client", True, HOST, "", 503, frozenset(), ids["as qa"].of(1), port="80"),
+        Entry("client", True, HOST, "", 503, frozenset(), ids["charge"].of(7), port="9000"),
+        Entry("order-1", True, HOST, "", 503, frozenset(), ids["checkout"].of(1), port="80"),
+        Entry("order-2", True, HOST, "", 503, frozenset(), ids["checkout"].of(2), port="80"),
+        Entry("order-3", True, HOST, "", 503, frozenset(), "an-id-of-its-own", port="80"),
+        Entry("client", True, "order-service.shop.svc.cluster.local", "", 200, frozenset(), ids["orders"].of(1)),
     ]
-    assert leading_to(PAYMENT, entries, requests, "charge") == {
-        "charge": {"client"},
-        "checkout": {"order-1", "order-2"},
+    assert leading_to(PAYMENT, entries, sent.name_of) == {
+        "as qa": {"client (port 80)"},
+        "charge": {"client (port 9000)"},
+        "checkout": {"order-1 (port 80)", "order-2 (port 80)"},
     }
-    assert "as qa" in leading_to(PAYMENT, entries, requests, "as qa")
+    sent.begin()
+    assert not leading_to(PAYMENT, entries, sent.name_of), "an earlier scenario sent them"
+
+
+@pytest.mark.parametrize(
+    ("sent", "out", "came"),
+    [
+        ({"a": 2, "b": 1}, (), False),
+        ({"a": 2, "b": 2}, (), True),
+        ({"a": 2, "b": 1}, ("b",), True),  # it was ejected anew, and gets nothing
+        ({"a": 2}, (), True),  # its pod is gone
+    ],
+)
+def test_a_trial_has_to_come_to_each_endpoint(sent: dict[str, int], out: tuple[str, ...], came: bool) -> None:
+    before = Breaker("client", 2, 0, 2, 5, sent={"a": 1, "b": 1})
+    now = replace(before, requests=3, sent=sent, out=out)
+    assert _came(now, before, ["a", "b"]) is came
+    assert _came(now, before, ()), "where none has to answer, any is enough"
+    assert not _came(before, before, ())
+
+
+class _Mesh:
+    """payment-service has a proxy and order-service has one too; a canary of it, a scraper and a client have none."""
+
+    PLAIN = ("order-canary", "scraper", "client-plain", "node")
+
+    def pod(self, name: str, *, proxy: bool = False) -> dict[str, Any]:
+        names = ("payment", "order", *self.PLAIN)
+        return {
+            "metadata": {"name": name, "labels": {"app": name}},
+            "status": {"podIP": f"10.0.0.{names.index(name)}"},
+            "spec": {"containers": [{"name": "istio-proxy" if proxy else "app"}], "hostNetwork": name == "node"},
+        }
+
+    def meshed(self, _service: ServiceRef) -> list[dict[str, Any]]:
+        return [self.pod("payment", proxy=True)]
+
+    def pods(self, _service: ServiceRef) -> list[dict[str, Any]]:
+        return [self.pod("order", proxy=True), self.pod("order-canary")]
+
+    def every(self) -> list[dict[str, Any]]:
+        return [self.pod("payment", proxy=True), self.pod("order", proxy=True)]
+
+    def list(self, _kind: str) -> list[dict[str, Any]]:
+        return [*self.every(), *(self.pod(name) for name in self.PLAIN)]
+
+
+def test_a_caller_without_a_sidecar_is_seen_where_its_calls_arrive() -> None:
+    mesh = cast("Any", _Mesh())
+    ids = {"scraper": "its own"}
+    came = [
+        replace(served("payment", ids.get(pod["metadata"]["name"], "ours")), downstream=f"{pod['status']['podIP']}:999")
+        for pod in mesh.list("Pod")[1:]
+    ]
+    found = callers_of(PAYMENT, came, mesh, mesh, lambda request_id: request_id == "ours")
+    assert found == ["order-canary"]
+    assert pods_that_called(ORDER, PAYMENT, came, mesh) == ["order-canary"]
+    assert pods_that_called(ORDER, PAYMENT, came[:1], mesh) == [], "only its twin with a sidecar called"
+    assert callers_of(PAYMENT, came[:1], mesh, mesh, lambda _: True) == []
+
+
+def test_what_a_caller_without_a_sidecar_did_may_refute_a_claim_that_holds_of_the_others() -> None:
+    passed, failed = Verdict(Outcome.PASSED, "it is open", {}), Verdict(Outcome.FAILED, "it is not", {})
+    open_ = seen_by_half(passed, PAYMENT, ["order-canary"])
+    assert open_.outcome is Outcome.INCONCLUSIVE
+    assert "order-canary called payment-service.shop too, and has no sidecar that tells of it" in open_.sentence
+    assert seen_by_half(failed, PAYMENT, ["order-canary"]) is failed
+    assert seen_by_half(passed, PAYMENT, []) is passed
 
 
 def test_a_deadline_that_the_callees_proxy_kept_is_its_callers() -> None:
