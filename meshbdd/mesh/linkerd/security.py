@@ -210,10 +210,35 @@ def refuse_detour(catalog: Catalog, service: ServiceRef, what: str) -> None:
         NotPossible: a Server lets only some callers pass.
     """
     for server, _edit in _servers(catalog, service, DENY):
-        if server is not None and server["spec"].get("accessPolicy", DENY) == DENY:
+        if server is None or server["spec"].get("accessPolicy", DENY) != DENY:
+            continue
+        if not _lets_the_mesh_in(catalog, server):
             raise NotPossible(
                 "MB0449",
                 f"{what} is not possible here: Server {server['metadata']['name']} lets only some callers of {service} pass, "
                 "and on Linkerd the calls that go on come from the fault backend.",
                 help="have faults and the policy in different scenarios",
             )
+
+
+def _lets_the_mesh_in(catalog: Catalog, server: Mapping[str, Any]) -> bool:
+    """Whether a policy for a Server lets every identity pass; of one with routes, which have policies of their own, not."""
+    meta = server["metadata"]
+    if any(True for _route in _routes(catalog, meta)):
+        return False
+    anybody = {
+        found["metadata"]["name"]
+        for found in catalog.all("MeshTLSAuthentication", meta["namespace"])
+        if "*" in (found["spec"].get("identities") or [])
+    }
+    for policy in catalog.all(AUTHORIZATION, meta["namespace"]):
+        target, refs = policy["spec"]["targetRef"], policy["spec"].get("requiredAuthenticationRefs") or []
+        here = (target.get("group"), target["kind"], target["name"]) == (POLICY, "Server", meta["name"])
+        if here and refs and all(_is_own(ref, meta["namespace"]) and ref["name"] in anybody for ref in refs):
+            return True
+    return False
+
+
+def _is_own(ref: Mapping[str, Any], namespace: str) -> bool:
+    kind = ref.get("group"), ref["kind"], ref.get("namespace") or namespace
+    return kind == (POLICY, "MeshTLSAuthentication", namespace)

@@ -665,6 +665,40 @@ def test_calls_that_go_on_through_the_backend_may_not_meet_a_policy_about_caller
     plan(Fault(PAYMENT, status=503), _server("deny"))
 
 
+def _let_in(identities: list[str], **more: Any) -> list[Object]:
+    """A Server with a policy that lets these identities pass."""
+    refs = [{"group": "policy.linkerd.io", "kind": "MeshTLSAuthentication", "name": "callers", **more}]
+    target = {"group": "policy.linkerd.io", "kind": "Server", "name": "theirs"}
+    spec = {"targetRef": target, "requiredAuthenticationRefs": refs}
+    return [
+        _server(None),
+        _obj("MeshTLSAuthentication", "callers", {"identities": identities}, "policy.linkerd.io/v1alpha1"),
+        _obj("AuthorizationPolicy", "lets-in", spec, "policy.linkerd.io/v1alpha1"),
+    ]
+
+
+def test_calls_may_go_on_to_a_server_that_lets_everybody_of_the_mesh_pass() -> None:
+    made, _ = plan(Fault(PAYMENT, delay=Duration(1)), *_let_in(["*"]))
+    assert made.through is not None
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        _let_in(["client.shop.serviceaccount.identity.linkerd.cluster.local"]),
+        _let_in(["*.shop.serviceaccount.identity.linkerd.cluster.local"]),
+        _let_in(["*"], namespace="other"),
+        _let_in(["*"], name="there-is-none"),
+        _let_in(["*"], kind="NetworkAuthentication"),
+        _let_in(["*"])[:2],
+    ],
+    ids=["one", "a namespace's", "of another namespace", "none", "of networks", "no policy"],
+)
+def test_calls_may_not_go_on_to_a_server_that_lets_only_some_pass(objects: list[Object]) -> None:
+    with pytest.raises(NotPossible, match="Server theirs lets only some callers"):
+        plan(Fault(PAYMENT, delay=Duration(1)), *objects)
+
+
 # Manifests
 
 
