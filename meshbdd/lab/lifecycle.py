@@ -80,6 +80,15 @@ def read_objects(files: Iterable[Path], namespace: str, *, or_none: bool = False
                     place=Place(file),
                     help="write its fields with their names",
                 )
+            if not isinstance(metadata.get("namespace"), str | None):
+                raise BadInput(
+                    "MB0717",
+                    f"{file}: the namespace of {document['kind']} {metadata['name']} is no name.",
+                    place=Place(file),
+                    help="give it one, or leave it out",
+                )
+            if metadata.get("namespace", "") is None:
+                del metadata["namespace"]
             if document["kind"] not in {"Namespace", "CustomResourceDefinition"}:
                 document["metadata"].setdefault("namespace", namespace)
             objects.append(document)

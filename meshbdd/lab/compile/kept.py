@@ -66,7 +66,9 @@ class Keeper:
             kept = self._api.create(told.key, new, namespace, by=by)
         except ApiError as refusal:
             causes = (refusal.details or {}).get("causes") or []
-            if causes and all(cause["reason"] in tolerated for cause in causes):
+            # Of an object whose metadata are at fault nothing else has been looked at.
+            looked_at = not any(str(cause.get("field")).startswith("metadata.") for cause in causes)
+            if causes and looked_at and all(cause["reason"] in tolerated for cause in causes):
                 return obj
             raise BadInput("MB0731", f"{refusal.message.rstrip('.')}.", help="correct the resource") from None
         return {**kept, **{key: obj[key] for key in ("apiVersion", "kind", "metadata", "status") if key in obj}}

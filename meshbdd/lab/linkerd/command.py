@@ -41,6 +41,18 @@ def _kinds() -> str:
     return ", ".join(sorted({*OWN, *(item["spec"]["names"]["kind"] for item in crds())}))
 
 
+def _see_ports(obj: Mapping[str, Any]) -> None:
+    """See that a Pod's ports have numbers.
+
+    Raises:
+        BadInput: one has none.
+    """
+    for container in ((obj.get("spec") or {}).get("containers") or []) if obj["kind"] == "Pod" else ():
+        if any(not isinstance(port.get("containerPort"), int) for port in container.get("ports") or []):
+            name = f"Pod {obj['metadata']['name']}"
+            raise BadInput("MB0731", f"{name}: a port has no containerPort.", help="correct the resource")
+
+
 def _kept(obj: dict[str, Any], keeper: Keeper) -> dict[str, Any]:
     """The object as the API keeps it.
 
@@ -55,6 +67,7 @@ def _kept(obj: dict[str, Any], keeper: Keeper) -> dict[str, Any]:
         )
     if spec_schema(group_of(obj), obj["kind"]) is None:
         keeper.keep(obj)
+        _see_ports(obj)
         return obj
     kept = keeper.keep(obj, validation="Ignore", tolerated=_READABLE)
     decision = decide(kept)

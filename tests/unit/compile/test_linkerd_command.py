@@ -255,3 +255,28 @@ def test_whatever_stands_in_a_field_ends_in_a_sentence_or_a_policy(tmp_path: Pat
             compile_files([file], world)
         except BadInput as refused:
             assert refused.code in {"MB0731", "MB0717"}  # noqa: PT017 - most of them are refused, not all
+
+
+@pytest.mark.parametrize("namespace", ["{}", "[shop]", "1"])
+def test_a_namespace_that_is_no_name_is_the_inputs_mistake(namespace: str, tmp_path: Path) -> None:
+    text = f"apiVersion: v1\nkind: Service\nmetadata: {{name: a, namespace: {namespace}}}\nspec: {{ports: [{{port: 80}}]}}\n"
+    with pytest.raises(BadInput, match="the namespace of Service a is no name"):
+        compile_files(_written(tmp_path, text))
+
+
+def test_a_namespace_of_null_is_one_that_is_not_said(tmp_path: Path) -> None:
+    text = "apiVersion: v1\nkind: Service\nmetadata: {name: a, namespace: null}\nspec: {ports: [{port: 80}]}\n"
+    assert compile_files(_written(tmp_path, text))["outbound"]["a.shop:80 from shop"]
+
+
+def test_a_port_of_a_pod_without_a_number_is_the_inputs_mistake(tmp_path: Path) -> None:
+    text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a, image: a, ports: [{}]}]}\n"
+    with pytest.raises(BadInput, match="Pod a: a port has no containerPort"):
+        compile_files(_written(tmp_path, text))
+
+
+def test_a_name_that_kubernetes_does_not_take_is_the_inputs_mistake(tmp_path: Path) -> None:
+    """With such a name the API looks at nothing else, so the rest may be of any shape."""
+    text = "apiVersion: policy.linkerd.io/v1beta3\nkind: Server\nmetadata: {name: /}\nspec: {podSelector: {matchLabels: -1}, port: 80}\n"
+    with pytest.raises(BadInput, match=r"metadata\.name"):
+        compile_files(_written(tmp_path, text))
