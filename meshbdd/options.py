@@ -10,7 +10,7 @@ from behave.model import Table
 
 from meshbdd.errors import BadInput
 from meshbdd.intents import Fault, Scope, ServiceRef, Side
-from meshbdd.units import Duration
+from meshbdd.units import Duration, Percent
 from meshbdd.vocabulary import read_count, read_duration, read_status
 
 _UNAVAILABLE = 503
@@ -93,6 +93,15 @@ def duration_option(options: Mapping[str, str], name: str) -> Duration | None:
         BadInput: it is none.
     """
     return read_duration(options[name]) if name in options else None
+
+
+def percent_option(options: Mapping[str, str], name: str) -> Percent | None:
+    """An option that is a share; ``None`` where it does not stand.
+
+    Raises:
+        BadInput: it is none.
+    """
+    return Percent.parse(options[name]) if name in options else None
 
 
 def fault_with_options(table: Table | None, fault: Fault, service: Callable[[str], ServiceRef]) -> Fault:

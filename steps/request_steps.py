@@ -3,7 +3,6 @@
 from behave import step
 from behave.runner import Context
 
-from meshbdd.errors import BadInput
 from meshbdd.options import count_option, read_options
 from meshbdd.units import Duration, Rate
 from meshbdd.vocabulary import register_types
@@ -19,10 +18,6 @@ def request(context: Context, name: str) -> None:
 
     Example: Given the request "checkout":
     """
-    if context.text is None:
-        raise BadInput(
-            "MB0503", f'The request "{name}" has no text.', help='write the message below it, between two lines of """'
-        )
     context.world.traffic.define(name, context.text, context.world.place)
 
 

@@ -4,7 +4,7 @@ from behave import step
 from behave.runner import Context
 
 from meshbdd.claims import fields, quantiles, responses, shares
-from meshbdd.options import read_options
+from meshbdd.options import percent_option, read_options
 from meshbdd.units import Duration, Percent
 from meshbdd.vocabulary import register_types
 
@@ -156,8 +156,7 @@ def share_about(context: Context, share: Percent, path: str, value: str) -> None
 
     Example: Then about 10% of responses have "version" equal to "canary"
     """
-    within = read_options(context.table, ("within",)).get("within")
-    points = Percent.parse(within) if within is not None else None
+    points = percent_option(read_options(context.table, ("within",)), "within")
     context.world.judge(fields.about(share, path, value, context.world.changes.configured_shares(), points))
 
 

@@ -76,8 +76,18 @@ class Traffic:
         self.last_name: str | None = None
         """The request that a step sent last."""
 
-    def define(self, name: str, text: str, place: Place | None) -> None:
-        """Remember a request."""
+    def define(self, name: str, text: str | None, place: Place | None) -> None:
+        """Remember a request.
+
+        Raises:
+            BadInput: it has no text, or this is no request.
+        """
+        if text is None:
+            raise BadInput(
+                "MB0503",
+                f'The request "{name}" has no text.',
+                help='write the message below it, between two lines of """',
+            )
         self.requests.add(name, text, place)
 
     def _plan(

@@ -12,7 +12,7 @@ import pytest
 from tests.defects.defect import Defect
 
 FULL = bool(os.environ.get("FULL"))
-_WORDS = {"failed": "red", "inconclusive": "inconclusive", "broken": "refused", "passed": "green"}
+_WORDS = {"failed": "red", "inconclusive": "inconclusive", "refused": "refused", "passed": "green"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ class Defect:
         if name in self.seen_by:
             return ("failed",)
         if name in self.refused:
-            return ("broken",)
+            return ("refused",)
         return ("inconclusive", "failed") if name in self.unanswered else ("passed",)
 
 

@@ -14,11 +14,14 @@ from pathlib import Path
 from behave.parser import parse_file
 
 from meshbdd.claims.share import LESS_BUSY
+from meshbdd.report.outcome import Category
 from tests.tools import LabUnderTest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LATE = "late"
 """What becomes of a scenario that has no answer because the machine was too busy to ask in time, by its own words."""
+_SAID = {Category.FEATURE, Category.MESH, Category.REFUSED}
+"""Why a scenario that could not be taken is told so by a sentence of ours; anything else is a mistake of meshbdd's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +95,6 @@ class Project:
 def _word(scenario: Mapping[str, str]) -> str:
     if scenario["status"] == "broken" and (scenario["category"] or "").casefold().startswith("inconclusive"):
         return LATE if LESS_BUSY in scenario["message"] else "inconclusive"
+    if scenario["status"] == "broken":
+        return "refused" if scenario["category"] in _SAID else f"broken: {scenario['message'][:200]}"
     return scenario["status"]

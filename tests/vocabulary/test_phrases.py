@@ -247,10 +247,11 @@ def test_a_step_holds_no_logic(name: str, function: ast.FunctionDef) -> None:
     body = function.body[1:] if ast.get_docstring(function) else function.body
     lines = (body[-1].end_lineno or 0) - body[0].lineno + 1
     assert lines <= 10, f"{name} has {lines} lines of code: steps call the world, they hold no logic"
-    deciding = [
-        node for statement in body for node in ast.walk(statement) if isinstance(node, ast.For | ast.While | ast.Try)
-    ]
-    assert not deciding, f"{name} holds logic"
+    deciding = [node for statement in body for node in ast.walk(statement) if isinstance(node, _DECIDING)]
+    assert not deciding, f"{name} holds logic: {ast.unparse(deciding[0])}"
+
+
+_DECIDING = (ast.For, ast.While, ast.Try, ast.If, ast.IfExp, ast.Compare, ast.BinOp, ast.BoolOp, ast.comprehension)
 
 
 WORDS = sorted({word.strip('":') for p in phrases() for word in PLACEHOLDER.sub(" ", p.pattern).split()} - {""})
