@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from meshbdd.mesh.markers import ConfigChanged
 from meshbdd.scenario.in_force import InForce, Written
 
 
@@ -11,23 +12,27 @@ def rounds(found: Sequence[InForce]) -> Iterator[list[Written]]:
     """Stages that may go at one time, the latest first, round by round.
 
     Of each plan its last stage goes first, since earlier ones may be what later ones lead to. A stage stays as long as a later
-    change of one of its objects does: that stands on it.
+    change of one of its objects does: that stands on it. One that is known by what a proxy's pages looked like before it goes
+    alone, after all later ones and before all earlier ones: else they would look like that no more.
 
     Args:
         found: What is to be taken back, in the order in which it was written.
     """
     left = [list(item.written) for item in found]
     while any(left):
-        staying = [stages[:-1] for stages in left]
-        ready: list[Written] = []
+        staying, ready = [list(stages) for stages in left], list[Written]()
         for number in reversed(range(len(left))):  # the latest first: what it leaves standing blocks those before it
-            later = {c.edit.target for stages in staying[number + 1 :] for stage in stages for c in stage.changes}
-            for last in left[number][-1:]:
-                if any(change.edit.target in later for change in last.changes):
-                    staying[number] = left[number]
-                else:
-                    ready.append(last)
-        left = [list(stages) for stages in staying]
+            if not left[number]:
+                continue
+            last, later = left[number][-1], [stage for stages in staying[number + 1 :] for stage in stages]
+            nameless = any(isinstance(marker, ConfigChanged) for marker in last.stage.markers)
+            if nameless and (ready or later):
+                break
+            if not {change.edit.target for change in last.changes} & {c.edit.target for s in later for c in s.changes}:
+                ready.append(staying[number].pop())
+            if nameless:
+                break
+        left = staying
         yield ready
 
 

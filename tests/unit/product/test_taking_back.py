@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from meshbdd.mesh import Marker, Stage
-from meshbdd.mesh.markers import PolicyHeld, TransportTaken, Where
+from meshbdd.mesh.markers import ConfigChanged, PolicyHeld, TransportTaken, Where
 from meshbdd.scenario.in_force import InForce, Written
 from meshbdd.scenario.taking_back import batches, rounds
 
@@ -34,8 +34,8 @@ def test_what_has_a_mark_of_its_own_is_taken_back_together() -> None:
 
 
 def _in_force(name: str, *stages: str) -> InForce:
-    """A plan whose stages each change the objects that are named, a letter each."""
-    written = [_written() for _ in stages]
+    """A plan whose stages each change the objects that are named, a letter each; one in capitals leaves no name in a proxy."""
+    written = [_written(*([ConfigChanged("x", ("/clusters",))] if objects.isupper() else [])) for objects in stages]
     for number, (stage, objects) in enumerate(zip(written, stages, strict=True)):
         for letter in objects:
             edit = SimpleNamespace(target=("Thing", letter, "shop"))
@@ -55,6 +55,10 @@ def _in_force(name: str, *stages: str) -> InForce:
         ([("m", "x", "y"), ("f", "y", "z")], ["f2", "f1 m2", "m1"]),
         ([("m", "x"), ("f", "y", "z"), ("g", "x", "y")], ["g2 f2", "g1 f1 m1"]),
         ([("m", "xy"), ("f", "y", "z"), ("g", "z", "x")], ["g2", "g1 f2", "f1 m1"]),
+        # What is known by the pages of before goes when these are as they were: a split's subsets stand in them.
+        ([("e", "E"), ("s", "d", "v")], ["s2", "s1", "e1"]),
+        ([("s", "d", "v"), ("e", "E")], ["e1", "s2", "s1"]),
+        ([("a", "x"), ("e", "E"), ("f", "F"), ("b", "y")], ["b1", "f1", "e1", "a1"]),
     ],
 )
 def test_what_a_later_change_stands_on_stays_as_long(found: list[tuple[str, ...]], order: list[str]) -> None:
