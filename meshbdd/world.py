@@ -252,7 +252,9 @@ class World:
         if self._defined_before is not None and name in self.traffic.requests.all.keys() - self._defined_before:
             raise _defined_late(name, self.place)
         now = self.traffic.ask(name)
-        verdict = responses.unchanged(name, path, self._before.get(name), now, changed=self.changes.made)
+        verdict = responses.unchanged(
+            name, path, self._before.get(name), now, changed=self.changes.made, measured=self.traffic.measured
+        )
         self.claim(self.traffic.nothing_since(f'the response field "{path}" of "{name}" is unchanged') or verdict)
 
     def close(self, *, skipped: bool = False, broken: bool = False) -> None:

@@ -93,7 +93,9 @@ def field_is(path: str, wanted: str) -> AnswerClaim:
     return AnswerClaim(text, of)
 
 
-def unchanged(name: str, path: str, before: Sample | None, now: Sample, *, changed: bool = True) -> Verdict:
+def unchanged(
+    name: str, path: str, before: Sample | None, now: Sample, *, changed: bool = True, measured: int = 0
+) -> Verdict:
     """A field of an answer is what it was before the scenario's first change.
 
     Args:
@@ -102,6 +104,7 @@ def unchanged(name: str, path: str, before: Sample | None, now: Sample, *, chang
         before: The answer before the first change; ``None`` where it was not asked.
         now: The answer now.
         changed: Whether there was a change at all.
+        measured: How many requests claims have sent for themselves since the scenario began: they may have changed it.
     """
     claim = f'the response field "{path}" of "{name}" is unchanged'
     if not changed:
@@ -124,6 +127,12 @@ def unchanged(name: str, path: str, before: Sample | None, now: Sample, *, chang
         except LookupError as error:
             return Verdict.cannot_tell(f"{claim}: {when}, {error}", "name a field that the answer has")
     was, value = values
+    if was != value and measured:
+        return Verdict.cannot_tell(
+            f"{claim}: it was {field_text(was)} before and is {field_text(value)} now, but claims of this scenario have sent "
+            f"{measured} requests for themselves",
+            "claim it before these claims, or in a scenario of its own",
+        )
     return Verdict.of(
         was == value, f"{claim}: it was {field_text(was)} before and is {field_text(value)} now", before=was, now=value
     )

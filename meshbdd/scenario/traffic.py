@@ -72,6 +72,8 @@ class Traffic:
         """Unix time at which each change of the mesh was begun, and the change in words."""
         self.asides: set[str] = set()
         """Ids of requests that claims sent for themselves: no other claim counts them."""
+        self.measured = 0
+        """How many of these were sent to measure something by, so that they may have left something behind."""
         self.requests = Defined(environment, traced=traced)
         self.last_name: str | None = None
         """The request that a step sent last."""
@@ -345,6 +347,7 @@ class Traffic:
         )
         samples = list(self._load(plan).samples())
         self.asides.update(sample.request_id for sample in samples)
+        self.measured += len(samples)
         self._tell(plan, samples)
         return samples
 

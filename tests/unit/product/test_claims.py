@@ -221,6 +221,8 @@ def test_unchanged_needs_a_before() -> None:
     assert_that(responses.unchanged("orders", "count", now, now), is_passed())
     more = sample(200, body=b'{"count": 4}')
     assert responses.unchanged("orders", "count", now, more).sentence.endswith("it was 3 before and is 4 now")
+    assert_that(responses.unchanged("orders", "count", now, more, measured=2), is_inconclusive())
+    assert_that(responses.unchanged("orders", "count", now, now, measured=2), is_passed())
     assert_that(responses.unchanged("orders", "count", sample(200, body=b"oops"), now), is_inconclusive())
 
 
