@@ -200,7 +200,9 @@ metadata: {name: plaintext, namespace: shop}
 spec: {host: payment-service, trafficPolicy: {tls: {mode: DISABLE}}}
 """,
         narrow=True,
-        refused=frozenset({STRICT, STRICT_TEAM}),  # nobody could call payment-service any more
+        refused=frozenset(
+            {STRICT, STRICT_TEAM, ANSWERED, DATA_TURNED_AWAY, TEST_PORT, TEST_SERVICE, TEST_CLIENT}
+        ),  # nobody could call payment-service any more
     ),
     Defect(
         "wrong principal allowed",

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from meshbdd.claims import Outcome
 from meshbdd.claims.comparison import grows_less_than
-from meshbdd.intents import Fault, ServiceRef, Side
 from meshbdd.load import read_message
-from meshbdd.mesh import Plan
 from meshbdd.scenario.hosts import endpoints
-from meshbdd.scenario.overhead import Overhead, requests_for
+from meshbdd.scenario.overhead import requests_for
 from meshbdd.units import Duration
-
-PAYMENT = ServiceRef("payment", "shop")
 
 
 def test_as_many_requests_as_both_bounds_of_a_quantile_need() -> None:
@@ -68,13 +63,3 @@ class _Cluster:
 def test_without_a_sidecar_requests_go_to_what_is_ready(url: str, found: list[str]) -> None:
     message = read_message("ask", f"GET {url}", None)
     assert endpoints(_Cluster(), message, "shop") == found  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(("side", "told"), [(Side.CALLER, True), (Side.SERVER, False)])
-def test_a_fault_that_only_a_sidecar_meets_is_none_of_its_costs(side: Side, told: bool) -> None:
-    slow = Plan("payment is slow", (), intent=Fault(PAYMENT, delay=Duration(0.1)), side=side, faulty=(PAYMENT,))
-    environment = SimpleNamespace(require=lambda *_asked: None)
-    traffic = SimpleNamespace(last_name="charge", endpoints=lambda _name: [])
-    verdict = Overhead(cast("Any", environment), cast("Any", traffic), lambda: [slow]).adds(Duration(0.05))
-    assert verdict.outcome is Outcome.INCONCLUSIVE
-    assert ("«payment is slow» is in force at the callers' sidecars" in verdict.sentence) is told
