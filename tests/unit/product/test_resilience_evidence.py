@@ -110,7 +110,7 @@ class _Tried(Circuits):
         )
         self.log = _Log(cast("Any", environment), cast("Any", traffic), [])
         super().__init__(cast("Any", environment), cast("Any", traffic), self.log)
-        self._seen = {PAYMENT: {"client": [Breaker("client", 1, ejected=1, requests=1, errors=5, seen=0.5)]}}
+        self._seen = {PAYMENT: {"client": [Breaker("client", 1, ejected=1, requests=1, errors=5, base=0.5, seen=0.5)]}}
 
     def _measure(self, _name: str, count: int) -> list[Sample]:
         self.measured += count
@@ -118,13 +118,16 @@ class _Tried(Circuits):
         return [Sample("trial", 1.0, 0.1, 503)] * count
 
     def _breakers(self, service: ServiceRef, _callers: object = None) -> list[Breaker]:
-        return [Breaker("client", 1, ejected=min(self.log.trials, 1), requests=1 + self.log.trials, errors=5)]
+        ejected, requests = min(self.log.trials, 1), 1 + self.log.trials
+        return [Breaker("client", 1, ejected=ejected, requests=requests, errors=5, base=0.5)]
 
 
 def test_a_circuit_that_a_trial_opens_anew_was_half_open() -> None:
     for misses in (0, 3):
         tried = _Tried(misses)
-        assert tried.half_opens(PAYMENT, Duration(0.01)).outcome == "passed"
+        assert tried.half_opens(PAYMENT, Duration(60)).outcome == "passed", (
+            "at once: a second look would find it open anew"
+        )
         assert (tried.measured, tried.log.trials) == (misses + 1, 1), "it is tried until it was, and once"
 
 
