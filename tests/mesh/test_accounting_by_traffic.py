@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 
 from meshbdd.claims import responses, shares
-from meshbdd.errors import Inconclusive
+from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.evidence import Event, FaultAccounted
 from meshbdd.intents import Down, Fault, Scope, ServiceRef, Side
 from meshbdd.units import Duration, Percent
@@ -66,10 +66,19 @@ def test_a_grpc_status_for_plain_http_is_no_failure_that_anybody_saw(scenario: S
 def test_a_fault_that_another_one_hides_is_inconclusive(scenario: Scenario) -> None:
     with pytest.raises(Inconclusive, match="and yet none of 4 calls was hit"):
         with scenario() as world:
-            world.changes.make(Fault(PAYMENT, status=503, at=Side.SERVER))
+            world.changes.make(Fault(PAYMENT, status=503, at=Side.SERVER, scope=Scope(path="/charge")))
             world.changes.make(Fault(PAYMENT, status=500, at=Side.SERVER))
             world.traffic.send("charge", count=4)
             world.judge(shares.every_status_is(503))
+
+
+def test_a_fault_that_another_one_leaves_no_call_is_refused(scenario: Scenario) -> None:
+    with scenario() as world:
+        world.changes.make(Fault(PAYMENT, status=503, at=Side.SERVER))
+        with pytest.raises(BadInput, match="would hit no call"):
+            world.changes.make(Fault(PAYMENT, status=500, at=Side.SERVER))
+        world.traffic.send("charge")
+        world.judge(responses.status_is([503]))
 
 
 @pytest.mark.parametrize("side", list(Side))
