@@ -8,9 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 
 from meshbdd.cluster import Change, Edit, UndoStack
+from meshbdd.cluster.client import ApiFailure
 from meshbdd.cluster.refusals import RefusedObject
 from meshbdd.errors import BadInput, MeshbddError, RestoreIncomplete
 from meshbdd.evidence import ChangeArrived, ChangeWithdrawn
@@ -190,11 +192,16 @@ class Changes:
         written.arrival = gate.wait_present(stage.markers, written.before, stage.edits)
         self._environment.standing.renew(stage.renewed)
 
-    def _dry_run(self, edit: Edit) -> Object:
+    def _dry_run(self, edit: Edit, attempts: int = 5) -> Object:
         cluster = self._environment.cluster
         live = cluster.find(edit.kind, edit.name, edit.namespace)
         wanted = preview(edit, live)
-        return cluster.replace(wanted, dry_run=True) if live is not None else cluster.create(wanted, dry_run=True)
+        try:
+            return cluster.replace(wanted, dry_run=True) if live is not None else cluster.create(wanted, dry_run=True)
+        except ApiFailure as failure:
+            if failure.status != HTTPStatus.CONFLICT or attempts == 1:
+                raise
+            return self._dry_run(edit, attempts - 1)  # somebody wrote first, a status for instance
 
     def _withdraw(self, found: Sequence[InForce]) -> None:
         for item in found:

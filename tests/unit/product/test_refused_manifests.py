@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from meshbdd.cluster import Cluster
+from meshbdd.cluster import Cluster, Edit
 from meshbdd.cluster.failures import ApiFailure
 from meshbdd.cluster.refusals import RefusedObject, nearest_field, see_namespace, understood
 from meshbdd.lab.admission import definition_of
@@ -16,6 +18,7 @@ from meshbdd.mesh import Linkerd
 from meshbdd.mesh.gate import Gate
 from meshbdd.mesh.manifest_lines import place_of
 from meshbdd.rehearsal.stage import StageCluster
+from meshbdd.scenario import Changes
 from meshbdd.scenario.environment import Environment
 from meshbdd.settings import Settings
 from meshbdd.world import World
@@ -149,3 +152,24 @@ def test_the_api_is_asked_before_a_manifest_is_planned(tmp_path: Path, rules: st
         World(environment, tmp_path / "x.feature", ()).changes.apply_manifest("m.yaml")
     assert refused.value.place is not None
     assert refused.value.place.path == tmp_path / "m.yaml"
+
+
+@pytest.mark.parametrize(("conflicts", "status", "tried"), [(2, 409, 3), (9, 409, 5), (9, 403, 1)])
+def test_a_rehearsed_write_is_tried_again_where_somebody_wrote_first(conflicts: int, status: int, tried: int) -> None:
+    asked: list[Any] = []
+
+    def write(obj: Any, *, dry_run: bool) -> Any:
+        assert dry_run
+        asked.append(obj)
+        if len(asked) <= conflicts:
+            raise ApiFailure(status, "", "the object has been modified")
+        return obj
+
+    live = {"metadata": {"name": "a", "namespace": "b"}, "spec": {}}
+    cluster = SimpleNamespace(find=lambda *_which: live, replace=write)
+    changes = Changes.__new__(Changes)
+    changes._environment = cast("Any", SimpleNamespace(cluster=cluster))
+    edit = Edit("Service", "a", "b", ("spec", "x"), lambda _now: 1)
+    with contextlib.nullcontext() if conflicts == 2 else pytest.raises(ApiFailure):
+        changes._dry_run(edit)
+    assert len(asked) == tried
