@@ -88,8 +88,14 @@ class Accounting:
         entries = self._entries(
             item, lambda found: bool(refused or self._calls(item, found, service)) and self._told(item, found)
         )
-        everybodys = [(who, entry) for who, entry in self._calls(item, entries, service) if not entry.denied]
-        self._see_let_in(item, entries, everybodys, service)
+        came = self._calls(item, entries, service)
+        everybodys = [(who, entry) for who, entry in came if not entry.denied]
+        if came and not everybodys:  # the policies stand before a fault at the server
+            raise Unmet(
+                "MB0609",
+                f"No call came to «{item.plan.summary}»: the proxies of {service} denied each of the {len(came)} calls before.",
+                help="send a request of a caller that may call it, or have the policy in a scenario of its own",
+            )
         meant = self._meant(item)
         calls = [(who, entry) for who, entry in everybodys if meant is None or who in meant]
         if everybodys and not calls and not final:
@@ -117,18 +123,6 @@ class Accounting:
         see_met(event, chances(item.plan, [entry for _, entry in calls]))
         see_grpc(item.plan, [entry for _, entry in hit])
         self._environment.tell(event)
-
-    def _see_let_in(
-        self, item: InForce, entries: Sequence[Entry], calls: Sequence[tuple[str, Entry]], service: ServiceRef
-    ) -> None:
-        """See that not each call was denied before it came to a fault at the server, which stands behind the policies."""
-        denied = sum(entry.denied for _, entry in self._calls(item, entries, service))
-        if denied and not calls:
-            raise Unmet(
-                "MB0609",
-                f"No call came to «{item.plan.summary}»: the proxies of {service} denied each of the {denied} calls before.",
-                help="send a request of a caller that may call it, or have the policy in a scenario of its own",
-            )
 
     def _entries(self, item: InForce, met: Callable[[Sequence[Entry]], bool]) -> Sequence[Entry]:
         """What was logged of requests that began while the change was in force, once the logs have stopped growing.
