@@ -35,6 +35,18 @@ def _profile(condition: str = _ROUTE, classes: str = "[]", more: str = "") -> di
     return dict(_told(condition, classes, more)["profile"][_PLACE])
 
 
+def _routes(spec: str) -> list[dict[str, Any]]:
+    """Envoy's routes for the profile's route ``r``."""
+    profile = f"""
+apiVersion: linkerd.io/v1alpha2
+kind: ServiceProfile
+metadata: {{name: order.shop.svc.cluster.local}}
+spec: {{{spec}}}
+"""
+    hosts = Compiler(Policies(world(profile))).compile("order-1", "shop").routes["outbound"]["virtual_hosts"]
+    return [r for host in hosts for r in host["routes"] if r["name"] == "ServiceProfile.r"]
+
+
 _NO_REQUEST = "A request match must have a field set"
 
 
@@ -95,6 +107,21 @@ def test_a_range_is_told_as_it_stands(status: str, shown: dict[str, int]) -> Non
     assert found["condition"] == {"status": shown}
 
 
+@pytest.mark.parametrize(
+    ("condition", "alternatives"),
+    [
+        ("{any: []}", 0),
+        ("{all: []}", 1),
+        ("{not: {any: []}}", 1),
+        ("{not: {all: []}}", 0),
+        (f"{{any: [], all: [{_ROUTE}]}}", 0),
+    ],
+)
+def test_of_no_conditions_none_holds_and_all_do(condition: str, alternatives: int) -> None:
+    """linkerd2-proxy linkerd/service-profiles/src/http.rs, ``RequestMatch::is_match``."""
+    assert len(_routes(f"routes: [{{name: r, condition: {condition}}}]")) == alternatives
+
+
 _DEFAULT = list(range(500, 600))
 
 
@@ -143,16 +170,8 @@ def test_a_proxy_retries_nothing_without_a_budget_that_it_takes(budget: Budget, 
 
 @pytest.mark.parametrize(("ttl", "retried"), [("10s", True), ("0s", False), ("2m", False)])
 def test_such_a_budget_leaves_no_retries_in_a_sidecar(ttl: str, retried: bool) -> None:
-    profile = f"""
-apiVersion: linkerd.io/v1alpha2
-kind: ServiceProfile
-metadata: {{name: order.shop.svc.cluster.local}}
-spec:
-  routes: [{{name: r, condition: {_ROUTE}, isRetryable: true}}]
-  retryBudget: {{retryRatio: 0.1, minRetriesPerSecond: 1, ttl: {ttl}}}
-"""
-    hosts = Compiler(Policies(world(profile))).compile("order-1", "shop").routes["outbound"]["virtual_hosts"]
-    (route,) = (r for host in hosts for r in host["routes"] if r["name"] == "ServiceProfile.r")
+    routes = f"routes: [{{name: r, condition: {_ROUTE}, isRetryable: true}}]"
+    (route,) = _routes(f"{routes}, retryBudget: {{retryRatio: 0.1, minRetriesPerSecond: 1, ttl: {ttl}}}")
     assert ("retry_policy" in route["route"]) == retried
 
 

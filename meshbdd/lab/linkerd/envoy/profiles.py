@@ -25,10 +25,10 @@ _PAUSE = "0.001s"
 
 
 def _matchers(condition: Object, *, negated: bool = False) -> list[list[Json]]:
-    """A condition as alternatives, each a list of header matchers that must all hold."""
+    """A condition as alternatives, each a list of header matchers that must all hold; none where nothing can meet it."""
     parts: list[list[list[Json]]] = []
     for kind in ("all", "any"):
-        if condition.get(kind):
+        if condition.get(kind) is not None:
             inner = [_matchers(entry, negated=negated) for entry in condition[kind]]
             parts.append(_every(inner) if (kind == "all") != negated else [one for some in inner for one in some])
     if condition.get("not"):
