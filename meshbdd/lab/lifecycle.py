@@ -65,7 +65,7 @@ def read_objects(files: Iterable[Path], namespace: str, *, or_none: bool = False
                     place=Place(file),
                     help="give the lab Kubernetes objects",
                 )
-            metadata, spec = document["metadata"], document.get("spec")
+            metadata = document["metadata"]
             if not (isinstance(metadata, dict) and isinstance(metadata.get("name"), str)):
                 raise BadInput(
                     "MB0717",
@@ -73,13 +73,14 @@ def read_objects(files: Iterable[Path], namespace: str, *, or_none: bool = False
                     place=Place(file),
                     help="give it a name",
                 )
-            if spec is not None and not isinstance(spec, dict):
-                raise BadInput(
-                    "MB0717",
-                    f"{file}: the spec of {document['kind']} {metadata['name']} is no object.",
-                    place=Place(file),
-                    help="write its fields with their names",
-                )
+            for part in ("spec", "status"):
+                if not isinstance(document.get(part), dict | None):
+                    raise BadInput(
+                        "MB0717",
+                        f"{file}: the {part} of {document['kind']} {metadata['name']} is no object.",
+                        place=Place(file),
+                        help="write its fields with their names",
+                    )
             if not isinstance(metadata.get("namespace"), str | None):
                 raise BadInput(
                     "MB0717",

@@ -73,7 +73,8 @@ def _kept(obj: dict[str, Any], keeper: Keeper) -> dict[str, Any]:
     decision = decide(kept)
     if decision.unreadable:
         name = f"{obj['kind']} {obj['metadata']['name']}"
-        raise BadInput("MB0731", f"{name}: {decision.denied}.", help="correct the resource")
+        why = decision.denied or "; ".join(f"{path}: {why}" for path, why in decision.schema)
+        raise BadInput("MB0731", f"{name}: {why}.", help="correct the resource")
     return kept
 
 

@@ -177,6 +177,7 @@ _PROFILE = "payment-service.shop.svc.cluster.local"
         (_kind("EgressNetwork", "policy.linkerd.io/v1alpha1", "{trafficPolicy: Deny, networks: [{cidr: x}]}"), "invalid CIDR"),
         ("apiVersion: v1\nkind: Service\nmetadata: {name: x, annotations: {retry.linkerd.io/limit: 5}}\nspec: {ports: [{port: 80}]}", "cannot unmarshal number into Go struct field ObjectMeta.annotations"),
         ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\nspec: {}", "spec.selector: Required value"),
+        (_kind("HTTPRoute", "policy.linkerd.io/v1beta3", f"{{{PARENT}, rules: [{{filters: [{{type: ResponseHeaderModifier, responseHeaderModifier: x}}]}}]}}"), "filters[0].responseHeaderModifier: unknown field"),
     ],
 )  # fmt: skip
 def test_what_nothing_could_read_is_refused_as_a_file_and_as_a_world(tmp_path: Path, text: str, words: str) -> None:
@@ -261,6 +262,13 @@ def test_whatever_stands_in_a_field_ends_in_a_sentence_or_a_policy(tmp_path: Pat
 def test_a_namespace_that_is_no_name_is_the_inputs_mistake(namespace: str, tmp_path: Path) -> None:
     text = f"apiVersion: v1\nkind: Service\nmetadata: {{name: a, namespace: {namespace}}}\nspec: {{ports: [{{port: 80}}]}}\n"
     with pytest.raises(BadInput, match="the namespace of Service a is no name"):
+        compile_files(_written(tmp_path, text))
+
+
+@pytest.mark.parametrize("status", ["x", "[]", "1"])
+def test_a_status_that_is_no_object_is_the_inputs_mistake(status: str, tmp_path: Path) -> None:
+    text = f"apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec: {{containers: [{{name: a, image: a}}]}}\nstatus: {status}\n"
+    with pytest.raises(BadInput, match="the status of Pod a is no object"):
         compile_files(_written(tmp_path, text))
 
 

@@ -50,7 +50,7 @@ class Decision:
     Attributes:
         denied: The webhook's sentence; ``None``: allowed.
         schema: Where the object breaks its kind's definition: path and reason.
-        unreadable: Whether it is denied because its kind's type cannot hold it: no controller would see it either.
+        unreadable: Whether its kind's type cannot hold it: no controller would see it either.
     """
 
     denied: str | None = None
@@ -334,7 +334,7 @@ def decide(obj: Object) -> Decision:
         return Decision(str(error), faults, unreadable=isinstance(error, _NoValue))
     except (KeyError, TypeError, AttributeError):
         # The definition refuses what is not of its shape before a webhook is asked.
-        return Decision(None, faults)
+        return Decision(None, faults, unreadable=bool(faults))
     return Decision(None, faults)
 
 
