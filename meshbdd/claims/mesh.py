@@ -46,6 +46,7 @@ class Security:
         plain: Calls that the callee's proxies logged as coming from pods of the caller without a proxy.
         bare: The callee's pods without a proxy.
         bare_callers: The caller's.
+        bare_on: Calls that a fault backend of the callee's passed on to it without mutual TLS, whoever had made them.
     """
 
     by_policy: Mapping[str, int]
@@ -53,6 +54,7 @@ class Security:
     plain: int = 0
     bare: Sequence[str] = ()
     bare_callers: Sequence[str] = ()
+    bare_on: int = 0
 
 
 def uses_mutual_tls(source: str, target: str, seen: Security) -> Verdict:
@@ -75,6 +77,9 @@ def uses_mutual_tls(source: str, target: str, seen: Security) -> Verdict:
     if seen.uncounted:
         why = f"{seen.uncounted} calls were counted by the proxies of {source} and by none of {target}"
         return _unknown(claim, why, "look at the pods that answered them", **numbers)
+    if seen.bare_on:
+        why = f"{seen.bare_on} calls went on from the fault backend to {target} without it, and nobody counts who had made them"
+        return _unknown(claim, why, "claim it in a scenario without the fault", **numbers)
     if not total:
         why = f"no proxy of {target} counted a call from {source} in this scenario"
         return _unknown(claim, why, "send a request that makes one")

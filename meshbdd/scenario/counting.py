@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from meshbdd.claims import Verdict, mesh
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.intents import ServiceRef
+from meshbdd.scenario.arrivals import arrivals
 from meshbdd.scenario.call_log import CallLog
 from meshbdd.scenario.settling import or_nothing
 from meshbdd.scenario.traffic import Traffic
@@ -93,11 +94,14 @@ class Counting:
 
     def _security(self, source: ServiceRef, target: ServiceRef) -> tuple[mesh.Security, bool]:
         """How the calls came, and whether all that were counted are logged."""
-        lines = self._since(source, target)
+        counted = self._since(source, target)
+        lines = self._made_by(self._proxies.pods(source), counted)
         found: Counter[str] = Counter()
         for line, number in lines.items():
             if line.reporter == "destination":
                 found[line.security] += number
+        passed_on = self._made_by(self._proxies.fault_backends(target), counted)
+        bare_on = sum(number for line, number in passed_on.items() if line.security != "mutual_tls")
         logged = self._logged(source, target, "destination")
         whole, arrived = logged.is_whole(found.total()), logged.most(found.total())
         found["mutual_tls"] -= min(found.total() - arrived, found["mutual_tls"])
@@ -106,9 +110,9 @@ class Counting:
             sent = sum(number for line, number in lines.items() if line.reporter == "source" and line.reached)
             sent = self._logged(source, target, "source", reached=True).most(sent)
         callers = {address_of(pod): str(pod["metadata"]["name"]) for pod in self._bare(source)}
-        plain = [entry for entry in self._inbound(target) if entry.downstream.rpartition(":")[0] in callers]
+        plain = [entry for entry in self._inbound(target) if entry.came_from in callers]
         bare = [str(pod["metadata"]["name"]) for pod in self._bare(target)]
-        return mesh.Security(+found, max(0, sent - arrived), len(plain), bare, sorted(callers.values())), whole
+        return mesh.Security(+found, max(0, sent - arrived), len(plain), bare, sorted(callers.values()), bare_on), whole
 
     def _bare(self, service: ServiceRef) -> list[Object]:
         """The running pods of a service without a proxy."""
@@ -116,8 +120,11 @@ class Counting:
         return [pod for pod in self._proxies.pods(service) if pod["metadata"]["uid"] not in meshed]
 
     def _counters(self, source: ServiceRef, target: ServiceRef) -> Counter[metrics.Requests]:
-        names = {metrics.source_of(pod, self._proxies.sidecars) for pod in self._proxies.pods(source)}
-        counted = metrics.requests_to(self._proxies, target, [source])
+        return metrics.requests_to(self._proxies, target, [source])
+
+    def _made_by(self, callers: Iterable[Object], counted: Mapping[metrics.Requests, int]) -> Counter[metrics.Requests]:
+        """Those of the counted requests that some pods made."""
+        names = {metrics.source_of(pod, self._proxies.sidecars) for pod in callers}
         return Counter({line: number for line, number in counted.items() if line.source in names})
 
     def _refuse_namesakes(self, source: ServiceRef) -> None:
@@ -140,7 +147,7 @@ class Counting:
                 )
 
     def _since(self, source: ServiceRef, target: ServiceRef) -> Counter[metrics.Requests]:
-        """What was counted since the scenario began; a counter that fell began anew."""
+        """What was counted since the scenario began, whoever made it; a counter that fell began anew."""
         before = self._before.get((source, target)) or Counter()  # who was not there had counted nothing
         return Counter(
             {
@@ -153,7 +160,7 @@ class Counting:
     def reported(self, source: ServiceRef, target: ServiceRef, wanted: int) -> Verdict:
         """The proxies counted at least so many requests from one service to another since the scenario began."""
         reporter, why_not = "destination", ""
-        if not self._proxies.meshed(target):
+        if not self._proxies.receiving(target):
             reporter = "source"
             if not self._proxies.meshed(source):
                 why_not = f"neither {source} nor {target} has a sidecar that could count"
@@ -163,7 +170,8 @@ class Counting:
 
         def probe() -> None:
             nonlocal seen, most
-            counted = sum(n for line, n in self._since(source, target).items() if line.reporter == reporter)
+            theirs = self._made_by(self._proxies.pods(source), self._since(source, target))
+            counted = sum(number for line, number in theirs.items() if line.reporter == reporter)
             logged = self._logged(source, target, reporter)
             seen, most = logged.least(counted), logged.most(counted)
             if seen < wanted:
@@ -199,7 +207,5 @@ class Counting:
         if reporter == "source":
             pods = {str(pod["metadata"]["name"]) for pod in self._proxies.meshed(source)}
             return [e for e in entries if e.pod in pods and e.outbound and e.service == target.host]
-        pods = {str(pod["metadata"]["name"]) for pod in self._proxies.meshed(target)}
         callers = {address_of(pod) for pod in self._proxies.meshed(source)}
-        inbound = (e for e in entries if e.pod in pods and not e.outbound)
-        return [e for e in inbound if e.downstream.rpartition(":")[0] in callers]
+        return [e for e in arrivals(target, entries, self._proxies) if e.came_from in callers]

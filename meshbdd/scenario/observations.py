@@ -11,6 +11,7 @@ from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
 from meshbdd.mesh.abilities import Ability
+from meshbdd.scenario.arrivals import arrivals
 from meshbdd.scenario.call_log import COUNTED, CallLog
 from meshbdd.scenario.counting import Counting
 from meshbdd.scenario.environment import Environment
@@ -172,13 +173,11 @@ class Observations:
 
     def _inbound(self, service: ServiceRef) -> list[Entry]:
         """What the proxies of a service logged of the scenario's calls to it; a refused connection is no call."""
-        pods, counts = {str(pod["metadata"]["name"]) for pod in self._meshed(service)}, self._traffic.counts
         return [
             entry
-            for entry in self._log.everything()
-            if entry.pod in pods
-            and not (entry.outbound or entry.probe)
-            and counts(entry.request_id)
+            for entry in arrivals(service, self._log.everything(), self._proxies)
+            if not entry.probe
+            and self._traffic.counts(entry.request_id)
             and (entry.request_id or entry.path or entry.status)
         ]
 
@@ -192,7 +191,7 @@ class Observations:
             if statuses.count(status) < wanted:
                 raise NotYet(str(len(statuses)))
 
-        why_not = "" if self._meshed(service) else "no pod of it has a sidecar"
+        why_not = "" if self._proxies.receiving(service) else "no pod of it has a sidecar"
         self._traffic.wait_met()
         if not why_not:
             or_nothing(probe, lambda: None)

@@ -41,6 +41,8 @@ def ask_in_plaintext(
     found = cluster.find("Service", service.name, service.namespace)
     if found is None:
         raise BadInput("MB0647", f'Service "{service}" does not exist.', help="correct the name")
+    leads = proxies.leading_to(service) or found
+    own = ServiceRef(leads["metadata"]["name"], service.namespace)
     pods = {address_of(pod): str(pod["metadata"]["name"]) for pod in proxies.pods(service)}
     meshed = {str(pod["metadata"]["name"]) for pod in proxies.meshed(service)}
     answers: list[Plain] = []
@@ -52,7 +54,7 @@ def ask_in_plaintext(
             others.append(f"port {port} ({protocol})")
             continue
         message = _probe(service, port)
-        for address in endpoints(cluster, message, service.namespace):
+        for address in endpoints(cluster, _probe(own, port), service.namespace):
             sample = traffic.probe(message, straight_to=address)
             pod = pods.get(address.rpartition(":")[0].strip("[]"), address)
             turned_away = sample.status == HTTPStatus.FORBIDDEN and denied(sample)

@@ -18,6 +18,7 @@ from meshbdd.claims.timeouts import gives_up_within
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
 from meshbdd.mesh.abilities import Ability
+from meshbdd.scenario.arrivals import arrivals
 from meshbdd.scenario.breakers import active_calls
 from meshbdd.scenario.call_log import CallLog, call_of, calls_to, with_deadlines
 from meshbdd.scenario.enough import Enough
@@ -27,7 +28,6 @@ from meshbdd.scenario.needs import needs
 from meshbdd.scenario.settling import in_time
 from meshbdd.scenario.traffic import USERS, Traffic
 from meshbdd.scenario.unmeshed import seen_by_half
-from meshbdd.sidecars import FAULT_LABEL
 from meshbdd.telemetry.access_log import Entry
 from meshbdd.telemetry.proxies import address_of
 from meshbdd.units import Duration
@@ -94,16 +94,13 @@ class Resilience:
         entries = self._log.settled()
         apart = self._copies(caller, entries)
         pods = {address_of(pod): str(pod["metadata"]["name"]) for pod in self._log.proxies.pods(caller)}
-        backends = self._environment.cluster.list("Pod", callee.namespace, f"{FAULT_LABEL}={callee.name}")
-        behind = {str(pod["metadata"]["name"]) for pod in (*self._log.proxies.meshed(callee), *backends)}
-        came = (e for e in entries if e.pod in behind and not e.outbound)
         arrived = [
-            _apart(call_of(entry), pods[entry.downstream.rpartition(":")[0]], apart)
-            for entry in came
-            if entry.downstream.rpartition(":")[0] in pods
+            _apart(call_of(entry), pods[entry.came_from], apart)
+            for entry in arrivals(callee, entries, self._log.proxies)
+            if entry.came_from in pods
         ]
         sent, strangers = self._sent(caller, callee, entries)
-        return sent, arrived if behind else None, strangers
+        return sent, arrived if self._log.proxies.receiving(callee) else None, strangers
 
     @needs(Ability.ACCESS_LOG)
     def gives_up(self, caller: ServiceRef, callee: ServiceRef, limit: Duration) -> Verdict:
@@ -113,8 +110,7 @@ class Resilience:
         waiting = self._still_waiting(caller, callee, limit)
         entries = self._log.settled()
         sent, strangers = self._sent(caller, callee, entries)
-        behind = {str(pod["metadata"]["name"]) for pod in self._log.proxies.meshed(callee)}
-        sent = with_deadlines(sent, [entry for entry in entries if entry.pod in behind])
+        sent = with_deadlines(sent, arrivals(callee, entries, self._log.proxies))
         left = {s.request_id: s.started + s.seconds for s in self._traffic.samples if s.error == "timeout"}
         verdict = gives_up_within(
             str(caller), str(callee), limit, sent, left, waiting, strangers, loading=self._traffic.loading

@@ -8,6 +8,7 @@ from dataclasses import replace
 from meshbdd.claims import Outcome, Verdict
 from meshbdd.cluster import Cluster
 from meshbdd.intents import ServiceRef
+from meshbdd.scenario.arrivals import arrivals
 from meshbdd.scenario.vantages import PLAIN_CLIENT
 from meshbdd.telemetry.access_log import Entry
 from meshbdd.telemetry.proxies import Object, Proxies, address_of, has_proxy
@@ -68,9 +69,7 @@ def seen_by_half(verdict: Verdict, callee: ServiceRef, bare: Sequence[str]) -> V
 
 def _came_from(callee: ServiceRef, entries: Iterable[Entry], proxies: Proxies) -> set[str]:
     """The addresses from which calls came to a service."""
-    behind = {str(pod["metadata"]["name"]) for pod in proxies.meshed(callee)}
-    came = (entry for entry in entries if entry.pod in behind and not entry.outbound)
-    return {entry.downstream.rpartition(":")[0] for entry in came} - {""}
+    return {entry.came_from for entry in arrivals(callee, entries, proxies)} - {""}
 
 
 def _bare(addresses: set[str], pods: Iterable[Object]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from meshbdd.claims import Outcome, Verdict
 from meshbdd.intents import ServiceRef
 from meshbdd.scenario.traffic import Traffic
+from meshbdd.sidecars import FAULT_LABEL
 from meshbdd.telemetry.proxies import Proxies, restarts
 
 
@@ -41,13 +42,14 @@ class Witnesses:
             self.look()
 
     def gone(self, *services: ServiceRef) -> list[str]:
-        """The names of a service's pods that were there, and are there no more, or have another proxy by now."""
+        """The names of the pods, of services and their fault backends, that are there no more, or have another proxy by now."""
         found = []
         for service in services if self._seen else ():
-            there = {_life(pod) for pod in self._proxies.pods(service)}
-            selector = self._proxies.selector(service).items()
+            there = {_life(pod) for pod in (*self._proxies.pods(service), *self._proxies.fault_backends(service))}
+            selectors = self._proxies.selector(service).items(), {FAULT_LABEL: service.name}.items()
             for life, meta in self._seen.items():
-                ours = meta.get("namespace") == service.namespace and selector <= (meta.get("labels") or {}).items()
+                labels = (meta.get("labels") or {}).items()
+                ours = meta.get("namespace") == service.namespace and any(wanted <= labels for wanted in selectors)
                 if ours and life not in there:
                     found.append(str(meta["name"]))
         return sorted(found)

@@ -78,6 +78,11 @@ class Entry:
         return not self.outbound and self.details == OUT_OF_TIME
 
     @property
+    def came_from(self) -> str:
+        """The address that it came from, without the port."""
+        return self.downstream.rpartition(":")[0]
+
+    @property
     def injected(self) -> bool:
         """Whether a fault was injected into it here."""
         return bool(self.flags & INJECTED)

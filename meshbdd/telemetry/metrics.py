@@ -155,14 +155,16 @@ def source_of(pod: Object, sidecars: Sidecars) -> tuple[str, str]:
 
 
 def requests_to(proxies: Proxies, service: ServiceRef, callers: Iterable[ServiceRef] = ()) -> Counter[Requests]:
-    """What the proxies of a service, and those of its callers, have counted of requests to it so far."""
+    """What the proxies of a service, of its fault backend and of its callers have counted of requests to it so far."""
     total: Counter[Requests] = Counter()
     port, path = proxies.sidecars.metrics
-    for owner in (service, *callers):
-        for pod in proxies.meshed(owner):
+    sides = [(True, proxies.receiving(service))]
+    sides += [(False, proxies.meshed(caller)) for caller in callers]
+    for serves, pods in sides:
+        for pod in pods:
             page = proxies.tunnel(pod, port).text(path)
             if proxies.sidecars is LINKERD:
-                total += read_linkerd(pod, page, service, serves=owner == service)
+                total += read_linkerd(pod, page, service, serves=serves)
             else:
                 total += read(str(pod["metadata"]["name"]), page, service)
     return total

@@ -10,7 +10,7 @@ from meshbdd.cluster import Cluster
 from meshbdd.cluster.tunnel import Tunnel
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef
-from meshbdd.sidecars import ISTIO, LINKERD, Sidecars
+from meshbdd.sidecars import FAULT_LABEL, ISTIO, LINKERD, Sidecars
 
 ADMIN_PORT = 15000
 """https://istio.io/latest/docs/ops/deployment/application-requirements/ lists the sidecar's ports."""
@@ -108,6 +108,10 @@ def _selector(service: ServiceRef, found: Object | None) -> Mapping[str, str]:
     return (found["spec"].get("selector") or {}) if found else {"app": service.name}
 
 
+def _runs(pod: Object) -> bool:
+    return (pod.get("status") or {}).get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp")
+
+
 def address_of(pod: Object) -> str:
     """The address of a pod."""
     return str((pod.get("status") or {}).get("podIP"))
@@ -133,20 +137,18 @@ class Proxies:
         self._tunnels.clear()
 
     def pods(self, service: ServiceRef) -> list[Object]:
-        """The running pods that a Service selects, or that carry its name as ``app`` where it is a mere client.
+        """The running pods of a service, or those that carry its name as ``app`` where it is a mere client.
+
+        A fault backend is none of them, also where it has taken their place.
 
         Raises:
             BadInput: there is no such Service and no such client.
         """
-        found = self._cluster.find("Service", service.name, service.namespace)
+        found = self.leading_to(service)
         selector = _selector(service, found)
         labels = ",".join(f"{name}={value}" for name, value in sorted(selector.items()))
-        pods = self._cluster.list("Pod", service.namespace, labels=labels or None)
-        running: list[Object] = [
-            pod
-            for pod in pods
-            if (pod.get("status") or {}).get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp")
-        ]
+        pods: list[Object] = [*self._cluster.list("Pod", service.namespace, labels=labels or None)]
+        running = [pod for pod in pods if _runs(pod)]
         if found is None and not running:
             names = ", ".join(s["metadata"]["name"] for s in self._cluster.list("Service", service.namespace))
             raise BadInput(
@@ -158,7 +160,22 @@ class Proxies:
 
     def selector(self, service: ServiceRef) -> Mapping[str, str]:
         """The labels of a service's pods."""
-        return _selector(service, self._cluster.find("Service", service.name, service.namespace))
+        return _selector(service, self.leading_to(service))
+
+    def leading_to(self, service: ServiceRef) -> Object | None:
+        """The Service that leads to a service's own pods: while a fault backend is in their place, its twin."""
+        found = self._cluster.find("Service", service.name, service.namespace)
+        if FAULT_LABEL not in _selector(service, found):
+            return found
+        beside = self._cluster.list("Service", service.namespace, labels=f"{FAULT_LABEL}={service.name}")
+        return next((twin for twin in beside if FAULT_LABEL not in _selector(service, twin)), found)
+
+    def fault_backends(self, service: ServiceRef) -> list[Object]:
+        """The running pods of a fault backend beside a service, or in its place; only Linkerd needs such."""
+        if self.sidecars is not LINKERD:
+            return []
+        pods = self._cluster.list("Pod", service.namespace, labels=f"{FAULT_LABEL}={service.name}")
+        return [pod for pod in pods if _runs(pod) and has_proxy(pod)]
 
     def views(self, service: ServiceRef) -> list[PodView]:
         """Every running pod of a service, with or without a proxy."""
@@ -173,6 +190,10 @@ class Proxies:
     def meshed(self, service: ServiceRef) -> list[Object]:
         """The running pods of a service that have a proxy."""
         return [pod for pod in self.pods(service) if has_proxy(pod)]
+
+    def receiving(self, service: ServiceRef) -> list[Object]:
+        """The running pods with a proxy to which calls to a service come: its own, and those of its fault backend."""
+        return [*self.meshed(service), *self.fault_backends(service)]
 
     def tunnel(self, pod: Object, port: int) -> Tunnel:
         """A way to a port inside a pod, kept open."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
@@ -168,6 +168,23 @@ def test_a_failure_and_a_delay_meet_the_calls_that_they_say(scenario: Scenario) 
         # Envoy starts its timer by the time at which its event loop last woke up
         quick = [(sample.status, sample.seconds) for sample in world.samples if sample.seconds < 0.29]
         assert quick == []
+
+
+@pytest.mark.parametrize("said", [(), BREAKER], ids=["beside the service", "in its place"])
+def test_calls_that_go_through_the_fault_backend_are_the_callers_and_come_to_the_service(
+    scenario: Scenario, said: Sequence[str]
+) -> None:
+    with scenario(
+        *said,
+        "the mesh reports at least 5 requests from order-service to payment-service",
+        "calls from order-service to payment-service use mutual TLS",
+    ) as world:
+        world.changes.make(Fault(PAYMENT, delay=Duration(0.05)))
+        world.traffic.send("checkout", count=5)
+        world.claim(world.observed.reported(ORDER, PAYMENT, 5))
+        assert world.observed.reported(ORDER, PAYMENT, 6).outcome == "failed", "each call is counted once"
+        world.claim(world.observed.mutual_tls(ORDER, PAYMENT))
+        assert world.observed.logged(PAYMENT, 5, 200).numbers["statuses"] == {200: 5}
 
 
 def test_the_circuit_is_the_services_own_and_closes_because_it_is_well_again(

@@ -43,6 +43,12 @@ class Proxies:
     def meshed(self, service: ServiceRef) -> list[dict[str, Any]]:
         return [] if service.name in self.bare else self.pods(service)
 
+    def receiving(self, service: ServiceRef) -> list[dict[str, Any]]:
+        return self.meshed(service)
+
+    def fault_backends(self, _service: ServiceRef) -> list[dict[str, Any]]:
+        return []
+
     def tunnel(self, pod: dict[str, Any], _port: int) -> SimpleNamespace:
         reporter = "destination" if pod["metadata"]["name"] == PAYMENT.name else "source"
         lines = "".join(

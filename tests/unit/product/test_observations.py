@@ -39,6 +39,12 @@ class Proxies:
     def meshed(self, service: ServiceRef) -> list[dict[str, Any]]:
         return [] if self.bare else self.pods(service)
 
+    def receiving(self, service: ServiceRef) -> list[dict[str, Any]]:
+        return self.meshed(service)
+
+    def fault_backends(self, _service: ServiceRef) -> list[dict[str, Any]]:
+        return []
+
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:

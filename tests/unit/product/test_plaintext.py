@@ -97,12 +97,17 @@ def test_every_endpoint_of_every_http_port_is_asked_and_other_ports_are_named() 
         {"name": "mysql", "port": 3306},
     ]
     slices = [_endpoints("10.0.0.1", "10.0.0.2", name=str(p["name"]), port=int(str(p["port"])) + 1000) for p in ports]
-    cluster = SimpleNamespace(find=lambda *_: {"spec": {"ports": ports}}, list=lambda *_: slices)
+    cluster = SimpleNamespace(
+        find=lambda _kind, name, _namespace: {"metadata": {"name": name}, "spec": {"ports": ports}},
+        list=lambda _kind, _namespace, labels: slices if labels.endswith("=twin") else [],
+    )
     pods = [
         {"metadata": {"name": "a"}, "status": {"podIP": "10.0.0.1"}},
         {"metadata": {"name": "b"}, "status": {"podIP": "10.0.0.2"}},
     ]
-    proxies = SimpleNamespace(pods=lambda _: pods, meshed=lambda _: pods[:1])
+    proxies = SimpleNamespace(
+        pods=lambda _: pods, meshed=lambda _: pods[:1], leading_to=lambda _: {"metadata": {"name": "twin"}}
+    )
     asked: list[str] = []
 
     def probe(message: Message, *, straight_to: str = "") -> Sample:

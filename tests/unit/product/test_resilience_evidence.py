@@ -148,8 +148,13 @@ def _resilience(entries: list[Entry], **traffic: Any) -> Resilience:
     )
     log = CallLog(cast("Any", environment), cast("Any", stub), [])
     log.settled = log.entries = lambda: entries  # type: ignore[method-assign]
-    log.proxies = cast("Any", SimpleNamespace(pods=lambda _: [{"metadata": {"name": "client"}}], meshed=lambda _: []))
+    log.proxies = _proxies(lambda _: [{"metadata": {"name": "client"}}], lambda _: [])
     return Resilience(cast("Any", environment), cast("Any", stub), log, [])
+
+
+def _proxies(pods: Any, meshed: Any) -> Any:
+    """Those of services beside which no fault backend stands."""
+    return SimpleNamespace(pods=pods, meshed=meshed, receiving=meshed, fault_backends=lambda _: [])
 
 
 def test_calls_of_before_a_change_tell_nothing_after_it() -> None:
@@ -243,6 +248,9 @@ class _Mesh:
     def meshed(self, _service: ServiceRef) -> list[dict[str, Any]]:
         return [self.pod("payment", proxy=True)]
 
+    def fault_backends(self, _service: ServiceRef) -> list[dict[str, Any]]:
+        return []
+
     def pods(self, _service: ServiceRef) -> list[dict[str, Any]]:
         return [self.pod("order", proxy=True), self.pod("order-canary")]
 
@@ -307,7 +315,7 @@ def test_a_mirrored_copy_of_a_request_is_one_of_its_own(
         made += [replace(served(name, "r1"), started=100 + at, seconds=0.9), *[call(name, "r1"), came] * 2]
     resilience = _resilience(made, loading=False, met=lambda verdict, _ids: verdict)
     pods = {ORDER: [pod("order"), pod("order-canary")], PAYMENT: [pod("payment")]}
-    resilience._log.proxies = cast("Any", SimpleNamespace(pods=pods.get, meshed=pods.get))
+    resilience._log.proxies = _proxies(pods.get, pods.get)
     route = {"metadata": {"name": "order", "namespace": "shop"}, "spec": {"http": [mirror]}}
     monkeypatch.setattr(_Cluster, "list", lambda _, kind, *_where: [route] if kind == "VirtualService" else [])
     assert resilience.called_at_most(ORDER, PAYMENT, 9, None).numbers["tries"] == tries

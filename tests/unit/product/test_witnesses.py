@@ -31,6 +31,9 @@ class Proxies:
     def pods(self, service: ServiceRef) -> list[dict[str, Any]]:
         return [pod for pod in self.every() if pod["metadata"]["labels"]["app"] == service.name]
 
+    def fault_backends(self, _service: ServiceRef) -> list[dict[str, Any]]:
+        return []
+
     def selector(self, service: ServiceRef) -> dict[str, str]:
         return {"app": service.name}
 

@@ -1,0 +1,30 @@
+"""The calls that came to a service, as the proxies of its side logged them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from meshbdd.intents import ServiceRef
+from meshbdd.telemetry.access_log import Entry
+from meshbdd.telemetry.proxies import Object, Proxies, address_of
+
+
+def arrivals(service: ServiceRef, entries: Iterable[Entry], proxies: Proxies) -> list[Entry]:
+    """Those that came to the service's own pods, and those that came to its fault backend.
+
+    What a fault backend passes on has come to it before: that is no further call.
+
+    Args:
+        service: The service.
+        entries: The logs.
+        proxies: The way to the pods.
+    """
+    backends = proxies.fault_backends(service)
+    passing_on = {address_of(pod) for pod in backends}
+    own, beside = _names(proxies.meshed(service)), _names(backends)
+    came = (entry for entry in entries if not entry.outbound)
+    return [e for e in came if e.pod in beside or (e.pod in own and e.came_from not in passing_on)]
+
+
+def _names(pods: Iterable[Object]) -> set[str]:
+    return {str(pod["metadata"]["name"]) for pod in pods}
