@@ -37,6 +37,7 @@ from meshbdd.scenario import (
 from meshbdd.scenario.asides import mixed
 from meshbdd.scenario.in_force import InForce
 from meshbdd.scenario.needs import needs
+from meshbdd.scenario.other_runs import OtherRuns
 from meshbdd.scenario.vantages import CLIENT, PLAIN_CLIENT
 from meshbdd.sidecars import LINKERD
 
@@ -78,6 +79,9 @@ class World:
         self._environment = environment
         self._steps = steps
         self._rehearsal = rehearsal
+        named = {service.namespace for step in steps for asked in step.needs for service in asked.services}
+        self._others = OtherRuns(environment.cluster, environment.namespace, environment.run, named)
+        self._others.look()
         self._before: dict[str, Sample] = {}
         self._defined_before: frozenset[str] | None = None
         self._accounting = Accounting(environment)
@@ -231,7 +235,7 @@ class World:
         self.judge(responses.is_refused())
 
     def claim(self, verdict: Verdict) -> None:
-        """Let a verdict count, unless a fault of this scenario met no call at all.
+        """Let a verdict count, unless a fault of this scenario met no call at all, or another run changed the mesh too.
 
         Raises:
             ClaimFailed: the claim is false.
@@ -239,6 +243,7 @@ class World:
         """
         self.traffic.note_load()
         self._account()
+        self._others.see_none()
         self._environment.tell(VerdictReached(str(verdict.outcome), verdict.sentence, verdict.numbers, verdict.notes))
         judge(verdict)
 

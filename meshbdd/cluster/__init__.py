@@ -7,7 +7,8 @@ told and undone from the object alone, by anyone, at any time. ``UndoStack`` und
 
 from meshbdd.cluster.change import Change, Edit
 from meshbdd.cluster.client import Cluster
+from meshbdd.cluster.record import RUN, Record
 from meshbdd.cluster.stack import UndoStack
-from meshbdd.cluster.sweep import sweep, sweep_own
+from meshbdd.cluster.sweep import changed_by_others, sweep, sweep_own
 
-__all__ = ["Change", "Cluster", "Edit", "UndoStack", "sweep", "sweep_own"]
+__all__ = ["RUN", "Change", "Cluster", "Edit", "Record", "UndoStack", "changed_by_others", "sweep", "sweep_own"]

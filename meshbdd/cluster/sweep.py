@@ -1,4 +1,4 @@
-"""Undoing what runs left behind that are gone: by their records, by label, and by the names of tagged routes."""
+"""What runs changed, found in the objects: undone where the run is gone, told of where it is another one's."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _KINDS = (
 """Everything that a run may change; routes before the subsets that they lead to."""
 
 
-def _list(cluster: Cluster, kind: str, namespace: str) -> list[Object]:
+def _list(cluster: Cluster, kind: str, namespace: str, labels: str | None = None) -> list[Object]:
     """Objects of a kind in all namespaces, or in ``namespace`` where the account may see no more."""
     try:
-        return cluster.list(kind)
+        return cluster.list(kind, labels=labels)
     except ApiFailure as failure:
         if failure.status == 404:
             return []  # that kind is not installed
         if failure.status != 403:
             raise
-    return cluster.list(kind, namespace)
+    return cluster.list(kind, namespace, labels)
 
 
 def _runs(obj: Object) -> set[str]:
@@ -56,6 +56,18 @@ def _changed(cluster: Cluster, namespace: str) -> Iterator[tuple[Object, str]]:
         for obj in sorted(_list(cluster, kind, namespace), key=_made_by_a_run):
             for run in sorted(_runs(obj)):
                 yield obj, run
+
+
+def changed_by_others(cluster: Cluster, namespace: str, own_run: str) -> Iterator[Object]:
+    """The objects that carry changes of other runs, be their processes gone or not; they are found by their label alone.
+
+    Args:
+        cluster: Where.
+        namespace: The namespace to look into where the account may not list all of them.
+        own_run: Id of the run that asks.
+    """
+    for kind in _KINDS:
+        yield from _list(cluster, kind, namespace, f"{RUN},{RUN}!={own_run}")
 
 
 def _lives(obj: Object, run: str) -> bool:

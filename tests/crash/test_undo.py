@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -187,6 +188,47 @@ def test_the_sweep_leaves_a_living_run_alone(lab: LabUnderTest) -> None:
     stack.undo()
 
 
+def test_another_runs_fault_is_nobodys_verdict(lab: LabUnderTest, tmp_path: Path) -> None:
+    """The fault of a run that lives makes no claim of another run red, and none of it green."""
+    lab.apply(OWN)
+    stack, _ = _fail(lab, "r1")
+    lab.in_effect("order-service", '"name": "meshbdd-')
+    run = _behave(lab, tmp_path, BESIDE_IT)
+    try:
+        code = run.wait(timeout=60)
+        standing = _live(lab)
+    finally:
+        if run.poll() is None:
+            run.kill()
+            run.wait()
+        stack.undo()
+    told = (tmp_path / "output").read_text()
+    assert code != 0, told
+    assert "0 scenarios passed, 0 failed, 2 error" in told, told
+    alone = (
+        "MB0613 inconclusive: VirtualService payment.shop carried a change of run r1 "
+        f"(process {os.getpid()} on {socket.gethostname()}, since "
+    )
+    assert told.count(alone) == 2, told
+    assert standing is not None
+    assert Record.of(standing) is not None, "it is left alone all the same"
+
+
+BESIDE_IT = """
+Feature: A run beside another one
+  Background:
+    Given the request "checkout":
+      '''
+      POST http://order-service/checkout
+
+      {"sku": "A1", "quantity": 1}
+      '''
+    When "checkout" is sent
+  Scenario: It would be red
+    Then the response status is 200
+  Scenario: It would be green
+    Then the response status is 503
+""".replace("'''", '"""')
 FEATURE = """
 Feature: A run that is ended
   Scenario: It holds a fault
@@ -203,9 +245,9 @@ Feature: A run that is ended
 """.replace("'''", '"""')
 
 
-def _behave(lab: LabUnderTest, folder: Path, side: Side) -> subprocess.Popen[bytes]:
+def _behave(lab: LabUnderTest, folder: Path, feature: str) -> subprocess.Popen[bytes]:
     (folder / "features").mkdir()
-    (folder / "features" / "held.feature").write_text(FEATURE.replace("SIDE", side))
+    (folder / "features" / "held.feature").write_text(feature)
     (folder / "environment.py").write_text("import meshbdd.steps\nfrom meshbdd.hooks import *\n")
     (folder / "steps").mkdir()
     environment = {**os.environ, "KUBECONFIG": str(lab.info.kubeconfig)}
@@ -220,7 +262,7 @@ def test_a_run_that_is_ended_leaves_no_fault(lab: LabUnderTest, tmp_path: Path, 
     """SIGTERM, Ctrl-C and SIGHUP undo at once; after kill -9 the next run's sweep does."""
     lab.apply(OWN)
     before = _live(lab)
-    run = _behave(lab, tmp_path, Side.CALLER)
+    run = _behave(lab, tmp_path, FEATURE.replace("SIDE", Side.CALLER))
     try:
         until("the fault", lambda: UNDO in (_live(lab) or {})["metadata"].get("annotations", {}), seconds=20)
         until("traffic that meets it", lambda: any(e["response_flags"] == "FI" for e in lab.log("order-service")))
@@ -261,7 +303,7 @@ def test_a_run_that_is_ended_leaves_no_armed_filter(lab: LabUnderTest, tmp_path:
     sessions = [lab.session("order-service") for _ in range(3)]
     assert _charge_on_open_connections(lab, sessions) == {200}
     earlier = len(_faulted(lab))
-    run = _behave(lab, tmp_path, Side.SERVER)
+    run = _behave(lab, tmp_path, FEATURE.replace("SIDE", Side.SERVER))
     try:
         until("the fault", lambda: len(_faulted(lab)) > earlier, seconds=40)
         run.send_signal(number)
