@@ -36,14 +36,15 @@ class Inventory:
 
     Args:
         objects: Everything there is. What meshbdd itself put there for a scenario is left out: its routes, and the
-            objects that it made.
+            objects that it made, but for policies of mutual TLS, which say what servers ask of the testers' own clients.
     """
 
     def __init__(self, objects: Iterable[Object]) -> None:
         self._by_kind: dict[str, list[Object]] = defaultdict(list)
         for obj in objects:
-            if not text(obj, "metadata", "name").startswith(OURS):
-                self._by_kind[text(obj, "kind")].append(_without_our_routes(obj))
+            kind = text(obj, "kind")
+            if kind == "PeerAuthentication" or not text(obj, "metadata", "name").startswith(OURS):
+                self._by_kind[kind].append(_without_our_routes(obj))
 
     def of(self, kind: str) -> list[Object]:
         """The objects of a kind."""

@@ -80,20 +80,24 @@ def test_a_changed_object_takes_the_place_of_the_one_that_is_there() -> None:
     assert sense.check_changes([new], [*WORLD, old]) == []
 
 
-def test_a_change_is_blamed_for_what_it_does_to_others() -> None:
-    mine, theirs = documents("""
+@pytest.mark.parametrize(
+    ("name", "selector"), [("default", "{}"), ("meshbdd-payment-service", "{matchLabels: {app: payment-service}}")]
+)
+def test_a_change_is_blamed_for_what_it_does_to_others(name: str, selector: str) -> None:
+    theirs, mine = documents(f"""
         apiVersion: networking.istio.io/v1
         kind: DestinationRule
-        metadata: {name: theirs, namespace: shop}
-        spec: {host: payment-service, trafficPolicy: {tls: {mode: DISABLE}}}
+        metadata: {{name: theirs, namespace: shop}}
+        spec: {{host: payment-service, trafficPolicy: {{tls: {{mode: DISABLE}}}}}}
         ---
         apiVersion: security.istio.io/v1
         kind: PeerAuthentication
-        metadata: {name: default, namespace: shop}
-        spec: {mtls: {mode: STRICT}}
+        metadata: {{name: {name}, namespace: shop}}
+        spec: {{selector: {selector}, mtls: {{mode: STRICT}}}}
         """)
-    (finding,) = sense.check_changes([theirs], [*WORLD, mine])
-    assert (finding.code, finding.object) == ("MB0936", "DestinationRule shop/theirs")
+    for changed, there in ((theirs, mine), (mine, theirs)):
+        (finding,) = sense.check_changes([changed], [*WORLD, there])
+        assert (finding.code, finding.object) == ("MB0936", "DestinationRule shop/theirs")
 
 
 def _shop_of(size: int) -> list[dict[str, Any]]:
