@@ -101,7 +101,7 @@ class World:
         self.observed = Observations(environment, self.traffic, self._call_log, self._named, texts)
         self.resilience = Resilience(environment, self.traffic, self._call_log, texts)
         self.circuits = Circuits(environment, self.traffic, self._call_log)
-        self.overhead = Overhead(environment, self.traffic)
+        self.overhead = Overhead(environment, self.traffic, lambda: (item.plan for item in self.changes.in_force))
         self.place: Place | None = None
 
     @property

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 
 from meshbdd.claims import Outcome, Verdict
 from meshbdd.claims.comparison import adds_less_than, grows_less_than
 from meshbdd.claims.sequential import ALPHA
-from meshbdd.intents import ServiceRef
+from meshbdd.intents import ServiceRef, Side
 from meshbdd.load import Sample
+from meshbdd.mesh import Plan
 from meshbdd.mesh.abilities import Ability
 from meshbdd.scenario.cold_start import start_once, template_of
 from meshbdd.scenario.environment import Environment
@@ -31,11 +33,13 @@ class Overhead:
     Args:
         environment: What the run shares.
         traffic: The scenario's requests.
+        in_force: The changes that are in force.
     """
 
-    def __init__(self, environment: Environment, traffic: Traffic) -> None:
+    def __init__(self, environment: Environment, traffic: Traffic, in_force: Callable[[], Iterable[Plan]]) -> None:
         self._environment = environment
         self._traffic = traffic
+        self._in_force = in_force
 
     @needs(Ability.CLIENTS)
     def adds(self, limit: Duration, percent: float = 50.0) -> Verdict:
@@ -45,6 +49,13 @@ class Overhead:
         name = self._traffic.last_name
         if name is None:
             return Verdict.nothing_to_judge(claim)
+        asked = self._traffic.asked(name)
+        faults = [plan.summary for plan in self._in_force() if asked in plan.faulty and plan.side is Side.CALLER]
+        if faults:
+            return Verdict.cannot_tell(
+                f"{claim}: «{faults[0]}» is in force at the callers' sidecars, and a client without one never meets it",
+                "let it recover first",
+            )
         # The lab's stand-in for kube-proxy is slower than the real one, whose work is done once a connection is open: it
         # would make a sidecar look cheap. So the client outside the mesh connects to the endpoints themselves.
         endpoints = self._traffic.endpoints(name)

@@ -132,7 +132,7 @@ class Traffic:
         """Send, and note what was sent."""
         result = self._load(plan)
         outside = plan.vantage is not None and plan.vantage.name == PLAIN_CLIENT
-        asked, _ = service_named(plan.message.host, self._environment.namespace)
+        asked = self.asked(plan.message.name)
         unseen = {s.request_id: asked for s in result.samples() if s.error in MAYBE_UNSEEN} if outside else {}
         self._note([result.ids.of(number) for number in range(min(result.sent, NOTED))], unseen)
         return result
@@ -350,6 +350,10 @@ class Traffic:
         self.measured += len(samples)
         self._tell(plan, samples)
         return samples
+
+    def asked(self, name: str) -> ServiceRef:
+        """The service that a request names by its host."""
+        return service_named(self.requests.get(name).host, self._environment.namespace)[0]
 
     def endpoints(self, name: str) -> list[str]:
         """``address:port`` of what is ready behind the Service that a request names."""

@@ -30,6 +30,7 @@ from tests.defects.scenarios import (
     RENEWED,
     RETRIED,
     SCRAPED,
+    SMALL_PAGE,
     START,
     STRICT,
     STRICT_TEAM,
@@ -44,6 +45,7 @@ from tests.defects.scenarios import (
 )
 
 _EXAMPLES = "manifests/examples"
+_OVERHEAD = "features/load/sidecar_overhead.feature"
 
 
 def _peers(app: str, mode: str) -> str:
@@ -245,6 +247,32 @@ _OF_PODS = (
         frozenset({START}),
         # So much later that the slowest start without a sidecar, on a busy machine, is no excuse.
         annotations={"notification-service": {"readiness.status.sidecar.istio.io/initialDelaySeconds": "6"}},
+    ),
+    Defect(
+        "a sidecar that is slow",
+        frozenset({SMALL_PAGE}),
+        edits=((_OVERHEAD, "order-service/version\n", "order-service/version\n      X-Page: small\n"),),
+        objects="""
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: slow, namespace: shop}
+spec:
+  workloadSelector: {labels: {app: client}}
+  configPatches:
+  - applyTo: HTTP_FILTER
+    match:
+      context: SIDECAR_OUTBOUND
+      listener: {filterChain: {filter: {name: envoy.filters.network.http_connection_manager}}}
+    patch:
+      operation: INSERT_BEFORE
+      value:
+        name: slow
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault
+          delay: {fixed_delay: 0.1s, percentage: {numerator: 100}}
+          headers: [{name: x-page, string_match: {exact: small}}]
+""",
+        narrow=True,
     ),
     Defect(
         "stale route",

@@ -29,6 +29,7 @@ from tests.defects.scenarios import (
     RENEWED,
     RETRIED,
     SCRAPED_LINKERD,
+    SMALL_PAGE,
     START,
     STRICT,
     STRICT_TEAM,
@@ -212,6 +213,12 @@ _OF_STEPS = (
             (_CANARY, "90% to stable and 10% to canary", "50% to stable and 50% to canary"),
             (_CANARY, "100% to stable and 0% to canary", "50% to stable and 50% to canary"),
         ),
+    ),
+    Defect(
+        "a sidecar that is slow",
+        frozenset({SMALL_PAGE}),
+        # No resource of Linkerd's slows a proxy, so the limit is too low instead.
+        edits=((_OVERHEAD, "less than 20ms", "less than 0.01ms"),),
     ),
     Defect(
         "a sidecar that takes longer than it may",

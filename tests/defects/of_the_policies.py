@@ -35,7 +35,6 @@ _TELEMETRY = "features/telemetry/what_the_mesh_reports.feature"
 _TLS = "features/security/mutual_tls.feature"
 _LOAD = "features/load/steady_load.feature"
 _ENOUGH = "features/load/as_many_as_it_takes.feature"
-_OVERHEAD = "features/load/sidecar_overhead.feature"
 
 OF_THE_POLICIES = (
     Defect(
@@ -121,7 +120,6 @@ OF_THE_POLICIES = (
                 "Checkout is quick",
                 LATENCY,
                 LATENCY_LINKERD,
-                "The sidecar hardly slows a small page",
             }
         ),
         edits=(
@@ -139,11 +137,6 @@ OF_THE_POLICIES = (
                 _TELEMETRY,
                 "in a histogram of responses\n",
                 "in a histogram of responses\n    Given payment-service is slowed by 1300ms\n      | inject at | server |\n",
-            ),
-            (
-                _OVERHEAD,
-                '    When "version" is sent',
-                '    Given order-service is slowed by 100ms\n    When "version" is sent',
             ),
         ),
     ),

@@ -16,7 +16,10 @@ ELSEWHERE = Owner("ci-4", 1, "at any time")
 
 
 def _changed(namespace: str, owner: Owner | None) -> dict[str, Any]:
-    obj: dict[str, Any] = {"kind": "VirtualService", "metadata": {"name": "a", "namespace": namespace, "labels": {RUN: "r2"}}}
+    obj: dict[str, Any] = {
+        "kind": "VirtualService",
+        "metadata": {"name": "a", "namespace": namespace, "labels": {RUN: "r2"}},
+    }
     if owner is not None:
         mark(obj, Record("r2", owner, "cluster", "", created=True, layers=(), at=0.0))
     return obj
@@ -37,7 +40,9 @@ def _runs(cluster: _Cluster) -> OtherRuns:
 
 @pytest.mark.parametrize("namespace", ["shop", "money", "istio-system"])
 def test_a_change_where_the_scenario_is_ends_it(namespace: str) -> None:
-    with pytest.raises(Inconclusive, match=rf"VirtualService a\.{namespace} .* run r2 \(process 1 on ci-4, since 19") as e:
+    with pytest.raises(
+        Inconclusive, match=rf"VirtualService a\.{namespace} .* run r2 \(process 1 on ci-4, since 19"
+    ) as e:
         _runs(_Cluster(_changed(namespace, ELSEWHERE))).see_none()
     assert e.value.help == "let that run finish first: one run at a time can judge the services of a namespace"
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from meshbdd.claims import Outcome
 from meshbdd.claims.comparison import grows_less_than
+from meshbdd.intents import Fault, ServiceRef, Side
 from meshbdd.load import read_message
+from meshbdd.mesh import Plan
 from meshbdd.scenario.hosts import endpoints
-from meshbdd.scenario.overhead import requests_for
+from meshbdd.scenario.overhead import Overhead, requests_for
 from meshbdd.units import Duration
+
+PAYMENT, ORDER = ServiceRef("payment", "shop"), ServiceRef("order", "shop")
 
 
 def test_as_many_requests_as_both_bounds_of_a_quantile_need() -> None:
@@ -63,3 +68,16 @@ class _Cluster:
 def test_without_a_sidecar_requests_go_to_what_is_ready(url: str, found: list[str]) -> None:
     message = read_message("ask", f"GET {url}", None)
     assert endpoints(_Cluster(), message, "shop") == found  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("slowed", "side", "told"),
+    [(PAYMENT, Side.CALLER, True), (PAYMENT, Side.SERVER, False), (ORDER, Side.CALLER, False)],
+)
+def test_a_fault_that_only_a_sidecar_meets_is_none_of_its_costs(slowed: ServiceRef, side: Side, told: bool) -> None:
+    slow = Plan(f"{slowed.name} is slow", (), intent=Fault(slowed, delay=Duration(0.1)), side=side, faulty=(slowed,))
+    environment = SimpleNamespace(require=lambda *_asked: None)
+    traffic = SimpleNamespace(last_name="charge", asked=lambda _name: PAYMENT, endpoints=lambda _name: [])
+    verdict = Overhead(cast("Any", environment), cast("Any", traffic), lambda: [slow]).adds(Duration(0.05))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert ("«payment is slow» is in force at the callers' sidecars" in verdict.sentence) is told
