@@ -178,7 +178,7 @@ class World:
     def _mesh_changed(self, item: InForce) -> None:
         self.traffic.mesh_changed()
         self._call_log.witnesses.mesh_changed()
-        self._accounting.arrived(item)
+        self._accounting.arrived(item, self.changes.in_force)
 
     def judge(self, claim: Claim) -> None:
         """Judge the requests of the last step that sent some, or let the claim send as many as it needs.

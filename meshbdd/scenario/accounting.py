@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from meshbdd.errors import Inconclusive
 from meshbdd.evidence import FaultAccounted
-from meshbdd.intents import Down, ServiceRef, Side
-from meshbdd.mesh.base import Through
+from meshbdd.intents import Down, ServiceRef
 from meshbdd.scenario.calls import Places, calls_logged, reasons
 from meshbdd.scenario.environment import Environment
+from meshbdd.scenario.fault_calls import FaultCalls
 from meshbdd.scenario.in_force import InForce
+from meshbdd.scenario.known_pods import KnownPods
 from meshbdd.scenario.settling import LOOK_SECONDS
-from meshbdd.scenario.vacuity import Unmet, chances, is_hit, see_grpc, see_met
+from meshbdd.scenario.vacuity import Unmet, chances, see_grpc, see_met
 from meshbdd.scenario.vantages import PLAIN_CLIENT
 from meshbdd.telemetry.access_log import AccessLogs, Entry
 from meshbdd.units import Duration
@@ -43,6 +44,8 @@ class Accounting:
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self._logs = AccessLogs(environment.cluster, environment.mesh.sidecars)
+        self._pods = KnownPods(environment.cluster)
+        self._found = FaultCalls(self._logs, self._pods)
         self._began = time.time()
         self._met = False
         """Whether the scenario's requests have met any fault of it."""
@@ -51,9 +54,20 @@ class Accounting:
         """What was logged until now belongs to no change of this scenario."""
         self._logs.mark()
 
-    def arrived(self, item: InForce) -> None:
-        """What was logged until now did not meet this change."""
+    def arrived(self, item: InForce, in_force: Iterable[InForce]) -> None:
+        """What was logged until now did not meet this change.
+
+        Args:
+            item: The change.
+            in_force: Those that are in force now.
+        """
         item.logged = len(self._logs.since_mark())
+        self._pods.look()
+        item.gone = frozenset(self._pods.gone())
+        for other in in_force:
+            if other is not item:
+                item.beside.append(other)
+                other.beside.append(item)
 
     def account(self, items: Sequence[InForce], *, final: bool = False, more: bool = False) -> None:
         """See that each fault met a call while traffic ran.
@@ -84,11 +98,13 @@ class Accounting:
             item.accounted = False
 
     def _account(self, item: InForce, service: ServiceRef, *, final: bool) -> None:
+        self._pods.look()
         refused = _refused_outside(item, service)
         entries = self._entries(
-            item, lambda found: bool(refused or self._calls(item, found, service)) and self._told(item, found)
+            item,
+            lambda found: bool(refused or self._found.calls(item, found, service)) and self._found.told(item, found),
         )
-        came = self._calls(item, entries, service)
+        came = self._found.calls(item, entries, service)
         everybodys = [(who, entry) for who, entry in came if not entry.denied]
         if came and not everybodys:  # the policies stand before a fault at the server
             raise Unmet(
@@ -96,15 +112,14 @@ class Accounting:
                 f"No call came to «{item.plan.summary}»: the proxies of {service} denied each of the {len(came)} calls before.",
                 help="send a request of a caller that may call it, or have the policy in a scenario of its own",
             )
-        meant = self._meant(item)
+        meant = self._found.meant(item)
         calls = [(who, entry) for who, entry in everybodys if meant is None or who in meant]
         if everybodys and not calls and not final:
             item.accounted = False
             return
-        stood_in = self._addresses_of(item.plan.stand_ins)
-        hit = [(who, entry) for who, entry in calls if is_hit(item.plan, entry) or _ip(entry.upstream) in stood_in]
+        hit, doubtful = self._found.told_apart(item, calls)
         left = {entry.request_id for entry in entries if entry.outbound and entry.service == service.host}
-        bypassed = self._bypassed(entries, service, left)
+        bypassed = self._found.bypassed(entries, service, left)
         met, all_calls = Counter(who for who, _ in hit), Counter(who for who, _ in calls)
         sent = set(item.requests)
         event = FaultAccounted(
@@ -118,9 +133,10 @@ class Accounting:
             len(sent),
             len(sent & {entry.request_id for entry in entries if entry.outbound}),
             bypassed,
-            self._unreached(item, entries, service.host),
+            self._found.unreached(item, entries, service.host),
         )
-        see_met(event, chances(item.plan, [entry for _, entry in calls]))
+        likely = chances(item.plan, [entry for _, entry in calls])
+        see_met(event, likely, doubtful=len(doubtful), gone=self._found.gone(item, service))
         see_grpc(item.plan, [entry for _, entry in hit])
         self._environment.tell(event)
 
@@ -156,79 +172,6 @@ class Accounting:
             first_pause=LOOK_SECONDS,
         )
 
-    def _calls(self, item: InForce, entries: Sequence[Entry], service: ServiceRef) -> list[tuple[str, Entry]]:
-        """The calls to a service and who made each, as the side logged them that decides about the fault."""
-        if item.plan.through is not None:
-            return self._tries(item.plan.through, entries)
-        if item.plan.side is not Side.SERVER:
-            return [(e.pod, e) for e in entries if e.outbound and e.service == service.host]
-        servers, names = self._pods_of(service), self._addresses()
-        inbound = [e for e in entries if not e.outbound and e.pod in servers]
-        return [(names.get(_ip(e.downstream), _ip(e.downstream) or "unknown"), e) for e in inbound]
-
-    def _tries(self, through: Through, entries: Sequence[Entry]) -> list[tuple[str, Entry]]:
-        """The tries of calls to a service that has a fault backend, and who made each.
-
-        They are those that came to the backend, by its own log, and those that came to the service without it.
-        """
-        names, backends, servers = self._addresses(), self._pods_of(through.backend), self._pods_of(through.twin)
-        who = {
-            e.request_id: names.get(_ip(e.downstream), "unknown")
-            for e in entries
-            if e.pod in backends and not e.outbound
-        }
-        diverted = [e for e in self._logs.injections if e.pod in backends and not e.probe]
-        direct = [e for e in entries if e.pod in servers and not e.outbound]
-        made = [(names.get(_ip(e.downstream), _ip(e.downstream) or "unknown"), e) for e in direct]
-        return [(who.get(e.request_id, "unknown"), e) for e in diverted if e.request_id in who] + [
-            (name, e) for name, e in made if name not in backends
-        ]
-
-    def _told(self, item: InForce, entries: Sequence[Entry]) -> bool:
-        """Whether a fault backend has logged as many calls as its sidecar let in."""
-        if item.plan.through is None:
-            return True
-        pods = self._pods_of(item.plan.through.backend)
-        came = {e.request_id for e in entries if e.pod in pods and not e.outbound}
-        return came <= {e.request_id for e in self._logs.injections}
-
-    def _meant(self, item: InForce) -> set[str] | None:
-        """The pods of the only caller that a fault is for; ``None``: everybody."""
-        labels = item.plan.callers
-        if labels is None:
-            return None
-        selector = ",".join(f"{name}={value}" for name, value in labels.items())
-        return {pod["metadata"]["name"] for pod in self._environment.cluster.list("Pod", labels=selector)}
-
-    def _pods_of(self, service: ServiceRef) -> set[str]:
-        cluster = self._environment.cluster
-        selector = cluster.get("Service", service.name, service.namespace)["spec"].get("selector") or {}
-        labels = ",".join(f"{name}={value}" for name, value in selector.items())
-        return {pod["metadata"]["name"] for pod in cluster.list("Pod", service.namespace, labels)} if labels else set()
-
-    def _addresses(self) -> dict[str, str]:
-        pods = self._environment.cluster.list("Pod")
-        return {str((pod.get("status") or {}).get("podIP") or ""): pod["metadata"]["name"] for pod in pods}
-
-    def _addresses_of(self, services: Iterable[ServiceRef]) -> set[str]:
-        pods = {pod for service in services for pod in self._pods_of(service)}
-        return {address for address, pod in self._addresses().items() if pod in pods} if pods else set()
-
-    def _bypassed(self, entries: Sequence[Entry], service: ServiceRef, left: set[str]) -> Mapping[str, int]:
-        """Calls that reached the service's sidecars and that no calling sidecar logged, by who made them."""
-        servers = self._pods_of(service)
-        inbound = [e for e in entries if not e.outbound and e.pod in servers and e.request_id not in left]
-        names = self._addresses() if inbound else {}
-        counted = Counter(names.get(_ip(e.downstream), _ip(e.downstream) or "unknown") for e in inbound)
-        return dict(counted)  # the report reads it by dataclasses.asdict, which makes nonsense of a counter
-
-    def _unreached(self, item: InForce, entries: Sequence[Entry], host: str) -> Mapping[str, int]:
-        """Calls that callers' sidecars sent nowhere, by their response flag, where the service's side decides."""
-        if item.plan.side is not Side.SERVER or isinstance(item.plan.intent, Down):
-            return {}
-        nowhere = (e for e in entries if e.outbound and e.service == host and not e.upstream)
-        return dict(Counter(flag for entry in nowhere for flag in sorted(entry.flags)))
-
     def tell_calls(self) -> None:
         """Tell who called whom, as far as the logs hold it now."""
         told = calls_logged(self._logs.since_mark(), self._logs.injections, self._began, self._places())
@@ -262,7 +205,3 @@ class Accounting:
 def _refused_outside(item: InForce, service: ServiceRef) -> int:
     """How often a client outside the mesh found a service down: it found no connection, and no proxy tells of that."""
     return list(item.unseen.values()).count(service) if isinstance(item.plan.intent, Down) else 0
-
-
-def _ip(address: str) -> str:
-    return address.rpartition(":")[0]

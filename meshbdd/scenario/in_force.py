@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from meshbdd.intents import ServiceRef
 from meshbdd.mesh import Plan, Stage
 from meshbdd.mesh.gate import Before
 from meshbdd.mesh.looking import Arrival
+from meshbdd.scenario.known_pods import Life
 
 
 @dataclass(slots=True)
@@ -32,7 +33,7 @@ class Written:
     seconds: float = 0.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class InForce:
     """A change in force: its plan, what was written, and which traffic ran meanwhile.
 
@@ -44,6 +45,8 @@ class InForce:
         unseen: Those of them that perhaps no proxy has seen, since a client outside the mesh found no connection → whom it asked.
         accounted: Whether the accounting is done for all of these.
         logged: How much the access logs held when it arrived.
+        gone: The pods that were seen before and were there no more when it arrived.
+        beside: The changes that were in force at some time while it was.
     """
 
     plan: Plan
@@ -53,6 +56,8 @@ class InForce:
     unseen: dict[str, ServiceRef] = field(default_factory=dict)
     accounted: bool = False
     logged: int = 0
+    gone: Collection[Life] = ()
+    beside: list[InForce] = field(default_factory=list)
 
     @property
     def changes(self) -> list[Change]:

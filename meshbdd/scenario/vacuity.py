@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from http import HTTPStatus
 
 from meshbdd.errors import Inconclusive
 from meshbdd.evidence import FaultAccounted
-from meshbdd.grpc_statuses import GRPC_CODES, as_grpc
 from meshbdd.intents import Down, Fault, Side
 from meshbdd.mesh import Plan
 from meshbdd.response_flags import in_words
+from meshbdd.scenario.hits import is_meant, took
 from meshbdd.telemetry.access_log import Entry
 
-_DOWN = {"UH", "UF", "NC", "UC"}
-"""Response flags of a call that met no endpoint: Envoy's access log documentation, %RESPONSE_FLAGS%."""
 _SURE = 7
 """Times one in the share: of so many calls one is hit but once in 1,100 times (e⁻⁷)."""
 _ALPHA = 1e-6
@@ -26,39 +23,6 @@ class Unmet(Inconclusive):
     """Nobody called a service while it was to fail."""
 
 
-def is_hit(plan: Plan, entry: Entry) -> bool:
-    """Whether this very fault was injected into a call."""
-    intent = plan.intent
-    if isinstance(intent, Down):
-        return bool(entry.flags & _DOWN)
-    if not entry.injected:
-        return False
-    if isinstance(intent, Fault) and ("DI" if intent.delay else "FI") not in entry.flags:
-        return False
-    if plan.through is not None:
-        return plan.through.tag in entry.route.split()
-    if plan.side is Side.SERVER:
-        return not isinstance(intent, Fault) or intent.delay is not None or _is_answered_so(intent, entry)
-    return _took(plan, entry)
-
-
-def _is_answered_so(fault: Fault, entry: Entry) -> bool:
-    """Whether an injected answer may be this fault's: a gRPC call gets 200 of any, and the failure in its gRPC status.
-
-    Envoy's source/common/http/utility.cc, ``prepareLocalReply``.
-    """
-    if entry.grpc is not None:
-        return entry.grpc == (GRPC_CODES[fault.grpc_status] if fault.grpc_status else as_grpc(fault.status or 0))
-    return entry.status == (200 if fault.grpc_status else fault.status) or (
-        entry.status == HTTPStatus.OK and entry.protocol == "HTTP/2"
-    )
-
-
-def _took(plan: Plan, entry: Entry) -> bool:
-    """Whether a call left by one of the routes that the change made."""
-    return any(tag in entry.route for tag in plan.tags if tag)
-
-
 def chances(plan: Plan, calls: Iterable[Entry]) -> list[float]:
     """How likely each call was to be hit, of those that the fault was for; none where the logs do not tell which these are."""
     intent = plan.intent
@@ -67,23 +31,34 @@ def chances(plan: Plan, calls: Iterable[Entry]) -> list[float]:
     if not isinstance(intent, Fault):
         return [draw.share for entry in calls for draw in plan.draws if draw.takes(entry.route)]
     if intent.scope.narrows:
-        tells = plan.side is Side.CALLER and plan.through is None
-        calls = [entry for entry in calls if _took(plan, entry)] if tells else []
+        at_server = plan.side is Side.SERVER
+        tells = plan.through is None and not (at_server and intent.scope.headers)
+        takes = is_meant if at_server else took
+        calls = [entry for entry in calls if takes(plan, entry)] if tells else []
     return [intent.share.fraction for _ in calls]
 
 
-def see_met(event: FaultAccounted, likely: Sequence[float]) -> None:
+def see_met(event: FaultAccounted, likely: Sequence[float], *, doubtful: int = 0, gone: Sequence[str] = ()) -> None:
     """See that what the proxies tell is what the fault would do.
 
     Args:
         event: What the proxies tell.
         likely: The ``chances`` of the calls.
+        doubtful: How many calls another fault may have hit as well as this one.
+        gone: The pods that are gone since, with what they logged.
 
     Raises:
         Unmet: nobody called the service.
-        Inconclusive: nobody was hit: though somebody must have been, or by chance.
+        Inconclusive: nobody was hit: though somebody must have been, or by chance, or as far as can be told.
     """
     if not event.calls and not event.hit:
+        if gone:
+            raise Unmet(
+                "MB0614",
+                f"Whether anybody called {event.service} while «{event.summary}» was in force cannot be told: pod {gone[0]} or its "
+                "proxy went away meanwhile, with what it logged, and no other one logged a call.",
+                help="keep the pods while the fault is in force, or send requests after they were replaced",
+            )
         aside = ", ".join(f"{count} calls from {name}" for name, count in event.bypassed.items())
         if not aside and event.seen < event.sent:
             aside = f"{event.sent - event.seen} of the {event.sent} requests of this scenario, as those from outside the mesh do"
@@ -102,6 +77,13 @@ def see_met(event: FaultAccounted, likely: Sequence[float]) -> None:
         )
     if event.hit or not likely:
         return
+    if doubtful:
+        raise Inconclusive(
+            "MB0615",
+            f"Whether «{event.summary}» hit any call cannot be told: of {doubtful} calls either it or another fault at "
+            f"{event.service} with the same answer did, and a proxy does not log which.",
+            help="give one of them another status, or have each in a scenario of its own",
+        )
     if not any(likely):
         raise Inconclusive(
             "MB0608",

@@ -18,8 +18,9 @@ from meshbdd.mesh import Context, Istio, Plan, Stage
 from meshbdd.mesh.base import Object
 from meshbdd.rehearsal.stage import StageCluster
 from meshbdd.scenario import Accounting, Environment
+from meshbdd.scenario.hits import Suspect, is_hit, told_apart
 from meshbdd.scenario.in_force import InForce
-from meshbdd.scenario.vacuity import Unmet, chances, is_hit, see_met
+from meshbdd.scenario.vacuity import Unmet, chances, see_met
 from meshbdd.sidecars import ISTIO
 from meshbdd.telemetry.access_log import Entry
 from meshbdd.units import Duration, Percent
@@ -32,15 +33,16 @@ class _Cluster:
         return {"spec": {"selector": {"app": "payment-service"}}}
 
     def list(self, *_what: str, **_labels: str) -> list[dict[str, Any]]:
-        return [{"metadata": {"name": "payment-1"}, "status": {"podIP": "127.1.0.1"}}]
+        meta = {"name": "payment-1", "uid": "u1", "namespace": "shop", "labels": {"app": "payment-service"}}
+        return [{"metadata": meta, "status": {"podIP": "127.1.0.1"}}]
 
 
 def test_calls_past_every_proxy_are_plain_data_for_the_report() -> None:
-    environment = cast(
-        "Environment", type("_Environment", (), {"cluster": _Cluster(), "mesh": SimpleNamespace(sidecars=ISTIO)})()
-    )
+    environment = cast("Environment", SimpleNamespace(cluster=_Cluster(), mesh=SimpleNamespace(sidecars=ISTIO)))
     arrived = [Entry("payment-1", False, "", "", 200, frozenset(), f"r{n}", downstream="127.9.9.9:1") for n in range(3)]
-    bypassed = Accounting(environment)._bypassed(arrived, ServiceRef("payment-service", "shop"), {"r0"})
+    accounting = Accounting(environment)
+    accounting._pods.look()
+    bypassed = accounting._found.bypassed(arrived, ServiceRef("payment-service", "shop"), {"r0"})
     told = asdict(FaultAccounted("a fault", "payment-service.shop", 2, 0, bypassed=bypassed))
     assert json.loads(json.dumps(told))["bypassed"] == {"127.9.9.9": 2}
 
@@ -237,7 +239,9 @@ def test_a_fault_may_wait_for_requests_to_come_where_those_so_far_met_another(mo
         tell=told.append,
     )
     accounting = Accounting(cast("Environment", environment))
-    accounting._logs = cast("Any", SimpleNamespace(since_mark=lambda: list(entries), injections=[]))
+    accounting._logs = accounting._found._logs = cast(
+        "Any", SimpleNamespace(since_mark=lambda: list(entries), injections=[])
+    )
     other = Fault(B, Percent(100), status=500)
     waits = InForce(Plan("b fails", (Stage((), ("t2-",), ()),), intent=other, side=Side.CALLER, faulty=(B,)))
     in_force = [waits, InForce(_fault(100))]
@@ -270,6 +274,131 @@ def test_a_fault_does_not_wait_where_none_was_met(monkeypatch: pytest.MonkeyPatc
         sent=SimpleNamespace(are_earlier=lambda _id: False),
     )
     accounting = Accounting(cast("Environment", environment))
-    accounting._logs = cast("Any", SimpleNamespace(since_mark=list, injections=[]))
+    accounting._logs = accounting._found._logs = cast("Any", SimpleNamespace(since_mark=list, injections=[]))
     with pytest.raises(Inconclusive, match=r"Nobody called a\.b"):
         accounting.account([InForce(_fault(100), requests=["r1"])], more=True)
+
+
+def _at_server(status: int = 503, share: float = 100, **scope: Any) -> Plan:
+    fault = Fault(A, Percent(share), status=status, scope=Scope(**scope))
+    return Plan(str(fault), (), intent=fault, side=Side.SERVER, faulty=(A,))
+
+
+def _came(path: str = "/x", method: str = "GET", started: float = 9.0) -> Entry:
+    return Entry("a-1", False, "", "default", 503, frozenset({"FI"}), "r1", started, path=path, method=method)
+
+
+CHARGE, HEALTH = _came("/charge?sku=1", "POST"), _came("/healthz")
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "sure", "doubtful"),
+    [
+        (_at_server(path="/charge"), _at_server(path="/healthz"), [CHARGE], []),
+        (_at_server(method="GET"), _at_server(method="POST"), [HEALTH], []),
+        (_at_server(share=1), _at_server(path="/charge"), [HEALTH], [CHARGE]),
+        (_at_server(path="/charge"), _at_server(share=1), [], [CHARGE]),
+        (_at_server(headers={"x": "qa"}), _at_server(headers={"x": "dev"}), [], [CHARGE, HEALTH]),
+        (_at_server(path="/a"), _at_server(path="/b"), [], [CHARGE, HEALTH]),  # rewritten on the way
+        (_at_server(path="/a"), _at_server(500, path="/b"), [CHARGE, HEALTH], []),
+        (_at_server(path="/charge"), replace(_at_server(), intent=None), [], [CHARGE]),  # a manifest's own filter
+    ],
+)
+def test_two_faults_at_one_server_with_one_answer_are_told_apart_by_the_request(
+    own: Plan, other: Plan, sure: list[Entry], doubtful: list[Entry]
+) -> None:
+    calls = [("client-1", CHARGE), ("client-1", HEALTH)]
+    found = told_apart(Suspect(own), [Suspect(other)], calls)
+    assert [[entry for _, entry in some] for some in found] == [sure, doubtful]
+
+
+def test_two_faults_at_one_server_are_told_apart_by_the_caller_and_by_their_time() -> None:
+    mine, other = ("client-1", CHARGE), ("order-1", HEALTH)
+    for_client, for_all = Suspect(_at_server(), others={"order-1"}), Suspect(_at_server(share=1))
+    assert told_apart(for_client, [Suspect(_at_server(), others={"client-1"})], [mine]) == ([mine], [])
+    assert told_apart(for_all, [for_client], [mine, other]) == ([other], [mine])
+    slow, both = (
+        Suspect(replace(_at_server(), intent=Fault(A, delay=Duration(1)))),
+        replace(CHARGE, flags=frozenset({"DI", "FI"})),
+    )
+    assert told_apart(for_all, [slow], [("client-1", both)]) == told_apart(slow, [for_all], [("client-1", both)])
+    assert told_apart(for_all, [slow], [("client-1", both)]) == ([("client-1", both)], [])
+    late = Suspect(_at_server(), since={"a-1": 10.0})
+    assert told_apart(for_all, [late], [mine, ("client-1", _came(started=11.0))])[0] == [mine]
+
+
+def test_a_fault_that_another_one_may_have_answered_for_proves_nothing() -> None:
+    see_met(_met(3, 1), [0.5] * 3, doubtful=2)
+    with pytest.raises(Inconclusive, match=r"of 2 calls either it or another fault at a\.b with the same answer did"):
+        see_met(_met(3), [0.5] * 3, doubtful=2)
+    see_met(_met(3), [], doubtful=2)  # it was for others, as far as the logs tell
+
+
+def test_a_fault_at_the_server_for_one_path_is_expected_to_hit_the_calls_of_that_path() -> None:
+    few = _at_server(share=1, path="/charge")
+    assert chances(few, [CHARGE, HEALTH]) == [0.01]
+    with pytest.raises(Inconclusive, match="by chance hit none of 1 call:"):
+        see_met(_met(2), chances(few, [CHARGE, HEALTH]))
+
+
+class _Shop(_Cluster):
+    """A service with one pod, which can be replaced."""
+
+    def __init__(self) -> None:
+        self.uid = 1
+
+    def list(self, *_what: str, **_labels: str) -> list[dict[str, Any]]:
+        meta = {
+            "name": f"payment-{self.uid}",
+            "uid": f"u{self.uid}",
+            "namespace": "b",
+            "labels": {"app": "payment-service"},
+        }
+        status = {"podIP": f"127.1.0.{self.uid}", "phase": "Running"}
+        return [{"metadata": meta, "spec": {"containers": [{"name": "istio-proxy"}]}, "status": status}]
+
+
+def _accounting(cluster: _Cluster, entries: list[Entry], told: list[FaultAccounted]) -> Accounting:
+    environment = SimpleNamespace(
+        cluster=cluster,
+        mesh=SimpleNamespace(sidecars=ISTIO),
+        target="lab",
+        sent=SimpleNamespace(are_earlier=lambda _id: False),
+        tell=told.append,
+    )
+    accounting = Accounting(cast("Environment", environment))
+    accounting._logs = accounting._found._logs = cast(
+        "Any", SimpleNamespace(since_mark=lambda: list(entries), injections=[])
+    )
+    return accounting
+
+
+def test_a_pod_that_was_replaced_is_not_taken_for_one_that_nobody_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meshbdd.scenario.accounting._LOG_SECONDS", Duration(0.1))
+    shop, entries, told = _Shop(), list[Entry](), list[FaultAccounted]()
+    accounting = _accounting(shop, entries, told)
+    item = InForce(_at_server())
+    accounting.arrived(item, [item])
+    item.requests.append("r1")
+    with pytest.raises(Unmet, match=r"Nobody called a\.b"):
+        accounting.account([item])
+    shop.uid, item.accounted = 2, False
+    with pytest.raises(Unmet, match=r"cannot be told: pod payment-1 or its proxy went away meanwhile"):
+        accounting.account([item])
+    item.accounted = False
+    entries.append(replace(_came(), pod="payment-1"))  # what it logged was read before it went
+    accounting.account([item])
+    assert [(event.calls, event.hit) for event in told] == [(1, 1)]
+    later = InForce(_at_server(), requests=["r2"])
+    accounting.arrived(later, [later])
+    with pytest.raises(Unmet, match=r"Nobody called a\.b"):
+        accounting.account([later])
+
+
+def test_faults_at_one_server_know_of_each_other_while_they_are_in_force() -> None:
+    accounting = _accounting(_Shop(), [], [])
+    first, second, third = (InForce(_at_server(share=share)) for share in (1, 2, 3))
+    accounting.arrived(first, [first])
+    accounting.arrived(second, [first, second])
+    accounting.arrived(third, [second, third])  # the first one was withdrawn meanwhile
+    assert [item.beside for item in (first, second, third)] == [[second], [first, third], [second]]

@@ -1,0 +1,116 @@
+"""The calls that a fault is about, by the proxies' logs: those that came to it, past it, or that went away with a pod."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from meshbdd.intents import Down, ServiceRef, Side
+from meshbdd.mesh.base import Plan, Through
+from meshbdd.scenario.hits import Logged, Suspect, is_hit, told_apart
+from meshbdd.scenario.in_force import InForce
+from meshbdd.scenario.known_pods import KnownPods
+from meshbdd.telemetry.access_log import AccessLogs, Entry
+
+
+class FaultCalls:
+    """Finds the calls to the services that changes make fail.
+
+    Args:
+        logs: What the proxies and the fault backends logged.
+        pods: Whose they are.
+    """
+
+    def __init__(self, logs: AccessLogs, pods: KnownPods) -> None:
+        self._logs = logs
+        self._pods = pods
+
+    def calls(self, item: InForce, entries: Sequence[Entry], service: ServiceRef) -> list[Logged]:
+        """The calls to a service and who made each, as the side logged them that decides about the fault."""
+        if item.plan.through is not None:
+            return self._tries(item.plan.through, entries)
+        if item.plan.side is not Side.SERVER:
+            return [(e.pod, e) for e in entries if e.outbound and e.service == service.host]
+        servers, names = self._pods.of(service), self._pods.names()
+        inbound = [e for e in entries if not e.outbound and e.pod in servers]
+        return [(names.get(_ip(e.downstream), _ip(e.downstream) or "unknown"), e) for e in inbound]
+
+    def _tries(self, through: Through, entries: Sequence[Entry]) -> list[Logged]:
+        """The tries of calls to a service that has a fault backend, and who made each.
+
+        They are those that came to the backend, by its own log, and those that came to the service without it.
+        """
+        names, backends, servers = self._pods.names(), self._pods.of(through.backend), self._pods.of(through.twin)
+        who = {
+            e.request_id: names.get(_ip(e.downstream), "unknown")
+            for e in entries
+            if e.pod in backends and not e.outbound
+        }
+        diverted = [e for e in self._logs.injections if e.pod in backends and not e.probe]
+        direct = [e for e in entries if e.pod in servers and not e.outbound]
+        made = [(names.get(_ip(e.downstream), _ip(e.downstream) or "unknown"), e) for e in direct]
+        return [(who.get(e.request_id, "unknown"), e) for e in diverted if e.request_id in who] + [
+            (name, e) for name, e in made if name not in backends
+        ]
+
+    def told(self, item: InForce, entries: Sequence[Entry]) -> bool:
+        """Whether a fault backend has logged as many calls as its sidecar let in."""
+        if item.plan.through is None:
+            return True
+        pods = self._pods.of(item.plan.through.backend)
+        came = {e.request_id for e in entries if e.pod in pods and not e.outbound}
+        return came <= {e.request_id for e in self._logs.injections}
+
+    def meant(self, item: InForce) -> set[str] | None:
+        """The pods of the only caller that a fault is for; ``None``: everybody."""
+        labels = item.plan.callers
+        return None if labels is None else self._pods.labelled(labels)
+
+    def told_apart(self, item: InForce, calls: Sequence[Logged]) -> tuple[list[Logged], list[Logged]]:
+        """Of some calls those that a fault hit for sure, and those of which nobody can tell which of several did."""
+        stood_in = self._pods.addresses_of(item.plan.stand_ins)
+        return told_apart(
+            self._suspect(item),
+            [self._suspect(other) for other in item.beside if self._at_one_server(item.plan, other.plan)],
+            [(who, entry) for who, entry in calls if is_hit(item.plan, entry) or _ip(entry.upstream) in stood_in],
+        )
+
+    def _at_one_server(self, *plans: Plan) -> bool:
+        """Whether faults happen in one proxy, which logs each of them alike; Services may have pods in common."""
+        if not all(plan.side is Side.SERVER and plan.through is None for plan in plans):
+            return False
+        return bool(set.intersection(*(self._pods.of(*plan.faulty) for plan in plans)))
+
+    def _suspect(self, item: InForce) -> Suspect:
+        meant = self.meant(item)
+        others = () if meant is None else set(self._pods.names().values()) - meant
+        return Suspect(item.plan, others, item.since)
+
+    def gone(self, item: InForce, service: ServiceRef) -> list[str]:
+        """The pods that are gone since a change arrived, with what they may have logged of calls that it is about."""
+        plan, gone = item.plan, self._pods.gone()
+        if plan.through is not None:
+            told = self._pods.of(plan.through.backend, plan.through.twin)
+        elif plan.side is Side.SERVER:
+            told = self._pods.of(service)
+        else:
+            told = set(gone.values()) - self._pods.of(*plan.faulty)
+        return sorted(name for life, name in gone.items() if life not in item.gone and name in told)
+
+    def bypassed(self, entries: Sequence[Entry], service: ServiceRef, left: set[str]) -> Mapping[str, int]:
+        """Calls that reached the service's sidecars and that no calling sidecar logged, by who made them."""
+        servers, names = self._pods.of(service), self._pods.names()
+        inbound = [e for e in entries if not e.outbound and e.pod in servers and e.request_id not in left]
+        counted = Counter(names.get(_ip(e.downstream), _ip(e.downstream) or "unknown") for e in inbound)
+        return dict(counted)  # the report reads it by dataclasses.asdict, which makes nonsense of a counter
+
+    def unreached(self, item: InForce, entries: Sequence[Entry], host: str) -> Mapping[str, int]:
+        """Calls that callers' sidecars sent nowhere, by their response flag, where the service's side decides."""
+        if item.plan.side is not Side.SERVER or isinstance(item.plan.intent, Down):
+            return {}
+        nowhere = (e for e in entries if e.outbound and e.service == host and not e.upstream)
+        return dict(Counter(flag for entry in nowhere for flag in sorted(entry.flags)))
+
+
+def _ip(address: str) -> str:
+    return address.rpartition(":")[0]

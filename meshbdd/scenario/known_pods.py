@@ -1,0 +1,67 @@
+"""The pods of a cluster as a scenario knows them: those that are there, and those that it saw and are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from meshbdd.cluster import Cluster
+from meshbdd.intents import ServiceRef
+from meshbdd.telemetry.proxies import address_of, has_proxy, restarts
+
+Life = tuple[str, int]
+"""A pod, and which start of its proxy it is: with each the log begins anew."""
+
+
+class KnownPods:
+    """Remembers every pod that it ever saw: what one that is gone logged before still tells of calls.
+
+    Args:
+        cluster: Where they are.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._seen: dict[Life, Mapping[str, Any]] = {}
+        self._staying: set[Life] = set()
+
+    def look(self) -> None:
+        """See who is there now."""
+        found = {_life(pod): pod for pod in self._cluster.list("Pod")}
+        # whoever is there comes last: an address that a pod had that is gone is the later one's
+        self._seen = {life: pod for life, pod in self._seen.items() if life not in found} | found
+        self._staying = {life for life, pod in found.items() if not pod["metadata"].get("deletionTimestamp")}
+
+    def of(self, *services: ServiceRef) -> set[str]:
+        """The names of the pods of services."""
+        return {str(pod["metadata"]["name"]) for service in services for pod in self._behind(service)}
+
+    def addresses_of(self, services: Iterable[ServiceRef]) -> set[str]:
+        """The addresses of the pods of services."""
+        return {address_of(pod) for service in services for pod in self._behind(service)}
+
+    def _behind(self, service: ServiceRef) -> Iterator[Mapping[str, Any]]:
+        selector = self._cluster.get("Service", service.name, service.namespace)["spec"].get("selector")
+        for pod in self._labelled(selector) if selector else ():
+            if pod["metadata"].get("namespace") == service.namespace:
+                yield pod
+
+    def labelled(self, labels: Mapping[str, str]) -> set[str]:
+        """The names of the pods with some labels."""
+        return {str(pod["metadata"]["name"]) for pod in self._labelled(labels)}
+
+    def _labelled(self, labels: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
+        return (p for p in self._seen.values() if labels.items() <= (p["metadata"].get("labels") or {}).items())
+
+    def names(self) -> dict[str, str]:
+        """Address → name of the pod."""
+        return {address_of(pod): str(pod["metadata"]["name"]) for pod in self._seen.values()}
+
+    def gone(self) -> dict[Life, str]:
+        """The pods with a proxy that are there no more, or have another one by now, or are about to go → their names."""
+        left = {life: pod for life, pod in self._seen.items() if life not in self._staying and has_proxy(pod)}
+        return {life: str(pod["metadata"]["name"]) for life, pod in left.items()}
+
+
+def _life(pod: Mapping[str, Any]) -> Life:
+    return str(pod["metadata"]["uid"]), restarts(pod)
