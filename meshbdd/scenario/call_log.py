@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 
+from meshbdd.claims import Verdict
 from meshbdd.claims.calls import LEFT, NO_HEALTHY_UPSTREAM, TIMED_OUT, Call
 from meshbdd.grpc_statuses import DEADLINE_EXCEEDED
 from meshbdd.intents import ServiceRef
@@ -82,13 +83,21 @@ class CallLog:
         entries = self.settled()
         return tries_to(service, entries, self._addresses()) if entries else None
 
-    def unmeshed_callers(self, service: ServiceRef, caller: ServiceRef | None = None) -> list[str]:
-        """The pods without a sidecar that called a service: a caller's; where it is ``None``, for the scenario's requests."""
+    def of_all_callers(self, verdict: Verdict, callee: ServiceRef, caller: ServiceRef | None = None) -> Verdict:
+        """A verdict on what callers' proxies saw: it cannot be told where a pod without one called the service too.
+
+        Args:
+            verdict: What the proxies tell.
+            callee: Whom they called.
+            caller: Whose calls it is about; where it is ``None``, everybody's for the scenario's requests.
+        """
         entries = self.entries()
         if caller is not None:
-            return unmeshed.pods_that_called(caller, service, entries, self.proxies)
-        ours = self._environment.sent.are_ours
-        return unmeshed.callers_of(service, entries, self.proxies, self._environment.cluster, ours)
+            bare = unmeshed.pods_that_called(caller, callee, entries, self.proxies)
+        else:
+            ours = self._environment.sent.are_ours
+            bare = unmeshed.callers_of(callee, entries, self.proxies, self._environment.cluster, ours)
+        return unmeshed.seen_by_half(verdict, callee, bare)
 
     def _addresses(self) -> dict[str, str]:
         """Pod → its IP address."""

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from meshbdd.claims import Outcome, Verdict, circuit, circuit_closing
 from meshbdd.claims.breaker import Breaker
-from meshbdd.errors import Inconclusive
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.abilities import Ability
 from meshbdd.scenario.breakers import breakers
@@ -17,11 +16,10 @@ from meshbdd.scenario.call_log import CallLog
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.leads import leading_to
 from meshbdd.scenario.needs import needs
-from meshbdd.scenario.settling import in_time
+from meshbdd.scenario.settling import in_time, or_nothing
 from meshbdd.scenario.traffic import Traffic
-from meshbdd.scenario.unmeshed import seen_by_half
 from meshbdd.units import Duration
-from meshbdd.waiting import NotYet, eventually
+from meshbdd.waiting import NotYet
 
 _TRIALS = 12
 """Requests in a row that are sent at most until one comes to each circuit that nobody has tried: of two callers one is missed
@@ -48,7 +46,7 @@ class Circuits:
         """Every endpoint of a service is ejected at every caller that sent traffic."""
         found = self._breakers(service)  # before the logs: an ejection may end while these are waited for
         verdict = circuit.is_open(str(service), found, self._log.settled_tries_to(service))
-        return seen_by_half(verdict, service, self._log.unmeshed_callers(service))
+        return self._log.of_all_callers(verdict, service)
 
     @needs(Ability.CIRCUITS)
     def opens(self, service: ServiceRef, limit: Duration) -> Verdict:
@@ -67,7 +65,7 @@ class Circuits:
         found = {breaker.circuit: breaker for breaker in self._breakers(service)}
         found |= {b.circuit: b for b in before if b.circuit not in found or b.ejected > found[b.circuit].ejected}
         verdict = circuit.opens_within(str(service), limit, list(found.values()), calls, self._sightings(service))
-        return seen_by_half(verdict, service, self._log.unmeshed_callers(service))
+        return self._log.of_all_callers(verdict, service)
 
     @needs(Ability.CIRCUITS)
     def closes(self, service: ServiceRef, limit: Duration) -> Verdict:
@@ -117,10 +115,8 @@ class Circuits:
                 raise NotYet(now.sentence)
             return now
 
-        try:
-            return eventually(probe, what="it", within=limit, failure=Inconclusive)
-        except Inconclusive:
-            return verdict()  # it says what is missing
+        told = or_nothing(probe, verdict, limit)  # in the end it says what is missing
+        return self._log.of_all_callers(told, service)
 
     def _try(self, service: ServiceRef, untried: Iterable[str], owing: Mapping[str, Collection[str]]) -> list[str]:
         """Send what made callers call the service once more, until each of these circuits let it through; the requests' ids.

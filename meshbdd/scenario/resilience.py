@@ -27,7 +27,6 @@ from meshbdd.scenario.hosts import is_mirrored_to
 from meshbdd.scenario.needs import needs
 from meshbdd.scenario.settling import in_time
 from meshbdd.scenario.traffic import USERS, Traffic
-from meshbdd.scenario.unmeshed import seen_by_half
 from meshbdd.telemetry.access_log import Entry
 from meshbdd.telemetry.proxies import address_of
 from meshbdd.units import Duration
@@ -72,7 +71,7 @@ class Resilience:
         """One service calls another at most so many times for one request."""
         sent, arrived, strangers = self._tries(caller, callee)
         verdict = self._met(called_at_most(str(caller), str(callee), limit, sent, arrived, apart, strangers), sent)
-        verdict = seen_by_half(verdict, callee, self._log.unmeshed_callers(callee, caller))
+        verdict = self._log.of_all_callers(verdict, callee, caller)
         return self._log.witnesses.whole(verdict, caller, callee, unless=Outcome.FAILED)
 
     @needs(Ability.ACCESS_LOG)
@@ -80,7 +79,7 @@ class Resilience:
         """One service calls another at least so many times for each request whose last call failed."""
         sent, arrived, strangers = self._tries(caller, callee)
         verdict = self._met(called_at_least(str(caller), str(callee), least, sent, arrived, strangers), sent)
-        verdict = seen_by_half(verdict, callee, self._log.unmeshed_callers(callee, caller))
+        verdict = self._log.of_all_callers(verdict, callee, caller)
         verdict = self._log.witnesses.whole(verdict, callee, unless=Outcome.PASSED)  # who is gone had but more tries
         return self._log.witnesses.whole(verdict, caller)
 
@@ -115,7 +114,7 @@ class Resilience:
         verdict = gives_up_within(
             str(caller), str(callee), limit, sent, left, waiting, strangers, loading=self._traffic.loading
         )
-        verdict = seen_by_half(self._met(verdict, sent), callee, self._log.unmeshed_callers(callee, caller))
+        verdict = self._log.of_all_callers(self._met(verdict, sent), callee, caller)
         return self._log.witnesses.whole(verdict, caller, unless=Outcome.FAILED)
 
     def _still_waiting(self, caller: ServiceRef, callee: ServiceRef, limit: Duration) -> float | None:

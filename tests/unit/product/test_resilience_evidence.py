@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from meshbdd.claims import Outcome, Verdict
+from meshbdd.claims import Outcome, Verdict, circuit, circuit_closing
 from meshbdd.claims.breaker import Breaker
 from meshbdd.claims.calls import Call
 from meshbdd.intents import ServiceRef
@@ -129,6 +129,20 @@ def test_a_circuit_that_a_trial_opens_anew_was_half_open() -> None:
             "at once: a second look would find it open anew"
         )
         assert (tried.measured, tried.log.trials) == (misses + 1, 1), "it is tried until it was, and once"
+
+
+@pytest.mark.parametrize("claim", ["is_open", "opens", "half_opens", "closes"])
+def test_no_claim_about_a_circuit_holds_of_callers_that_have_none(claim: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried, judged = _Tried(), Verdict(Outcome.PASSED, "it does", {})
+    bare = dict.fromkeys(("callers_of", "pods_that_called"), lambda *_args: ["order-canary"])
+    monkeypatch.setattr("meshbdd.scenario.call_log.unmeshed", SimpleNamespace(seen_by_half=seen_by_half, **bare))
+    for module, name in [
+        (circuit, "is_open"), (circuit, "opens_within"),
+        (circuit_closing, "half_opens_within"), (circuit_closing, "closes_within"),
+    ]:  # fmt: skip
+        monkeypatch.setattr(module, name, lambda *_args, **_named: judged)
+    found = getattr(tried, claim)(PAYMENT, *([] if claim == "is_open" else [Duration(0.1)]))
+    assert (found.outcome, "order-canary called" in found.sentence) == ("inconclusive", True)
 
 
 def _resilience(entries: list[Entry], **traffic: Any) -> Resilience:
