@@ -156,7 +156,9 @@ def reports_requests(
     )
 
 
-def trace_reached(service: str, sent: Sequence[str], arrived: Sequence[str | None], lost: int = 0) -> Verdict:
+def trace_reached(
+    service: str, sent: Sequence[str], arrived: Sequence[str | None], lost: int = 0, *, loading: bool = False
+) -> Verdict:
     """The trace ids of the scenario's requests are those of the calls that a service got.
 
     Args:
@@ -164,8 +166,11 @@ def trace_reached(service: str, sent: Sequence[str], arrived: Sequence[str | Non
         sent: Trace id of each request.
         arrived: ``traceparent`` of each call that its proxies logged; ``None`` where their log does not tell.
         lost: How many of these calls were made for a request of the scenario, and do not bear its trace.
+        loading: Whether a load still runs, whose requests are none of those.
     """
     claim = f"the trace context reaches {service}"
+    if not sent and loading:
+        return _unknown(claim, "the load that it is about still runs", "write before the claim: When the load stops")
     if not sent:
         return _unknown(claim, "no request with a trace context was sent before", "send requests before the claim")
     if not arrived:

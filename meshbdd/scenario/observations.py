@@ -18,6 +18,7 @@ from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.needs import needs
 from meshbdd.scenario.plaintext import ask_in_plaintext
 from meshbdd.scenario.queries import Queries
+from meshbdd.scenario.sent_ids import trace_of
 from meshbdd.scenario.settling import or_nothing
 from meshbdd.scenario.traffic import Traffic
 from meshbdd.sidecars import LINKERD
@@ -201,15 +202,23 @@ class Observations:
     @needs(Ability.TRACES)
     def trace_reaches(self, service: ServiceRef) -> Verdict:
         """The trace context of the scenario's requests arrives with the calls that a service gets."""
-        sent = self._traffic.traces()
+        sent, loading = self._traffic.traces(), self._traffic.loading
         entries: list[Entry] = []
 
         def verdict() -> Verdict:
-            lost = sum(self._lost_trace(entry) for entry in entries)
-            return mesh.trace_reached(str(service), sent, [entry.traceparent for entry in entries], lost)
+            lost = sum(self._keeps_trace(entry) is False for entry in entries)
+            return mesh.trace_reached(
+                str(service), sent, [entry.traceparent for entry in entries], lost, loading=loading
+            )
 
         def probe() -> None:
-            entries[:] = self._inbound(service)
+            known = set(sent)
+            # a load beside the step has traces of its own, which are no others'
+            entries[:] = [
+                entry
+                for entry in self._inbound(service)
+                if not self._keeps_trace(entry) or trace_of(entry.request_id) in known
+            ]
             if verdict().outcome != "passed":
                 raise NotYet(str(len(entries)))
 
@@ -218,10 +227,11 @@ class Observations:
         met = self._traffic.met(verdict(), [sample.request_id for sample in self._traffic.samples])
         return self._log.witnesses.whole(met, service, unless=Outcome.PASSED)
 
-    def _lost_trace(self, entry: Entry) -> bool:
-        """Whether a call was made for a request of the scenario, whose trace id is its request id, and bears another trace."""
-        ours = self._environment.sent.are_ours(entry.request_id) and entry.traceparent is not None
-        return ours and mesh.trace_id(entry.traceparent or "") != entry.request_id.replace("-", "")
+    def _keeps_trace(self, entry: Entry) -> bool | None:
+        """Whether a call that was made for a request of the scenario bears its trace; ``None`` where that cannot be told."""
+        if entry.traceparent is None or not self._environment.sent.are_ours(entry.request_id):
+            return None
+        return mesh.trace_id(entry.traceparent) == trace_of(entry.request_id)
 
     # Prometheus
 

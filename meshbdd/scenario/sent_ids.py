@@ -60,3 +60,8 @@ class SentIds:
     def _is_in(loads: set[str], request_id: str) -> bool:
         found = _KIN.search(request_id)
         return found is not None and found[0] in loads
+
+
+def trace_of(request_id: str) -> str:
+    """The trace id with which a request is sent that carries a trace context of ours."""
+    return request_id.replace("-", "")

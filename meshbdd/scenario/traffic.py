@@ -22,6 +22,7 @@ from meshbdd.scenario.last_change import LastChange, none_met, not_met
 from meshbdd.scenario.loaded import LoadedSamples, at_rate
 from meshbdd.scenario.needs import needs
 from meshbdd.scenario.sending import carry_out
+from meshbdd.scenario.sent_ids import trace_of
 from meshbdd.scenario.settling import in_time
 from meshbdd.scenario.vantages import CLIENT, MAYBE_UNSEEN, PLAIN_CLIENT, Vantages, check_entry
 from meshbdd.units import Duration, Rate
@@ -328,7 +329,7 @@ class Traffic:
 
     def traces(self) -> list[str]:
         """The trace ids of the samples, where their requests carried a trace context of ours."""
-        return [sample.request_id.replace("-", "") for sample in self.samples] if self._traced else []
+        return [trace_of(sample.request_id) for sample in self.samples] if self._traced else []
 
     def measure(
         self, name: str, count: int, users: int = 1, *, straight_to: str = "", within: Duration | None = None

@@ -138,7 +138,11 @@ def test_a_trace_arrives_whole_or_fails() -> None:
     assert_that(mesh.trace_reached("x", [TRACE], [""]), is_failed())
     assert_that(mesh.trace_reached("x", [TRACE], [None]), is_inconclusive())
     assert_that(mesh.trace_reached("x", [TRACE], []), is_inconclusive())
-    assert_that(mesh.trace_reached("x", [], [ours]), is_inconclusive())
+    assert_that(mesh.trace_reached("x", [], [ours]), is_inconclusive("no request with a trace context was sent before"))
+    assert_that(
+        mesh.trace_reached("x", [], [ours], loading=True), is_inconclusive("the load that it is about still runs")
+    )
+    assert_that(mesh.trace_reached("x", [TRACE], [ours], loading=True), is_passed())
     assert_that(mesh.trace_reached("x", [TRACE, "a" * 32], [ours]), is_failed())
     assert_that(mesh.trace_reached("x", [TRACE], [ours, other]), is_passed())
     assert_that(

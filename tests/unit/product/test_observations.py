@@ -25,6 +25,8 @@ from meshbdd.waiting import NotYet
 PAYMENT = ServiceRef("payment-service", "shop")
 ID = "01234567-89ab-4cde-8f01-23456789abcd"
 TRACE = ID.replace("-", "")
+LOADS = ID.replace("0123", "4567")
+"""Of a load that runs beside the step."""
 
 
 class Proxies:
@@ -68,6 +70,7 @@ def observations(*entries: Entry, proxies: Proxies | None = None, change: str = 
         counts=lambda id_: id_ not in {"aside", "earlier"},
         traces=lambda: [TRACE],
         samples=[],
+        loading=False,
         wait_met=lambda: None,
         met=lambda verdict, _ids=(): none_met(verdict, change),
     )
@@ -76,7 +79,7 @@ def observations(*entries: Entry, proxies: Proxies | None = None, change: str = 
         mesh=SimpleNamespace(sidecars=ISTIO),
         settings=SimpleNamespace(prometheus="http://127.0.0.1:1"),
         require=lambda *_asked: None,
-        sent=SimpleNamespace(are_ours=lambda id_: id_ == ID),
+        sent=SimpleNamespace(are_ours=lambda id_: id_ in {ID, LOADS}),
     )
     proxies = proxies or Proxies()
     witnesses = Witnesses(cast("Any", traffic), cast("Any", proxies), asked=False)
@@ -123,6 +126,17 @@ def test_a_trace_reaches_a_service_with_every_call(parents: list[str | None], ou
 def test_a_call_of_somebody_else_says_nothing_of_our_traces() -> None:
     ours, theirs = came(traceparent=f"00-{TRACE}-0123456789abcdef-01"), came("theirs", traceparent="")
     assert observations(ours, theirs).trace_reaches(PAYMENT).outcome == "passed"
+
+
+def test_a_load_beside_the_step_has_traces_of_its_own() -> None:
+    def logged(request_id: str, parent: str) -> Entry:
+        return came(request_id, traceparent=f"00-{parent}-0123456789abcdef-01")
+
+    ours, loads = logged(ID, TRACE), LOADS.replace("-", "")
+    beside = observations(ours, logged(LOADS, loads)).trace_reaches(PAYMENT)
+    assert (beside.outcome, beside.numbers["foreign"]) == ("passed", 0)
+    assert observations(ours, logged(LOADS, "f" * 32)).trace_reaches(PAYMENT).outcome == "failed"
+    assert observations(logged(LOADS, loads)).trace_reaches(PAYMENT).outcome == "inconclusive"
 
 
 def test_what_was_logged_before_a_change_proves_nothing_after_it() -> None:
