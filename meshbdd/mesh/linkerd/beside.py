@@ -17,9 +17,9 @@ from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.annotations import ACCRUAL
 from meshbdd.mesh.linkerd.fault_envoy import CHANGE
 from meshbdd.mesh.linkerd.markers import RouteMarked
-from meshbdd.mesh.linkerd.matches import matches_of, takes
 from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, attached, named, parents, routes_of
 from meshbdd.mesh.linkerd.policies import RETRY, TIMEOUT, has_words_of_its_own
+from meshbdd.mesh.linkerd.precedence import matches_of, takes
 from meshbdd.mesh.linkerd.rules import headers_of
 from meshbdd.mesh.linkerd.security import ACCESS, DENY, decides_for
 

@@ -1,165 +1,246 @@
-"""Which of a route's rules takes a call, and that this stays so among their copies. Pure functions on dicts.
+"""Which of two matches of Linkerd's routes takes a call that both match.
 
-Linkerd takes the longest path, then a match with a method, then the most headers, then the most query parameters, then the
-rule that stands first (Gateway API, HTTPRouteRule.matches; for gRPC the longest service and method, then headers). Copies for
-a scope all ask for its path, its method and its headers, so what the rules said of these no longer tells the copies apart.
+The longest matched path first, then a method, then the number of headers, then of query parameters, and of equals the rule
+of the older route. An exact path and a prefix are equally long for the path that is the prefix itself, and a regular
+expression always matches the whole path; a host name comes before all of that. Of gRPC the longest service counts, then the
+longest method, then the number of headers. linkerd2-proxy linkerd/http/route; linkerd2
+policy-controller/grpc/src/outbound.rs, ``timestamp_then_name``. Pure functions.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from meshbdd.errors import NotPossible
-from meshbdd.intents import Scope
-from meshbdd.mesh.linkerd.scopes import narrowed
+Object = Mapping[str, Any]
 
-_WHOLE = float("inf")
-"""How long a path counts that is matched from its start to its end."""
+_EXACT, _PREFIX, _EXPRESSION = "Exact", "PathPrefix", "RegularExpression"
+_WINS, _TIES, _LOSES = 1, 0, -1
+
+Field = tuple[str, str, str]
+"""Name, type and value of what is asked of a header or a query parameter."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Copy:
-    """One match of a rule, and what a scope makes of it. ``rule``: its place in the route."""
+class Match:
+    """What one match asks of a call, with the defaults that the API server would write.
 
-    rule: int
-    theirs: Mapping[str, Any]
-    made: dict[str, Any]
+    Attributes:
+        host: A host name, perhaps ``*.…``; ``None`` is any.
+        path: Type and value.
+        method: Of HTTP; ``None`` is any.
+        rpc: Type, service and method of gRPC; empty is any.
+        headers: What it asks of them.
+        query: What it asks of query parameters.
+    """
+
+    host: str | None
+    path: tuple[str, str]
+    method: str | None
+    rpc: tuple[str, str, str]
+    headers: frozenset[Field]
+    query: frozenset[Field]
+
+    @property
+    def expressed(self) -> bool:
+        """Whether a regular expression decides, of which nobody but the proxy can tell what it matches."""
+        fields = (*self.headers, *self.query)
+        return _EXPRESSION in {self.path[0], self.rpc[0], *(kind for _, kind, _ in fields)}
 
 
-def narrowed_rules(
-    rules: Sequence[Mapping[str, Any]], scope: Scope, what: str, *, grpc: bool
-) -> list[list[dict[str, Any]]]:
-    """For each rule the matches that its copy for a scope needs: none where the copy would take no call.
+@dataclass(frozen=True, slots=True)
+class Narrowed:
+    """A match, and what it became when it was narrowed to some of its calls.
 
-    A copy that another rule's would have to come before, and does not, is left out where that one takes all of its calls.
+    Attributes:
+        whole: The match.
+        part: The narrowed one: it may ask for a path of which the other takes more, for a method, and for more headers.
+    """
+
+    whole: Match
+    part: Match
+
+
+def match_of(said: Object, host: str | None = None, *, grpc: bool) -> Match:
+    """A match of a rule for a host name of its route.
 
     Args:
-        rules: A route's rules, in their order.
-        scope: What the copies are for.
-        what: The fault, for the message.
+        said: It, as it stands in the rule.
+        host: The host name; ``None`` is any.
         grpc: Whether the route is a GRPCRoute.
-
-    Raises:
-        NotPossible: a copy would take some calls of another rule's and has others of its own.
-        BadInput: an expression of a rule and the scope cannot be joined.
     """
-    copies = [
-        _Copy(number, theirs, made)
-        for number, rule in enumerate(rules)
-        for theirs in rule.get("matches") or [{}]
-        for made in narrowed([theirs], scope, grpc=grpc)
-    ]
-    left_out = set()
-    clashes = []
-    for first, second in itertools.permutations(range(len(copies)), 2):
-        one, two = copies[first], copies[second]
-        if _same(rules[one.rule], rules[two.rule]) or not _turned(one, two, scope, grpc=grpc):
-            continue
-        if _covers(one.made, two.made, grpc=grpc):
-            left_out.add(second)
-        else:
-            clashes.append((first, second))
-    for first, second in clashes:
-        if left_out.isdisjoint({first, second}):
-            raise _reordered(what, rules[copies[first].rule], rules[copies[second].rule])
-    kept: list[list[dict[str, Any]]] = [[] for _ in rules]
-    for number, found in enumerate(copies):
-        if number not in left_out:
-            kept[found.rule].append(found.made)
-    return kept
+    path = {} if grpc else said.get("path") or {}
+    rpc = (said.get("method") or {}) if grpc else {}
+    return Match(
+        host.lower() if host else None,
+        (str(path.get("type", _PREFIX)), str(path.get("value", "/"))),
+        None if grpc else said.get("method"),
+        (str(rpc.get("type", _EXACT)), str(rpc.get("service") or ""), str(rpc.get("method") or "")),
+        frozenset(_fields(said.get("headers"), lower=True)),
+        frozenset(_fields(said.get("queryParams"), lower=False)),
+    )
 
 
-def _same(rule: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether it makes no difference which of two rules takes a call."""
-    ignored = {"matches", "name"}
-    return {k: v for k, v in rule.items() if k not in ignored} == {k: v for k, v in other.items() if k not in ignored}
+def matches_of(route: Object, rule: Object) -> Iterator[Match]:
+    """The matches of a rule of a route, each for every host name of the route."""
+    for host in route["spec"].get("hostnames") or [None]:
+        for said in rule.get("matches") or [{}]:
+            yield match_of(said, host, grpc=route["kind"] == "GRPCRoute")
 
 
-def _turned(one: _Copy, two: _Copy, scope: Scope, *, grpc: bool) -> bool:
-    """Whether the first rule takes calls that both match, and the copy of the second would."""
-    if _exclude_each_other(one.made, two.made):
+def takes(one: Match, other: Match, *, older: bool) -> bool:
+    """Whether a match takes calls that another would get without it; ``True`` where expressions leave it open.
+
+    Args:
+        one: The match.
+        other: The other, in another route.
+        older: Whether the route of the first is the older one.
+    """
+    found = _outcomes(one, other)
+    return _WINS in found or (older and _TIES in found)
+
+
+def buried(one: Match, older: Match) -> bool:
+    """Whether a match of an older route takes every call that a match is for."""
+    return _covers(older, one) and _WINS not in _outcomes(one, older)
+
+
+def turned(one: Narrowed, other: Narrowed, *, older: bool) -> bool:
+    """Whether the first match takes calls that the other's narrowed form would take from its own.
+
+    Args:
+        one: The first.
+        other: The other, narrowed to the same.
+        older: Whether the first stands before the other.
+    """
+    if _hosts(one.whole.host, other.whole.host) != _TIES:
         return False
-    before, after = (_rank(one.theirs), -one.rule), (_rank(two.theirs), -two.rule)
-    if scope.path:
-        lengths = _length(one.theirs, scope.path, grpc=grpc), _length(two.theirs, scope.path, grpc=grpc)
-        comes_first = (lengths[0], *before) > (lengths[1], *after)
-    else:  # the copies keep their paths, and tell apart by them what the rules did
-        comes_first = _may_be_as_long(one.theirs, two.theirs, grpc=grpc) and before > after
-    return comes_first and (_rank(two.made), -two.rule) > (_rank(one.made), -one.rule)
-
-
-def _rank(match: Mapping[str, Any]) -> tuple[int, int, int]:
-    """What comes after the path. Of gRPC the method belongs to the path."""
-    has_method = isinstance(match.get("method"), str)
-    return int(has_method), len(match.get("headers") or ()), len(match.get("queryParams") or ())
-
-
-def _length(match: Mapping[str, Any], path: str, *, grpc: bool) -> tuple[float, float]:
-    """How much of a path a match has matched."""
-    if grpc:
-        called = match.get("method") or {}
-        return len(called.get("service") or ""), len(called.get("method") or "")
-    _kind, value = _path(match)
-    return (_WHOLE if value == path else len(value)), 0
-
-
-def _may_be_as_long(one: Mapping[str, Any], two: Mapping[str, Any], *, grpc: bool) -> bool:
-    """Whether there is a path of which two matches match equally much; expressions are taken to, to be on the safe side."""
-    if grpc:
-        return _called(one) == _called(two)
-    (kind, value), (other_kind, other) = _path(one), _path(two)
-    return "RegularExpression" in {kind, other_kind} or value == other
-
-
-def _path(match: Mapping[str, Any]) -> tuple[str, str]:
-    path = match.get("path") or {}
-    kind, value = str(path.get("type") or "PathPrefix"), str(path.get("value") or "/")
-    return kind, (value.rstrip("/") or "/") if kind == "PathPrefix" else value
-
-
-def _called(match: Mapping[str, Any]) -> tuple[str, str, str]:
-    called = match.get("method") or {}
-    return str(called.get("type") or "Exact"), str(called.get("service") or ""), str(called.get("method") or "")
-
-
-def _asked(match: Mapping[str, Any]) -> dict[tuple[str, str], tuple[str, str]]:
-    """What a match asks of headers, of query parameters and of the HTTP method."""
-    headers = {
-        ("header", h["name"].lower()): (h.get("type") or "Exact", h["value"]) for h in match.get("headers") or ()
-    }
-    queries = {("query", q["name"]): (q.get("type") or "Exact", q["value"]) for q in match.get("queryParams") or ()}
-    method = match.get("method")
-    return {**headers, **queries, **({("method", ""): ("Exact", method)} if isinstance(method, str) else {})}
-
-
-def _exclude_each_other(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
-    theirs = _asked(two)
+    age = _WINS if older else _LOSES
+    one_place = (one.part.path, one.part.rpc) == (other.part.path, other.part.rpc)
+    was, now = _rest(one.whole, other.whole), _rest(one.part, other.part)
     return any(
-        asked[0] == other[0] == "Exact" and asked != other
-        for key, asked in _asked(one).items()
-        if (other := theirs.get(key)) is not None
+        (way or was or age) == _WINS and ((_TIES if one_place else way) or now or age) == _LOSES
+        for way in _ways(one.whole, other.whole)
     )
 
 
-def _covers(wide: Mapping[str, Any], narrow: Mapping[str, Any], *, grpc: bool) -> bool:
-    """Whether one match takes whatever another takes; of both it is known that they may match equal paths."""
-    if (_called(wide) != _called(narrow)) if grpc else (_path(wide) != _path(narrow)):
-        return False
-    return _asked(wide).items() <= _asked(narrow).items()
+def hidden(one: Narrowed, other: Narrowed, *, older: bool) -> bool:
+    """Whether the other match takes every call that the first one's narrowed form is for.
+
+    Args:
+        one: The first.
+        other: The other, narrowed to the same.
+        older: Whether the other stands before the first.
+    """
+    wins = {_WINS, _TIES} if older else {_WINS}
+    return _covers(other.part, one.part) and _outcomes(other.whole, one.whole) <= wins
 
 
-def _reordered(what: str, rule: Mapping[str, Any], other: Mapping[str, Any]) -> NotPossible:
-    return NotPossible(
-        "MB0482",
-        f"On Linkerd {what} would lead calls astray that it leaves alone: those that match both the route's rule to {_leads(rule)} "
-        f"and its rule to {_leads(other)} go by the first one, and of their copies for the fault by the second one.",
-        help="let the two rules' matches exclude each other, or leave out the fault's options that narrow it",
+def _fields(entries: Iterable[Object] | None, *, lower: bool) -> Iterator[Field]:
+    for entry in entries or ():
+        name = str(entry.get("name"))
+        yield name.lower() if lower else name, str(entry.get("type", _EXACT)), str(entry.get("value"))
+
+
+def _outcomes(one: Match, other: Match) -> frozenset[int]:
+    """How the first does among the calls that both match: wins, ties, loses; nothing where there is no such call."""
+    rest = _rest(one, other)
+    return frozenset(way or rest for way in _ways(one, other))
+
+
+def _ways(one: Match, other: Match) -> frozenset[int]:
+    """The same by hosts and paths alone."""
+    host = _hosts(one.host, other.host)
+    apart = one.method and other.method and one.method != other.method
+    if host is None or apart or not _agree(one.headers, other.headers) or not _agree(one.query, other.query):
+        return frozenset()
+    paths, rpcs = _paths(one.path, other.path), _rpcs(one.rpc, other.rpc)
+    return frozenset(host or path or rpc for path in paths for rpc in rpcs)
+
+
+def _rest(one: Match, other: Match) -> int:
+    """How the first does by all that counts after the path."""
+    return _sign(_asked(one), _asked(other))
+
+
+def _asked(match: Match) -> tuple[bool, int, int]:
+    return match.method is not None, len(match.headers), len(match.query)
+
+
+def _sign(one: Any, other: Any) -> int:
+    return int(one > other) - int(one < other)
+
+
+def _agree(one: Iterable[Field], other: Iterable[Field]) -> bool:
+    """Whether some call has all of these fields; of an expression it may."""
+    values = {name: value for name, kind, value in one if kind == _EXACT}
+    return all(values.get(name, value) == value for name, kind, value in other if kind == _EXACT)
+
+
+def _hosts(one: str | None, other: str | None) -> int | None:
+    if one == other:
+        return _TIES
+    if _within(one, other):
+        return _WINS
+    return _LOSES if _within(other, one) else None
+
+
+def _within(host: str | None, wider: str | None) -> bool:
+    if host is None or wider is None:
+        return wider is None
+    return host == wider or (wider.startswith("*.") and host.endswith(wider[1:]))
+
+
+def _under(path: str, trunk: str) -> bool:
+    """Whether a prefix without its last slash matches a path."""
+    return path == trunk or path.startswith(f"{trunk}/")
+
+
+def _paths(one: tuple[str, str], other: tuple[str, str]) -> frozenset[int]:
+    (kind, value), (its_kind, its_value) = one, other
+    if kind == _PREFIX and its_kind != _PREFIX:
+        return frozenset(-way for way in _paths(other, one))
+    if its_kind != _PREFIX:
+        return frozenset({_TIES} if one == other or _EXPRESSION in {kind, its_kind} else ())
+    if kind == _EXPRESSION:
+        return frozenset({_WINS, _TIES})
+    trunk, own = its_value.rstrip("/"), value.rstrip("/")
+    if kind == _EXACT:
+        tie = value == (trunk or "/")
+        return frozenset({_TIES if tie else _WINS} if _under(value, trunk) else ())
+    meet = _under(own, trunk) or _under(trunk, own)
+    return frozenset({_sign(len(own), len(trunk))} if meet else ())
+
+
+def _rpcs(one: tuple[str, str, str], other: tuple[str, str, str]) -> frozenset[int]:
+    if one != other and _EXPRESSION in {one[0], other[0]}:
+        return frozenset({_WINS, _TIES, _LOSES})
+    if any(mine and its and mine != its for mine, its in zip(one[1:], other[1:], strict=True)):
+        return frozenset()
+    return frozenset({_sign([len(part) for part in one[1:]], [len(part) for part in other[1:]])})
+
+
+def _covers(one: Match, other: Match) -> bool:
+    """Whether the first matches every call that the second does, for certain."""
+    return (
+        _within(other.host, one.host)
+        and one.method in {None, other.method}
+        and one.headers <= other.headers
+        and one.query <= other.query
+        and _path_covers(one.path, other.path)
+        and _rpc_covers(one.rpc, other.rpc)
     )
 
 
-def _leads(rule: Mapping[str, Any]) -> str:
-    refs: Iterable[Mapping[str, Any]] = rule.get("backendRefs") or ()
-    return ", ".join(str(ref.get("name")) for ref in refs) or "the service itself"
+def _path_covers(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    if one == other or one[0] != _PREFIX:
+        return one == other
+    trunk = one[1].rstrip("/")
+    return not trunk or (other[0] != _EXPRESSION and _under(other[1].rstrip("/") or "/", trunk))
+
+
+def _rpc_covers(one: tuple[str, str, str], other: tuple[str, str, str]) -> bool:
+    if one == other or _EXPRESSION in {one[0], other[0]}:
+        return one == other or not any(one[1:])
+    return all(mine in {"", its} for mine, its in zip(one[1:], other[1:], strict=True))

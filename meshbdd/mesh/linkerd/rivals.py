@@ -12,8 +12,8 @@ from meshbdd.cluster.record import ROUTE_PREFIX
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.linkerd.fault_envoy import CHANGE
-from meshbdd.mesh.linkerd.matches import buried, matches_of
 from meshbdd.mesh.linkerd.objects import attached, named
+from meshbdd.mesh.linkerd.precedence import buried, matches_of
 
 Object = Mapping[str, Any]
 

@@ -25,7 +25,7 @@ from meshbdd.mesh.linkerd.fault_envoy import (
     PERCENTAGE,
     fault_headers,
 )
-from meshbdd.mesh.linkerd.precedence import narrowed_rules
+from meshbdd.mesh.linkerd.scopes import narrowed_rules
 
 Rule = dict[str, Any]
 Rules = list[Rule]

@@ -1,17 +1,97 @@
-"""Matches of Linkerd's routes, narrowed to the calls that a fault is for. Pure functions on dicts."""
+"""Rules of Linkerd's routes, narrowed to the calls that a fault is for. Pure functions on dicts.
+
+Copies for a scope all ask for its path, its method and its headers. What their rules said of these no longer tells them
+apart, so a copy might take calls that another rule took.
+"""
 
 from __future__ import annotations
 
 import copy
+import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from meshbdd.errors import BadInput
+from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import Scope
+from meshbdd.mesh.linkerd.precedence import Narrowed, hidden, match_of, turned
 
 _GRPC_PATH = re.compile(r"/(?P<service>\.?[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)/(?P<method>[A-Za-z_]\w*)", re.ASCII)
 """The path of a gRPC call, as far as a GRPCRoute can name one: Gateway API, GRPCMethodMatch."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """One match of a rule, and what a scope makes of it. ``rule``: its place in the route."""
+
+    rule: int
+    made: dict[str, Any]
+    match: Narrowed
+
+
+def narrowed_rules(
+    rules: Sequence[Mapping[str, Any]], scope: Scope, what: str, *, grpc: bool
+) -> list[list[dict[str, Any]]]:
+    """For each rule the matches that its copy for a scope needs: none where the copy would take no call.
+
+    A copy that another rule's would have to come before, and does not, is left out where that one takes all of its calls.
+
+    Args:
+        rules: A route's rules, in their order.
+        scope: What the copies are for.
+        what: The fault, for the message.
+        grpc: Whether the route is a GRPCRoute.
+
+    Raises:
+        NotPossible: a copy would take some calls of another rule's and has others of its own.
+        BadInput: an expression of a rule and the scope cannot be joined.
+    """
+    copies = [
+        _Copy(number, made, Narrowed(match_of(theirs, grpc=grpc), match_of(made, grpc=grpc)))
+        for number, rule in enumerate(rules)
+        for theirs in rule.get("matches") or [{}]
+        for made in narrowed([theirs], scope, grpc=grpc)
+    ]
+    left_out = set()
+    clashes = []
+    for first, second in itertools.permutations(range(len(copies)), 2):
+        one, two = copies[first], copies[second]
+        older = one.rule < two.rule
+        if _same(rules[one.rule], rules[two.rule]) or not turned(one.match, two.match, older=older):
+            continue
+        if hidden(two.match, one.match, older=older):
+            left_out.add(second)
+        else:
+            clashes.append((first, second))
+    for first, second in clashes:
+        if left_out.isdisjoint({first, second}):
+            raise _reordered(what, rules[copies[first].rule], rules[copies[second].rule])
+    kept: list[list[dict[str, Any]]] = [[] for _ in rules]
+    for number, found in enumerate(copies):
+        if number not in left_out:
+            kept[found.rule].append(found.made)
+    return kept
+
+
+def _same(rule: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether it makes no difference which of two rules takes a call."""
+    ignored = {"matches", "name"}
+    return {k: v for k, v in rule.items() if k not in ignored} == {k: v for k, v in other.items() if k not in ignored}
+
+
+def _reordered(what: str, rule: Mapping[str, Any], other: Mapping[str, Any]) -> NotPossible:
+    return NotPossible(
+        "MB0482",
+        f"On Linkerd {what} would lead calls astray that it leaves alone: those that match both the route's rule to {_leads(rule)} "
+        f"and its rule to {_leads(other)} go by the first one, and of their copies for the fault by the second one.",
+        help="let the two rules' matches exclude each other, or leave out the fault's options that narrow it",
+    )
+
+
+def _leads(rule: Mapping[str, Any]) -> str:
+    refs: Iterable[Mapping[str, Any]] = rule.get("backendRefs") or ()
+    return ", ".join(str(ref.get("name")) for ref in refs) or "the service itself"
 
 
 def narrowed(matches: Iterable[Mapping[str, Any]], scope: Scope, *, grpc: bool) -> list[dict[str, Any]]:

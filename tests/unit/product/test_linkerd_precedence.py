@@ -1,4 +1,4 @@
-"""A fault leaves the calls where they go that it does not hit: copies of rules take what the rules took."""
+"""Which match takes a call that several match: the longest path, a method, headers, query parameters, and then age."""
 
 from __future__ import annotations
 
@@ -6,125 +6,119 @@ from typing import Any
 
 import pytest
 
-from meshbdd.errors import NotPossible
-from meshbdd.intents import Fault, Scope, ServiceRef
-from meshbdd.mesh.linkerd.precedence import narrowed_rules
-from meshbdd.mesh.linkerd.rules import faulted_rules
-from meshbdd.units import Percent
+from meshbdd.mesh.linkerd.precedence import buried, matches_of, takes
 
-Json = dict[str, Any]
-BETA = {"headers": [{"name": "x-beta", "value": "yes"}]}
-TWO = {"headers": [*BETA["headers"], {"name": "x-region", "value": "eu"}]}
-QUERY = {"queryParams": [{"name": "v", "value": "2"}]}
+Object = dict[str, Any]
 
 
-def rule(match: Json, to: str) -> Json:
-    return {"matches": [match], "backendRefs": [{"name": to, "port": 80}]}
+def _exact(value: str) -> Object:
+    return {"path": {"type": "Exact", "value": value}}
 
 
-def path(value: str, kind: Any = "PathPrefix", **more: Any) -> Json:
-    return {"path": {"type": kind, "value": value}, **more}
+def _prefix(value: str) -> Object:
+    return {"path": {"type": "PathPrefix", "value": value}}
 
 
-def taken(scope: Scope, *rules: Json, grpc: bool = False) -> list[str]:
-    """Of which rules there are copies."""
-    made = narrowed_rules(list(rules), scope, "the fault", grpc=grpc)
-    return [found["backendRefs"][0]["name"] for found, matches in zip(rules, made, strict=True) if matches]
+def _like(value: str) -> Object:
+    return {"path": {"type": "RegularExpression", "value": value}}
 
 
-def test_a_fault_for_a_path_leaves_its_calls_to_the_rule_with_the_longer_path() -> None:
-    """The rule for a header took no call to this path; a copy of it for the path alone would take all that bear the header."""
-    fault = Fault(ServiceRef("order", "shop"), Percent(20), status=500, scope=Scope(path="/version"))
-    rules = [rule(BETA, "canary"), rule(path("/version"), "stable")]
-    (copied,) = faulted_rules(rules, fault, 80, (), "meshbdd-1", stands_in=False, grpc=False)
-    assert copied["matches"] == [path("/version", "Exact")]
-    assert {ref["name"]: ref["weight"] for ref in copied["backendRefs"]} == {"stable": 4, "meshbdd-fault-order": 1}
+def _with(**headers: str) -> Object:
+    return {"headers": [{"name": name, "value": value} for name, value in headers.items()]}
 
 
-SENT = Scope(path="/version")
-POST = Scope(method="POST")
-BETAS = Scope(headers={"X-Beta": "yes"})
-COVERED = {
-    "the longer prefix": (SENT, path("/version"), path("/", **TWO)),
-    "an exact path": (SENT, path("/version", "Exact"), path("/", **BETA)),
-    "the prefix that is the path itself": (SENT, path("/version/"), path("/", method="GET")),
-    "a method": (POST, path("/v", method="POST"), path("/v", **BETA)),
-    "a header": (BETAS, path("/v", **BETA), path("/v", **QUERY)),
-}
+def _query(name: str) -> Object:
+    return {"queryParams": [{"name": name, "value": "1"}]}
 
 
-@pytest.mark.parametrize(("scope", "wins", "loses"), COVERED.values(), ids=list(COVERED))
-@pytest.mark.parametrize("turned", [False, True])
-def test_no_copy_is_made_of_a_rule_that_takes_no_such_call(scope: Scope, wins: Json, loses: Json, turned: bool) -> None:
-    rules = [rule(wins, "wins"), rule(loses, "loses")]
-    assert taken(scope, *(reversed(rules) if turned else rules)) == ["wins"]
+def _rpc(service: str = "", method: str = "", kind: str = "Exact") -> Object:
+    said = {"service": service, "method": method}
+    return {"method": {"type": kind, **{k: v for k, v in said.items() if v}}}
 
 
-KEPT = {
-    "the copy keeps its rank": (SENT, path("/version", **BETA), path("/")),
-    "a prefix that is the path itself": (SENT, path("/version", **BETA), path("/version", "Exact")),
-    "a method beats headers before and after": (SENT, path("/", method="GET"), path("/", **BETA)),
-    "paths that the scope says nothing about": (POST, path("/version", method="POST"), path("/", **BETA)),
-    "headers that exclude each other": (
-        SENT,
-        path("/version", headers=[{"name": "X-Beta", "value": "no"}]),
-        path("/", **TWO),
-    ),
-    "methods that exclude each other": (SENT, path("/version", method="GET"), path("/", method="POST", **BETA)),
-    "queries that exclude each other": (
-        SENT,
-        path("/version", queryParams=[{"name": "v", "value": "1"}]),
-        path("/", **BETA, **QUERY),
-    ),
-    "no scope": (Scope(), path("/version"), path("/", **BETA)),
-}
+POST = {"method": "POST"}
+ALWAYS, IF_OLDER, NEVER = "always", "if its route is older", "never"
 
 
-@pytest.mark.parametrize(("scope", "one", "two"), KEPT.values(), ids=list(KEPT))
-@pytest.mark.parametrize("turned", [False, True])
-def test_a_copy_is_made_of_every_other_rule(scope: Scope, one: Json, two: Json, turned: bool) -> None:
-    rules = [rule(one, "one"), rule(two, "two")]
-    assert sorted(taken(scope, *(reversed(rules) if turned else rules))) == ["one", "two"]
+@pytest.mark.parametrize(
+    ("kind", "one", "other", "when"),
+    [
+        ("HTTPRoute", {}, {}, IF_OLDER),
+        ("HTTPRoute", _prefix("/charge"), {}, ALWAYS),
+        ("HTTPRoute", {}, _prefix("/charge"), NEVER),
+        ("HTTPRoute", _prefix("/charge/"), _prefix("/charge"), IF_OLDER),
+        ("HTTPRoute", _prefix("/charges"), _prefix("/charge"), NEVER),
+        ("HTTPRoute", _exact("/charge/1"), _prefix("/charge"), ALWAYS),
+        ("HTTPRoute", _exact("/charge"), _prefix("/charge"), IF_OLDER),
+        ("HTTPRoute", _exact("/charges"), _prefix("/charge"), NEVER),
+        ("HTTPRoute", _exact("/"), {}, IF_OLDER),
+        ("HTTPRoute", _exact("/charge"), _exact("/refund"), NEVER),
+        ("HTTPRoute", _prefix("/charge"), _exact("/charge") | POST, NEVER),
+        ("HTTPRoute", _prefix("/charge") | POST, _exact("/charge"), ALWAYS),
+        ("HTTPRoute", _prefix("/charge"), POST | _with(a="1"), ALWAYS),
+        ("HTTPRoute", POST, {"method": "GET"}, NEVER),
+        ("HTTPRoute", POST, _with(a="1", b="1"), ALWAYS),
+        ("HTTPRoute", _with(a="1"), _query("a") | _query("b"), ALWAYS),
+        ("HTTPRoute", _with(a="1"), _with(b="1"), IF_OLDER),
+        ("HTTPRoute", _with(a="1"), _with(A="2", b="1"), NEVER),
+        ("HTTPRoute", _with(a="1", b="1"), _with(b="1"), ALWAYS),
+        ("HTTPRoute", _query("a"), {}, ALWAYS),
+        ("HTTPRoute", _like("/ch.*"), _exact("/charge"), IF_OLDER),
+        ("HTTPRoute", _like("/ch.*"), _exact("/charge") | POST, NEVER),
+        ("HTTPRoute", _like("/ch.*"), _prefix("/charge") | POST, ALWAYS),
+        ("HTTPRoute", _prefix("/charge") | POST, _like("/ch.*"), ALWAYS),
+        ("HTTPRoute", _prefix("/charge"), _like("/ch.*"), IF_OLDER),
+        ("GRPCRoute", _rpc("shop.Payment", "Charge"), _rpc("shop.Payment"), ALWAYS),
+        ("GRPCRoute", _rpc("shop.Payment"), _with(a="1"), ALWAYS),
+        ("GRPCRoute", _rpc("shop.Payment"), _rpc("shop.Stock"), NEVER),
+        ("GRPCRoute", _rpc("shop.Payment"), _rpc(method="Charge"), ALWAYS),
+        ("GRPCRoute", _rpc("shop.*", kind="RegularExpression"), _rpc("shop.Payment"), ALWAYS),
+        ("GRPCRoute", _with(a="1"), {}, ALWAYS),
+    ],
+)
+def test_a_match_takes_calls_from_another(kind: str, one: Object, other: Object, when: str) -> None:
+    mine, theirs = ({"kind": kind, "spec": {"rules": [{"matches": [match]}]}} for match in (one, other))
+    [first], [second] = (list(matches_of(route, route["spec"]["rules"][0])) for route in (mine, theirs))
+    assert takes(first, second, older=False) == (when == ALWAYS)
+    assert takes(first, second, older=True) == (when != NEVER)
 
 
-CLASHING = {
-    "each asks for something of its own": (SENT, path("/version", **QUERY), path("/", **BETA)),
-    "a method and headers": (POST, path("/v", method="POST", **QUERY), path("/v", **BETA)),
-    "an expression that may match as much": (
-        POST,
-        path("/v.*", "RegularExpression", method="POST"),
-        path("/v", **BETA),
-    ),
-}
+@pytest.mark.parametrize(
+    ("one", "other", "takes_it"),
+    [
+        (["pay"], [], True),
+        ([], ["pay"], False),
+        (["pay.shop"], ["*.shop"], True),
+        (["*.shop"], ["pay.shop"], False),
+        (["pay"], ["order"], False),
+        (["pay", "order"], ["ORDER"], False),
+    ],
+)
+def test_a_host_name_comes_before_paths(one: list[str], other: list[str], takes_it: bool) -> None:
+    mine, theirs = ({"kind": "HTTPRoute", "spec": {"hostnames": hosts}} for hosts in (one, other))
+    narrow = {"matches": [_exact("/charge")]}
+    assert takes_it == any(
+        takes(first, second, older=False) for first in matches_of(mine, {}) for second in matches_of(theirs, narrow)
+    )
 
 
-@pytest.mark.parametrize(("scope", "wins", "loses"), CLASHING.values(), ids=list(CLASHING))
-def test_rules_whose_copies_would_share_out_calls_otherwise_are_refused(scope: Scope, wins: Json, loses: Json) -> None:
-    with pytest.raises(NotPossible, match="the route's rule to wins and its rule to loses go by the first one"):
-        taken(scope, rule(wins, "wins"), rule(loses, "loses"))
-    assert len(taken(scope, rule(wins, "same"), rule(loses, "same"))) == 2, "whoever takes them, they go there"
-
-
-def test_a_clash_with_a_rule_that_takes_no_such_call_is_none() -> None:
-    rules = [rule(path("/a/b", **BETA), "beta"), rule(path("/", **TWO), "two"), rule(path("/a", **QUERY), "query")]
-    assert taken(Scope(path="/a/b/c"), *rules) == ["beta", "query"]
-
-
-def test_of_rules_that_are_equally_specific_the_first_takes_what_both_match() -> None:
-    beta, eu = rule(BETA, "beta"), rule({"headers": TWO["headers"][1:]}, "eu")
-    assert taken(BETAS, beta, eu) == ["beta"]
-    assert taken(BETAS, eu, beta) == ["eu", "beta"]
-
-
-def called(**more: Any) -> Json:
-    return {"method": {"type": "Exact", **more}}
-
-
-def test_of_grpc_the_longest_service_and_method_take_a_call() -> None:
-    charge = Scope(path="/pay.Pay/Charge")
-    rules = [rule(dict(BETA), "canary"), rule(called(service="pay.Pay"), "stable")]
-    assert taken(charge, *rules, grpc=True) == ["stable"]
-    assert taken(charge, rules[1], rule(called(service="pay.Pay", method="Charge"), "exact"), grpc=True) == ["exact"]
-    assert taken(Scope(headers={"x-user": "qa"}), *rules, grpc=True) == ["canary", "stable"]
-    beta = rule(called(service="pay.Pay") | BETA, "beta")
-    assert taken(BETAS, rule(called(service="pay.Pay", method="Charge"), "exact"), beta, grpc=True) == ["exact", "beta"]
+@pytest.mark.parametrize(
+    ("one", "older", "gone"),
+    [
+        ({}, {}, True),
+        (_prefix("/charge"), {}, False),
+        ({}, POST, False),
+        (_exact("/charge"), _prefix("/charge"), True),
+        (_exact("/charge/1"), _prefix("/charge"), False),
+        (_exact("/charge") | POST, _prefix("/charge"), False),
+        (_with(a="1"), _with(A="1"), True),
+        (_with(a="1"), _with(b="1"), False),
+        (_like("/a"), _like("/a"), True),
+        (_like("/a"), _exact("/a"), False),
+        (_like("/a"), {}, False),
+    ],
+)
+def test_an_older_match_leaves_one_nothing_that_asks_for_the_same(one: Object, older: Object, gone: bool) -> None:
+    route = {"kind": "HTTPRoute", "spec": {}}
+    [first], [second] = (list(matches_of(route, {"matches": [match]})) for match in (one, older))
+    assert buried(first, second) == gone
