@@ -256,7 +256,10 @@ class Mesh(Protocol):
         ...
 
     def scenery(self, context: Context) -> tuple[Plan, ...]:
-        """What a scenario will need from its first change to its end, once what ``early`` said stands."""
+        """What a scenario needs from now to its end and does not have yet, once what ``early`` said stands.
+
+        It is asked before every change, since a change may bring the need.
+        """
         ...
 
 

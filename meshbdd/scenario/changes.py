@@ -147,11 +147,14 @@ class Changes:
         self.made = True
         self._before_first()
         self._environment.standing.ensure(self._environment.mesh.early(self._context()))
-        for plan in self._environment.mesh.scenery(self._context()):
-            self._carry_out(plan)
 
     def _carry_out(self, plan: Plan, manifest: Path | None = None) -> None:
         self.prepare()
+        for needed in self._environment.mesh.scenery(self._context()):  # a manifest may have brought the need for it
+            self._put_in_force(needed)
+        self._put_in_force(plan, manifest)
+
+    def _put_in_force(self, plan: Plan, manifest: Path | None = None) -> None:
         self._environment.standing.ensure(plan.standing)
         # everything is admitted, and makes sense, before anything is written
         findings = refuse_nonsense(self._environment.cluster, [self._dry_run(edit) for edit in plan.edits])

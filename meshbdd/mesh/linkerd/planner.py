@@ -36,7 +36,7 @@ from meshbdd.mesh.linkerd.objects import http_ports
 from meshbdd.mesh.linkerd.routes import routes_stage
 from meshbdd.mesh.linkerd.rules import Rules, faulted_rules
 from meshbdd.mesh.seen import check_seen
-from meshbdd.sidecars import LINKERD
+from meshbdd.sidecars import FAULT_LABEL, LINKERD
 
 _BREAKER = (
     "failure accrual of the Service, without jitter and with the penalties as asked; Linkerd doubles a penalty each time, and "
@@ -151,7 +151,7 @@ class Linkerd:
     def scenery(self, context: Context) -> tuple[Plan, ...]:
         """See ``Mesh.scenery``: fault backends in the place of services whose circuits are to be seen."""
         services = dict.fromkeys(service for service, side in self._faulted(context) if side is Side.SERVER)
-        return tuple(self._stand_in(service) for service in services)
+        return tuple(self._stand_in(s) for s in services if FAULT_LABEL not in self._catalog.labels_of(s))
 
     def _stand_in(self, service: ServiceRef) -> Plan:
         backend = self._backend(service)

@@ -93,7 +93,7 @@ def faulted_rules(
 
     Raises:
         NotPossible: a fault of the same kind is in force for some of the same calls, those that go on would miss the
-            backends that the rules lead to, or the copies would share out calls otherwise than the rules.
+            backends that the rules lead to, or all the endpoint that fails, or the copies would share calls out otherwise.
     """
     told, share = tuple(callers), round(fault.share.value * MILLION / 100)
     made = []
@@ -110,7 +110,9 @@ def faulted_rules(
         if other is not None and not stands_in:
             headers[f"{other}{PERCENTAGE}"] = str(_sent(rule, fault.service))
         set_headers(copied, headers)
-        if not stands_in:
+        if stands_in:
+            _refuse_past(rule, fault)
+        else:
             _refuse_detour(copied, fault.service, rule.get("backendRefs") or [])
             _send(copied, fault.service, port, MILLION if draws else share)
         made.append(copied)
@@ -156,15 +158,35 @@ def _refuse_detour(rule: Rule, service: ServiceRef, backends: Iterable[Mapping[s
     """
     headers = headers_of(rule)
     goes_on = DELAY in headers or CALLER in headers or any(name.endswith(PERCENTAGE) for name in headers)
-    own = {service.name, backend_of(service).name}
-    elsewhere = sorted({str(ref.get("name")) for ref in backends} - own)
+    elsewhere = _elsewhere(backends, service)
     if goes_on and elsewhere:
         raise NotPossible(
             "MB0460",
             f"On Linkerd calls to {service} that are slowed, or that a fault leaves alone because of their caller, go on from the "
-            f"fault backend to all of its pods; the route leads to {', '.join(elsewhere)}, so its shares would not hold.",
+            f"fault backend to all of its pods; the route leads to {elsewhere}, so its shares would not hold.",
             help="let the calls fail instead, or have the delay and the split in different scenarios",
         )
+
+
+def _refuse_past(rule: Rule, fault: Fault) -> None:
+    """See that calls come to the endpoint that fails, which is that of the service itself.
+
+    Raises:
+        NotPossible: a rule leads to another Service.
+    """
+    elsewhere = _elsewhere(rule.get("backendRefs") or [], fault.service)
+    if elsewhere:
+        raise NotPossible(
+            "MB0461",
+            f"«{fault}» is not possible on Linkerd where a circuit breaker of {fault.service} is to see it: the route leads to "
+            f"{elsewhere}, past the endpoint that fails.",
+            help="have the breaker and that route, or split, in different scenarios",
+        )
+
+
+def _elsewhere(backends: Iterable[Mapping[str, Any]], service: ServiceRef) -> str:
+    """The Services beside the service itself, and its fault backend, to which a rule leads; empty where it leads to none."""
+    return ", ".join(sorted({str(ref.get("name")) for ref in backends} - {service.name, backend_of(service).name}))
 
 
 def _check_free(rule: Rule, fault: Fault, callers: Iterable[str]) -> str | None:

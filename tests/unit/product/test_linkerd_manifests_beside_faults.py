@@ -78,6 +78,35 @@ def test_a_breaker_comes_beside_a_fault_in_the_place_of_the_endpoints() -> None:
         there([whole])
 
 
+def test_a_manifests_breaker_needs_the_failing_endpoint_as_one_that_a_step_names() -> None:
+    backend = _pod("meshbdd-fault-payment-service")
+    backend["metadata"]["labels"][FAULT_LABEL] = "payment-service"
+    there = world(backend, said=(Mention(Topic.FAULT, PAYMENT, "it fails"),))
+    assert there.mesh.scenery(there.context) == ()
+    there([_annotated("payment-service", **ACCRUAL)])
+    [needed] = there.mesh.scenery(there.context)
+    assert [edit.path for edit in needed.edits] == [("spec", "selector")]
+    there.write(needed)
+    assert there.mesh.scenery(there.context) == (), "it stands from then on"
+    assert there(FAULT).side is Side.SERVER
+
+
+@pytest.mark.parametrize(
+    ("rule", "past"),
+    [
+        ({"backendRefs": [{"name": "canary", "port": 80, "weight": 1}]}, True),
+        ({"backendRefs": [{"name": PAYMENT.name, "port": 80}]}, False),
+    ],
+)
+def test_a_fault_that_a_breaker_is_to_see_is_refused_where_calls_go_past_the_endpoint(rule: Object, past: bool) -> None:
+    there = world(_service("payment-service", annotations=ACCRUAL), _route([rule], "mine"))
+    if past:
+        with pytest.raises(NotPossible, match=r"the route leads to canary, past the endpoint that fails"):
+            there(FAULT)
+    else:
+        assert there(FAULT).side is Side.SERVER
+
+
 @pytest.mark.parametrize(
     ("step", "manifest"),
     [

@@ -1,0 +1,50 @@
+"""What a scenario's changes bring with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from meshbdd.cluster import Cluster
+from meshbdd.intents import Fault, Mention, ServiceRef, Topic
+from meshbdd.mesh import MESHES, Gate
+from meshbdd.rehearsal.stage import StageCluster, StageGate
+from meshbdd.scenario import Environment
+from meshbdd.scenario.changes import Changes
+from meshbdd.settings import Settings
+
+SHOP = Path(__file__).resolve().parents[3] / "manifests" / "shop"
+PAYMENT = ServiceRef("payment-service", "shop")
+
+
+def _changes(project: Path) -> Changes:
+    objects = [obj for file in sorted(SHOP.glob("*.yaml")) for obj in yaml.safe_load_all(file.read_text("utf-8"))]
+    cluster = cast("Cluster", StageCluster(objects, "shop", lambda _: None))
+    gate, mesh = cast("Gate", StageGate()), MESHES["linkerd"](cluster, "r1")
+    environment = Environment(
+        Settings(project=project, mesh="linkerd"), cluster, mesh, gate, "r1", "lab", lambda _e: None
+    )
+
+    def nothing(*_: Any) -> None:
+        pass
+
+    said = (Mention(Topic.FAULT, PAYMENT, "payment-service fails 100%"),)
+    return Changes(
+        environment, project / "a.feature", said=said,
+        before_first=nothing, changing=nothing, arrived=nothing, leaving=nothing,
+    )  # fmt: skip
+
+
+def test_a_breaker_of_a_manifest_has_the_fault_backend_in_the_services_place(tmp_path: Path) -> None:
+    """Once, and before the fault, as a breaker that a step names has it from the first change on."""
+    annotations = {"balancer.linkerd.io/failure-accrual": "consecutive"}
+    meta = {"name": "payment-service", "namespace": "shop", "annotations": annotations}
+    (tmp_path / "breaker.yaml").write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Service", "metadata": meta}))
+    changes = _changes(tmp_path)
+    changes.apply_manifest("breaker.yaml")
+    assert len(changes.in_force) == 1
+    changes.make(Fault(PAYMENT, status=503))
+    stands = "a fault backend takes the place of payment-service.shop"
+    assert [item.plan.summary for item in changes.in_force][1:-1] == [stands]
