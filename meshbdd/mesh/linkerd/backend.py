@@ -22,6 +22,8 @@ from meshbdd.sidecars import FAULT_CONTAINER, FAULT_LABEL, LINKERD
 
 IMAGE = "envoyproxy/envoy:v1.36-latest"
 """The stock image; its filters are all in the default build."""
+DEFAULT_POLICY = "config.linkerd.io/default-inbound-policy"
+_MESHED = "all-authenticated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +35,14 @@ class FaultBackend:
         ports: Its ports that carry HTTP, in the Service's own words.
         targets: Port → the port of its pods. The backend listens at the same ones, so that it can take their place.
         selector: What it selects.
+        default: The ``default-inbound-policy`` of its pods; ``None`` where they name none.
     """
 
     service: ServiceRef
     ports: tuple[Mapping[str, Any], ...]
     targets: Mapping[int, int]
     selector: Mapping[str, str]
+    default: str | None = None
 
     @property
     def own(self) -> ServiceRef:
@@ -69,7 +73,7 @@ class FaultBackend:
         template = {
             "metadata": {
                 "labels": dict(self.labels),
-                "annotations": {LINKERD.injection.name: LINKERD.injection.wanted},
+                "annotations": self._annotations,
             },
             "spec": {
                 "serviceAccountName": name,
@@ -79,6 +83,16 @@ class FaultBackend:
         }
         spec = {"replicas": 1, "selector": {"matchLabels": dict(self.labels)}, "template": template}
         yield self._object("apps/v1", "Deployment", name, {"spec": spec})
+
+    @property
+    def _annotations(self) -> Mapping[str, str]:
+        """Who may call it where no Server decides: whoever may call the service, or the mesh where nobody may.
+
+        A namespace that denies by default would deny the calls that are routed here as well, and the fault would meet none.
+        """
+        own = {LINKERD.injection.name: LINKERD.injection.wanted}
+        default = _MESHED if self.default == "deny" else self.default
+        return {**own, DEFAULT_POLICY: default} if default else own
 
     def _object(self, version: str, kind: str, name: str, rest: Mapping[str, Any]) -> Object:
         meta = {"name": name, "namespace": self.service.namespace, "labels": dict(self.labels)}

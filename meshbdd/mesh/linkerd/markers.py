@@ -100,12 +100,9 @@ class RoutesSay:
 
     def held(self, dumps: Sequence[Dump]) -> bool | None:
         """See ``Marker``."""
-        told = [
-            value
-            for route in _service_routes(dumps[0], self.service, *self.ports)
-            if (value := self.read(route)) is not None
-        ]
-        return all(value == self.value for value in told) if told else None
+        routes = list(_service_routes(dumps[0], self.service, *self.ports))
+        told = [value for route in routes if (value := self.read(route)) is not None]
+        return all(value == self.value for value in told) if routes else None
 
     def __str__(self) -> str:
         return f"{self.what} {self.value:g} of calls to {self.service}"

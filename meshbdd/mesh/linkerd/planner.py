@@ -28,7 +28,7 @@ from meshbdd.mesh.base import Context, Object, Plan, Stage, Through
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.down import plan_down
 from meshbdd.mesh.linkerd import abilities, manifests, policies, security
-from meshbdd.mesh.linkerd.backend import FaultBackend
+from meshbdd.mesh.linkerd.backend import DEFAULT_POLICY, FaultBackend
 from meshbdd.mesh.linkerd.beside import passes_on
 from meshbdd.mesh.linkerd.injection import choose
 from meshbdd.mesh.linkerd.markers import EndpointsHeld
@@ -129,7 +129,12 @@ class Linkerd:
     def _backend(self, service: ServiceRef) -> FaultBackend:
         found = self._catalog.service(service)
         targets = {int(p["port"]): self._catalog.target_port(found, p) for p in http_ports(found)}
-        return FaultBackend(service, http_ports(found), targets, self._catalog.labels_of(service))
+        labels = self._catalog.labels_of(service)
+        pods = self._catalog.pods(labels, service.namespace)
+        default = next(
+            (a[DEFAULT_POLICY] for p in pods if DEFAULT_POLICY in (a := p["metadata"].get("annotations") or {})), None
+        )
+        return FaultBackend(service, http_ports(found), targets, labels, default)
 
     def _faulted(self, context: Context) -> Iterator[tuple[ServiceRef, Side]]:
         """The services that steps of the scenario let fail, and how; those that no plan can be made for are left out."""

@@ -6,7 +6,7 @@ those are set as well. https://linkerd.io/2/reference/timeouts/, …/retries/, �
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import CircuitBreaker, Retry, ServiceRef, Split, Timeout
 from meshbdd.mesh.base import Stage
 from meshbdd.mesh.catalog import Catalog, selected
-from meshbdd.mesh.linkerd.annotations import ACCRUAL
+from meshbdd.mesh.linkerd.annotations import ACCRUAL, refuse_unreadable, seconds_of
 from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked, RoutesSay, retries_of, timeout_of
 from meshbdd.mesh.linkerd.objects import attached, creation, fitting, http_ports, named, refuse_profile, routes_of
 from meshbdd.mesh.linkerd.routes import RULES, new_route, ports_without_route, routes_stage
@@ -26,6 +26,7 @@ from meshbdd.sidecars import FAULT_LABEL
 from meshbdd.units import Duration
 
 TIMEOUT = "timeout.linkerd.io/"
+_RESPONSE = f"{TIMEOUT}response"
 RETRY = "retry.linkerd.io/"
 _RETRIED_GRPC = "cancelled,deadline-exceeded,internal,resource-exhausted,unavailable"
 _LONGEST_PENALTY = 60.0
@@ -40,8 +41,16 @@ def _words(duration: Duration) -> str:
 
 
 def _annotate(obj: Mapping[str, Any], values: Annotations) -> Iterator[Edit]:
-    """Set annotations of an object, each by an edit of its own, and leave the others to whoever owns them."""
+    """Set annotations of an object, each by an edit of its own, and leave the others to whoever owns them.
+
+    Raises:
+        BadInput: Linkerd would leave them out, because of others that are there.
+    """
     meta = obj["metadata"]
+    said = {name: value for name, value in values.items() if value is not None}
+    refuse_unreadable(
+        said, {name: text for name, text in (meta.get("annotations") or {}).items() if name not in values}
+    )
     for name, value in values.items():
         path = ("metadata", "annotations", name)
         yield Edit(kind_of(obj), meta["name"], meta["namespace"], path, partial(_constant, value))
@@ -69,6 +78,29 @@ def _with_words_of_their_own(catalog: Catalog, service: ServiceRef, prefix: str)
                 yield route
 
 
+def _reaches_some(catalog: Catalog, service: ServiceRef, own: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the Service's own annotations of a kind reach any call; own: the routes that go by theirs alone."""
+    routes, others = routes_of(catalog), {named(route) for route in own}
+    there = [attached(routes, service, int(port["port"])) for port in http_ports(catalog.service(service))]
+    return any(not at or any(named(route) not in others for route in at) for at in there)
+
+
+def _refuse_earlier(obj: Mapping[str, Any], intent: Timeout) -> None:
+    """See that no other time limit ends calls before the one that is asked for does.
+
+    Raises:
+        BadInput: one does.
+    """
+    said = (obj["metadata"].get("annotations") or {}).get(_RESPONSE)
+    if said is not None and seconds_of(said) < intent.after.seconds:
+        raise BadInput(
+            "MB0467",
+            f"«{intent}» would not come true: {_RESPONSE} of {obj['kind']} {obj['metadata']['name']} is {said}, and the shorter "
+            "of the two counts.",
+            help="ask for less than that, or take the annotation away before",
+        )
+
+
 def _numbers(catalog: Catalog, service: ServiceRef) -> tuple[int, ...]:
     return tuple(int(port["port"]) for port in http_ports(catalog.service(service)))
 
@@ -77,12 +109,17 @@ def timeout_stages(catalog: Catalog, intent: Timeout, _tag: str) -> tuple[Stage,
     """``timeout.linkerd.io/request``; it spans all tries.
 
     Raises:
-        BadInput: it would have no effect.
+        BadInput: it would have no effect, or calls would time out earlier.
     """
     refuse_profile(catalog, intent.service)
     values = {f"{TIMEOUT}request": _words(intent.after)}
-    edits = list(_annotate(catalog.service(intent.service), values))
-    for route in _with_words_of_their_own(catalog, intent.service, TIMEOUT):
+    service = catalog.service(intent.service)
+    edits = list(_annotate(service, values))
+    own = list(_with_words_of_their_own(catalog, intent.service, TIMEOUT))
+    if _reaches_some(catalog, intent.service, own):
+        _refuse_earlier(service, intent)
+    for route in own:
+        _refuse_earlier(route, intent)
         edits += _annotate(route, values)
     ports = _numbers(catalog, intent.service)
     marker = RoutesSay("timeout", intent.service, ports, round(intent.after.seconds, 3), timeout_of)

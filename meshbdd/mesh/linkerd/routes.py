@@ -24,6 +24,8 @@ from meshbdd.mesh.linkerd.objects import (
 from meshbdd.mesh.linkerd.rules import Rules, plain_rule
 
 RULES = ("spec", "rules")
+_MOST_RULES = 16
+"""https://gateway-api.sigs.k8s.io/reference/spec/#httproutespec; GRPCRoutes and Linkerd's own HTTPRoutes have the same."""
 _VERSION = "gateway.networking.k8s.io/v1"
 
 Marked = Callable[[Rules, int, bool], Rules]
@@ -54,7 +56,11 @@ def routes_stage(catalog: Catalog, service: ServiceRef, tag: str, made: Marked, 
         there = attached(routes, service, number)
         for route in there:
             refuse_left_out(route)
-        found = [_insert(route, service, made, number) for route in there] if there else [_create(service, port, made)]
+        found = (
+            [_insert(route, service, made, number, what) for route in there]
+            if there
+            else [_create(service, port, made)]
+        )
         changed = [edit for edit in found if edit is not None]
         for edit in changed:
             _refuse_to_differ(edit, edits.get(str(edit)), routes, service)
@@ -64,8 +70,8 @@ def routes_stage(catalog: Catalog, service: ServiceRef, tag: str, made: Marked, 
     if not edits:
         raise BadInput(
             "MB0446",
-            f"No route of {service} can carry {what}: its matches and the step's options exclude each other.",
-            help="correct the options in the step's table",
+            f"No route of {service} can carry {what}: its rules redirect, or their matches and the step's options exclude each other.",
+            help="correct the options in the step's table, or the route",
         )
     return Stage.of(*edits.values(), markers=markers)
 
@@ -94,8 +100,12 @@ def _refuse_to_differ(edit: Edit, other: Edit | None, routes: Iterable[Mapping[s
         )
 
 
-def _insert(route: Mapping[str, Any], service: ServiceRef, made: Marked, port: int) -> Edit | None:
-    """The edit of a route that is there; ``None`` where none of its rules can be meant."""
+def _insert(route: Mapping[str, Any], service: ServiceRef, made: Marked, port: int, what: str) -> Edit | None:
+    """The edit of a route that is there; ``None`` where none of its rules can be meant.
+
+    Raises:
+        BadInput: a route cannot have as many rules.
+    """
     meta, grpc = route["metadata"], route["kind"] == "GRPCRoute"
     # In a route of the run's own nothing is left once the change goes that made it: then all calls go to the service.
     rest = [plain_rule(service, port, grpc=grpc)] if meta["name"] == _own_name(service, port) else []
@@ -104,8 +114,17 @@ def _insert(route: Mapping[str, Any], service: ServiceRef, made: Marked, port: i
         current = rules or rest
         return [*made(current, port, grpc), *current]
 
-    if not made(route["spec"].get("rules") or [], port, grpc):
+    there = route["spec"].get("rules") or []
+    copies = made(there, port, grpc)
+    if not copies:
         return None
+    if len(copies) + len(there) > _MOST_RULES:
+        raise BadInput(
+            "MB0466",
+            f"{route['kind']} {meta['name']} in namespace {meta['namespace']} has {len(there)} rules, and {what} needs {len(copies)} "
+            f"more; a route has {_MOST_RULES} at the most.",
+            help="join rules of it that do the same: a rule may have several matches",
+        )
     return Edit(kind_of(route), meta["name"], meta["namespace"], RULES, make)
 
 

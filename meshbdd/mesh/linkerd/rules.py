@@ -15,6 +15,7 @@ from meshbdd.cluster.record import ROUTE_PREFIX
 from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import Fault, ServiceRef
 from meshbdd.mesh.linkerd.backend import backend_of
+from meshbdd.mesh.linkerd.detours import refuse_detour, refuse_past
 from meshbdd.mesh.linkerd.fault_envoy import (
     ABORT,
     ABORT_GRPC,
@@ -68,6 +69,11 @@ def headers_of(rule: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def redirects(rule: Mapping[str, Any]) -> bool:
+    """Whether the callers' own proxies answer what a rule takes: then it may lead nowhere, and no fault meets it."""
+    return any(f.get("type") == "RequestRedirect" for f in rule.get("filters") or [])
+
+
 def marked(rule: Mapping[str, Any], tag: str) -> Rule:
     """A copy that says of itself which changes it is made of."""
     made: Rule = copy.deepcopy(dict(rule))
@@ -104,6 +110,9 @@ def faulted_rules(
         copied = marked(rule, tag)
         if any(matches):
             copied["matches"] = matches
+        made.append(copied)
+        if redirects(rule):
+            continue
         other = _check_free(rule, fault, told)
         draws = stands_in or other is not None
         headers = fault_headers(fault, told, share if draws else None)
@@ -111,12 +120,11 @@ def faulted_rules(
             headers[f"{other}{PERCENTAGE}"] = str(_sent(rule, fault.service))
         set_headers(copied, headers)
         if stands_in:
-            _refuse_past(rule, fault)
+            refuse_past(rule, fault)
         else:
-            _refuse_detour(copied, fault.service, rule.get("backendRefs") or [])
+            refuse_detour(headers_of(copied), rule, fault.service)
             _send(copied, fault.service, port, MILLION if draws else share)
-        made.append(copied)
-    return made
+    return _some_lead(made)
 
 
 def split_rules(
@@ -137,56 +145,19 @@ def split_rules(
     made = []
     for rule in rules:
         copied, share, own = marked(rule, tag), _sent(rule, service), _leads_to(rule, service, port)
+        made.append(copied)
+        if redirects(rule):
+            continue
         copied["backendRefs"] = [{**backend_ref(ref, own), "weight": weight} for ref, weight in weights.items()]
         if share:
-            _refuse_detour(copied, service, copied["backendRefs"])
+            refuse_detour(headers_of(copied), copied, service)
             _send(copied, service, port, share)
-        made.append(copied)
-    return made
+    return _some_lead(made)
 
 
-def _refuse_detour(rule: Rule, service: ServiceRef, backends: Iterable[Mapping[str, Any]]) -> None:
-    """See that calls which a fault backend passes on come where its rule leads: it knows the service's own pods alone.
-
-    Args:
-        rule: What tells the fault backend what to do.
-        service: The service beside which it stands.
-        backends: Where the rule leads without the fault.
-
-    Raises:
-        NotPossible: they would go to all of the service's pods, whatever the rule's weights are.
-    """
-    headers = headers_of(rule)
-    goes_on = DELAY in headers or CALLER in headers or any(name.endswith(PERCENTAGE) for name in headers)
-    elsewhere = _elsewhere(backends, service)
-    if goes_on and elsewhere:
-        raise NotPossible(
-            "MB0460",
-            f"On Linkerd calls to {service} that are slowed, or that a fault leaves alone because of their caller, go on from the "
-            f"fault backend to all of its pods; the route leads to {elsewhere}, so its shares would not hold.",
-            help="let the calls fail instead, or have the delay and the split in different scenarios",
-        )
-
-
-def _refuse_past(rule: Rule, fault: Fault) -> None:
-    """See that calls come to the endpoint that fails, which is that of the service itself.
-
-    Raises:
-        NotPossible: a rule leads to another Service.
-    """
-    elsewhere = _elsewhere(rule.get("backendRefs") or [], fault.service)
-    if elsewhere:
-        raise NotPossible(
-            "MB0461",
-            f"«{fault}» is not possible on Linkerd where a circuit breaker of {fault.service} is to see it: the route leads to "
-            f"{elsewhere}, past the endpoint that fails.",
-            help="have the breaker and that route, or split, in different scenarios",
-        )
-
-
-def _elsewhere(backends: Iterable[Mapping[str, Any]], service: ServiceRef) -> str:
-    """The Services beside the service itself, and its fault backend, to which a rule leads; empty where it leads to none."""
-    return ", ".join(sorted({str(ref.get("name")) for ref in backends} - {service.name, backend_of(service).name}))
+def _some_lead(copies: Rules) -> Rules:
+    """Copies, where they change anything: those of redirects are there to stay before the others alone."""
+    return copies if not all(redirects(copied) for copied in copies) else []
 
 
 def _check_free(rule: Rule, fault: Fault, callers: Iterable[str]) -> str | None:

@@ -9,12 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
 from meshbdd.lab.api.errors import ApiError
 from meshbdd.lab.linkerd.admission.webhook import admission_hook, decide
 from meshbdd.lab.linkerd.compile import Questions
 from meshbdd.lab.linkerd.compile import status as statuses
+from meshbdd.lab.linkerd.envoy.pod import Compiler
 from meshbdd.lab.linkerd.policies import Policies
+from tests.unit.compile.linkerd_worlds import world
 
 Object = dict[str, Any]
 
@@ -635,6 +638,23 @@ def test_timeouts_of_linkerds_own_routes(said: str, expected: str | None) -> Non
 def test_a_backends_timeout_is_no_longer_than_the_requests(timeouts: dict[str, str], denied: str | None) -> None:
     """policy-controller/runtime/src/admission.rs validate_timeouts."""
     assert decide(route({"timeouts": timeouts}, version=POLICY)).denied == denied
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"filters": [{"type": "RequestRedirect", "requestRedirect": {"hostname": "a.b"}}]},
+        {"backendRefs": [{"name": "order", "port": 80, "weight": 0}]},
+        {"timeouts": {"request": "1s"}},
+    ],
+)
+def test_what_a_rule_sets_on_requests_shows_also_where_none_leaves(rule: Object) -> None:
+    """Nothing else of a redirect would tell which rule it is."""
+    told = {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x-change", "value": "a"}]}}
+    made = world(yaml.safe_dump(route({**rule, "filters": [told, *rule.get("filters", [])]})))
+    hosts = Compiler(Policies(made)).compile("order-1", "shop").routes["outbound"]["virtual_hosts"]
+    (first, *_) = next(host for host in hosts if host["name"] == "Service.shop.order:80")["routes"]
+    assert [h["header"] for h in first["request_headers_to_add"]] == [{"key": "x-change", "value": "a"}]
 
 
 def test_filters_of_linkerds_own_routes() -> None:

@@ -409,7 +409,43 @@ def test_a_route_that_linkerd_leaves_out_is_no_place_for_rules(kind: str) -> Non
     }
     with pytest.raises(BadInput, match=f"GRPCRoute rewriting in namespace shop has the filter {kind}"):
         plan(Retry(PAYMENT, 2), _service("payment-service", grpc=True), of_grpc)
-    plan(Fault(PAYMENT, status=503), _route([{"filters": [{"type": "RequestRedirect", "requestRedirect": {}}]}]))
+    plan(Fault(PAYMENT, status=503), _route([_REDIRECT, {}]))
+
+
+_REDIRECT: Object = {"filters": [{"type": "RequestRedirect", "requestRedirect": {}}]}
+
+
+@pytest.mark.parametrize("intent", [Fault(PAYMENT, status=503), Fault(PAYMENT, delay=Duration(1)), _SPLIT])
+def test_what_a_route_redirects_keeps_its_place_and_is_sent_nowhere(intent: Intent) -> None:
+    """The definition lets no rule both redirect and lead somewhere; and its copy has to stay before the others."""
+    for_qa = {**_REDIRECT, "matches": [{"headers": [{"name": "x-user", "value": "qa"}]}]}
+    _, [*_, route] = plan(intent, _pod("payment-service", "canary"), _route([for_qa, {}]))
+    redirected, sent, *theirs = route["spec"]["rules"]
+    assert "backendRefs" not in redirected
+    assert sent["backendRefs"]
+    assert theirs == [for_qa, {}]
+    with pytest.raises(BadInput, match="its rules redirect"):
+        plan(intent, _pod("payment-service", "canary"), _route([_REDIRECT]))
+
+
+def test_a_route_has_room_for_sixteen_rules() -> None:
+    rules: list[Object] = [{"matches": [{"path": {"type": "PathPrefix", "value": f"/{n}"}}]} for n in range(9)]
+    plan(Fault(PAYMENT, status=503), _route(rules[:8]))
+    with pytest.raises(BadInput, match=r"HTTPRoute .* has 9 rules, and .* needs 9 more; a route has 16 at the most"):
+        plan(Fault(PAYMENT, status=503), _route(rules))
+    plan(Fault(PAYMENT, status=503, scope=Scope(path="/3/x")), _route(rules))
+
+
+@pytest.mark.parametrize(
+    ("default", "backends"),
+    [("deny", "all-authenticated"), ("cluster-authenticated", "cluster-authenticated"), (None, None)],
+)
+def test_a_default_that_denies_keeps_no_call_from_the_fault_backend(default: str | None, backends: str | None) -> None:
+    pod, name = _pod("payment-service"), "config.linkerd.io/default-inbound-policy"
+    pod["metadata"]["annotations"] = {name: default} if default else {}
+    made, _ = plan(Fault(PAYMENT, status=503), pod)
+    [template] = [e.new["spec"]["template"] for s in made.standing for e in s.edits if e.new and e.kind == "Deployment"]
+    assert template["metadata"]["annotations"].get(name) == backends
 
 
 # Circuits
@@ -521,6 +557,39 @@ def test_a_policy_has_arrived_when_every_route_that_carries_http_says_so() -> No
     assert held("1.500s", "1.5s") is True
     assert held("1.500s", "0s") is False
     assert held("1.500s", port=81) is None
+    assert held() is True, "where nothing is forwarded nothing has a time limit"
+
+
+_RESPONSE = "timeout.linkerd.io/response"
+
+
+@pytest.mark.parametrize(
+    ("service", "route", "refused"),
+    [
+        (
+            {_RESPONSE: "300ms"},
+            None,
+            "timeout.linkerd.io/response of Service payment-service is 300ms, and the shorter",
+        ),
+        ({_RESPONSE: "2s"}, None, None),
+        ({}, {_RESPONSE: "300ms"}, "timeout.linkerd.io/response of HTTPRoute mine is 300ms"),
+        ({_RESPONSE: "300ms"}, {_RESPONSE: "2s"}, None),
+        ({_RESPONSE: "300ms"}, {}, "of Service payment-service is 300ms"),
+        ({_RESPONSE: "1.5s"}, None, '"1.5s" is no duration that Linkerd takes'),
+        ({"timeout.linkerd.io/request": "1.5s", "retry.linkerd.io/limit": "x"}, None, None),
+    ],
+)
+def test_a_timeout_that_another_one_beats_or_takes_along_is_refused(
+    service: Object, route: Object | None, refused: str | None
+) -> None:
+    """A route's own annotations replace its Service's; of what Linkerd reads as one it leaves out all for one mistake."""
+    there = [_service("payment-service", annotations=service)]
+    there += [_route([{}], "mine", annotations=route)] if route is not None else []
+    if refused is None:
+        plan(Timeout(PAYMENT, Duration(1)), *there)
+    else:
+        with pytest.raises(BadInput, match=refused):
+            plan(Timeout(PAYMENT, Duration(1)), *there)
 
 
 def test_retries_of_grpc_need_a_grpc_route() -> None:

@@ -119,15 +119,17 @@ class OutboundWriter:
         grpc = policy.protocol == "grpc"
         metadata = {METADATA: route_metadata.told(policy.meta, route.meta, rule, logical, grpc=grpc)}
         metadata[scripts.ANSWERS] = {"http2": grpc, **route_metadata.overrides(rule)}
-        common: Json = {"name": name, "metadata": {"filter_metadata": metadata}}
+        # Shown also where no request leaves with it: nothing else of a redirect would tell that a rule of these words is there.
+        shown = {key: value for key, value in modifiers(rule.filters).items() if key == "request_headers_to_add"}
+        common: Json = {"name": name, "metadata": {"filter_metadata": metadata}, **shown}
         if any(isinstance(found, Forbidden) for found in rule.filters) or not rule.backends:
-            return [_dropped(match, name, metadata)]
+            return [_dropped(match, common)]
         answer = answer_of(rule.filters, informs=True)
         if answer is not None:
             return [{"match": match, **common, **answer}]
         total = sum(b.weight for b in rule.backends) if rule.split else 1
         if total == 0:
-            return [_dropped(match, name, metadata)]
+            return [_dropped(match, common)]
         if rule.timeouts is not None and rule.timeouts.request == 0:
             return [{"match": match, **common, **direct(504, "request timeout: 0ns")}]
         made: list[Json] = []
@@ -250,14 +252,10 @@ def _suffix(policy: OutboundPolicy, rule: Rule) -> str:
     return "/grpc-retries" if marks else ""
 
 
-def _dropped(match: Json, name: str, metadata: Json) -> Json:
+def _dropped(match: Json, common: Json) -> Json:
     """A route whose callers get no answer: the connection ends (``scripts``)."""
-    return {
-        "match": match,
-        "name": name,
-        "metadata": {"filter_metadata": {**metadata, scripts.ANSWERS: {"drop": True}}},
-        **direct(502, None),
-    }
+    metadata = {**common["metadata"]["filter_metadata"], scripts.ANSWERS: {"drop": True}}
+    return {"match": match, **common, "metadata": {"filter_metadata": metadata}, **direct(502, None)}
 
 
 def _with_reached(operations: Json) -> Json:
