@@ -17,7 +17,7 @@ from typing import Any
 from behave.model_type import Status
 
 from meshbdd import behave_fixes
-from meshbdd.cluster import Cluster, sweep, sweep_own
+from meshbdd.cluster import Cluster, changed_by_others, sweep, sweep_own
 from meshbdd.cluster.client import default_kubeconfig, server_of
 from meshbdd.cluster.signals import Signals
 from meshbdd.errors import BadInput, MeshbddError, Place, RestoreIncomplete
@@ -28,6 +28,7 @@ from meshbdd.options import table_rows
 from meshbdd.phrases import asked_by, problem_of
 from meshbdd.rehearsal import first_refusal
 from meshbdd.report import expect, report_problem, tell
+from meshbdd.scenario.left_behind import left_behind
 from meshbdd.settings import Settings, load_settings
 from meshbdd.skipping import impossible, other_mesh, skip_rest
 from meshbdd.world import Environment, StepText, World
@@ -89,21 +90,22 @@ def before_all(context: Any) -> None:
         run = secrets.token_hex(16)
         mesh = MESHES[settings.mesh](cluster, run)
         gate = Gate(cluster, settings.gate_timeout, mesh.sidecars)
-        _undo_left_behind(cluster, settings, gate, run)
         context.meshbdd = Environment(settings, cluster, mesh, gate, run, settings.target, tell)
+        _undo_left_behind(context.meshbdd)
         tell(RunBegan(_facts(context.meshbdd, started)))
     except MeshbddError as error:
         report_problem(error)  # what runs the hooks says it on the screen
         raise
 
 
-def _undo_left_behind(cluster: Cluster, settings: Settings, gate: Gate, run: str) -> None:
-    namespace = settings.namespace or cluster.namespace
-    told = sweep(cluster, namespace, settings.undo_budget, own_run=run, switched_off=gate.wait_switched_off)
-    for sentence in told:
+def _undo_left_behind(environment: Environment) -> None:
+    cluster, gate, namespace, run = environment.cluster, environment.gate, environment.namespace, environment.run
+    changed = list(changed_by_others(cluster, namespace, run))
+    budget = environment.settings.undo_budget
+    for sentence in sweep(cluster, namespace, budget, own_run=run, switched_off=gate.wait_switched_off):
         _say(sentence)
-    if told:
-        gate.wait_switched_off()
+    if changed:
+        environment.standing.owe(*left_behind(cluster, changed, changed_by_others(cluster, namespace, run)))
 
 
 def _facts(environment: Environment, started: str | None) -> dict[str, str]:

@@ -92,8 +92,18 @@ class Standing:
         self._gate.wait_absent(markers, before)
         self._withdrawn.remove((markers, before))
 
+    def owe(self, markers: Sequence[Marker], services: Iterable[ServiceRef]) -> None:
+        """What an earlier run left behind was taken back: no scenario begins before no proxy holds it any more.
+
+        Args:
+            markers: What is to be gone.
+            services: Those whose callers' connections are to be renewed then.
+        """
+        self._withdrawn.append((markers, {}))
+        self._to_renew.update(services)
+
     def settle(self) -> None:
-        """See that nothing of an earlier scenario is left, where that could not be seen at its end.
+        """See that nothing of an earlier scenario, or run, is left, where that could not be seen at its end.
 
         Raises:
             Inconclusive: something still is, so whatever comes now would be judged on it.

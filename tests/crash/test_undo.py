@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 
-from meshbdd.cluster import Change, UndoStack, sweep
+from meshbdd.cluster import Change, UndoStack, changed_by_others, sweep
 from meshbdd.cluster.record import RUN, UNDO, Record, mark
 from meshbdd.errors import Refused
 from meshbdd.intents import (
@@ -31,7 +32,8 @@ from meshbdd.intents import (
     TlsMode,
 )
 from meshbdd.mesh import Context, Gate, Istio, Where
-from meshbdd.mesh.markers import FilterArmed
+from meshbdd.mesh.markers import FilterArmed, Remains
+from meshbdd.scenario.left_behind import left_behind
 from meshbdd.units import Duration, Percent
 from tests.tools import LabUnderTest, until
 
@@ -314,8 +316,9 @@ def test_a_run_that_is_ended_leaves_no_armed_filter(lab: LabUnderTest, tmp_path:
             run.wait()
     if number == signal.SIGKILL:
         assert _filters(lab), "the fault is still there"
-        gate = Gate(lab.cluster, Duration(10))
+        gate, changed = Gate(lab.cluster, Duration(10)), list(changed_by_others(lab.cluster, "shop", "r1"))
         swept = sweep(lab.cluster, "shop", BUDGET, switched_off=gate.wait_switched_off)
+        gate.wait_absent(left_behind(lab.cluster, changed, ())[0], {})
         gate.close()
         assert any("EnvoyFilter meshbdd-fault-payment-service-1.shop" in sentence for sentence in swept), swept
         assert any("meshbdd-epoch" in sentence for sentence in swept), swept
@@ -342,8 +345,10 @@ def test_what_a_dead_run_wrote_is_swept_exactly(lab: LabUnderTest, intent: Inten
     lab.apply(OWN_RULE)
     kinds = ("VirtualService", "DestinationRule", "PeerAuthentication", "AuthorizationPolicy", "EnvoyFilter")
     before = [comparable(obj) for kind in kinds for obj in lab.cluster.list(kind)]
-    for edit in Istio(lab.cluster, "r1").plan(intent, Context()).edits:
-        change = Change(lab.cluster, edit, "r1")
+    dead, gate = secrets.token_hex(16), Gate(lab.cluster, Duration(10))
+    plan = Istio(lab.cluster, dead).plan(intent, Context())
+    for edit, tag in zip(plan.edits, plan.tags, strict=True):
+        change = Change(lab.cluster, edit, dead, tag)
         change.apply()
         live = lab.cluster.get(edit.kind, edit.name, edit.namespace)
         record = Record.of(live)
@@ -352,5 +357,15 @@ def test_what_a_dead_run_wrote_is_swept_exactly(lab: LabUnderTest, intent: Inten
         lab.cluster.replace(live)
     during = [comparable(obj) for kind in kinds for obj in lab.cluster.list(kind)]
     assert during != before
+    gate.wait_present(plan.markers, {})
+    held = {proxy.pod: {page: proxy.tunnel.get(page) for page in Remains.pages} for proxy in gate.proxies()}
+    changed = list(changed_by_others(lab.cluster, "shop", "r1"))
     assert sweep(lab.cluster, "shop", BUDGET)
     assert [comparable(obj) for kind in kinds for obj in lab.cluster.list(kind)] == before
+    markers, renewed = left_behind(lab.cluster, changed, ())
+    assert bool(renewed) is isinstance(intent, MutualTls | Access)
+    lags = {pod for pod, of in held.items() if any(m.held([of[page] for page in m.pages]) for m in markers)}
+    assert any(pod.startswith(("payment-service", "order-service")) for pod in lags), "it is seen there"
+    gate.wait_absent(markers, {})
+    gate.close()
+    assert left_behind(lab.cluster, changed, changed) == ([], []), "that run lives"

@@ -24,6 +24,7 @@ API = "networking.istio.io/v1alpha3"
 _FAULT = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"
 _MANAGER = "envoy.filters.network.http_connection_manager"
 PATCHES = ("spec", "configPatches")
+FILTER_PREFIX = "meshbdd.fault."
 
 
 def object_name(service: ServiceRef, slot: int) -> str:
@@ -33,7 +34,7 @@ def object_name(service: ServiceRef, slot: int) -> str:
 
 def filter_name(service: ServiceRef, slot: int) -> str:
     """The armed filter's own name, which is also the name of its settings."""
-    return f"meshbdd.fault.{service.name}.{slot}"
+    return f"{FILTER_PREFIX}{service.name}.{slot}"
 
 
 def _patches(name: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]:

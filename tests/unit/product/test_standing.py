@@ -124,3 +124,18 @@ def test_no_scenario_begins_on_what_an_earlier_one_left(made: tuple[Standing, _G
     assert objects.objects["epoch"]["spec"] == {"payment-service.shop": 3}
     standing.settle()
     assert gate.asked == ["renewed"], "once is enough"
+
+
+def test_no_scenario_begins_before_what_a_killed_run_left_is_gone(made: tuple[Standing, _Gate, _Objects]) -> None:
+    standing, gate, objects = made
+    standing.owe(cast("Any", ["policy"]), [PAYMENT])
+    gate.shut = {"policy"}
+    for _ in range(2):
+        with pytest.raises(Inconclusive):
+            standing.settle()
+    assert not objects.objects, "connections are renewed once the listeners are there"
+    gate.shut = set()
+    standing.settle()
+    assert gate.asked[-2:] == ["policy", "renewed"]
+    standing.settle()
+    assert gate.asked[-2:] == ["policy", "renewed"]
