@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
 from meshbdd.cluster import Cluster
 from meshbdd.cluster.client import ApiFailure
+from meshbdd.cluster.kinds import kind_of
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.intents import ServiceRef
 from meshbdd.port_protocols import declared, may_carry_http
@@ -34,15 +35,28 @@ class Catalog:
     def __init__(self, cluster: Cluster, sidecars: Sidecars = ISTIO) -> None:
         self._cluster = cluster
         self._sidecars = sidecars
+        self._written: tuple[Object, ...] = ()
+
+    def with_written(self, documents: Iterable[Object]) -> Catalog:
+        """The same, but ``all`` has these objects as well, in the place of those that they will be written over."""
+        made = Catalog(self._cluster, self._sidecars)
+        made._written = tuple(documents)
+        return made
 
     def all(self, kind: str, namespace: str | None = None) -> list[Object]:
         """All objects of a kind; none where the kind is not installed."""
         try:
-            return self._cluster.list(kind, namespace)
+            found = self._cluster.list(kind, namespace)
         except ApiFailure as failure:
             if failure.status != HTTPStatus.NOT_FOUND:
                 raise
             return []
+        there = {(obj["metadata"].get("namespace"), obj["metadata"]["name"]): obj for obj in found}
+        for new in self._written:
+            key = new["metadata"].get("namespace"), new["metadata"]["name"]
+            if kind_of(new) == kind and namespace in {None, key[0]}:
+                there[key] = {**new, "metadata": {**there.get(key, new)["metadata"], **new["metadata"]}}
+        return list(there.values())
 
     def readable(self, kind: str) -> list[Object]:
         """All objects of a kind; none where the kind is not installed, or where nobody gave the right to read it."""

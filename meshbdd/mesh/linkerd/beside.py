@@ -21,7 +21,8 @@ from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, attached, named, parents, 
 from meshbdd.mesh.linkerd.policies import RETRY, TIMEOUT, has_words_of_its_own
 from meshbdd.mesh.linkerd.precedence import matches_of, takes
 from meshbdd.mesh.linkerd.rules import headers_of
-from meshbdd.mesh.linkerd.security import ACCESS, DENY, decides_for
+from meshbdd.mesh.linkerd.security import lets_the_mesh_in
+from meshbdd.mesh.linkerd.servers import ACCESS, DENY, decides_for
 
 _OWN_WORDS: Mapping[type, str] = {Timeout: TIMEOUT, Retry: RETRY}
 """What a step sets for a Service → the annotations of a route that the Service's do not reach."""
@@ -49,8 +50,7 @@ def refuse_vain(catalog: Catalog, documents: Sequence[Object], edits: Iterable[E
         if kind in ROUTE_KINDS:
             for plan in context.in_force:
                 _refuse_taking(catalog, document, plan)
-        if kind == "Server":
-            _refuse_denying(catalog, document, context)
+    _refuse_denying(catalog, documents, context)
 
 
 def passes_on(plan: Plan) -> bool:
@@ -147,15 +147,18 @@ def _beats(route: Object, other: Mapping[str, Any]) -> bool:
     return (route["kind"], other["kind"]) == ("GRPCRoute", "HTTPRoute")
 
 
-def _refuse_denying(catalog: Catalog, server: Object, context: Context) -> None:
-    meta = server["metadata"]
-    if server["spec"].get(ACCESS[-1], DENY) != DENY:
-        return
+def _refuse_denying(catalog: Catalog, documents: Sequence[Object], context: Context) -> None:
+    """See that the manifest leaves nobody who decides about a fault backend's calls letting only some callers pass."""
+    after = catalog.with_written(documents)
     for plan in context.in_force:
-        if plan.through is not None and passes_on(plan) and decides_for(catalog, server, plan.through.twin):
-            raise NotPossible(
-                "MB0449",
-                f"The manifest's Server {meta['name']} is not possible on Linkerd while {plan.summary}: the calls that go on come "
-                "from the fault backend.",
-                help="have faults and the policy in different scenarios",
-            )
+        if plan.through is None or not passes_on(plan):
+            continue
+        for server in after.all("Server", plan.through.twin.namespace):
+            denies = server["spec"].get(ACCESS[-1], DENY) == DENY and decides_for(catalog, server, plan.through.twin)
+            if denies and not lets_the_mesh_in(after, server):
+                raise NotPossible(
+                    "MB0449",
+                    f"With the manifest Server {server['metadata']['name']} lets only some callers of {plan.service} pass, which is "
+                    f"not possible on Linkerd while {plan.summary}: the calls that go on come from the fault backend.",
+                    help="have faults and the policy in different scenarios",
+                )

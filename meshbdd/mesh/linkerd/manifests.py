@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from meshbdd.cluster import Edit
@@ -14,7 +14,7 @@ from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Where
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.annotations import CONSECUTIVE, MAX_FAILURES, MIN_PENALTY, refuse_unreadable, same, seconds_of
 from meshbdd.mesh.linkerd.beside import refuse_vain
-from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked, ServerHeld
+from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked
 from meshbdd.mesh.linkerd.objects import (
     ROUTE_KINDS,
     creation,
@@ -24,14 +24,17 @@ from meshbdd.mesh.linkerd.objects import (
     refuse_profile,
     routes_of,
 )
+from meshbdd.mesh.linkerd.policies import RETRY, TIMEOUT
+from meshbdd.mesh.linkerd.policy_arrival import policy_markers
 from meshbdd.mesh.linkerd.rivals import refuse_shadowed
 from meshbdd.mesh.linkerd.rules import marked
-from meshbdd.mesh.linkerd.security import AUTHORIZATION, DENY, decided_by_another
 from meshbdd.mesh.linkerd.stand_ins import draws, replaced
-from meshbdd.mesh.markers import CLUSTERS, LISTENERS, ROUTES, ConfigChanged
+from meshbdd.mesh.markers import CLUSTERS, ROUTES, ConfigChanged
 
 _LINKERD = ("balancer.linkerd.io/", "timeout.linkerd.io/", "retry.linkerd.io/", "balancer.alpha.linkerd.io/")
 _CONFIG = "config.linkerd.io/"
+_OF_BOTH = (f"{RETRY}limit", f"{RETRY}timeout")
+"""What is read of retries whatever the kind of a route."""
 _LAST = ("HTTPRoute", "GRPCRoute", "Server")
 """Routes lead to Services, and a Server without its policies denies everybody."""
 
@@ -68,7 +71,8 @@ def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Calla
     )
 
 
-def _stage(catalog: Catalog, documents: Iterable[Object], tag: str, context: Context, own: Services) -> Stage:
+def _stage(catalog: Catalog, documents: Sequence[Object], tag: str, context: Context, own: Services) -> Stage:
+    after = catalog.with_written(documents)
     edits: list[Edit] = []
     markers: list[Marker] = []
     for document in documents:
@@ -79,10 +83,10 @@ def _stage(catalog: Catalog, documents: Iterable[Object], tag: str, context: Con
         elif kind == "Service":
             made, held = _service(catalog, wanted, context)
         elif kind in ROUTE_KINDS:
-            made, held = [_whole(wanted, kind)], list(_route_markers(catalog, wanted, tag, own))
+            made, held = _route(catalog, wanted, kind), list(_route_markers(catalog, wanted, tag, own))
             wanted["spec"]["rules"] = [marked(rule, tag) for rule in wanted["spec"].get("rules") or [{}]]
         else:
-            made, held = [_whole(wanted, kind)], list(_policy_markers(catalog, wanted, kind))
+            made, held = [_whole(wanted, kind)], list(policy_markers(after, wanted, kind))
         edits += made
         markers += held
     return Stage.of(*edits, markers=markers)
@@ -110,6 +114,27 @@ def _whole(wanted: Object, kind: str) -> Edit:
     return Edit(kind, meta["name"], meta["namespace"], ("spec",), lambda _now: copy.deepcopy(wanted["spec"]), wanted)
 
 
+def _route(catalog: Catalog, wanted: Object, kind: str) -> list[Edit]:
+    """A route's annotations before its rules: by those its arrival is seen.
+
+    Raises:
+        BadInput: Linkerd cannot read one of them, and would leave the whole route out.
+    """
+    meta, read = wanted["metadata"], (TIMEOUT, f"{RETRY}{'grpc' if kind == 'GRPCRoute' else 'http'}", *_OF_BOTH)
+    live = catalog.find(kind, meta["name"], meta["namespace"]) or wanted
+    asked, there = (
+        {name: text for name, text in (route["metadata"].get("annotations") or {}).items() if name.startswith(read)}
+        for route in (wanted, live)
+    )
+    refuse_unreadable(asked, there)
+    annotations = [
+        Edit(kind, meta["name"], meta["namespace"], ("metadata", "annotations", name), _constant(text))
+        for name, text in asked.items()
+        if not same(name, there.get(name), text)
+    ]
+    return [*annotations, _whole(wanted, kind)]
+
+
 def _route_markers(catalog: Catalog, route: Object, tag: str, made: Services) -> Iterator[Marker]:
     refuse_left_out(route)
     for parent in parents(route):
@@ -123,47 +148,6 @@ def _route_markers(catalog: Catalog, route: Object, tag: str, made: Services) ->
             if parent.get("port") in {None, port["port"]}:
                 refuse_shadowed(route, there, service, int(port["port"]))
                 yield RouteMarked(tag, service, int(port["port"]), where)
-
-
-def _policy_markers(catalog: Catalog, wanted: Object, kind: str) -> Iterator[Marker]:
-    """Policies leave their name in the routes of the pods that they are for, through the Server on which they are.
-
-    A manifest may hold several: whatever tells one of them must not take the arrival of another for its own.
-    """
-    meta, spec = wanted["metadata"], wanted["spec"]
-    live = catalog.find(kind, meta["name"], meta["namespace"])
-    if live is not None and live["spec"] == spec:
-        return
-    if kind == "Server":
-        if not decided_by_another(catalog, wanted):
-            yield _server_marker(wanted, live)
-    elif kind == AUTHORIZATION and (spec.get("targetRef") or {}).get("kind") == "Server":
-        server = catalog.find("Server", spec["targetRef"]["name"], meta["namespace"])
-        if server is None or decided_by_another(catalog, server):
-            return
-        if live is None and _has_routes(server):
-            access, allowed = server["spec"].get("accessPolicy", DENY), frozenset({str(meta["name"])})
-            yield ServerHeld(server["metadata"]["name"], access, allowed, _pods_of(server), unique=False)
-        else:
-            yield ConfigChanged(f"AuthorizationPolicy {meta['name']}", (ROUTES, LISTENERS), _pods_of(server))
-
-
-def _server_marker(wanted: Object, live: Mapping[str, Any] | None) -> Marker:
-    """A Server's name and access policy show in the routes of its ports; nothing else of it does."""
-    name, access = wanted["metadata"]["name"], wanted["spec"].get("accessPolicy", DENY)
-    tells = live is None or live["spec"].get("accessPolicy", DENY) != access
-    if tells and _has_routes(wanted):
-        return ServerHeld(name, access, frozenset(), _pods_of(wanted), unique=live is None)
-    return ConfigChanged(f"Server {name}", (ROUTES, LISTENERS), _pods_of(wanted))
-
-
-def _has_routes(server: Mapping[str, Any]) -> bool:
-    return server["spec"].get("proxyProtocol") not in {"opaque", "TLS"}
-
-
-def _pods_of(server: Mapping[str, Any]) -> Where:
-    labels = (server["spec"].get("podSelector") or {}).get("matchLabels")
-    return Where(server["metadata"]["namespace"], labels or None)
 
 
 # Services

@@ -17,13 +17,11 @@ from meshbdd.mesh.base import Marker, Stage, Where
 from meshbdd.mesh.catalog import Catalog, selected
 from meshbdd.mesh.linkerd.markers import ServerHeld
 from meshbdd.mesh.linkerd.objects import POLICY, creation, named, routes_of
+from meshbdd.mesh.linkerd.servers import ACCESS, DENY, OURS, decides
 from meshbdd.sidecars import LINKERD
 
 AUTHORIZATION = "AuthorizationPolicy.policy.linkerd.io"
-ACCESS = ("spec", "accessPolicy")
-DENY = "deny"
 MODES = {TlsMode.STRICT: "all-authenticated", TlsMode.PERMISSIVE: "all-unauthenticated"}
-_OURS = "meshbdd-"
 
 
 def tls_stage(catalog: Catalog, intent: MutualTls) -> Stage:
@@ -55,7 +53,7 @@ def services_of(catalog: Catalog, namespace: str) -> tuple[ServiceRef, ...]:
     found = []
     for service in catalog.all("Service", namespace):
         wanted, name = service["spec"].get("selector"), service["metadata"]["name"]
-        if wanted and not name.startswith(_OURS) and any(_meshed(p) for p in catalog.pods(wanted, namespace)):
+        if wanted and not name.startswith(OURS) and any(_meshed(p) for p in catalog.pods(wanted, namespace)):
             found.append(ServiceRef(name, namespace))
     return tuple(found)
 
@@ -80,57 +78,18 @@ def _servers(
     labels = catalog.labels_of(service)
     pods = catalog.pods(labels, service.namespace)
     for port in catalog.target_ports(service):
-        covered = {p["metadata"]["name"] for p in pods for server in planned if _decides(server, p, port)}
+        covered = {p["metadata"]["name"] for p in pods for server in planned if decides(server, p, port)}
         for server in catalog.all("Server", service.namespace):
-            taken = {pod["metadata"]["name"] for pod in pods if _decides(server, pod, port)}
+            taken = {pod["metadata"]["name"] for pod in pods if decides(server, pod, port)}
             if taken:
                 covered |= taken
                 name = server["metadata"]["name"]
                 yield server, Edit("Server", name, service.namespace, ACCESS, lambda _now: access)
         if any(pod["metadata"]["name"] not in covered for pod in pods) or not pods:
             spec = {"podSelector": {"matchLabels": dict(labels)}, "port": port, "accessPolicy": access}
-            meta = {"name": f"{_OURS}{service.name}-{port}", "namespace": service.namespace}
+            meta = {"name": f"{OURS}{service.name}-{port}", "namespace": service.namespace}
             new = {"apiVersion": f"{POLICY}/v1beta3", "kind": "Server", "metadata": meta, "spec": spec}
             yield None, Edit("Server", meta["name"], service.namespace, ACCESS, lambda _now: access, new)
-
-
-def _decides(server: Mapping[str, Any], pod: Mapping[str, Any], port: int) -> bool:
-    """Whether a Server is for a port of a pod; one that selects by expressions is taken to be, to be on the safe side."""
-    spec, said = server["spec"], server["spec"].get("port")
-    selector = spec.get("podSelector")
-    if selector is None or (said if isinstance(said, int) else _container_ports(pod).get(str(said))) != port:
-        return False
-    return selected(selector.get("matchLabels") or {}, pod["metadata"].get("labels") or {})
-
-
-def decides_for(catalog: Catalog, server: Mapping[str, Any], service: ServiceRef) -> bool:
-    """Whether a Server is for a port of a service's pods."""
-    if server["metadata"]["namespace"] != service.namespace:
-        return False
-    pods = catalog.pods(catalog.labels_of(service), service.namespace)
-    return any(_decides(server, pod, port) for port in catalog.target_ports(service) for pod in pods)
-
-
-def decided_by_another(catalog: Catalog, server: Mapping[str, Any]) -> bool:
-    """Whether an older Server decides at a port that a Server of a manifest is for: then this one has no effect there."""
-    meta, spec = server["metadata"], server["spec"]
-    labels = (spec.get("podSelector") or {}).get("matchLabels") or {}
-    others = [s for s in catalog.all("Server", meta["namespace"]) if s["metadata"]["name"] != meta["name"]]
-    return any(
-        _decides(other, pod, port)
-        for pod in catalog.pods(labels, meta["namespace"])
-        for port in _container_ports(pod).values()
-        if _decides(server, pod, port)
-        for other in others
-    )
-
-
-def _container_ports(pod: Mapping[str, Any]) -> Mapping[str, int]:
-    return {
-        str(entry.get("name") or entry["containerPort"]): int(entry["containerPort"])
-        for container in pod["spec"].get("containers") or []
-        for entry in container.get("ports") or []
-    }
 
 
 def access_stage(catalog: Catalog, intent: Access, token: str) -> Stage:
@@ -212,7 +171,7 @@ def refuse_detour(catalog: Catalog, service: ServiceRef, what: str) -> None:
     for server, _edit in _servers(catalog, service, DENY):
         if server is None or server["spec"].get("accessPolicy", DENY) != DENY:
             continue
-        if not _lets_the_mesh_in(catalog, server):
+        if not lets_the_mesh_in(catalog, server):
             raise NotPossible(
                 "MB0449",
                 f"{what} is not possible here: Server {server['metadata']['name']} lets only some callers of {service} pass, "
@@ -221,7 +180,7 @@ def refuse_detour(catalog: Catalog, service: ServiceRef, what: str) -> None:
             )
 
 
-def _lets_the_mesh_in(catalog: Catalog, server: Mapping[str, Any]) -> bool:
+def lets_the_mesh_in(catalog: Catalog, server: Mapping[str, Any]) -> bool:
     """Whether a policy for a Server lets every identity pass; of one with routes, which have policies of their own, not."""
     meta = server["metadata"]
     if any(True for _route in _routes(catalog, meta)):

@@ -949,6 +949,33 @@ def test_an_annotation_of_a_manifest_that_linkerd_cannot_read_is_refused(
         linkerd().plan_manifest([wanted], Context())
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "text", "readable"),
+    [
+        ("HTTPRoute", "timeout.linkerd.io/request", "1.5s", False),
+        ("HTTPRoute", "timeout.linkerd.io/request", "2s", True),
+        ("HTTPRoute", "retry.linkerd.io/http", "500, 503", False),
+        ("HTTPRoute", "retry.linkerd.io/grpc", "unknown", True),  # it does not look at it
+        ("GRPCRoute", "retry.linkerd.io/grpc", "unknown", False),
+        ("HTTPRoute", f"{_ACCRUAL}", "consecutve", True),  # a Service's alone
+    ],
+)
+def test_an_annotation_of_a_manifests_route_that_linkerd_cannot_read_is_refused(
+    kind: str, name: str, text: str, readable: bool
+) -> None:
+    wanted = {**_route([{}], "mine", annotations={name: text}), "kind": kind}
+    with contextlib.nullcontext() if readable else pytest.raises(BadInput, match="would silently leave"):
+        linkerd().plan_manifest([wanted], Context())
+
+
+def test_annotations_of_a_route_that_is_there_are_written_too() -> None:
+    """Before its rules, by which they are seen to have arrived."""
+    live = _route([{}], "mine", annotations={"timeout.linkerd.io/request": "1s", "retry.linkerd.io/limit": "1"})
+    wanted = _route([{}], "mine", annotations={"timeout.linkerd.io/request": "1000ms", "retry.linkerd.io/limit": "2"})
+    [stage] = linkerd(live).plan_manifest([wanted], Context()).stages
+    assert [edit.path for edit in stage.edits] == [("metadata", "annotations", "retry.linkerd.io/limit"), ("spec",)]
+
+
 def test_what_a_service_has_is_read_together_with_what_a_manifest_writes() -> None:
     there = _service("payment-service", annotations={_ACCRUAL: "consecutive", "timeout.linkerd.io/request": "soon"})
     wanted = _service("payment-service", annotations={f"{_ACCRUAL}-consecutive-min-penalty": "90s"})
@@ -958,12 +985,45 @@ def test_what_a_service_has_is_read_together_with_what_a_manifest_writes() -> No
     linkerd(there).plan_manifest([wanted], Context())
 
 
-def test_a_manifests_server_that_an_older_one_overrules_is_not_waited_for() -> None:
-    wanted = _server("all-authenticated", 8080, "strict")
-    [stage] = linkerd(_server("all-unauthenticated")).plan_manifest([wanted], Context()).stages
-    assert stage.markers == ()
-    [stage] = linkerd().plan_manifest([wanted], Context()).stages
-    assert len(stage.markers) == 1
+_OLD, _NEW = "2025-01-01T00:00:00Z", "2026-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("there", "manifest", "overruled"),
+    [
+        ([], [("strict", 8080)], False),
+        ([("theirs", "http", _OLD)], [("strict", 8080)], True),
+        ([("theirs", 9090, _OLD)], [("strict", 8080)], False),
+        ([("theirs", "http", _NEW), ("strict", 8080, _OLD)], [("strict", 8080)], False),
+        ([("theirs", "http", _OLD), ("strict", 8080, _NEW)], [("strict", 8080)], True),
+        ([], [("one", 8080), ("two", 8080)], True),
+    ],
+)
+def test_a_manifests_server_that_an_older_one_overrules_is_refused(
+    there: list[tuple[str, Any, str]], manifest: list[tuple[str, Any]], overruled: bool
+) -> None:
+    """linkerd2 policy-controller/k8s/index/src/inbound/index.rs: by creation, then by name."""
+    live = [_server("all-unauthenticated", port, name) for name, port, _ in there]
+    for server, (_, _, made) in zip(live, there, strict=True):
+        server["metadata"]["creationTimestamp"] = made
+    wanted = [_server("all-authenticated", port, name) for name, port in manifest]
+    if overruled:
+        with pytest.raises(
+            BadInput, match=r"would do nothing at port 8080 of pod payment-service-stable, where Server (one|theirs)"
+        ):
+            linkerd(*live).plan_manifest(wanted, Context())
+    else:
+        [stage] = linkerd(*live).plan_manifest(wanted, Context()).stages
+        assert len(stage.markers) == 1
+
+
+def test_a_policy_for_a_server_that_an_older_one_overrules_is_refused() -> None:
+    spec = {"targetRef": {"group": "policy.linkerd.io", "kind": "Server", "name": "strict"}}
+    policy = _obj("AuthorizationPolicy", "mine", spec, "policy.linkerd.io/v1alpha1")
+    with pytest.raises(
+        BadInput, match=r"AuthorizationPolicy mine of the manifest would do nothing .* where Server older"
+    ):
+        linkerd(_server("deny", name="strict"), _server("deny", name="older")).plan_manifest([policy], Context())
 
 
 def test_of_a_manifests_servers_none_is_told_by_the_arrival_of_another() -> None:

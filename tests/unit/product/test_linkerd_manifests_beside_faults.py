@@ -52,6 +52,16 @@ def _server(access: str | None = None) -> Object:
     return _obj("Server", "mine", {**spec, **({"accessPolicy": access} if access else {})}, "policy.linkerd.io/v1beta3")
 
 
+def _policies(identities: list[str]) -> list[Object]:
+    group, version = "policy.linkerd.io", "policy.linkerd.io/v1alpha1"
+    target = {"group": group, "kind": "Server", "name": "mine"}
+    required = [{"group": group, "kind": "MeshTLSAuthentication", "name": "callers"}]
+    return [
+        _obj("MeshTLSAuthentication", "callers", {"identities": identities}, version),
+        _obj("AuthorizationPolicy", "callers", {"targetRef": target, "requiredAuthenticationRefs": required}, version),
+    ]
+
+
 def test_a_breaker_that_would_never_see_a_fault_at_the_caller_is_refused() -> None:
     there = world()
     assert there(FAULT).side is Side.CALLER
@@ -233,19 +243,31 @@ def test_what_a_step_has_changed_is_not_replaced(step: Intent, before: Object, a
     assert f"would replace {what}, by which" in caught.value.sentence
 
 
-def test_a_server_that_denies_is_refused_where_a_fault_backend_passes_calls_on() -> None:
-    for step, server, refused in (
-        (SLOW, _server(), True),
-        (SLOW, _server("all-authenticated"), False),
-        (FAULT, _server(), False),
-    ):
-        there = world()
-        there(step)
-        if refused:
-            with pytest.raises(
-                NotPossible, match="Server mine is not possible on Linkerd while payment-service"
-            ) as caught:
-                there([server])
-            assert caught.value.code == "MB0449"
-        else:
-            there([server])
+_ANYBODY, _SOME = (["*"], ["order-service.shop.serviceaccount.identity.linkerd.cluster.local"])
+
+
+@pytest.mark.parametrize(
+    ("step", "there_already", "manifest", "refused"),
+    [
+        (SLOW, [], [_server()], True),
+        (SLOW, [], [_server("all-authenticated")], False),
+        (FAULT, [], [_server()], False),
+        (SLOW, [], [_server(), *_policies(_ANYBODY)], False),
+        (SLOW, [], [_server(), *_policies(_SOME)], True),
+        (SLOW, _policies(_ANYBODY), [_server()], False),
+        (SLOW, [_server(), *_policies(_ANYBODY)], _policies(_SOME)[:1], True),
+    ],
+)
+def test_a_server_that_denies_is_refused_where_a_fault_backend_passes_calls_on(
+    step: Intent, there_already: list[Object], manifest: list[Object], refused: bool
+) -> None:
+    """Policies add up, the manifest's with those that are there, and one that lets everybody in lets the backend in."""
+    there = world(*there_already)
+    there(step)
+    if refused:
+        with pytest.raises(
+            NotPossible, match="With the manifest Server mine lets only some callers of payment-service"
+        ):
+            there(manifest)
+    else:
+        there(manifest)

@@ -1,0 +1,83 @@
+"""Which Server decides at a port of a pod: of several for one port the oldest, of one age the first by name.
+
+linkerd2 policy-controller/k8s/index/src/inbound/index.rs, ``Pod::update_servers``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from meshbdd.errors import BadInput
+from meshbdd.intents import ServiceRef
+from meshbdd.mesh.catalog import Catalog, selected
+
+Object = Mapping[str, Any]
+ACCESS = ("spec", "accessPolicy")
+DENY = "deny"
+OURS = "meshbdd-"
+"""What begins the names of Servers that a run makes."""
+_NOT_YET = "9999"
+"""Sorts behind every time at which a Server was made."""
+
+
+def decides(server: Object, pod: Object, port: int) -> bool:
+    """Whether a Server is for a port of a pod; one that selects by expressions is taken to be, to be on the safe side."""
+    spec, said = server["spec"], server["spec"].get("port")
+    selector = spec.get("podSelector")
+    if selector is None or (said if isinstance(said, int) else _container_ports(pod).get(str(said))) != port:
+        return False
+    return selected(selector.get("matchLabels") or {}, pod["metadata"].get("labels") or {})
+
+
+def decides_for(catalog: Catalog, server: Object, service: ServiceRef) -> bool:
+    """Whether a Server is for a port of a service's pods."""
+    if server["metadata"]["namespace"] != service.namespace:
+        return False
+    pods = catalog.pods(catalog.labels_of(service), service.namespace)
+    return any(decides(server, pod, port) for port in catalog.target_ports(service) for pod in pods)
+
+
+def refuse_overruled(catalog: Catalog, server: Object, there: Iterable[Object], what: str) -> None:
+    """See that a Server decides wherever it is for.
+
+    Args:
+        catalog: Reads pods.
+        server: The Server, as a manifest has it or as it is there.
+        there: All Servers that will be there.
+        what: What would do nothing without it.
+
+    Raises:
+        BadInput: an older one decides at some of its ports.
+    """
+    meta = server["metadata"]
+    there = [other for other in there if other["metadata"]["namespace"] == meta["namespace"]]
+    own = next((other for other in there if other["metadata"]["name"] == meta["name"]), server)
+    older = [other for other in there if _age(other) < _age(own)]
+    labels = (server["spec"].get("podSelector") or {}).get("matchLabels") or {}
+    for pod in catalog.pods(labels, meta["namespace"]) if older else ():
+        for port in _container_ports(pod).values():
+            decider = next((other for other in older if decides(other, pod, port)), None)
+            if decider is not None and decides(server, pod, port):
+                name = str(decider["metadata"]["name"])
+                raise BadInput(
+                    "MB0468",
+                    f"{what} would do nothing at port {port} of pod {pod['metadata']['name']}, where Server {name} decides: of "
+                    "Servers for one port Linkerd takes the oldest.",
+                    help="apply the manifest before the step that made that Server"
+                    if name.startswith(OURS)
+                    else "change that Server, or take it away",
+                )
+
+
+def _age(server: Object) -> tuple[str, str]:
+    meta = server["metadata"]
+    return str(meta.get("creationTimestamp") or _NOT_YET), str(meta["name"])
+
+
+def _container_ports(pod: Object) -> Mapping[str, int]:
+    return {
+        str(entry.get("name") or entry["containerPort"]): int(entry["containerPort"])
+        for container in pod["spec"].get("containers") or []
+        for entry in container.get("ports") or []
+    }
