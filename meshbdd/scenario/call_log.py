@@ -129,7 +129,7 @@ def tries_to(service: ServiceRef, entries: Sequence[Entry], addresses: Mapping[s
     ports = _ports(service, entries)
     came: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
     for entry in entries:
-        behind = {} if entry.outbound else ports.get(addresses.get(entry.pod, ""), {})
+        behind = {} if entry.outbound or entry.copied else ports.get(addresses.get(entry.pod, ""), {})
         called = {behind[entry.port]} if entry.port in behind else set(behind.values())
         for port in called if len(called) == 1 else ():
             came[_address(entry.downstream), entry.request_id, port].append(entry)

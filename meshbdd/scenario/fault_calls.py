@@ -33,7 +33,7 @@ class FaultCalls:
             return [(e.pod, e) for e in entries if e.outbound and e.service == service.host]
         servers, names = self._pods.of(service), self._pods.names()
         inbound = [e for e in entries if not e.outbound and e.pod in servers]
-        return [(names.get(_ip(e.downstream), _ip(e.downstream) or "unknown"), e) for e in inbound]
+        return [(names.get(e.came_from, e.came_from or "unknown"), e) for e in inbound]
 
     def _tries(self, through: Through, entries: Sequence[Entry]) -> list[Logged]:
         """The tries of calls to a service that has a fault backend, and who made each.
@@ -41,14 +41,10 @@ class FaultCalls:
         They are those that came to the backend, by its own log, and those that came to the service without it.
         """
         names, backends, servers = self._pods.names(), self._pods.of(through.backend), self._pods.of(through.twin)
-        who = {
-            e.request_id: names.get(_ip(e.downstream), "unknown")
-            for e in entries
-            if e.pod in backends and not e.outbound
-        }
+        who = {e.request_id: names.get(e.came_from, "unknown") for e in entries if e.pod in backends and not e.outbound}
         diverted = [e for e in self._logs.injections if e.pod in backends and not e.probe]
         direct = [e for e in entries if e.pod in servers and not e.outbound]
-        made = [(names.get(_ip(e.downstream), _ip(e.downstream) or "unknown"), e) for e in direct]
+        made = [(names.get(e.came_from, e.came_from or "unknown"), e) for e in direct]
         return [(who.get(e.request_id, "unknown"), e) for e in diverted if e.request_id in who] + [
             (name, e) for name, e in made if name not in backends
         ]
@@ -101,7 +97,7 @@ class FaultCalls:
         """Calls that reached the service's sidecars and that no calling sidecar logged, by who made them."""
         servers, names = self._pods.of(service), self._pods.names()
         inbound = [e for e in entries if not e.outbound and e.pod in servers and e.request_id not in left]
-        counted = Counter(names.get(_ip(e.downstream), _ip(e.downstream) or "unknown") for e in inbound)
+        counted = Counter(names.get(e.came_from, e.came_from or "unknown") for e in inbound)
         return dict(counted)  # the report reads it by dataclasses.asdict, which makes nonsense of a counter
 
     def unreached(self, item: InForce, entries: Sequence[Entry], host: str) -> Mapping[str, int]:

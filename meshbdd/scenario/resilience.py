@@ -96,7 +96,7 @@ class Resilience:
         arrived = [
             _apart(call_of(entry), pods[entry.came_from], apart)
             for entry in arrivals(callee, entries, self._log.proxies)
-            if entry.came_from in pods
+            if entry.came_from in pods and not entry.copied
         ]
         sent, strangers = self._sent(caller, callee, entries)
         return sent, arrived if self._log.proxies.receiving(callee) else None, strangers

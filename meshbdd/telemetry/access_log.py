@@ -13,6 +13,7 @@ from typing import Any
 from meshbdd.cluster import Cluster
 from meshbdd.cluster.client import ApiFailure
 from meshbdd.sidecars import FAULT_CONTAINER, FAULT_LABEL, INBOUND, ISTIO, Sidecars, callee, port_of
+from meshbdd.telemetry.forwarded import with_callers
 
 PROBE_AGENT = "meshbdd-probe"
 """``User-Agent`` of requests that look at something and are no part of a scenario's traffic."""
@@ -49,6 +50,9 @@ class Entry:
         untold: Whether it may be a gRPC call whose status the log does not tell (Istio's default format has no such field).
         probe: Whether meshbdd sent it to look at something, so that no claim counts it.
         port: The port of the service that was called; of what came in, the application's own. Empty where nobody knows.
+        authority: Whom it asked, as the caller wrote it.
+        forwarded: Its ``X-Forwarded-For``; a proxy takes ``downstream`` from it.
+        copied: Whether it is known to be a mirrored copy.
     """
 
     pod: str
@@ -71,6 +75,9 @@ class Entry:
     grpc: int | None = None
     untold: bool = False
     port: str = ""
+    authority: str = ""
+    forwarded: str = ""
+    copied: bool = False
 
     @property
     def out_of_time(self) -> bool:
@@ -132,6 +139,8 @@ def read_entries(pod: str, text: bytes, addresses: Collection[str] = ()) -> Iter
             grpc=_number(data.get(_GRPC)),
             untold=_GRPC not in data and _may_be_grpc(data),
             port=port_of(cluster),
+            authority=str(data.get("authority") or ""),
+            forwarded=str(data.get("x_forwarded_for") or ""),
         )
 
 
@@ -189,12 +198,15 @@ class AccessLogs:
         self._last: dict[tuple[str, str], bytes] = {}
         self._entries: list[Entry] = []
         self._injections: list[Entry] = []
+        self._addresses: dict[str, str] = {}
+        """Pod → its IP address, also of pods that are gone."""
 
     def _logs(self) -> Iterator[tuple[Mapping[str, Any], str, set[str]]]:
         """The pods that run, each with the container that logs requests and with its addresses."""
         for pod in self._cluster.list("Pod", labels=self._sidecars.label):
             status = pod.get("status") or {}
             if status.get("phase") == "Running":
+                self._addresses[pod["metadata"]["name"]] = str(status.get("podIP") or "")
                 addresses = {str(item["ip"]) for item in status.get("podIPs") or []} | {str(status.get("podIP") or "")}
                 yield pod["metadata"], self._sidecars.container, addresses - {""}
                 if FAULT_LABEL in (pod["metadata"].get("labels") or {}):
@@ -242,11 +254,14 @@ class AccessLogs:
         return b""
 
     def since_mark(self) -> list[Entry]:
-        """Everything that the sidecars logged since ``mark``, in each one's own order."""
+        """Everything that the sidecars logged since ``mark``, in each one's own order.
+
+        Where a header hides who made a call, the caller's log tells it, if that is there by now.
+        """
         for meta, container, addresses in self._logs():
             found = read_entries(meta["name"], self._new(meta, container), addresses)
             (self._injections if container == FAULT_CONTAINER else self._entries).extend(found)
-        return list(self._entries)
+        return with_callers(self._entries, self._addresses)
 
     @property
     def injections(self) -> list[Entry]:
