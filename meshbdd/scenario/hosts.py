@@ -127,23 +127,6 @@ def service_named(host: str, namespace: str) -> tuple[ServiceRef, bool]:
     return ServiceRef.parse(host, namespace), "." not in host
 
 
-def is_mirrored_to(cluster: Cluster, service: ServiceRef) -> bool:
-    """Whether a route of the mesh sends copies of requests to a service."""
-    try:
-        found = cluster.list("VirtualService")
-    except ApiFailure as failure:
-        if failure.status not in _UNTOLD:
-            raise
-        return False
-    for route in found:
-        for rule in (route.get("spec") or {}).get("http") or []:
-            to = [rule.get("mirror") or {}, *(mirror.get("destination") or {} for mirror in rule.get("mirrors") or [])]
-            hosts = (str(destination["host"]) for destination in to if destination.get("host"))
-            if any(service_named(host, route["metadata"]["namespace"])[0] == service for host in hosts):
-                return True
-    return False
-
-
 def _named_elsewhere(cluster: Cluster, names: set[str]) -> bool:
     """Whether a route or a ServiceEntry of the mesh takes requests for one of these hosts."""
     found: list[dict[str, Any]] = []

@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from itertools import permutations
 
 from meshbdd.claims import Outcome, Verdict
 from meshbdd.claims.bulkhead import allowed_growth, middle, not_slowed, still_as_quick, usual
@@ -21,9 +18,9 @@ from meshbdd.mesh.abilities import Ability
 from meshbdd.scenario.arrivals import arrivals
 from meshbdd.scenario.breakers import active_calls
 from meshbdd.scenario.call_log import CallLog, call_of, calls_to, with_deadlines
+from meshbdd.scenario.copies import Copies, copies_among
 from meshbdd.scenario.enough import Enough
 from meshbdd.scenario.environment import Environment
-from meshbdd.scenario.hosts import is_mirrored_to
 from meshbdd.scenario.needs import needs
 from meshbdd.scenario.settling import in_time
 from meshbdd.scenario.traffic import USERS, Traffic
@@ -71,7 +68,7 @@ class Resilience:
         """One service calls another at most so many times for one request."""
         sent, arrived, strangers = self._tries(caller, callee)
         verdict = self._met(called_at_most(str(caller), str(callee), limit, sent, arrived, apart, strangers), sent)
-        verdict = self._log.of_all_callers(verdict, callee, caller)
+        verdict = self._of_all_calls(verdict, caller, callee)
         return self._log.witnesses.whole(verdict, caller, callee, unless=Outcome.FAILED)
 
     @needs(Ability.ACCESS_LOG)
@@ -79,9 +76,14 @@ class Resilience:
         """One service calls another at least so many times for each request whose last call failed."""
         sent, arrived, strangers = self._tries(caller, callee)
         verdict = self._met(called_at_least(str(caller), str(callee), least, sent, arrived, strangers), sent)
-        verdict = self._log.of_all_callers(verdict, callee, caller)
+        verdict = self._of_all_calls(verdict, caller, callee)
         verdict = self._log.witnesses.whole(verdict, callee, unless=Outcome.PASSED)  # who is gone had but more tries
         return self._log.witnesses.whole(verdict, caller)
+
+    def _of_all_calls(self, verdict: Verdict, caller: ServiceRef, callee: ServiceRef) -> Verdict:
+        """A verdict on the calls that could be told apart: others may refute it."""
+        copies = self._copies(caller, self._log.entries())
+        return copies.told(self._log.of_all_callers(verdict, callee, caller))
 
     def _met(self, verdict: Verdict, calls: Sequence[Call]) -> Verdict:
         return self._traffic.met(verdict, [call.request_id for call in calls])
@@ -91,10 +93,10 @@ class Resilience:
         self._traffic.requests.see_ids_differ()
         self._traffic.wait_met()
         entries = self._log.settled()
-        apart = self._copies(caller, entries)
+        copies = self._copies(caller, entries)
         pods = {address_of(pod): str(pod["metadata"]["name"]) for pod in self._log.proxies.pods(caller)}
         arrived = [
-            _apart(call_of(entry), pods[entry.came_from], apart)
+            copies.apart(call_of(entry), pods[entry.came_from])
             for entry in arrivals(callee, entries, self._log.proxies)
             if entry.came_from in pods and not entry.copied
         ]
@@ -114,7 +116,7 @@ class Resilience:
         verdict = gives_up_within(
             str(caller), str(callee), limit, sent, left, waiting, strangers, loading=self._traffic.loading
         )
-        verdict = self._log.of_all_callers(self._met(verdict, sent), callee, caller)
+        verdict = self._of_all_calls(self._met(verdict, sent), caller, callee)
         return self._log.witnesses.whole(verdict, caller, unless=Outcome.FAILED)
 
     def _still_waiting(self, caller: ServiceRef, callee: ServiceRef, limit: Duration) -> float | None:
@@ -130,37 +132,21 @@ class Resilience:
     def _sent(self, caller: ServiceRef, callee: ServiceRef, entries: Sequence[Entry]) -> tuple[list[Call], Strangers]:
         """The calls of requests that the caller is through with, and the others: it may still add to those."""
         pods = {str(pod["metadata"]["name"]) for pod in self._log.proxies.pods(caller)}
-        apart = self._copies(caller, entries)
-        calls = [_apart(call, call.caller, apart) for call in calls_to(callee, entries) if call.caller in pods]
+        copies = self._copies(caller, entries)
+        calls = [copies.apart(call, call.caller) for call in calls_to(callee, entries) if call.caller in pods]
         if self._environment.cluster.find("Service", caller.name, caller.namespace) is None:
             through = {sample.request_id for sample in self._traffic.samples}  # a mere client: it serves nobody
         else:
             served = (entry for entry in entries if entry.pod in pods and not entry.outbound)
-            through = {_name(entry.request_id, entry.pod, apart) for entry in served}
+            through = {copies.name(entry.request_id, entry.pod) for entry in served} - copies.mixed
         known = [call for call in calls if call.request_id in through]
         ours = self._environment.sent.are_ours
         unknown = sum(not (call.request_id in through or ours(call.request_id)) for call in calls)
         return known, Strangers(len(calls) - len(known), unknown)
 
-    def _copies(self, service: ServiceRef, entries: Sequence[Entry]) -> set[tuple[str, str]]:
-        """Id and pod of each mirrored request that several pods of a service served at a time: each is one of its own.
-
-        Envoy marks no copy where Istio configures it (``disable_shadow_host_suffix_append``); a proxy's further tries
-        follow each other, and remain one request's.
-        """
+    def _copies(self, service: ServiceRef, entries: Sequence[Entry]) -> Copies:
         pods = {str(pod["metadata"]["name"]) for pod in self._log.proxies.pods(service)}
-        served = [entry for entry in entries if entry.pod in pods and not entry.outbound and entry.request_id]
-        if len({entry.pod for entry in served}) < 2 or not is_mirrored_to(self._environment.cluster, service):
-            return set()
-        of_request: dict[str, list[Entry]] = defaultdict(list)
-        for entry in served:
-            of_request[entry.request_id].append(entry)
-        together = ((a, b) for same in of_request.values() for a, b in permutations(same, 2) if a.pod != b.pod)
-        return {
-            (a.request_id, a.pod)
-            for a, b in together
-            if a.started < b.started + b.seconds and b.started < a.started + a.seconds
-        }
+        return copies_among(entry for entry in entries if entry.pod in pods and not entry.outbound)
 
     # Latencies
 
@@ -204,12 +190,3 @@ class Resilience:
 
         in_time(probe, _SLOWEST)
         return found
-
-
-def _name(request_id: str, pod: str, copies: set[tuple[str, str]]) -> str:
-    return f"{request_id} (mirrored, at {pod})" if (request_id, pod) in copies else request_id
-
-
-def _apart(call: Call, caller: str, copies: set[tuple[str, str]]) -> Call:
-    """What a pod calls for a copy of a request is none of the calls for the request itself."""
-    return replace(call, request_id=_name(call.request_id, caller, copies))

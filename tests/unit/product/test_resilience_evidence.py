@@ -308,29 +308,33 @@ def test_a_deadline_that_the_callees_proxy_kept_is_its_callers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mirror", "began", "tries"),
+    ("pods", "forwarded", "tries", "mixed"),
     [
-        ({"mirror": {"host": "order-service"}}, 0.2, {2: 2}),
-        ({"mirrors": [{"destination": {"host": "order-service.shop.svc.cluster.local"}}]}, 0.0, {2: 2}),
-        ({"mirror": {"host": "order-service"}}, 1.0, {4: 1}),  # its client's proxy tried another pod, after the first
-        ({"mirror": {"host": "payment-service"}}, 0.2, {4: 1}),
-        ({}, 0.2, {4: 1}),
+        (("order", "order-canary"), ("", "10.9.9.9"), {2: 2}, 0),
+        (("order", "order-canary"), ("192.0.2.7", "192.0.2.7,10.9.9.9"), {2: 2}, 0),
+        (("order", "order-canary"), ("192.0.2.7", "192.0.2.7"), {4: 1}, 0),  # its client's proxy tried another pod
+        (("order", "order-canary", "order-canary"), ("", "", "10.9.9.9"), {2: 1}, 1),
+        (("order", "order-canary", "order-canary"), ("", "10.9.9.9", "10.9.9.9"), {2: 1}, 1),
     ],
 )
 def test_a_mirrored_copy_of_a_request_is_one_of_its_own(
-    monkeypatch: pytest.MonkeyPatch, mirror: dict[str, Any], began: float, tries: dict[int, int]
+    pods: tuple[str, ...], forwarded: tuple[str, ...], tries: dict[int, int], mixed: int
 ) -> None:
     def pod(name: str) -> dict[str, Any]:
-        return {"metadata": {"name": name}, "status": {"podIP": f"10.0.0.{len(name)}"}}
+        sidecar = {"containers": [{"name": "istio-proxy"}]}
+        return {"metadata": {"name": name}, "spec": sidecar, "status": {"podIP": f"10.0.0.{len(name)}"}}
 
     made: list[Entry] = []
-    for name, at in (("order", 0.0), ("order-canary", began)):
+    for name, header in zip(pods, forwarded, strict=True):
         came = replace(served("payment", "r1"), downstream=f"10.0.0.{len(name)}:999")
-        made += [replace(served(name, "r1"), started=100 + at, seconds=0.9), *[call(name, "r1"), came] * 2]
+        made += [replace(served(name, "r1"), forwarded=header), *[call(name, "r1"), came] * 2]
     resilience = _resilience(made, loading=False, met=lambda verdict, _ids: verdict)
-    pods = {ORDER: [pod("order"), pod("order-canary")], PAYMENT: [pod("payment")]}
-    resilience._log.proxies = _proxies(pods.get, pods.get)
-    route = {"metadata": {"name": "order", "namespace": "shop"}, "spec": {"http": [mirror]}}
-    monkeypatch.setattr(_Cluster, "list", lambda _, kind, *_where: [route] if kind == "VirtualService" else [])
-    assert resilience.called_at_most(ORDER, PAYMENT, 9, None).numbers["tries"] == tries
+    there = {ORDER: [pod("order"), pod("order-canary")], PAYMENT: [pod("payment")]}
+    resilience._log.proxies = _proxies(there.get, there.get)
+    verdict = resilience.called_at_most(ORDER, PAYMENT, 9, None)
+    assert verdict.numbers["tries"] == tries
+    assert (verdict.outcome, "1 requests came to one pod" in verdict.sentence) == (
+        "inconclusive" if mixed else "passed",
+        bool(mixed),
+    )
     assert resilience.called_at_least(ORDER, PAYMENT, 1).numbers["tries"] == tries
