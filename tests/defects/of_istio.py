@@ -253,24 +253,16 @@ _OF_PODS = (
         frozenset({SMALL_PAGE}),
         edits=((_OVERHEAD, "order-service/version\n", "order-service/version\n      X-Page: small\n"),),
         objects="""
-apiVersion: networking.istio.io/v1alpha3
-kind: EnvoyFilter
-metadata: {name: slow, namespace: shop}
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: order-service, namespace: shop}
 spec:
-  workloadSelector: {labels: {app: client}}
-  configPatches:
-  - applyTo: HTTP_FILTER
-    match:
-      context: SIDECAR_OUTBOUND
-      listener: {filterChain: {filter: {name: envoy.filters.network.http_connection_manager}}}
-    patch:
-      operation: INSERT_BEFORE
-      value:
-        name: slow
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault
-          delay: {fixed_delay: 0.1s, percentage: {numerator: 100}}
-          headers: [{name: x-page, string_match: {exact: small}}]
+  hosts: [order-service]
+  http:
+  - match: [{headers: {x-page: {exact: small}}}]
+    fault: {delay: {fixedDelay: 0.1s, percentage: {value: 100}}}
+    route: [{destination: {host: order-service}}]
+  - route: [{destination: {host: order-service}}]
 """,
         narrow=True,
     ),
