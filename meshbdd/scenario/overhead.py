@@ -50,12 +50,12 @@ class Overhead:
         if name is None:
             return Verdict.nothing_to_judge(claim)
         asked = self._traffic.asked(name)
-        faults = [plan.summary for plan in self._in_force() if asked in plan.faulty and plan.side is Side.CALLER]
-        if faults:
-            return Verdict.cannot_tell(
-                f"{claim}: «{faults[0]}» is in force at the callers' sidecars, and a client without one never meets it",
-                "let it recover first",
-            )
+        for plan in self._in_force():
+            if asked in plan.faulty and (plan.side is Side.CALLER or plan.callers is not None):
+                return Verdict.cannot_tell(
+                    f"{claim}: «{plan.summary}» is in force, and a client without a sidecar does not meet it",
+                    "let it recover first",
+                )
         # The lab's stand-in for kube-proxy is slower than the real one, whose work is done once a connection is open: it
         # would make a sidecar look cheap. So the client outside the mesh connects to the endpoints themselves.
         endpoints = self._traffic.endpoints(name)

@@ -71,13 +71,21 @@ def test_without_a_sidecar_requests_go_to_what_is_ready(url: str, found: list[st
 
 
 @pytest.mark.parametrize(
-    ("slowed", "side", "told"),
-    [(PAYMENT, Side.CALLER, True), (PAYMENT, Side.SERVER, False), (ORDER, Side.CALLER, False)],
+    ("slowed", "side", "callers", "told"),
+    [
+        (PAYMENT, Side.CALLER, None, True),
+        (PAYMENT, Side.SERVER, {"app": "client"}, True),
+        (PAYMENT, Side.SERVER, None, False),
+        (ORDER, Side.CALLER, None, False),
+    ],
 )
-def test_a_fault_that_only_a_sidecar_meets_is_none_of_its_costs(slowed: ServiceRef, side: Side, told: bool) -> None:
-    slow = Plan(f"{slowed.name} is slow", (), intent=Fault(slowed, delay=Duration(0.1)), side=side, faulty=(slowed,))
+def test_a_fault_that_only_a_sidecar_meets_is_none_of_its_costs(
+    slowed: ServiceRef, side: Side, callers: dict[str, str] | None, told: bool
+) -> None:
+    intent = Fault(slowed, delay=Duration(0.1))
+    slow = Plan(f"{slowed.name} is slow", (), intent=intent, side=side, faulty=(slowed,), callers=callers)
     environment = SimpleNamespace(require=lambda *_asked: None)
     traffic = SimpleNamespace(last_name="charge", asked=lambda _name: PAYMENT, endpoints=lambda _name: [])
     verdict = Overhead(cast("Any", environment), cast("Any", traffic), lambda: [slow]).adds(Duration(0.05))
     assert verdict.outcome is Outcome.INCONCLUSIVE
-    assert ("«payment is slow» is in force at the callers' sidecars" in verdict.sentence) is told
+    assert ("«payment is slow» is in force, and a client without a sidecar" in verdict.sentence) is told
