@@ -181,6 +181,12 @@ class Catalog:
             )
         return tuple(accounts)
 
+    def meshed_labels(self, ref: ServiceRef) -> list[Mapping[str, str]]:
+        """The labels of each pod behind a Service that has a sidecar."""
+        wanted = (self.service(ref).get("spec") or {}).get("selector")
+        pods = self.pods(wanted, ref.namespace) if wanted else []
+        return [pod["metadata"].get("labels") or {} for pod in pods if self._meshed(pod)]
+
     def _meshed(self, pod: Object) -> bool:
         name, _, value = self._sidecars.label.partition("=")
         label = (pod["metadata"].get("labels") or {}).get(name)

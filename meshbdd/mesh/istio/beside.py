@@ -90,6 +90,7 @@ def _with(there: Objects, documents: Sequence[Object]) -> Objects:
         virtual_services=laid("VirtualService", there.virtual_services),
         rules=laid("DestinationRule", there.rules),
         http_routes=laid("HTTPRoute", there.http_routes),
+        policies=laid("AuthorizationPolicy", there.policies),
     )
 
 

@@ -7,15 +7,15 @@ judges who may call it, and has the logs and counters of what came.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from meshbdd.errors import BadInput
 from meshbdd.intents import EVERY_REQUEST, CircuitBreaker, Fault, Limit, Mirror, Retry, ServiceRef, Side, Timeout, Topic
 from meshbdd.mesh.base import Context
-from meshbdd.mesh.catalog import Catalog
-from meshbdd.mesh.istio.hosts import governing, governing_rule, http_route_before
+from meshbdd.mesh.catalog import Catalog, selected
+from meshbdd.mesh.istio.hosts import ROOT_NAMESPACE, governing, governing_rule, http_route_before
 
 AT_CALLER = (
     "at the callers' sidecars (a VirtualService fault): nothing in this scenario or in the rules of {service} needs a "
@@ -53,16 +53,26 @@ class Objects:
         virtual_services: All VirtualServices.
         rules: All DestinationRules.
         http_routes: All HTTPRoutes.
+        policies: All AuthorizationPolicies.
+        pods: Gives the labels of each pod of a service that has a sidecar; asked only where a policy stands.
     """
 
     virtual_services: Sequence[Any] = ()
     rules: Sequence[Any] = ()
     http_routes: Sequence[Any] = ()
+    policies: Sequence[Any] = ()
+    pods: Callable[[ServiceRef], Sequence[Mapping[str, str]]] = lambda _service: ()
 
     @classmethod
     def read(cls, catalog: Catalog) -> Objects:
         """Those that are there."""
-        return cls(catalog.all("VirtualService"), catalog.all("DestinationRule"), catalog.readable("HTTPRoute"))
+        return cls(
+            catalog.all("VirtualService"),
+            catalog.all("DestinationRule"),
+            catalog.readable("HTTPRoute"),
+            catalog.readable("AuthorizationPolicy"),
+            catalog.meshed_labels,
+        )
 
 
 def choose(fault: Fault, context: Context, objects: Objects) -> Choice:
@@ -163,6 +173,21 @@ def stands(service: ServiceRef, objects: Objects) -> Iterator[str]:
                 yield f"{name} has outlier detection (a circuit breaker)"
             if policy.get("connectionPool"):
                 yield f"{name} limits its connections"
+    yield from _judges(service, objects)
+
+
+def _judges(service: ServiceRef, objects: Objects) -> Iterator[str]:
+    """The policies that the service's own proxies ask; one that only audits, or is for gateways, denies nobody here."""
+    for policy in objects.policies:
+        spec, meta = policy.get("spec") or {}, policy["metadata"]
+        wanted = (spec.get("selector") or {}).get("matchLabels") or {}
+        if (
+            meta["namespace"] in (service.namespace, ROOT_NAMESPACE)
+            and spec.get("action") != "AUDIT"
+            and not (spec.get("targetRef") or spec.get("targetRefs"))
+            and any(selected(wanted, labels) for labels in objects.pods(service))
+        ):
+            yield f"AuthorizationPolicy {meta['name']} says who may call it"
 
 
 def _routes(name: str, routes: Iterable[Mapping[str, Any]]) -> Iterator[str]:

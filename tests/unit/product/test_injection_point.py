@@ -69,6 +69,33 @@ def test_what_must_see_the_fault_moves_it_to_the_server(
     assert words in choice.reason
 
 
+def _policy(selector: dict[str, str] | None = None, namespace: str = "shop", **spec: Any) -> dict[str, Any]:
+    chosen = {"selector": {"matchLabels": selector}} if selector else {}
+    return {"metadata": {"name": "theirs", "namespace": namespace}, "spec": {**chosen, **spec}}
+
+
+@pytest.mark.parametrize(
+    ("policy", "side"),
+    [
+        (_policy(), Side.SERVER),
+        (_policy({"app": "payment-service"}, action="DENY"), Side.SERVER),
+        (_policy({"version": "canary"}), Side.SERVER),  # it judges what comes to one of the pods
+        (_policy(namespace="istio-system"), Side.SERVER),
+        (_policy({"app": "order-service"}), Side.CALLER),
+        (_policy(namespace="money"), Side.CALLER),
+        (_policy(action="AUDIT"), Side.CALLER),
+        (_policy(targetRefs=[{"kind": "Gateway", "name": "waypoint"}]), Side.CALLER),
+        ({"metadata": {"name": "theirs", "namespace": "shop"}}, Side.SERVER),  # no spec: it allows nobody
+    ],
+)
+def test_a_policy_that_stands_before_the_service_is_asked_before_the_fault(policy: dict[str, Any], side: Side) -> None:
+    labels = [{"app": "payment-service", "version": name} for name in ("stable", "canary")]
+    choice = choose(FAULT, Context(), Objects(policies=[policy], pods=lambda _: labels))
+    assert choice.side is side
+    assert ("AuthorizationPolicy theirs says who may call it" in choice.reason) is (side is Side.SERVER)
+    assert choose(FAULT, Context(), Objects(policies=[policy])).side is Side.CALLER, "no sidecar would ask it"
+
+
 def test_the_table_decides_unless_a_step_would_then_prove_nothing() -> None:
     at_server, at_caller = Fault(PAYMENT, status=503, at=Side.SERVER), Fault(PAYMENT, status=503, at=Side.CALLER)
     assert choose(at_server, Context(), Objects()).side is Side.SERVER
