@@ -115,7 +115,7 @@ def _whole(wanted: Object, kind: str) -> Edit:
 
 
 def _route(catalog: Catalog, wanted: Object, kind: str) -> list[Edit]:
-    """A route's annotations before its rules: by those its arrival is seen.
+    """A route's annotations, and then its rules, by which it is seen to have arrived.
 
     Raises:
         BadInput: Linkerd cannot read one of them, and would leave the whole route out.
@@ -127,12 +127,7 @@ def _route(catalog: Catalog, wanted: Object, kind: str) -> list[Edit]:
         for route in (wanted, live)
     )
     refuse_unreadable(asked, there)
-    annotations = [
-        Edit(kind, meta["name"], meta["namespace"], ("metadata", "annotations", name), _constant(text))
-        for name, text in asked.items()
-        if not same(name, there.get(name), text)
-    ]
-    return [*annotations, _whole(wanted, kind)]
+    return [*_annotated_with(wanted, kind, asked, there), _whole(wanted, kind)]
 
 
 def _route_markers(catalog: Catalog, route: Object, tag: str, made: Services) -> Iterator[Marker]:
@@ -171,11 +166,7 @@ def _service(catalog: Catalog, wanted: Object, context: Context) -> tuple[list[E
     annotations = {k: v for k, v in asked.items() if k.startswith(_LINKERD)}
     if annotations:
         refuse_profile(catalog, ref)
-    edits = [
-        Edit("Service", ref.name, ref.namespace, ("metadata", "annotations", name), _constant(value))
-        for name, value in annotations.items()
-        if not same(name, there.get(name), value)
-    ]
+    edits = _annotated_with(wanted, "Service", annotations, there)
     if not edits:
         return [], []
     refuse_unreadable(annotations, there)
@@ -228,6 +219,16 @@ def _refuse_other_changes(live: Object, wanted: Object, ours: Container[tuple[st
                 "Service that is there only the annotations for Linkerd can be changed.",
                 help="leave its spec as it is",
             )
+
+
+def _annotated_with(obj: Object, kind: str, asked: Mapping[str, str], there: Mapping[str, str]) -> list[Edit]:
+    """The annotations of an object that become others, each by an edit of its own."""
+    meta = obj["metadata"]
+    return [
+        Edit(kind, meta["name"], meta["namespace"], ("metadata", "annotations", name), _constant(text))
+        for name, text in asked.items()
+        if not same(name, there.get(name), text)
+    ]
 
 
 def _constant(value: str) -> Callable[[Any], str]:
