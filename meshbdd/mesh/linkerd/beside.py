@@ -10,22 +10,23 @@ from meshbdd.cluster import Edit
 from meshbdd.cluster.kinds import kind_of
 from meshbdd.cluster.record import ROUTE_PREFIX
 from meshbdd.errors import BadInput, NotPossible
-from meshbdd.intents import Fault, Retry, ServiceRef, Side, Timeout
+from meshbdd.intents import EVERY_REQUEST, Fault, Retry, ServiceRef, Side, Timeout
 from meshbdd.mesh.base import Context, Object, Plan
 from meshbdd.mesh.beside import BEFORE, refuse_replacing
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.annotations import ACCRUAL
 from meshbdd.mesh.linkerd.fault_envoy import CHANGE
 from meshbdd.mesh.linkerd.markers import RouteMarked
-from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, attached, named, parents, routes_of
+from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, attached, compete, named, parents, routes_of
 from meshbdd.mesh.linkerd.policies import RETRY, TIMEOUT, has_words_of_its_own
-from meshbdd.mesh.linkerd.precedence import matches_of, takes
+from meshbdd.mesh.linkerd.precedence import covers, matches_of, takes
 from meshbdd.mesh.linkerd.rules import headers_of
 from meshbdd.mesh.linkerd.security import lets_the_mesh_in
 from meshbdd.mesh.linkerd.servers import ACCESS, DENY, decides_for
 
 _OWN_WORDS: Mapping[type, str] = {Timeout: TIMEOUT, Retry: RETRY}
 """What a step sets for a Service → the annotations of a route that the Service's do not reach."""
+_MISSES = "would miss calls"
 
 
 def refuse_vain(catalog: Catalog, documents: Sequence[Object], edits: Iterable[Edit], context: Context) -> None:
@@ -38,8 +39,8 @@ def refuse_vain(catalog: Catalog, documents: Sequence[Object], edits: Iterable[E
         context: What is in force.
 
     Raises:
-        BadInput: it would write over what a step has changed, take calls to itself that a step's change is for, or bring a
-            circuit breaker that would never see a fault in force.
+        BadInput: it would write over what a step has changed, take calls to itself that a step's change is for, have some
+            that a fault keeps from it and lets go on elsewhere, or bring a circuit breaker that would never see a fault in force.
         NotPossible: it would let only some callers pass where a fault backend passes calls on.
     """
     written = tuple(edits)
@@ -80,19 +81,19 @@ def _refuse_taking(catalog: Catalog, route: Object, plan: Plan) -> None:
         meta = route["metadata"]
         raise BadInput(
             "MB0472",
-            f"«{plan.summary}» {would} miss calls: {route['kind']} {meta['name']} of the manifest {how}.",
+            f"«{plan.summary}» {would}: {route['kind']} {meta['name']} of the manifest {how}.",
             help=BEFORE,
         )
 
 
 def _taken(catalog: Catalog, route: Object, plan: Plan) -> Iterator[tuple[str, str]]:
-    """How a route takes calls to itself that a step's change is for, and whether it would or might."""
+    """What a step's change would do, or might, beside a route that takes calls from it or gets some by the route's words."""
     service, prefix = plan.service, _OWN_WORDS.get(type(plan.intent))
     if service is None or plan.intent is None or not any(_is_of(ref, service) for ref in parents(route)):
         return
     if prefix is not None:  # the rules that such a step marks do nothing themselves
         if has_words_of_its_own(route, prefix):
-            yield "would", f"has words of its own for that, which those of Service {service.name} do not reach"
+            yield _MISSES, f"has words of its own for that, which those of Service {service.name} do not reach"
         return
     routes = routes_of(catalog)
     live = next((there for there in routes if named(there) == named(route)), None)
@@ -103,39 +104,51 @@ def _taken(catalog: Catalog, route: Object, plan: Plan) -> Iterator[tuple[str, s
             continue
         there = attached([r for r in routes if named(r) != named(route)], service, marker.port)
         if there and _beats(route, there[0]):
-            yield "would", f"comes before the {there[0]['kind']} in which that is"
+            yield _MISSES, f"comes before the {there[0]['kind']} in which that is"
         for other in there:
-            if _meet(route, other, service):
-                yield from _past(route, live, other, marker)
-
-
-def _meet(route: Object, other: Mapping[str, Any], service: ServiceRef) -> bool:
-    """Whether some caller goes by both: one in the service's namespace is for all, one elsewhere for the callers there."""
-    homes = {route["metadata"]["namespace"], other["metadata"]["namespace"]}
-    return len(homes) == 1 or service.namespace in homes
+            if compete(route, other, service):
+                yield from _past(route, live, other, marker, shares=_leaves_some_alone(plan))
 
 
 def _past(
-    route: Object, live: Mapping[str, Any] | None, other: Mapping[str, Any], marker: RouteMarked
+    route: Object, live: Mapping[str, Any] | None, other: Mapping[str, Any], marker: RouteMarked, *, shares: bool
 ) -> Iterator[tuple[str, str]]:
-    """How a route leads calls past the rules of another one that bear a step's mark."""
+    """How a route leads calls past the rules of another one that bear a step's mark, or those lead calls past the route.
+
+    Args:
+        route: The route.
+        live: What is there by its name.
+        other: The other one.
+        marker: The mark.
+        shares: Whether those rules let calls go on.
+    """
     as_written = {**route, "metadata": live["metadata"]} if live else None
     older = as_written is not None and attached([other, as_written], marker.service, marker.port)[0] is as_written
     name, its_name = route["metadata"]["name"], other["metadata"]["name"]
     racing = live is None and name < its_name and its_name.startswith(ROUTE_PREFIX)
     own = [match for rule in route["spec"].get("rules") or [{}] for match in matches_of(route, rule)]
-    at = f"{marker.service}:{marker.port}"
-    for rule in other["spec"].get("rules") or []:
-        if marker.tag not in headers_of(rule).get(CHANGE, "").split():
-            continue
-        for mine, theirs in product(own, matches_of(other, rule)):
-            if takes(mine, theirs, older=older):
-                would = "might" if mine.expressed or theirs.expressed else "would"
-                verb = "may lead" if would == "might" else "leads"
-                yield would, f"{verb} them past the route at {at} in which that is"
-            elif racing and takes(mine, theirs, older=True):
-                why = "of routes that are made within one second the one whose name comes first wins"
-                yield "might", f"matches some as well as the route at {at} in which that is, and {why}"
+    place = f"the route at {marker.service}:{marker.port} in which that is"
+    rules = other["spec"].get("rules") or []
+    made = [rule for rule in rules if marker.tag in headers_of(rule).get(CHANGE, "").split()]
+    below = [match for rule in rules if rule not in made for match in matches_of(other, rule)]
+    for mine, theirs in product(own, [match for rule in made for match in matches_of(other, rule)]):
+        if takes(mine, theirs, older=older):
+            unsure = mine.expressed or theirs.expressed
+            verb = "may lead" if unsure else "leads"
+            yield "might miss calls" if unsure else _MISSES, f"{verb} them past {place}"
+        elif racing and takes(mine, theirs, older=True):
+            why = "of routes that are made within one second the one whose name comes first wins"
+            yield "might miss calls", f"matches some as well as {place}, and {why}"
+        elif shares and takes(theirs, mine, older=not older):
+            before = [match for match in below if covers(match, theirs)]
+            if all(takes(mine, match, older=older) for match in before):
+                yield "would lead calls astray that it leaves alone", f"is for some that {place} then takes before it"
+
+
+def _leaves_some_alone(plan: Plan) -> bool:
+    """Whether calls that a fault's rules take go on."""
+    fault = plan.intent
+    return isinstance(fault, Fault) and bool(fault.delay or fault.scope.called_by or fault.share != EVERY_REQUEST)
 
 
 def _is_of(parent: Mapping[str, Any], service: ServiceRef) -> bool:

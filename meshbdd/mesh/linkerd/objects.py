@@ -130,6 +130,15 @@ def attached(routes: Iterable[Object], service: ServiceRef, port: int) -> list[O
     return sorted((route for route in found if route["kind"] == kind), key=_age)
 
 
+def compete(route: Object, other: Object, service: ServiceRef) -> bool:
+    """Whether some caller goes by both of two routes of a service.
+
+    One in the service's namespace is for all callers, one elsewhere for the callers there.
+    """
+    homes = {route["metadata"]["namespace"], other["metadata"]["namespace"]}
+    return len(homes) == 1 or service.namespace in homes
+
+
 def routes_of(catalog: Catalog, namespace: str | None = None) -> list[Object]:
     """All routes of the kinds by which Linkerd routes HTTP, in one namespace or in all."""
     return [route for kind in ROUTE_KINDS for route in catalog.all(kind, namespace)]

@@ -35,6 +35,7 @@ from meshbdd.mesh.linkerd.markers import EndpointsHeld
 from meshbdd.mesh.linkerd.objects import http_ports
 from meshbdd.mesh.linkerd.routes import routes_stage
 from meshbdd.mesh.linkerd.rules import Rules, faulted_rules
+from meshbdd.mesh.linkerd.scopes import Place
 from meshbdd.mesh.seen import check_seen
 from meshbdd.sidecars import FAULT_LABEL, LINKERD
 
@@ -109,8 +110,8 @@ class Linkerd:
         if fault.delay is not None or by is not None or stands_in:
             security.refuse_detour(self._catalog, fault.service, str(fault))
 
-        def made(rules: Rules, port: int, grpc: bool) -> Rules:
-            return faulted_rules(rules, fault, port, accounts, tag, stands_in=stands_in, grpc=grpc)
+        def made(rules: Rules, place: Place) -> Rules:
+            return faulted_rules(rules, fault, place, accounts, tag, stands_in=stands_in)
 
         stage = routes_stage(self._catalog, fault.service, tag, made, str(fault))
         return Plan(

@@ -21,6 +21,7 @@ from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked
 from meshbdd.mesh.linkerd.objects import attached, creation, fitting, http_ports, named, refuse_profile, routes_of
 from meshbdd.mesh.linkerd.routes import RULES, new_route, ports_without_route, routes_stage
 from meshbdd.mesh.linkerd.rules import Rules, marked, plain_rule, split_rules
+from meshbdd.mesh.linkerd.scopes import Place
 from meshbdd.mesh.splits import weights_of
 from meshbdd.sidecars import FAULT_LABEL
 from meshbdd.units import Duration
@@ -197,8 +198,8 @@ def split_stages(catalog: Catalog, intent: Split, tag: str) -> tuple[Stage, ...]
     }
     services = [creation(_subset(catalog, intent.service, name, ref)) for name, ref in refs.items()]
 
-    def made(rules: Rules, port: int, _grpc: bool) -> Rules:
-        return split_rules(rules, intent.service, {refs[name]: weights[name] for name in weights}, port, tag)
+    def made(rules: Rules, place: Place) -> Rules:
+        return split_rules(rules, intent.service, {refs[name]: weights[name] for name in weights}, place.port, tag)
 
     first = Stage.of(*services, markers=[EndpointsHeld(ref) for ref in refs.values()])
     return first, routes_stage(catalog, intent.service, tag, made, str(intent))

@@ -103,7 +103,7 @@ def takes(one: Match, other: Match, *, older: bool) -> bool:
 
 def buried(one: Match, older: Match) -> bool:
     """Whether a match of an older route takes every call that a match is for."""
-    return _covers(older, one) and _WINS not in _outcomes(one, older)
+    return covers(older, one) and _WINS not in _outcomes(one, older)
 
 
 def turned(one: Narrowed, other: Narrowed, *, older: bool) -> bool:
@@ -134,7 +134,7 @@ def hidden(one: Narrowed, other: Narrowed, *, older: bool) -> bool:
         older: Whether the other stands before the first.
     """
     wins = {_WINS, _TIES} if older else {_WINS}
-    return _covers(other.part, one.part) and _outcomes(other.whole, one.whole) <= wins
+    return covers(other.part, one.part) and _outcomes(other.whole, one.whole) <= wins
 
 
 def _fields(entries: Iterable[Object] | None, *, lower: bool) -> Iterator[Field]:
@@ -221,7 +221,7 @@ def _rpcs(one: tuple[str, str, str], other: tuple[str, str, str]) -> frozenset[i
     return frozenset({_sign([len(part) for part in one[1:]], [len(part) for part in other[1:]])})
 
 
-def _covers(one: Match, other: Match) -> bool:
+def covers(one: Match, other: Match) -> bool:
     """Whether the first matches every call that the second does, for certain."""
     return (
         _within(other.host, one.host)

@@ -14,6 +14,7 @@ from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.markers import RouteMarked
 from meshbdd.mesh.linkerd.objects import (
     attached,
+    compete,
     http_ports,
     is_grpc,
     named,
@@ -21,15 +22,16 @@ from meshbdd.mesh.linkerd.objects import (
     refuse_profile,
     routes_of,
 )
-from meshbdd.mesh.linkerd.rules import Rules, plain_rule
+from meshbdd.mesh.linkerd.rules import Rules, plain_rule, redirects
+from meshbdd.mesh.linkerd.scopes import Place
 
 RULES = ("spec", "rules")
 _MOST_RULES = 16
 """https://gateway-api.sigs.k8s.io/reference/spec/#httproutespec; GRPCRoutes and Linkerd's own HTTPRoutes have the same."""
 _VERSION = "gateway.networking.k8s.io/v1"
 
-Marked = Callable[[Rules, int, bool], Rules]
-"""The rules that are there, the port that they are for and whether it has a GRPCRoute → the marked copies before them."""
+Marked = Callable[[Rules, Place], Rules]
+"""The rules that are there, and where → the marked copies before them."""
 
 
 def routes_stage(catalog: Catalog, service: ServiceRef, tag: str, made: Marked, what: str) -> Stage:
@@ -56,10 +58,8 @@ def routes_stage(catalog: Catalog, service: ServiceRef, tag: str, made: Marked, 
         there = attached(routes, service, number)
         for route in there:
             refuse_left_out(route)
-        found = (
-            [_insert(route, service, made, number, what) for route in there]
-            if there
-            else [_create(service, port, made)]
+        found: Sequence[Edit | None] = (
+            _inserted(there, service, made, number, what) if there else [_create(service, port, made)]
         )
         changed = [edit for edit in found if edit is not None]
         for edit in changed:
@@ -100,28 +100,48 @@ def _refuse_to_differ(edit: Edit, other: Edit | None, routes: Iterable[Mapping[s
         )
 
 
-def _insert(route: Mapping[str, Any], service: ServiceRef, made: Marked, port: int, what: str) -> Edit | None:
-    """The edit of a route that is there; ``None`` where none of its rules can be meant.
+def _inserted(
+    there: Sequence[Mapping[str, Any]], service: ServiceRef, made: Marked, port: int, what: str
+) -> list[Edit]:
+    """The edits of the routes that are at a port, the oldest first; none where no copy would change anything."""
+    places = [_place(route, there, service, port) for route in there]
+    copies = [made(place.route["spec"].get("rules") or [], place) for place in places]
+    if all(redirects(copied) for found in copies for copied in found):  # these are to stay before the others alone
+        return []
+    return [
+        _insert(service, made, place, len(found), what) for place, found in zip(places, copies, strict=True) if found
+    ]
+
+
+def _place(route: Mapping[str, Any], there: Sequence[Mapping[str, Any]], service: ServiceRef, port: int) -> Place:
+    """Where the rules of a route stand among those of all routes at a port."""
+    own = there.index(route)
+    older, younger = (
+        [other for other in part if compete(route, other, service)] for part in (there[:own], there[own + 1 :])
+    )
+    return Place(port, route["kind"] == "GRPCRoute", route, older, younger, service.namespace)
+
+
+def _insert(service: ServiceRef, made: Marked, place: Place, more: int, what: str) -> Edit:
+    """The edit of a route that is there, which gets so many rules more.
 
     Raises:
         BadInput: a route cannot have as many rules.
     """
-    meta, grpc = route["metadata"], route["kind"] == "GRPCRoute"
+    route, meta = place.route, place.route["metadata"]
     # In a route of the run's own nothing is left once the change goes that made it: then all calls go to the service.
-    rest = [plain_rule(service, port, grpc=grpc)] if meta["name"] == _own_name(service, port) else []
+    own = meta["name"] == _own_name(service, place.port)
+    rest = [plain_rule(service, place.port, grpc=place.grpc)] if own else []
 
     def make(rules: Any) -> Any:
         current = rules or rest
-        return [*made(current, port, grpc), *current]
+        return [*made(current, place), *current]
 
-    there = route["spec"].get("rules") or []
-    copies = made(there, port, grpc)
-    if not copies:
-        return None
-    if len(copies) + len(there) > _MOST_RULES:
+    there = len(route["spec"].get("rules") or [])
+    if more + there > _MOST_RULES:
         raise BadInput(
             "MB0466",
-            f"{route['kind']} {meta['name']} in namespace {meta['namespace']} has {len(there)} rules, and {what} needs {len(copies)} "
+            f"{route['kind']} {meta['name']} in namespace {meta['namespace']} has {there} rules, and {what} needs {more} "
             f"more; a route has {_MOST_RULES} at the most.",
             help="join rules of it that do the same: a rule may have several matches",
         )
@@ -129,16 +149,17 @@ def _insert(route: Mapping[str, Any], service: ServiceRef, made: Marked, port: i
 
 
 def _create(service: ServiceRef, port: Mapping[str, Any], made: Marked) -> Edit | None:
-    number, kind = int(port["port"]), "GRPCRoute" if is_grpc(port) else "HTTPRoute"
+    place = Place(int(port["port"]), is_grpc(port))
 
     def make(rules: Any) -> Any:
-        current = rules or [plain_rule(service, number, grpc=kind == "GRPCRoute")]
-        return [*made(current, number, kind == "GRPCRoute"), *current]
+        current = rules or [plain_rule(service, place.port, grpc=place.grpc)]
+        return [*made(current, place), *current]
 
     wanted = make(None)
     if len(wanted) == 1:  # the plain rule alone
         return None
-    new = new_route(service, number, kind, wanted)
+    kind = "GRPCRoute" if place.grpc else "HTTPRoute"
+    new = new_route(service, place.port, kind, wanted)
     return Edit(kind, new["metadata"]["name"], service.namespace, RULES, make, new)
 
 

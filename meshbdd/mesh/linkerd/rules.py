@@ -26,7 +26,7 @@ from meshbdd.mesh.linkerd.fault_envoy import (
     PERCENTAGE,
     fault_headers,
 )
-from meshbdd.mesh.linkerd.scopes import narrowed_rules
+from meshbdd.mesh.linkerd.scopes import Place, narrowed_rules
 
 Rule = dict[str, Any]
 Rules = list[Rule]
@@ -84,18 +84,17 @@ def marked(rule: Mapping[str, Any], tag: str) -> Rule:
 
 
 def faulted_rules(
-    rules: Iterable[Rule], fault: Fault, port: int, callers: Iterable[str], tag: str, *, stands_in: bool, grpc: bool
+    rules: Iterable[Rule], fault: Fault, place: Place, callers: Iterable[str], tag: str, *, stands_in: bool
 ) -> Rules:
     """A faulted copy of each rule that the fault can hit, narrowed to its scope.
 
     Args:
         rules: The rules that are there.
         fault: The fault.
-        port: The Service's port that they are for.
+        place: Where they stand.
         callers: ``account.namespace`` of the only callers that it is for.
         tag: Names the change.
         stands_in: Whether every call of the service comes to the fault backend anyway, which then draws by itself.
-        grpc: Whether they are a GRPCRoute's.
 
     Raises:
         NotPossible: a fault of the same kind is in force for some of the same calls, those that go on would miss the
@@ -104,7 +103,7 @@ def faulted_rules(
     told, share = tuple(callers), round(fault.share.value * MILLION / 100)
     made = []
     theirs = list(rules)
-    for rule, matches in zip(theirs, narrowed_rules(theirs, fault.scope, str(fault), grpc=grpc), strict=True):
+    for rule, matches in zip(theirs, narrowed_rules(theirs, fault.scope, str(fault), place), strict=True):
         if not matches:
             continue
         copied = marked(rule, tag)
@@ -123,8 +122,8 @@ def faulted_rules(
             refuse_past(rule, fault)
         else:
             refuse_detour(headers_of(copied), rule, fault.service)
-            _send(copied, fault.service, port, MILLION if draws else share)
-    return _some_lead(made)
+            _send(copied, fault.service, place.port, MILLION if draws else share)
+    return made
 
 
 def split_rules(
@@ -152,12 +151,7 @@ def split_rules(
         if share:
             refuse_detour(headers_of(copied), copied, service)
             _send(copied, service, port, share)
-    return _some_lead(made)
-
-
-def _some_lead(copies: Rules) -> Rules:
-    """Copies, where they change anything: those of redirects are there to stay before the others alone."""
-    return copies if not all(redirects(copied) for copied in copies) else []
+    return made
 
 
 def _check_free(rule: Rule, fault: Fault, callers: Iterable[str]) -> str | None:

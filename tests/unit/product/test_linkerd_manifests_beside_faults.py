@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -160,6 +161,34 @@ def test_a_route_that_takes_nothing_from_it_is_applied(step: Intent, manifest: O
     there = world()
     there(step)
     assert [str(edit) for edit in there([manifest]).edits] == ["HTTPRoute mine.shop"]
+
+
+@pytest.mark.parametrize(
+    ("step", "match"),
+    [
+        (replace(CHARGE, share=Percent(20)), {"path": {"type": "PathPrefix", "value": "/charge"}}),
+        (replace(CHARGE, status=None, delay=Duration(1)), _BETA),
+        (replace(FOR_QA, share=Percent(20)), _BETA),
+    ],
+)
+def test_a_fault_for_some_calls_keeps_no_others_from_a_route(step: Fault, match: Object) -> None:
+    """Those that it leaves alone would go where the fault's own route leads, not the manifest's."""
+    there, manifest = world(), _route([{"matches": [match], "backendRefs": [{"name": "order-service", "port": 80}]}])
+    there(step)
+    with pytest.raises(BadInput, match=r"would lead calls astray that it leaves alone: HTTPRoute theirs of") as caught:
+        there([manifest])
+    assert caught.value.code == "MB0472"
+    there = world()
+    there([manifest])
+    if step.delay is None:
+        there(step)
+
+
+def test_a_fault_for_some_calls_lets_a_route_be_that_would_not_have_had_them() -> None:
+    there = world(_matching({"path": {"value": "/charge"}}, "old", creationTimestamp="2024-01-01T00:00:00Z"))
+    there(replace(CHARGE, share=Percent(20)))
+    there([_matching(_BETA)])
+    there([_route([{"matches": [{"path": {"value": "/refund"}}]}, {"matches": [{"method": "POST"}]}], "another")])
 
 
 def test_what_an_expression_matches_nobody_can_tell_and_that_is_said() -> None:

@@ -9,8 +9,9 @@ import pytest
 from meshbdd.errors import NotPossible
 from meshbdd.intents import Fault, Scope, ServiceRef
 from meshbdd.mesh.linkerd.rules import faulted_rules
-from meshbdd.mesh.linkerd.scopes import narrowed_rules
+from meshbdd.mesh.linkerd.scopes import Place, narrowed_rules
 from meshbdd.units import Percent
+from tests.unit.product.test_linkerd import PAYMENT, _route, plan
 
 Json = dict[str, Any]
 BETA = {"headers": [{"name": "x-beta", "value": "yes"}]}
@@ -28,7 +29,7 @@ def path(value: str, kind: Any = "PathPrefix", **more: Any) -> Json:
 
 def taken(scope: Scope, *rules: Json, grpc: bool = False) -> list[str]:
     """Of which rules there are copies."""
-    made = narrowed_rules(list(rules), scope, "the fault", grpc=grpc)
+    made = narrowed_rules(list(rules), scope, "the fault", Place(80, grpc=grpc))
     return [found["backendRefs"][0]["name"] for found, matches in zip(rules, made, strict=True) if matches]
 
 
@@ -36,7 +37,7 @@ def test_a_fault_for_a_path_leaves_its_calls_to_the_rule_with_the_longer_path() 
     """The rule for a header took no call to this path; a copy of it for the path alone would take all that bear the header."""
     fault = Fault(ServiceRef("order", "shop"), Percent(20), status=500, scope=Scope(path="/version"))
     rules = [rule(BETA, "canary"), rule(path("/version"), "stable")]
-    (copied,) = faulted_rules(rules, fault, 80, (), "meshbdd-1", stands_in=False, grpc=False)
+    (copied,) = faulted_rules(rules, fault, Place(80, grpc=False), (), "meshbdd-1", stands_in=False)
     assert copied["matches"] == [path("/version", "Exact")]
     assert {ref["name"]: ref["weight"] for ref in copied["backendRefs"]} == {"stable": 4, "meshbdd-fault-order": 1}
 
@@ -106,7 +107,7 @@ CLASHING = {
 
 @pytest.mark.parametrize(("scope", "wins", "loses"), CLASHING.values(), ids=list(CLASHING))
 def test_rules_whose_copies_would_share_out_calls_otherwise_are_refused(scope: Scope, wins: Json, loses: Json) -> None:
-    with pytest.raises(NotPossible, match="the route's rule to wins and its rule to loses go by the first one"):
+    with pytest.raises(NotPossible, match="both the rule to wins and the rule to loses go by the first one"):
         taken(scope, rule(wins, "wins"), rule(loses, "loses"))
     assert len(taken(scope, rule(wins, "same"), rule(loses, "same"))) == 2, "whoever takes them, they go there"
 
@@ -134,3 +135,78 @@ def test_of_grpc_the_longest_service_and_method_take_a_call() -> None:
     assert taken(Scope(headers={"x-user": "qa"}), *rules, grpc=True) == ["canary", "stable"]
     beta = rule(called(service="pay.Pay") | BETA, "beta")
     assert taken(BETAS, rule(called(service="pay.Pay", method="Charge"), "exact"), beta, grpc=True) == ["exact", "beta"]
+
+
+# Routes beside each other
+
+
+def _beside(older: list[Json], younger: list[Json], intent: Fault, **theirs: Any) -> tuple[list[Json], list[Json]]:
+    """The copies that a fault puts into two routes of payment-service."""
+    first = _route(older, "older", creationTimestamp="2026-01-01T00:00:00Z")
+    second = _route(younger, "younger", creationTimestamp="2026-01-02T00:00:00Z")
+    second["spec"] |= theirs
+    _, objects = plan(intent, first, second)
+    there = {o["metadata"]["name"]: o["spec"]["rules"] for o in (first, second, *objects) if o["kind"] == "HTTPRoute"}
+    return there["older"][: len(there["older"]) - len(older)], there["younger"][: len(there["younger"]) - len(younger)]
+
+
+CHARGES = Fault(PAYMENT, Percent(20), status=500, scope=Scope(path="/charge"))
+PLAIN, LONGER = rule(path("/"), "payment-service"), rule(path("/charge"), "canary")
+
+
+def test_a_copy_takes_no_calls_of_a_route_beside_its_own() -> None:
+    """Copies for a path tie, and then the older route's wins: it would lead the calls past the canary."""
+    assert [len(copies) for copies in _beside([PLAIN], [LONGER], CHARGES)] == [0, 1]
+    assert [len(copies) for copies in _beside([LONGER], [PLAIN], CHARGES)] == [1, 1], "the younger one's takes nothing"
+    everything = Fault(PAYMENT, Percent(20), status=500)
+    assert [len(copies) for copies in _beside([PLAIN], [LONGER], everything)] == [1, 1]
+
+
+def test_routes_beside_each_other_whose_copies_would_share_out_calls_otherwise_are_refused() -> None:
+    theirs = rule(path("/charge", **QUERY), "canary")
+    with pytest.raises(NotPossible, match="the rule to canary and the rule to payment-service go by the first one"):
+        _beside([rule(path("/", **BETA), "payment-service")], [theirs], CHARGES)
+
+
+def test_what_a_route_redirects_is_redirected_beside_a_copy_in_another_one() -> None:
+    redirected = {"matches": [BETA], "filters": [{"type": "RequestRedirect", "requestRedirect": {"statusCode": 302}}]}
+    (copied,), (sent,) = _beside([redirected], [PLAIN], CHARGES)
+    assert copied["matches"] == [path("/charge", "Exact", **BETA)]
+    assert "backendRefs" not in copied
+    assert len(sent["backendRefs"]) == 2
+
+
+def test_routes_for_other_host_names_take_none_of_each_others_calls() -> None:
+    other = {"hostnames": ["pay.example"]}
+    assert [len(copies) for copies in _beside([PLAIN], [LONGER], CHARGES, **other)] == [1, 1]
+
+
+def test_routes_for_callers_of_other_namespaces_take_none_of_each_others_calls() -> None:
+    _, objects = plan(CHARGES, *_apart("east", [PLAIN], "west", [LONGER]))
+    assert sorted(len(o["spec"]["rules"]) for o in objects if o["kind"] == "HTTPRoute") == [2, 2]
+
+
+def test_the_same_words_mean_another_backend_in_another_namespace() -> None:
+    longer = rule(path("/charge"), "payment-service")
+    assert [len(copies) for copies in _beside([PLAIN], [longer], CHARGES)] == [1, 1], (
+        "whoever takes them, they go there"
+    )
+    _, objects = plan(CHARGES, *_apart("east", [PLAIN], "shop", [longer]))
+    assert [o["metadata"]["name"] for o in objects if o["kind"] == "HTTPRoute"] == ["younger"]
+
+
+def test_a_route_for_some_callers_takes_no_calls_of_others() -> None:
+    """A copy in the route for everybody is for the callers elsewhere, and would take calls of those in the east."""
+    with pytest.raises(NotPossible, match="the rule to canary and the rule to payment-service go by the first one"):
+        plan(CHARGES, *_apart("shop", [PLAIN], "east", [LONGER]))
+
+
+def _apart(namespace: str, older: list[Json], other: str, younger: list[Json]) -> list[Json]:
+    """Two routes of payment-service in two namespaces."""
+    found = [
+        _route(older, "older", namespace=namespace, creationTimestamp="2026-01-01T00:00:00Z"),
+        _route(younger, "younger", namespace=other, creationTimestamp="2026-01-02T00:00:00Z"),
+    ]
+    for route in found:
+        route["spec"]["parentRefs"][0]["namespace"] = "shop"
+    return found
