@@ -28,16 +28,20 @@ class Where:
     Attributes:
         namespace: Those of pods in this namespace.
         labels: Those of pods with these labels.
+        but: Those that are not meant.
     """
 
     namespace: str | None = None
     labels: Mapping[str, str] | None = None
+    but: tuple[Where, ...] = ()
 
     def takes(self, metadata: Mapping[str, Any]) -> bool:
         """Whether the pod with this metadata is meant."""
         own = metadata.get("labels") or {}
-        return self.namespace in (None, metadata["namespace"]) and all(
-            own.get(name) == value for name, value in (self.labels or {}).items()
+        return (
+            self.namespace in (None, metadata["namespace"])
+            and all(own.get(name) == value for name, value in (self.labels or {}).items())
+            and not any(where.takes(metadata) for where in self.but)
         )
 
 

@@ -146,9 +146,11 @@ class Catalog:
 
     def calling_namespaces(self) -> tuple[str, ...]:
         """Every namespace with meshed pods: whoever has a sidecar can call."""
-        return tuple(
-            sorted({pod["metadata"]["namespace"] for pod in self._cluster.list("Pod", labels=self._sidecars.label)})
-        )
+        return tuple(sorted({pod["metadata"]["namespace"] for pod in self.everybody()}))
+
+    def everybody(self) -> list[Object]:
+        """Every pod with a sidecar."""
+        return self._cluster.list("Pod", labels=self._sidecars.label)
 
     def service_accounts(self, caller: ServiceRef) -> tuple[str, ...]:
         """The service accounts of a caller's pods, which nobody else in their namespace has.

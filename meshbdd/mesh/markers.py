@@ -293,6 +293,35 @@ def _plain(node: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
+class HostsKnown:
+    """Clusters for all of some hosts, and neither clusters nor routes for any of some others; it may be so already.
+
+    Attributes:
+        what: Which object brings it about.
+        hosts: Those that are known.
+        hidden: Those that are not.
+        where: The proxies meant.
+    """
+
+    what: str
+    hosts: frozenset[str]
+    hidden: frozenset[str]
+    where: Where = Where()
+    pages = (CLUSTERS, ROUTES)
+    unique = False
+
+    def held(self, dumps: Sequence[Dump]) -> bool | None:
+        """See ``Marker``."""
+        names = {str((config.get("cluster") or {}).get("name", "")) for config in dumps[0].get("configs") or []}
+        known = {name.rpartition("|")[2] for name in names if name.startswith("outbound|")}
+        routed = {str(host.get("name", "")).rpartition(":")[0] for host in _virtual_hosts(dumps[1])}
+        return known >= self.hosts and not self.hidden & (known | routed)
+
+    def __str__(self) -> str:
+        return f"the hosts of {self.what} and no others"
+
+
+@dataclass(frozen=True, slots=True)
 class Remains:
     """A name that was in a proxy's configuration by a change that is undone."""
 

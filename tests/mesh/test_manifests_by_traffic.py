@@ -90,6 +90,30 @@ def test_a_manifest_of_each_kind(lab: LabUnderTest, scenario: Scenario, tmp_path
         assert status() == 200
 
 
+def test_a_sidecar_is_seen_to_arrive_where_it_changes_nothing(
+    scenario: Scenario, environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment.gate, "_timeout", Duration(2))
+    text = "apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: NAME}\nspec:\n  egress: [{hosts: [HOSTS]}]\n"
+    one = "  workloadSelector: {labels: {app: client}}\n"
+    for name, hosts, more in (
+        ("all", "'*/*'", ""),
+        ("client", "./order-service.shop.svc.cluster.local", one),
+        ("others", "./payment-service.shop.svc.cluster.local, ./inventory-service.shop.svc.cluster.local", ""),
+    ):
+        (tmp_path / f"{name}.yaml").write_text(text.replace("NAME", name).replace("HOSTS", hosts) + more)
+    with scenario() as world:
+        for name, status in (("all", 200), ("client", 503)):
+            world.changes.apply_manifest(f"{name}.yaml")
+            world.traffic.send("charge")
+            assert world.samples[0].status == status
+        world.changes.remove_manifest("all.yaml")
+        world.changes.apply_manifest("others.yaml")  # the client keeps its own
+        world.changes.remove_manifest("client.yaml")
+        world.traffic.send("charge")
+        assert world.samples[0].status == 200
+
+
 def test_a_filter_that_changes_nothing_is_inconclusive(
     scenario: Scenario, environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

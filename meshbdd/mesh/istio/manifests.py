@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from meshbdd.cluster import Edit
@@ -18,6 +18,7 @@ from meshbdd.mesh.istio.hosts import ROOT_NAMESPACE, full_name, parents, service
 from meshbdd.mesh.istio.injection import Objects
 from meshbdd.mesh.istio.routes import sources
 from meshbdd.mesh.istio.security import TRANSPORTS, services_of
+from meshbdd.mesh.istio.sidecars import sidecar_markers
 from meshbdd.mesh.markers import (
     CLUSTERS,
     EXTENSIONS,
@@ -125,14 +126,14 @@ def _filtered(catalog: Catalog, documents: Iterable[Object]) -> Iterator[Service
             yield from _selected_services(catalog, document)
 
 
-def _stage(catalog: Catalog, documents: Iterable[Object], tag: Callable[[], str]) -> Stage:
+def _stage(catalog: Catalog, documents: Sequence[Object], tag: Callable[[], str]) -> Stage:
     edits, tags, markers, renewed = [], [], [], []
     for document in documents:
         kind, meta = document["kind"], document["metadata"]
         wanted = copy.deepcopy(document)
         wanted["apiVersion"] = KINDS[kind].group_version
         own = tag() if kind in {"VirtualService", "DestinationRule"} else ""
-        markers += _markers(catalog, wanted, own)
+        markers += _markers(catalog, wanted, own, documents)
         edits.append(Edit(kind, meta["name"], meta["namespace"], ("spec",), _constant(wanted["spec"]), wanted))
         tags.append(own if kind == "VirtualService" else "")
         if kind in _AT_SERVERS:
@@ -140,7 +141,7 @@ def _stage(catalog: Catalog, documents: Iterable[Object], tag: Callable[[], str]
     return Stage(tuple(edits), tuple(tags), tuple(markers), tuple(dict.fromkeys(renewed)))
 
 
-def _markers(catalog: Catalog, wanted: Object, tag: str) -> list[Marker]:
+def _markers(catalog: Catalog, wanted: Object, tag: str, documents: Sequence[Object]) -> list[Marker]:
     """How proxies show that they hold an object; names its routes, or gives it a subset, by which they do."""
     kind, meta, spec = wanted["kind"], wanted["metadata"], wanted["spec"]
     if kind == "VirtualService":
@@ -150,10 +151,13 @@ def _markers(catalog: Catalog, wanted: Object, tag: str) -> list[Marker]:
         spec["subsets"] = [*(spec.get("subsets") or []), {"name": name, "labels": {"meshbdd.dev/marker": name}}]
         return [SubsetHeld(full_name(spec.get("host", ""), meta["namespace"]), name, _exported(spec, meta))]
     live = catalog.find(kind, meta["name"], meta["namespace"])
+    if live is not None and live["spec"] == spec:
+        return []
+    changed = ConfigChanged(f"{kind} {meta['name']}", _PAGES[kind], _selected(spec, meta))
+    if kind == "Sidecar":
+        return sidecar_markers(catalog, wanted, changed, documents)
     if live is not None:
-        same = live["spec"] == spec
-        where = _selected(spec, meta)
-        return [] if same else [ConfigChanged(f"{kind} {meta['name']}", _PAGES[kind], where)]
+        return [changed]
     if kind == "PeerAuthentication" and (spec.get("mtls") or {}).get("mode") in TRANSPORTS:
         return _transports(catalog, wanted)
     if kind == "AuthorizationPolicy":
@@ -161,7 +165,7 @@ def _markers(catalog: Catalog, wanted: Object, tag: str) -> list[Marker]:
     if kind == "HTTPRoute":
         hosts = tuple(service_host(ref) for ref in parents(wanted))
         return [RouteHeld(f"{meta['namespace']}.{meta['name']}.", hosts)]
-    return [ConfigChanged(f"{kind} {meta['name']}", _PAGES[kind], _selected(spec, meta))]
+    return [changed]
 
 
 def _named_routes(spec: Object, meta: Mapping[str, Any], tag: str) -> list[Marker]:
