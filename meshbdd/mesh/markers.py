@@ -280,16 +280,17 @@ class ConfigChanged:
 
 def fingerprint(dumps: Sequence[Dump]) -> str:
     """Of a proxy's pages, without what grows by itself; Envoy lists what it holds in no order."""
-    return hashlib.sha256(json.dumps([_plain(dump) for dump in dumps], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([plain(dump) for dump in dumps], sort_keys=True).encode()).hexdigest()
 
 
-def _plain(node: Any) -> Any:
+def plain(node: Any) -> Any:
+    """A page without what grows by itself, its objects in one order."""
     if isinstance(node, Mapping):
-        plain = {key: _plain(value) for key, value in node.items() if key not in _GROWS}
-        if isinstance(plain.get("configs"), list):
-            plain["configs"].sort(key=lambda config: json.dumps(config, sort_keys=True))
-        return {key: value for key, value in plain.items() if value != {}}
-    return [_plain(item) for item in node] if isinstance(node, list) else node
+        kept = {key: plain(value) for key, value in node.items() if key not in _GROWS}
+        if isinstance(kept.get("configs"), list):
+            kept["configs"].sort(key=lambda config: json.dumps(config, sort_keys=True))
+        return {key: value for key, value in kept.items() if value != {}}
+    return [plain(item) for item in node] if isinstance(node, list) else node
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,55 +320,6 @@ class HostsKnown:
 
     def __str__(self) -> str:
         return f"the hosts of {self.what} and no others"
-
-
-@dataclass(frozen=True, slots=True)
-class Remains:
-    """A name that was in a proxy's configuration by a change that is undone."""
-
-    name: str
-    where: Where = Where()
-    pages = (ROUTES, CLUSTERS, LISTENERS, EXTENSIONS)
-    unique = True
-
-    def held(self, dumps: Sequence[Dump]) -> bool | None:
-        """See ``Marker``; what is being drained takes no new connections, and settings that no filter asks for may stay."""
-        *pages, settings = dumps
-        return any(
-            self.name in told for told in (json.dumps([_plain(page) for page in pages]), *fault_tokens(settings))
-        )
-
-    def __str__(self) -> str:
-        return f"what is called {self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Otherwise:
-    """The opposite of a marker: what a proxy that lags holds."""
-
-    marker: TransportTaken
-
-    @property
-    def where(self) -> Where:
-        """See ``Marker``."""
-        return self.marker.where
-
-    @property
-    def pages(self) -> tuple[str, ...]:
-        """See ``Marker``."""
-        return self.marker.pages
-
-    @property
-    def unique(self) -> bool:
-        """See ``Marker``."""
-        return self.marker.unique
-
-    def held(self, dumps: Sequence[Dump]) -> bool | None:
-        """See ``Marker``."""
-        return not self.marker.held(dumps)
-
-    def __str__(self) -> str:
-        return f"other than {self.marker}"
 
 
 def newest(dumps: Sequence[Dump]) -> float:

@@ -11,7 +11,8 @@ from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.istio.arming import FILTER_PREFIX
 from meshbdd.mesh.istio.hosts import ROOT_NAMESPACE
 from meshbdd.mesh.istio.security import TRANSPORTS, services_of
-from meshbdd.mesh.markers import Otherwise, Remains, TransportTaken
+from meshbdd.mesh.markers import TransportTaken
+from meshbdd.mesh.remains import Otherwise, Remains
 from meshbdd.sense.inventory import Inventory
 from meshbdd.sense.pods import target_ports
 from meshbdd.sense.tls import in_force

@@ -32,7 +32,8 @@ from meshbdd.intents import (
     TlsMode,
 )
 from meshbdd.mesh import Context, Gate, Istio, Where
-from meshbdd.mesh.markers import FilterArmed, Remains
+from meshbdd.mesh.markers import FilterArmed
+from meshbdd.mesh.remains import Remains
 from meshbdd.scenario.left_behind import left_behind
 from meshbdd.units import Duration, Percent
 from tests.tools import LabUnderTest, until

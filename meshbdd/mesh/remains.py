@@ -1,0 +1,57 @@
+"""What a proxy holds of changes that are undone in the objects, by their names alone: nobody knows what was there before them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from meshbdd.mesh.base import Dump, Where
+from meshbdd.mesh.markers import CLUSTERS, EXTENSIONS, LISTENERS, ROUTES, TransportTaken, fault_tokens, plain
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """A name that was in a proxy's configuration by a change that is undone."""
+
+    name: str
+    where: Where = Where()
+    pages = (ROUTES, CLUSTERS, LISTENERS, EXTENSIONS)
+    unique = True
+
+    def held(self, dumps: Sequence[Dump]) -> bool | None:
+        """See ``Marker``; what is being drained takes no new connections, and settings that no filter asks for may stay."""
+        *pages, settings = dumps
+        return any(self.name in told for told in (json.dumps([plain(page) for page in pages]), *fault_tokens(settings)))
+
+    def __str__(self) -> str:
+        return f"what is called {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Otherwise:
+    """The opposite of a marker: what a proxy that lags holds."""
+
+    marker: TransportTaken
+
+    @property
+    def where(self) -> Where:
+        """See ``Marker``."""
+        return self.marker.where
+
+    @property
+    def pages(self) -> tuple[str, ...]:
+        """See ``Marker``."""
+        return self.marker.pages
+
+    @property
+    def unique(self) -> bool:
+        """See ``Marker``."""
+        return self.marker.unique
+
+    def held(self, dumps: Sequence[Dump]) -> bool | None:
+        """See ``Marker``."""
+        return not self.marker.held(dumps)
+
+    def __str__(self) -> str:
+        return f"other than {self.marker}"
