@@ -54,8 +54,8 @@ class FaultCalls:
         if item.plan.through is None:
             return True
         pods = self._pods.of(item.plan.through.backend)
-        came = {e.request_id for e in entries if e.pod in pods and not e.outbound}
-        return came <= {e.request_id for e in self._logs.injections}
+        came = Counter(e.request_id for e in entries if e.pod in pods and not e.outbound)  # each try of a call is one
+        return came <= Counter(e.request_id for e in self._logs.injections)
 
     def meant(self, item: InForce) -> set[str] | None:
         """The pods of the only caller that a fault is for; ``None``: everybody."""

@@ -10,8 +10,12 @@ import pytest
 
 from meshbdd.claims import Outcome, Verdict
 from meshbdd.intents import ServiceRef
+from meshbdd.mesh.base import Plan, Through
 from meshbdd.scenario.arrivals import arrivals
 from meshbdd.scenario.counting import Counting
+from meshbdd.scenario.fault_calls import FaultCalls
+from meshbdd.scenario.in_force import InForce
+from meshbdd.scenario.known_pods import KnownPods
 from meshbdd.scenario.witnesses import Witnesses
 from meshbdd.sidecars import FAULT_LABEL, ISTIO, LINKERD
 from meshbdd.telemetry.access_log import Entry
@@ -51,6 +55,9 @@ class Cluster:
 
     def find(self, _kind: str, name: str, _namespace: str) -> dict[str, Any] | None:
         return self._service(name) if name in self.services else None
+
+    def get(self, kind: str, name: str, namespace: str) -> dict[str, Any]:
+        return self.find(kind, name, namespace) or {}
 
     def list(self, kind: str, _namespace: str = "", labels: str = "") -> list[dict[str, Any]]:
         found = self.pods if kind == "Pod" else [self._service(name) for name in self.services]
@@ -169,3 +176,18 @@ def test_with_either_of_them_went_what_it_had_counted(stage: Stage, name: str) -
     stage.cluster.pods = [pod for pod in stage.cluster.pods if pod["metadata"]["name"] != name]
     assert witnesses.gone(PAYMENT) == [name]
     assert witnesses.gone(ORDER) == []
+
+
+def test_a_backend_has_told_of_a_call_once_it_logged_each_try_of_it(stage: Stage) -> None:
+    through = Through(
+        "t", ServiceRef("meshbdd-fault-payment-service", "shop"), ServiceRef("meshbdd-twin-payment-service", "shop")
+    )
+    stage.led("r1", on=False)
+    stage.led("r1")
+    pods = KnownPods(cast("Any", stage.cluster))
+    pods.look()
+    logs = SimpleNamespace(injections=[Entry("fault", False, "", "t", 503, frozenset({"FI"}), "r1")])
+    calls, item = FaultCalls(cast("Any", logs), pods), InForce(Plan("payment fails", (), through=through))
+    assert not calls.told(item, stage.entries)
+    logs.injections.append(Entry("fault", False, "", "t", 200, frozenset(), "r1"))
+    assert calls.told(item, stage.entries)
