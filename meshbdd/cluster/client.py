@@ -11,6 +11,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -51,6 +52,7 @@ class Cluster:
         self.namespace = namespace
         self.context = context
         self._uid: str | None = None
+        self._not_served: set[str] = set()
         self._known_headers: dict[str, str] = {}
         self._asked_for_token = -math.inf
 
@@ -165,9 +167,23 @@ class Cluster:
             raise
 
     def list(self, kind: str, namespace: str | None = None, labels: str | None = None) -> list[Object]:
-        """All objects of a kind, of one namespace or of all; ``labels`` is a label selector."""
+        """All objects of a kind, of one namespace or of all; ``labels`` is a label selector.
+
+        There are none of a kind that is not installed; that is asked but once.
+
+        Raises:
+            ApiFailure: the account may not see them.
+        """
+        if kind in self._not_served:
+            return []
         query = {"labelSelector": labels} if labels else None
-        content = json.loads(self.request("GET", KINDS[kind].path(namespace), query=query))
+        try:
+            content = json.loads(self.request("GET", KINDS[kind].path(namespace), query=query))
+        except ApiFailure as failure:
+            if failure.status != HTTPStatus.NOT_FOUND:  # of a namespace that there is not, the list is empty
+                raise
+            self._not_served.add(kind)
+            return []
         # Members of a list carry neither kind nor version, and whoever handles them alone needs both.
         told = {"apiVersion": KINDS[kind].group_version, "kind": kind.partition(".")[0]}
         return [{**told, **item} for item in content.get("items") or []]

@@ -25,8 +25,6 @@ def _list(cluster: Cluster, kind: str, namespace: str, labels: str | None = None
     try:
         return cluster.list(kind, labels=labels)
     except ApiFailure as failure:
-        if failure.status == 404:
-            return []  # that kind is not installed
         if failure.status != 403:
             raise
     return cluster.list(kind, namespace, labels)

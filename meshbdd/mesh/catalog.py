@@ -45,12 +45,7 @@ class Catalog:
 
     def all(self, kind: str, namespace: str | None = None) -> list[Object]:
         """All objects of a kind; none where the kind is not installed."""
-        try:
-            found = self._cluster.list(kind, namespace)
-        except ApiFailure as failure:
-            if failure.status != HTTPStatus.NOT_FOUND:
-                raise
-            return []
+        found = self._cluster.list(kind, namespace)
         there = {(obj["metadata"].get("namespace"), obj["metadata"]["name"]): obj for obj in found}
         for new in self._written:
             key = new["metadata"].get("namespace"), new["metadata"]["name"]

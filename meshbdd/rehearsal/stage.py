@@ -6,11 +6,9 @@ import itertools
 import json
 import pickle
 from collections.abc import Callable, Iterable, Iterator
-from http import HTTPStatus
 from typing import Any, NoReturn
 
 from meshbdd.cluster import Cluster
-from meshbdd.cluster.client import ApiFailure
 from meshbdd.cluster.kinds import KINDS, kind_of
 from meshbdd.cluster.refusals import see_namespace
 from meshbdd.errors import Inconclusive
@@ -35,19 +33,12 @@ _RUNNING = {"EndpointSlice"}
 
 
 def everything(cluster: Cluster) -> tuple[Object, ...]:
-    """All objects of a cluster that a rehearsal may ask for; a kind that is not installed has none.
+    """All objects of a cluster that a rehearsal may ask for.
 
     Raises:
         ApiFailure: the account may not see them.
     """
-    found: list[Object] = []
-    for kind in KINDS.keys() - _RUNNING:
-        try:
-            found += cluster.list(kind)
-        except ApiFailure as failure:
-            if failure.status != HTTPStatus.NOT_FOUND:
-                raise
-    return tuple(found)
+    return tuple(obj for kind in KINDS.keys() - _RUNNING for obj in cluster.list(kind))
 
 
 def copied(tree: Any) -> Any:
