@@ -156,7 +156,7 @@ class World:
                     s.text == f'the request "{name}":' for s in self._steps
                 ):
                     raise _defined_late(name, step.place)
-                self._before[name] = self.traffic.ask(name)
+                self._before[name] = self.traffic.own.ask(name)
         self.resilience.before_first_change()
         self.observed.before_first_change()
         self._accounting.begin()
@@ -256,9 +256,9 @@ class World:
         """
         if self._defined_before is not None and name in self.traffic.requests.all.keys() - self._defined_before:
             raise _defined_late(name, self.place)
-        now = self.traffic.ask(name)
+        now = self.traffic.own.ask(name)
         verdict = responses.unchanged(
-            name, path, self._before.get(name), now, changed=self.changes.made, measured=self.traffic.measured
+            name, path, self._before.get(name), now, changed=self.changes.made, measured=self.traffic.own.measured
         )
         self.claim(self.traffic.nothing_since(f'the response field "{path}" of "{name}" is unchanged') or verdict)
 

@@ -137,7 +137,7 @@ class Circuits:
         before = self._held(service, missing)
         sent: list[str] = []
         for name in itertools.islice(itertools.cycle(names), _TRIALS * len(names)):
-            sent.extend(sample.request_id for sample in self._traffic.measure(name, 1))
+            sent.extend(sample.request_id for sample in self._traffic.own.measure(name, 1))
             now = self._held(service, missing)
             if all(_came(held, before.get(circuit), owing.get(circuit, ())) for circuit, held in now.items()):
                 break

@@ -49,7 +49,7 @@ class Overhead:
         name = self._traffic.last_name
         if name is None:
             return Verdict.nothing_to_judge(claim)
-        asked = self._traffic.asked(name)
+        asked = self._traffic.sender.asked(name)
         for plan in self._in_force():
             if asked in plan.faulty and (plan.side is Side.CALLER or plan.callers is not None):
                 return Verdict.cannot_tell(
@@ -58,7 +58,7 @@ class Overhead:
                 )
         # The lab's stand-in for kube-proxy is slower than the real one, whose work is done once a connection is open: it
         # would make a sidecar look cheap. So the client outside the mesh connects to the endpoints themselves.
-        endpoints = self._traffic.endpoints(name)
+        endpoints = self._traffic.sender.endpoints(name)
         if not endpoints:
             return Verdict.cannot_tell(
                 f'{claim}: no endpoint of the Service that "{name}" asks is ready, so nobody can ask without a sidecar',
@@ -68,8 +68,8 @@ class Overhead:
         without: list[Sample] = []
         with_: list[Sample] = []
         for turn in range(_TURNS):
-            without += self._traffic.measure(name, block, straight_to=endpoints[turn % len(endpoints)])
-            with_ += self._traffic.measure(name, block)
+            without += self._traffic.own.measure(name, block, straight_to=endpoints[turn % len(endpoints)])
+            with_ += self._traffic.own.measure(name, block)
         for where, samples in (("without", without), ("with", with_)):
             if failed := sum(not sample.succeeded for sample in samples):
                 return Verdict.cannot_tell(

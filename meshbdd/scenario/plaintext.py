@@ -55,11 +55,11 @@ def ask_in_plaintext(
             continue
         message = _probe(service, port)
         for address in endpoints(cluster, _probe(own, port), service.namespace):
-            sample = traffic.probe(message, straight_to=address)
+            sample = traffic.own.probe(message, straight_to=address)
             pod = pods.get(address.rpartition(":")[0].strip("[]"), address)
             turned_away = sample.status == HTTPStatus.FORBIDDEN and denied(sample)
             answers.append(Plain(port, pod, pod in meshed, sample, turned_away))
-        control[port] = traffic.probe(_call(service, port) if protocol == "grpc" else message)
+        control[port] = traffic.own.probe(_call(service, port) if protocol == "grpc" else message)
     return rejects_plaintext(str(service), answers, control, others)
 
 

@@ -78,11 +78,11 @@ class Queries:
 
     def begin_anew(self) -> None:
         """Count from here on, where none but requests for comparison were sent so far."""
-        if self._began and len(self._traffic.asides) > self._asides and not self._traffic.has_sent:
+        if self._began and len(self._traffic.own.ids) > self._asides and not self._traffic.has_sent:
             self._begin()
 
     def _begin(self) -> None:
-        self._asides = len(self._traffic.asides)
+        self._asides = len(self._traffic.own.ids)
         try:
             self._began = self._first_scrape()
         except (Inconclusive, EnvironmentBroken) as error:
@@ -177,7 +177,7 @@ class Queries:
 
     def _asides_counted(self) -> Why | None:
         """Whether claims have sent requests of their own since counting began: Prometheus cannot tell them from the others."""
-        more = len(self._traffic.asides) - self._asides
+        more = len(self._traffic.own.ids) - self._asides
         why = f"claims of this scenario have sent {more} requests for themselves, which are counted too"
         return (why, "ask before these claims, or in a scenario of its own") if more else None
 

@@ -59,7 +59,7 @@ class Resilience:
         """Measure what claims about a slow service will compare with."""
         for text in self._texts:
             for name in _NOT_SLOWED.findall(text):
-                self._usual[name] = self._traffic.measure(name, _USUAL)
+                self._usual[name] = self._traffic.own.measure(name, _USUAL)
 
     # Calls
 
@@ -171,7 +171,7 @@ class Resilience:
         growth = growth or allowed_growth(middle(self._log.calls_to(service)))
 
         def draw(count: int, within: Duration) -> list[Sample]:
-            return self._traffic.measure(name, count, USERS, within=within)
+            return self._traffic.own.measure(name, count, USERS, within=within)
 
         stream = Enough(name, draw, self._environment.settings.enough_timeout)
         began = time.time()

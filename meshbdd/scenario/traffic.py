@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 
 from meshbdd.claims import Claim, Verdict
 from meshbdd.claims.share import Explain, Stopped
 from meshbdd.errors import BadInput, Inconclusive, Place
-from meshbdd.evidence import TrafficSent
 from meshbdd.intents import ServiceRef
-from meshbdd.load import Message, Pace, Plan, Result, Sample, Vantage
+from meshbdd.load import Pace, Plan, Result, Sample
 from meshbdd.mesh.abilities import Ability
 from meshbdd.scenario.background import NOTED, Background
-from meshbdd.scenario.defined import Defined
 from meshbdd.scenario.enough import Enough
 from meshbdd.scenario.environment import Environment
-from meshbdd.scenario.hosts import endpoints, service_named
 from meshbdd.scenario.last_change import LastChange, none_met, not_met
 from meshbdd.scenario.loaded import LoadedSamples, at_rate
 from meshbdd.scenario.needs import needs
-from meshbdd.scenario.sending import carry_out
+from meshbdd.scenario.own_requests import OwnRequests
+from meshbdd.scenario.sender import Sender
 from meshbdd.scenario.sent_ids import trace_of
 from meshbdd.scenario.settling import in_time
-from meshbdd.scenario.vantages import CLIENT, MAYBE_UNSEEN, PLAIN_CLIENT, Vantages, check_entry
+from meshbdd.scenario.vantages import CLIENT, MAYBE_UNSEEN, PLAIN_CLIENT, check_entry
 from meshbdd.units import Duration, Rate
 from meshbdd.waiting import NotYet
 
@@ -47,6 +44,10 @@ class Traffic:
             seen.
         traced: Whether requests carry a trace context (``traceparent``), because a claim asks where it gets to.
         fields: Paths of the fields that claims of the scenario ask for, kept of every answer.
+
+    Attributes:
+        sender: Sends them.
+        own: Those that claims send for themselves.
     """
 
     def __init__(
@@ -59,10 +60,11 @@ class Traffic:
     ) -> None:
         environment.sent.begin()
         self._traced = traced
-        self._fields = tuple(dict.fromkeys(fields))
         self._environment = environment
         self._sent = sent
-        self._vantages = Vantages(environment)
+        self.sender = Sender(environment, traced=traced, fields=fields)
+        self.requests = self.sender.requests
+        self.own = OwnRequests(self.sender)
         self.samples: Sequence[Sample] = []
         """What the last step that sent something got; the claims that follow judge it."""
         self._enough: Enough | None = None
@@ -71,11 +73,6 @@ class Traffic:
         self._last_change = LastChange()
         self.changes: list[tuple[float, str]] = []
         """Unix time at which each change of the mesh was begun, and the change in words."""
-        self.asides: set[str] = set()
-        """Ids of requests that claims sent for themselves: no other claim counts them."""
-        self.measured = 0
-        """How many of these were sent to measure something by, so that they may have left something behind."""
-        self.requests = Defined(environment, traced=traced)
         self.last_name: str | None = None
         """The request that a step sent last."""
 
@@ -93,47 +90,15 @@ class Traffic:
             )
         self.requests.add(name, text, place)
 
-    def _plan(
-        self,
-        message: Message,
-        vantage: str = CLIENT,
-        *,
-        users: int = 1,
-        count: int | None = None,
-        pace: Pace | None = None,
-        duration: Duration | None = None,
-    ) -> Plan:
-        return Plan(
-            message,
-            self._vantages.of(vantage),
-            users=users,
-            pace=pace,
-            count=count,
-            duration=duration,
-            timeout=self._environment.settings.request_timeout,
-            fields=self._fields,
-        )
-
-    def _load(self, plan: Plan, *, told: bool = True) -> Result:
-        """Carry a plan out; what was sent until Ctrl-C is told, unless it is no more than a look."""
-
-        def interrupted(partial: Result) -> None:
-            if told:
-                self._tell(plan, LoadedSamples(partial))
-
-        result = carry_out(plan, interrupted)
-        self._environment.sent.add(result.ids, plan.message.name)
-        return result
-
     def counts(self, request_id: str) -> bool:
         """Whether a request is one that claims count: none that a claim sent for itself, and none of an earlier scenario."""
-        return request_id not in self.asides and not self._environment.sent.are_earlier(request_id)
+        return request_id not in self.own.ids and not self._environment.sent.are_earlier(request_id)
 
     def _run(self, plan: Plan) -> Result:
         """Send, and note what was sent."""
-        result = self._load(plan)
+        result = self.sender.send(plan)
         outside = plan.vantage is not None and plan.vantage.name == PLAIN_CLIENT
-        asked = self.asked(plan.message.name)
+        asked = self.sender.asked(plan.message.name)
         unseen = {s.request_id: asked for s in result.samples() if s.error in MAYBE_UNSEEN} if outside else {}
         self._note([result.ids.of(number) for number in range(min(result.sent, NOTED))], unseen)
         return result
@@ -148,13 +113,7 @@ class Traffic:
         self._leave_enough()
         self.samples, self.last_name = samples, plan.message.name
         self._last_change.sampled()
-        self._tell(plan, samples)
-
-    def _tell(self, plan: Plan, samples: Sequence[Sample]) -> None:
-        vantage = plan.vantage.name if plan.vantage else ""
-        seen = samples.holding if isinstance(samples, LoadedSamples) else None
-        rate = seen.told if seen else ""
-        self._environment.tell(TrafficSent(plan.message.name, vantage, plan.message.host, samples, plan.message, rate))
+        self.sender.tell(plan, samples)
 
     @needs(Ability.CLIENTS)
     def send(self, name: str, count: int = 1, users: int = 1, *, outside: bool = False) -> None:
@@ -170,13 +129,13 @@ class Traffic:
                 help=f"send {MOST_COUNTED:,} or less, or say a rate and a time",
             )
         vantage = PLAIN_CLIENT if outside else CLIENT
-        plan = self._plan(self.requests.get(name), vantage, count=count, users=min(users, count))
+        plan = self.sender.plan(self.requests.get(name), vantage, count=count, users=min(users, count))
         self._took(plan, list(self._run(plan).samples()))
 
     @needs(Ability.CLIENTS)
     def send_at_rate(self, name: str, rate: Rate, duration: Duration) -> None:
         """Send as a schedule says, whatever becomes of the requests before."""
-        plan = self._plan(self.requests.get(name), pace=Pace(rate), duration=duration)
+        plan = self.sender.plan(self.requests.get(name), pace=Pace(rate), duration=duration)
         self._took(plan, LoadedSamples(self._run(plan)))
 
     @needs(Ability.CLIENTS)
@@ -186,7 +145,7 @@ class Traffic:
         message = self.requests.get(name)
 
         def draw(count: int, within: Duration) -> list[Sample]:
-            plan = self._plan(message, count=count, users=min(users or USERS, count), duration=within)
+            plan = self.sender.plan(message, count=count, users=min(users or USERS, count), duration=within)
             return list(self._run(plan).samples())
 
         self._enough = Enough(name, draw, self._environment.settings.enough_timeout, at_most)
@@ -218,7 +177,9 @@ class Traffic:
         self._leave_enough()
         self.samples = []  # what was sent before it is no answer to what is claimed after it
         self._background = Background(name)
-        self._environment.sent.add(self._background.start(self._plan(self.requests.get(name), pace=Pace(rate))), name)
+        self._environment.sent.add(
+            self._background.start(self.sender.plan(self.requests.get(name), pace=Pace(rate))), name
+        )
 
     def stop_load(self) -> None:
         """End the load that runs in the background; the claims that follow judge all of it.
@@ -290,7 +251,7 @@ class Traffic:
             return self._enough.judge(claim, explain)
         finally:
             if drawn := self._enough.samples[before:]:
-                self._tell(self._plan(self.requests.get(self._enough.name)), drawn)
+                self.sender.tell(self.sender.plan(self.requests.get(self._enough.name)), drawn)
 
     def nothing_since(self, claim: str) -> Verdict | None:
         """What to say of a claim where no request has met the last change; ``None`` where one has."""
@@ -318,56 +279,9 @@ class Traffic:
         older = ids and all(map(self._environment.sent.are_older, ids))
         return none_met(verdict, self._last_change.begun if older else self._last_change.unmet)
 
-    def probe(self, message: Message, *, straight_to: str = "") -> Sample:
-        """Look at something with one request that is no part of the scenario's traffic, as its ``User-Agent`` tells logs.
-
-        Args:
-            message: The request.
-            straight_to: ``address:port`` to which the client outside the mesh connects; else it comes from the mesh.
-        """
-        return self._one(message, straight_to=straight_to)
-
     def traces(self) -> list[str]:
         """The trace ids of the samples, where their requests carried a trace context of ours."""
         return [trace_of(sample.request_id) for sample in self.samples] if self._traced else []
-
-    def measure(
-        self, name: str, count: int, users: int = 1, *, straight_to: str = "", within: Duration | None = None
-    ) -> list[Sample]:
-        """Send requests to measure something by, and begin none after so long; no other claim counts them.
-
-        Args:
-            name: The request.
-            count: How many.
-            users: By how many users.
-            straight_to: ``address:port`` to which the client outside the mesh connects; else they come from the mesh.
-            within: When no more are begun.
-        """
-        plan = _straight(
-            self._plan(self.requests.get(name), count=count, users=min(users, count), duration=within), straight_to
-        )
-        samples = list(self._load(plan).samples())
-        self.asides.update(sample.request_id for sample in samples)
-        self.measured += len(samples)
-        self._tell(plan, samples)
-        return samples
-
-    def asked(self, name: str) -> ServiceRef:
-        """The service that a request names by its host."""
-        return service_named(self.requests.get(name).host, self._environment.namespace)[0]
-
-    def endpoints(self, name: str) -> list[str]:
-        """``address:port`` of what is ready behind the Service that a request names."""
-        return endpoints(self._environment.cluster, self.requests.get(name), self._environment.namespace)
-
-    def ask(self, name: str) -> Sample:
-        """Send a request once, for its answer alone: no claim counts it."""
-        return self._one(self.requests.get(name))
-
-    def _one(self, message: Message, *, straight_to: str = "") -> Sample:
-        sample = next(self._load(_straight(self._plan(message, count=1), straight_to), told=False).samples())
-        self.asides.add(sample.request_id)
-        return sample
 
     def end(self) -> None:
         """The scenario is over: nothing is sent any more."""
@@ -376,7 +290,7 @@ class Traffic:
         self.note_load()
         self._background = None
         if result is not None:
-            self._tell(result.plan, LoadedSamples(result))
+            self.sender.tell(result.plan, LoadedSamples(result))
 
     def close(self) -> None:
         """Nothing is claimed any more.
@@ -391,8 +305,3 @@ class Traffic:
                 f'Enough "{self._unused}" requests were to be sent, but no claim follows that asks for any.',
                 help="write the claims that they are for after it",
             )
-
-
-def _straight(plan: Plan, address: str) -> Plan:
-    """A plan as it is, or from the client outside the mesh straight to an address."""
-    return replace(plan, vantage=Vantage(PLAIN_CLIENT, address)) if address else plan

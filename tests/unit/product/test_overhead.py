@@ -85,7 +85,9 @@ def test_a_fault_that_only_a_sidecar_meets_is_none_of_its_costs(
     intent = Fault(slowed, delay=Duration(0.1))
     slow = Plan(f"{slowed.name} is slow", (), intent=intent, side=side, faulty=(slowed,), callers=callers)
     environment = SimpleNamespace(require=lambda *_asked: None)
-    traffic = SimpleNamespace(last_name="charge", asked=lambda _name: PAYMENT, endpoints=lambda _name: [])
+    traffic = SimpleNamespace(
+        last_name="charge", sender=SimpleNamespace(asked=lambda _: PAYMENT, endpoints=lambda _: [])
+    )
     verdict = Overhead(cast("Any", environment), cast("Any", traffic), lambda: [slow]).adds(Duration(0.05))
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert ("«payment is slow» is in force, and a client without a sidecar" in verdict.sentence) is told

@@ -118,7 +118,7 @@ def test_every_endpoint_of_every_http_port_is_asked_and_other_ports_are_named() 
         )
         return (sample(200) if straight_to == "10.0.0.2:10000" else RESET) if straight_to else ANSWERED
 
-    traffic = SimpleNamespace(probe=probe)
+    traffic = SimpleNamespace(own=SimpleNamespace(probe=probe))
     service = ServiceRef("x", "shop")
     verdict = ask_in_plaintext(service, cluster, proxies, traffic, lambda _: False)  # type: ignore[arg-type]
     assert asked.count("") == 4

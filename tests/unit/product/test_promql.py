@@ -210,7 +210,7 @@ def _queries(monkeypatch: pytest.MonkeyPatch, traffic: Any, logged: Sequence[Ent
 
 def _traffic(change: str = "") -> Any:
     return SimpleNamespace(
-        asides=set(),
+        own=SimpleNamespace(ids=set()),
         samples=[],
         has_sent=False,
         wait_met=lambda: None,
@@ -254,7 +254,7 @@ def test_requests_that_a_claim_sent_for_itself_make_a_count_unknown(monkeypatch:
         return queries.judge("the claim", promql, "at least", 7, None)
 
     assert judge().outcome == "passed"
-    traffic.asides.add("r1")
+    traffic.own.ids.add("r1")
     assert "have sent 1 requests for themselves" in judge().sentence
     assert judge().outcome == "inconclusive"
     assert judge("gauge").outcome == "passed"

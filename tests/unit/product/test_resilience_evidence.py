@@ -101,7 +101,7 @@ class _Tried(Circuits):
             samples=[],
             loading=False,
             last_name="charge",
-            measure=self._measure,
+            own=SimpleNamespace(measure=self._measure),
             changes=[],
             requests=SimpleNamespace(all={}),
         )
