@@ -17,7 +17,9 @@ from meshbdd.cluster import Edit
 from meshbdd.grpc_statuses import GRPC_CODES
 from meshbdd.intents import Fault, ServiceRef
 from meshbdd.mesh.base import Stage, Where
+from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.istio.hosts import service_host
+from meshbdd.mesh.istio.security import at_listeners_of
 from meshbdd.mesh.markers import ClusterRenewed, FilterArmed, FilterSwitched
 
 API = "networking.istio.io/v1alpha3"
@@ -57,15 +59,20 @@ def _patches(name: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def arm(service: ServiceRef, slot: int, labels: Mapping[str, str]) -> Stage:
-    """Arm one fault filter at the pods of a service; it does nothing yet."""
+def arm(service: ServiceRef, slot: int, catalog: Catalog) -> Stage:
+    """Arm one fault filter at the pods of a service; it does nothing yet.
+
+    Raises:
+        BadInput: no such service.
+    """
+    labels = catalog.labels_of(service)
     spec = {
         "workloadSelector": {"labels": dict(labels)},
         "configPatches": _patches(filter_name(service, slot), {}),
     }
     edit = _own(object_name(service, slot), service.namespace, spec)
     marker = FilterArmed(filter_name(service, slot), Where(service.namespace, labels))
-    return Stage.of(edit, markers=(marker,), renewed=(service,))
+    return Stage.of(edit, markers=(marker,), renewed=at_listeners_of(catalog, service))
 
 
 def switch(

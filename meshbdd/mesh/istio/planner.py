@@ -137,7 +137,7 @@ class Istio:
         by = fault.scope.called_by
         callers = [f"ns/{by.namespace}/sa/{account}" for account in self._catalog.service_accounts(by)] if by else []
         switch = arming.switch(service, slot, labels, fault, tuple(callers), self._name())
-        arm = arming.arm(service, slot, labels)
+        arm = arming.arm(service, slot, self._catalog)
         only = self._caller(fault).labels
         return Plan(str(fault), (switch,), (arm,), fault, service, reason, only, Side.SERVER, (service,))
 
@@ -196,5 +196,5 @@ class Istio:
                 continue  # the step itself will say so, with its place
             if choose(Fault(service, at=mention.at), context, objects).side is Side.SERVER:
                 slots[service] += 1
-                stages.append(arming.arm(service, slots[service], self._catalog.labels_of(service)))
+                stages.append(arming.arm(service, slots[service], self._catalog))
         return tuple(stages)

@@ -36,6 +36,15 @@ def services_of(catalog: Catalog, namespace: str, labels: Mapping[str, str] | No
     return tuple(found)
 
 
+def at_listeners_of(catalog: Catalog, service: ServiceRef) -> tuple[ServiceRef, ...]:
+    """A service, and every other one that selects pods of its: a change of their listeners is one for callers of each.
+
+    Raises:
+        BadInput: no such service.
+    """
+    return tuple(dict.fromkeys((service, *services_of(catalog, service.namespace, catalog.labels_of(service)))))
+
+
 def _meshed(pod: Mapping[str, Any]) -> bool:
     return (pod["metadata"].get("labels") or {}).get("security.istio.io/tlsMode") == "istio"
 
@@ -57,7 +66,8 @@ def tls_stage(catalog: Catalog, intent: MutualTls) -> Stage:
     labels = catalog.labels_of(intent.service) if intent.service else {}
     edits = _peer_edits(catalog.all("PeerAuthentication", intent.namespace), intent, labels, mode)
     services = (intent.service,) if intent.service else services_of(catalog, intent.namespace)
-    return Stage.of(*edits, markers=tls_markers(catalog, services, mode), renewed=services)
+    renewed = at_listeners_of(catalog, intent.service) if intent.service else services
+    return Stage.of(*edits, markers=tls_markers(catalog, services, mode), renewed=renewed)
 
 
 def _peer_edits(policies: Sequence[Object], intent: MutualTls, labels: Mapping[str, str], mode: str) -> list[Edit]:
@@ -117,7 +127,7 @@ def access_stage(catalog: Catalog, intent: Access, token: str) -> Stage:
     return Stage.of(
         *(_creation(policy) for policy in wanted),
         markers=[PolicyHeld(namespace, policy["metadata"]["name"], where) for policy in wanted],
-        renewed=(intent.service,),
+        renewed=at_listeners_of(catalog, intent.service),
     )
 
 

@@ -237,6 +237,17 @@ def test_a_fault_at_the_server_is_armed_and_then_switched() -> None:
     assert second.edits[0].name != made.edits[0].name, "one filter holds one fault"
 
 
+@pytest.mark.parametrize(
+    "intent",
+    [Fault(PAYMENT, status=503, at=Side.SERVER), Access(ORDER, PAYMENT), MutualTls(TlsMode.STRICT, "shop", PAYMENT)],
+)
+def test_a_change_of_listeners_is_one_for_the_callers_of_every_service_of_their_pods(intent: Intent) -> None:
+    beside = _obj("Service", "payment-alt", {"selector": {"version": "stable", "app": "payment-service"}, "ports": []})
+    made, _ = plan(intent, beside)
+    [renewed] = [stage.renewed for stage in (*made.standing, *made.stages) if stage.renewed]
+    assert renewed == (PAYMENT, ServiceRef("payment-alt", "shop"))
+
+
 def test_the_scope_of_a_fault_at_the_server() -> None:
     scope = Scope(method="POST", path="/charge.now", headers={"X-User": "qa"})
     settings = fault_settings(Fault(PAYMENT, Percent(2.5), status=503, scope=scope), ("ns/shop/sa/order-service",), "t")
