@@ -137,7 +137,7 @@ class Plan:
         intent: What it came from; ``None`` for a manifest.
         service: The service that it is about, where there is one.
         reason: Why it is injected where it is, or how it is meant.
-        callers: Labels of the only caller that the plan is for; ``None``: every caller.
+        callers: The only caller that the plan is for; ``None``: every caller.
         side: Where a fault is injected; ``None`` for what is no fault in a proxy.
         faulty: Services that it makes fail; a scenario in which traffic ran and none of them was called proves nothing.
         through: The fault backend in which it happens, where it is none of a sidecar's.
@@ -151,7 +151,7 @@ class Plan:
     intent: Intent | None = None
     service: ServiceRef | None = None
     reason: str = ""
-    callers: Mapping[str, str] | None = None
+    callers: Where | None = None
     side: Side | None = None
     faulty: tuple[ServiceRef, ...] = ()
     through: Through | None = None

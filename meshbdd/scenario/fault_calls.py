@@ -59,8 +59,8 @@ class FaultCalls:
 
     def meant(self, item: InForce) -> set[str] | None:
         """The pods of the only caller that a fault is for; ``None``: everybody."""
-        labels = item.plan.callers
-        return None if labels is None else self._pods.labelled(labels)
+        callers = item.plan.callers
+        return None if callers is None else self._pods.meant(callers)
 
     def told_apart(self, item: InForce, calls: Sequence[Logged]) -> tuple[list[Logged], list[Logged]]:
         """Of some calls those that a fault hit for sure, and those of which nobody can tell which of several did."""

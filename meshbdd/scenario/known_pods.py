@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from meshbdd.cluster import Cluster
 from meshbdd.intents import ServiceRef
+from meshbdd.mesh.base import Where
 from meshbdd.telemetry.proxies import address_of, has_proxy, restarts
 
 Life = tuple[str, int]
@@ -40,18 +41,16 @@ class KnownPods:
         """The addresses of the pods of services."""
         return {address_of(pod) for service in services for pod in self._behind(service)}
 
-    def _behind(self, service: ServiceRef) -> Iterator[Mapping[str, Any]]:
+    def _behind(self, service: ServiceRef) -> Iterable[Mapping[str, Any]]:
         selector = self._cluster.get("Service", service.name, service.namespace)["spec"].get("selector")
-        for pod in self._labelled(selector) if selector else ():
-            if pod["metadata"].get("namespace") == service.namespace:
-                yield pod
+        return self._meant(Where(service.namespace, selector)) if selector else ()
 
-    def labelled(self, labels: Mapping[str, str]) -> set[str]:
-        """The names of the pods with some labels."""
-        return {str(pod["metadata"]["name"]) for pod in self._labelled(labels)}
+    def meant(self, where: Where) -> set[str]:
+        """The names of the pods that are meant."""
+        return {str(pod["metadata"]["name"]) for pod in self._meant(where)}
 
-    def _labelled(self, labels: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
-        return (p for p in self._seen.values() if labels.items() <= (p["metadata"].get("labels") or {}).items())
+    def _meant(self, where: Where) -> list[Mapping[str, Any]]:
+        return [pod for pod in self._seen.values() if where.takes(pod["metadata"])]
 
     def names(self) -> dict[str, str]:
         """Address → name of the pod."""

@@ -122,9 +122,8 @@ class Istio:
         caller, tag = self._caller(fault), self._tag()
         tagged = partial(faulted_routes, fault=fault, caller=caller, tag=tag)
         stage = routes_stage(self._catalog, fault.service, tag, tagged, str(fault), caller)
-        return Plan(
-            str(fault), (stage,), (), fault, fault.service, reason, caller.labels, Side.CALLER, (fault.service,)
-        )
+        only = caller if fault.scope.called_by else None
+        return Plan(str(fault), (stage,), (), fault, fault.service, reason, only, Side.CALLER, (fault.service,))
 
     def _caller(self, fault: Fault) -> Where:
         by = fault.scope.called_by
@@ -138,7 +137,7 @@ class Istio:
         callers = [f"ns/{by.namespace}/sa/{account}" for account in self._catalog.service_accounts(by)] if by else []
         switch = arming.switch(service, slot, labels, fault, tuple(callers), self._name())
         arm = arming.arm(service, slot, self._catalog)
-        only = self._caller(fault).labels
+        only = self._caller(fault) if by else None
         return Plan(str(fault), (switch,), (arm,), fault, service, reason, only, Side.SERVER, (service,))
 
     @staticmethod

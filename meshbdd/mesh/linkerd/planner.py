@@ -24,7 +24,7 @@ from meshbdd.intents import (
     Topic,
 )
 from meshbdd.mesh.abilities import Answer, Need, refuse_impossible
-from meshbdd.mesh.base import Context, Object, Plan, Stage, Through
+from meshbdd.mesh.base import Context, Object, Plan, Stage, Through, Where
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.down import plan_down
 from meshbdd.mesh.linkerd import abilities, manifests, policies, security
@@ -121,7 +121,7 @@ class Linkerd:
             fault,
             fault.service,
             choice.reason,
-            self._catalog.caller_labels(by) if by else None,
+            Where(by.namespace, self._catalog.caller_labels(by)) if by else None,
             choice.side,
             (fault.service,),
             Through(tag, backend.own, backend.twin),

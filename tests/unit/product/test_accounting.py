@@ -15,7 +15,7 @@ from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.evidence import FaultAccounted
 from meshbdd.intents import Down, Fault, Scope, ServiceRef, Side
 from meshbdd.mesh import Context, Istio, Plan, Stage
-from meshbdd.mesh.base import Object
+from meshbdd.mesh.base import Object, Where
 from meshbdd.rehearsal.stage import StageCluster
 from meshbdd.scenario import Accounting, Environment
 from meshbdd.scenario.hits import Suspect, is_hit, told_apart
@@ -225,6 +225,39 @@ def test_a_call_that_its_own_caller_answered_is_no_call_that_nobody_made() -> No
 def test_a_fault_of_no_call_is_refused() -> None:
     with pytest.raises(BadInput, match="0% of the calls"):
         Fault(A, Percent(0), status=503)
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_who_has_the_labels_of_the_only_caller_of_a_fault_in_another_namespace_is_somebody_else(
+    side: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meshbdd.scenario.accounting._LOG_SECONDS", Duration(0.1))
+    pods = [
+        {
+            "metadata": {"name": name, "uid": name, "namespace": namespace, "labels": {"app": app}},
+            "status": {"podIP": address},
+        }
+        for name, namespace, app, address in [
+            ("a-1", "b", "a", "127.1.0.1"),
+            ("order-1", "b", "order", "127.1.0.2"),
+            ("order-2", "other", "order", "127.1.0.3"),
+        ]
+    ]
+    environment = SimpleNamespace(
+        cluster=SimpleNamespace(list=lambda *_what: pods, get=lambda *_name: {"spec": {"selector": {"app": "a"}}}),
+        mesh=SimpleNamespace(sidecars=ISTIO),
+        target="lab",
+        sent=SimpleNamespace(are_earlier=lambda _id: False),
+    )
+    went = Entry("order-2", True, A.host, "default", 200, frozenset(), "r1", started=9.0)
+    came = Entry("a-1", False, "", "default", 200, frozenset(), "r1", started=9.0, downstream="127.1.0.3:9")
+    accounting = Accounting(cast("Environment", environment))
+    accounting._logs = accounting._found._logs = cast(
+        "Any", SimpleNamespace(since_mark=lambda: [went, came], injections=[])
+    )
+    for_order = replace(_fault(100, side=side), callers=Where("b", {"app": "order"}))
+    with pytest.raises(Inconclusive, match=r"Nobody called a\.b while"):
+        accounting.account([InForce(for_order, requests=["r1"])], final=True)
 
 
 def test_a_fault_may_wait_for_requests_to_come_where_those_so_far_met_another(monkeypatch: pytest.MonkeyPatch) -> None:

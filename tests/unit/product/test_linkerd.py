@@ -31,7 +31,7 @@ from meshbdd.intents import (
     Topic,
 )
 from meshbdd.mesh import Context, Linkerd, Plan
-from meshbdd.mesh.base import preview
+from meshbdd.mesh.base import Where, preview
 from meshbdd.mesh.manifest import find_manifest, read_manifest, refuse_foreign
 from meshbdd.sidecars import FAULT_LABEL, LINKERD, callee, whole
 from meshbdd.telemetry.metrics import read_linkerd
@@ -306,7 +306,7 @@ def test_a_route_for_all_ports_at_once_that_names_none_to_go_to_is_refused() -> 
 def test_a_fault_for_one_caller_is_known_by_the_identity_that_its_proxy_shows() -> None:
     made, [route] = plan(Fault(PAYMENT, status=503, scope=Scope(called_by=ORDER)))
     assert _headers(route["spec"]["rules"][0])["x-meshbdd-caller"] == "order-service.shop"
-    assert made.callers == {"app": "order-service"}
+    assert made.callers == Where(ORDER.namespace, {"app": "order-service"})
 
 
 def _then(first: Fault, second: Fault) -> Object:

@@ -12,6 +12,7 @@ from meshbdd.claims.comparison import grows_less_than
 from meshbdd.intents import Fault, ServiceRef, Side
 from meshbdd.load import read_message
 from meshbdd.mesh import Plan
+from meshbdd.mesh.base import Where
 from meshbdd.scenario.hosts import endpoints
 from meshbdd.scenario.overhead import Overhead, requests_for
 from meshbdd.units import Duration
@@ -74,13 +75,13 @@ def test_without_a_sidecar_requests_go_to_what_is_ready(url: str, found: list[st
     ("slowed", "side", "callers", "told"),
     [
         (PAYMENT, Side.CALLER, None, True),
-        (PAYMENT, Side.SERVER, {"app": "client"}, True),
+        (PAYMENT, Side.SERVER, Where("shop", {"app": "client"}), True),
         (PAYMENT, Side.SERVER, None, False),
         (ORDER, Side.CALLER, None, False),
     ],
 )
 def test_a_fault_that_only_a_sidecar_meets_is_none_of_its_costs(
-    slowed: ServiceRef, side: Side, callers: dict[str, str] | None, told: bool
+    slowed: ServiceRef, side: Side, callers: Where | None, told: bool
 ) -> None:
     intent = Fault(slowed, delay=Duration(0.1))
     slow = Plan(f"{slowed.name} is slow", (), intent=intent, side=side, faulty=(slowed,), callers=callers)
