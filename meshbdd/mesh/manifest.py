@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +45,30 @@ apis/ folder."""
 _LARGEST_FILE = 1024 * 1024
 _MOST_NODES = 100_000
 _DEEPEST = 50
+_SHOWN = 40
+"""Characters of a value in a sentence about it."""
 
 
 class _Loader(yaml.SafeLoader):
     """Safe YAML in which a key may stand once."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """As YAML says; a scalar that is like a date or a number, and is none, is told with its line."""
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:
+            raise yaml.MarkedYAMLError(
+                problem=f'"{str(node.value)[:_SHOWN]}" cannot be read ({error}); put it in quotes if it is text',
+                problem_mark=node.start_mark,
+            ) from None
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: dict[Any, int] = {}
     for key_node, _ in node.value:
         key = loader.construct_object(key_node)
+        if not isinstance(key, Hashable):
+            raise yaml.MarkedYAMLError(problem="a key is a list or a mapping", problem_mark=key_node.start_mark)
         line = key_node.start_mark.line + 1
         if key in seen:
             raise yaml.MarkedYAMLError(
@@ -170,6 +184,7 @@ def _check_shape(document: Any, file: Path) -> None:
             help="add them",
         )
     _check_name(document, file)
+    _check_namespace(document, file)
     _check_version(document, file)
 
 
@@ -182,6 +197,20 @@ def _check_name(document: dict[str, Any], file: Path) -> None:
             place=place_of(file, document, "metadata.name"),
             help="write lower-case letters, digits, '-' and '.'; a letter or a digit first and last",
         )
+
+
+def _check_namespace(document: dict[str, Any], file: Path) -> None:
+    """One that is empty is none, as Kubernetes takes it."""
+    meta = document["metadata"]
+    if not isinstance(meta.get("namespace") or "", str):
+        raise BadInput(
+            "MB0478",
+            f"{document['kind']} {meta['name']} has a namespace that is no text.",
+            place=place_of(file, document, "metadata.namespace"),
+            help="write metadata.namespace as one name",
+        )
+    if not meta.get("namespace"):
+        meta.pop("namespace", None)
 
 
 def _check_version(document: dict[str, Any], file: Path) -> None:

@@ -14,7 +14,7 @@ from meshbdd.mesh import Context, Istio
 from meshbdd.mesh.base import Where
 from meshbdd.mesh.istio.hosts import governing
 from meshbdd.mesh.istio.routes import fault_block, faulted_routes, is_beside_another
-from meshbdd.mesh.manifest import find_manifest, read_manifest
+from meshbdd.mesh.manifest import find_manifest, read_manifest, read_objects
 from meshbdd.rehearsal.stage import StageCluster
 from meshbdd.units import Duration, Percent
 
@@ -107,6 +107,10 @@ def test_the_kinds_of_faults() -> None:
         ("a: [", "not valid"),
         ("kind: VirtualService\nmetadata: {name: X_y}\nspec: {}\n", 'VirtualService "X_y" has a name that Kubernetes does not take'),
         (f"kind: Sidecar\nmetadata: {{name: {'x' * 254}}}\nspec: {{}}\n", "has a name that Kubernetes does not take"),
+        ("kind: VirtualService\nmetadata: {name: x, namespace: [y]}\nspec: {}\n", "VirtualService x has a namespace that is no text"),
+        ("kind: VirtualService\nmetadata: {name: x, namespace: 5}\nspec: {}\n", "has a namespace that is no text"),
+        ("? [a]\n: b\n", "a key is a list or a mapping"),
+        ("a: 2001-99-99\n", '"2001-99-99" cannot be read'),
         ("apiVersion: networking.istio.io/v9\nkind: VirtualService\nmetadata: {name: x}\nspec: {}\n",
          "VirtualService x is of networking.istio.io/v9, a version that there is not"),
         ("apiVersion: networking.istio.io/v1\nkind: EnvoyFilter\nmetadata: {name: x}\nspec: {}\n", "is of networking.istio.io/v1"),
@@ -135,6 +139,24 @@ def test_a_bad_name_or_version_is_told_with_its_line(tmp_path: Path) -> None:
             f"apiVersion: security.istio.io/{version}\nkind: PeerAuthentication\nmetadata: {{name: x.y-1}}\nspec: {{}}"
         )
         assert read_manifest(file, "shop")
+
+
+def test_a_value_that_cannot_be_read_is_told_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "m.yaml"
+    for bad, line in (("metadata: {name: x, namespace: [y]}", 2), ("metadata: {name: x}\nspec: {a: 2001-99-99}", 3)):
+        file.write_text(f"kind: VirtualService\n{bad}\n")
+        with pytest.raises(BadInput) as caught:
+            read_objects(file, "shop")
+        assert caught.value.place is not None
+        assert caught.value.place.line == line
+
+
+@pytest.mark.parametrize("empty", ["", '""', "null"])
+def test_an_empty_namespace_is_none(tmp_path: Path, empty: str) -> None:
+    file = tmp_path / "m.yaml"
+    file.write_text(f"kind: VirtualService\nmetadata:\n  name: x\n  namespace: {empty}\nspec: {{}}\n")
+    (document,) = read_objects(file, "shop")
+    assert document["metadata"]["namespace"] == "shop"
 
 
 def test_a_manifest_outside_the_project_is_not_read(tmp_path: Path) -> None:
