@@ -101,3 +101,6 @@ FAULT_CONTAINER = "fault"
 
 CHANGE_HEADER = "x-meshbdd-change"
 """Request header that routes of a run's own set on Linkerd, to the tags of the changes that they are made of."""
+
+PROBE_AGENT = "meshbdd-probe"
+"""``User-Agent`` of requests that look at something: sidecars log it, and no claim counts them."""

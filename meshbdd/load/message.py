@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from meshbdd.errors import BadInput, Place
 from meshbdd.methods import instead_of
+from meshbdd.sidecars import PROBE_AGENT
 
 _LINE = re.compile(r"([A-Za-z-]+)\s+(\S+)(?:\s+HTTP/[\d.]+)?")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*(.*)")
@@ -154,7 +155,7 @@ def _headers(lines: Sequence[str], begin: int, wrong: Callable[[int, str, str], 
     """The headers of a request, which stand in its lines from one on.
 
     Raises:
-        BadInput: a line that is none, that no request can carry, or that stands twice.
+        BadInput: a line that is none, that no request can carry, that stands twice, or whose request would not count.
     """
     headers: dict[str, str] = {}
     for index, line in enumerate(lines[begin:], begin):
@@ -166,6 +167,9 @@ def _headers(lines: Sequence[str], begin: int, wrong: Callable[[int, str, str], 
             raise wrong(index, sentence, "write it in ASCII, for example percent-encoded")
         if header[1].lower() in {known.lower() for known in headers}:
             raise wrong(index, f"the header '{header[1]}' stands twice.", "keep one, or join the values by a comma")
+        if header[1].lower() == "user-agent" and header[2] == PROBE_AGENT:
+            sentence = f"the User-Agent '{PROBE_AGENT}' is that of meshbdd's own probes, which no claim counts."
+            raise wrong(index, sentence, "write another one, or leave it out")
         headers[header[1]] = header[2]
     return headers
 

@@ -15,7 +15,7 @@ from meshbdd.port_protocols import may_carry_http
 from meshbdd.scenario.hosts import endpoints
 from meshbdd.scenario.traffic import Traffic
 from meshbdd.sense.protocols import protocol_of
-from meshbdd.telemetry.access_log import PROBE_AGENT
+from meshbdd.sidecars import PROBE_AGENT
 from meshbdd.telemetry.proxies import Proxies, address_of
 
 

@@ -12,11 +12,9 @@ from typing import Any
 
 from meshbdd.cluster import Cluster
 from meshbdd.cluster.client import ApiFailure
-from meshbdd.sidecars import FAULT_CONTAINER, FAULT_LABEL, INBOUND, ISTIO, Sidecars, callee, port_of
+from meshbdd.sidecars import FAULT_CONTAINER, FAULT_LABEL, INBOUND, ISTIO, PROBE_AGENT, Sidecars, callee, port_of
 from meshbdd.telemetry.forwarded import with_callers
 
-PROBE_AGENT = "meshbdd-probe"
-"""``User-Agent`` of requests that look at something and are no part of a scenario's traffic."""
 INJECTED = {"FI", "DI"}
 """Response flags of an injected abort and an injected delay: Envoy's access log documentation, %RESPONSE_FLAGS%."""
 DENIED = "rbac_access_denied"

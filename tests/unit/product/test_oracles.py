@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -18,10 +19,12 @@ from meshbdd.claims.circuit_phases import doubts, replay
 from meshbdd.claims.retries import called_at_least, called_at_most
 from meshbdd.claims.share import Stopped
 from meshbdd.claims.timeouts import gives_up_within
+from meshbdd.errors import BadInput, Place
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample, read_message
 from meshbdd.scenario.breakers import breakers
 from meshbdd.scenario.call_log import tries_to
+from meshbdd.sidecars import PROBE_AGENT
 from meshbdd.telemetry.access_log import Entry, read_entries
 from meshbdd.telemetry.proxies import Proxies
 from meshbdd.units import Duration
@@ -947,6 +950,17 @@ def test_a_log_line_tells_of_grpc() -> None:
         assert (entry.grpc, entry.untold) == wanted
     (entry,) = read_entries("p", (line % b"").replace(b"shop.Payment/Charge", b"checkout"))
     assert not entry.untold
+
+
+def test_a_request_that_no_claim_would_count_is_refused() -> None:
+    for name in ("User-Agent", "user-agent"):
+        with pytest.raises(BadInput, match="which no claim counts") as caught:
+            read_message(
+                "x", f"GET http://a/\nX-User: qa\n{name}: {PROBE_AGENT}", Place(Path("x.feature"), 10), offset=0
+            )
+        assert caught.value.place is not None
+        assert caught.value.place.line == 12
+    assert read_message("x", f"GET http://a/\nUser-Agent: {PROBE_AGENT}/2").header("user-agent")
 
 
 def test_a_fixed_request_id_makes_one_of_all_requests() -> None:
