@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from meshbdd.sense import catalog
@@ -153,6 +154,9 @@ def _breakers(world: Inventory) -> dict[str, Object]:
 
 
 def _breaker(obj: Object, where: str, rule: Rule, breakers: Mapping[str, Object]) -> Iterator[Finding]:
+    status = whole(rule, "fault", "abort", "httpStatus")
+    if status is not None and status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return  # no breaker counts it, from wherever it comes
     hosts = [text(r, "destination", "host") for r in mappings(rule, "route")] or texts(obj, "spec", "hosts")
     for host in dict.fromkeys(full_name(h, namespace_of(obj)) for h in hosts):
         if host in breakers:
