@@ -185,6 +185,7 @@ def _check_shape(document: Any, file: Path) -> None:
         )
     _check_name(document, file)
     _check_namespace(document, file)
+    _check_texts(document, file)
     _check_version(document, file)
 
 
@@ -211,6 +212,27 @@ def _check_namespace(document: dict[str, Any], file: Path) -> None:
         )
     if not meta.get("namespace"):
         meta.pop("namespace", None)
+
+
+def _check_texts(document: dict[str, Any], file: Path) -> None:
+    """YAML makes numbers and truth values of what has no quotes; an API server takes none here, and nobody reads one."""
+    meta = document["metadata"]
+    for field in ("annotations", "labels"):
+        there = meta.get(field) or {}
+        path, which, advice = f"metadata.{field}", "", "write names with their values"
+        if isinstance(there, dict):
+            bad = next(
+                (name for name, text in there.items() if not (isinstance(name, str) and isinstance(text, str))), None
+            )
+            if bad is None and None not in there:
+                continue
+            path, which, advice = f"{path}['{bad}']", f", and {bad} is none", "put the name and its value in quotes"
+        raise BadInput(
+            "MB0479",
+            f"{document['kind']} {meta['name']}: metadata.{field} must be strings{which}.",
+            place=place_of(file, document, path),
+            help=advice,
+        )
 
 
 def _check_version(document: dict[str, Any], file: Path) -> None:

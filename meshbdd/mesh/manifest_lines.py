@@ -18,7 +18,8 @@ def place_of(file: Path, obj: Mapping[str, Any], path: str = "") -> Place:
     Args:
         file: The manifest; it has been read before, so it is YAML.
         obj: The object.
-        path: The field's path, ``spec.http[0].retrys`` for instance; empty: the object as a whole.
+        path: The field's path, ``spec.http[0].retrys`` or ``metadata.labels['a.b/c']`` for instance; empty: the object as a
+            whole.
     """
     for node in _objects(yaml.compose_all(file.read_text("utf-8-sig"), yaml.SafeLoader)):
         name = _child(_child(node, "metadata")[1], "name")[1]
@@ -46,12 +47,12 @@ def _text(node: yaml.Node | None) -> str:
 
 def _line(node: yaml.Node, path: str) -> int:
     line, at = node.start_mark.line, node
-    for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
+    for quoted, plain, index in re.findall(r"\['([^']*)'\]|([^.\[\]]+)|\[(\d+)\]", path):
         if index:
             items = at.value if isinstance(at, yaml.SequenceNode) else []
             key = found = items[int(index)] if int(index) < len(items) else None
         else:
-            key, found = _child(at, name)
+            key, found = _child(at, quoted or plain)
         if key is None or found is None:
             break
         line, at = key.start_mark.line, found

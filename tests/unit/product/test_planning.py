@@ -109,6 +109,9 @@ def test_the_kinds_of_faults() -> None:
         (f"kind: Sidecar\nmetadata: {{name: {'x' * 254}}}\nspec: {{}}\n", "has a name that Kubernetes does not take"),
         ("kind: VirtualService\nmetadata: {name: x, namespace: [y]}\nspec: {}\n", "VirtualService x has a namespace that is no text"),
         ("kind: VirtualService\nmetadata: {name: x, namespace: 5}\nspec: {}\n", "has a namespace that is no text"),
+        ("kind: Service\nmetadata: {name: x, annotations: {a/b: 2}}\n", "Service x: metadata.annotations must be strings, and a/b is none"),
+        ("kind: Service\nmetadata: {name: x, labels: [2]}\n", "Service x: metadata.labels must be strings"),
+        ("kind: Service\nmetadata: {name: x, labels: {2: a}}\n", "and 2 is none"),
         ("? [a]\n: b\n", "a key is a list or a mapping"),
         ("a: 2001-99-99\n", '"2001-99-99" cannot be read'),
         ("apiVersion: networking.istio.io/v9\nkind: VirtualService\nmetadata: {name: x}\nspec: {}\n",
@@ -143,7 +146,14 @@ def test_a_bad_name_or_version_is_told_with_its_line(tmp_path: Path) -> None:
 
 def test_a_value_that_cannot_be_read_is_told_with_its_line(tmp_path: Path) -> None:
     file = tmp_path / "m.yaml"
-    for bad, line in (("metadata: {name: x, namespace: [y]}", 2), ("metadata: {name: x}\nspec: {a: 2001-99-99}", 3)):
+    for bad, line in (
+        ("metadata: {name: x, namespace: [y]}", 2),
+        ("metadata: {name: x}\nspec: {a: 2001-99-99}", 3),
+        ('metadata:\n  name: x\n  annotations:\n    a.b/c: "1"\n    retry.linkerd.io/limit: 2', 6),
+        ("metadata:\n  name: x\n  labels:\n    a: b\n    c: true", 6),
+        ("metadata:\n  name: x\n  labels: {5: b}", 4),
+        ("metadata:\n  name: x\n  labels: [b]", 4),
+    ):
         file.write_text(f"kind: VirtualService\n{bad}\n")
         with pytest.raises(BadInput) as caught:
             read_objects(file, "shop")
