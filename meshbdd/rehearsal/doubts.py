@@ -34,9 +34,12 @@ _SENDS = re.compile(r'(?:enough )?"([^"]+)" (?:is sent|keeps being sent|requests
 _FAILS = re.compile(r"(\S+) fails \S+(?: with .+)?")
 _RETRIED = re.compile(r"calls to (\S+) are retried up to ([0-9]{1,9}) times")
 _TIMES_OUT = re.compile(r"calls to (\S+) time out after (\S+)")
-_BORNE = re.compile(
+_SHOWN_WITHIN = re.compile(
     r"(?:every response has status|the response status is) 2\d\d|(?:more than|at least) \S+ of requests succeed"
+    r"|at most \S+ of requests fail|the response (?:arrives within|takes at least) \S+|the \S+ latency is below \S+"
+    r'|a slow \S+ does not slow ".*"'
 )
+"""Claims that a delay within a timeout is to show: that it is borne, and how long answers take with it."""
 _GIVES_UP = re.compile(r"(\S+) gives up on (\S+) within (\S+)")
 
 
@@ -93,7 +96,7 @@ class StepLine:
 def unnoticed_delays(steps: Sequence[StepLine], objects: Iterable[Object], namespace: str) -> Iterator[Finding]:
     """Delays no longer than the limit which is to notice them: the claim holds also of a caller that never gives up.
 
-    Where success is claimed, that a delay stays within a timeout is what the scenario is to show.
+    Where success is claimed, or how long answers take, that a delay stays within a timeout is what the scenario is to show.
 
     Args:
         steps: Those of one scenario.
@@ -101,17 +104,17 @@ def unnoticed_delays(steps: Sequence[StepLine], objects: Iterable[Object], names
         namespace: Where services without one lie.
     """
     delays: list[tuple[ServiceRef, Duration, StepLine]] = []
-    borne = any(_BORNE.fullmatch(step.text) for step in steps)
+    meant = any(_SHOWN_WITHIN.fullmatch(step.text) for step in steps)
     limits: list[tuple[ServiceRef, Duration, str]] = [
         (ServiceRef.parse(host, namespace), limit, f"{name} (timeout: {limit})")
-        for host, limit, name in (() if borne else timeouts(objects))
+        for host, limit, name in (() if meant else timeouts(objects))
     ]
     tries = _tries(steps, namespace)
     for step in steps:
         try:
             if found := _SLOWED.fullmatch(step.text):
                 delays.append((ServiceRef.parse(found[1], namespace), Duration.parse(found[2]), step))
-            elif not borne and (found := _TIMES_OUT.fullmatch(step.text)):
+            elif not meant and (found := _TIMES_OUT.fullmatch(step.text)):
                 limits.append((ServiceRef.parse(found[1], namespace), Duration.parse(found[2]), f"«{step.text}»"))
             elif found := _GIVES_UP.fullmatch(step.text):
                 limits.append((ServiceRef.parse(found[2], namespace), Duration.parse(found[3]), f"«{step.text}»"))

@@ -312,6 +312,10 @@ TIMEOUT = """
         ("Given calls to inventory-service time out after 3s\nAnd inventory-service is slowed by 2s\nWhen \"checkout\" is sent\nThen the response status is 504", 1),
         ("Given inventory-service is slowed by 2s\nWhen \"checkout\" is sent\nThen the response status is 200\nAnd order-service gives up on inventory-service within 3s", 1),
         ("Given calls to inventory-service time out after 3s\nAnd inventory-service is slowed by 2s\nWhen \"checkout\" is sent 5 times\nThen every response has status 200", 0),
+        ("Given calls to inventory-service time out after 3s\nAnd inventory-service is slowed by 2s\nWhen \"checkout\" is sent\nThen the response arrives within 4s", 0),
+        ("Given calls to inventory-service time out after 3s\nAnd inventory-service is slowed by 2s\nWhen \"checkout\" is sent\nThen the response takes at least 2s", 0),
+        ("Given calls to inventory-service time out after 3s\nAnd inventory-service is slowed by 2s\nWhen \"checkout\" is sent 50 times\nThen the p99 latency is below 4s", 0),
+        ("Given calls to inventory-service time out after 3s\nAnd inventory-service is slowed by 2s\nWhen \"checkout\" is sent 50 times\nThen at most 5% of requests fail", 0),
     ],
 )  # fmt: skip
 def test_a_delay_that_nobodys_timeout_notices(rehearsed: Rehearse, steps: str, found: int) -> None:
