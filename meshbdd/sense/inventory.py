@@ -15,6 +15,13 @@ from meshbdd.sidecars import CHANGE_HEADER
 ROOT_NAMESPACE = "istio-system"
 """Where Istio takes policies for the whole mesh from (``meshConfig.rootNamespace``)."""
 
+OF_TOPOLOGY = {
+    "topology.istio.io/cluster", "topology.istio.io/network", "topology.istio.io/subzone",
+    "topology.kubernetes.io/region", "topology.kubernetes.io/zone",
+}  # fmt: skip
+"""Labels that Istio gives to endpoints and proxies by where they run; no object has their values (istio/istio
+pilot/pkg/serviceregistry/util/label/label.go, AugmentLabels)."""
+
 _ENDED = {"Succeeded", "Failed"}
 _ANY = ("", "")
 """Stands for every label in the index of workloads: no label is called so."""
@@ -29,6 +36,11 @@ def full_name(host: str, namespace: str) -> str:
     https://istio.io/latest/docs/reference/config/networking/virtual-service/#Destination
     """
     return host if "." in host or host.startswith("*") else f"{host}.{namespace}{_SERVICE_SUFFIX}"
+
+
+def without_topology(labels: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Labels but for those whose values Istio alone knows."""
+    return {name: value for name, value in labels.items() if name not in OF_TOPOLOGY}
 
 
 class Inventory:
@@ -186,9 +198,14 @@ class Inventory:
 
     def endpoints(self, host: Object, labels: Mapping[str, Any] | None = None) -> int | None:
         """How many endpoints a Service or ServiceEntry has; ``None`` where that cannot be known from objects."""
+        known = without_topology(labels or {})
+        count = self._count(host, known)
+        return count if not count or len(known) == len(labels or {}) else None
+
+    def _count(self, host: Object, labels: Mapping[str, Any]) -> int | None:
         if text(host, "kind") == "ServiceEntry":
             own = mappings(host, "spec", "endpoints")
-            return sum(selects(labels or {}, mapping(e, "labels")) for e in own) if own else None
+            return sum(selects(labels, mapping(e, "labels")) for e in own) if own else None
         if not mapping(host, "spec", "selector") or text(host, "spec", "type") == "ExternalName":
             return None
         counts = [w.count for w in self.behind(host, labels)]

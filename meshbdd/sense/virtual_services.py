@@ -8,7 +8,7 @@ from typing import Any
 
 from meshbdd.sense import catalog
 from meshbdd.sense.finding import Finding, name_of
-from meshbdd.sense.inventory import Inventory, full_name, ports_of
+from meshbdd.sense.inventory import Inventory, full_name, ports_of, without_topology
 from meshbdd.sense.protocols import carries_http, told_ports
 from meshbdd.sense.reading import Object, mapping, mappings, namespace_of, selects, text, texts, told, whole
 
@@ -197,7 +197,7 @@ def _callers(world: Inventory, obj: Object, number: int, rule: Any) -> Iterator[
         if not world.workloads or not (wanted or namespace):
             continue
         own = [w for w in world.workloads if not namespace or w.namespace == namespace]
-        if not any(selects(wanted, w.labels) for w in own):
+        if not any(selects(without_topology(wanted), w.labels) for w in own):
             said = told([f"{k}: {v}" for k, v in wanted.items()] + ([f"namespace {namespace}"] if namespace else []))
             yield catalog.NO_SUCH_CALLER.on(
                 obj, f"rule {number} is for callers with {said}, and no pod is such a caller."
