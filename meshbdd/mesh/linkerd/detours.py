@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from meshbdd.errors import NotPossible
@@ -13,19 +13,31 @@ from meshbdd.mesh.linkerd.fault_envoy import CALLER, DELAY, PERCENTAGE
 Rule = Mapping[str, Any]
 
 
-def refuse_detour(headers: Mapping[str, str], rule: Rule, service: ServiceRef) -> None:
+def backends(rule: Rule, home: str) -> Iterator[tuple[ServiceRef, Rule]]:
+    """The Services to which a rule leads, each with the words that say so.
+
+    Args:
+        rule: The rule.
+        home: The namespace of its route, in which a backend is that names none.
+    """
+    for ref in rule.get("backendRefs") or []:
+        yield ServiceRef(str(ref["name"]), ref.get("namespace") or home), ref
+
+
+def refuse_detour(headers: Mapping[str, str], rule: Rule, service: ServiceRef, home: str) -> None:
     """See that calls which a fault backend passes on come where its rule leads: it knows the service's own pods alone.
 
     Args:
         headers: What tells the fault backend what to do.
         rule: Where calls go without the fault.
         service: The service beside which it stands.
+        home: The namespace of the rule's route.
 
     Raises:
         NotPossible: they would go to all of the service's pods, whatever the rule's weights are.
     """
     goes_on = DELAY in headers or CALLER in headers or any(name.endswith(PERCENTAGE) for name in headers)
-    elsewhere = _elsewhere(rule, service)
+    elsewhere = _elsewhere(rule, service, home)
     if goes_on and elsewhere:
         raise NotPossible(
             "MB0460",
@@ -35,13 +47,13 @@ def refuse_detour(headers: Mapping[str, str], rule: Rule, service: ServiceRef) -
         )
 
 
-def refuse_past(rule: Rule, fault: Fault) -> None:
+def refuse_past(rule: Rule, fault: Fault, home: str) -> None:
     """See that calls come to the endpoint that fails, which is that of the service itself.
 
     Raises:
         NotPossible: a rule leads to another Service.
     """
-    elsewhere = _elsewhere(rule, fault.service)
+    elsewhere = _elsewhere(rule, fault.service, home)
     if elsewhere:
         raise NotPossible(
             "MB0461",
@@ -51,7 +63,7 @@ def refuse_past(rule: Rule, fault: Fault) -> None:
         )
 
 
-def _elsewhere(rule: Rule, service: ServiceRef) -> str:
+def _elsewhere(rule: Rule, service: ServiceRef, home: str) -> str:
     """The Services beside the service itself, and its fault backend, to which a rule leads; empty where it leads to none."""
-    led = {str(ref.get("name")) for ref in rule.get("backendRefs") or []}
-    return ", ".join(sorted(led - {service.name, backend_of(service).name}))
+    led = {ref for ref, _ in backends(rule, home)} - {service, backend_of(service)}
+    return ", ".join(sorted(ref.name if ref.namespace == service.namespace else str(ref) for ref in led))

@@ -199,7 +199,7 @@ def split_stages(catalog: Catalog, intent: Split, tag: str) -> tuple[Stage, ...]
     services = [creation(_subset(catalog, intent.service, name, ref)) for name, ref in refs.items()]
 
     def made(rules: Rules, place: Place) -> Rules:
-        return split_rules(rules, intent.service, {refs[name]: weights[name] for name in weights}, place.port, tag)
+        return split_rules(rules, intent.service, {refs[name]: weights[name] for name in weights}, place, tag)
 
     first = Stage.of(*services, markers=[EndpointsHeld(ref) for ref in refs.values()])
     return first, routes_stage(catalog, intent.service, tag, made, str(intent))

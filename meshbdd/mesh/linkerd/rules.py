@@ -15,7 +15,7 @@ from meshbdd.cluster.record import ROUTE_PREFIX
 from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import Fault, ServiceRef
 from meshbdd.mesh.linkerd.backend import backend_of
-from meshbdd.mesh.linkerd.detours import refuse_detour, refuse_past
+from meshbdd.mesh.linkerd.detours import backends, refuse_detour, refuse_past
 from meshbdd.mesh.linkerd.fault_envoy import (
     ABORT,
     ABORT_GRPC,
@@ -100,7 +100,7 @@ def faulted_rules(
         NotPossible: a fault of the same kind is in force for some of the same calls, those that go on would miss the
             backends that the rules lead to, or all the endpoint that fails, or the copies would share calls out otherwise.
     """
-    told, share = tuple(callers), round(fault.share.value * MILLION / 100)
+    told, share, home = tuple(callers), round(fault.share.value * MILLION / 100), place.home(fault.service)
     made = []
     theirs = list(rules)
     for rule, matches in zip(theirs, narrowed_rules(theirs, fault.scope, str(fault), place), strict=True):
@@ -116,18 +116,18 @@ def faulted_rules(
         draws = stands_in or other is not None
         headers = fault_headers(fault, told, share if draws else None)
         if other is not None and not stands_in:
-            headers[f"{other}{PERCENTAGE}"] = str(_sent(rule, fault.service))
+            headers[f"{other}{PERCENTAGE}"] = str(_sent(rule, fault.service, home))
         set_headers(copied, headers)
         if stands_in:
-            refuse_past(rule, fault)
+            refuse_past(rule, fault, home)
         else:
-            refuse_detour(headers_of(copied), rule, fault.service)
-            _send(copied, fault.service, place.port, MILLION if draws else share)
+            refuse_detour(headers_of(copied), rule, fault.service, home)
+            _send(copied, fault.service, place, MILLION if draws else share)
     return made
 
 
 def split_rules(
-    rules: Iterable[Rule], service: ServiceRef, weights: Mapping[ServiceRef, int], port: int, tag: str
+    rules: Iterable[Rule], service: ServiceRef, weights: Mapping[ServiceRef, int], place: Place, tag: str
 ) -> Rules:
     """A copy of each rule with other backends. A fault that it has keeps its share of the calls.
 
@@ -135,22 +135,22 @@ def split_rules(
         rules: The rules that are there.
         service: Whose they are.
         weights: Backend → its weight.
-        port: The port of each, where a rule does not say another.
+        place: Where they stand: its port is that of each backend, where a rule does not say another.
         tag: Names the change.
 
     Raises:
         NotPossible: a rule has a fault after which calls go on, and would miss these backends.
     """
-    made = []
+    made, home = [], place.home(service)
     for rule in rules:
-        copied, share, own = marked(rule, tag), _sent(rule, service), _leads_to(rule, service, port)
+        copied, share, own = marked(rule, tag), _sent(rule, service, home), _leads_to(rule, service, place)
         made.append(copied)
         if redirects(rule):
             continue
         copied["backendRefs"] = [{**backend_ref(ref, own), "weight": weight} for ref, weight in weights.items()]
         if share:
-            refuse_detour(headers_of(copied), copied, service)
-            _send(copied, service, port, share)
+            refuse_detour(headers_of(copied), copied, service, home)
+            _send(copied, service, place, share)
     return made
 
 
@@ -177,27 +177,31 @@ def _check_free(rule: Rule, fault: Fault, callers: Iterable[str]) -> str | None:
     return kinds[0]
 
 
-def _sent(rule: Rule, service: ServiceRef) -> int:
-    """How many of a million calls a rule sends to the fault backend."""
-    weights: list[tuple[str, int]] = [(ref["name"], ref.get("weight", 1)) for ref in rule.get("backendRefs") or []]
-    sent = sum(weight for name, weight in weights if name == backend_of(service).name)
+def _sent(rule: Rule, service: ServiceRef, home: str) -> int:
+    """How many of a million calls a rule of a route in the namespace ``home`` sends to the fault backend."""
+    weights: list[tuple[ServiceRef, int]] = [(backend, ref.get("weight", 1)) for backend, ref in backends(rule, home)]
+    sent = sum(weight for backend, weight in weights if backend == backend_of(service))
     return round(sent * MILLION / (sum(weight for _, weight in weights) or 1))
 
 
-def _leads_to(rule: Rule, service: ServiceRef, port: int) -> int:
+def _leads_to(rule: Rule, service: ServiceRef, place: Place) -> int:
     """The port of a service that a rule leads to: the one that was called, unless the rule names one.
 
     What a run made beside the service (the fault backend, subsets) has the same ports.
     """
-    refs = [r for r in rule.get("backendRefs") or [] if r["name"] == service.name or r["name"].startswith(ROUTE_PREFIX)]
-    named = [int(ref["port"]) for ref in refs if ref.get("port")]
-    return named[0] if named else port
+    named = [
+        int(ref["port"])
+        for backend, ref in backends(rule, place.home(service))
+        if backend.namespace == service.namespace and ref.get("port")
+        if backend == service or backend.name.startswith(ROUTE_PREFIX)
+    ]
+    return named[0] if named else place.port
 
 
-def _send(rule: Rule, service: ServiceRef, port: int, share: int) -> None:
+def _send(rule: Rule, service: ServiceRef, place: Place, share: int) -> None:
     """Let a share (of a million) of what a rule takes go to the fault backend, in place."""
-    fault = backend_ref(backend_of(service), _leads_to(rule, service, port))
-    theirs = rule.get("backendRefs") or [backend_ref(service, port)]
+    fault = backend_ref(backend_of(service), _leads_to(rule, service, place))
+    theirs = rule.get("backendRefs") or [backend_ref(service, place.port)]
     if share >= MILLION:
         rule["backendRefs"] = [fault]
         return

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshbdd.errors import BadInput, NotPossible
-from meshbdd.intents import Scope
+from meshbdd.intents import Scope, ServiceRef
 from meshbdd.mesh.linkerd.precedence import Narrowed, hidden, match_of, turned
 
 _GRPC_PATH = re.compile(r"/(?P<service>\.?[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)/(?P<method>[A-Za-z_]\w*)", re.ASCII)
@@ -43,6 +43,10 @@ class Place:
     older: Sequence[Mapping[str, Any]] = ()
     younger: Sequence[Mapping[str, Any]] = ()
     everywhere: str = ""
+
+    def home(self, service: ServiceRef) -> str:
+        """The namespace of the route, in which backends are that name none; the service's where it is alone."""
+        return str(self.route["metadata"]["namespace"]) or service.namespace
 
 
 @dataclass(frozen=True, slots=True)

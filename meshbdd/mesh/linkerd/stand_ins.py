@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.base import Draw, Object
 from meshbdd.mesh.catalog import selected
+from meshbdd.mesh.linkerd.detours import backends
 from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, parents
 
 _EVERY_CALL: tuple[Object, ...] = ({}, {"path": {"type": "PathPrefix", "value": "/"}}, {"path": {"value": "/"}})
@@ -35,8 +36,7 @@ def replaced(documents: Iterable[Object]) -> dict[ServiceRef, list[ServiceRef]]:
             continue
         for parent in parents(route):
             for rule in route["spec"].get("rules") or []:
-                for ref in rule.get("backendRefs") or []:
-                    backend = ServiceRef(ref["name"], ref.get("namespace") or parent["namespace"])
+                for backend, ref in backends(rule, route["metadata"]["namespace"]):
                     if backend in own and ref.get("weight", 1):
                         found.setdefault(ServiceRef(parent["name"], parent["namespace"]), []).append(backend)
     return found
@@ -45,18 +45,15 @@ def replaced(documents: Iterable[Object]) -> dict[ServiceRef, list[ServiceRef]]:
 def draws(documents: Iterable[Object], stand_ins: Collection[ServiceRef]) -> tuple[Draw, ...]:
     """How many of the calls the manifest's own backends get, where one rule of one route decides about all of them."""
     rules = [
-        (parent["namespace"], rule)
+        (route["metadata"]["namespace"], rule)
         for route in documents
         if route["kind"] in ROUTE_KINDS
-        for parent in parents(route)
+        for _parent in parents(route)
         for rule in route["spec"].get("rules") or []
     ]
     if not stand_ins or len(rules) != 1 or any(match not in _EVERY_CALL for match in rules[0][1].get("matches") or []):
         return ()
     namespace, rule = rules[0]
-    weights = [
-        (ServiceRef(ref["name"], ref.get("namespace") or namespace), ref.get("weight", 1))
-        for ref in rule.get("backendRefs") or []
-    ]
+    weights = [(backend, ref.get("weight", 1)) for backend, ref in backends(rule, namespace)]
     total = sum(weight for _, weight in weights)
     return (Draw("", sum(weight for ref, weight in weights if ref in stand_ins) / total),) if total else ()

@@ -32,6 +32,7 @@ from meshbdd.intents import (
 )
 from meshbdd.mesh import Context, Linkerd, Plan
 from meshbdd.mesh.base import Where, preview
+from meshbdd.mesh.linkerd.annotations import ACCRUAL
 from meshbdd.mesh.manifest import find_manifest, read_manifest, refuse_foreign
 from meshbdd.sidecars import FAULT_LABEL, LINKERD, callee, whole
 from meshbdd.telemetry.metrics import read_linkerd
@@ -220,6 +221,26 @@ def test_a_split_does_not_pass_the_endpoint_by_that_a_breaker_is_to_see() -> Non
     stands_in["spec"]["selector"] = {FAULT_LABEL: "payment-service"}
     with pytest.raises(NotPossible, match="past the endpoint that fails"):
         plan(_SPLIT, stands_in)
+
+
+@pytest.mark.parametrize("home", ["shop", "staging"])
+def test_a_route_to_a_service_of_the_same_name_elsewhere_leads_elsewhere(home: str) -> None:
+    """A backend without a namespace is in that of its route."""
+    ref = {"name": "payment-service", "port": 81} | ({"namespace": "staging"} if home == "shop" else {})
+    route = _route([{"backendRefs": [ref]}], namespace=home)
+    route["spec"]["parentRefs"][0]["namespace"] = "shop"
+    with pytest.raises(NotPossible, match=r"all of its pods; the route leads to payment-service\.staging, ") as caught:
+        plan(Fault(PAYMENT, delay=Duration(1)), route)
+    assert caught.value.code == "MB0460"
+    stands_in = _service(
+        "payment-service", annotations={f"{ACCRUAL}-consecutive-max-failures": "3", ACCRUAL: "consecutive"}
+    )
+    with pytest.raises(NotPossible, match=r"the route leads to payment-service\.staging, past the endpoint") as past:
+        plan(Fault(PAYMENT, status=503), stands_in, route)
+    assert past.value.code == "MB0461"
+    _, objects = plan(Fault(PAYMENT, Percent(50), status=503), route)
+    [faulted] = [obj["spec"]["rules"][0] for obj in objects if obj["kind"] == "HTTPRoute"]
+    assert [(r["name"], r["port"]) for r in faulted["backendRefs"]] == [("payment-service", 81), (_FAULTY, 80)]
 
 
 def test_what_stands_on_a_route_that_a_fault_made_stays_whole_without_the_fault() -> None:
