@@ -58,10 +58,24 @@ DEVIATIONS = (
         "first request for a broken backend, which in Linkerd waits three seconds for its 504.",
     ),
     Deviation(
+        "fail-fast",
+        "A proxy that failed fast for a backend without endpoints does so until one answers, or nobody asked for five seconds; "
+        "Linkerd's stops as soon as there is an endpoint again.",
+        "A service that is down once more within five seconds, and was not called in between, is told by 503 at once, where Linkerd "
+        "waits three seconds and tells 504.",
+    ),
+    Deviation(
+        "shared-endpoints",
+        "A pod behind several backends of one split is one endpoint, of the first of them, with the shares of all.",
+        "The shares are as written; the proxies' counts name the first backend, whose header filters alone apply to that pod.",
+    ),
+    Deviation(
         "hedging",
         "When a try passes retry.linkerd.io/timeout the next one starts without the first being cut, unless the request's "
         "own timeout ends the last try anyway.",
-        "As many tries, and the same statuses; the answer of an earlier try may still come, and sooner.",
+        "A service that takes longer than retry.linkerd.io/timeout, and not as long as all tries may take, answers sooner than in "
+        "Linkerd and after fewer tries, by a try that Linkerd would have cut: so also where Linkerd's last try, which begins after "
+        "the others were cut, would be too late for the request's timeout and end in 504.",
     ),
     Deviation(
         "idle",

@@ -6,6 +6,8 @@ that is what Envoy does with weighted localities, and not what it does with weig
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -134,18 +136,28 @@ def balancer(name: str, parts: Sequence[Part], accrual: Accrual | None, filters:
 
 
 def assignment(name: str, parts: Iterable[Part]) -> Json:
-    """The endpoints of a cluster, a locality for each backend that has a weight."""
-    localities = []
-    for index, part in enumerate(parts):
-        if not part.weight or not part.places:
+    """The endpoints of a cluster, a locality for each backend that has a weight.
+
+    Envoy takes an endpoint once: one of several backends is listed with the first of them, and has the shares of all.
+    """
+    counted = [(index, part) for index, part in enumerate(parts) if part.weight and part.places]
+    shares = _shares([part for _, part in counted])
+    localities: list[Json] = []
+    for index, part in counted:
+        own = {place: shares.pop(_address(place)) for place in part.places if _address(place) in shares}
+        if not own:
             continue
+        each = math.gcd(*own.values())
         localities.append(
             {
                 "locality": {"zone": str(index), "sub_zone": part.name},
-                "load_balancing_weight": part.weight,
-                "lb_endpoints": [_endpoint(place, part.name) for place in part.places],
+                "load_balancing_weight": sum(own.values()),
+                "lb_endpoints": [_endpoint(place, part.name, share // each) for place, share in own.items()],
             }
         )
+    least = math.gcd(*(locality["load_balancing_weight"] for locality in localities))
+    for locality in localities:
+        locality["load_balancing_weight"] //= least
     made: Json = {"cluster_name": name}
     if localities:
         made["endpoints"] = localities
@@ -153,7 +165,21 @@ def assignment(name: str, parts: Iterable[Part]) -> Json:
     return made
 
 
-def _endpoint(place: Place, backend: str) -> Json:
+def _shares(parts: Sequence[Part]) -> dict[tuple[str, int], int]:
+    """What each endpoint gets of all requests, in whole numbers: of each of its backends as much as the others there."""
+    even = math.lcm(*(len(part.places) for part in parts))
+    found: Counter[tuple[str, int]] = Counter()
+    for part in parts:
+        for place in part.places:
+            found[_address(place)] += part.weight * even // len(part.places)
+    return dict(found)
+
+
+def _address(place: Place) -> tuple[str, int]:
+    return place.address, place.port
+
+
+def _endpoint(place: Place, backend: str, weight: int) -> Json:
     told: Json = {"backend": backend, "workload": place.workload, "pod": place.pod, "namespace": place.namespace}
     told["service_account"] = place.service_account
     metadata: Json = {"linkerd": told}
@@ -162,6 +188,6 @@ def _endpoint(place: Place, backend: str) -> Json:
         metadata[tls.MATCH_KEY] = {tls.IDENTITY: place.identity}
     return {
         "endpoint": {"address": {"socket_address": {"address": place.address, "port_value": place.port}}},
-        "load_balancing_weight": 1,
+        "load_balancing_weight": weight,
         "metadata": {"filter_metadata": metadata},
     }

@@ -42,7 +42,6 @@ class Outbound:
     hosts: list[Json] = field(default_factory=list)
     clusters: dict[str, Json] = field(default_factory=dict)
     endpoints: dict[str, Json] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,11 +205,8 @@ class OutboundWriter:
             return PASSTHROUGH
         parts = [self._part(backend, split=target.rule.split) for backend in usable]
         parts = [part for part in parts if part.weight] or parts
-        if len(parts) == 1:
-            name = f"{policy.meta}/{parts[0].name}"
-        else:
-            name = f"{policy.meta}/{target.route.meta}/{target.index}"
-            self._warn_of_shared(name, parts)
+        of = parts[0].name if len(parts) == 1 else f"{target.route.meta}/{target.index}"
+        name = f"{policy.meta}/{of}"
         filters = statuses_filter(policy.accrual, target.rule.retries)
         if len(parts) > 1:
             filters = [*backend_headers.upstream(usable), *filters]
@@ -228,17 +224,6 @@ class OutboundWriter:
             target = backend.target
             places = self._destinations.endpoints(target.name, target.namespace, target.port)
         return Part(str(backend.meta), backend.weight if split else 1, places)
-
-    def _warn_of_shared(self, name: str, parts: list[Part]) -> None:
-        seen: set[tuple[str, int]] = set()
-        for part in parts:
-            own = {(place.address, place.port) for place in part.places}
-            for address, port in sorted(own & seen):
-                self._made.warnings.append(
-                    f"{name}: {address}:{port} is an endpoint of two backends of one split; Envoy counts it for the "
-                    f"first alone, so the shares are not as written"
-                )
-            seen |= own
 
 
 def _drawn(rule: Rule, backends: list[Backend]) -> list[Backend]:

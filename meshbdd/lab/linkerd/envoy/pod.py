@@ -126,7 +126,7 @@ class _Compilation:
             },
             **write_inbound.route_tables(servers, {port: self._first(port) for port in servers}),
         }
-        return Compiled(listeners, {}, routes, clusters, made.endpoints, {}, tuple(made.warnings))
+        return Compiled(listeners, {}, routes, clusters, made.endpoints, {}, ())
 
     def _servers(self) -> dict[int, InboundServer]:
         called = self._policies.objects.endpoint_ports(self._namespace, self._pod["metadata"]["name"])
