@@ -7,17 +7,20 @@ from dataclasses import asdict
 
 from meshbdd.claims.breaker import Breaker, Counts
 from meshbdd.claims.calls import Call, told_seconds, untold_statuses
-from meshbdd.claims.circuit_phases import GRACE_SECONDS, Phase, doubts, replay
+from meshbdd.claims.circuit_phases import GRACE_SECONDS, Phase, replay
+from meshbdd.claims.ejection import doubts
 from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.units import Duration
 
 
-def evidence_of(phases: Sequence[Phase], breakers: Sequence[Breaker]) -> dict[str, object]:
+def evidence_of(
+    phases: Sequence[Phase], breakers: Sequence[Breaker], calls: Sequence[Call] | None
+) -> dict[str, object]:
     """What a verdict on a circuit rests on."""
     return {
         "phases": [asdict(phase) for phase in phases],
         "breakers": [asdict(breaker) for breaker in breakers],
-        "doubts": doubts(phases, breakers),
+        "doubts": doubts(phases, breakers, calls or ()),
         "grace_seconds": GRACE_SECONDS,
     }
 
@@ -81,7 +84,7 @@ def is_open(service: str, breakers: Sequence[Breaker], calls: Sequence[Call] | N
     """
     claim = f"the circuit to {service} is open"
     phases = replay(calls or (), breakers)
-    using, evidence = in_use(breakers, calls), evidence_of(phases, breakers)
+    using, evidence = in_use(breakers, calls), evidence_of(phases, breakers, calls)
     nothing = nothing_to_see(claim, service, breakers, calls, evidence)
     if nothing is not None:
         return nothing
@@ -129,7 +132,7 @@ def opens_within(
     """
     claim = f"the circuit to {service} opens within {limit}"
     phases = replay(calls or (), breakers, sightings)
-    using, evidence = in_use(breakers, calls), evidence_of(phases, breakers)
+    using, evidence = in_use(breakers, calls), evidence_of(phases, breakers, calls)
     nothing = nothing_to_see(claim, service, breakers, calls, evidence) or log_untold(claim, calls, evidence)
     if nothing is not None:
         return nothing

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from meshbdd.claims.breaker import Breaker, is_counted
 from meshbdd.claims.calls import Call, told_seconds
 from meshbdd.claims.circuit import ejections, evidence_of, in_use, log_untold, nothing_to_see
-from meshbdd.claims.circuit_phases import SLACK, Phase, ended_early, replay
+from meshbdd.claims.circuit_phases import Phase, replay
+from meshbdd.claims.ejection import SLACK, ended_early
 from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.units import Duration
 
@@ -27,6 +28,7 @@ class _Seen:
         sightings: Breakers as they were seen earlier.
         opened: Those that were open.
         evidence: The numbers for the verdict.
+        calls: The calls that all of it was told from.
     """
 
     claim: str
@@ -35,6 +37,7 @@ class _Seen:
     sightings: Sequence[Breaker]
     opened: AbstractSet[str]
     evidence: Mapping[str, object]
+    calls: Sequence[Call]
 
     def free_since(self, circuit: str, called: float) -> float:
         """Since when a circuit's endpoints were seen free, of which the call that was made then is the proof.
@@ -69,20 +72,23 @@ def _see(
 ) -> _Seen | Verdict:
     """What there is to judge; arguments as of ``closes_within``. A verdict where nobody can, for none was open for instance."""
     phases = replay(calls or (), breakers, sightings)
-    using, evidence = in_use(breakers, calls), {**evidence_of(phases, breakers), "waited_seconds": waited}
+    evidence = {**evidence_of(phases, breakers, calls), "waited_seconds": waited}
+    using = in_use(breakers, calls)
     opened = {phase.circuit for phase in phases if phase.state == "open"}
     return (
         nothing_to_see(claim, service, breakers, calls, evidence)
         or log_untold(claim, calls, evidence)
         or _never_open(claim, service, opened, using, _gone(breakers, calls or (), sightings), evidence)
-        or _Seen(claim, phases, using, sightings, opened, evidence)
+        or _Seen(claim, phases, using, sightings, opened, evidence, calls or ())
     )
 
 
 def _in_time(seen: _Seen, waited: float, limit: Duration, changes: Sequence[tuple[float, str]], what: str) -> Verdict:
     """The verdict on what came to pass after a time, unless a change brought it about."""
     outcome = Outcome.PASSED if waited <= limit.seconds else Outcome.FAILED
-    early = ended_early(seen.phases, seen.using, seen.opened, changes) if outcome is Outcome.PASSED else ""
+    early = ""
+    if outcome is Outcome.PASSED:
+        early = ended_early(seen.phases, seen.using, seen.opened, seen.calls, changes)
     if early:
         return Verdict.cannot_tell(f"{seen.claim}: {early}", _UNDISTURBED, **seen.evidence)
     told = f"{seen.claim}: {what}; {ejections(seen.using)}"

@@ -14,20 +14,17 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from meshbdd.claims.breaker import Breaker, Counts, is_counted, is_error
-from meshbdd.claims.calls import Call, circuit_of, told_seconds
+from meshbdd.claims.calls import Call, circuit_of
 
 GRACE_SECONDS = 1.0
 """For so long after an ejection Envoy 1.40 heeds no error: measured; https://github.com/envoyproxy/envoy/issues/40697."""
 
-_UNDER_WAY = 0.05
+UNDER_WAY = 0.05
 """Seconds after an opening in which a call may still have been on its way: proxies share ejections among their threads."""
 
 _ROUNDED = 0.005
 """Seconds by which a refusal may seem to have begun before the end of the error that led to it: the log has milliseconds.
 What counts is its begin, for a mesh may hold a call for as long as the circuit is open."""
-
-SLACK = 0.1
-"""Seconds by which an ejection may seem shorter than it was: it began when the last error was counted, not logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +116,7 @@ def _of_circuit(breaker: Breaker, events: Sequence[tuple[float, Call | Breaker]]
                 now = _next(now, "open", opened, {*now.owing, *now.counts.were_ejected(breaker)})
             if isinstance(event, Breaker):
                 now = replace(now, owing=tuple(sorted({*now.owing, *event.out})))
-        elif now.state == "open" and is_counted(call) and call.started > now.began + _UNDER_WAY:
+        elif now.state == "open" and is_counted(call) and call.started > now.began + UNDER_WAY:
             yield replace(now, ended=call.started)
             now = _next(now, "half-open", call.started, now.owing)
         if call is None:
@@ -156,61 +153,3 @@ def _after(phase: Phase, call: Call, breaker: Breaker) -> Phase:
         return phase if phase.recovered is not None else replace(phase, recovered=call.ended)
     first = call.ended if phase.first_error is None else phase.first_error
     return replace(phase, first_error=first, last_error=call.ended, recovered=None)
-
-
-def doubts(phases: Sequence[Phase], breakers: Sequence[Breaker]) -> list[str]:
-    """Where a replay does not agree with base × count and a tick of the interval, a sentence each."""
-    rules = {breaker.circuit: breaker for breaker in breakers if breaker.detects}
-    count: dict[str, int] = defaultdict(int)
-    found = []
-    for phase in phases:
-        rule = rules.get(phase.circuit)
-        if phase.state != "open" or rule is None:
-            continue
-        count[phase.circuit] += 1
-        if phase.ended is not None and phase.ended - phase.began < rule.base - SLACK:
-            found.append(
-                f"{phase.circuit}: opening {count[phase.circuit]} lasted {told_seconds(phase.ended - phase.began)}, less than the base "
-                f"ejection time of {told_seconds(rule.base)}; its proxy was given a new cluster meanwhile, or a new endpoint came"
-            )
-    return found
-
-
-def ended_early(
-    phases: Sequence[Phase],
-    breakers: Sequence[Breaker],
-    opened: Collection[str],
-    changes: Sequence[tuple[float, str]],
-) -> str:
-    """Why the last ejection of a caller did not end by itself: it was shorter than the base ejection time; empty where none was.
-
-    Args:
-        phases: The states of the circuits.
-        breakers: The rules that they stand under.
-        opened: The circuits that were open.
-        changes: Unix time at which each change of the mesh was begun, and the change in words.
-    """
-    for rule in breakers:
-        if rule.circuit not in opened or not rule.detects:
-            continue
-        span = _last_opening([phase for phase in phases if phase.circuit == rule.circuit])
-        if span is None or span[1] - span[0] >= rule.base - SLACK:
-            continue
-        meanwhile = ", ".join(f"«{told}»" for at, told in changes if span[0] <= at <= span[1])
-        why = (
-            f"the ejections ended with the change {meanwhile}"
-            if meanwhile
-            else "a breaker does not end it by itself so soon"
-        )
-        return (
-            f"the circuit of {rule.circuit} was open for {told_seconds(span[1] - span[0])}, less than the base ejection time of "
-            f"{told_seconds(rule.base)}: {why}"
-        )
-    return ""
-
-
-def _last_opening(phases: Sequence[Phase]) -> tuple[float, float] | None:
-    """From when to when a caller's circuit was open for the last time; ``None`` where it never was, or still is."""
-    spans = [(phase.began, phase.ended) for phase in phases if phase.state == "open"]
-    began, ended = spans[-1] if spans else (0.0, None)
-    return None if ended is None else (began, ended)

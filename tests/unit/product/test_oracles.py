@@ -15,7 +15,8 @@ from meshbdd.claims.bulkhead import allowed_growth, not_slowed, still_as_quick
 from meshbdd.claims.calls import Call, Strangers
 from meshbdd.claims.circuit import is_open, opens_within
 from meshbdd.claims.circuit_closing import closes_within, half_opens_within
-from meshbdd.claims.circuit_phases import doubts, replay
+from meshbdd.claims.circuit_phases import replay
+from meshbdd.claims.ejection import doubts
 from meshbdd.claims.retries import called_at_least, called_at_most
 from meshbdd.claims.share import Stopped
 from meshbdd.claims.timeouts import gives_up_within
@@ -233,7 +234,7 @@ def test_the_full_cycle_is_replayed() -> None:
         ("half-open", 3.6, 3.61, 0, 0),
         ("closed", 3.61, None, 0, 0),
     ]
-    assert doubts(replay(CLOSED_AGAIN, [breaker(0)]), [breaker(0)]) == []
+    assert doubts(replay(CLOSED_AGAIN, [breaker(0)]), [breaker(0)], CLOSED_AGAIN) == []
 
 
 def test_a_service_that_is_still_broken_gets_many_calls_between_two_openings() -> None:
@@ -262,9 +263,11 @@ def test_each_caller_has_a_circuit_of_its_own() -> None:
 
 
 def test_an_opening_that_was_too_short_is_doubted() -> None:
-    phases = replay([*ERRORS, refused(0.5), call(1.0, 200, request="")], [breaker(0)])
-    (doubt,) = doubts(phases, [breaker(0)])
-    assert "opening 1 lasted 590 ms, less than the base ejection time of 3.0 s" in doubt
+    calls = [*ERRORS, refused(0.5), call(1.0, 200, request="")]
+    (doubt,) = doubts(replay(calls, [breaker(0)]), [breaker(0)], calls)
+    assert (
+        "opening 1 let calls through to its endpoint after 590 ms, less than the base ejection time of 3.0 s" in doubt
+    )
 
 
 @pytest.mark.parametrize(
@@ -578,7 +581,7 @@ def test_an_ejection_that_a_change_of_ours_ended_is_no_closed_circuit() -> None:
         assert "the ejections ended with the change «mutual TLS is strict»" in verdict.sentence
     verdict = closes_within("payment", Duration(4), 1.0, [breaker(0)], soon, began=0.0, changes=[(0.1, "x")])
     assert verdict.outcome is OPEN
-    assert "does not end it by itself so soon" in verdict.sentence
+    assert "ends no ejection by itself so soon" in verdict.sentence
     unseen = [*ERRORS, call(1.0, 200, request="")]
     assert (
         closes_within(
@@ -616,6 +619,49 @@ def test_errors_are_counted_for_each_endpoint() -> None:
     calls = [at("ab"[n % 2], n / 10) for n in range(10)]
     assert opens_within("order", Duration(2), [breaker(0, endpoints=2)], calls).outcome is FAILED
     assert opens_within("order", Duration(2), [breaker(0, endpoints=3)], calls).outcome is OPEN, "one was not called"
+
+
+def one_by_one(again: float, second: float, *under_way: Call) -> list[Call]:
+    """Two endpoints that are ejected one after the other, so that the circuit is open while both are, and are called again."""
+    errors = [at("a", n / 10) for n in range(5)] + [at("b", 3.0 + n / 10) for n in range(5)]
+    return [*errors, *under_way, refused(3.45), at("a", again, 200), at("b", second, 200)]
+
+
+def test_of_several_endpoints_each_is_ejected_for_its_own_time() -> None:
+    slow = at("a", 0.35, seconds=2.0)  # was under way when its endpoint was ejected
+    for calls in one_by_one(3.5, 6.5), one_by_one(3.5, 6.5, slow):
+        phases = replay(calls, [breaker(0, endpoints=2)])
+        assert [(p.state, round(p.began, 2)) for p in phases][1:3] == [("open", 3.41), ("half-open", 3.5)]
+        assert doubts(phases, [breaker(0, endpoints=2)], calls) == []
+        for claim in closes_within, half_opens_within:
+            verdict = claim("payment", Duration(9), 6.6, [breaker(0, endpoints=2)], calls, began=0.0)
+            assert verdict.outcome is PASSED, verdict.sentence
+
+
+def test_an_ejection_of_one_of_several_endpoints_that_was_too_short_is_named() -> None:
+    for claim in closes_within, half_opens_within:
+        verdict = claim(
+            "payment",
+            Duration(9),
+            5.0,
+            [breaker(0, endpoints=2)],
+            one_by_one(3.5, 4.0),
+            began=0.0,
+            changes=[(3.7, "x")],
+        )
+        assert verdict.outcome is OPEN
+        assert "let calls through to b after 590 ms, less than the base ejection time of 3.0 s" in verdict.sentence
+        assert verdict.sentence.endswith("the ejections ended with the change «x»")
+    new = [*[at("a", n / 10) for n in range(5)], refused(0.5), at("new", 1.0, 200), at("a", 3.6, 200)]
+    verdict = closes_within("payment", Duration(9), 5.0, [breaker(0, endpoints=2)], new, began=0.0)
+    assert "let calls through to new after 590 ms" in verdict.sentence
+
+
+def test_an_ejection_that_a_change_ended_is_none_that_ended_though_the_circuit_is_open_anew() -> None:
+    anew = [*ERRORS, refused(0.5), *[call(1.0 + n / 10, 503, request="") for n in range(12)], refused(2.3)]
+    verdict = half_opens_within("payment", Duration(4), 2.5, [breaker(1)], anew, began=0.0, changes=[(0.7, "x")])
+    assert verdict.outcome is OPEN, verdict.sentence
+    assert "the ejections ended with the change «x»" in verdict.sentence
 
 
 @pytest.mark.parametrize(("grpc", "limit", "wanted"), [(14, 3.0, PASSED), (14, 1.0, FAILED), (0, 3.0, OPEN)])
