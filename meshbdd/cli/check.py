@@ -20,6 +20,8 @@ Object = dict[str, Any]
 
 _FEATURES, _MANIFESTS = {".feature"}, {".yaml", ".yml", ".json"}
 _MESHES = {"istio", "linkerd"}
+_CONTROL_PLANES = {"istio": "istio-system", "linkerd": "linkerd"}
+"""Mesh → the namespace that it has wherever it is installed, and that nobody writes into a world."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def check(files: tuple[Path, ...], world: Path | None, mesh: str | None, as_json
     applied = {manifest for feature in features for manifest in manifests_of(feature, settings)}
     applied |= {file.parent / words / file.name for file in applied}
     tests = [m for m in manifests if m.file.resolve() in applied or any(map(injects_fault, m.objects))]
-    there = _judge([m for m in manifests if m not in tests], _world(world, namespace), report)
+    there = _judge([m for m in manifests if m not in tests], _world(world, namespace, words), report)
     for manifest in tests:
         _judge([manifest], there, report)
     if features:
@@ -108,7 +110,17 @@ def _below(folder: Path, mesh: str) -> list[Path]:
     ]
 
 
-def _world(file: Path | None, namespace: str) -> list[Object]:
+def _world(file: Path | None, namespace: str, mesh: str) -> list[Object]:
+    """What there is already; where it tells of namespaces, that of the mesh's control plane is among them."""
+    objects = _world_of(file, namespace)
+    known = {obj["metadata"]["name"] for obj in objects if obj["kind"] == "Namespace"}
+    name = _CONTROL_PLANES[mesh]
+    if known and name not in known:
+        objects.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    return objects
+
+
+def _world_of(file: Path | None, namespace: str) -> list[Object]:
     from meshbdd.manifests import path as shipped  # noqa: PLC0415 - not needed for --help
     from meshbdd.mesh.manifest import read_objects  # noqa: PLC0415 - slow to import
 

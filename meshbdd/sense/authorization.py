@@ -7,7 +7,7 @@ from typing import Any
 
 from meshbdd.sense import catalog
 from meshbdd.sense.finding import Finding
-from meshbdd.sense.inventory import Inventory
+from meshbdd.sense.inventory import ROOT_NAMESPACE, Inventory
 from meshbdd.sense.reading import Object, mapping, mappings, namespace_of, texts, told
 from meshbdd.sense.selectors import has_targets, selected_pods
 from meshbdd.sense.tls import DISABLE, in_force
@@ -50,6 +50,7 @@ def _like(pattern: str, name: str) -> bool:
 
 def _principals(world: Inventory, policy: Object, number: int, source: Any) -> Iterator[Finding]:
     accounts = {f"/ns/{w.namespace}/sa/{w.account}" for w in world.workloads}
+    rooted = any(w.namespace == ROOT_NAMESPACE for w in world.workloads)  # files do not tell of the mesh's own pods
     for name in texts(source, "principals"):
         # Which trust domain a mesh has, and which ones it takes for its own, only its configuration says.
         domain = name.partition("/ns/")[0].removeprefix("*") if "/ns/" in name else "cluster.local"
@@ -60,12 +61,23 @@ def _principals(world: Inventory, policy: Object, number: int, source: Any) -> I
                 f'rule {number}: principal "{name}" matches nobody: Istio writes it without spiffe://.',
                 f"write {name.removeprefix('spiffe://')}",
             )
-        elif known and not any(_like(name, principal) for principal in known):
+        elif known and (rooted or not _may_be_of_root(name)) and not any(_like(name, p) for p in known):
             yield catalog.UNKNOWN_PRINCIPAL.on(policy, f'rule {number}: no pod has principal "{name}".')
     for name in texts(source, "serviceAccounts"):
         full = name if "/" in name else f"{namespace_of(policy)}/{name}"
+        if not rooted and full.startswith(f"{ROOT_NAMESPACE}/"):
+            continue
         if accounts and "/ns/{}/sa/{}".format(*full.split("/", 1)) not in accounts:
             yield catalog.UNKNOWN_PRINCIPAL.on(policy, f'rule {number}: no pod has the service account "{full}".')
+
+
+def _may_be_of_root(principal: str) -> bool:
+    """Whether a principal, or a pattern of such, means pods of the root namespace: gateways are often there."""
+    _, found, account = principal.partition("/ns/")
+    if not found:
+        return principal.startswith("*")
+    root = f"{ROOT_NAMESPACE}/"
+    return account.startswith(root) or (account.endswith("*") and root.startswith(account[:-1]))
 
 
 def _unknown_callers(world: Inventory, policy: Object, number: int, source: Any) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ ROOT_NAMESPACE = "istio-system"
 
 OF_TOPOLOGY = {
     "topology.istio.io/cluster", "topology.istio.io/network", "topology.istio.io/subzone",
-    "topology.kubernetes.io/region", "topology.kubernetes.io/zone",
+    "topology.kubernetes.io/region", "topology.kubernetes.io/zone", "kubernetes.io/hostname",
 }  # fmt: skip
 """Labels that Istio gives to endpoints and proxies by where they run; no object has their values (istio/istio
 pilot/pkg/serviceregistry/util/label/label.go, AugmentLabels)."""

@@ -98,6 +98,36 @@ def test_people_read_sentence_place_and_help(check: Check, tmp_path: Path) -> No
     assert "1 error in 1 file." in told
 
 
+STRICT = """
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: SPACE}
+spec: {mtls: {mode: STRICT}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: gateways}
+spec:
+  selector: {matchLabels: {app: order-service}}
+  rules:
+  - from:
+    - source: {namespaces: [SPACE]}
+    - source: {principals: [cluster.local/ns/SPACE/sa/istio-ingressgateway-service-account]}
+"""
+
+
+@pytest.mark.parametrize("world", [(), ("--world", "world.yaml")])
+def test_the_root_namespace_is_there_wherever_istio_is(check: Check, tmp_path: Path, world: tuple[str, ...]) -> None:
+    shop = "kind: Namespace\nmetadata: {name: shop}\n---\n"
+    pod = "kind: Pod\nmetadata: {name: o, labels: {app: order-service}}\nspec: {containers: []}\n"
+    _write(tmp_path, world_yaml=shop + pod, m_yaml=STRICT.replace("SPACE", "istio-system"))
+    ran = check("m.yaml", *world)
+    assert ran.returncode == 0, ran.stdout
+    assert "Nothing doubtful" in ran.stdout
+    _write(tmp_path, m_yaml=STRICT.replace("SPACE", "istio-sytem"))
+    assert {f["code"] for f in check("m.yaml", "--json", *world).findings} == {"MB0321", "MB0955", "MB0956"}
+
+
 def test_the_world_is_another_file(check: Check, tmp_path: Path) -> None:
     _write(tmp_path, a_yaml=_route(), b_yaml=_route("b"))
     world = tmp_path / "world.yaml"
