@@ -38,7 +38,8 @@ class FaultCalls:
     def _tries(self, through: Through, entries: Sequence[Entry]) -> list[Logged]:
         """The tries of calls to a service that has a fault backend, and who made each.
 
-        They are those that came to the backend, by its own log, and those that came to the service without it.
+        They are those that came to the backend, by its own log, and those that came to the service without it, by a proxy
+        that knows its routes: who has none goes past the backend always.
         """
         names, backends, servers = self._pods.names(), self._pods.of(through.backend), self._pods.of(through.twin)
         who = {e.request_id: names.get(e.came_from, "unknown") for e in entries if e.pod in backends and not e.outbound}
@@ -46,7 +47,7 @@ class FaultCalls:
         direct = [e for e in entries if e.pod in servers and not e.outbound]
         made = [(names.get(e.came_from, e.came_from or "unknown"), e) for e in direct]
         return [(who.get(e.request_id, "unknown"), e) for e in diverted if e.request_id in who] + [
-            (name, e) for name, e in made if name not in backends
+            (name, e) for name, e in made if name not in backends | self._pods.bare()
         ]
 
     def told(self, item: InForce, entries: Sequence[Entry]) -> bool:

@@ -56,6 +56,10 @@ class KnownPods:
         """Address → name of the pod."""
         return {address_of(pod): str(pod["metadata"]["name"]) for pod in self._seen.values()}
 
+    def bare(self) -> set[str]:
+        """The names of the pods without a proxy."""
+        return {str(pod["metadata"]["name"]) for pod in self._seen.values() if not has_proxy(pod)}
+
     def gone(self) -> dict[Life, str]:
         """The pods with a proxy that are there no more, or have another one by now, or are about to go → their names."""
         left = {life: pod for life, pod in self._seen.items() if life not in self._staying and has_proxy(pod)}

@@ -191,3 +191,23 @@ def test_a_backend_has_told_of_a_call_once_it_logged_each_try_of_it(stage: Stage
     assert not calls.told(item, stage.entries)
     logs.injections.append(Entry("fault", False, "", "t", 200, frozenset(), "r1"))
     assert calls.told(item, stage.entries)
+
+
+def test_who_has_no_proxy_goes_past_a_fault_backend(stage: Stage) -> None:
+    plain = _pod("order", {"app": "client-plain"}, "default")
+    plain["spec"]["containers"] = [{"name": "app"}]
+    stage.straight("r1")
+    through = Through(
+        "t", ServiceRef("meshbdd-fault-payment-service", "shop"), ServiceRef("meshbdd-twin-payment-service", "shop")
+    )
+    item = InForce(Plan("payment fails", (), through=through))
+
+    def calls() -> list[str]:
+        pods = KnownPods(cast("Any", stage.cluster))
+        pods.look()
+        found = FaultCalls(cast("Any", SimpleNamespace(injections=[])), pods).calls(item, stage.entries, PAYMENT)
+        return [who for who, _ in found]
+
+    assert calls() == ["order"]
+    stage.cluster.pods[0] = plain
+    assert calls() == []
