@@ -107,12 +107,11 @@ def _operation(world: Inventory, policy: Object, number: int, operation: Any) ->
             yield catalog.NEVER_MATCHES.on(
                 policy, f'rule {number}: path "{path}" matches no request: paths begin with "/".', f"write /{path}"
             )
-    pods = selected_pods(world, policy)
-    listening = set() if has_targets(policy) else world.listens_on(pods)  # of a waypoint it means the Service's port
+    pods = [] if has_targets(policy) else selected_pods(world, policy)  # of a waypoint it means the Service's port
     for port in texts(operation, "ports"):
-        if listening and port.isdigit() and int(port) not in listening:
+        if port.isdigit() and (targets := world.only_of_services(pods, int(port))):
             yield catalog.NOT_A_WORKLOAD_PORT.on(
                 policy,
-                f"rule {number} is for port {port}; its pods listen on {told(sorted(map(str, listening)))} "
-                "(it takes the container's port, not the Service's), so it matches no request.",
+                f"rule {number} is for port {port}, which is the Service's; its calls come to the pods at port "
+                f"{told(sorted(map(str, targets)))}, and that is what it takes, so it matches none of them.",
             )

@@ -116,7 +116,7 @@ IGNORED_IN_ROOT = Check(
 )
 TWO_POLICIES = Check("MB0953", _W, "two PeerAuthentications for the same pods", "merge the two into one object")
 NOT_A_WORKLOAD_PORT = Check(
-    "MB0954", _W, "a policy for a port on which no pod listens", "name the port of the container, not of the Service"
+    "MB0954", _W, "a policy for a Service's port, where it takes the container's", "name the port of the container"
 )
 UNKNOWN_NAMESPACE = Check(
     "MB0955", _E, "a policy about a namespace that does not exist", "correct the namespace", ("IST0101",)

@@ -8,19 +8,12 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
-from meshbdd.sense.pods import MACHINES, Workload, machine, planned, running, target_ports, template_of
-from meshbdd.sense.reading import Object, mapping, mappings, namespace_of, selects, text, texts, whole
+from meshbdd.sense.pods import MACHINES, Workload, led_to, machine, planned, running, template_of
+from meshbdd.sense.reading import Object, mapping, mappings, namespace_of, selects, text, texts, whole, without_topology
 from meshbdd.sidecars import CHANGE_HEADER
 
 ROOT_NAMESPACE = "istio-system"
 """Where Istio takes policies for the whole mesh from (``meshConfig.rootNamespace``)."""
-
-OF_TOPOLOGY = {
-    "topology.istio.io/cluster", "topology.istio.io/network", "topology.istio.io/subzone",
-    "topology.kubernetes.io/region", "topology.kubernetes.io/zone", "kubernetes.io/hostname",
-}  # fmt: skip
-"""Labels that Istio gives to endpoints and proxies by where they run; no object has their values (istio/istio
-pilot/pkg/serviceregistry/util/label/label.go, AugmentLabels)."""
 
 _ENDED = {"Succeeded", "Failed"}
 _ANY = ("", "")
@@ -36,11 +29,6 @@ def full_name(host: str, namespace: str) -> str:
     https://istio.io/latest/docs/reference/config/networking/virtual-service/#Destination
     """
     return host if "." in host or host.startswith("*") else f"{host}.{namespace}{_SERVICE_SUFFIX}"
-
-
-def without_topology(labels: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Labels but for those whose values Istio alone knows."""
-    return {name: value for name, value in labels.items() if name not in OF_TOPOLOGY}
 
 
 class Inventory:
@@ -169,9 +157,26 @@ class Inventory:
         found: dict[int, set[int]] = defaultdict(set)
         for pod in self.workloads:
             found[id(pod)] |= {n for p in pod.container_ports() if (n := whole(p, "containerPort")) is not None}
+            found[id(pod)] |= {target for _, target in self._led_to.get(id(pod), ())}
+        return found
+
+    def only_of_services(self, pods: Iterable[Workload], number: int) -> set[int]:
+        """The container ports to which Services of these pods lead a port of theirs that is none of the pods' own.
+
+        Empty where it is, and where no Service has it: pods may listen where no container says it, for
+        ``containerPort`` only informs.
+        """
+        pods = list(pods)
+        if number in self.listens_on(pods):
+            return set()
+        return {target for pod in pods for port, target in self._led_to.get(id(pod), ()) if port == number}
+
+    @cached_property
+    def _led_to(self) -> dict[int, list[tuple[int | None, int]]]:
+        found: dict[int, list[tuple[int | None, int]]] = defaultdict(list)
         for service in self.of("Service"):
             for pod in self.behind(service):
-                found[id(pod)] |= target_ports(service, [pod])
+                found[id(pod)] += led_to(service, [pod])
         return found
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,15 +125,18 @@ def made_by(pod: Object, makers: Iterable[Object]) -> bool:
 
 
 def target_ports(service: Object, pods: Iterable[Workload]) -> set[int]:
-    """The container ports that a Service sends to; names are looked up in the containers."""
+    """The container ports that a Service sends to."""
+    return {target for _, target in led_to(service, pods)}
+
+
+def led_to(service: Object, pods: Iterable[Workload]) -> Iterator[tuple[int | None, int]]:
+    """A Service's ports, each with the container port that it sends to; names are looked up in the containers."""
     named = {text(p, "name"): whole(p, "containerPort") for w in pods for p in w.container_ports()}
-    found = set()
     for port in mappings(service, "spec", "ports"):
         wanted = at(port, "targetPort")
         number = named.get(wanted) if isinstance(wanted, str) else wanted or whole(port, "port")
         if isinstance(number, int):
-            found.add(number)
-    return found
+            yield whole(port, "port"), number
 
 
 def is_meshed(pod: Object) -> bool:

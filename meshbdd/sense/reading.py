@@ -76,6 +76,19 @@ def selects(selector: Mapping[str, Any], labels: Mapping[str, Any]) -> bool:
     return all(labels.get(name) == value for name, value in selector.items())
 
 
+_OF_TOPOLOGY = {
+    "topology.istio.io/cluster", "topology.istio.io/network", "topology.istio.io/subzone",
+    "topology.kubernetes.io/region", "topology.kubernetes.io/zone", "kubernetes.io/hostname",
+}  # fmt: skip
+"""Labels that Istio gives to endpoints and proxies by where they run; no object has their values (istio/istio
+pilot/pkg/serviceregistry/util/label/label.go, AugmentLabels)."""
+
+
+def without_topology(labels: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Labels but for those whose values Istio alone knows."""
+    return {name: value for name, value in labels.items() if name not in _OF_TOPOLOGY}
+
+
 def told(names: Sequence[str], most: int = 5) -> str:
     """A list for a sentence; long ones are cut."""
     shown = ", ".join(names[:most])

@@ -93,11 +93,10 @@ def peer_authentications(world: Inventory) -> Iterator[Finding]:
 
 def _ports(world: Inventory, policy: Object) -> Iterator[Finding]:
     pods = selected_pods(world, policy)
-    listening = world.listens_on(pods)
     for port in mapping(policy, "spec", "portLevelMtls"):
-        if pods and listening and str(port) not in {str(number) for number in listening}:
+        if str(port).isdigit() and (targets := world.only_of_services(pods, int(port))):
             yield catalog.NOT_A_WORKLOAD_PORT.on(
                 policy,
-                f"portLevelMtls is for port {port}; its pods listen on {told(sorted(map(str, listening)))} "
-                "(it takes the container's port, not the Service's), so nothing changes.",
+                f"portLevelMtls is for port {port}, which is the Service's; its calls come to the pods at port "
+                f"{told(sorted(map(str, targets)))}, and that is what it takes, so nothing changes for them.",
             )

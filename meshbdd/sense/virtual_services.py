@@ -8,9 +8,20 @@ from typing import Any
 
 from meshbdd.sense import catalog
 from meshbdd.sense.finding import Finding, name_of
-from meshbdd.sense.inventory import Inventory, full_name, ports_of, without_topology
+from meshbdd.sense.inventory import Inventory, full_name, ports_of
 from meshbdd.sense.protocols import carries_http, told_ports
-from meshbdd.sense.reading import Object, mapping, mappings, namespace_of, selects, text, texts, told, whole
+from meshbdd.sense.reading import (
+    Object,
+    mapping,
+    mappings,
+    namespace_of,
+    selects,
+    text,
+    texts,
+    told,
+    whole,
+    without_topology,
+)
 
 EVERYWHERE = "*"
 
