@@ -9,9 +9,9 @@ import datetime as dt
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from meshbdd.claims.verdict import Verdict
+from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.units import Duration
 
 
@@ -153,6 +153,26 @@ def reports_requests(
         return _unknown(claim, why, "run it again, when nobody else calls")
     return Verdict.of(
         seen >= wanted, f"{claim}: the proxies of the {reporter} counted {seen}", seen=seen, reporter=reporter
+    )
+
+
+def counted_together(verdict: Verdict, target: str, others: Sequence[str]) -> Verdict:
+    """A verdict on counters that do not tell calls to a service from those to others of the same pods.
+
+    The proxy of a pod names one Service for all that came to a port of it.
+
+    Args:
+        verdict: What the counters tell.
+        target: The service.
+        others: The full names of the others.
+    """
+    names = ", ".join(host.removesuffix(".svc.cluster.local") for host in others)
+    return replace(
+        verdict,
+        outcome=Outcome.INCONCLUSIVE,
+        sentence=f"{verdict.sentence}; but proxies count calls to {target} and to {names}, which select the same pods, by the name of "
+        "one, and other calls are logged than were counted",
+        help=f"claim it of a service whose pods no other one selects, or what the access log of {target} has",
     )
 
 

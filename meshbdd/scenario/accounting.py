@@ -44,7 +44,7 @@ class Accounting:
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self._logs = AccessLogs(environment.cluster, environment.mesh.sidecars)
-        self._pods = KnownPods(environment.cluster)
+        self._pods = KnownPods(environment.cluster, environment.mesh.sidecars)
         self._found = FaultCalls(self._logs, self._pods)
         self._began = time.time()
         self._met = False

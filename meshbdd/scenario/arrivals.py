@@ -7,22 +7,24 @@ from collections.abc import Iterable
 from meshbdd.intents import ServiceRef
 from meshbdd.telemetry.access_log import Entry
 from meshbdd.telemetry.proxies import Object, Proxies, address_of
+from meshbdd.telemetry.shared_pods import to_no_other
 
 
 def arrivals(service: ServiceRef, entries: Iterable[Entry], proxies: Proxies) -> list[Entry]:
     """Those that came to the service's own pods, and those that came to its fault backend.
 
-    What a fault backend passes on has come to it before: that is no further call.
+    What a fault backend passes on has come to it before: that is no further call. What came to the pods for another Service
+    that selects them is none of the service's.
 
     Args:
         service: The service.
-        entries: The logs.
+        entries: The logs of both sides.
         proxies: The way to the pods.
     """
     backends = proxies.fault_backends(service)
     passing_on = {address_of(pod) for pod in backends}
     own, beside = _names(proxies.meshed(service)), _names(backends)
-    came = (entry for entry in entries if not entry.outbound)
+    came = (entry for entry in to_no_other(service, entries, proxies.beside(service)) if not entry.outbound)
     return [e for e in came if e.pod in beside or (e.pod in own and e.came_from not in passing_on)]
 
 

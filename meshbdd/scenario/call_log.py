@@ -20,6 +20,7 @@ from meshbdd.scenario.traffic import Traffic
 from meshbdd.scenario.witnesses import Witnesses
 from meshbdd.telemetry.access_log import AccessLogs, Entry
 from meshbdd.telemetry.proxies import Proxies, address_of
+from meshbdd.telemetry.shared_pods import to_no_other
 
 _LOGGED = re.compile(
     r"\S+ (?:gives up on|calls) \S+ |the circuit to \S+ |a slow \S+ does not slow "
@@ -76,12 +77,15 @@ class CallLog:
 
     def tries_to(self, service: ServiceRef) -> list[Call]:
         """The same, with each try of a call that its proxy repeated."""
-        return tries_to(service, self.entries(), self._addresses())
+        return self._tries_to(service, self.entries())
 
     def settled_tries_to(self, service: ServiceRef) -> list[Call] | None:
         """All of them; ``None`` where the proxies log nothing at all."""
         entries = self.settled()
-        return tries_to(service, entries, self._addresses()) if entries else None
+        return self._tries_to(service, entries) if entries else None
+
+    def _tries_to(self, service: ServiceRef, entries: Sequence[Entry]) -> list[Call]:
+        return tries_to(service, to_no_other(service, entries, self.proxies.beside(service)), self._addresses())
 
     def of_all_callers(self, verdict: Verdict, callee: ServiceRef, caller: ServiceRef | None = None) -> Verdict:
         """A verdict on what callers' proxies saw: it cannot be told where a pod without one called the service too.
@@ -116,7 +120,7 @@ def tries_to(service: ServiceRef, entries: Sequence[Entry], addresses: Mapping[s
 
     Args:
         service: The service.
-        entries: The logs of both.
+        entries: The logs of both, without calls to other Services of its pods.
         addresses: Pod → its IP address.
     """
     made: dict[tuple[str, str, str], list[Call]] = defaultdict(list)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from meshbdd.claims import Verdict, mesh
+from meshbdd.claims import Outcome, Verdict, mesh
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.intents import ServiceRef
 from meshbdd.scenario.arrivals import arrivals
@@ -44,6 +44,10 @@ class Logged:
         unlogged = 0 if self.silent else max(0, counted - self.calls)
         return max(0, counted - self.foreign - unlogged)
 
+    def answers_for(self, counted: int, *, passed: bool) -> bool:
+        """Whether the logs bear out what was counted by a name that other Services share: all of it, or that there was any."""
+        return self.calls > 0 if passed else not self.silent and self.calls == counted
+
     def most(self, counted: int) -> int:
         """The same at most: of calls that ended just when counting began, some are logged and not counted."""
         uncounted = max(0, self.calls - counted)
@@ -78,22 +82,39 @@ class Counting:
 
     def mutual_tls(self, source: ServiceRef, target: ServiceRef) -> Verdict:
         """All calls from one service to another since the scenario began came over mutual TLS."""
-        seen = mesh.Security({})
+        seen, counted, logged = mesh.Security({}), 0, Logged(0, 0)
 
         def probe() -> None:
-            nonlocal seen
-            seen, logged = self._security(source, target)
-            if not seen.by_policy or seen.uncounted or not logged:
+            nonlocal seen, counted, logged
+            seen, counted, logged = self._security(source, target)
+            if not seen.by_policy or seen.uncounted or not logged.is_whole(counted):
                 raise NotYet("not all calls counted")
 
         self._refuse_namesakes(source)
         self._traffic.wait_met()
         or_nothing(probe, lambda: None)
         ids = [entry.request_id for entry in self._calls(source, target, "destination")]
-        return self._traffic.met(mesh.uses_mutual_tls(str(source), str(target), seen), ids)
+        verdict = mesh.uses_mutual_tls(str(source), str(target), seen)
+        if not seen.plain:
+            verdict = self._told_apart(verdict, target, counted, logged)
+        return self._traffic.met(verdict, ids)
 
-    def _security(self, source: ServiceRef, target: ServiceRef) -> tuple[mesh.Security, bool]:
-        """How the calls came, and whether all that were counted are logged."""
+    def _told_apart(self, verdict: Verdict, target: ServiceRef, counted: int, logged: Logged) -> Verdict:
+        """A verdict on what the callee's proxies counted, which may be calls to another Service of its pods as well, or under its name.
+
+        Args:
+            verdict: What they tell.
+            target: The callee.
+            counted: How many calls they counted.
+            logged: What is logged of them.
+        """
+        others = sorted(self._proxies.beside(target))
+        if not others or logged.answers_for(counted, passed=verdict.outcome is Outcome.PASSED):
+            return verdict
+        return mesh.counted_together(verdict, str(target), others)
+
+    def _security(self, source: ServiceRef, target: ServiceRef) -> tuple[mesh.Security, int, Logged]:
+        """How the calls came, how many were counted, and what is logged of them."""
         counted = self._since(source, target)
         lines = self._made_by(self._proxies.pods(source), counted)
         found: Counter[str] = Counter()
@@ -103,8 +124,9 @@ class Counting:
         passed_on = self._made_by(self._proxies.fault_backends(target), counted)
         bare_on = sum(number for line, number in passed_on.items() if line.security != "mutual_tls")
         logged = self._logged(source, target, "destination")
-        whole, arrived = logged.is_whole(found.total()), logged.most(found.total())
-        found["mutual_tls"] -= min(found.total() - arrived, found["mutual_tls"])
+        total = found.total()
+        arrived = logged.most(total)
+        found["mutual_tls"] -= min(total - arrived, found["mutual_tls"])
         sent = 0
         if self._proxies.sidecars is not LINKERD:  # whose proxies do not tell which calls reached an endpoint
             sent = sum(number for line, number in lines.items() if line.reporter == "source" and line.reached)
@@ -112,7 +134,8 @@ class Counting:
         callers = {address_of(pod): str(pod["metadata"]["name"]) for pod in self._bare(source)}
         plain = [entry for entry in self._inbound(target) if entry.came_from in callers]
         bare = [str(pod["metadata"]["name"]) for pod in self._bare(target)]
-        return mesh.Security(+found, max(0, sent - arrived), len(plain), bare, sorted(callers.values()), bare_on), whole
+        security = mesh.Security(+found, max(0, sent - arrived), len(plain), bare, sorted(callers.values()), bare_on)
+        return security, total, logged
 
     def _bare(self, service: ServiceRef) -> list[Object]:
         """The running pods of a service without a proxy."""
@@ -166,10 +189,11 @@ class Counting:
                 why_not = f"neither {source} nor {target} has a sidecar that could count"
         elif not self._proxies.meshed(source):
             why_not = f"{source} has no sidecar, so nobody knows its calls by its name"
-        seen = most = 0
+        seen = most = counted = 0
+        logged = Logged(0, 0)
 
         def probe() -> None:
-            nonlocal seen, most
+            nonlocal seen, most, counted, logged
             theirs = self._made_by(self._proxies.pods(source), self._since(source, target))
             counted = sum(number for line, number in theirs.items() if line.reporter == reporter)
             logged = self._logged(source, target, reporter)
@@ -182,11 +206,12 @@ class Counting:
         sent = self._traffic.has_sent
         if not why_not and sent:
             or_nothing(probe, lambda: None)
-        return self._traffic.met(
-            mesh.reports_requests(
-                str(source), str(target), wanted, seen, most, sent=sent, reporter=reporter, why_not=why_not
-            )
+        verdict = mesh.reports_requests(
+            str(source), str(target), wanted, seen, most, sent=sent, reporter=reporter, why_not=why_not
         )
+        if not why_not and sent and reporter == "destination":
+            verdict = self._told_apart(verdict, target, counted, logged)
+        return self._traffic.met(verdict)
 
     def _logged(self, source: ServiceRef, target: ServiceRef, reporter: str, *, reached: bool = False) -> Logged:
         """What the logs tell of the calls.

@@ -11,6 +11,7 @@ from meshbdd.scenario.hits import Logged, Suspect, is_hit, told_apart
 from meshbdd.scenario.in_force import InForce
 from meshbdd.scenario.known_pods import KnownPods
 from meshbdd.telemetry.access_log import AccessLogs, Entry
+from meshbdd.telemetry.shared_pods import to_no_other
 
 
 class FaultCalls:
@@ -31,9 +32,14 @@ class FaultCalls:
             return self._tries(item.plan.through, entries)
         if item.plan.side is not Side.SERVER:
             return [(e.pod, e) for e in entries if e.outbound and e.service == service.host]
-        servers, names = self._pods.of(service), self._pods.names()
-        inbound = [e for e in entries if not e.outbound and e.pod in servers]
-        return [(names.get(e.came_from, e.came_from or "unknown"), e) for e in inbound]
+        names = self._pods.names()
+        return [(names.get(e.came_from, e.came_from or "unknown"), e) for e in self._came(entries, service)]
+
+    def _came(self, entries: Sequence[Entry], service: ServiceRef) -> list[Entry]:
+        """What came to the service's pods, but for calls that were made to another Service of these."""
+        servers = self._pods.of(service)
+        own = to_no_other(service, entries, self._pods.beside(service))
+        return [entry for entry in own if not entry.outbound and entry.pod in servers]
 
     def _tries(self, through: Through, entries: Sequence[Entry]) -> list[Logged]:
         """The tries of calls to a service that has a fault backend, and who made each.
@@ -96,8 +102,8 @@ class FaultCalls:
 
     def bypassed(self, entries: Sequence[Entry], service: ServiceRef, left: set[str]) -> Mapping[str, int]:
         """Calls that reached the service's sidecars and that no calling sidecar logged, by who made them."""
-        servers, names = self._pods.of(service), self._pods.names()
-        inbound = [e for e in entries if not e.outbound and e.pod in servers and e.request_id not in left]
+        names = self._pods.names()
+        inbound = [entry for entry in self._came(entries, service) if entry.request_id not in left]
         counted = Counter(names.get(e.came_from, e.came_from or "unknown") for e in inbound)
         return dict(counted)  # the report reads it by dataclasses.asdict, which makes nonsense of a counter
 

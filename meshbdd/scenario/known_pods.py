@@ -8,7 +8,9 @@ from typing import Any
 from meshbdd.cluster import Cluster
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.base import Where
+from meshbdd.sidecars import LINKERD, Sidecars
 from meshbdd.telemetry.proxies import address_of, has_proxy, restarts
+from meshbdd.telemetry.shared_pods import hosts_beside
 
 Life = tuple[str, int]
 """A pod, and which start of its proxy it is: with each the log begins anew."""
@@ -19,10 +21,12 @@ class KnownPods:
 
     Args:
         cluster: Where they are.
+        sidecars: The mesh's.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, sidecars: Sidecars) -> None:
         self._cluster = cluster
+        self._sidecars = sidecars
         self._seen: dict[Life, Mapping[str, Any]] = {}
         self._staying: set[Life] = set()
 
@@ -36,6 +40,12 @@ class KnownPods:
     def of(self, *services: ServiceRef) -> set[str]:
         """The names of the pods of services."""
         return {str(pod["metadata"]["name"]) for service in services for pod in self._behind(service)}
+
+    def beside(self, service: ServiceRef) -> frozenset[str]:
+        """The full names of the other Services that select pods of a service: see ``Proxies.beside``."""
+        if self._sidecars is LINKERD:
+            return frozenset()
+        return hosts_beside(service, self._cluster.list("Service", service.namespace), self._behind(service))
 
     def addresses_of(self, services: Iterable[ServiceRef]) -> set[str]:
         """The addresses of the pods of services."""

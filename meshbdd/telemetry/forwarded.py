@@ -24,17 +24,17 @@ def with_callers(entries: Sequence[Entry], addresses: Mapping[str, str]) -> list
         entries: The logs of both sides.
         addresses: Pod → its IP address.
     """
-    hidden = {_key(entry) for entry in entries if _hides(entry)}
+    hidden = {key_of(entry) for entry in entries if _hides(entry)}
     if not hidden:
         return list(entries)
     made: dict[tuple[str, str], list[Entry]] = defaultdict(list)
     for entry in entries:
-        if entry.outbound and entry.pod in addresses and _key(entry) in hidden:
-            made[_key(entry)].append(entry)
-    return [_seen(entry, made.get(_key(entry), []), addresses) if _hides(entry) else entry for entry in entries]
+        if entry.outbound and entry.pod in addresses and key_of(entry) in hidden:
+            made[key_of(entry)].append(entry)
+    return [_seen(entry, made.get(key_of(entry), []), addresses) if _hides(entry) else entry for entry in entries]
 
 
-def _key(entry: Entry) -> tuple[str, str]:
+def key_of(entry: Entry) -> tuple[str, str]:
     """What a call has in common in both logs, and not with other calls that were made for the same request."""
     return entry.request_id, entry.authority
 

@@ -11,6 +11,7 @@ from meshbdd.cluster.tunnel import Tunnel
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef
 from meshbdd.sidecars import FAULT_LABEL, ISTIO, LINKERD, Sidecars
+from meshbdd.telemetry.shared_pods import hosts_beside
 
 ADMIN_PORT = 15000
 """https://istio.io/latest/docs/ops/deployment/application-requirements/ lists the sidecar's ports."""
@@ -169,6 +170,15 @@ class Proxies:
             return found
         beside = self._cluster.list("Service", service.namespace, labels=f"{FAULT_LABEL}={service.name}")
         return next((twin for twin in beside if FAULT_LABEL not in _selector(service, twin)), found)
+
+    def beside(self, service: ServiceRef) -> frozenset[str]:
+        """The full names of the other Services that select pods of a service.
+
+        None on Linkerd, whose twins of a service do and are no others.
+        """
+        if self.sidecars is LINKERD or self._cluster.find("Service", service.name, service.namespace) is None:
+            return frozenset()
+        return hosts_beside(service, self._cluster.list("Service", service.namespace), self.pods(service))
 
     def fault_backends(self, service: ServiceRef) -> list[Object]:
         """The running pods of a fault backend beside a service, or in its place; only Linkerd needs such."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -33,6 +34,7 @@ class Proxies:
         self.counted = {("destination", "mutual_tls"): 0, ("source", "unknown"): 0}
         self.bare: set[str] = set()
         self.gone = False
+        self.others: frozenset[str] = frozenset()
 
     def pods(self, service: ServiceRef) -> list[dict[str, Any]]:
         if self.gone:
@@ -48,6 +50,9 @@ class Proxies:
 
     def fault_backends(self, _service: ServiceRef) -> list[dict[str, Any]]:
         return []
+
+    def beside(self, _service: ServiceRef) -> frozenset[str]:
+        return self.others
 
     def tunnel(self, pod: dict[str, Any], _port: int) -> SimpleNamespace:
         reporter = "destination" if pod["metadata"]["name"] == PAYMENT.name else "source"
@@ -184,6 +189,46 @@ def test_a_late_call_that_was_counted_before_and_is_logged_now_takes_none_of_our
     assert told(counting.mutual_tls(ORDER, PAYMENT)) == ("passed", {"mutual_tls": 1})
     assert counting.reported(ORDER, PAYMENT, 1).outcome == "inconclusive", "or ours was not counted, and it was"
     assert told(counting.reported(ORDER, PAYMENT, 2)) == ("failed", 0)
+
+
+ALT = "payment-alt.shop.svc.cluster.local"
+
+
+def test_counts_by_the_name_of_another_service_of_the_pods_refute_nothing(stage: Stage) -> None:
+    counting = stage.begin()
+    stage.call("r1")
+    stage.proxies.counted["destination", "mutual_tls"] -= 1  # counted as a call to the other one
+    assert told(counting.reported(ORDER, PAYMENT, 1)) == ("failed", 0)
+    stage.proxies.others = frozenset({ALT})
+    verdict = counting.reported(ORDER, PAYMENT, 1)
+    assert verdict.outcome == "inconclusive"
+    assert "calls to payment-service.shop and to payment-alt.shop" in verdict.sentence
+    assert counting.mutual_tls(ORDER, PAYMENT).outcome == "inconclusive"
+
+
+def test_calls_to_another_service_of_the_pods_are_no_calls_to_this_one(stage: Stage) -> None:
+    stage.proxies.others = frozenset({ALT})
+    counting = stage.begin()
+    stage.call("r1", policy="none")
+    stage.entries = [replace(e, authority="payment-alt", service=ALT if e.outbound else "") for e in stage.entries]
+    assert counting.mutual_tls(ORDER, PAYMENT).outcome == "inconclusive", "whose plaintext that was is told by the log"
+    assert counting.reported(ORDER, PAYMENT, 1).outcome == "inconclusive"
+    stage.call("r2")
+    assert counting.mutual_tls(ORDER, PAYMENT).outcome == "inconclusive"
+    assert told(counting.reported(ORDER, PAYMENT, 1)) == ("passed", 1)
+
+
+def test_counts_that_the_logs_bear_out_are_believed_beside_another_service(stage: Stage) -> None:
+    stage.proxies.others = frozenset({ALT})
+    counting = stage.begin()
+    stage.call("r1")
+    assert told(counting.reported(ORDER, PAYMENT, 1)) == ("passed", 1)
+    assert told(counting.reported(ORDER, PAYMENT, 2)) == ("failed", 1)
+    assert told(counting.mutual_tls(ORDER, PAYMENT)) == ("passed", {"mutual_tls": 1})
+    stage.call("r2", policy="none")
+    assert counting.mutual_tls(ORDER, PAYMENT).outcome == "failed"
+    stage.entries = []
+    assert counting.reported(ORDER, PAYMENT, 2).outcome == "inconclusive", "nobody knows whom they called"
 
 
 def test_one_plaintext_call_among_many(stage: Stage) -> None:

@@ -184,7 +184,7 @@ def test_a_backend_has_told_of_a_call_once_it_logged_each_try_of_it(stage: Stage
     )
     stage.led("r1", on=False)
     stage.led("r1")
-    pods = KnownPods(cast("Any", stage.cluster))
+    pods = KnownPods(cast("Any", stage.cluster), LINKERD)
     pods.look()
     logs = SimpleNamespace(injections=[Entry("fault", False, "", "t", 503, frozenset({"FI"}), "r1")])
     calls, item = FaultCalls(cast("Any", logs), pods), InForce(Plan("payment fails", (), through=through))
@@ -203,7 +203,7 @@ def test_who_has_no_proxy_goes_past_a_fault_backend(stage: Stage) -> None:
     item = InForce(Plan("payment fails", (), through=through))
 
     def calls() -> list[str]:
-        pods = KnownPods(cast("Any", stage.cluster))
+        pods = KnownPods(cast("Any", stage.cluster), LINKERD)
         pods.look()
         found = FaultCalls(cast("Any", SimpleNamespace(injections=[])), pods).calls(item, stage.entries, PAYMENT)
         return [who for who, _ in found]

@@ -47,6 +47,9 @@ class Proxies:
     def fault_backends(self, _service: ServiceRef) -> list[dict[str, Any]]:
         return []
 
+    def beside(self, _service: ServiceRef) -> frozenset[str]:
+        return frozenset()
+
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:

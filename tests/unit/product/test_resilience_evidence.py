@@ -168,7 +168,7 @@ def _resilience(entries: list[Entry], **traffic: Any) -> Resilience:
 
 def _proxies(pods: Any, meshed: Any) -> Any:
     """Those of services beside which no fault backend stands."""
-    return SimpleNamespace(pods=pods, meshed=meshed, receiving=meshed, fault_backends=lambda _: [])
+    return SimpleNamespace(pods=pods, meshed=meshed, receiving=meshed, fault_backends=lambda _: [], beside=lambda _: ())
 
 
 def test_calls_of_before_a_change_tell_nothing_after_it() -> None:
@@ -264,6 +264,9 @@ class _Mesh:
 
     def fault_backends(self, _service: ServiceRef) -> list[dict[str, Any]]:
         return []
+
+    def beside(self, _service: ServiceRef) -> frozenset[str]:
+        return frozenset()
 
     def pods(self, _service: ServiceRef) -> list[dict[str, Any]]:
         return [self.pod("order", proxy=True), self.pod("order-canary")]

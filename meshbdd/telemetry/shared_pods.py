@@ -1,0 +1,74 @@
+"""Several Services in front of the same pods: which of them a call that came there was made to. Pure functions.
+
+The log of the pod's proxy names no Service. The caller's own log does, by the cluster that the call left by; and the call says
+itself whom it asked.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from meshbdd.intents import ServiceRef
+from meshbdd.telemetry.access_log import Entry
+from meshbdd.telemetry.forwarded import key_of
+
+
+def hosts_beside(
+    service: ServiceRef, services: Iterable[Mapping[str, Any]], pods: Iterable[Mapping[str, Any]]
+) -> frozenset[str]:
+    """The full names of the other Services that select pods of a service.
+
+    Args:
+        service: The service.
+        services: Those of its namespace.
+        pods: Its pods.
+    """
+    labels = [(pod["metadata"].get("labels") or {}).items() for pod in pods]
+    selectors = {str(found["metadata"]["name"]): (found.get("spec") or {}).get("selector") for found in services}
+    return frozenset(
+        ServiceRef(name, service.namespace).host
+        for name, selector in selectors.items()
+        if name != service.name and selector and any(selector.items() <= own for own in labels)
+    )
+
+
+def to_no_other(service: ServiceRef, entries: Iterable[Entry], beside: Collection[str]) -> list[Entry]:
+    """Entries without those of calls that came to a service's pods and were clearly made to another Service of these.
+
+    Where a route leads from one of them to another, or nobody knows whom a call was made to, it may be the service's.
+
+    Args:
+        service: The service.
+        entries: The logs of both sides.
+        beside: The full names of the other Services of its pods.
+    """
+    found = list(entries)
+    if not beside:
+        return found
+    made: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for entry in found:
+        if entry.outbound and entry.request_id:
+            made[key_of(entry)].add(entry.service)
+    return [e for e in found if e.outbound or not _anothers(e, service.host, beside, made.get(key_of(e), set()))]
+
+
+def _anothers(entry: Entry, host: str, beside: Collection[str], called: Collection[str]) -> bool:
+    """Whether a call was made to another Service than one.
+
+    Args:
+        entry: The call as it came.
+        host: Full name of the one.
+        beside: Those of the others.
+        called: Where the callers' logs say that it went.
+    """
+    if host in called or _names(entry.authority, host):
+        return False
+    return any(other in called or _names(entry.authority, other) for other in beside)
+
+
+def _names(authority: str, host: str) -> bool:
+    """Whether an authority is a Service's name, short or full, with or without a port."""
+    asked = authority.partition(":")[0].rstrip(".").lower()
+    return f"{host}.".startswith(f"{asked}.")

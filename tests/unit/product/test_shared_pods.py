@@ -1,0 +1,155 @@
+"""Two Services in front of the same pods: a call to one of them is none to the other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from meshbdd.intents import Fault, ServiceRef, Side
+from meshbdd.mesh.base import Plan
+from meshbdd.scenario import Accounting, Environment
+from meshbdd.scenario.arrivals import arrivals
+from meshbdd.scenario.call_log import CallLog
+from meshbdd.scenario.in_force import InForce
+from meshbdd.scenario.vacuity import Unmet
+from meshbdd.sidecars import ISTIO, LINKERD
+from meshbdd.telemetry.access_log import Entry
+from meshbdd.telemetry.proxies import Proxies
+from meshbdd.telemetry.shared_pods import hosts_beside, to_no_other
+
+PAYMENT, ALT, ORDER = (ServiceRef(name, "shop") for name in ("payment-service", "payment-alt", "order-service"))
+BESIDE = frozenset({ALT.host})
+ADDRESSES = {"order-1": "127.1.0.1", "payment-1": "127.1.0.2"}
+
+
+def _service(name: str, **selector: str) -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": "shop"}, "spec": {"selector": selector} if selector else {}}
+
+
+def _pod(name: str, **labels: str) -> dict[str, Any]:
+    meta = {"name": name, "uid": name, "namespace": "shop", "labels": labels}
+    spec = {"containers": [{"name": "istio-proxy"}]}
+    return {"metadata": meta, "spec": spec, "status": {"phase": "Running", "podIP": ADDRESSES.get(name, "127.1.0.9")}}
+
+
+class Cluster:
+    services = (
+        _service(PAYMENT.name, app="payment"),
+        _service(ALT.name, app="payment"),
+        _service(ORDER.name, app="order"),
+        _service("external"),
+    )
+    pods = (_pod("order-1", app="order"), _pod("payment-1", app="payment", version="stable"))
+
+    def find(self, _kind: str, name: str, _namespace: str) -> dict[str, Any] | None:
+        return next((service for service in self.services if service["metadata"]["name"] == name), None)
+
+    def get(self, kind: str, name: str, namespace: str) -> dict[str, Any]:
+        return self.find(kind, name, namespace) or {}
+
+    def list(self, kind: str, _namespace: str = "", labels: str | None = None) -> list[dict[str, Any]]:
+        if kind == "Service":
+            return list(self.services)
+        wanted = dict(item.split("=") for item in (labels or "").split(",") if item.startswith("app=")).items()
+        return [pod for pod in self.pods if wanted <= pod["metadata"]["labels"].items()]
+
+
+def left(to: ServiceRef, authority: str, request: str = "r1") -> Entry:
+    upstream = {"upstream": "127.1.0.2:8080", "port": "80", "authority": authority}
+    return Entry("order-1", True, to.host, "", 200, frozenset(), request, 1.0, **cast("Any", upstream))
+
+
+def came(authority: str, request: str = "r1", *flags: str) -> Entry:
+    more = {"downstream": "127.1.0.1:999", "port": "8080", "authority": authority}
+    return Entry("payment-1", False, "", "", 503, frozenset(flags), request, 1.0, **cast("Any", more))
+
+
+@pytest.mark.parametrize(
+    ("made", "authority", "kept"),
+    [
+        ([], "payment-alt", False),
+        ([], "Payment-Alt.shop:80", False),
+        ([], "payment-alt.shop.svc.cluster.local.", False),
+        ([], "payment-service:80", True),
+        ([], "payment", True),
+        ([], "127.0.0.9:80", True),
+        ([], "[::1]:80", True),
+        ([], "", True),
+        ([], "shop.example.com", True),
+        ([], "payment-alt.elsewhere", True),
+        ([], "payment-alt-shadow", True),  # a mirrored copy
+        ([left(ALT, "127.0.0.9")], "127.0.0.9", False),
+        ([left(ALT, "shop.example.com")], "shop.example.com", False),
+        ([left(PAYMENT, "shop.example.com")], "shop.example.com", True),
+        ([left(PAYMENT, "payment-alt")], "payment-alt", True),  # by a route from there to here
+        ([left(ALT, "payment-service")], "payment-service", True),  # by a route from here to there
+        ([left(ALT, "payment-alt"), left(PAYMENT, "payment-service")], "payment-service", True),
+        ([left(ALT, "payment-alt"), left(PAYMENT, "payment-service")], "payment-alt", False),
+        ([left(ALT, "shop.example.com"), left(PAYMENT, "shop.example.com")], "shop.example.com", True),
+        ([left(ALT, "shop.example.com", "r2")], "shop.example.com", True),
+        ([left(ORDER, "shop.example.com")], "shop.example.com", True),
+    ],
+)
+def test_only_what_clearly_came_for_another_service_is_none_of_this_ones(
+    made: list[Entry], authority: str, *, kept: bool
+) -> None:
+    entry = came(authority)
+    assert to_no_other(PAYMENT, [*made, entry], BESIDE) == [*made, *([entry] if kept else [])]
+    assert to_no_other(PAYMENT, [*made, entry], ()) == [*made, entry]
+
+
+def test_another_service_of_the_pods_selects_one_of_them() -> None:
+    canary = _service("canary", app="payment", version="canary")
+    assert hosts_beside(PAYMENT, [*Cluster.services, canary], [Cluster.pods[1]]) == BESIDE
+    both = [Cluster.pods[1], _pod("payment-2", app="payment", version="canary")]
+    assert hosts_beside(PAYMENT, [*Cluster.services, canary], both) == {ALT.host, "canary.shop.svc.cluster.local"}
+
+
+def test_what_came_for_another_service_did_not_arrive_at_this_one() -> None:
+    entries = [left(ALT, "payment-alt"), came("payment-alt"), left(PAYMENT, "payment-service"), came("payment-service")]
+    cluster = cast("Any", Cluster())
+    assert arrivals(PAYMENT, iter(entries), Proxies(cluster)) == [entries[3]]
+    assert arrivals(ALT, entries, Proxies(cluster)) == [entries[1]]
+    assert len(arrivals(PAYMENT, entries, Proxies(cluster, LINKERD))) == 2
+
+
+def test_a_call_to_another_service_is_no_try_of_a_call_to_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = SimpleNamespace(cluster=Cluster(), mesh=SimpleNamespace(sidecars=ISTIO))
+    log = CallLog(cast("Any", environment), cast("Any", None), [])
+    entries = [left(PAYMENT, "payment-service"), came("payment-service"), left(ALT, "payment-alt"), came("payment-alt")]
+    monkeypatch.setattr(log, "entries", lambda: entries)
+    assert len(log.tries_to(PAYMENT)) == 1
+    entries.append(came("payment-service"))
+    assert len(log.tries_to(PAYMENT)) == 2
+
+
+def _account(*entries: Entry, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What a fault at the server tells that these calls met."""
+    events: list[Any] = []
+    environment = SimpleNamespace(
+        cluster=Cluster(),
+        mesh=SimpleNamespace(sidecars=ISTIO),
+        target="lab",
+        tell=events.append,
+        sent=SimpleNamespace(are_earlier=lambda _id: False),
+    )
+    accounting = Accounting(cast("Environment", environment))
+    monkeypatch.setattr(accounting, "_entries", lambda _item, _met: entries)
+    fault = Fault(PAYMENT, status=503, at=Side.SERVER)
+    item = InForce(Plan(str(fault), (), intent=fault, side=Side.SERVER, faulty=(PAYMENT,)), requests=["r1"])
+    accounting.account([item], final=True)
+    return events
+
+
+def test_a_fault_at_the_server_that_only_calls_to_another_service_met_is_vacuous(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    others = [left(ALT, "payment-alt"), came("payment-alt", "r1", "FI")]
+    with pytest.raises(Unmet, match=r"Nobody called payment-service\.shop .* as far as the proxies tell\."):
+        _account(*others, monkeypatch=monkeypatch)
+    own = [replace(left(PAYMENT, "payment-service"), started=2.0), came("payment-service", "r1", "FI")]
+    [event] = _account(*others, *own, monkeypatch=monkeypatch)
+    assert (event.calls, event.hit, dict(event.bypassed)) == (1, 1, {})
