@@ -106,7 +106,7 @@ def _documents(file: Path) -> list[Any]:
         documents = list(yaml.safe_load_all(file.read_text("utf-8")))
     except OSError as error:
         raise BadInput("MB0715", f"{file} cannot be read: {error.strerror}.", help="check the path") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # a date that there is not, or bytes that are no text
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else None
         why = getattr(error, "problem", None) or str(error)

@@ -269,6 +269,7 @@ def test_compile_shows_what_yaml_becomes(project: Path, tmp_path: Path) -> None:
         ("apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: x}\nspec: {hosts: [a], http: [{fault: {abort: {httpStatus: 9, percentage: {value: 1}}}, route: [{destination: {host: a}}]}]}\n", "9 is no HTTP status"),
         ("apiVersion: v1\nkind: Toaster\nmetadata: {name: x}\n", "no kind Toaster (v1).\n  help: compile takes: AuthorizationPolicy, "),
         ("a: [", "is not YAML"),
+        ("a: 2001-99-99", "month must be in 1..12"),
         ("", "MB0734 error: x.yaml holds no Kubernetes object.\n  help: name a file with at least one"),
         ("# no more than a comment\n---\n", "MB0734"),
         ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n", "No sidecar is told anything of what x.yaml holds: ConfigMap x.\n  help: compile takes: "),
