@@ -64,9 +64,9 @@ def check(files: tuple[Path, ...], world: Path | None, mesh: str | None, as_json
     applied = {manifest for feature in features for manifest in manifests_of(feature, settings)}
     applied |= {file.parent / words / file.name for file in applied}
     tests = [m for m in manifests if m.file.resolve() in applied or any(map(injects_fault, m.objects))]
-    there = _judge([m for m in manifests if m not in tests], _world(world, namespace, words), report)
+    there = _judge([m for m in manifests if m not in tests], _world(world, namespace, words), words, report)
     for manifest in tests:
-        _judge([manifest], there, report)
+        _judge([manifest], there, words, report)
     if features:
         _load_steps(features)
     for feature in features:
@@ -145,7 +145,7 @@ def _read(files: Iterable[Path], namespace: str, report: Report) -> list[_Manife
     return found
 
 
-def _judge(manifests: Iterable[_Manifest], there: list[Object], report: Report) -> list[Object]:
+def _judge(manifests: Iterable[_Manifest], there: list[Object], mesh: str, report: Report) -> list[Object]:
     """Judge manifests that are applied together, and give the world with them."""
     from meshbdd.cluster.refusals import RefusedObject, see_namespace  # noqa: PLC0415 - slow to import
     from meshbdd.mesh.manifest_lines import place_of  # noqa: PLC0415 - slow to import
@@ -173,7 +173,24 @@ def _judge(manifests: Iterable[_Manifest], there: list[Object], report: Report) 
         refusal = None if name in said else _refusal(obj)
         if refusal is not None:
             report.add(catalog.WOULD_BE_REFUSED.on(obj, f"Istio refuses it: {refusal}."), places[name])
+    if mesh == "linkerd":
+        for name, obj in objects.items():
+            _see_attached(obj, world, places[name], report)
     return world
+
+
+def _see_attached(obj: Object, world: list[Object], place: Place, report: Report) -> None:
+    """See that a route or a policy for Linkerd is for something that is there."""
+    from meshbdd.cluster.kinds import kind_of  # noqa: PLC0415 - slow to import
+    from meshbdd.mesh.linkerd.attachment import refuse_unattached  # noqa: PLC0415 - slow to import
+
+    def there(kind: str, namespace: str) -> list[Object]:
+        return [o for o in world if kind_of(o) == kind and o["metadata"].get("namespace") == namespace]
+
+    try:
+        refuse_unattached(obj, there)
+    except BadInput as error:
+        report.refused(error, place)
 
 
 def _annotated(obj: Object, there: Iterable[Object]) -> Object:

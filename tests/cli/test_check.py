@@ -160,6 +160,17 @@ def test_what_istio_refuses(check: Check, tmp_path: Path) -> None:
     assert ran.returncode == 1
 
 
+@pytest.mark.parametrize("mesh", ["istio", "linkerd"])
+def test_a_route_that_is_for_nothing_on_linkerd(check: Check, tmp_path: Path, mesh: str) -> None:
+    route = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: a}\n"
+    route += "spec: {parentRefs: [{name: payment-service}], rules: [{}]}\n"
+    _write(tmp_path, a_yaml=route)
+    ran = check("--mesh", mesh, "a.yaml")
+    told = "MB0480 error: HTTPRoute a of the manifest would do nothing: its parent is Gateway payment-service of"
+    assert (told in ran.stdout) == (mesh == "linkerd")
+    assert ran.returncode == (2 if mesh == "linkerd" else 0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

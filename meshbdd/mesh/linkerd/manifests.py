@@ -13,6 +13,7 @@ from meshbdd.intents import ServiceRef, Side
 from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Where
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.annotations import CONSECUTIVE, MAX_FAILURES, MIN_PENALTY, refuse_unreadable, same, seconds_of
+from meshbdd.mesh.linkerd.attachment import refuse_unattached
 from meshbdd.mesh.linkerd.beside import refuse_vain
 from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked
 from meshbdd.mesh.linkerd.objects import (
@@ -48,8 +49,10 @@ def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Calla
     Raises:
         NotPossible: a change of a Service beside its annotations for timeouts, retries and balancing.
         BadInput: a route for a Service that does not exist, one where it would have no effect, or an annotation that Linkerd
-            cannot read; or it would take away what is in force.
+            cannot read; or it would take away what is in force, or is for nothing that is there.
     """
+    for document in documents:
+        refuse_unattached(document, catalog.with_written(documents).all)
     own = tag()
     groups = [[d for d in documents if (d["kind"] in _LAST) is last] for last in (False, True)]
     services = {

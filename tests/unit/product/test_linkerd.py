@@ -1047,6 +1047,61 @@ def test_a_policy_for_a_server_that_an_older_one_overrules_is_refused() -> None:
         linkerd(_server("deny", name="strict"), _server("deny", name="older")).plan_manifest([policy], Context())
 
 
+_FOR_SERVER = {"targetRef": {"group": "policy.linkerd.io", "kind": "Server", "name": "theirs"}}
+_ATTACHED: list[tuple[list[Object] | None, str]] = [
+    ([{"name": "payment-service"}], "Gateway payment-service of gateway.networking.k8s.io in namespace shop"),
+    ([{"kind": "Service", "name": "payment-service"}], "Service payment-service of gateway.networking.k8s.io"),
+    ([{"group": "core", "name": "payment-service"}], "Gateway payment-service of core"),
+    ([{"group": "core", "kind": "Service", "name": "payment-service"}, {"name": "a", "namespace": "b"}], "Gateway a of .* in namespace b"),
+    ([{"group": "policy.linkerd.io", "kind": "Server", "name": "theirs"}], "Server theirs of policy.linkerd.io in"),
+    ([], "it names no parent"),
+    (None, "it names no parent"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("parents", "told"), _ATTACHED)
+def test_a_manifests_route_that_is_for_nothing_is_refused(parents: list[Object] | None, told: str) -> None:
+    """The definitions of routes take a parent without a group and a kind for a Gateway."""
+    for kind in ("HTTPRoute", "GRPCRoute"):
+        route = {**_route([{}]), "kind": kind}
+        route["spec"] = {"rules": [{}]} | ({} if parents is None else {"parentRefs": parents})
+        with pytest.raises(BadInput, match=f"{kind} theirs of the manifest would do nothing: .*{told}") as caught:
+            linkerd().plan_manifest([route], Context())
+        assert caught.value.code == "MB0480"
+
+
+def test_a_manifests_route_for_a_gateway_or_a_server_that_is_there_is_taken() -> None:
+    route = _route([{}])
+    route["spec"]["parentRefs"] = [
+        {"name": "ingress"},
+        {"group": "policy.linkerd.io", "kind": "Server", "name": "theirs"},
+    ]
+    gateway = _obj("Gateway", "ingress", {}, "gateway.networking.k8s.io/v1")
+    assert linkerd(gateway, _server("deny")).plan_manifest([route], Context()).edits
+    assert linkerd(gateway).plan_manifest([route, _server("deny")], Context()).edits
+    with pytest.raises(BadInput, match="Server theirs"):
+        linkerd(gateway).plan_manifest([route], Context())
+    route["spec"]["parentRefs"] = [{"group": "policy.linkerd.io", "kind": "EgressNetwork", "name": "out"}]
+    assert linkerd().plan_manifest([route], Context()).edits
+    istios = _obj("Gateway", "ingress", {}, "networking.istio.io/v1")
+    route["spec"]["parentRefs"] = [{"name": "ingress"}]
+    with pytest.raises(BadInput, match="Gateway ingress"):
+        linkerd(istios).plan_manifest([route], Context())
+
+
+@pytest.mark.parametrize("kind", ["HTTPLocalRateLimitPolicy", "AuthorizationPolicy"])
+def test_a_manifests_policy_for_a_server_that_is_nowhere_is_refused(kind: str) -> None:
+    policy = _obj(kind, "mine", _FOR_SERVER, "policy.linkerd.io/v1alpha1")
+    with pytest.raises(
+        BadInput, match=f"{kind} mine of the manifest would do nothing: its target Server theirs does not"
+    ):
+        linkerd(_server("deny", name="other")).plan_manifest([policy], Context())
+    assert linkerd(_server("deny")).plan_manifest([policy], Context()).edits
+    assert linkerd().plan_manifest([policy, _server("deny")], Context()).edits
+    policy["spec"] = {"targetRef": {"group": "core", "kind": "Namespace", "name": "shop"}}
+    assert linkerd().plan_manifest([policy], Context()).edits
+
+
 def test_of_a_manifests_servers_none_is_told_by_the_arrival_of_another() -> None:
     first = _server("all-unauthenticated", "http", "open")
     second = _server("all-authenticated", 9090, "closed")
