@@ -158,7 +158,7 @@ class Accounting:
             if now - seen[-1][0] < flush and now - seen[0][0] < max(flush, GROWING_SECONDS):
                 raise NotYet(f"{len(found)} entries so far")
             met_it = (e for e in found if not e.probe and not 0 < e.started < since.get(e.pod, 0.0))
-            counted = [e for e in met_it if not self._environment.sent.are_earlier(e.request_id)]
+            counted = [self._pods.named(e) for e in met_it if not self._environment.sent.are_earlier(e.request_id)]
             missing = set(item.requests) - item.unseen.keys() - {entry.request_id for entry in found}
             if now < deadline and (missing or not met(counted)):
                 raise NotYet(f"{len(missing)} requests are not logged")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from meshbdd.cluster import Cluster
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.base import Where
 from meshbdd.sidecars import LINKERD, Sidecars
+from meshbdd.telemetry.access_log import Entry
 from meshbdd.telemetry.proxies import address_of, has_proxy, restarts
 from meshbdd.telemetry.shared_pods import hosts_beside
 
@@ -29,17 +32,21 @@ class KnownPods:
         self._sidecars = sidecars
         self._seen: dict[Life, Mapping[str, Any]] = {}
         self._staying: set[Life] = set()
+        self._homes: dict[str, set[str]] = defaultdict(set)
+        """Name of a pod → the namespaces in which one was seen."""
 
     def look(self) -> None:
         """See who is there now."""
         found = {_life(pod): pod for pod in self._cluster.list("Pod")}
         # whoever is there comes last: an address that a pod had that is gone is the later one's
         self._seen = {life: pod for life, pod in self._seen.items() if life not in found} | found
+        for pod in found.values():
+            self._homes[str(pod["metadata"]["name"])].add(str(pod["metadata"].get("namespace")))
         self._staying = {life for life, pod in found.items() if not pod["metadata"].get("deletionTimestamp")}
 
     def of(self, *services: ServiceRef) -> set[str]:
         """The names of the pods of services."""
-        return {str(pod["metadata"]["name"]) for service in services for pod in self._behind(service)}
+        return {self._name(pod) for service in services for pod in self._behind(service)}
 
     def beside(self, service: ServiceRef) -> frozenset[str]:
         """The full names of the other Services that select pods of a service: see ``Proxies.beside``."""
@@ -57,14 +64,26 @@ class KnownPods:
 
     def meant(self, where: Where) -> set[str]:
         """The names of the pods that are meant."""
-        return {str(pod["metadata"]["name"]) for pod in self._meant(where)}
+        return {self._name(pod) for pod in self._meant(where)}
 
     def _meant(self, where: Where) -> list[Mapping[str, Any]]:
         return [pod for pod in self._seen.values() if where.takes(pod["metadata"])]
 
     def names(self) -> dict[str, str]:
         """Address → name of the pod."""
-        return {address_of(pod): str(pod["metadata"]["name"]) for pod in self._seen.values()}
+        return {address_of(pod): self._name(pod) for pod in self._seen.values()}
+
+    def named(self, entry: Entry) -> Entry:
+        """What a pod logged, under the name by which it is known here."""
+        return replace(entry, pod=f"{entry.pod}.{entry.namespace}") if self._shared(entry.pod) else entry
+
+    def _name(self, pod: Mapping[str, Any]) -> str:
+        """The name of a pod; that of its namespace after it where pods of several have one name, as StatefulSets' may."""
+        name, namespace = str(pod["metadata"]["name"]), pod["metadata"].get("namespace")
+        return f"{name}.{namespace}" if self._shared(name) else name
+
+    def _shared(self, name: str) -> bool:
+        return len(self._homes.get(name, ())) > 1
 
     def bare(self) -> set[str]:
         """The names of the pods without a proxy."""
@@ -73,7 +92,7 @@ class KnownPods:
     def gone(self) -> dict[Life, str]:
         """The pods with a proxy that are there no more, or have another one by now, or are about to go → their names."""
         left = {life: pod for life, pod in self._seen.items() if life not in self._staying and has_proxy(pod)}
-        return {life: str(pod["metadata"]["name"]) for life, pod in left.items()}
+        return {life: self._name(pod) for life, pod in left.items()}
 
 
 def _life(pod: Mapping[str, Any]) -> Life:

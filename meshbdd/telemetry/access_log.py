@@ -51,6 +51,7 @@ class Entry:
         authority: Whom it asked, as the caller wrote it.
         forwarded: Its ``X-Forwarded-For``; a proxy takes ``downstream`` from it.
         copied: Whether it is known to be a mirrored copy.
+        namespace: The pod's; empty where nobody knows. In another one a pod may have the same name.
     """
 
     pod: str
@@ -76,6 +77,7 @@ class Entry:
     authority: str = ""
     forwarded: str = ""
     copied: bool = False
+    namespace: str = ""
 
     @property
     def out_of_time(self) -> bool:
@@ -98,13 +100,14 @@ class Entry:
         return self.details.startswith(DENIED)
 
 
-def read_entries(pod: str, text: bytes, addresses: Collection[str] = ()) -> Iterator[Entry]:
+def read_entries(pod: str, text: bytes, addresses: Collection[str] = (), namespace: str = "") -> Iterator[Entry]:
     """The entries of a log; lines that are no JSON (Envoy's own words) are passed over.
 
     Args:
         pod: Whose it is.
         text: Its lines.
         addresses: The pod's: what came in came to one of these.
+        namespace: The pod's.
     """
     for line in text.splitlines():
         if not line.startswith(b"{"):
@@ -139,6 +142,7 @@ def read_entries(pod: str, text: bytes, addresses: Collection[str] = ()) -> Iter
             port=port_of(cluster),
             authority=str(data.get("authority") or ""),
             forwarded=str(data.get("x_forwarded_for") or ""),
+            namespace=namespace,
         )
 
 
@@ -257,7 +261,7 @@ class AccessLogs:
         Where a header hides who made a call, the caller's log tells it, if that is there by now.
         """
         for meta, container, addresses in self._logs():
-            found = read_entries(meta["name"], self._new(meta, container), addresses)
+            found = read_entries(meta["name"], self._new(meta, container), addresses, str(meta.get("namespace") or ""))
             (self._injections if container == FAULT_CONTAINER else self._entries).extend(found)
         return with_callers(self._entries, self._addresses)
 

@@ -227,37 +227,58 @@ def test_a_fault_of_no_call_is_refused() -> None:
         Fault(A, Percent(0), status=503)
 
 
-@pytest.mark.parametrize("side", list(Side))
-def test_who_has_the_labels_of_the_only_caller_of_a_fault_in_another_namespace_is_somebody_else(
-    side: Side, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("meshbdd.scenario.accounting._LOG_SECONDS", Duration(0.1))
-    pods = [
+def _logged_by(pods: list[tuple[str, str, str, str]], *entries: Entry) -> Accounting:
+    """Of what these pods (name, namespace, label ``app``, address) logged."""
+    there = [
         {
-            "metadata": {"name": name, "uid": name, "namespace": namespace, "labels": {"app": app}},
+            "metadata": {"name": name, "uid": address, "namespace": namespace, "labels": {"app": app}},
             "status": {"podIP": address},
         }
-        for name, namespace, app, address in [
-            ("a-1", "b", "a", "127.1.0.1"),
-            ("order-1", "b", "order", "127.1.0.2"),
-            ("order-2", "other", "order", "127.1.0.3"),
-        ]
+        for name, namespace, app, address in pods
     ]
     environment = SimpleNamespace(
-        cluster=SimpleNamespace(list=lambda *_what: pods, get=lambda *_name: {"spec": {"selector": {"app": "a"}}}),
+        cluster=SimpleNamespace(
+            list=lambda *_what, **_labels: there, get=lambda *_name: {"spec": {"selector": {"app": "a"}}}
+        ),
         mesh=SimpleNamespace(sidecars=ISTIO),
         target="lab",
         sent=SimpleNamespace(are_earlier=lambda _id: False),
+        tell=lambda _event: None,
     )
-    went = Entry("order-2", True, A.host, "default", 200, frozenset(), "r1", started=9.0)
-    came = Entry("a-1", False, "", "default", 200, frozenset(), "r1", started=9.0, downstream="127.1.0.3:9")
     accounting = Accounting(cast("Environment", environment))
     accounting._logs = accounting._found._logs = cast(
-        "Any", SimpleNamespace(since_mark=lambda: [went, came], injections=[])
+        "Any", SimpleNamespace(since_mark=lambda: list(entries), injections=[])
+    )
+    return accounting
+
+
+@pytest.mark.parametrize("namesake", ["order-2", "order-1"])
+@pytest.mark.parametrize("side", list(Side))
+def test_who_has_the_labels_of_the_only_caller_of_a_fault_in_another_namespace_is_somebody_else(
+    side: Side, namesake: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meshbdd.scenario.accounting._LOG_SECONDS", Duration(0.1))
+    pods = [("a-1", "b", "a", "1.0.0.1"), ("order-1", "b", "order", "1.0.0.2"), (namesake, "other", "order", "1.0.0.3")]
+    went = Entry(namesake, True, A.host, "default", 200, frozenset(), "r1", started=9.0, namespace="other")
+    came = Entry(
+        "a-1", False, "", "default", 200, frozenset(), "r1", started=9.0, downstream="1.0.0.3:9", namespace="b"
     )
     for_order = replace(_fault(100, side=side), callers=Where("b", {"app": "order"}))
     with pytest.raises(Inconclusive, match=r"Nobody called a\.b while"):
-        accounting.account([InForce(for_order, requests=["r1"])], final=True)
+        _logged_by(pods, went, came).account([InForce(for_order, requests=["r1"])], final=True)
+
+
+def test_calls_that_came_to_a_namesake_of_a_services_pod_met_no_fault_of_the_service(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("meshbdd.scenario.accounting._LOG_SECONDS", Duration(0.1))
+    pods = [("a-0", "b", "a", "1.0.0.1"), ("a-0", "other", "a", "1.0.0.3")]
+    for_qa = [InForce(_fault(100, side=Side.SERVER, **{"x-user": "qa"}), requests=["r1"])]
+    came = Entry("a-0", False, "", "default", 200, frozenset(), "r1", started=9.0, namespace="other")
+    with pytest.raises(Inconclusive, match=r"Nobody called a\.b while"):
+        _logged_by(pods, came).account(for_qa)
+    for_qa[0].accounted = False
+    _logged_by(pods, replace(came, namespace="b")).account(for_qa)
 
 
 def test_a_fault_may_wait_for_requests_to_come_where_those_so_far_met_another(monkeypatch: pytest.MonkeyPatch) -> None:
