@@ -17,7 +17,7 @@ from meshbdd.intents import ServiceRef
 from meshbdd.mesh.base import Object, Stage
 from meshbdd.mesh.linkerd.fault_envoy import READY_PORT, bootstrap
 from meshbdd.mesh.linkerd.markers import EndpointsHeld
-from meshbdd.mesh.linkerd.objects import creation, fitting
+from meshbdd.mesh.linkerd.objects import OPAQUE_PORTS, creation, fitting
 from meshbdd.sidecars import FAULT_CONTAINER, FAULT_LABEL, LINKERD
 
 IMAGE = "envoyproxy/envoy:v1.36-latest"
@@ -36,6 +36,7 @@ class FaultBackend:
         targets: Port → the port of its pods. The backend listens at the same ones, so that it can take their place.
         selector: What it selects.
         default: The ``default-inbound-policy`` of its pods; ``None`` where they name none.
+        opaque: What it says of opaque ports; ``None`` where it says nothing, and the mesh's default counts.
     """
 
     service: ServiceRef
@@ -43,6 +44,7 @@ class FaultBackend:
     targets: Mapping[int, int]
     selector: Mapping[str, str]
     default: str | None = None
+    opaque: str | None = None
 
     @property
     def own(self) -> ServiceRef:
@@ -69,7 +71,10 @@ class FaultBackend:
         yield self._object("v1", "ServiceAccount", name, {"automountServiceAccountToken": False})
         for own, selector in ((self.twin.name, self.selector), (name, self.labels)):
             ports = [_port(port) for port in self.ports]
-            yield self._object("v1", "Service", own, {"spec": {"selector": dict(selector), "ports": ports}})
+            made = self._object("v1", "Service", own, {"spec": {"selector": dict(selector), "ports": ports}})
+            if self.opaque is not None:
+                made["metadata"]["annotations"] = {OPAQUE_PORTS: self.opaque}
+            yield made
         template = {
             "metadata": {
                 "labels": dict(self.labels),
@@ -89,8 +94,11 @@ class FaultBackend:
         """Who may call it where no Server decides: whoever may call the service, or the mesh where nobody may.
 
         A namespace that denies by default would deny the calls that are routed here as well, and the fault would meet none.
+        All of its ports carry HTTP, also those that are opaque where nobody says anything else.
         """
         own = {LINKERD.injection.name: LINKERD.injection.wanted}
+        if self.opaque is not None:
+            own[OPAQUE_PORTS] = ""
         default = _MESHED if self.default == "deny" else self.default
         return {**own, DEFAULT_POLICY: default} if default else own
 

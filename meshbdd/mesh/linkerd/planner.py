@@ -32,7 +32,7 @@ from meshbdd.mesh.linkerd.backend import DEFAULT_POLICY, FaultBackend
 from meshbdd.mesh.linkerd.beside import passes_on
 from meshbdd.mesh.linkerd.injection import choose
 from meshbdd.mesh.linkerd.markers import EndpointsHeld
-from meshbdd.mesh.linkerd.objects import http_ports
+from meshbdd.mesh.linkerd.objects import OPAQUE_PORTS, http_ports
 from meshbdd.mesh.linkerd.routes import routes_stage
 from meshbdd.mesh.linkerd.rules import Rules, faulted_rules
 from meshbdd.mesh.linkerd.scopes import Place
@@ -135,7 +135,8 @@ class Linkerd:
         default = next(
             (a[DEFAULT_POLICY] for p in pods if DEFAULT_POLICY in (a := p["metadata"].get("annotations") or {})), None
         )
-        return FaultBackend(service, http_ports(found), targets, labels, default)
+        opaque = (found["metadata"].get("annotations") or {}).get(OPAQUE_PORTS)
+        return FaultBackend(service, http_ports(found), targets, labels, default, opaque)
 
     def _faulted(self, context: Context) -> Iterator[tuple[ServiceRef, Side]]:
         """The services that steps of the scenario let fail, and how; those that no plan can be made for are left out."""

@@ -18,7 +18,16 @@ from meshbdd.mesh.base import Stage
 from meshbdd.mesh.catalog import Catalog, selected
 from meshbdd.mesh.linkerd.annotations import ACCRUAL, refuse_unreadable, seconds_of
 from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked, RoutesSay, retries_of, timeout_of
-from meshbdd.mesh.linkerd.objects import attached, creation, fitting, http_ports, named, refuse_profile, routes_of
+from meshbdd.mesh.linkerd.objects import (
+    OPAQUE_PORTS,
+    attached,
+    creation,
+    fitting,
+    http_ports,
+    named,
+    refuse_profile,
+    routes_of,
+)
 from meshbdd.mesh.linkerd.routes import RULES, new_route, ports_without_route, routes_stage
 from meshbdd.mesh.linkerd.rules import Rules, marked, plain_rule, split_rules
 from meshbdd.mesh.linkerd.scopes import Place
@@ -216,11 +225,12 @@ def _subset(catalog: Catalog, service: ServiceRef, name: str, ref: ServiceRef) -
             f'{service} has no subset "{name}" with a pod: none has the label version={name}.',
             help=f"name one of: {', '.join(versions) or 'none'}",
         )
+    opaque = {key: text for key, text in (whole["metadata"].get("annotations") or {}).items() if key == OPAQUE_PORTS}
     kept = ("name", "port", "targetPort", "appProtocol", "protocol")
     ports = [{key: port[key] for key in kept if key in port} for port in whole["spec"].get("ports") or []]
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": ref.name, "namespace": ref.namespace},
+        "metadata": {"name": ref.name, "namespace": ref.namespace, **({"annotations": opaque} if opaque else {})},
         "spec": {"selector": {**whole["spec"]["selector"], "version": name}, "ports": ports},
     }

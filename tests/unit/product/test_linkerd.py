@@ -469,6 +469,27 @@ def test_a_default_that_denies_keeps_no_call_from_the_fault_backend(default: str
     assert template["metadata"]["annotations"].get(name) == backends
 
 
+@pytest.mark.parametrize("said", ["", "3306,9000-9010", None])
+def test_what_a_service_says_of_opaque_ports_counts_for_all_that_stands_beside_it(said: str | None) -> None:
+    """Without the words of the Service, a port that is opaque by default would be opaque there."""
+    name = "config.linkerd.io/opaque-ports"
+    hub = _service("payment-service", annotations={} if said is None else {name: said})
+    hub["spec"]["ports"][0]["port"] = 4444
+    if said is None:
+        with pytest.raises(BadInput, match="carries HTTP"):
+            plan(Fault(PAYMENT, status=503), hub)
+        hub["spec"]["ports"][0]["port"] = 80
+    fault, _ = plan(Fault(PAYMENT, status=503), hub)
+    split, _ = plan(_SPLIT, _pod("payment-service", "canary"), hub)
+    made = [e.new for stage in (*fault.standing, *split.stages) for e in stage.edits if e.new]
+    services = [obj["metadata"].get("annotations") for obj in made if obj["kind"] == "Service"]
+    assert services == [None if said is None else {name: said}] * 4
+    [template] = [obj["spec"]["template"] for obj in made if obj["kind"] == "Deployment"]
+    assert template["metadata"]["annotations"].get(name) == (None if said is None else ""), (
+        "all of its ports carry HTTP"
+    )
+
+
 # Circuits
 
 
