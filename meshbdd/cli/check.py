@@ -172,7 +172,7 @@ def _judge(manifests: Iterable[_Manifest], there: list[Object], mesh: str, repor
             continue
         refusal = None if name in said else _refusal(obj)
         if refusal is not None:
-            report.add(catalog.WOULD_BE_REFUSED.on(obj, f"Istio refuses it: {refusal}."), places[name])
+            report.add(catalog.WOULD_BE_REFUSED.on(obj, f"{_refuses(obj)} it: {refusal}."), places[name])
     if mesh == "linkerd":
         for name, obj in objects.items():
             _see_attached(obj, world, places[name], report)
@@ -222,7 +222,7 @@ def _see_fields(obj: Object) -> None:
 
 
 def _refusal(obj: Object) -> str | None:
-    """Why Istio's admission refuses an object. Its rules come with the lab; without the lab they are not asked."""
+    """Why an object is not admitted. The rules for that come with the lab; without the lab they are not asked."""
     try:
         from meshbdd.lab.admission import admit  # noqa: PLC0415 - an optional part
     except ImportError:
@@ -231,13 +231,19 @@ def _refusal(obj: Object) -> str | None:
     return None if decision.refused_by == "unsupported" else decision.refused
 
 
+def _refuses(obj: Object) -> str:
+    """Who does: Istio's own objects pass its webhook, all others only the API's definitions of their kinds."""
+    group = str(obj.get("apiVersion") or "").rpartition("/")[0]
+    return "Istio refuses" if group.endswith("istio.io") else "The API refuses"
+
+
 def _admit(obj: Object) -> None:
     from meshbdd.sense import catalog  # noqa: PLC0415 - slow to import
 
     _see_fields(obj)
     if (refusal := _refusal(obj)) is not None:
         raise BadInput(
-            catalog.WOULD_BE_REFUSED.code, f"Istio refuses it: {refusal}.", help=catalog.WOULD_BE_REFUSED.help
+            catalog.WOULD_BE_REFUSED.code, f"{_refuses(obj)} it: {refusal}.", help=catalog.WOULD_BE_REFUSED.help
         )
 
 

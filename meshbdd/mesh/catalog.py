@@ -11,6 +11,7 @@ from typing import Any
 from meshbdd.cluster import Cluster
 from meshbdd.cluster.client import ApiFailure
 from meshbdd.cluster.kinds import kind_of
+from meshbdd.cluster.record import ROUTE_PREFIX
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.intents import ServiceRef
 from meshbdd.port_protocols import declared, may_carry_http
@@ -75,7 +76,8 @@ class Catalog:
         found = self._cluster.find("Service", ref.name, ref.namespace)
         if found is not None:
             return found
-        names = [s["metadata"]["name"] for s in self._cluster.list("Service", ref.namespace)]
+        there = (s["metadata"]["name"] for s in self._cluster.list("Service", ref.namespace))
+        names = [name for name in there if not name.startswith(ROUTE_PREFIX)]  # of what a run makes no step speaks
         near = difflib.get_close_matches(ref.name, names, 1)
         if not names and self._cluster.find("Namespace", ref.namespace) is None:
             known = [n["metadata"]["name"] for n in self._cluster.list("Namespace")]

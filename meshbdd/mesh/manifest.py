@@ -113,15 +113,20 @@ def find_manifest(name: str, feature: Path | None, project: Path, mesh: str = ""
     )
 
 
-def read_manifest(file: Path, namespace: str) -> list[dict[str, Any]]:
+def read_manifest(file: Path, namespace: str, mesh: str = "") -> list[dict[str, Any]]:
     """The documents of a manifest that a step may apply; those without a namespace get ``namespace``.
+
+    Args:
+        file: The manifest.
+        namespace: The default.
+        mesh: Whose kinds are told where one is not allowed; those of all, unless said.
 
     Raises:
         BadInput: as ``read_objects``, or a kind that is not allowed.
     """
     documents = read_objects(file, namespace)
     for document in documents:
-        _check_kind(document, file)
+        _check_kind(document, file, mesh)
     return documents
 
 
@@ -273,11 +278,12 @@ def refuse_foreign(documents: Iterable[Mapping[str, Any]], mesh: str) -> None:
             )
 
 
-def _check_kind(document: dict[str, Any], file: Path) -> None:
+def _check_kind(document: dict[str, Any], file: Path, mesh: str) -> None:
     if document.get("kind") not in ALLOWED:
+        kinds = dict.fromkeys(kind.partition(".")[0] for kind in _OWN[mesh][1]) if mesh else ALLOWED
         raise BadInput(
             "MB0420",
-            f"{file.name} holds a {document.get('kind')}; only {', '.join(ALLOWED)} may be applied.",
+            f"{file.name} holds a {document.get('kind')}; only {', '.join(kinds)} may be applied.",
             place=Place(file),
             help="take it out of the manifest",
         )

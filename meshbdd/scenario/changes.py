@@ -109,7 +109,7 @@ class Changes:
         self._withdraw(found)
 
     def _read(self, name: str) -> list[Object]:
-        return read_manifest(self._file(name), self._environment.namespace)
+        return read_manifest(self._file(name), self._environment.namespace, self._environment.mesh.name)
 
     def _file(self, name: str) -> Path:
         return find_manifest(name, self._feature, self._environment.settings.project, self._environment.mesh.name)

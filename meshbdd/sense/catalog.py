@@ -213,7 +213,7 @@ UNKNOWN_ANNOTATION = Check(
 )
 
 # From the command
-WOULD_BE_REFUSED = Check("MB0990", _E, "an object that Istio refuses", "correct the field", ("IST0106",))
+WOULD_BE_REFUSED = Check("MB0990", _E, "an object that Istio or the API refuses", "correct the field", ("IST0106",))
 UNKNOWN_KIND = Check(
     "MB0991", _W, "an object of a kind that nobody knows", "correct kind and apiVersion, or leave it out"
 )

@@ -160,6 +160,14 @@ def test_what_istio_refuses(check: Check, tmp_path: Path) -> None:
     assert ran.returncode == 1
 
 
+def test_what_the_api_refuses_is_not_istios_word(check: Check, tmp_path: Path) -> None:
+    route = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: a}\nspec: {parentRefs: x}\n"
+    _write(tmp_path, a_yaml=route)
+    ran = check("--mesh", "linkerd", "a.yaml")
+    assert "MB0990 error: HTTPRoute shop/a: The API refuses it:" in ran.stdout
+    assert "Istio" not in ran.stdout
+
+
 @pytest.mark.parametrize("mesh", ["istio", "linkerd"])
 def test_a_route_that_is_for_nothing_on_linkerd(check: Check, tmp_path: Path, mesh: str) -> None:
     route = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: a}\n"

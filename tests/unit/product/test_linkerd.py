@@ -490,6 +490,23 @@ def test_what_a_service_says_of_opaque_ports_counts_for_all_that_stands_beside_i
     )
 
 
+def test_a_name_that_is_none_is_not_answered_with_services_of_the_runs_own() -> None:
+    with pytest.raises(BadInput, match="does not exist") as caught:
+        plan(Fault(ServiceRef("fault-payment-service", "shop"), status=503), _service(_FAULTY))
+    assert "meshbdd" not in str(caught.value.help)
+    with pytest.raises(BadInput, match="does not exist") as caught:
+        plan(Fault(ServiceRef("x", "shop"), status=503), _service(_FAULTY))
+    assert caught.value.help == "name one of: payment-service, order-service"
+
+
+@pytest.mark.parametrize(("mesh", "told"), [("linkerd", "Server"), ("istio", "Sidecar"), ("", "Server")])
+def test_a_kind_that_is_not_applied_is_answered_with_those_of_the_mesh(tmp_path: Path, mesh: str, told: str) -> None:
+    (file := tmp_path / "m.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n")
+    with pytest.raises(BadInput, match=f"holds a ConfigMap; only .*{told}.* may be applied") as caught:
+        read_manifest(file, "shop", mesh)
+    assert ("Sidecar" in caught.value.sentence) == (mesh != "linkerd")
+
+
 # Circuits
 
 
