@@ -12,6 +12,8 @@ from meshbdd.mesh.linkerd.security import AUTHORIZATION
 from meshbdd.mesh.linkerd.servers import DENY, refuse_overruled
 from meshbdd.mesh.markers import LISTENERS, ROUTES, ConfigChanged
 
+_RATE_LIMIT = "HTTPLocalRateLimitPolicy"
+
 
 def policy_markers(after: Catalog, wanted: Object, kind: str) -> Iterator[Marker]:
     """Policies leave their name in the routes of the pods that they are for, through the Server on which they are.
@@ -35,16 +37,16 @@ def policy_markers(after: Catalog, wanted: Object, kind: str) -> Iterator[Marker
         return
     if kind == "Server":
         yield _server_marker(wanted, live)
-    elif kind == AUTHORIZATION and (spec.get("targetRef") or {}).get("kind") == "Server":
+    elif kind in {AUTHORIZATION, _RATE_LIMIT} and (spec.get("targetRef") or {}).get("kind") == "Server":
         server = after.find("Server", spec["targetRef"]["name"], meta["namespace"])
         if server is None:
             return
         refuse_overruled(after, server, after.all("Server"), what)
-        if live is None and _has_routes(server):
+        if live is None and kind == AUTHORIZATION and _has_routes(server):
             access, allowed = server["spec"].get("accessPolicy", DENY), frozenset({str(meta["name"])})
             yield ServerHeld(server["metadata"]["name"], access, allowed, _pods_of(server), unique=False)
         else:
-            yield ConfigChanged(f"AuthorizationPolicy {meta['name']}", (ROUTES, LISTENERS), _pods_of(server))
+            yield ConfigChanged(f"{wanted['kind']} {meta['name']}", (ROUTES, LISTENERS), _pods_of(server))
 
 
 def _server_marker(wanted: Object, live: Mapping[str, Any] | None) -> Marker:

@@ -1160,6 +1160,21 @@ def test_a_manifests_policy_for_a_server_that_is_there_is_waited_for() -> None:
     assert held == [False, True]
 
 
+def test_a_manifests_rate_limit_for_a_server_that_is_there_is_waited_for_at_its_pods() -> None:
+    limit = _obj(
+        "HTTPLocalRateLimitPolicy",
+        "few",
+        {**_FOR_SERVER, "total": {"requestsPerSecond": 3}},
+        "policy.linkerd.io/v1alpha1",
+    )
+    [stage] = linkerd(_server("all-unauthenticated")).plan_manifest([limit], Context()).stages
+    assert [str(marker) for marker in stage.markers] == ["effect of HTTPLocalRateLimitPolicy few"]
+    assert stage.markers[0].where == Where("shop", {"app": "payment-service"})
+    first, second = linkerd().plan_manifest([limit, _server("all-unauthenticated")], Context()).stages
+    assert (first.markers, len(second.markers)) == ((), 1), "by its Server, which comes after it"
+    assert not linkerd(_server("deny"), limit).plan_manifest([limit], Context()).markers
+
+
 def test_a_manifests_server_without_routes_is_told_by_any_change() -> None:
     wanted = _server("all-authenticated", 8080, "bytes")
     wanted["spec"]["proxyProtocol"] = "opaque"
