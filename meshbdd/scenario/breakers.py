@@ -10,6 +10,7 @@ from typing import Any
 from meshbdd.claims.breaker import Breaker
 from meshbdd.mesh.hosts_page import HOSTS, Host, HostsOf, hosts_to
 from meshbdd.sidecars import port_of
+from meshbdd.telemetry.pod_names import name_to
 from meshbdd.telemetry.proxies import ADMIN_PORT, Object, Proxies
 
 _DEFAULTS = {"errors": 5, "base": 30.0, "interval": 10.0, "most_percent": 10.0}
@@ -27,11 +28,13 @@ def breakers(proxies: Proxies, host: str, callers: Container[str] | None = None)
     Args:
         proxies: The way to them.
         host: Full name of the service.
-        callers: The pods that are asked; all of them where ``None``.
+        callers: The pods that are asked, those of other namespaces than the service's with these; all of them where ``None``.
     """
     found = []
+    namespace = host.split(".")[1]
     for pod in proxies.every():
-        if callers is not None and pod["metadata"]["name"] not in callers:
+        caller = name_to(namespace, pod["metadata"]["name"], pod["metadata"].get("namespace") or "")
+        if callers is not None and caller not in callers:
             continue
         tunnel = proxies.tunnel(pod, ADMIN_PORT)
         known = hosts_to(tunnel.get(HOSTS), host)
@@ -41,7 +44,7 @@ def breakers(proxies: Proxies, host: str, callers: Container[str] | None = None)
             ports = sorted({port_of(cluster.cluster) for cluster in known})
             for port in ports:
                 of_port = [cluster for cluster in known if port_of(cluster.cluster) == port]
-                found.append(_breaker(pod, port, _used(of_port, routed), dump))
+                found.append(_breaker(caller, port, _used(of_port, routed), dump))
     return found
 
 
@@ -79,7 +82,7 @@ def _routed(found: Any) -> Iterator[str]:
             yield from _routed(item)
 
 
-def _breaker(pod: Object, port: str, clusters: list[HostsOf], dump: Any) -> Breaker:
+def _breaker(caller: str, port: str, clusters: list[HostsOf], dump: Any) -> Breaker:
     """The breaker of these clusters; where they have several, that which was set last."""
     names = {cluster.cluster for cluster in clusters}
     held = [config for config in dump.get("configs") or [] if (config.get("cluster") or {}).get("name") in names]
@@ -89,7 +92,7 @@ def _breaker(pod: Object, port: str, clusters: list[HostsOf], dump: Any) -> Brea
     rule = cluster.get("outlier_detection") or {}
     hosts = [host for cluster in clusters for host in cluster.hosts]
     return Breaker(
-        caller=str(pod["metadata"]["name"]),
+        caller=caller,
         endpoints=len(hosts),
         ejected=sum(host.ejected for host in hosts),
         unready=sum(not host.ready and not host.ejected for host in hosts),

@@ -19,6 +19,7 @@ from meshbdd.scenario.settling import settled
 from meshbdd.scenario.traffic import Traffic
 from meshbdd.scenario.witnesses import Witnesses
 from meshbdd.telemetry.access_log import AccessLogs, Entry
+from meshbdd.telemetry.pod_names import known_to, name_to
 from meshbdd.telemetry.proxies import Proxies, address_of
 from meshbdd.telemetry.shared_pods import to_no_other
 
@@ -85,7 +86,8 @@ class CallLog:
         return self._tries_to(service, entries) if entries else None
 
     def _tries_to(self, service: ServiceRef, entries: Sequence[Entry]) -> list[Call]:
-        return tries_to(service, to_no_other(service, entries, self.proxies.beside(service)), self._addresses())
+        entries = known_to(service, to_no_other(service, entries, self.proxies.beside(service)))
+        return tries_to(service, entries, self._addresses(service))
 
     def of_all_callers(self, verdict: Verdict, callee: ServiceRef, caller: ServiceRef | None = None) -> Verdict:
         """A verdict on what callers' proxies saw: it cannot be told where a pod without one called the service too.
@@ -95,7 +97,7 @@ class CallLog:
             callee: Whom they called.
             caller: Whose calls it is about; where it is ``None``, everybody's for the scenario's requests.
         """
-        entries = self.entries()
+        entries = known_to(callee, self.entries())
         if caller is not None:
             bare = unmeshed.pods_that_called(caller, callee, entries, self.proxies)
         else:
@@ -103,9 +105,11 @@ class CallLog:
             bare = unmeshed.callers_of(callee, entries, self.proxies, self._environment.cluster, ours)
         return unmeshed.seen_by_half(verdict, callee, bare)
 
-    def _addresses(self) -> dict[str, str]:
-        """Pod → its IP address."""
-        return {pod["metadata"]["name"]: address_of(pod) for pod in self.proxies.every()}
+    def _addresses(self, service: ServiceRef) -> dict[str, str]:
+        """Pod, as a claim about a service knows it → its IP address."""
+        metas = [(pod["metadata"], address_of(pod)) for pod in self.proxies.every()]
+        home = service.namespace
+        return {name_to(home, meta["name"], meta.get("namespace") or ""): address for meta, address in metas}
 
 
 def calls_to(service: ServiceRef, entries: Iterable[Entry]) -> list[Call]:

@@ -18,6 +18,7 @@ from meshbdd.scenario.leads import leading_to
 from meshbdd.scenario.needs import needs
 from meshbdd.scenario.settling import in_time, or_nothing
 from meshbdd.scenario.traffic import Traffic
+from meshbdd.telemetry.pod_names import known_to
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet
 
@@ -131,7 +132,8 @@ class Circuits:
         last = self._traffic.last_name
         if self._traffic.loading or last is None:
             return []
-        leading = leading_to(service, self._log.entries(), self._environment.sent.name_of)
+        entries = known_to(service, self._log.entries())
+        leading = leading_to(service, entries, self._environment.sent.name_of)
         missing = set(untried)
         names = [name for name, circuits in leading.items() if circuits & missing] or [last]
         before = self._held(service, missing)

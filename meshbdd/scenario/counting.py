@@ -17,6 +17,7 @@ from meshbdd.scenario.traffic import Traffic
 from meshbdd.sidecars import LINKERD
 from meshbdd.telemetry import metrics
 from meshbdd.telemetry.access_log import Entry
+from meshbdd.telemetry.pod_names import known_to
 from meshbdd.telemetry.proxies import Object, address_of
 from meshbdd.waiting import NotYet
 
@@ -228,7 +229,7 @@ class Counting:
 
     def _calls(self, source: ServiceRef, target: ServiceRef, reporter: str) -> list[Entry]:
         """The calls, as the proxies of one side logged them."""
-        entries = self._log.everything()
+        entries = known_to(source if reporter == "source" else target, self._log.everything())
         if reporter == "source":
             pods = {str(pod["metadata"]["name"]) for pod in self._proxies.meshed(source)}
             return [e for e in entries if e.pod in pods and e.outbound and e.service == target.host]

@@ -24,6 +24,7 @@ from meshbdd.scenario.traffic import Traffic
 from meshbdd.sidecars import LINKERD
 from meshbdd.telemetry import certificates
 from meshbdd.telemetry.access_log import Entry
+from meshbdd.telemetry.pod_names import known_to
 from meshbdd.telemetry.proxies import Object
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet
@@ -106,7 +107,8 @@ class Observations:
         pods = {str(pod["metadata"]["name"]) for pod in self._meshed(service)}
 
         def probe() -> bool:
-            entries = [e for e in self._log.everything() if e.pod in pods and e.request_id == sample.request_id]
+            logged = known_to(service, self._log.everything())
+            entries = [e for e in logged if e.pod in pods and e.request_id == sample.request_id]
             if not entries:
                 raise NotYet("not logged")
             return any(entry.denied for entry in entries)
@@ -176,7 +178,7 @@ class Observations:
         """What the proxies of a service logged of the scenario's calls to it; a refused connection is no call."""
         return [
             entry
-            for entry in arrivals(service, self._log.everything(), self._proxies)
+            for entry in arrivals(service, known_to(service, self._log.everything()), self._proxies)
             if not entry.probe
             and self._traffic.counts(entry.request_id)
             and (entry.request_id or entry.path or entry.status)

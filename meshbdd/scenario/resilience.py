@@ -25,6 +25,7 @@ from meshbdd.scenario.needs import needs
 from meshbdd.scenario.settling import in_time
 from meshbdd.scenario.traffic import USERS, Traffic
 from meshbdd.telemetry.access_log import Entry
+from meshbdd.telemetry.pod_names import known_to
 from meshbdd.telemetry.proxies import address_of
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet
@@ -82,7 +83,7 @@ class Resilience:
 
     def _of_all_calls(self, verdict: Verdict, caller: ServiceRef, callee: ServiceRef) -> Verdict:
         """A verdict on the calls that could be told apart: others may refute it."""
-        copies = self._copies(caller, self._log.entries())
+        copies = self._copies(caller, known_to(caller, self._log.entries()))
         return copies.told(self._log.of_all_callers(verdict, callee, caller))
 
     def _met(self, verdict: Verdict, calls: Sequence[Call]) -> Verdict:
@@ -92,12 +93,13 @@ class Resilience:
         """Calls as the caller's proxies saw them, tries as the callee's did (``None`` without any), calls of no request."""
         self._traffic.requests.see_ids_differ()
         self._traffic.wait_met()
-        entries = self._log.settled()
+        logged = self._log.settled()
+        entries = known_to(caller, logged)
         copies = self._copies(caller, entries)
         pods = {address_of(pod): str(pod["metadata"]["name"]) for pod in self._log.proxies.pods(caller)}
         arrived = [
             copies.apart(call_of(entry), pods[entry.came_from])
-            for entry in arrivals(callee, entries, self._log.proxies)
+            for entry in arrivals(callee, known_to(callee, logged), self._log.proxies)
             if entry.came_from in pods and not entry.copied
         ]
         sent, strangers = self._sent(caller, callee, entries)
@@ -109,9 +111,10 @@ class Resilience:
         self._traffic.requests.see_ids_differ()
         self._traffic.wait_met()
         waiting = self._still_waiting(caller, callee, limit)
-        entries = self._log.settled()
+        logged = self._log.settled()
+        entries = known_to(caller, logged)
         sent, strangers = self._sent(caller, callee, entries)
-        sent = with_deadlines(sent, arrivals(callee, entries, self._log.proxies))
+        sent = with_deadlines(sent, arrivals(callee, known_to(callee, logged), self._log.proxies))
         left = {s.request_id: s.started + s.seconds for s in self._traffic.samples if s.error == "timeout"}
         verdict = gives_up_within(
             str(caller), str(callee), limit, sent, left, waiting, strangers, loading=self._traffic.loading
