@@ -13,7 +13,7 @@ from typing import Any
 from meshbdd.cluster import Cluster
 from meshbdd.cluster.client import ApiFailure
 from meshbdd.sidecars import FAULT_CONTAINER, FAULT_LABEL, INBOUND, ISTIO, PROBE_AGENT, Sidecars, callee, port_of
-from meshbdd.telemetry.forwarded import with_callers
+from meshbdd.telemetry.forwarded import Owner, with_callers
 
 INJECTED = {"FI", "DI"}
 """Response flags of an injected abort and an injected delay: Envoy's access log documentation, %RESPONSE_FLAGS%."""
@@ -83,6 +83,11 @@ class Entry:
     def out_of_time(self) -> bool:
         """Whether the server's proxy ended it when the time was over that its caller had told with it (``grpc-timeout``)."""
         return not self.outbound and self.details == OUT_OF_TIME
+
+    @property
+    def owner(self) -> Owner:
+        """The pod and its namespace."""
+        return self.pod, self.namespace
 
     @property
     def came_from(self) -> str:
@@ -200,15 +205,16 @@ class AccessLogs:
         self._last: dict[tuple[str, str], bytes] = {}
         self._entries: list[Entry] = []
         self._injections: list[Entry] = []
-        self._addresses: dict[str, str] = {}
-        """Pod → its IP address, also of pods that are gone."""
+        self._addresses: dict[Owner, str] = {}
+        """Pod and its namespace → its IP address, also of pods that are gone."""
 
     def _logs(self) -> Iterator[tuple[Mapping[str, Any], str, set[str]]]:
         """The pods that run, each with the container that logs requests and with its addresses."""
         for pod in self._cluster.list("Pod", labels=self._sidecars.label):
             status = pod.get("status") or {}
             if status.get("phase") == "Running":
-                self._addresses[pod["metadata"]["name"]] = str(status.get("podIP") or "")
+                owner = str(pod["metadata"]["name"]), str(pod["metadata"].get("namespace") or "")
+                self._addresses[owner] = str(status.get("podIP") or "")
                 addresses = {str(item["ip"]) for item in status.get("podIPs") or []} | {str(status.get("podIP") or "")}
                 yield pod["metadata"], self._sidecars.container, addresses - {""}
                 if FAULT_LABEL in (pod["metadata"].get("labels") or {}):

@@ -17,19 +17,23 @@ if TYPE_CHECKING:
     from meshbdd.telemetry.access_log import Entry
 
 
-def with_callers(entries: Sequence[Entry], addresses: Mapping[str, str]) -> list[Entry]:
+Owner = tuple[str, str]
+"""A pod and its namespace."""
+
+
+def with_callers(entries: Sequence[Entry], addresses: Mapping[Owner, str]) -> list[Entry]:
     """Entries of what came in, with the address of the pod that made each call, as far as the callers' logs tell it.
 
     Args:
         entries: The logs of both sides.
-        addresses: Pod → its IP address.
+        addresses: Pod and its namespace → its IP address.
     """
     hidden = {key_of(entry) for entry in entries if _hides(entry)}
     if not hidden:
         return list(entries)
     made: dict[tuple[str, str], list[Entry]] = defaultdict(list)
     for entry in entries:
-        if entry.outbound and entry.pod in addresses and key_of(entry) in hidden:
+        if entry.outbound and entry.owner in addresses and key_of(entry) in hidden:
             made[key_of(entry)].append(entry)
     return [_seen(entry, made.get(key_of(entry), []), addresses) if _hides(entry) else entry for entry in entries]
 
@@ -43,10 +47,10 @@ def _hides(entry: Entry) -> bool:
     return bool(entry.forwarded and entry.request_id) and not entry.outbound and entry.downstream.endswith(":0")
 
 
-def _seen(entry: Entry, made: Sequence[Entry], addresses: Mapping[str, str]) -> Entry:
+def _seen(entry: Entry, made: Sequence[Entry], addresses: Mapping[Owner, str]) -> Entry:
     """One that came, as its caller's log knows it; as it is where that is nobody, or may be one of several."""
-    calls = [c for c in made if c.upstream.rpartition(":")[0] == addresses.get(entry.pod)] or made
-    callers = {call.pod for call in calls}
+    calls = [c for c in made if c.upstream.rpartition(":")[0] == addresses.get(entry.owner)] or made
+    callers = {call.owner for call in calls}
     if len(callers) != 1:
         return entry
     copied = all(call.forwarded != entry.forwarded for call in calls)

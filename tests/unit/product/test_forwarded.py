@@ -13,6 +13,7 @@ from meshbdd.telemetry.access_log import Entry
 from meshbdd.telemetry.forwarded import with_callers
 
 ADDRESSES = {"client-1": "10.0.0.1", "cart-1": "10.0.0.2", "order-1": "10.0.0.3", "canary-1": "10.0.0.4"}
+OWNERS = {(pod, ""): address for pod, address in ADDRESSES.items()}
 ORDER = ServiceRef("order", "shop")
 
 
@@ -50,14 +51,25 @@ def came(pod: str, forwarded: str = "192.0.2.7", **more: Any) -> Entry:
 def test_a_call_whose_address_a_header_hides_is_known_by_its_id(
     entry: Entry, made: list[Entry], source: str, copied: bool
 ) -> None:
-    *others, found = with_callers([*made, entry], ADDRESSES)
+    *others, found = with_callers([*made, entry], OWNERS)
     assert others == made
     assert (found.came_from, found.copied) == (source, copied)
 
 
+@pytest.mark.parametrize(("namespace", "source"), [("shop", "10.0.0.1"), ("other", "10.0.0.9")])
+def test_a_pod_of_the_same_name_in_another_namespace_has_an_address_of_its_own(namespace: str, source: str) -> None:
+    owners = {
+        ("order-1", "shop"): ADDRESSES["order-1"],
+        ("client-1", "shop"): "10.0.0.1",
+        ("client-1", "other"): "10.0.0.9",
+    }
+    entries = [left("client-1", namespace=namespace), came("order-1", namespace="shop")]
+    assert with_callers(entries, owners)[-1].came_from == source
+
+
 def test_a_mirrored_copy_is_no_second_try() -> None:
     copy = came("order-1", "192.0.2.7,10.0.0.1")
-    entries = with_callers([left("client-1"), came("order-1"), copy], ADDRESSES)
+    entries = with_callers([left("client-1"), came("order-1"), copy], OWNERS)
     assert len(tries_to(ORDER, entries, ADDRESSES)) == 1
     again = replace(came("order-1"), started=2.0)
-    assert len(tries_to(ORDER, with_callers([left("client-1"), came("order-1"), again], ADDRESSES), ADDRESSES)) == 2
+    assert len(tries_to(ORDER, with_callers([left("client-1"), came("order-1"), again], OWNERS), ADDRESSES)) == 2
