@@ -26,8 +26,8 @@ from meshbdd.mesh.markers import (
 from meshbdd.mesh.refusing import Refusing
 from meshbdd.mesh.stillness import Stillness
 
-Before = Mapping[tuple[str, str], bool | str | None]
-"""(marker, pod) → what the pod's proxy held before a change: whether, or a fingerprint."""
+Before = Mapping[tuple[str, tuple[str, str]], bool | str | None]
+"""(marker, (pod, its namespace)) → what the pod's proxy held before a change: whether, or a fingerprint."""
 
 
 class _Pages:
@@ -51,13 +51,13 @@ class Gate(Stillness):
     def before(self, markers: Iterable[Marker]) -> Before:
         """What proxies hold already that could be taken for a change. Asked before the change is written."""
         doubtful = [marker for marker in markers if not marker.unique]
-        found: dict[tuple[str, str], bool | str | None] = {}
+        found: dict[tuple[str, tuple[str, str]], bool | str | None] = {}
         for proxy in self.proxies() if doubtful else ():
             pages = _Pages(proxy.tunnel)
             for marker in proxy.meant_by(doubtful):
                 dumps = pages.of(marker)
                 changed = isinstance(marker, ConfigChanged)
-                found[str(marker), proxy.pod] = fingerprint(dumps) if changed else marker.held(dumps)
+                found[str(marker), proxy.owner] = fingerprint(dumps) if changed else marker.held(dumps)
         return found
 
     def wait_present(self, markers: Iterable[Marker], before: Before, written: Sequence[Edit] = ()) -> Arrival:
@@ -80,7 +80,7 @@ class Gate(Stillness):
             pages = _Pages(proxy.tunnel)
             for marker in proxy.meant_by(wanted):
                 dumps = pages.of(marker)
-                held = _held(marker, dumps, before.get((str(marker), proxy.pod)))
+                held = _held(marker, dumps, before.get((str(marker), proxy.owner)))
                 if held is False:
                     why = refusing.look(proxy.tunnel)
                     return f"no {marker}" + (f"; {why}" if why else "")
@@ -119,7 +119,7 @@ class Gate(Stillness):
         def still_has(proxy: Proxy) -> str | None:
             pages = _Pages(proxy.tunnel)
             for marker in proxy.meant_by(unwanted):
-                known = before.get((str(marker), proxy.pod))
+                known = before.get((str(marker), proxy.owner))
                 if known is not True and _held(marker, pages.of(marker), known):
                     return f"still {marker}"
             return None

@@ -54,6 +54,11 @@ class Proxy:
         """The pod's name."""
         return self.tunnel.pod
 
+    @property
+    def owner(self) -> tuple[str, str]:
+        """The pod and its namespace: in another one there may be a pod of the same name."""
+        return self.tunnel.pod, self.tunnel.namespace
+
     def meant_by(self, markers: Iterable[Marker]) -> list[Marker]:
         """The markers that it is to hold."""
         return [marker for marker in markers if marker.where.takes(self.metadata)]

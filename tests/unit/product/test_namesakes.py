@@ -8,8 +8,12 @@ from typing import Any, cast
 import pytest
 
 from meshbdd.claims import Outcome, circuit
+from meshbdd.errors import Inconclusive
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
+from meshbdd.mesh.gate import Gate
+from meshbdd.mesh.looking import Proxy
+from meshbdd.mesh.markers import ConfigChanged
 from meshbdd.scenario.breakers import breakers
 from meshbdd.scenario.call_log import CallLog
 from meshbdd.scenario.resilience import Resilience
@@ -108,6 +112,32 @@ def test_tries_of_a_callers_namesake_are_none_of_its(
     assert verdict.outcome is most, verdict.sentence
     verdict = resilience.called_at_least(caller, PAYMENT, 9)
     assert verdict.outcome is least, verdict.sentence
+
+
+class _Gate(Gate):
+    """Two proxies, of which only that of ``shop`` has not got the change yet."""
+
+    changed = False
+
+    def proxies(self) -> list[Proxy]:
+        return [
+            Proxy(cast("Any", SimpleNamespace(pod="caller-0", namespace=namespace, get=self._page(namespace))), meta)
+            for meta in ({"namespace": "shop"}, {"namespace": "other"})
+            for namespace in meta.values()
+        ]
+
+    def _page(self, namespace: str) -> Any:
+        return lambda _path: {"of": namespace, "changed": self.changed and namespace == "other"}
+
+
+def test_a_change_has_not_arrived_at_a_proxy_that_differs_from_its_namesake() -> None:
+    gate = _Gate(cast("Any", None), Duration(0.1))
+    marker = ConfigChanged("a change", ("/page",))
+    before = gate.before([marker])
+    gate.changed = True
+    with pytest.raises(Inconclusive, match="no effect of a change"):
+        gate.wait_present([marker], before)
+    gate.close()
 
 
 class _Proxies:
