@@ -84,14 +84,26 @@ _OF_THE_MESH = (
     ),
     Defect(
         "permissive mTLS",
-        # Of two Servers for one port the older one decides, so the team's own ones do nothing there.
-        frozenset({STRICT_TEAM, ONLY_TEAM}),
+        frozenset(),
         objects="""
 apiVersion: policy.linkerd.io/v1beta3
 kind: Server
 metadata: {name: left-open, namespace: shop}
 spec: {podSelector: {matchLabels: {app: payment-service}}, port: 8080, accessPolicy: all-unauthenticated}
 """,
+        # Of two Servers for one port the older one decides: the team's own ones would do nothing there.
+        refused=frozenset({STRICT_TEAM, ONLY_TEAM}),
+    ),
+    Defect(
+        "permissive mTLS: of one port",
+        frozenset({STRICT_TEAM}),
+        edits=(
+            (
+                f"{_LINKERD}/strict-mutual-tls.yaml",
+                "port: grpc\n  accessPolicy: all-authenticated",
+                "port: grpc\n  accessPolicy: all-unauthenticated",
+            ),
+        ),
     ),
     Defect(
         "wrong principal allowed",
