@@ -94,7 +94,7 @@ def see_met(event: FaultAccounted, likely: Sequence[float], *, doubtful: int = 0
         raise Inconclusive(
             "MB0604",
             f"«{event.summary}» was in force at every proxy, and yet none of {len(likely)} calls was hit.",
-            help="look whether another fault or rule answers these calls before this one",
+            help="look whether another fault or rule answers these calls before this one, or changes their path",
         )
     enough = math.ceil(_SURE * len(likely) / sum(likely))
     raise Inconclusive(
