@@ -289,7 +289,7 @@ spec:
           abort: {http_status: 700, percentage: {numerator: 0}}
 """,
         # Envoy refuses this listener and keeps the one it has, with its routes: no mode that is set for all arrives there.
-        unanswered=frozenset({STRICT, STRICT_TEAM, TURNED_AWAY, ANSWERED, DATA_TURNED_AWAY, TEST_SERVICE, TEST_CLIENT}),
+        unanswered=frozenset({STRICT, STRICT_TEAM, ANSWERED, DATA_TURNED_AWAY, TEST_SERVICE, TEST_CLIENT}),
     ),
 )
 OF_ISTIO = (*_OF_POLICIES, *_OF_VERSIONS, *_OF_SECURITY, *_OF_PODS)
