@@ -281,12 +281,9 @@ def test_calls_that_came_to_a_namesake_of_a_services_pod_met_no_fault_of_the_ser
     _logged_by(pods, replace(came, namespace="b")).account(for_qa)
 
 
-def test_a_fault_may_wait_for_requests_to_come_where_those_so_far_met_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("meshbdd.scenario.accounting._LOG_SECONDS", Duration(0.1))
-    told: list[FaultAccounted] = []
-    entries = [Entry("client-1", True, A.host, "t1-0", 503, frozenset({"FI"}), "r1", started=9.0)]
+def _accounting(cluster: _Cluster, entries: list[Entry], told: list[FaultAccounted]) -> Accounting:
     environment = SimpleNamespace(
-        cluster=_Cluster(),
+        cluster=cluster,
         mesh=SimpleNamespace(sidecars=ISTIO),
         target="lab",
         sent=SimpleNamespace(are_earlier=lambda _id: False),
@@ -296,6 +293,14 @@ def test_a_fault_may_wait_for_requests_to_come_where_those_so_far_met_another(mo
     accounting._logs = accounting._found._logs = cast(
         "Any", SimpleNamespace(since_mark=lambda: list(entries), injections=[])
     )
+    return accounting
+
+
+def test_a_fault_may_wait_for_requests_to_come_where_those_so_far_met_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meshbdd.scenario.accounting._LOG_SECONDS", Duration(0.1))
+    told: list[FaultAccounted] = []
+    entries = [Entry("client-1", True, A.host, "t1-0", 503, frozenset({"FI"}), "r1", started=9.0)]
+    accounting = _accounting(_Cluster(), entries, told)
     other = Fault(B, Percent(100), status=500)
     waits = InForce(Plan("b fails", (Stage((), ("t2-",), ()),), intent=other, side=Side.CALLER, faulty=(B,)))
     in_force = [waits, InForce(_fault(100))]
@@ -410,21 +415,6 @@ class _Shop(_Cluster):
         }
         status = {"podIP": f"127.1.0.{self.uid}", "phase": "Running"}
         return [{"metadata": meta, "spec": {"containers": [{"name": "istio-proxy"}]}, "status": status}]
-
-
-def _accounting(cluster: _Cluster, entries: list[Entry], told: list[FaultAccounted]) -> Accounting:
-    environment = SimpleNamespace(
-        cluster=cluster,
-        mesh=SimpleNamespace(sidecars=ISTIO),
-        target="lab",
-        sent=SimpleNamespace(are_earlier=lambda _id: False),
-        tell=told.append,
-    )
-    accounting = Accounting(cast("Environment", environment))
-    accounting._logs = accounting._found._logs = cast(
-        "Any", SimpleNamespace(since_mark=lambda: list(entries), injections=[])
-    )
-    return accounting
 
 
 def test_a_pod_that_was_replaced_is_not_taken_for_one_that_nobody_called(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from meshbdd.scenario.last_change import none_met
 from meshbdd.scenario.sent_ids import SentIds
 from meshbdd.sidecars import ISTIO
 from meshbdd.telemetry.access_log import Entry
+from tests.unit.product.staged import asked_but_once
 
 ORDER, PAYMENT = ServiceRef("order-service", "shop"), ServiceRef("payment-service", "shop")
 ADDRESSES = {"order-service": "127.1.0.1", "payment-service": "127.1.0.2"}
@@ -105,13 +106,7 @@ class Stage:
 
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
-    def at_once(probe: Any, otherwise: Any, *_within: Any) -> Any:
-        try:
-            return probe()
-        except Exception:  # noqa: BLE001 - not yet: nothing more comes here
-            return otherwise()
-
-    monkeypatch.setattr("meshbdd.scenario.counting.or_nothing", at_once)
+    monkeypatch.setattr("meshbdd.scenario.counting.or_nothing", asked_but_once)
     return Stage()
 
 

@@ -20,9 +20,13 @@ from meshbdd.scenario.witnesses import Witnesses
 from meshbdd.sidecars import FAULT_LABEL, ISTIO, LINKERD
 from meshbdd.telemetry.access_log import Entry
 from meshbdd.telemetry.proxies import Proxies
+from tests.unit.product.staged import asked_but_once
 
 ORDER, PAYMENT = ServiceRef("order-service", "shop"), ServiceRef("payment-service", "shop")
 ADDRESSES = {"order": "127.1.0.1", "payment": "127.1.0.2", "fault": "127.1.0.3"}
+THROUGH = Through(
+    "t", ServiceRef("meshbdd-fault-payment-service", "shop"), ServiceRef("meshbdd-twin-payment-service", "shop")
+)
 BESIDE = {FAULT_LABEL: PAYMENT.name}
 
 
@@ -115,13 +119,7 @@ class Stage:
 
 @pytest.fixture(params=[False, True], ids=["beside it", "in its place"])
 def stage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Stage:
-    def at_once(probe: Any, otherwise: Any, *_within: Any) -> Any:
-        try:
-            return probe()
-        except Exception:  # noqa: BLE001 - not yet: nothing more comes here
-            return otherwise()
-
-    monkeypatch.setattr("meshbdd.scenario.counting.or_nothing", at_once)
+    monkeypatch.setattr("meshbdd.scenario.counting.or_nothing", asked_but_once)
     return Stage(in_its_place=request.param)
 
 
@@ -179,15 +177,12 @@ def test_with_either_of_them_went_what_it_had_counted(stage: Stage, name: str) -
 
 
 def test_a_backend_has_told_of_a_call_once_it_logged_each_try_of_it(stage: Stage) -> None:
-    through = Through(
-        "t", ServiceRef("meshbdd-fault-payment-service", "shop"), ServiceRef("meshbdd-twin-payment-service", "shop")
-    )
     stage.led("r1", on=False)
     stage.led("r1")
     pods = KnownPods(cast("Any", stage.cluster), LINKERD)
     pods.look()
     logs = SimpleNamespace(injections=[Entry("fault", False, "", "t", 503, frozenset({"FI"}), "r1")])
-    calls, item = FaultCalls(cast("Any", logs), pods), InForce(Plan("payment fails", (), through=through))
+    calls, item = FaultCalls(cast("Any", logs), pods), InForce(Plan("payment fails", (), through=THROUGH))
     assert not calls.told(item, stage.entries)
     logs.injections.append(Entry("fault", False, "", "t", 200, frozenset(), "r1"))
     assert calls.told(item, stage.entries)
@@ -197,10 +192,7 @@ def test_who_has_no_proxy_goes_past_a_fault_backend(stage: Stage) -> None:
     plain = _pod("order", {"app": "client-plain"}, "default")
     plain["spec"]["containers"] = [{"name": "app"}]
     stage.straight("r1")
-    through = Through(
-        "t", ServiceRef("meshbdd-fault-payment-service", "shop"), ServiceRef("meshbdd-twin-payment-service", "shop")
-    )
-    item = InForce(Plan("payment fails", (), through=through))
+    item = InForce(Plan("payment fails", (), through=THROUGH))
 
     def calls() -> list[str]:
         pods = KnownPods(cast("Any", stage.cluster), LINKERD)
