@@ -46,8 +46,8 @@ class OtherRuns:
             Inconclusive: another run has changed something, or one that was killed left it behind.
         """
         self.look()
-        for told in self._seen.values():
-            raise told
+        if self._seen:
+            raise next(iter(self._seen.values()))
 
 
 def _told(obj: Object) -> Inconclusive:

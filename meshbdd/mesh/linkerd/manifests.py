@@ -51,8 +51,9 @@ def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Calla
         BadInput: a route for a Service that does not exist, one where it would have no effect, or an annotation that Linkerd
             cannot read; or it would take away what is in force, or is for nothing that is there.
     """
+    after = catalog.with_written(documents)
     for document in documents:
-        refuse_unattached(document, catalog.with_written(documents).all)
+        refuse_unattached(document, after.all)
     own = tag()
     groups = [[d for d in documents if (d["kind"] in _LAST) is last] for last in (False, True)]
     services = {
