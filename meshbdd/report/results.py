@@ -8,10 +8,11 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from io import TextIOWrapper
 from pathlib import Path, PurePath
 from typing import Any
+from uuid import uuid4
 
 import attr
 
@@ -21,6 +22,10 @@ MARKER = ".meshbdd-results"
 """Lists what meshbdd wrote into a folder of results, a name a line; locked by the processes that write there."""
 
 _HEADING = "What meshbdd wrote here; the next run removes it, and nothing else."
+_RUN = "; this run is "
+"""In that heading, before what tells the run that wrote it from others."""
+_HALF = re.compile(r"(-\d+)?\.tmp$")
+"""The ending of a file that is being written."""
 _GONE = "no more: "
 """Before a name in that list: the run took the file away itself."""
 _UNLISTED = re.compile(
@@ -65,15 +70,12 @@ class ResultsFolder:
         if self.path.exists() and not self.path.is_dir():
             raise BadInput("MB0801", f"{self.path} is there and is no folder.", help="name another folder for results")
         try:
-            self._refuse_what_is_not_ours()
+            there = {entry.name for entry in _files(self.path)} if self.path.exists() else set()
+            if there and MARKER not in there:
+                raise self._not_ours(there)
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / MARKER).open("a")
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._clear()
-            except BlockingIOError:
-                self.shard = f"-{os.getpid()}"  # somebody writes here, in this run's name or in a shard's
-            fcntl.flock(self._lock, fcntl.LOCK_SH)
+            self._share(self._lock, there)
         except OSError as error:
             raise BadInput(
                 "MB0802",
@@ -86,40 +88,57 @@ class ResultsFolder:
         if self._lock is not None:
             self._lock.close()
 
-    def _refuse_what_is_not_ours(self) -> None:
-        if not self.path.exists():
-            return
-        there = {entry.name for entry in _files(self.path)}  # before the list, which names a file before it is there
-        found = there - self._written()
+    def _share(self, lock: TextIOWrapper, there: Iterable[str]) -> None:
+        """Become the run that this folder is of, or a shard of it.
+
+        A lock for one that becomes a lock for many is nobody's for a moment (flock(2)), in which another run may take
+        the folder over: the heading tells which did so last.
+        """
+        mine = ""
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._refuse_strangers(there)
+            mine = f"{_HEADING}{_RUN}{uuid4()}"
+            self._clear(mine)
+        except BlockingIOError:  # somebody writes here, in this run's name or in a shard's
+            pass
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        if not mine:
+            self._refuse_strangers(there)
+        if not mine or (self.path / MARKER).read_text("utf-8").partition("\n")[0] != mine:
+            self.shard = f"-{os.getpid()}"
+
+    def _refuse_strangers(self, there: Iterable[str]) -> None:
+        """Refuse files that are not listed; they were looked at before the list, which names a file before it is there."""
+        names = self._written()
+        found = {name for name in there if not _is_of(name, names)}
         if found:
-            raise BadInput(
-                "MB0803",
-                f"{self.path} holds files that meshbdd did not write, {min(found)} for instance;"
-                " results of two runs must not mix.",
-                help="empty it or name another folder",
-            )
+            self.release()
+            raise self._not_ours(found)
+
+    def _not_ours(self, found: Iterable[str]) -> BadInput:
+        return BadInput(
+            "MB0803",
+            f"{self.path} holds files that meshbdd did not write, {min(found)} for instance;"
+            " results of two runs must not mix.",
+            help="empty it or name another folder",
+        )
 
     def _written(self) -> set[str]:
-        """The names of what runs of ours wrote, and of what they were writing when they were killed."""
-        try:
-            with (self.path / MARKER).open(encoding="utf-8") as marker:
-                if self._lock is None:
-                    fcntl.flock(marker, fcntl.LOCK_SH)  # another run may be clearing the folder
-                names = marker.read().splitlines()
-        except FileNotFoundError:
-            return set()
+        """The names of what runs of ours wrote, or were about to write."""
+        names = (self.path / MARKER).read_text("utf-8").splitlines()
         if not names:
             names = [file.name for file in _files(self.path) if _UNLISTED.fullmatch(file.name)]
-        return {MARKER, *names, *(f"{name}.tmp" for name in names)}
+        return {MARKER, *names}
 
-    def _clear(self) -> None:
+    def _clear(self, heading: str) -> None:
         names = self._written()
         for file in _files(self.path):
-            if file.name in names and file.name != MARKER:
+            if _is_of(file.name, names) and file.name != MARKER:
                 file.unlink()
         if "executor.json" in names:
             (self.path / "executor.json").unlink(missing_ok=True)
-        (self.path / MARKER).write_text(f"{_HEADING}\n", "utf-8")
+        (self.path / MARKER).write_text(f"{heading}\n", "utf-8")
         self._listed.clear()
 
     def _list(self, name: str) -> None:
@@ -141,7 +160,7 @@ class ResultsFolder:
 
     def _put(self, name: str, write: Callable[[Path], object]) -> None:
         file = self.path / name
-        half = file.with_name(f"{file.name}.tmp")
+        half = file.with_name(self._half(file.name))
         try:
             self._list(name)
             file.parent.mkdir(exist_ok=True)
@@ -149,6 +168,10 @@ class ResultsFolder:
             half.replace(file)
         except OSError as error:
             self._lose(name, error)
+
+    def _half(self, name: str) -> str:
+        """Where a file is written before it takes its place: shards write some files of one name at one time."""
+        return f"{name}{self.shard}.tmp"
 
     def remove(self, name: str) -> None:
         """Take a file away again."""
@@ -167,7 +190,7 @@ class ResultsFolder:
     def _lose(self, name: str, error: OSError) -> None:
         self.lost.append(name)
         self._why = error.strerror or str(error)
-        self.remove(f"{name}.tmp")
+        self.remove(self._half(name))
 
     @property
     def shared(self) -> str:
@@ -205,6 +228,10 @@ def listed(folder: Path) -> set[str]:
         else:
             there.add(line)
     return there
+
+
+def _is_of(name: str, names: set[str]) -> bool:
+    return name in names or _HALF.sub("", name) in names
 
 
 def _files(folder: Path) -> Iterator[Path]:
