@@ -128,7 +128,7 @@ def _read(file: Path) -> Feature:
 def first_refusal(
     steps: Sequence[Step], live: Cluster, settings: Settings, known: Any, run: str = "rehearsal"
 ) -> MeshbddError | None:
-    """What a scenario would be refused for, somewhere in it, if it began now.
+    """What a scenario would be refused for, or skipped since the mesh cannot do it, somewhere in it, if it began now.
 
     Steps that a project wrote itself may change anything, so nothing behind the first of them is foreseen; nor is anything
     where the account may not see all of the cluster.
@@ -157,7 +157,7 @@ def first_refusal(
             return None
         world.place = Place(file, step.line)
         error = _perform(step, match, world)
-        if isinstance(error, BadInput | Refused):
+        if error is not None:
             error.place = error.place or world.place
             return error
     return None
