@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -174,23 +174,24 @@ def _judge(manifests: Iterable[_Manifest], there: list[Object], mesh: str, repor
         if refusal is not None:
             report.add(catalog.WOULD_BE_REFUSED.on(obj, f"{_refuses(obj)} it: {refusal}."), places[name])
     if mesh == "linkerd":
-        for name, obj in objects.items():
-            _see_attached(obj, world, places[name], report)
+        _see_attached(objects, world, places, report)
     return world
 
 
-def _see_attached(obj: Object, world: list[Object], place: Place, report: Report) -> None:
-    """See that a route or a policy for Linkerd is for something that is there."""
-    from meshbdd.cluster.kinds import kind_of  # noqa: PLC0415 - slow to import
+def _see_attached(
+    objects: Mapping[str, Object], world: list[Object], places: Mapping[str, Place], report: Report
+) -> None:
+    """See that routes and policies for Linkerd are for something that is there."""
     from meshbdd.mesh.linkerd.attachment import refuse_unattached  # noqa: PLC0415 - slow to import
+    from meshbdd.mesh.manifest_lines import place_of  # noqa: PLC0415 - slow to import
+    from meshbdd.rehearsal.stage import StageCluster  # noqa: PLC0415 - slow to import
 
-    def there(kind: str, namespace: str) -> list[Object]:
-        return [o for o in world if kind_of(o) == kind and o["metadata"].get("namespace") == namespace]
-
-    try:
-        refuse_unattached(obj, there)
-    except BadInput as error:
-        report.refused(error, place)
+    there = StageCluster(world, "", lambda _: None).list
+    for name, obj in objects.items():
+        try:
+            refuse_unattached(obj, there)
+        except BadInput as error:
+            report.refused(error, place_of(places[name].path, obj, "metadata.name"))
 
 
 def _annotated(obj: Object, there: Iterable[Object]) -> Object:

@@ -28,6 +28,8 @@ class OnlyInARun(Inconclusive):
         super().__init__("MB0240", f"A rehearsal cannot tell {what}.", help="run the feature")
 
 
+_WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
+"""What makes pods of a template of its own."""
 _RUNNING = {"EndpointSlice"}
 """What comes and goes while a mesh runs: a rehearsal has none of it, which is not the same as an empty list."""
 
@@ -112,7 +114,7 @@ class StageCluster(_Silent):
         ]
 
     def _pods(self, namespace: str | None) -> Iterator[Object]:
-        """The pods of the world, and one for each Deployment in it that has none, as it would be injected.
+        """The pods of the world, and one for each workload in it that has none, as it would be injected.
 
         How the Deployments start that a scenario brings tells a run alone.
         """
@@ -124,20 +126,19 @@ class StageCluster(_Silent):
                 (pod["metadata"].get("annotations") or {}).pop(OUTBOUND_ANNOTATION, None)
                 there.append(pod)
         yield from there
-        for deployment in self.list("Deployment", namespace):
-            home = deployment["metadata"].get("namespace") or self.namespace
-            if (
-                _key("Deployment", deployment["metadata"]["name"], deployment["metadata"].get("namespace"))
-                not in self._first
-            ):
+        workloads = itertools.chain.from_iterable(self.list(kind, namespace) for kind in _WORKLOADS)
+        for workload in workloads:
+            meta = workload["metadata"]
+            home = meta.get("namespace") or self.namespace
+            if _key(workload["kind"], meta["name"], meta.get("namespace")) not in self._first:
                 continue
-            template = copied(deployment["spec"]["template"])
+            template = copied(workload["spec"]["template"])
             labels = (template.get("metadata") or {}).get("labels") or {}
             if any(_runs(pod, home, labels, self.namespace) for pod in there):
                 continue
             place = (self.find("Namespace", home) or {}).get("metadata", {})
             labels |= _sidecars(template.get("metadata") or {}, place)
-            name = f"{deployment['metadata']['name']}-0"
+            name = f"{meta['name']}-0"
             meta = {"name": name, "uid": name, "namespace": home, "labels": labels}
             status = {"phase": "Running"}
             yield {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"], "status": status}

@@ -176,7 +176,34 @@ def test_a_route_that_is_for_nothing_on_linkerd(check: Check, tmp_path: Path, me
     ran = check("--mesh", mesh, "a.yaml")
     told = "MB0480 error: HTTPRoute a of the manifest would do nothing: its parent is Gateway payment-service of"
     assert (told in ran.stdout) == (mesh == "linkerd")
+    assert ("--> a.yaml:3" in ran.stdout) == (mesh == "linkerd")
     assert ran.returncode == (2 if mesh == "linkerd" else 0)
+
+
+@pytest.mark.parametrize(("kind", "port", "status"), [("StatefulSet", "http", 0), ("DaemonSet", "htpp", 2)])
+def test_the_pods_of_every_kind_of_workload_are_known(
+    check: Check, tmp_path: Path, kind: str, port: str, status: int
+) -> None:
+    world = f"""
+apiVersion: apps/v1
+kind: {kind}
+metadata: {{name: db, namespace: shop}}
+spec:
+  selector: {{matchLabels: {{app: db}}}}
+  template:
+    metadata: {{labels: {{app: db}}}}
+    spec: {{containers: [{{name: db, image: db, ports: [{{name: http, containerPort: 80}}]}}]}}
+"""
+    server = f"""
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {{name: db, namespace: shop}}
+spec: {{podSelector: {{matchLabels: {{app: db}}}}, port: {port}}}
+"""
+    _write(tmp_path, world_yaml=world, a_yaml=server)
+    ran = check("--mesh", "linkerd", "--world", "world.yaml", "a.yaml")
+    assert ran.returncode == status, ran.stdout
+    assert ('no pod that it selects has a port of the name "htpp"' in ran.stdout) == bool(status)
 
 
 @pytest.mark.parametrize(

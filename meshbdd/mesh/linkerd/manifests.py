@@ -14,6 +14,7 @@ from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Where
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.annotations import CONSECUTIVE, MAX_FAILURES, MIN_PENALTY, refuse_unreadable, same, seconds_of
 from meshbdd.mesh.linkerd.attachment import refuse_unattached
+from meshbdd.mesh.linkerd.authorizing import AUTHENTICATIONS
 from meshbdd.mesh.linkerd.beside import refuse_vain
 from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked
 from meshbdd.mesh.linkerd.objects import (
@@ -46,6 +47,8 @@ Services = Mapping[ServiceRef, Object]
 def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Callable[[], str]) -> Plan:
     """Plan that a manifest is applied: Services before the routes that lead to them, policies before their Servers.
 
+    Before these stands what they require, without which Linkerd leaves a policy out.
+
     Raises:
         NotPossible: a change of a Service beside its annotations for timeouts, retries and balancing.
         BadInput: a route for a Service that does not exist, one where it would have no effect, or an annotation that Linkerd
@@ -55,11 +58,12 @@ def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Calla
     for document in documents:
         refuse_unattached(document, after.all)
     own = tag()
-    groups = [[d for d in documents if (d["kind"] in _LAST) is last] for last in (False, True)]
+    in_order = sorted(documents, key=lambda d: d["kind"] not in AUTHENTICATIONS)
+    groups = [[d for d in in_order if (d["kind"] in _LAST) is last] for last in (False, True)]
     services = {
         ServiceRef(d["metadata"]["name"], d["metadata"]["namespace"]): d for d in documents if d["kind"] == "Service"
     }
-    stages = [_stage(catalog, group, own, context, services) for group in groups if group]
+    stages = [_stage(catalog, after, group, own, context, services) for group in groups if group]
     refuse_vain(catalog, documents, (edit for stage in stages for edit in stage.edits), context)
     names = ", ".join(f"{d['kind']} {d['metadata']['name']}" for d in documents)
     for_others = replaced(documents)
@@ -75,8 +79,9 @@ def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Calla
     )
 
 
-def _stage(catalog: Catalog, documents: Sequence[Object], tag: str, context: Context, own: Services) -> Stage:
-    after = catalog.with_written(documents)
+def _stage(
+    catalog: Catalog, after: Catalog, documents: Sequence[Object], tag: str, context: Context, own: Services
+) -> Stage:
     edits: list[Edit] = []
     markers: list[Marker] = []
     for document in documents:
@@ -88,6 +93,7 @@ def _stage(catalog: Catalog, documents: Sequence[Object], tag: str, context: Con
             made, held = _service(catalog, wanted, context)
         elif kind in ROUTE_KINDS:
             made, held = _route(catalog, wanted, kind), list(_route_markers(catalog, wanted, tag, own))
+            held += policy_markers(after, wanted, kind)
             wanted["spec"]["rules"] = [marked(rule, tag) for rule in wanted["spec"].get("rules") or [{}]]
         else:
             made, held = [_whole(wanted, kind)], list(policy_markers(after, wanted, kind))

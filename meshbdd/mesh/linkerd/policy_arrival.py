@@ -5,56 +5,111 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from meshbdd.errors import BadInput
 from meshbdd.mesh.base import Marker, Object, Where
 from meshbdd.mesh.catalog import Catalog
+from meshbdd.mesh.linkerd.authorizing import (
+    AUTHENTICATIONS,
+    AUTHORIZATION,
+    RATE_LIMIT,
+    SERVER_AUTHORIZATION,
+    is_at,
+    is_for,
+    is_for_whole,
+    kind_at,
+    required,
+)
 from meshbdd.mesh.linkerd.markers import ServerHeld
-from meshbdd.mesh.linkerd.security import AUTHORIZATION
-from meshbdd.mesh.linkerd.servers import DENY, refuse_overruled
+from meshbdd.mesh.linkerd.objects import routes_of
+from meshbdd.mesh.linkerd.servers import DENY, decides_somewhere, refuse_overruled
 from meshbdd.mesh.markers import LISTENERS, ROUTES, ConfigChanged
-
-_RATE_LIMIT = "HTTPLocalRateLimitPolicy"
 
 
 def policy_markers(after: Catalog, wanted: Object, kind: str) -> Iterator[Marker]:
-    """Policies leave their name in the routes of the pods that they are for, through the Server on which they are.
+    """Policies leave their name in the routes of the pods that they are for, through the Servers on which they are.
 
-    A manifest may hold several: whatever tells one of them must not take the arrival of another for its own.
+    A manifest may hold several: whatever tells one of them must not take the arrival of another for its own. Those of a
+    Server that is new with them arrive with it, since it is written last.
 
     Args:
         after: The cluster once the whole manifest is written.
-        wanted: A Server or a policy of it.
+        wanted: A Server, a policy, what a policy requires, or a route, perhaps one of a Server's.
         kind: Its kind.
 
     Raises:
-        BadInput: it would do nothing, since an older Server decides.
+        BadInput: it would do nothing, since an older Server decides, or none does.
     """
     meta, spec = wanted["metadata"], wanted["spec"]
     what = f"{wanted['kind']} {meta['name']} of the manifest"
     live = after.find(kind, meta["name"], meta["namespace"])
     if kind == "Server":
         refuse_overruled(after, wanted, after.all("Server"), what)
+        if live is None or live["spec"] != spec:
+            yield _server_marker(after, wanted, live)
+        return
     if live is not None and live["spec"] == spec:
         return
-    if kind == "Server":
-        yield _server_marker(wanted, live)
-    elif kind in {AUTHORIZATION, _RATE_LIMIT} and (spec.get("targetRef") or {}).get("kind") == "Server":
-        server = after.find("Server", spec["targetRef"]["name"], meta["namespace"])
-        if server is None:
-            return
-        refuse_overruled(after, server, after.all("Server"), what)
-        if live is None and kind == AUTHORIZATION and _has_routes(server):
+    for server in _servers_of(after, wanted, kind):
+        if after.find("Server", server["metadata"]["name"], server["metadata"]["namespace"]) is None:
+            continue
+        if live is None and kind == AUTHORIZATION and _has_routes(server) and is_for_whole(wanted, server):
             access, allowed = server["spec"].get("accessPolicy", DENY), frozenset({str(meta["name"])})
             yield ServerHeld(server["metadata"]["name"], access, allowed, _pods_of(server), unique=False)
         else:
             yield ConfigChanged(f"{wanted['kind']} {meta['name']}", (ROUTES, LISTENERS), _pods_of(server))
 
 
-def _server_marker(wanted: Object, live: Mapping[str, Any] | None) -> Marker:
-    """A Server's name and access policy show in the routes of its ports; nothing else of it does."""
+def _servers_of(after: Catalog, wanted: Object, kind: str) -> list[Object]:
+    """The Servers at which something changes with a policy, what policies require, or a route.
+
+    Raises:
+        BadInput: there is none, and it is a policy, which does nothing then.
+    """
+    home = wanted["metadata"]["namespace"]
+    if kind in {AUTHORIZATION, RATE_LIMIT} and kind_at(wanted["spec"]["targetRef"]) == "Server":
+        server = next((s for s in after.all("Server", home) if is_for_whole(wanted, s)), None)
+        if server is not None:
+            refuse_overruled(
+                after, server, after.all("Server"), f"{wanted['kind']} {wanted['metadata']['name']} of the manifest"
+            )
+        return [server] if server is not None else []
+    if kind in {AUTHORIZATION, RATE_LIMIT, SERVER_AUTHORIZATION}:
+        found = [s for s in _deciding(after, home) if is_for(wanted, s, routes_of(after, home))]
+        if not found:
+            raise BadInput(
+                "MB0480",
+                f"{wanted['kind']} {wanted['metadata']['name']} of the manifest would do nothing: it is for no Server that decides "
+                f"at a port of a pod in namespace {home}.",
+                help="write the Server of that port into the manifest, or correct what the policy is for",
+            )
+        return found
+    if kind in AUTHENTICATIONS:
+        key = kind, home, wanted["metadata"]["name"]
+        policies = [p for p in after.all(AUTHORIZATION) if key in required(p) and _is_there(after, p)]
+        homes = {p["metadata"]["namespace"] for p in policies}
+        routes = routes_of(after) if policies else []
+        return [s for h in sorted(homes) for s in _deciding(after, h) if any(is_for(p, s, routes) for p in policies)]
+    return [s for s in after.all("Server", home) if is_at(wanted, s)]
+
+
+def _is_there(after: Catalog, policy: Object) -> bool:
+    """Whether a policy was there before the manifest; one that is new with it shows by its own name."""
+    return after.find(AUTHORIZATION, policy["metadata"]["name"], policy["metadata"]["namespace"]) is not None
+
+
+def _deciding(after: Catalog, namespace: str) -> Iterator[Object]:
+    servers = after.all("Server", namespace)
+    return (server for server in servers if decides_somewhere(after, server, servers))
+
+
+def _server_marker(after: Catalog, wanted: Object, live: Mapping[str, Any] | None) -> Marker:
+    """A Server's name, access policy and policies show in the routes of its ports; nothing else of it does."""
     name, access = wanted["metadata"]["name"], wanted["spec"].get("accessPolicy", DENY)
     tells = live is None or live["spec"].get("accessPolicy", DENY) != access
     if tells and _has_routes(wanted):
-        return ServerHeld(name, access, frozenset(), _pods_of(wanted), unique=live is None)
+        theirs = after.all(AUTHORIZATION, wanted["metadata"]["namespace"]) if live is None else []
+        allowed = {str(p["metadata"]["name"]) for p in theirs if is_for_whole(p, wanted) and not _is_there(after, p)}
+        return ServerHeld(name, access, frozenset(allowed), _pods_of(wanted), unique=live is None)
     return ConfigChanged(f"Server {name}", (ROUTES, LISTENERS), _pods_of(wanted))
 
 

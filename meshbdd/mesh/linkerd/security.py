@@ -10,17 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from meshbdd.cluster import Edit
-from meshbdd.cluster.kinds import kind_of
 from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import Access, MutualTls, ServiceRef, TlsMode
 from meshbdd.mesh.base import Marker, Stage, Where
-from meshbdd.mesh.catalog import Catalog, selected
+from meshbdd.mesh.catalog import Catalog
+from meshbdd.mesh.linkerd.authorizing import AUTHORIZATION, SERVER_AUTHORIZATION, is_at, is_for
 from meshbdd.mesh.linkerd.markers import ServerHeld
-from meshbdd.mesh.linkerd.objects import POLICY, creation, named, routes_of
+from meshbdd.mesh.linkerd.objects import POLICY, creation, routes_of
 from meshbdd.mesh.linkerd.servers import ACCESS, DENY, OURS, decides
 from meshbdd.sidecars import LINKERD
 
-AUTHORIZATION = "AuthorizationPolicy.policy.linkerd.io"
 MODES = {TlsMode.STRICT: "all-authenticated", TlsMode.PERMISSIVE: "all-unauthenticated"}
 
 
@@ -128,30 +127,11 @@ def _refuse_others(catalog: Catalog, intent: Access, server: Mapping[str, Any]) 
     Raises:
         BadInput: one does.
     """
-    meta = server["metadata"]
-    routes = {named(route)[::2] for route in _routes(catalog, meta)}
-    for policy in catalog.all(AUTHORIZATION, meta["namespace"]):
-        target = policy["spec"]["targetRef"]
-        kind = kind_of({**target, "apiVersion": f"{target.get('group') or ''}/"})
-        if kind == "Namespace" or (kind, target["name"]) in {("Server", meta["name"]), *routes}:
-            raise _adds_up(intent, "AuthorizationPolicy", policy["metadata"]["name"])
-    for policy in catalog.all("ServerAuthorization", meta["namespace"]):
-        chosen = policy["spec"]["server"]
-        selector = chosen.get("selector")
-        by_label = selector is not None and selected(selector.get("matchLabels") or {}, meta.get("labels") or {})
-        if by_label or chosen.get("name") == meta["name"]:
-            raise _adds_up(intent, "ServerAuthorization", policy["metadata"]["name"])
-
-
-def _routes(catalog: Catalog, server: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The routes of a Server, which are in its namespace; server: its metadata."""
-    for route in routes_of(catalog, server["namespace"]):
-        refs = (route.get("spec") or {}).get("parentRefs") or []
-        if any(
-            (ref.get("kind"), ref.get("group", POLICY), ref["name"]) == ("Server", POLICY, server["name"])
-            for ref in refs
-        ):
-            yield route
+    namespace, routes = server["metadata"]["namespace"], routes_of(catalog, server["metadata"]["namespace"])
+    for kind in (AUTHORIZATION, SERVER_AUTHORIZATION):
+        for policy in catalog.all(kind, namespace):
+            if is_for(policy, server, routes):
+                raise _adds_up(intent, policy["kind"], policy["metadata"]["name"])
 
 
 def _adds_up(intent: Access, kind: str, name: str) -> BadInput:
@@ -183,7 +163,7 @@ def refuse_detour(catalog: Catalog, service: ServiceRef, what: str) -> None:
 def lets_the_mesh_in(catalog: Catalog, server: Mapping[str, Any]) -> bool:
     """Whether a policy for a Server lets every identity pass; of one with routes, which have policies of their own, not."""
     meta = server["metadata"]
-    if any(True for _route in _routes(catalog, meta)):
+    if any(is_at(route, server) for route in routes_of(catalog, meta["namespace"])):
         return False
     anybody = {
         found["metadata"]["name"]

@@ -25,7 +25,7 @@ def decides(server: Object, pod: Object, port: int) -> bool:
     """Whether a Server is for a port of a pod; one that selects by expressions is taken to be, to be on the safe side."""
     spec, said = server["spec"], server["spec"].get("port")
     selector = spec.get("podSelector")
-    if selector is None or (said if isinstance(said, int) else _container_ports(pod).get(str(said))) != port:
+    if selector is None or (said if isinstance(said, int) else container_ports(pod).get(str(said))) != port:
         return False
     return selected(selector.get("matchLabels") or {}, pod["metadata"].get("labels") or {})
 
@@ -56,7 +56,7 @@ def refuse_overruled(catalog: Catalog, server: Object, there: Iterable[Object], 
     older = [other for other in there if _age(other) < _age(own)]
     labels = (server["spec"].get("podSelector") or {}).get("matchLabels") or {}
     for pod in catalog.pods(labels, meta["namespace"]) if older else ():
-        for port in _container_ports(pod).values():
+        for port in container_ports(pod).values():
             decider = next((other for other in older if decides(other, pod, port)), None)
             if decider is not None and decides(server, pod, port):
                 name = str(decider["metadata"]["name"])
@@ -70,12 +70,38 @@ def refuse_overruled(catalog: Catalog, server: Object, there: Iterable[Object], 
                 )
 
 
+def decides_somewhere(catalog: Catalog, server: Object, there: Iterable[Object]) -> bool:
+    """Whether a Server decides at a port of a pod, and no older one does.
+
+    Args:
+        catalog: Reads pods.
+        server: The Server.
+        there: All Servers of its namespace.
+    """
+    before = [other for other in there if _age(other) <= _age(server)]
+    labels = (server["spec"].get("podSelector") or {}).get("matchLabels") or {}
+    pods = catalog.pods(labels, server["metadata"]["namespace"])
+    return any(
+        next((other["metadata"]["name"] for other in sorted(before, key=_age) if decides(other, pod, port)), None)
+        == server["metadata"]["name"]
+        for pod in pods
+        for port in _ports_for(server, pod)
+    )
+
+
+def _ports_for(server: Object, pod: Object) -> set[int]:
+    """The ports of a pod that a Server may be for: one that it names by its number need not be declared."""
+    said = server["spec"].get("port")
+    return {*container_ports(pod).values(), *([said] if isinstance(said, int) else [])}
+
+
 def _age(server: Object) -> tuple[str, str]:
     meta = server["metadata"]
     return str(meta.get("creationTimestamp") or _NOT_YET), str(meta["name"])
 
 
-def _container_ports(pod: Object) -> Mapping[str, int]:
+def container_ports(pod: Object) -> Mapping[str, int]:
+    """The ports that a pod, or a template of one, declares by their names; those without one by their number."""
     return {
         str(entry.get("name") or entry["containerPort"]): int(entry["containerPort"])
         for container in pod["spec"].get("containers") or []

@@ -1136,8 +1136,91 @@ def test_a_manifests_policy_for_a_server_that_is_nowhere_is_refused(kind: str) -
         linkerd(_server("deny", name="other")).plan_manifest([policy], Context())
     assert linkerd(_server("deny")).plan_manifest([policy], Context()).edits
     assert linkerd().plan_manifest([policy, _server("deny")], Context()).edits
-    policy["spec"] = {"targetRef": {"group": "core", "kind": "Namespace", "name": "shop"}}
-    assert linkerd().plan_manifest([policy], Context()).edits
+
+
+def _markers(documents: list[Object], *live: Object) -> list[str]:
+    """How the objects of a manifest show that they arrived."""
+    return [
+        str(marker) for stage in linkerd(*live).plan_manifest(documents, Context()).stages for marker in stage.markers
+    ]
+
+
+def _asking(target: Object, *required: str, name: str = "mine") -> Object:
+    refs = [{"group": "policy.linkerd.io", "kind": "MeshTLSAuthentication", "name": ref} for ref in required]
+    spec = {"targetRef": target, "requiredAuthenticationRefs": refs}
+    return _obj("AuthorizationPolicy", name, spec, "policy.linkerd.io/v1alpha1")
+
+
+_NAMESPACE = {"kind": "Namespace", "name": "shop"}
+_CHARGING = {"group": "policy.linkerd.io", "kind": "HTTPRoute", "name": "charging"}
+_ANYBODY = _obj("MeshTLSAuthentication", "anybody", {"identities": ["*"]}, "policy.linkerd.io/v1alpha1")
+
+
+def _charging() -> Object:
+    parent = {"group": "policy.linkerd.io", "kind": "Server", "name": "theirs"}
+    return _obj("HTTPRoute", "charging", {"parentRefs": [parent], "rules": [{}]}, "policy.linkerd.io/v1beta3")
+
+
+def test_a_policy_for_a_namespace_or_a_route_arrives_at_the_servers_that_it_is_for() -> None:
+    there, other = _server("deny"), _server("deny", port="grpc", name="other")
+    assert len(_markers([_asking(_NAMESPACE)], there, other)) == 2
+    assert _markers([_asking(_CHARGING)], there, other, _charging()) == ["effect of AuthorizationPolicy mine"]
+    assert _markers([_charging()], there, other) == ["effect of HTTPRoute charging"]
+    chosen = _obj("ServerAuthorization", "mine", {"server": {"name": "other"}, "client": {"unauthenticated": True}}, "policy.linkerd.io/v1beta1")  # fmt: skip
+    assert _markers([chosen], there, other) == ["effect of ServerAuthorization mine"]
+
+
+@pytest.mark.parametrize("target", [_NAMESPACE, _CHARGING])
+def test_a_policy_that_is_for_no_server_that_decides_is_refused(target: Object) -> None:
+    for live in ([], [_server("deny", port="no-such-port")], [_server("deny", name="other")][: target is _CHARGING]):
+        with pytest.raises(BadInput, match="is for no Server that decides at a port") as caught:
+            linkerd(*live, _charging()).plan_manifest([_asking(target)], Context())
+        assert caught.value.code == "MB0480"
+
+
+def test_what_a_policy_requires_arrives_where_the_policy_is_and_is_written_before_it() -> None:
+    policy, server = _asking(_FOR_SERVER["targetRef"], "anybody"), _server("deny")
+    assert _markers([_ANYBODY], policy, server) == ["effect of MeshTLSAuthentication anybody"]
+    assert _markers([_ANYBODY], server) == [], "nobody requires it yet"
+    made = linkerd(server).plan_manifest([policy, _ANYBODY], Context())
+    assert [edit.kind for edit in made.edits] == ["MeshTLSAuthentication", "AuthorizationPolicy.policy.linkerd.io"]
+    [held] = made.stages[0].markers
+    assert held.allowed == {"mine"}  # type: ignore[attr-defined]
+
+
+def test_a_new_server_has_arrived_with_its_new_policies() -> None:
+    made = linkerd(_asking(_NAMESPACE, name="before")).plan_manifest([_asking(_FOR_SERVER["targetRef"]), _server("deny")], Context())  # fmt: skip
+    [held] = [marker for stage in made.stages for marker in stage.markers]
+    assert held.allowed == {"mine"}  # type: ignore[attr-defined]
+
+
+def test_a_policy_that_linkerd_would_leave_out_is_refused() -> None:
+    target, server = _FOR_SERVER["targetRef"], _server("deny")
+    with pytest.raises(
+        BadInput, match="the MeshTLSAuthentication nobody that it requires does not exist in namespace shop"
+    ):
+        linkerd(server, _ANYBODY).plan_manifest([_asking(target, "nobody")], Context())
+    with pytest.raises(BadInput, match="it requires two of MeshTLSAuthentication and ServiceAccount"):
+        linkerd(server, _ANYBODY).plan_manifest([_asking(target, "anybody", "anybody")], Context())
+
+
+@pytest.mark.parametrize(
+    ("port", "selector", "told"),
+    [
+        ("htpp", {"matchLabels": {"app": "payment-service"}}, r'no pod that it selects has a port of the name "htpp" \(theirs: .*http'),
+        (9999, {"matchLabels": {"app": "payment-service"}}, None),
+        ("http", {"matchLabels": {"app": "payment-servcie"}}, "its podSelector selects no pod in namespace shop"),
+        ("http", {}, None),
+    ],
+)  # fmt: skip
+def test_a_server_that_decides_nowhere_is_refused(port: str | int, selector: Object, told: str | None) -> None:
+    server = _obj("Server", "mine", {"podSelector": selector, "port": port}, "policy.linkerd.io/v1beta3")
+    if told is None:
+        assert linkerd().plan_manifest([server], Context()).edits
+        return
+    with pytest.raises(BadInput, match=f"Server mine of the manifest would do nothing: {told}") as caught:
+        linkerd().plan_manifest([server], Context())
+    assert caught.value.code == "MB0480"
 
 
 def test_of_a_manifests_servers_none_is_told_by_the_arrival_of_another() -> None:
