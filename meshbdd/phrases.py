@@ -16,19 +16,13 @@ from typing import Any
 from behave.model import Step
 from behave.step_registry import registry
 
-import meshbdd
 from meshbdd.errors import BadInput, MeshbddError
 from meshbdd.intents import Intent, ServiceRef, TlsMode
 from meshbdd.mesh.abilities import Answer, Answering, both
 from meshbdd.scenario import Changes, Circuits, Observations, Overhead, Resilience, Traffic
 from meshbdd.scenario.needs import Asked, services_in
-from meshbdd.vocabulary import PLACEHOLDER, in_a_line, step_problem
+from meshbdd.vocabulary import PLACEHOLDER, in_a_line, is_ours, step_problem
 from meshbdd.world import World
-
-_ROOM = Path(meshbdd.__file__).resolve().parent
-_OURS = {_ROOM / "steps", _ROOM.parent / "steps"}
-"""Where the vocabulary's step files are: in the wheel, and in a checkout. behave executes them without importing, so they
-are not known by a module's name."""
 
 TARGETS = ("lab", "cluster")
 _NAMESPACE = "shop"
@@ -190,11 +184,6 @@ def asked_by(step: Any, namespace: str, known: Any = registry) -> tuple[Asked, .
 
 def _named(match: Any) -> dict[str, Any]:
     return {argument.name: argument.value for argument in match.arguments}
-
-
-def is_ours(function: Any) -> bool:
-    """Whether a step is one of the vocabulary, and not of a project's own: those are run in a run alone."""
-    return Path(function.__code__.co_filename).resolve().parent in _OURS
 
 
 def phrases() -> list[Phrase]:

@@ -10,10 +10,12 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from behave import register_type
 
+import meshbdd
 from meshbdd.errors import BadInput
 from meshbdd.grpc_statuses import GRPC_CODES
 from meshbdd.intents import TlsMode
@@ -21,6 +23,10 @@ from meshbdd.telemetry.promql import checked
 from meshbdd.units import Duration, Percent, Rate, shortened
 
 T = TypeVar("T")
+_ROOM = Path(meshbdd.__file__).resolve().parent
+_OURS = {_ROOM / "steps", _ROOM.parent / "steps"}
+"""Where the vocabulary's step files are: in the wheel, and in a checkout. behave executes them without importing, so they
+are not known by a module's name."""
 _WORD = r'[^\s"]+'
 PLACEHOLDER = re.compile(r"\{(\w+)(?::\w+)?\}")
 """A placeholder in a step's pattern, with the name of its type."""
@@ -157,10 +163,17 @@ def _tls_mode(text: str) -> TlsMode:
     return TlsMode(text)
 
 
+def is_ours(function: Any) -> bool:
+    """Whether a step is one of the vocabulary, and not of a project's own: those are run in a run alone."""
+    return Path(function.__code__.co_filename).resolve().parent in _OURS
+
+
 def step_problem(registry: Any, step: Any) -> str | None:
     """Why a step is not understood; ``None`` where it is."""
     match = registry.find_match(step)
     if match is None:
+        if not any(is_ours(matcher.func) for matcher in registry.steps["step"]):
+            return "no step says this, for meshbdd's own are not there: write import meshbdd.steps into environment.py."
         near = _nearest_phrase(step.name, [matcher.pattern for matcher in registry.steps["step"]])
         return f"no step says this; did you mean «{near}»?" if near else "no step says this."
     error = getattr(match, "stored_error", None)

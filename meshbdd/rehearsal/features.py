@@ -23,7 +23,7 @@ from meshbdd.errors import BadInput, MeshbddError, NotPossible, Place, Refused
 from meshbdd.mesh import MESHES, Gate
 from meshbdd.mesh.manifest import find_manifest
 from meshbdd.options import table_rows
-from meshbdd.phrases import is_ours, problem_of
+from meshbdd.phrases import problem_of
 from meshbdd.rehearsal.doubts import StepLine, grpc_faults_of_http, planned_count, thin_count, unnoticed_delays
 from meshbdd.rehearsal.report import Report
 from meshbdd.rehearsal.stage import Admit, Object, StageCluster, StageGate, everything
@@ -32,6 +32,7 @@ from meshbdd.scenario.asides import mixed
 from meshbdd.sense import Finding, Severity, check_changes
 from meshbdd.settings import Settings
 from meshbdd.skipping import demanded
+from meshbdd.vocabulary import is_ours
 from meshbdd.waiting import asked_once
 from meshbdd.world import World
 

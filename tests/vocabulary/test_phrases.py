@@ -12,7 +12,7 @@ import meshbdd.steps
 import pytest
 from behave.matchers import StepParseError, get_step_matcher_factory  # noqa: F401 - makes sure that behave's matchers are loaded
 from behave.model import Step, Table
-from behave.step_registry import registry
+from behave.step_registry import StepRegistry, registry
 
 from meshbdd.errors import BadInput
 from meshbdd.intents import Fault, ServiceRef
@@ -21,7 +21,7 @@ from meshbdd.options import fault_with_options, read_options
 from meshbdd.phrases import Phrase, phrases, problem_of
 from meshbdd.report.outcome import sentence_of
 from meshbdd.units import Duration
-from meshbdd.vocabulary import PLACEHOLDER
+from meshbdd.vocabulary import PLACEHOLDER, step_problem
 
 CONTRACT = [
     "payment-service fails 100%",
@@ -230,6 +230,13 @@ def test_a_fault_says_its_status_once() -> None:
 def test_what_may_have_been_meant(text: str, meant: str | None) -> None:
     told = _below(text)
     assert told == (f"no step says this; did you mean «{meant}»?" if meant else "no step says this.")
+
+
+def test_a_project_that_forgot_the_vocabulary_is_told_so() -> None:
+    own = StepRegistry()
+    own.add_step_definition("step", "the moon is blue", lambda _context: None)
+    told = step_problem(own, Step("a.feature", 1, "Given", "given", "payment-service is down"))
+    assert "write import meshbdd.steps into environment.py" in str(told)
 
 
 def _functions() -> list[tuple[str, ast.FunctionDef]]:
