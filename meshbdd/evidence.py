@@ -102,8 +102,8 @@ class FaultAccounted:
         sent: Requests that the scenario sent while the fault was in force.
         seen: How many of these some calling proxy logged.
         bypassed: Who called the service past every calling proxy → calls.
-        unreached: Envoy's response flag → calls that a caller's sidecar sent nowhere, so that a fault at the service's
-            side could not meet them: an open circuit breaker's, for instance.
+        unreached: How they ended, by Envoy's response flag or their status → calls that a caller's sidecar sent nowhere, so
+            that the fault could not meet them: an open circuit breaker's, or those that no route is for, for instance.
     """
 
     summary: str

@@ -22,7 +22,7 @@ from meshbdd.evidence import (
 )
 from meshbdd.report import exchanges
 from meshbdd.report import flags as flags_of
-from meshbdd.response_flags import MEANINGS, in_words
+from meshbdd.response_flags import MEANINGS
 
 LARGEST = 1024 * 1024
 """Bytes. Reports with larger attachments get slow to open; both Allure versions keep them inside the page."""
@@ -132,7 +132,7 @@ def _(event: FaultAccounted) -> list[Attachment]:
     rows += [[pod, str(calls), str(hit)] for pod, (calls, hit) in sorted(event.callers.items())]
     rows.append(["all", str(event.calls), str(event.hit)])
     rest = f"{event.sent} requests were sent meanwhile; calling proxies logged {event.seen} of them"
-    rest += "".join(f"; {n} calls were sent nowhere, {in_words([flag])}" for flag, n in event.unreached.items())
+    rest += "".join(f"; {n} calls were sent nowhere, {how}" for how, n in event.unreached.items())
     rest += "".join(f"; {who} called {event.service} past every proxy, {n} times" for who, n in event.bypassed.items())
     words = [told, rest, f"«{event.summary}»", *([f"response flags: {flags}"] if flags else [])]
     return [Attachment("fault accounting", "\n".join(words) + "\n"), table("fault accounting by caller", rows)]

@@ -61,7 +61,7 @@ def _rows(event: Event) -> Iterator[tuple[str, str]]:
         case FaultAccounted():
             flags = f", {in_words(event.flags)}" if event.flags else ""
             which = f"calls that reached {event.service}" if event.unreached else f"calls to {event.service}"
-            rest = "".join(f"; {n:,} more were sent nowhere, {in_words([f])}" for f, n in event.unreached.items())
+            rest = "".join(f"; {n:,} more were sent nowhere, {how}" for how, n in event.unreached.items())
             yield "Fault", f"«{event.summary}» hit {event.hit:,} of {event.calls:,} {which}{flags}{rest}"
         case CallsLogged():
             failed: Counter[tuple[str, str, str]] = Counter()

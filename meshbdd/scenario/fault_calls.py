@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 
 from meshbdd.intents import Down, ServiceRef, Side
 from meshbdd.mesh.base import Plan, Through
+from meshbdd.response_flags import in_words
 from meshbdd.scenario.hits import Logged, Suspect, is_hit, told_apart
 from meshbdd.scenario.in_force import InForce
 from meshbdd.scenario.known_pods import KnownPods
 from meshbdd.telemetry.access_log import AccessLogs, Entry
-from meshbdd.telemetry.shared_pods import to_no_other
+from meshbdd.telemetry.shared_pods import asks_for, to_no_other
 
 
 class FaultCalls:
@@ -108,11 +109,16 @@ class FaultCalls:
         return dict(counted)  # the report reads it by dataclasses.asdict, which makes nonsense of a counter
 
     def unreached(self, item: InForce, entries: Sequence[Entry], host: str) -> Mapping[str, int]:
-        """Calls that callers' sidecars sent nowhere, by their response flag, where the service's side decides."""
-        if item.plan.side is not Side.SERVER or isinstance(item.plan.intent, Down):
-            return {}
-        nowhere = (e for e in entries if e.outbound and e.service == host and not e.upstream)
-        return dict(Counter(flag for entry in nowhere for flag in sorted(entry.flags)))
+        """Calls that callers' sidecars answered before the fault, by response flag or status.
+
+        They are those that no endpoint was for, where the service's side decides, and those that no rule of a route led to it.
+        """
+        there = item.plan.side is Side.SERVER and not isinstance(item.plan.intent, Down)
+        nowhere = [e for e in entries if e.outbound and not e.upstream]
+        led = [flag for e in nowhere if there and e.service == host for flag in sorted(e.flags)]
+        answered = [e.status for e in nowhere if not e.service and asks_for(e, host)]
+        told = [in_words([flag]) for flag in led] + [f"status {status}" for status in answered]
+        return dict(Counter(told))
 
 
 def _ip(address: str) -> str:

@@ -9,7 +9,6 @@ from meshbdd.errors import Inconclusive
 from meshbdd.evidence import FaultAccounted
 from meshbdd.intents import Down, Fault, Side
 from meshbdd.mesh import Plan
-from meshbdd.response_flags import in_words
 from meshbdd.scenario.hits import is_meant, took
 from meshbdd.telemetry.access_log import Entry
 
@@ -63,11 +62,11 @@ def see_met(event: FaultAccounted, likely: Sequence[float], *, doubtful: int = 0
         if not aside and event.seen < event.sent:
             aside = f"{event.sent - event.seen} of the {event.sent} requests of this scenario, as those from outside the mesh do"
         if event.unreached:
-            nowhere = " and ".join(f"{count} with {in_words([flag])}" for flag, count in event.unreached.items())
+            nowhere = " and ".join(f"{count} with {how}" for how, count in event.unreached.items())
             raise Unmet(
                 "MB0603",
                 f"No call reached {event.service} while «{event.summary}» was in force: {nowhere} ended at their callers' proxies.",
-                help="have what answers them there in another scenario: another fault, an open circuit, a limit of connections",
+                help="have what answers them there in another scenario: a fault, an open circuit, a limit, a route without a rule for them",
             )
         raise Unmet(
             "MB0603",

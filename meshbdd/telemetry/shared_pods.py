@@ -68,6 +68,16 @@ def _anothers(entry: Entry, host: str, beside: Collection[str], called: Collecti
     return any(other in called or _names(entry.authority, other) for other in beside)
 
 
+def asks_for(entry: Entry, host: str) -> bool:
+    """Whether a call is by its authority for a Service; a short name is one in the caller's own namespace."""
+    short = "." not in entry.authority.partition(":")[0].rstrip(".")
+    return (
+        bool(entry.authority)
+        and _names(entry.authority, host)
+        and not (short and host.split(".")[1] != entry.namespace)
+    )
+
+
 def _names(authority: str, host: str) -> bool:
     """Whether an authority is a Service's name, short or full, with or without a port."""
     asked = authority.partition(":")[0].rstrip(".").lower()

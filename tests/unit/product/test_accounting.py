@@ -217,7 +217,7 @@ def test_a_service_that_nobody_missed_because_a_fault_answered_was_not_met() -> 
 
 def test_a_call_that_its_own_caller_answered_is_no_call_that_nobody_made() -> None:
     with pytest.raises(Unmet, match=r"No call reached a\.b .* 3 with response flag FI ended at their callers' proxies"):
-        see_met(FaultAccounted("a fails", "a.b", 0, 0, sent=3, seen=3, unreached={"FI": 3}), [])
+        see_met(FaultAccounted("a fails", "a.b", 0, 0, sent=3, seen=3, unreached={"response flag FI": 3}), [])
     with pytest.raises(Unmet, match=r"Nobody called a\.b"):
         see_met(FaultAccounted("a fails", "a.b", 0, 0, sent=3, seen=3), [])
 
@@ -266,6 +266,31 @@ def test_who_has_the_labels_of_the_only_caller_of_a_fault_in_another_namespace_i
     for_order = replace(_fault(100, side=side), callers=Where("b", {"app": "order"}))
     with pytest.raises(Inconclusive, match=r"Nobody called a\.b while"):
         _logged_by(pods, went, came).account([InForce(for_order, requests=["r1"])], final=True)
+
+
+@pytest.mark.parametrize(
+    ("authority", "status", "told"),
+    [
+        ("a", 404, "No call reached a.b .*: 1 with status 404 ended at their callers' proxies"),
+        ("a.b:80", 301, "No call reached a.b .*: 1 with status 301 ended at their callers' proxies"),
+        ("ab", 404, "Nobody called a.b"),
+        ("a.other", 404, "Nobody called a.b"),
+    ],
+)
+@pytest.mark.parametrize("side", list(Side))
+def test_calls_that_no_rule_led_to_a_service_are_told_as_such(
+    side: Side, authority: str, status: int, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meshbdd.scenario.accounting._LOG_SECONDS", Duration(0.1))
+    pods = [("a-1", "b", "a", "1.0.0.1"), ("order-1", "b", "order", "1.0.0.2")]
+    answered = Entry(
+        "order-1", True, "", "no-route", status, frozenset(), "r1", started=9.0, authority=authority, namespace="b"
+    )
+    with pytest.raises(Inconclusive, match=told):
+        _logged_by(pods, answered).account([InForce(_fault(100, side=side), requests=["r1"])], final=True)
+    elsewhere = replace(answered, namespace="other")
+    with pytest.raises(Inconclusive, match="No call reached" if authority == "a.b:80" else "Nobody called"):
+        _logged_by(pods, elsewhere).account([InForce(_fault(100, side=side), requests=["r1"])], final=True)
 
 
 def test_calls_that_came_to_a_namesake_of_a_services_pod_met_no_fault_of_the_service(
