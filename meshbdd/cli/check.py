@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from meshbdd.cli.admission import admitting, refusal, see_fields
 from meshbdd.errors import BadInput, Place
 
 if TYPE_CHECKING:  # imported by the command itself, so that --help is quick
@@ -70,7 +71,7 @@ def check(files: tuple[Path, ...], world: Path | None, mesh: str | None, as_json
     if features:
         _load_steps(features)
     for feature in features:
-        report.take(rehearse(feature, there, settings, namespace, _admit))
+        report.take(rehearse(feature, there, settings, namespace, admitting(words)))
     _print(report, len(features) + len(files_of_objects), as_json=as_json)
     raise SystemExit(2 if report.not_understood else 1 if report.errors else 0)
 
@@ -163,18 +164,21 @@ def _judge(manifests: Iterable[_Manifest], there: list[Object], mesh: str, repor
         report.add(finding, places[finding.object])
     said = {finding.object for finding in report.findings if finding.code == catalog.WILDCARD_ON_MESH.code}
     world = [*(obj for obj in there if name_of(obj) not in objects), *objects.values()]
+    admitted = {}
     for name, obj in objects.items():
         try:
             see_namespace(obj, world)
-            _see_fields(obj)
+            see_fields(obj, mesh)
         except RefusedObject as error:
             report.refused(error, place_of(places[name].path, obj, error.field))
             continue
-        refusal = None if name in said else _refusal(obj)
-        if refusal is not None:
-            report.add(catalog.WOULD_BE_REFUSED.on(obj, f"{_refuses(obj)} it: {refusal}."), places[name])
+        told = None if name in said else refusal(obj, mesh)
+        if told is not None:
+            report.add(catalog.WOULD_BE_REFUSED.on(obj, told), places[name])
+        else:
+            admitted[name] = obj
     if mesh == "linkerd":
-        _see_attached(objects, world, places, report)
+        _see_attached(admitted, world, places, report)
     return world
 
 
@@ -202,50 +206,6 @@ def _annotated(obj: Object, there: Iterable[Object]) -> Object:
         return obj
     told = next((other for other in there if name_of(other) == name_of(obj)), None)
     return {**told, "metadata": {**told["metadata"], **obj["metadata"]}} if told else obj
-
-
-def _see_fields(obj: Object) -> None:
-    """See that a kind has the fields of an object; the lab knows those of the meshes' kinds.
-
-    Raises:
-        RefusedObject: it has not.
-    """
-    from meshbdd.cluster.refusals import nearest_field, unknown_field  # noqa: PLC0415 - slow to import
-
-    try:
-        from meshbdd.lab.admission import definition_of, unknown_fields  # noqa: PLC0415 - an optional part
-    except ImportError:
-        return
-    for path in unknown_fields(obj)[:1]:
-        definition = definition_of(obj["kind"], obj.get("apiVersion"))
-        schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"] if definition else {}
-        raise unknown_field(obj, path, nearest_field(schema, path))
-
-
-def _refusal(obj: Object) -> str | None:
-    """Why an object is not admitted. The rules for that come with the lab; without the lab they are not asked."""
-    try:
-        from meshbdd.lab.admission import admit  # noqa: PLC0415 - an optional part
-    except ImportError:
-        return None
-    decision = admit(obj)
-    return None if decision.refused_by == "unsupported" else decision.refused
-
-
-def _refuses(obj: Object) -> str:
-    """Who does: Istio's own objects pass its webhook, all others only the API's definitions of their kinds."""
-    group = str(obj.get("apiVersion") or "").rpartition("/")[0]
-    return "Istio refuses" if group.endswith("istio.io") else "The API refuses"
-
-
-def _admit(obj: Object) -> None:
-    from meshbdd.sense import catalog  # noqa: PLC0415 - slow to import
-
-    _see_fields(obj)
-    if (refusal := _refusal(obj)) is not None:
-        raise BadInput(
-            catalog.WOULD_BE_REFUSED.code, f"{_refuses(obj)} it: {refusal}.", help=catalog.WOULD_BE_REFUSED.help
-        )
 
 
 def _load_steps(features: Iterable[Path]) -> None:

@@ -180,6 +180,29 @@ def test_a_route_that_is_for_nothing_on_linkerd(check: Check, tmp_path: Path, me
     assert ran.returncode == (2 if mesh == "linkerd" else 0)
 
 
+_SERVER = "apiVersion: policy.linkerd.io/v1beta3\nkind: Server\nmetadata: {name: a}\n"
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ("{podSelector: {matchLabels: {app: payment-service}}, port: http}", "Nothing doubtful in 1 file."),
+        ("{podSelector: {}, port: http, acessPolicy: deny}", 'a.yaml:4\n  help: did you mean "accessPolicy"?'),
+        ("{podSelector: {}, port: http, proxyProtocol: HTTP/3}", "Linkerd refuses it: Server a: unknown variant `HTTP/3`"),
+        ("{podSelector: {}}", "The API refuses it: Server a: spec.port: Required value."),
+        ("{podSelector: {matchLabels: [a]}, port: http}", "The API refuses it: Server a: spec.podSelector.matchLabels: Invalid value"),
+        ("[1]", "The API refuses it: Server a: spec: Invalid value"),
+        ("text", "The API refuses it: Server a: spec: Invalid value"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("mesh", ["linkerd", "istio"])
+def test_the_shape_of_linkerds_own_kinds(check: Check, tmp_path: Path, mesh: str, spec: str, told: str) -> None:
+    _write(tmp_path, a_yaml=f"{_SERVER}spec: {spec}\n")
+    ran = check("--mesh", mesh, "a.yaml")
+    assert told in ran.stdout
+    assert ran.returncode == (0 if told.startswith("Nothing") else 2 if "help: did" in told else 1)
+
+
 @pytest.mark.parametrize(("kind", "port", "status"), [("StatefulSet", "http", 0), ("DaemonSet", "htpp", 2)])
 def test_the_pods_of_every_kind_of_workload_are_known(
     check: Check, tmp_path: Path, kind: str, port: str, status: int

@@ -300,6 +300,8 @@ _RULES: dict[tuple[str, str], Callable[[Object], None]] = {
 }  # fmt: skip
 
 
+UNKNOWN_FIELD = "unknown field"
+"""The reason where a kind does not have a field."""
 _EXPRESSIONS = {(GATEWAY, "HTTPRoute"): http_route.problems, (GATEWAY, "GRPCRoute"): http_route.grpc_problems}
 
 
@@ -307,12 +309,13 @@ def _schema_faults(obj: Object) -> Iterator[tuple[str, str]]:
     schema = spec_schema(group_of(obj), obj["kind"])
     if schema is None:
         return
-    spec = clone(dict(obj.get("spec") or {}))
-    drop_nulls(schema, spec)
+    spec = clone(obj.get("spec") or {})
+    if isinstance(spec, dict):
+        drop_nulls(schema, spec)
     for cause in validate(schema, spec, "spec"):
         yield cause.field, cause.message
-    for path in prune(schema, spec, "spec"):
-        yield path, "unknown field"
+    for path in prune(schema, spec, "spec") if isinstance(spec, dict) else ():
+        yield path, UNKNOWN_FIELD
 
 
 def _expressions(obj: Object) -> Iterator[tuple[str, str]]:
@@ -326,8 +329,8 @@ def decide(obj: Object) -> Decision:
     """Decide as Linkerd's webhook does, and say where the object breaks its definition."""
     faults = tuple(_schema_faults(obj))
     rule = _RULES.get((group_of(obj), obj["kind"]))
-    if rule is None:
-        return Decision(schema=faults)
+    if rule is None or not isinstance(obj.get("spec") or {}, Mapping):
+        return Decision(schema=faults, unreadable=rule is not None)
     try:
         rule(with_defaults(obj))
     except Unreadable as error:
