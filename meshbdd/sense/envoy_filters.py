@@ -37,6 +37,9 @@ _INBOUND_FILTERS = {
 }  # fmt: skip
 """HTTP filters that Istio puts into a sidecar, or that people add as a rule; others may come from another EnvoyFilter."""
 
+_OF_PLUGINS = "extensions.istio.io/wasmplugin/"
+"""What begins the names of WasmPlugins' filters: istio pilot/pkg/model/extensions.go."""
+
 
 def check(world: Inventory) -> Iterator[Finding]:
     """All patches of all EnvoyFilters."""
@@ -81,7 +84,7 @@ def _operation(obj: Object, number: int, patch: Any) -> Iterator[Finding]:
 def _place(world: Inventory, obj: Object, number: int, patch: Any, added: set[str]) -> Iterator[Finding]:
     match = mapping(patch, "match")
     beside = text(match, "listener", "filterChain", "filter", "subFilter", "name")
-    if text(patch, "applyTo") == "HTTP_FILTER" and beside and beside not in _INBOUND_FILTERS | added:
+    if text(patch, "applyTo") == "HTTP_FILTER" and beside and not _may_be_there(beside, added):
         yield catalog.NO_SUCH_FILTER.on(
             obj, f'patch {number}: no sidecar has an HTTP filter "{beside}", so the patch is left out without a word.'
         )
@@ -93,6 +96,10 @@ def _place(world: Inventory, obj: Object, number: int, patch: Any, added: set[st
             f"patch {number} is for inbound port {port}; its pods listen on {told(sorted(map(str, listening)))} "
             "(it takes the container's port, not the Service's), so the patch is left out without a word.",
         )
+
+
+def _may_be_there(name: str, added: set[str]) -> bool:
+    return name in _INBOUND_FILTERS | added or name.startswith(_OF_PLUGINS)
 
 
 def _value(obj: Object, number: int, config: Mapping[str, Any]) -> Iterator[Finding]:

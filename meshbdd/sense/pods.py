@@ -10,6 +10,8 @@ from meshbdd.sense.reading import Object, at, labels_of, mapping, mappings, name
 from meshbdd.sidecars import ISTIO
 
 INJECT = ISTIO.injection.name
+DATAPLANE_MODE = "istio.io/dataplane-mode"
+"""The label by which a namespace or a pod is ambient, or is not."""
 _TLS_MODE = "security.istio.io/tlsMode"
 _ONE_UNLESS_SAID = ("Deployment", "StatefulSet", "ReplicaSet")
 """Kinds that make one pod where they say no number of replicas."""
@@ -40,6 +42,11 @@ class Workload:
     meshed: bool
     account: str
     spec: Mapping[str, Any]
+
+    def is_ambient(self, namespace: Object | None) -> bool:
+        """Whether ztunnel carries their connections, as their own label says or else that of their namespace."""
+        own = self.labels.get(DATAPLANE_MODE, labels_of(namespace or {}).get(DATAPLANE_MODE))
+        return own == "ambient" and not self.meshed
 
     def container_ports(self) -> Iterable[Mapping[str, Any]]:
         """The ports that its containers declare."""

@@ -95,6 +95,8 @@ def _against_servers(
         spec = mapping(service, "spec")
         ports = [port for port in mappings(spec, "ports") if counts(whole(port, "port"))]
         for pod in world.behind(service, labels) if ports else ():
+            if pod.is_ambient(world.namespaces.get(pod.namespace)):
+                continue  # ztunnel speaks mutual TLS for it, whatever clients with sidecars are told
             targets: set[int | None] = set(target_ports({**service, "spec": {**spec, "ports": ports}}, [pod])) or {None}
             modes = {in_force(world, pod, number) for number in targets} if pod.meshed else {DISABLE}
             if STRICT in modes:

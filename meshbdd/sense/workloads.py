@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from meshbdd.sense import catalog
 from meshbdd.sense.finding import Finding, name_of
 from meshbdd.sense.inventory import ROOT_NAMESPACE, Inventory
-from meshbdd.sense.pods import INJECT, MACHINES, Workload, injects, is_meshed, target_ports, template_of
+from meshbdd.sense.pods import DATAPLANE_MODE, INJECT, MACHINES, Workload, injects, is_meshed, target_ports, template_of
 from meshbdd.sense.protocols import protocol_of
 from meshbdd.sense.reading import Object, at, labels_of, mapping, mappings, namespace_of, text, told, whole
 from meshbdd.sidecars import FAULT_LABEL
@@ -21,7 +21,7 @@ def injection(world: Inventory) -> Iterator[Finding]:
     """Namespaces and pods that get no sidecar though nobody said that they should not."""
     for name, namespace in world.namespaces.items():
         labels = labels_of(namespace)
-        if name in SYSTEM_NAMESPACES or labels.get("istio.io/dataplane-mode") == "ambient":
+        if name in SYSTEM_NAMESPACES or labels.get(DATAPLANE_MODE) == "ambient":
             continue
         if labels.get("istio-injection") and "istio.io/rev" in labels:
             yield catalog.TWO_INJECTION_LABELS.on(
