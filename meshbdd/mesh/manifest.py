@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from meshbdd.cluster.kinds import KINDS, kind_of
+from meshbdd.cluster.kinds import kind_of
 from meshbdd.errors import BadInput, NotPossible, Place
-from meshbdd.mesh.manifest_lines import place_of
+from meshbdd.mesh.manifest_shape import check_shape
 
 _WITHOUT_NAMESPACE = {
     "Namespace", "Node", "PersistentVolume", "StorageClass", "ClusterRole", "ClusterRoleBinding",
@@ -23,24 +22,11 @@ OF_ISTIO = (
 )  # fmt: skip
 OF_LINKERD = (
     "HTTPRoute", "HTTPRoute.policy.linkerd.io", "GRPCRoute", "Service", "Server", "AuthorizationPolicy.policy.linkerd.io",
-    "MeshTLSAuthentication", "NetworkAuthentication", "HTTPLocalRateLimitPolicy", "Deployment",
+    "MeshTLSAuthentication", "NetworkAuthentication", "ServerAuthorization", "HTTPLocalRateLimitPolicy", "Deployment",
 )  # fmt: skip
 """Deployments, because on Linkerd a fault is a backend of its own."""
 ALLOWED = tuple(dict.fromkeys(kind.partition(".")[0] for kind in (*OF_ISTIO, *OF_LINKERD)))
 """What the manifest of a step may hold on some mesh."""
-
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_LONGEST_NAME = 253
-"""A DNS subdomain: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/"""
-
-_SERVED = {
-    "networking.istio.io": ("v1", "v1beta1", "v1alpha3"),
-    "security.istio.io": ("v1", "v1beta1"),
-    "gateway.networking.k8s.io": ("v1", "v1beta1", "v1alpha3", "v1alpha2"),
-}
-_SERVED_OF_KIND = {("networking.istio.io", "EnvoyFilter"): ("v1alpha3",)}
-"""The versions of the groups that are written here: istio/api's customresourcedefinitions.gen.yaml and Gateway API's
-apis/ folder."""
 
 _LARGEST_FILE = 1024 * 1024
 _MOST_NODES = 100_000
@@ -162,7 +148,7 @@ def read_objects(file: Path, namespace: str) -> list[dict[str, Any]]:
     if not documents:
         raise BadInput("MB0418", f"{file.name} holds no object.", place=Place(file), help="write one into it")
     for document in documents:
-        _check_shape(document, file)
+        check_shape(document, file)
         if document["kind"] not in _WITHOUT_NAMESPACE:
             document["metadata"].setdefault("namespace", namespace)
     return documents
@@ -172,86 +158,6 @@ def _items(document: Any) -> list[Any]:
     """A document, or the members of a ``List`` as ``kubectl get -o yaml`` prints it."""
     items = document.get("items") if isinstance(document, dict) and document.get("kind") == "List" else None
     return items if isinstance(items, list) else [document]
-
-
-def _check_shape(document: Any, file: Path) -> None:
-    if (
-        not isinstance(document, dict)
-        or not isinstance(document.get("kind"), str)
-        or not isinstance(document.get("metadata"), dict)
-        or not isinstance(document["metadata"].get("name"), str)
-        or not document["metadata"]["name"]
-    ):
-        raise BadInput(
-            "MB0419",
-            f"{file.name} holds a document without kind and metadata.name.",
-            place=Place(file),
-            help="add them",
-        )
-    _check_name(document, file)
-    _check_namespace(document, file)
-    _check_texts(document, file)
-    _check_version(document, file)
-
-
-def _check_name(document: dict[str, Any], file: Path) -> None:
-    kind, name = document["kind"], document["metadata"]["name"]
-    if kind in KINDS and not (len(name) <= _LONGEST_NAME and _NAME.fullmatch(name)):
-        raise BadInput(
-            "MB0475",
-            f'{kind} "{name}" has a name that Kubernetes does not take.',
-            place=place_of(file, document, "metadata.name"),
-            help="write lower-case letters, digits, '-' and '.'; a letter or a digit first and last",
-        )
-
-
-def _check_namespace(document: dict[str, Any], file: Path) -> None:
-    """One that is empty is none, as Kubernetes takes it."""
-    meta = document["metadata"]
-    if not isinstance(meta.get("namespace") or "", str):
-        raise BadInput(
-            "MB0478",
-            f"{document['kind']} {meta['name']} has a namespace that is no text.",
-            place=place_of(file, document, "metadata.namespace"),
-            help="write metadata.namespace as one name",
-        )
-    if not meta.get("namespace"):
-        meta.pop("namespace", None)
-
-
-def _check_texts(document: dict[str, Any], file: Path) -> None:
-    """YAML makes numbers and truth values of what has no quotes; an API server takes none here, and nobody reads one."""
-    meta = document["metadata"]
-    for field in ("annotations", "labels"):
-        there = meta.get(field) or {}
-        path, which, advice = f"metadata.{field}", "", "write names with their values"
-        if isinstance(there, dict):
-            bad = next(
-                (name for name, text in there.items() if not (isinstance(name, str) and isinstance(text, str))), None
-            )
-            if bad is None and None not in there:
-                continue
-            path, which, advice = f"{path}['{bad}']", f", and {bad} is none", "put the name and its value in quotes"
-        raise BadInput(
-            "MB0479",
-            f"{document['kind']} {meta['name']}: metadata.{field} must be strings{which}.",
-            place=place_of(file, document, path),
-            help=advice,
-        )
-
-
-def _check_version(document: dict[str, Any], file: Path) -> None:
-    """A plan writes an object as the version that it knows, so nobody else would say that there is none like this."""
-    kind, wanted = document["kind"], str(document.get("apiVersion") or "")
-    group, _, version = wanted.rpartition("/")
-    served = _SERVED_OF_KIND.get((group, kind)) or _SERVED.get(group)
-    if served and version not in served:
-        raise BadInput(
-            "MB0476",
-            f"{kind} {document['metadata']['name']} is of {wanted}, a version that there is not.",
-            place=place_of(file, document, "apiVersion"),
-            help=f"write {group}/{served[0]}",
-        )
 
 
 _OWN = {"istio": ("Istio", OF_ISTIO), "linkerd": ("Linkerd", OF_LINKERD)}

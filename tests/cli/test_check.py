@@ -80,6 +80,14 @@ def test_a_name_or_a_version_that_there_is_not(check: Check, tmp_path: Path) -> 
     assert "--> b.yaml:2" in ran.stdout
 
 
+def test_a_version_of_linkerds_kinds_that_there_is_not(check: Check, tmp_path: Path) -> None:
+    _write(tmp_path, a_yaml=_SERVER.replace("v1beta3", "v1") + "spec: {podSelector: {}, port: http}\n")
+    ran = check("--mesh", "linkerd", "a.yaml")
+    assert ran.returncode == 2
+    assert "MB0476 error: Server a is of policy.linkerd.io/v1, a version that there is not." in ran.stdout
+    assert "help: write policy.linkerd.io/v1beta3" in ran.stdout
+
+
 def test_findings_are_json_of_four_fields(check: Check, tmp_path: Path) -> None:
     _write(tmp_path, a_yaml=_route(host="paymnt-service"))
     ran = check("--json", "a.yaml")
