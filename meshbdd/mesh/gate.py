@@ -19,10 +19,9 @@ from meshbdd.mesh.markers import (
     ROUTES,
     ConfigChanged,
     fault_tokens,
-    fingerprint,
     marked_routes,
-    newest,
 )
+from meshbdd.mesh.pages import fingerprint, newest
 from meshbdd.mesh.refusing import Refusing
 from meshbdd.mesh.stillness import Stillness
 

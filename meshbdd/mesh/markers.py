@@ -5,9 +5,6 @@ The pages are the same on every Envoy: https://www.envoyproxy.io/docs/envoy/late
 
 from __future__ import annotations
 
-import datetime as dt
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -255,12 +252,6 @@ def _rules(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             yield config[name]
 
 
-_GROWS = {
-    "last_updated", "version_info", "client_status", "draining_state", "warming_state", "error_state", "meshbdd",
-}  # fmt: skip
-"""What in a page differs although the configuration is the same; ``meshbdd`` holds epochs."""
-
-
 @dataclass(frozen=True, slots=True)
 class ConfigChanged:
     """These pages differ from what they were before: for changes that leave no name of their own in a proxy."""
@@ -276,21 +267,6 @@ class ConfigChanged:
 
     def __str__(self) -> str:
         return f"effect of {self.what}"
-
-
-def fingerprint(dumps: Sequence[Dump]) -> str:
-    """Of a proxy's pages, without what grows by itself; Envoy lists what it holds in no order."""
-    return hashlib.sha256(json.dumps([plain(dump) for dump in dumps], sort_keys=True).encode()).hexdigest()
-
-
-def plain(node: Any) -> Any:
-    """A page without what grows by itself, its objects in one order."""
-    if isinstance(node, Mapping):
-        kept = {key: plain(value) for key, value in node.items() if key not in _GROWS}
-        if isinstance(kept.get("configs"), list):
-            kept["configs"].sort(key=lambda config: json.dumps(config, sort_keys=True))
-        return {key: value for key, value in kept.items() if value != {}}
-    return [plain(item) for item in node] if isinstance(node, list) else node
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,22 +296,3 @@ class HostsKnown:
 
     def __str__(self) -> str:
         return f"the hosts of {self.what} and no others"
-
-
-def newest(dumps: Sequence[Dump]) -> float:
-    """Unix time, by the proxy's own clock, of the last update in these pages; 0 where they tell none."""
-    return max((_updated(dump) for dump in dumps), default=0.0)
-
-
-def _updated(node: Any) -> float:
-    if isinstance(node, Mapping):
-        own = _unix(node["last_updated"]) if "last_updated" in node else 0.0
-        return max([own, *(_updated(node[key]) for key in ("configs", "active_state") if key in node)])
-    return max((_updated(item) for item in node), default=0.0) if isinstance(node, list) else 0.0
-
-
-def _unix(text: object) -> float:
-    try:
-        return dt.datetime.fromisoformat(str(text)).timestamp()
-    except ValueError:
-        return 0.0

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from meshbdd.mesh.base import Dump, Where
-from meshbdd.mesh.markers import CLUSTERS, EXTENSIONS, LISTENERS, ROUTES, TransportTaken, fault_tokens, plain
+from meshbdd.mesh.markers import CLUSTERS, EXTENSIONS, LISTENERS, ROUTES, TransportTaken, fault_tokens
+from meshbdd.mesh.pages import plain
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshbdd.mesh.markers import fingerprint
+from meshbdd.mesh.pages import fingerprint
 
 
 def test_the_order_in_which_envoy_lists_things_is_no_change() -> None:
