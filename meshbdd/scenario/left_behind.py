@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from meshbdd.cluster import RUN, Cluster, Record
+from meshbdd.cluster.kinds import kind_of
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.base import Marker, Object, Where
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.istio.arming import FILTER_PREFIX
 from meshbdd.mesh.istio.hosts import ROOT_NAMESPACE
+from meshbdd.mesh.istio.manifests import http_route_held
 from meshbdd.mesh.istio.security import TRANSPORTS, services_of
 from meshbdd.mesh.markers import TransportTaken
 from meshbdd.mesh.remains import Otherwise, Remains
@@ -35,6 +37,7 @@ def left_behind(
     undone = [obj for obj in changed if _run(obj) not in alive]
     catalog = Catalog(cluster)
     markers: list[Marker] = [Remains(name) for name in dict.fromkeys(name for obj in undone for name in _names(obj))]
+    markers += [http_route_held(obj) for obj in undone if kind_of(obj) == "HTTPRoute" and _created(obj)]
     for namespace in _namespaces(catalog, undone, {"PeerAuthentication"}):
         markers += _transports(cluster, namespace)
     renewed = [ref for name in _namespaces(catalog, undone, _AT_SERVERS) for ref in services_of(catalog, name)]
@@ -45,11 +48,17 @@ def _run(obj: Object) -> str:
     return str(obj["metadata"]["labels"][RUN])
 
 
+def _created(obj: Object) -> bool:
+    """Whether a run made an object, and changed none that was there."""
+    record = Record.of(obj)
+    return record is not None and record.created
+
+
 def _names(obj: Object) -> Iterator[str]:
     """What a proxy's pages have in them of an object: the run's id in names of routes, subsets and policies, and its own name."""
-    meta, record = obj["metadata"], Record.of(obj)
+    meta = obj["metadata"]
     yield _run(obj)
-    if record is None or not record.created:
+    if not _created(obj):
         return
     if obj["kind"] == "AuthorizationPolicy":
         yield f"ns[{meta['namespace']}]-policy[{meta['name']}]-"

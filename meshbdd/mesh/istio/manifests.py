@@ -163,9 +163,14 @@ def _markers(catalog: Catalog, wanted: Object, tag: str, documents: Sequence[Obj
     if kind == "AuthorizationPolicy":
         return [PolicyHeld(meta["namespace"], meta["name"], _selected(spec, meta))]
     if kind == "HTTPRoute":
-        hosts = tuple(service_host(ref) for ref in parents(wanted))
-        return [RouteHeld(f"{meta['namespace']}.{meta['name']}.", hosts)]
+        return [http_route_held(wanted)]
     return [changed]
+
+
+def http_route_held(route: Object) -> Marker:
+    """How proxies show that they hold an HTTPRoute: Istio names its rules by it."""
+    meta, hosts = route["metadata"], tuple(service_host(ref) for ref in parents(route))
+    return RouteHeld(f"{meta['namespace']}.{meta['name']}.", hosts)
 
 
 def _named_routes(spec: Object, meta: Mapping[str, Any], tag: str) -> list[Marker]:
