@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
@@ -25,6 +25,7 @@ from meshbdd.mesh.manifest import find_manifest
 from meshbdd.options import table_rows
 from meshbdd.phrases import problem_of
 from meshbdd.rehearsal.doubts import StepLine, grpc_faults_of_http, planned_count, thin_count, unnoticed_delays
+from meshbdd.rehearsal.following import follows
 from meshbdd.rehearsal.report import Report
 from meshbdd.rehearsal.stage import Admit, Object, StageCluster, StageGate, everything
 from meshbdd.scenario import Environment, StepText, mentions
@@ -36,11 +37,6 @@ from meshbdd.vocabulary import is_ours
 from meshbdd.waiting import asked_once
 from meshbdd.world import World
 
-_FOLLOWS = {"MB0506", "MB0507"}
-"""Nothing to take back: what a step says whose Given was refused before it."""
-_NO_REQUEST = "MB0502"
-
-_DEFINES = re.compile(r'the request "([^"]+)":')
 _MANIFEST = re.compile(r'the manifest "([^"]+)" is (?:applied|removed)')
 _CODE = re.compile(r"(MB\d{4}): (.*)", re.DOTALL)
 
@@ -188,23 +184,23 @@ def _scenario(scenario: Scenario, file: Path, stage: _Stage, report: Report) -> 
     lines = []
     if found := mixed([step.name for step in steps]):
         report.refused(found[1], Place(file, steps[found[0]].line))
-    refused: set[str] = set()
+    refused: dict[str, str] = {}
     for step in steps:
         place = Place(file, step.line)
         lines.append(StepLine(step.name, str(place)))
         problem = problem_of(step)
         if problem is not None:
-            _not_understood(step.name, problem, place, report)
+            refused[step.name] = _not_understood(step.name, problem, place, report)
             continue
         before = cluster.objects
         world.place, world.claim_made = place, None
         match = registry.find_match(step)
         if is_ours(match.func):  # those that a project wrote itself are not ours to run without a mesh
             error = _perform(step, match, world)
-            if not _follows(error, step, refused, report):
-                _refused(error, place, report)
-            if error is not None and (defines := _DEFINES.fullmatch(step.name)):
-                refused.add(defines[1])
+            if error is not None:
+                if not follows(error.code, step.name, refused):
+                    _refused(error, place, report)
+                refused[step.name] = error.code
         count = planned_count(step.name, count)
         if (thin := thin_count(world.claim_made, count, str(place))) is not None:
             report.add(thin, place)
@@ -220,13 +216,15 @@ def _mesh(scenario: Scenario, settings: Settings) -> str:
     return settings.mesh if settings.mesh in open_to else open_to[0]
 
 
-def _not_understood(text: str, problem: str, place: Place, report: Report) -> None:
-    coded = _CODE.fullmatch(problem)
-    if coded:
-        report.refused(BadInput(coded[1], coded[2], place=place), place)
+def _not_understood(text: str, problem: str, place: Place, report: Report) -> str:
+    """Report a step that is not understood; gives the code."""
+    if coded := _CODE.fullmatch(problem):
+        code, sentence, help_ = coded[1], coded[2], None
     else:
+        code, help_ = "MB0508", "meshbdd steps lists the phrases"
         sentence = f"The step «{text}» is not understood: {problem}"
-        report.refused(BadInput("MB0508", sentence, help="meshbdd steps lists the phrases", place=place), place)
+    report.refused(BadInput(code, sentence, help=help_, place=place), place)
+    return code
 
 
 def _perform(step: Step, match: Any, world: World) -> MeshbddError | None:
@@ -243,18 +241,10 @@ def _perform(step: Step, match: Any, world: World) -> MeshbddError | None:
     return None
 
 
-def _follows(error: MeshbddError | None, step: Step, refused: Collection[str], report: Report) -> bool:
-    """Whether a step is refused only since an earlier one was: a request whose definition was refused is not known."""
-    if error is None:
-        return False
-    unknown = error.code == _NO_REQUEST and any(f'"{name}"' in step.name for name in refused)
-    return unknown or (error.code in _FOLLOWS and bool(report.findings))
-
-
-def _refused(error: MeshbddError | None, place: Place, report: Report) -> None:
+def _refused(error: MeshbddError, place: Place, report: Report) -> None:
     if isinstance(error, NotPossible):
         report.add(Finding(str(place), error.code, Severity.INFO, error.sentence, error.help or ""), place)
-    elif error is not None:
+    else:
         report.refused(error, place)
 
 

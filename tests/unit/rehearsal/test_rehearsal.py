@@ -172,6 +172,48 @@ def test_a_request_that_was_refused_is_not_missed(rehearsed: Rehearse) -> None:
     assert [told[:9] for told in _found(report)] == ["MB0501 15", "MB0502 18"]
 
 
+@pytest.mark.parametrize(
+    ("steps", "codes"),
+    [
+        (
+            "Given paymnt-service fails 100%\nWhen payment-service recovers",
+            ["MB0405"],
+        ),  # what it does to a misspelt one
+        ("Given payment-service fails 50\nWhen payment-service.shop recovers", ["MB0101"]),
+        ('Given the manifest "no.yaml" is applied\nWhen payment-service recovers', ["MB0990"]),
+        ('Given the manifest "no.yaml" is applied\nWhen the manifest "no.yaml" is removed', ["MB0990"]),
+        ("Given inventory-service fails 50\nWhen payment-service recovers", ["MB0101", "MB0507"]),
+        ('When the manifest "no.yaml" is removed\nThen inventory-service recovers', ["MB0506", "MB0507"]),
+    ],
+)
+def test_nothing_to_take_back_follows_from_the_step_that_would_have_done_it(
+    rehearsed: Rehearse, steps: str, codes: list[str]
+) -> None:
+    no = FAULT.replace("{name: pay}", "{name: pay, annotations: {x: refuse me}}")
+    assert [told[:6] for told in _found(rehearsed(steps, no=no))] == codes
+
+
+def test_what_is_doubtful_or_refused_in_one_scenario_excuses_no_other(rehearsed: Rehearse) -> None:
+    report = rehearsed("""
+        Given payment-service fails 5% with status 500
+        When "checkout" is sent 10 times
+        Then more than 99% of requests succeed
+
+      Scenario: nothing to take back
+        When payment-service recovers
+
+      Scenario: misspelt
+        Given paymnt-service fails 100%
+
+      Scenario: once more than there is
+        Given payment-service fails 100%
+        When payment-service recovers
+        And payment-service recovers
+    """)
+    assert [told[:9] for told in _found(report)][-3:] == ["MB0507 17", "MB0405 20", "MB0507 25"]
+    assert report.not_understood
+
+
 LIMITED = "Feature: F\n  Scenario: S\n    Given payment-service accepts at most 2 concurrent requests\n"
 
 
