@@ -122,8 +122,12 @@ class Draw:
     share: float
 
     def takes(self, logged: str) -> bool:
-        """Whether a call is one of them, by the name of its route; Istio adds a dot and the name of the match."""
-        return not self.route or logged.partition(".")[0] == self.route
+        """Whether a call is one of them, by the name of its route.
+
+        Istio adds a dot and the name of the match; before the name of a delegate's route it puts that of who delegates to it.
+        """
+        name = logged.partition(".")[0]
+        return not self.route or name == self.route or name.endswith(f"-{self.route}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from meshbdd.mesh.markers import (
     EXTENSIONS,
     ROUTES,
     ConfigChanged,
+    RouteHeld,
     fault_tokens,
     marked_routes,
 )
@@ -95,7 +96,7 @@ class Gate(Stillness):
             error.help = refusing.action() or error.help
             raise
         for marker in wanted:
-            if str(marker) not in holding:
+            if str(marker) not in holding and not (isinstance(marker, RouteHeld) and not marker.needed):
                 raise Inconclusive(
                     "MB0412",
                     f"No meshed pod is there to hold the change ({marker}).",

@@ -54,11 +54,19 @@ def _http_filters(chain: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class RouteHeld:
-    """A route with ``tag`` in its name; a proxy that knows none of ``hosts`` calls none of them."""
+    """A route with ``tag`` in its name; a proxy that knows none of ``hosts`` calls none of them.
+
+    Attributes:
+        tag: What its name has in it.
+        hosts: Those whose calls it takes.
+        where: The proxies meant.
+        needed: Whether some proxy has to hold it; none does as long as nothing leads to it.
+    """
 
     tag: str
     hosts: tuple[str, ...]
     where: Where = Where()
+    needed: bool = True
     pages = (ROUTES,)
     unique = True
 

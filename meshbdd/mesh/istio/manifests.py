@@ -16,7 +16,7 @@ from meshbdd.mesh.catalog import Catalog, selected
 from meshbdd.mesh.istio.beside import refuse_vain
 from meshbdd.mesh.istio.hosts import ROOT_NAMESPACE, full_name, parents, service_host
 from meshbdd.mesh.istio.injection import Objects
-from meshbdd.mesh.istio.routes import sources
+from meshbdd.mesh.istio.named_routes import exported, name_routes, roots_of
 from meshbdd.mesh.istio.security import TRANSPORTS, services_of
 from meshbdd.mesh.istio.sidecars import sidecar_markers
 from meshbdd.mesh.markers import (
@@ -51,7 +51,7 @@ def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Calla
         BadInput: Istio would ignore one of its VirtualServices, or it would take away what is in force.
     """
     refuse_vain(documents, Objects.read(catalog), context)
-    routed = tuple(_faulted(catalog, documents))
+    routed = tuple(dict.fromkeys(_faulted(catalog, documents)))
     filtered = () if routed else tuple(dict.fromkeys(_filtered(catalog, documents)))
     stages = [
         _stage(catalog, [d for d in documents if (d["kind"] == "DestinationRule") is first], tag)
@@ -62,11 +62,18 @@ def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Calla
     return Plan(
         f"the manifest's {names}",
         tuple(s for s in stages if s.edits),
-        reason="as the manifest says",
+        reason="; ".join(["as the manifest says", *_waiting(catalog, documents)]),
         side=Side.SERVER if filtered else Side.CALLER,
         faulty=routed or filtered,
         draws=tuple(Draw(route["name"], _share(route["fault"])) for route in routes if route.get("fault")),
     )
+
+
+def _waiting(catalog: Catalog, documents: Sequence[Object]) -> Iterator[str]:
+    there = catalog.with_written(documents).all("VirtualService")
+    for document in documents:
+        if document["kind"] == "VirtualService" and not document["spec"].get("hosts") and not roots_of(document, there):
+            yield f"it has no hosts, and no VirtualService delegates to {document['metadata']['name']} yet: no call takes its routes"
 
 
 def _http(edit: Edit) -> list[Object]:
@@ -84,7 +91,7 @@ def _share(fault: Object) -> float:
     return 1 - spared
 
 
-def _faulted(catalog: Catalog, documents: Iterable[Object]) -> Iterator[ServiceRef]:
+def _faulted(catalog: Catalog, documents: Sequence[Object]) -> Iterator[ServiceRef]:
     """The services for which a VirtualService of the manifest has a fault.
 
     Raises:
@@ -92,8 +99,8 @@ def _faulted(catalog: Catalog, documents: Iterable[Object]) -> Iterator[ServiceR
     """
     for document in documents:
         if document["kind"] == "VirtualService" and any(r.get("fault") for r in document["spec"].get("http") or []):
-            for host in document["spec"].get("hosts") or []:
-                name, _, rest = full_name(host, document["metadata"]["namespace"]).partition(".")
+            for host in _routed_hosts(catalog, document, documents):
+                name, _, rest = host.partition(".")
                 if name.startswith("*"):
                     raise BadInput(
                         "MB0473",
@@ -105,6 +112,14 @@ def _faulted(catalog: Catalog, documents: Iterable[Object]) -> Iterator[ServiceR
                     ref = ServiceRef(name, rest.removesuffix(".svc.cluster.local"))
                     catalog.service(ref)
                     yield ref
+
+
+def _routed_hosts(catalog: Catalog, document: Object, documents: Sequence[Object]) -> Iterator[str]:
+    """The full names of the hosts whose calls a VirtualService routes: its own or, of a delegate, those of who delegates to it."""
+    there = catalog.with_written(documents).all("VirtualService")
+    for owner in [document] if document["spec"].get("hosts") else roots_of(document, there):
+        for host in owner["spec"]["hosts"]:
+            yield full_name(host, owner["metadata"]["namespace"])
 
 
 def _filtered(catalog: Catalog, documents: Iterable[Object]) -> Iterator[ServiceRef]:
@@ -145,11 +160,11 @@ def _markers(catalog: Catalog, wanted: Object, tag: str, documents: Sequence[Obj
     """How proxies show that they hold an object; names its routes, or gives it a subset, by which they do."""
     kind, meta, spec = wanted["kind"], wanted["metadata"], wanted["spec"]
     if kind == "VirtualService":
-        return _named_routes(spec, meta, tag)
+        return name_routes(wanted, tag, catalog.with_written(documents).all("VirtualService"))
     if kind == "DestinationRule":
         name = tag.removesuffix("-")
         spec["subsets"] = [*(spec.get("subsets") or []), {"name": name, "labels": {"meshbdd.dev/marker": name}}]
-        return [SubsetHeld(full_name(spec.get("host", ""), meta["namespace"]), name, _exported(spec, meta))]
+        return [SubsetHeld(full_name(spec.get("host", ""), meta["namespace"]), name, exported(spec, meta))]
     live = catalog.find(kind, meta["name"], meta["namespace"])
     if live is not None and live["spec"] == spec:
         return []
@@ -171,23 +186,6 @@ def http_route_held(route: Object) -> Marker:
     """How proxies show that they hold an HTTPRoute: Istio names its rules by it."""
     meta, hosts = route["metadata"], tuple(service_host(ref) for ref in parents(route))
     return RouteHeld(f"{meta['namespace']}.{meta['name']}.", hosts)
-
-
-def _named_routes(spec: Object, meta: Mapping[str, Any], tag: str) -> list[Marker]:
-    for index, route in enumerate(spec.get("http") or []):
-        route["name"] = f"{tag}{index}"
-    if "mesh" not in (spec.get("gateways") or ["mesh"]):
-        return []  # no sidecar is sent it
-    hosts = tuple(full_name(host, meta["namespace"]) for host in spec.get("hosts") or [])
-    exported = _exported(spec, meta)
-    return [
-        RouteHeld(tag, hosts, Where(exported.namespace or where.namespace, where.labels))
-        for where in sources(spec.get("http") or [])
-    ]
-
-
-def _exported(spec: Object, meta: Mapping[str, Any]) -> Where:
-    return Where(meta["namespace"]) if spec.get("exportTo") == ["."] else Where()
 
 
 def _selected(spec: Object, meta: Mapping[str, Any]) -> Where:
