@@ -24,6 +24,7 @@ from meshbdd.lab.compile.envoy import clusters as write_clusters
 from meshbdd.lab.compile.envoy import listeners as write_listeners
 from meshbdd.lab.compile.envoy.types import ORIGINAL_DST, typed
 from meshbdd.lab.sidecar import transforms
+from meshbdd.lab.sidecar.hidden import HIDDEN
 from meshbdd.lab.xds.messages import as_dict, parse
 from tests.fidelity.world import World
 
@@ -181,6 +182,16 @@ def application_at_the_private_address(dump: Dump) -> None:
         cluster |= {"type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED", "cleanup_interval": "9223372035s"}
 
 
+def hidden_services_by_endpoints(dump: Dump) -> None:
+    """A Service that the sidecar does not see is no part of what it holds."""
+    table = dump.routes[transforms.OUTBOUND]
+    hidden = [host["name"] for host in table["virtual_hosts"] if host["name"].startswith(HIDDEN)]
+    table["virtual_hosts"] = [host for host in table["virtual_hosts"] if host["name"] not in hidden]
+    for name in hidden:
+        assert dump.clusters.pop(name)["alt_stat_name"] == "PassthroughCluster;"
+    assert not [name for name in dump.clusters if name.startswith(HIDDEN)]
+
+
 def passthrough_by_name(dump: Dump) -> None:
     """What no route knows goes to its original destination again."""
     cluster = dump.clusters["PassthroughCluster"]
@@ -254,6 +265,7 @@ INVERSES: dict[str, Callable[[Dump], None]] = {
     "inbound_at_the_pod_address": inbound_at_the_pod_address,
     "application_at_the_private_address": application_at_the_private_address,
     "passthrough_by_name": passthrough_by_name,
+    "hidden_services_by_endpoints": hidden_services_by_endpoints,
     "telemetry_by_access_log": telemetry_by_access_log,
 }
 """By the name of the transform that it undoes."""

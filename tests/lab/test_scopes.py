@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.tools import LabUnderTest, until
 
 CHARGE = "http://payment-service/charge"
@@ -96,6 +98,27 @@ def test_a_sidecar_hides_what_it_does_not_import(lab: LabUnderTest) -> None:
     assert lab.post(CHARGE).status_code == 200
     assert lab.get("http://inventory-service/healthz", "order-service").status_code == 200
     assert "inventory-service" not in lab.admin("client", "/clusters")
+
+
+STRICT = """
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: strict}
+spec: {selector: {matchLabels: {app: inventory-service}}, mtls: {mode: STRICT}}
+"""
+
+
+@pytest.mark.parametrize(
+    "host", ["inventory-service", "inventory-service.shop:80", "inventory-service.shop.svc.cluster.local"]
+)
+def test_what_a_sidecar_hides_is_called_past_the_mesh_where_every_host_is_allowed(lab: LabUnderTest, host: str) -> None:
+    """Istio's sidecar passes the connection on to the Service's address, in plaintext."""
+    lab.apply(SIDECAR.replace("  outboundTrafficPolicy: {mode: REGISTRY_ONLY}\n", ""))
+    until("the narrow view", lambda: "outbound|80||inventory-service" not in lab.admin("client", "/clusters"))
+    assert lab.get(f"http://{host}/healthz").status_code == 200
+    assert lab.get("http://no-such-service/healthz").status_code == 503
+    lab.apply(STRICT)
+    until("the end of plaintext", lambda: lab.get(f"http://{host}/healthz").status_code == 503)
 
 
 def test_a_rule_for_one_workload_is_nobody_elses(lab: LabUnderTest) -> None:

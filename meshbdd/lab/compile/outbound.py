@@ -19,6 +19,7 @@ from meshbdd.lab.compile.ir import Endpoint, Port, Service, Workload
 from meshbdd.lab.compile.mesh import Mesh
 from meshbdd.lab.compile.policies import ClusterPlace, RoutePlace, Rule, Subset, TrafficPolicy
 from meshbdd.lab.compile.read.destination_rule import endpoint_tls_mode, policy_for
+from meshbdd.lab.compile.scope import PASSTHROUGH
 from meshbdd.lab.compile.virtual_hosts import Tables
 
 Config = dict[str, dict[str, Any]]
@@ -31,6 +32,7 @@ class Outbound:
     clusters: Config
     endpoints: Config
     behind: Config
+    hidden: Config
     routes: Config
     warnings: tuple[str, ...]
 
@@ -76,7 +78,23 @@ class _Compilation:
         tables = Tables(self._scope, self._me, self._rule)
         routes = {str(port): tables.table(port) for port in self._scope.http_ports()}
         patch_routes(routes, (patch for patch in patches if isinstance(patch.place, RoutePlace)))
-        return Outbound(clusters, endpoints, behind, routes, tuple(self._warnings()))
+        return Outbound(clusters, endpoints, behind, self._hidden(tables), routes, tuple(self._warnings()))
+
+    def _hidden(self, tables: Tables) -> Config:
+        """The ports of Services that this caller does not see, and may call by their addresses."""
+        if self._scope.unknown_hosts != PASSTHROUGH:
+            return {}
+        seen = {service.host for service in self._scope.services}
+        return {
+            name: {
+                "domains": tables.domains(service),
+                "endpoints": write_clusters.endpoints(name, [(p, False) for p in places if p.healthy], None, self._me),
+            }
+            for service in self._mesh.services
+            for number, places in service.endpoints.items()
+            if service.host not in seen
+            for name in (f"{service.host}:{number}",)
+        }
 
     def _rule(self, host: str) -> Rule | None:
         """The DestinationRule for calls to a host."""

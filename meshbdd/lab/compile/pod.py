@@ -36,6 +36,8 @@ class Compiled:
         warnings: What is not as written, in sentences.
         behind: What a connection to the address of a Service may come to, by the cluster that keeps to the address;
             no part of what Istio delivers, for those who have no such addresses.
+        hidden: Services that the sidecar does not see, by ``host:port``: ``domains``, and ``endpoints`` to which a connection to
+            their address may come; no part either.
     """
 
     listeners: Config
@@ -46,6 +48,7 @@ class Compiled:
     extensions: Config = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     behind: Config = field(default_factory=dict)
+    hidden: Config = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """What ``meshbdd lab compile --json`` prints."""
@@ -100,6 +103,7 @@ class _Compilation:
             delivered,
             tuple(warnings),
             outbound.behind,
+            outbound.hidden,
         )
 
     def _inbound_cluster(self, item: write_inbound.InboundPort) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from meshbdd.lab.compile.names import covers, outbound_cluster, specificity
 from meshbdd.lab.compile.read.sidecar import Imports
 
 Object = Mapping[str, Any]
+PASSTHROUGH = "PassthroughCluster"
+"""The cluster of calls that go to the address that they were made to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Scope:
     reachable: tuple[Service, ...]
     virtual_services: tuple[VirtualService, ...]
     wildcards: Mapping[str, VirtualService]
-    unknown_hosts: str | None = "PassthroughCluster"
+    unknown_hosts: str | None = PASSTHROUGH
     inbound_pool: Object | None = None
 
     def http_ports(self) -> list[int]:
@@ -73,12 +75,12 @@ def make_scope(
 def _taker(policy: Object | None) -> str | None:
     """Who takes calls to unknown hosts: as the mesh has it, the address itself; a Sidecar may name a proxy, or nobody."""
     if policy is None:
-        return "PassthroughCluster"
+        return PASSTHROUGH
     if policy.get("mode") != "ALLOW_ANY":
         return None  # REGISTRY_ONLY is protobuf's default
     proxy = policy.get("egressProxy")
     if proxy is None:
-        return "PassthroughCluster"
+        return PASSTHROUGH
     return outbound_cluster((proxy.get("port") or {}).get("number") or 0, proxy["host"], proxy.get("subset") or "")
 
 

@@ -79,11 +79,11 @@ class Tables:
                 yield host, [host], routes
             for service in http:
                 governed.add(service.host)
-                yield service.host, self._domains(service), routes
+                yield service.host, self.domains(service), routes
         for service in here.values():
             if service.host not in governed and not service.alias_of and _speaks_http(service, port):
                 plain = Route(match=None, name="default", destinations=(Destination(service.host),))
-                yield service.host, self._domains(service), [plain]
+                yield service.host, self.domains(service), [plain]
 
     def _candidates(self, port: int, here: Mapping[str, Service]) -> Iterator[VirtualService]:
         """The virtual services that may have a say at a port; at 80 those of hosts that nobody else knows, too."""
@@ -139,7 +139,8 @@ class Tables:
             "routes": [write_route(route, name, cluster_of, hash_of(route), port) for route in routes],
         }
 
-    def _domains(self, service: Service) -> list[str]:
+    def domains(self, service: Service) -> list[str]:
+        """The names by which this caller may call a Service."""
         domains: list[str] = []
         for host in (service.host, *service.aliases):
             name, namespace, *_ = host.split(".")

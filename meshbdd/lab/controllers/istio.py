@@ -129,6 +129,7 @@ class IstioKind:
             clusters=compiled.clusters,
             endpoints=compiled.endpoints,
             behind=compiled.behind,
+            hidden=compiled.hidden,
             extensions=compiled.extensions,
             once=self._once,
         )

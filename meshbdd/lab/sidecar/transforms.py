@@ -16,6 +16,7 @@ from meshbdd.lab.addresses import INBOUND_PORT, OUTBOUND_PORT, RESERVED_PORTS, p
 from meshbdd.lab.compile.envoy.types import ADS
 from meshbdd.lab.sidecar import telemetry
 from meshbdd.lab.sidecar.bootstrap import SidecarIdentity
+from meshbdd.lab.sidecar.hidden import past_the_mesh
 from meshbdd.lab.sidecar.sharing import Once
 from meshbdd.lab.xds.resources import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES
 
@@ -58,6 +59,7 @@ class Delivery:
     endpoints: dict[str, dict[str, Any]]
     extensions: dict[str, dict[str, Any]]
     behind: Mapping[str, dict[str, Any]]
+    hidden: Mapping[str, dict[str, Any]]
     once: Once
 
     def resources(self) -> dict[str, dict[str, dict[str, Any]]]:
@@ -280,6 +282,15 @@ def _without(config: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name not in names}
 
 
+def hidden_services_by_endpoints(delivery: Delivery) -> None:
+    """A Service that the sidecar does not see is called past the mesh, as by its address: one of its endpoints takes it."""
+    table, cluster = delivery.routes.get(OUTBOUND), delivery.clusters.get("PassthroughCluster")
+    if delivery.hidden and table is not None and cluster is not None:
+        hosts, made = past_the_mesh(delivery.hidden, table["virtual_hosts"], cluster)
+        delivery.clusters |= made
+        delivery.routes = {**delivery.routes, OUTBOUND: {**table, "virtual_hosts": hosts}}
+
+
 def passthrough_by_name(delivery: Delivery) -> None:
     """Without an original destination, a host that no route knows is looked up by the name in the request."""
     delivery.clusters.pop(PASSTHROUGH, None)
@@ -338,6 +349,7 @@ TRANSFORMS: tuple[Transform, ...] = (
     one_route_table,
     inbound_at_the_pod_address,
     application_at_the_private_address,
+    hidden_services_by_endpoints,
     passthrough_by_name,
     telemetry_by_access_log,
 )
@@ -354,6 +366,7 @@ def deliver(
     endpoints: Mapping[str, Any],
     extensions: Mapping[str, Any],
     behind: Mapping[str, Any],
+    hidden: Mapping[str, Any],
     once: Once | None = None,
 ) -> Delivery:
     """Turn the compiler's output for one pod into what its Envoy is sent.
@@ -368,6 +381,7 @@ def deliver(
         endpoints: By cluster.
         extensions: By name.
         behind: What the addresses of Services lead to, by the cluster that goes by them.
+        hidden: What those of Services lead to that the pod's sidecar does not see, by host and port.
         once: Work shared with the other sidecars of one push.
     """
     # Listeners are the sidecar's own, and changed in place; the rest is shared with others, and replaced.
@@ -375,7 +389,7 @@ def deliver(
     for key, chain in sorted(filter_chains.items()):
         whole[key.partition(" / ")[0]].setdefault("filter_chains", []).append(_copied(chain))
     delivery = Delivery(
-        identity, log, whole, routes, dict(clusters), dict(endpoints), dict(extensions), behind, once or Once()
+        identity, log, whole, routes, dict(clusters), dict(endpoints), dict(extensions), behind, hidden, once or Once()
     )
     for transform in TRANSFORMS:
         transform(delivery)

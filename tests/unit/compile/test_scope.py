@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from meshbdd.lab.sidecar.hidden import past_the_mesh
 from tests.unit.compile.worlds import CLIENT, ORDER, compile_for
 
 SHOP = {"order-service", "order-stable", "order-canary", "payment-service", "inventory-service", "notification-service"}
@@ -126,3 +127,25 @@ spec:
     assert made.routes["80"]["virtual_hosts"][-1]["routes"][0]["route"]["cluster"] == proxy
     rest = [chain for key, chain in made.filter_chains.items() if key.endswith("virtualOutbound-catchall-tcp")]
     assert rest[0]["filters"][0]["typed_config"]["cluster"] == proxy
+
+
+def test_a_hidden_service_is_known_by_its_names_and_endpoints_where_unknown_hosts_are_allowed() -> None:
+    narrow = "egress: [{hosts: ['./payment-service.shop.svc.cluster.local']}]"
+    hidden = compile_for(ORDER, sidecar(narrow)).hidden
+    told = hidden["inventory-service.shop.svc.cluster.local:80"]
+    assert {"inventory-service", "inventory-service.shop"} <= set(told["domains"])
+    assert told["endpoints"]["endpoints"]
+    assert not [name for name in hidden if name.startswith("payment-service.shop.")]
+    assert compile_for(ORDER, sidecar(f"{narrow}, outboundTrafficPolicy: {{mode: REGISTRY_ONLY}}")).hidden == {}
+    assert compile_for(ORDER, "").hidden == {}
+
+
+def test_what_a_route_table_has_already_is_no_hidden_services() -> None:
+    told = {"domains": ["a", "a.b"], "endpoints": {"cluster_name": "x", "endpoints": []}}
+    hosts = [{"name": "mine", "domains": ["A", "a:80"], "routes": []}, {"name": "allow_any", "domains": ["*"]}]
+    made, clusters = past_the_mesh(
+        {"a.b.svc:80": told}, hosts, {"name": "PassthroughCluster", "connect_timeout": "10s"}
+    )
+    assert [host["domains"] for host in made] == [["A", "a:80"], ["a.b", "a.b:80"], ["*"]]
+    assert [cluster["load_assignment"]["cluster_name"] for cluster in clusters.values()] == list(clusters)
+    assert past_the_mesh({"a.b.svc:80": told}, [], {}) == ([], {})

@@ -43,6 +43,7 @@ def _delivered(compiled: Compiled, once: Once, name: str = "a") -> Delivery:
         identity, Path("/tmp/log"), once=once, listeners=compiled.listeners, filter_chains=compiled.filter_chains,
         routes=compiled.routes, clusters=compiled.clusters, endpoints=compiled.endpoints, extensions=compiled.extensions,
         behind=compiled.behind,
+        hidden=compiled.hidden,
     )  # fmt: skip
 
 
