@@ -99,8 +99,8 @@ class Gate(Stillness):
             if str(marker) not in holding and not (isinstance(marker, RouteHeld) and not marker.needed):
                 raise Inconclusive(
                     "MB0412",
-                    f"No meshed pod is there to hold the change ({marker}).",
-                    help="check that the pods that it is for run and have sidecars",
+                    f"No meshed pod is there to hold the change ({marker}): none runs that it is for, or none knows the service.",
+                    help="check that these pods run and have sidecars, and that no Sidecar and no exportTo hides the service",
                 )
         return Arrival({pod: ms for pod, ms in found.proxies.items() if pod in since}, since)
 

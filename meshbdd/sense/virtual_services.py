@@ -164,12 +164,29 @@ def _destination(world: Inventory, obj: Object, where: str, destination: Any) ->
             obj,
             f'{where} leads to port {port} of "{host}", which has {told([str(p) for p in ports]) or "none"}; callers get 503.',
         )
+    called = _called_ports(world, obj) if port is None and on_mesh(obj) else set()
+    if ports and called and called.isdisjoint(ports):
+        asked = told([str(p) for p in sorted(called)])
+        yield catalog.UNKNOWN_PORT.on(
+            obj,
+            f'{where} names no port of "{host}", so that which is called counts ({asked}), and "{host}" has '
+            f"{told([str(p) for p in ports])} alone; callers get 503.",
+            "name the destination's port",
+        )
     if port is None and len(ports) > 1 and not on_mesh(obj):
         yield catalog.PORT_NEEDED.on(
             obj,
             f'{where} names no port of "{host}", which has {told([str(p) for p in ports])}; a gateway cannot choose.',
         )
     yield from _subset(world, obj, where, destination, target)
+
+
+def _called_ports(world: Inventory, obj: Object) -> set[int]:
+    """The ports at which sidecars have the rules; empty where a host is no Service's, which may be called at any."""
+    services = [world.destination(host, namespace_of(obj)) for host in texts(obj, "spec", "hosts")]
+    return (
+        {port for service in services if service is not None for port in ports_of(service)} if all(services) else set()
+    )
 
 
 def _subset(world: Inventory, obj: Object, where: str, destination: Any, target: Object) -> Iterator[Finding]:
