@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from meshbdd.cluster.client import ApiFailure, Cluster, Unanswered
+from meshbdd.cluster.completed import completed
 from meshbdd.cluster.record import (
     LARGEST,
     ROUTES,
@@ -141,6 +142,7 @@ class Change:
             wanted = prepare(live)
             self.before = live
             try:
+                wanted = completed(self._cluster, wanted, new=live is None)
                 self.after = self._cluster.replace(wanted) if live is not None else self._cluster.create(wanted)
             except (Unanswered, ApiFailure) as failure:
                 if attempt == _ATTEMPTS - 1 or not _may_pass(failure):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from meshbdd.cluster.client import FIELD_MANAGER, ApiFailure, Cluster
+from meshbdd.cluster.completed import completed
 from meshbdd.cluster.record import (
     ROUTE_PREFIX,
     ROUTES,
@@ -102,7 +103,7 @@ def _undo_once(
     elif done.complete and not done.foreign:
         _restore(cluster, live, done.obj, record)
     else:
-        cluster.replace(done.obj)
+        cluster.replace(completed(cluster, done.obj))
     if not done.foreign:
         return None
     kept = "that change was kept" if done.obj is not None else "it was deleted, since this run had made it"

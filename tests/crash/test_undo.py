@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 import requests
+import yaml
 
-from meshbdd.cluster import Change, UndoStack, changed_by_others, sweep
+from meshbdd.cluster import Change, Edit, UndoStack, changed_by_others, sweep
 from meshbdd.cluster.record import RUN, UNDO, Record, mark
 from meshbdd.errors import Refused
 from meshbdd.intents import (
@@ -131,6 +132,55 @@ def test_two_changes_are_undone_in_any_order(lab: LabUnderTest) -> None:
     assert statuses == [503, 503]
     stack.undo()
     assert comparable(_live(lab)) == comparable(before)
+
+
+OWN_HTTP_ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: payment}
+spec:
+  parentRefs: [{group: "", kind: Service, name: payment-service, port: 80}]
+  rules: [{backendRefs: [{name: payment-service, port: 80}]}]
+"""
+
+
+def _lead_to(lab: LabUnderTest, *hosts: str, run: str = "r1") -> Change:
+    """Lead the tester's route elsewhere; what is left out of a backend the API fills in."""
+    rules = [{"backendRefs": [{"name": host, "port": 80}]} for host in hosts]
+    change = Change(lab.cluster, Edit("HTTPRoute", "payment", "shop", ("spec", "rules"), lambda _now: rules), run)
+    change.apply()
+    return change
+
+
+def test_what_the_api_fills_in_is_nobodys_edit(lab: LabUnderTest) -> None:
+    lab.apply(OWN_HTTP_ROUTE)
+    before = lab.cluster.get("HTTPRoute", "payment", "shop")
+    first, second = _lead_to(lab, "order-service"), _lead_to(lab, "inventory-service", "order-service")
+    assert lab.cluster.get("HTTPRoute", "payment", "shop")["spec"]["rules"][1]["backendRefs"][0]["weight"] == 1
+    assert first.undo(BUDGET, {second.id: second.edit.make}) is None
+    assert second.undo(BUDGET) is None
+    assert comparable(lab.cluster.get("HTTPRoute", "payment", "shop")) == comparable(before)
+
+
+def test_an_edit_of_somebody_else_beside_what_the_api_fills_in_survives(lab: LabUnderTest) -> None:
+    lab.apply(OWN_HTTP_ROUTE)
+    change = _lead_to(lab, "order-service")
+    live = lab.cluster.get("HTTPRoute", "payment", "shop")
+    live["spec"]["rules"][0]["backendRefs"][0]["weight"] = 3
+    lab.cluster.replace(live)
+    told = change.undo(BUDGET)
+    assert told is not None
+    assert "that change was kept" in told
+    assert lab.cluster.get("HTTPRoute", "payment", "shop")["spec"]["rules"][0]["backendRefs"][0]["weight"] == 3
+
+
+def test_a_route_that_a_run_made_was_changed_by_nobody(lab: LabUnderTest) -> None:
+    (made,) = yaml.safe_load_all(OWN_HTTP_ROUTE)
+    made["metadata"]["namespace"] = "shop"
+    change = Change(lab.cluster, Edit("HTTPRoute", "payment", "shop", ("spec",), lambda now: now, made), "r1")
+    change.apply()
+    assert change.undo(BUDGET) is None
+    assert lab.cluster.find("HTTPRoute", "payment", "shop") is None
 
 
 def test_the_edit_of_somebody_else_survives(lab: LabUnderTest) -> None:

@@ -30,7 +30,9 @@ class _Objects:
     def find(self, _kind: str, name: str, _namespace: str) -> dict[str, Any] | None:
         return copy.deepcopy(self.objects.get(name))
 
-    def create(self, obj: dict[str, Any]) -> dict[str, Any]:
+    def create(self, obj: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        if dry_run:
+            return obj
         self.writes += 1
         obj["metadata"]["uid"] = "1"
         self.objects[obj["metadata"]["name"]] = copy.deepcopy(obj)
