@@ -14,6 +14,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from meshbdd.claims import Claim, Verdict, judge, responses
+from meshbdd.claims.responses import AnswerClaim
 from meshbdd.claims.share import Explain
 from meshbdd.errors import BadInput, EnvironmentBroken, Inconclusive, MeshbddError, NotPossible, Place
 from meshbdd.evidence import VerdictReached
@@ -33,6 +34,7 @@ from meshbdd.scenario import (
     StepText,
     Traffic,
     mentions,
+    unmeshed,
 )
 from meshbdd.scenario.asides import mixed
 from meshbdd.scenario.in_force import InForce
@@ -209,12 +211,18 @@ class World:
     @needs(Ability.DENIALS)
     def claim_denied(self) -> None:
         """The last request was denied by a proxy, by the word of the proxies' own logs."""
-        self.judge(responses.is_denied(self._accounting.denied, self._explainer()))
+        self.judge(self._of_every_pod(responses.is_denied(self._accounting.denied, self._explainer())))
 
     @needs(Ability.DENIALS)
     def claim_turned_away(self) -> None:
         """The last request did not get in, be it by its connection or by a proxy's denial."""
-        self.judge(responses.is_turned_away(self._accounting.denied, self._explainer()))
+        self.judge(self._of_every_pod(responses.is_turned_away(self._accounting.denied, self._explainer())))
+
+    def _of_every_pod(self, claim: AnswerClaim) -> AnswerClaim:
+        """A claim that the last request did not get in, with its doubt about pods of the service asked that let everybody in."""
+        name = self.traffic.last_name
+        asked = self.traffic.sender.asked(name) if name else None
+        return unmeshed.turned_away_by_all(claim, asked, self._call_log.proxies) if asked else claim
 
     @needs(Ability.REFUSALS)
     def claim_refused(self) -> None:
@@ -232,7 +240,7 @@ class World:
                 "connection over HTTP.",
                 help="claim that the request is turned away, which is true of either",
             )
-        self.judge(responses.is_refused())
+        self.judge(self._of_every_pod(responses.is_refused()))
 
     def claim(self, verdict: Verdict) -> None:
         """Let a verdict count, unless a fault of this scenario met no call at all, or another run changed the mesh too.

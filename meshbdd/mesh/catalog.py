@@ -164,8 +164,7 @@ class Catalog:
             raise BadInput(
                 "MB0422", f"{caller} has no pod, so nobody knows its service account.", help="start it, or name another"
             )
-        bare = sorted(pod["metadata"]["name"] for pod in own if not self._meshed(pod))
-        if bare and any(self._meshed(pod) for pod in self._cluster.list("Pod")):  # in a rehearsal perhaps none is
+        if bare := self.without_sidecar(own, caller.namespace):
             raise BadInput(
                 "MB0474",
                 f"{caller} cannot be told from others by an identity: its pod {bare[0]} has no sidecar.",
@@ -179,6 +178,15 @@ class Catalog:
                 help="give it a service account of its own",
             )
         return tuple(accounts)
+
+    def without_sidecar(self, pods: Iterable[Object], namespace: str) -> list[str]:
+        """The names of those of a namespace's pods that run without a sidecar; none in a world that does not tell who has one."""
+        bare = [pod for pod in pods if not self._meshed(pod) and not _has_ended(pod)]
+        told = bare and (
+            self._cluster.find("Namespace", namespace) is not None
+            or any(self._meshed(pod) for pod in self._cluster.list("Pod", namespace))
+        )
+        return sorted(pod["metadata"]["name"] for pod in bare) if told else []
 
     def meshed_labels(self, ref: ServiceRef) -> list[Mapping[str, str]]:
         """The labels of each pod behind a Service that has a sidecar."""
@@ -226,6 +234,11 @@ class Catalog:
 def _target(port: Mapping[str, Any], names: Mapping[str, int]) -> int | None:
     target = port.get("targetPort", port["port"])
     return target if isinstance(target, int) else names.get(str(target))
+
+
+def _has_ended(pod: Mapping[str, Any]) -> bool:
+    """Whether nothing runs in a pod any more, as in that of a Job that is done."""
+    return (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
 
 
 def _account(pod: Mapping[str, Any]) -> str:

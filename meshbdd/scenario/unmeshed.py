@@ -1,4 +1,8 @@
-"""Callers without a sidecar: no proxy of theirs logs what they call, or ejects anything; the callee's log knows them by address."""
+"""Pods without a sidecar.
+
+Of callers without one no proxy logs what they call, or ejects anything; the callee's log knows them by address. A pod of the callee
+without one logs nothing, and turns nobody away.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from meshbdd.claims import Outcome, Verdict
+from meshbdd.claims.responses import AnswerClaim
 from meshbdd.cluster import Cluster
 from meshbdd.intents import ServiceRef
+from meshbdd.load import Sample
 from meshbdd.scenario.arrivals import arrivals
 from meshbdd.scenario.vantages import PLAIN_CLIENT
 from meshbdd.telemetry.access_log import Entry
-from meshbdd.telemetry.proxies import Object, Proxies, address_of, has_proxy
+from meshbdd.telemetry.proxies import Object, Proxies, address_of, has_proxy, in_ambient_mode
 
 
 def callers_of(
@@ -65,6 +71,41 @@ def seen_by_half(verdict: Verdict, callee: ServiceRef, bare: Sequence[str]) -> V
         sentence=f"{verdict.sentence}; but {', '.join(bare)} called {callee} too, and has no sidecar that tells of it",
         help=f"give {bare[0]} a sidecar, or let it call nobody",
     )
+
+
+def answering(service: ServiceRef, proxies: Proxies) -> list[str]:
+    """The names of a service's pods that take calls without a proxy, where others of them have one: chance leads to either."""
+    if proxies.leading_to(service) is None:
+        return []
+    pods = [pod for pod in proxies.pods(service) if _is_ready(pod)]
+    bare = sorted(str(pod["metadata"]["name"]) for pod in pods if not has_proxy(pod) and not in_ambient_mode(pod))
+    return bare if len(bare) < len(pods) else []
+
+
+def turned_away_by_all(claim: AnswerClaim, service: ServiceRef, proxies: Proxies) -> AnswerClaim:
+    """A claim that a request did not get in: of one that came to a proxy it tells nothing of the next one, which may come to none.
+
+    Args:
+        claim: The claim.
+        service: The service that was asked.
+        proxies: The way to its pods.
+    """
+
+    def of(sample: Sample) -> Verdict:
+        verdict, names = claim.of(sample), answering(service, proxies)
+        if not names:
+            return verdict
+        told = f"{verdict.sentence}; pod {names[0]} of {service} has no sidecar, and turns nobody away"
+        if verdict.outcome is not Outcome.PASSED:
+            return replace(verdict, sentence=told)
+        return Verdict.cannot_tell(f"{told}: which pod is asked is chance", f"give {names[0]} a sidecar")
+
+    return replace(claim, of=of)
+
+
+def _is_ready(pod: Object) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return not any(c.get("type") == "Ready" and c.get("status") == "False" for c in conditions)
 
 
 def _came_from(callee: ServiceRef, entries: Iterable[Entry], proxies: Proxies) -> set[str]:

@@ -77,8 +77,7 @@ def view(pod: Object, namespace: Object | None, sidecars: Sidecars = ISTIO) -> P
         return PodView(name, False, _not_in_linkerd(pod, namespace))
     labels = pod["metadata"].get("labels") or {}
     above = ((namespace or {}).get("metadata") or {}).get("labels") or {}
-    annotations = pod["metadata"].get("annotations") or {}
-    if annotations.get("ambient.istio.io/redirection") == "enabled":
+    if in_ambient_mode(pod):
         why = "it is in ambient mode, where ztunnel stands in a sidecar's place"
     elif labels.get(_INJECT) == ISTIO.injection.unwanted:
         why = f"its label {_INJECT} is false"
@@ -93,6 +92,11 @@ def view(pod: Object, namespace: Object | None, sidecars: Sidecars = ISTIO) -> P
     else:
         why = "its namespace has no label istio-injection=enabled"
     return PodView(name, False, why)
+
+
+def in_ambient_mode(pod: Object) -> bool:
+    """Whether a node's ztunnel takes a pod's connections, as Istio's CNI says of it."""
+    return (pod["metadata"].get("annotations") or {}).get("ambient.istio.io/redirection") == "enabled"
 
 
 def _not_in_linkerd(pod: Object, namespace: Object | None) -> str:

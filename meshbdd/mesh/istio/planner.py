@@ -28,6 +28,7 @@ from meshbdd.intents import (
     Topic,
 )
 from meshbdd.mesh.abilities import Answer, Need
+from meshbdd.mesh.bare_pods import see_calls_leave_by_sidecars, see_mode_held, see_sidecars
 from meshbdd.mesh.base import Context, Object, Plan, Stage, Where
 from meshbdd.mesh.catalog import Catalog, check_http
 from meshbdd.mesh.down import plan_down
@@ -119,6 +120,8 @@ class Istio:
         return plan(fault, context, choice.reason)
 
     def _fault_at_callers(self, fault: Fault, _context: Context, reason: str) -> Plan:
+        if fault.scope.called_by:
+            see_calls_leave_by_sidecars(self._catalog, fault.scope.called_by, f"«{fault}»")
         caller, tag = self._caller(fault), self._tag()
         tagged = partial(faulted_routes, fault=fault, caller=caller, tag=tag)
         stage = routes_stage(self._catalog, fault.service, tag, tagged, str(fault), caller)
@@ -148,14 +151,12 @@ class Istio:
 
     def _meshed_labels(self, fault: Fault) -> Mapping[str, str]:
         labels = self._catalog.labels_of(fault.service)
-        pods = self._catalog.pods(labels, fault.service.namespace)
-        bare = [p for p in pods if "security.istio.io/tlsMode" not in (p["metadata"].get("labels") or {})]
-        if bare or not pods:
-            what = f"pod {bare[0]['metadata']['name']} has no sidecar" if bare else "it has no pod"
+        see_sidecars(self._catalog, fault.service, f"{fault} cannot be injected at the server")
+        if not self._catalog.pods(labels, fault.service.namespace):
             raise BadInput(
                 "MB0428",
-                f"{fault} cannot be injected at the server: {what}.",
-                help="give its pods sidecars, or take what needs a fault at the server out of the scenario",
+                f"{fault} cannot be injected at the server: it has no pod.",
+                help="start its pods, or take what needs a fault at the server out of the scenario",
             )
         return labels
 
@@ -163,9 +164,11 @@ class Istio:
         return plan_down(self._catalog, down)
 
     def _mutual_tls(self, intent: MutualTls, _context: Context) -> Plan:
+        see_mode_held(self._catalog, intent)
         return Plan(str(intent), (security.tls_stage(self._catalog, intent),), intent=intent, service=intent.service)
 
     def _access(self, intent: Access, _context: Context) -> Plan:
+        see_sidecars(self._catalog, intent.service, f"«{intent}» would not hold for every call")
         stage = security.access_stage(self._catalog, intent, self._name())
         return Plan(str(intent), (stage,), intent=intent, service=intent.service)
 

@@ -24,6 +24,7 @@ from meshbdd.intents import (
     Topic,
 )
 from meshbdd.mesh.abilities import Answer, Need, refuse_impossible
+from meshbdd.mesh.bare_pods import see_mode_held, see_sidecars
 from meshbdd.mesh.base import Context, Object, Plan, Stage, Through, Where
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.down import plan_down
@@ -181,6 +182,7 @@ class Linkerd:
         return plan_down(self._catalog, down)
 
     def _mutual_tls(self, intent: MutualTls, _context: Context) -> Plan:
+        see_mode_held(self._catalog, intent)
         return Plan(str(intent), (security.tls_stage(self._catalog, intent),), intent=intent, service=intent.service)
 
     def _access(self, intent: Access, context: Context) -> Plan:
@@ -191,6 +193,7 @@ class Linkerd:
                     f"«{intent}» is not possible on Linkerd while {plan.intent}: the calls that go on come from the fault backend.",
                     help="have faults and the policy in different scenarios",
                 )
+        see_sidecars(self._catalog, intent.service, f"«{intent}» would not hold for every call")
         stage = security.access_stage(self._catalog, intent, self._tag())
         return Plan(str(intent), (stage,), intent=intent, service=intent.service)
 

@@ -90,7 +90,7 @@ class Objects:
         assert labels in {None, MESHED}
         return [o for o in self.objects if kind_of(o) == kind and namespace in (None, o["metadata"]["namespace"])]
 
-    def find(self, kind: str, name: str, namespace: str) -> Object | None:
+    def find(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
         return next((o for o in self.list(kind, namespace) if o["metadata"]["name"] == name), None)
 
 
@@ -1369,3 +1369,11 @@ def test_why_a_pod_has_no_proxy_is_told_by_linkerds_annotations(own: Object, abo
     seen = view(pod, {"metadata": {"annotations": above}}, LINKERD)
     assert not seen.meshed
     assert why in seen.why
+
+
+@pytest.mark.parametrize("intent", [MutualTls(TlsMode.STRICT, "shop", PAYMENT), Access(ORDER, PAYMENT)])
+def test_what_a_pod_without_a_proxy_would_not_do_is_refused(intent: Intent) -> None:
+    bare = _obj("Pod", "payment-service-bare", {}, labels={"app": "payment-service"})
+    with pytest.raises(BadInput, match="pod payment-service-bare has no sidecar"):
+        plan(intent, bare)
+    plan(MutualTls(TlsMode.STRICT, "shop"), bare)

@@ -291,3 +291,44 @@ def test_who_shows_no_identity_cannot_be_told_from_others() -> None:
         with pytest.raises(BadInput, match="its pod client-plain-1 has no sidecar") as caught:
             plan(intent, pod, service)
         assert caught.value.code == "MB0474"
+
+
+STRICT = MutualTls(TlsMode.STRICT, "shop", PAYMENT)
+BARE = _obj("Pod", "payment-service-bare", {}, labels={"app": "payment-service"})
+
+
+@pytest.mark.parametrize("intent", [STRICT, Access(ORDER, PAYMENT), Fault(PAYMENT, status=503, at=Side.SERVER)])
+def test_what_a_pod_without_a_sidecar_would_not_do_is_refused(intent: Intent) -> None:
+    with pytest.raises(BadInput, match="pod payment-service-bare has no sidecar") as caught:
+        plan(intent, BARE)
+    assert caught.value.code == "MB0428"
+    plan(intent, {**BARE, "status": {"phase": "Succeeded"}})  # nobody calls what has ended
+
+
+def test_a_mode_that_is_true_of_a_pod_without_a_sidecar_needs_none_there() -> None:
+    for mode in (TlsMode.PERMISSIVE, TlsMode.DISABLED):
+        plan(MutualTls(mode, "shop", PAYMENT), BARE)
+    plan(MutualTls(TlsMode.STRICT, "shop"), BARE)  # such pods are in a namespace on purpose
+
+
+LEGACY = ServiceRef("legacy", "plain")
+PLAIN = (
+    _obj("Namespace", "plain", {}),
+    _obj("Service", "legacy", {"selector": {"app": "legacy"}, "ports": [{"port": 80}]}, "plain"),
+    _obj("Pod", "legacy-0", {}, "plain", labels={"app": "legacy"}),
+)
+
+
+@pytest.mark.parametrize(
+    "intent",
+    [MutualTls(mode, "plain", service) for mode in TlsMode for service in (None, LEGACY)]
+    + [Access(ORDER, LEGACY), Fault(PAYMENT, status=503, scope=Scope(called_by=LEGACY), at=Side.CALLER)],
+)
+def test_what_no_pod_is_there_to_hold_is_refused_before_it_is_written(intent: Intent) -> None:
+    with pytest.raises(BadInput, match="legacy-0"):
+        plan(intent, *PLAIN)
+
+
+def test_a_world_that_does_not_tell_who_has_a_sidecar_refuses_nothing() -> None:
+    untold = [obj for obj in PLAIN if obj["kind"] != "Namespace"]
+    plan(MutualTls(TlsMode.STRICT, "plain", LEGACY), *untold)

@@ -1,0 +1,67 @@
+"""Pods without a sidecar, at which nothing holds that a proxy is to do: what is for them is refused before it is written."""
+
+from __future__ import annotations
+
+from meshbdd.errors import BadInput
+from meshbdd.intents import MutualTls, ServiceRef, TlsMode
+from meshbdd.mesh.catalog import Catalog
+
+
+def see_sidecars(catalog: Catalog, service: ServiceRef, what: str) -> None:
+    """See that each pod behind a service has a sidecar, without which it would answer whoever asks.
+
+    Args:
+        catalog: Reads the cluster.
+        service: The service.
+        what: What needs them, and is not to be had else.
+
+    Raises:
+        BadInput: one has none; or there is no such service, or it selects nothing.
+    """
+    pods = catalog.pods(catalog.labels_of(service), service.namespace)
+    if bare := catalog.without_sidecar(pods, service.namespace):
+        raise BadInput(
+            "MB0428",
+            f"{what}: pod {bare[0]} has no sidecar.",
+            help="give its pods sidecars, or take what needs them out of the scenario",
+        )
+
+
+def see_mode_held(catalog: Catalog, intent: MutualTls) -> None:
+    """See that a mode of mutual TLS comes true: a pod without a sidecar takes plaintext, whatever is demanded.
+
+    The pods without a sidecar that a namespace has are often there on purpose: of a whole one it is enough that any pod has one.
+
+    Raises:
+        BadInput: it does not; or there is no such service, or it selects nothing.
+    """
+    if intent.service is not None and intent.mode is TlsMode.STRICT:
+        see_sidecars(catalog, intent.service, f"«{intent}» would not hold for every call to {intent.service}")
+    labels = catalog.labels_of(intent.service) if intent.service else {}
+    pods = catalog.pods(labels, intent.namespace)
+    if pods and len(bare := catalog.without_sidecar(pods, intent.namespace)) == len(pods):
+        raise BadInput(
+            "MB0428",
+            f"«{intent}» would hold nowhere: no pod of {intent.service or intent.namespace} has a sidecar, {bare[0]} for instance.",
+            help="give its pods sidecars, or take the step out of the scenario",
+        )
+
+
+def see_calls_leave_by_sidecars(catalog: Catalog, caller: ServiceRef, what: str) -> None:
+    """See that any pod of a caller has a sidecar, which does what is to be done to its calls.
+
+    Args:
+        catalog: Reads the cluster.
+        caller: Who calls.
+        what: What would hit none of its calls.
+
+    Raises:
+        BadInput: none has; or it is neither a Service nor a Deployment.
+    """
+    pods = catalog.pods(catalog.caller_labels(caller), caller.namespace)
+    if pods and len(bare := catalog.without_sidecar(pods, caller.namespace)) == len(pods):
+        raise BadInput(
+            "MB0474",
+            f"{what} would hit no call of {caller}: its pod {bare[0]} has no sidecar.",
+            help="give its pods sidecars, or name a caller that has them",
+        )
