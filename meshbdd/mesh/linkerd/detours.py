@@ -18,26 +18,26 @@ def backends(rule: Rule, home: str) -> Iterator[tuple[ServiceRef, Rule]]:
 
     Args:
         rule: The rule.
-        home: The namespace of its route, in which a backend is that names none.
+        home: The namespace of the Service that is called, wherever the route is: in it a backend is that names none, since
+            Linkerd looks it up in its index of that namespace (policy-controller/k8s/index/src/outbound/index/http.rs).
     """
     for ref in rule.get("backendRefs") or []:
         yield ServiceRef(str(ref["name"]), ref.get("namespace") or home), ref
 
 
-def refuse_detour(headers: Mapping[str, str], rule: Rule, service: ServiceRef, home: str) -> None:
+def refuse_detour(headers: Mapping[str, str], rule: Rule, service: ServiceRef) -> None:
     """See that calls which a fault backend passes on come where its rule leads: it knows the service's own pods alone.
 
     Args:
         headers: What tells the fault backend what to do.
         rule: Where calls go without the fault.
         service: The service beside which it stands.
-        home: The namespace of the rule's route.
 
     Raises:
         NotPossible: they would go to all of the service's pods, whatever the rule's weights are.
     """
     goes_on = DELAY in headers or CALLER in headers or any(name.endswith(PERCENTAGE) for name in headers)
-    elsewhere = _elsewhere(rule, service, home)
+    elsewhere = _elsewhere(rule, service)
     if goes_on and elsewhere:
         raise NotPossible(
             "MB0460",
@@ -47,13 +47,13 @@ def refuse_detour(headers: Mapping[str, str], rule: Rule, service: ServiceRef, h
         )
 
 
-def refuse_past(rule: Rule, fault: Fault, home: str) -> None:
+def refuse_past(rule: Rule, fault: Fault) -> None:
     """See that calls come to the endpoint that fails, which is that of the service itself.
 
     Raises:
         NotPossible: a rule leads to another Service.
     """
-    elsewhere = _elsewhere(rule, fault.service, home)
+    elsewhere = _elsewhere(rule, fault.service)
     if elsewhere:
         raise NotPossible(
             "MB0461",
@@ -63,7 +63,7 @@ def refuse_past(rule: Rule, fault: Fault, home: str) -> None:
         )
 
 
-def _elsewhere(rule: Rule, service: ServiceRef, home: str) -> str:
+def _elsewhere(rule: Rule, service: ServiceRef) -> str:
     """The Services beside the service itself, and its fault backend, to which a rule leads; empty where it leads to none."""
-    led = {ref for ref, _ in backends(rule, home)} - {service, backend_of(service)}
+    led = {ref for ref, _ in backends(rule, service.namespace)} - {service, backend_of(service)}
     return ", ".join(sorted(ref.name if ref.namespace == service.namespace else str(ref) for ref in led))

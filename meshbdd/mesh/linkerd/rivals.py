@@ -44,8 +44,8 @@ def refuse_shadowed(wanted: Object, there: Iterable[Object], service: ServiceRef
     above = [list(_above(wanted, rule, older)) for rule in rules]
     whole = all(above)
     for number, (rule, found) in enumerate(zip(rules, above, strict=True), 1):
-        does = _does(wanted, rule, service, port)
-        if found and (whole or does not in [_does(route, other, service, port) for route, other in found]):
+        does = _does(rule, service, port)
+        if found and (whole or does not in [_does(other, service, port) for _, other in found]):
             part = "" if whole else f"Rule {number} of "
             why = "that one matches the same requests, and the older route wins"
             raise _in_vain(wanted, found[0][0], service, port, why, part)
@@ -65,10 +65,10 @@ def _above(wanted: Object, rule: Object, older: Iterable[Object]) -> Iterator[tu
         yield from ((route, other) for route, other, theirs in rivals if buried(match, theirs))
 
 
-def _does(route: Object, rule: Object, service: ServiceRef, port: int) -> dict[str, Any]:
+def _does(rule: Object, service: ServiceRef, port: int) -> dict[str, Any]:
     """What a rule does with what it matches, with the defaults that the API server would write."""
     refs = rule.get("backendRefs") or [{"name": service.name, "namespace": service.namespace, "port": port}]
-    home = {"group": "", "kind": "Service", "namespace": route["metadata"]["namespace"], "weight": 1}
+    home = {"group": "", "kind": "Service", "namespace": service.namespace, "weight": 1}
     backends = [{**home, **ref} for ref in refs]
     rest = {key: value for key, value in rule.items() if key not in {"name", "matches", "filters", "backendRefs"}}
     return {**rest, "filters": list(_filters(rule)), "backendRefs": backends}

@@ -100,7 +100,7 @@ def faulted_rules(
         NotPossible: a fault of the same kind is in force for some of the same calls, those that go on would miss the
             backends that the rules lead to, or all the endpoint that fails, or the copies would share calls out otherwise.
     """
-    told, share, home = tuple(callers), round(fault.share.value * MILLION / 100), place.home(fault.service)
+    told, share = tuple(callers), round(fault.share.value * MILLION / 100)
     made = []
     theirs = list(rules)
     for rule, matches in zip(theirs, narrowed_rules(theirs, fault.scope, str(fault), place), strict=True):
@@ -116,12 +116,12 @@ def faulted_rules(
         draws = stands_in or other is not None
         headers = fault_headers(fault, told, share if draws else None)
         if other is not None and not stands_in:
-            headers[f"{other}{PERCENTAGE}"] = str(_sent(rule, fault.service, home))
+            headers[f"{other}{PERCENTAGE}"] = str(_sent(rule, fault.service))
         set_headers(copied, headers)
         if stands_in:
-            refuse_past(rule, fault, home)
+            refuse_past(rule, fault)
         else:
-            refuse_detour(headers_of(copied), rule, fault.service, home)
+            refuse_detour(headers_of(copied), rule, fault.service)
             _send(copied, fault.service, place, MILLION if draws else share)
     return made
 
@@ -141,15 +141,15 @@ def split_rules(
     Raises:
         NotPossible: a rule has a fault after which calls go on, and would miss these backends.
     """
-    made, home = [], place.home(service)
+    made = []
     for rule in rules:
-        copied, share, own = marked(rule, tag), _sent(rule, service, home), _leads_to(rule, service, place)
+        copied, share, own = marked(rule, tag), _sent(rule, service), _leads_to(rule, service, place)
         made.append(copied)
         if redirects(rule):
             continue
         copied["backendRefs"] = [{**backend_ref(ref, own), "weight": weight} for ref, weight in weights.items()]
         if share:
-            refuse_detour(headers_of(copied), copied, service, home)
+            refuse_detour(headers_of(copied), copied, service)
             _send(copied, service, place, share)
     return made
 
@@ -177,9 +177,11 @@ def _check_free(rule: Rule, fault: Fault, callers: Iterable[str]) -> str | None:
     return kinds[0]
 
 
-def _sent(rule: Rule, service: ServiceRef, home: str) -> int:
-    """How many of a million calls a rule of a route in the namespace ``home`` sends to the fault backend."""
-    weights: list[tuple[ServiceRef, int]] = [(backend, ref.get("weight", 1)) for backend, ref in backends(rule, home)]
+def _sent(rule: Rule, service: ServiceRef) -> int:
+    """How many of a million calls a rule of a route sends to the fault backend."""
+    weights: list[tuple[ServiceRef, int]] = [
+        (backend, ref.get("weight", 1)) for backend, ref in backends(rule, service.namespace)
+    ]
     sent = sum(weight for backend, weight in weights if backend == backend_of(service))
     return round(sent * MILLION / (sum(weight for _, weight in weights) or 1))
 
@@ -191,7 +193,7 @@ def _leads_to(rule: Rule, service: ServiceRef, place: Place) -> int:
     """
     named = [
         int(ref["port"])
-        for backend, ref in backends(rule, place.home(service))
+        for backend, ref in backends(rule, service.namespace)
         if backend.namespace == service.namespace and ref.get("port")
         if backend == service or backend.name.startswith(ROUTE_PREFIX)
     ]

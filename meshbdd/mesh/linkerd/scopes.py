@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshbdd.errors import BadInput, NotPossible
-from meshbdd.intents import Scope, ServiceRef
+from meshbdd.intents import Scope
 from meshbdd.mesh.linkerd.precedence import Narrowed, hidden, match_of, turned
 
 _GRPC_PATH = re.compile(r"/(?P<service>\.?[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)/(?P<method>[A-Za-z_]\w*)", re.ASCII)
@@ -43,10 +43,6 @@ class Place:
     older: Sequence[Mapping[str, Any]] = ()
     younger: Sequence[Mapping[str, Any]] = ()
     everywhere: str = ""
-
-    def home(self, service: ServiceRef) -> str:
-        """The namespace of the route, in which backends are that name none; the service's where it is alone."""
-        return str(self.route["metadata"]["namespace"]) or service.namespace
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +77,7 @@ class _Copy:
 
     def does_as(self, two: _Copy) -> bool:
         """Whether it makes no difference which of two rules takes a call."""
-        return self.home == two.home and _rest_of(self.rule) == _rest_of(two.rule)
+        return _rest_of(self.rule) == _rest_of(two.rule)
 
 
 def narrowed_rules(

@@ -36,7 +36,7 @@ def replaced(documents: Iterable[Object]) -> dict[ServiceRef, list[ServiceRef]]:
             continue
         for parent in parents(route):
             for rule in route["spec"].get("rules") or []:
-                for backend, ref in backends(rule, route["metadata"]["namespace"]):
+                for backend, ref in backends(rule, parent["namespace"]):
                     if backend in own and ref.get("weight", 1):
                         found.setdefault(ServiceRef(parent["name"], parent["namespace"]), []).append(backend)
     return found
@@ -45,10 +45,10 @@ def replaced(documents: Iterable[Object]) -> dict[ServiceRef, list[ServiceRef]]:
 def draws(documents: Iterable[Object], stand_ins: Collection[ServiceRef]) -> tuple[Draw, ...]:
     """How many of the calls the manifest's own backends get, where one rule of one route decides about all of them."""
     rules = [
-        (route["metadata"]["namespace"], rule)
+        (parent["namespace"], rule)
         for route in documents
         if route["kind"] in ROUTE_KINDS
-        for _parent in parents(route)
+        for parent in parents(route)
         for rule in route["spec"].get("rules") or []
     ]
     if not stand_ins or len(rules) != 1 or any(match not in _EVERY_CALL for match in rules[0][1].get("matches") or []):
