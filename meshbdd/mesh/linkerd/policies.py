@@ -17,6 +17,7 @@ from meshbdd.intents import CircuitBreaker, Retry, ServiceRef, Split, Timeout
 from meshbdd.mesh.base import Stage
 from meshbdd.mesh.catalog import Catalog, selected
 from meshbdd.mesh.linkerd.annotations import ACCRUAL, refuse_unreadable, seconds_of
+from meshbdd.mesh.linkerd.callers import refuse_shared
 from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked, RoutesSay, retries_of, timeout_of
 from meshbdd.mesh.linkerd.objects import (
     OPAQUE_PORTS,
@@ -129,6 +130,7 @@ def timeout_stages(catalog: Catalog, intent: Timeout, _tag: str) -> tuple[Stage,
     if _reaches_some(catalog, intent.service, own):
         _refuse_earlier(service, intent)
     for route in own:
+        refuse_shared(route, intent.service, str(intent))
         _refuse_earlier(route, intent)
         edits += _annotate(route, values)
     ports = _numbers(catalog, intent.service)
@@ -157,6 +159,7 @@ def retry_stages(catalog: Catalog, intent: Retry, tag: str) -> tuple[Stage, ...]
         markers.append(RouteMarked(tag, intent.service, number))
     edits += _annotate(catalog.service(intent.service), {**http, **grpc, **limit})
     for route in _with_words_of_their_own(catalog, intent.service, RETRY):
+        refuse_shared(route, intent.service, str(intent))
         edits += _annotate(route, {**(grpc if route["kind"] == "GRPCRoute" else http), **limit})
     markers.append(RoutesSay("retries", intent.service, _numbers(catalog, intent.service), intent.count, retries_of))
     return (Stage.of(*edits, markers=markers),)

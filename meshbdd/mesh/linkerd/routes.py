@@ -11,6 +11,7 @@ from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.base import Marker, Stage
 from meshbdd.mesh.catalog import Catalog
+from meshbdd.mesh.linkerd.callers import refuse_shared
 from meshbdd.mesh.linkerd.markers import RouteMarked
 from meshbdd.mesh.linkerd.objects import (
     attached,
@@ -47,7 +48,7 @@ def routes_stage(catalog: Catalog, service: ServiceRef, tag: str, made: Marked, 
         what: What they do, for messages.
 
     Raises:
-        BadInput: the rules that are there leave no room for them, or Linkerd would ignore them.
+        BadInput: the rules that are there leave no room for them, or are other Services' as well, or Linkerd would ignore them.
     """
     refuse_profile(catalog, service)
     routes = routes_of(catalog)
@@ -126,8 +127,9 @@ def _insert(service: ServiceRef, made: Marked, place: Place, more: int, what: st
     """The edit of a route that is there, which gets so many rules more.
 
     Raises:
-        BadInput: a route cannot have as many rules.
+        BadInput: a route cannot have as many rules, or is for more than the service.
     """
+    refuse_shared(place.route, service, what)
     route, meta = place.route, place.route["metadata"]
     # In a route of the run's own nothing is left once the change goes that made it: then all calls go to the service.
     own = meta["name"] == _own_name(service, place.port)
