@@ -17,6 +17,11 @@ from meshbdd.mesh.markers import CLUSTERS, ROUTES, WARMING
 from meshbdd.sidecars import callee
 
 
+def as_proxies_name(route: Mapping[str, Any]) -> str:
+    """The name that a route has in proxies."""
+    return f"{route['kind']}.{route['metadata']['namespace']}.{route['metadata']['name']}"
+
+
 def _service_routes(dump: Dump, service: ServiceRef, *ports: int) -> Iterator[Mapping[str, Any]]:
     """The routes of a proxy for ports of a service; its virtual hosts bear their names."""
     names = {f"Service.{service.namespace}.{service.name}:{port}" for port in ports}
@@ -35,12 +40,21 @@ def _warming(dump: Dump, service: ServiceRef) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RouteMarked:
-    """A route to a service's port sets a header that holds ``tag``, and all that it leads to is there."""
+    """A route to a service's port sets a header that holds ``tag``, and all that it leads to is there.
+
+    Attributes:
+        tag: Names the change.
+        service: The service.
+        port: Its port.
+        where: The proxies meant.
+        route: The route, as proxies name it; empty: any.
+    """
 
     tag: str
     service: ServiceRef
     port: int
     where: Where = Where()
+    route: str = ""
     pages = (ROUTES, WARMING)
     unique = True
 
@@ -50,6 +64,7 @@ class RouteMarked:
         found = any(
             self.tag in str((header.get("header") or {}).get("value", ""))
             for route in routes
+            if self.route in {"", route.get("name")}
             for header in route.get("request_headers_to_add") or []
         )
         if found and _warming(dumps[1], self.service):
@@ -57,7 +72,7 @@ class RouteMarked:
         return found if routes else None
 
     def __str__(self) -> str:
-        return f"route {self.tag} of {self.service}:{self.port}"
+        return f"route {self.tag} of {self.service}:{self.port}" + (f" in {self.route}" if self.route else "")
 
 
 def _seconds(text: object) -> float:

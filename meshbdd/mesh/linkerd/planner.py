@@ -114,7 +114,7 @@ class Linkerd:
         def made(rules: Rules, place: Place) -> Rules:
             return faulted_rules(rules, fault, place, accounts, tag, stands_in=stands_in)
 
-        stage = routes_stage(self._catalog, fault.service, tag, made, str(fault))
+        stage = routes_stage(self._catalog, fault.service, tag, made, str(fault), by.namespace if by else None)
         return Plan(
             str(fault),
             (stage,),

@@ -17,8 +17,16 @@ from meshbdd.intents import CircuitBreaker, Retry, ServiceRef, Split, Timeout
 from meshbdd.mesh.base import Stage
 from meshbdd.mesh.catalog import Catalog, selected
 from meshbdd.mesh.linkerd.annotations import ACCRUAL, refuse_unreadable, seconds_of
-from meshbdd.mesh.linkerd.callers import refuse_shared
-from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked, RoutesSay, retries_of, timeout_of
+from meshbdd.mesh.linkerd.callers import grpc_routes_for_others, lack_a_route, refuse_shared
+from meshbdd.mesh.linkerd.markers import (
+    BreakerHeld,
+    EndpointsHeld,
+    RouteMarked,
+    RoutesSay,
+    as_proxies_name,
+    retries_of,
+    timeout_of,
+)
 from meshbdd.mesh.linkerd.objects import (
     OPAQUE_PORTS,
     attached,
@@ -29,8 +37,8 @@ from meshbdd.mesh.linkerd.objects import (
     refuse_profile,
     routes_of,
 )
-from meshbdd.mesh.linkerd.routes import RULES, new_route, ports_without_route, routes_stage
-from meshbdd.mesh.linkerd.rules import Rules, marked, plain_rule, split_rules
+from meshbdd.mesh.linkerd.routes import RULES, routes_stage
+from meshbdd.mesh.linkerd.rules import Rules, marked, split_rules
 from meshbdd.mesh.linkerd.scopes import Place
 from meshbdd.mesh.splits import weights_of
 from meshbdd.sidecars import FAULT_LABEL
@@ -93,7 +101,7 @@ def _reaches_some(catalog: Catalog, service: ServiceRef, own: Sequence[Mapping[s
     """Whether the Service's own annotations of a kind reach any call; own: the routes that go by theirs alone."""
     routes, others = routes_of(catalog), {named(route) for route in own}
     there = [attached(routes, service, int(port["port"])) for port in http_ports(catalog.service(service))]
-    return any(not at or any(named(route) not in others for route in at) for at in there)
+    return any(any(named(route) not in others for route in at) or lack_a_route(catalog, at, service) for at in there)
 
 
 def _refuse_earlier(obj: Mapping[str, Any], intent: Timeout) -> None:
@@ -152,11 +160,10 @@ def retry_stages(catalog: Catalog, intent: Retry, tag: str) -> tuple[Stage, ...]
     grpc = {f"{RETRY}grpc": _RETRIED_GRPC if intent.count else None}
     edits: list[Edit] = []
     markers: list[Any] = []
-    for port in ports_without_route(catalog, intent.service):
-        number = int(port["port"])
-        rules = [marked(plain_rule(intent.service, number, grpc=True), tag)]
-        edits.append(_route_creation(new_route(intent.service, number, "GRPCRoute", rules)))
-        markers.append(RouteMarked(tag, intent.service, number))
+    for number, new in grpc_routes_for_others(catalog, intent.service, str(intent)):
+        new["spec"]["rules"] = [marked(rule, tag) for rule in new["spec"]["rules"]]
+        edits.append(_route_creation(new))
+        markers.append(RouteMarked(tag, intent.service, number, route=as_proxies_name(new)))
     edits += _annotate(catalog.service(intent.service), {**http, **grpc, **limit})
     for route in _with_words_of_their_own(catalog, intent.service, RETRY):
         refuse_shared(route, intent.service, str(intent))

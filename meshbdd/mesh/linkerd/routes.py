@@ -9,15 +9,20 @@ from meshbdd.cluster import Edit
 from meshbdd.cluster.kinds import kind_of
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef
-from meshbdd.mesh.base import Marker, Stage
+from meshbdd.mesh.base import Stage
 from meshbdd.mesh.catalog import Catalog
-from meshbdd.mesh.linkerd.callers import refuse_shared
-from meshbdd.mesh.linkerd.markers import RouteMarked
+from meshbdd.mesh.linkerd.callers import (
+    callers_of,
+    governing_alone,
+    own_name,
+    refuse_shared,
+    route_for_others,
+)
+from meshbdd.mesh.linkerd.markers import RouteMarked, as_proxies_name
 from meshbdd.mesh.linkerd.objects import (
     attached,
     compete,
     http_ports,
-    is_grpc,
     named,
     refuse_left_out,
     refuse_profile,
@@ -29,16 +34,19 @@ from meshbdd.mesh.linkerd.scopes import Place
 RULES = ("spec", "rules")
 _MOST_RULES = 16
 """https://gateway-api.sigs.k8s.io/reference/spec/#httproutespec; GRPCRoutes and Linkerd's own HTTPRoutes have the same."""
-_VERSION = "gateway.networking.k8s.io/v1"
 
+Route = Mapping[str, Any]
 Marked = Callable[[Rules, Place], Rules]
 """The rules that are there, and where → the marked copies before them."""
 
 
-def routes_stage(catalog: Catalog, service: ServiceRef, tag: str, made: Marked, what: str) -> Stage:
+def routes_stage(
+    catalog: Catalog, service: ServiceRef, tag: str, made: Marked, what: str, caller: str | None = None
+) -> Stage:
     """Put marked rules before those that govern a service, at each of its ports that carry HTTP.
 
-    Every route there gets them: with two of one rank, clients in other namespaces may be governed by either.
+    Every route there gets them: with two of one rank, clients in other namespaces may be governed by either. Callers who go
+    by none of them get one.
 
     Args:
         catalog: Reads the cluster.
@@ -46,6 +54,7 @@ def routes_stage(catalog: Catalog, service: ServiceRef, tag: str, made: Marked, 
         tag: Stands in the new rules' header.
         made: Makes them.
         what: What they do, for messages.
+        caller: The namespace of the only callers that they are for.
 
     Raises:
         BadInput: the rules that are there leave no room for them, or are other Services' as well, or Linkerd would ignore them.
@@ -53,28 +62,34 @@ def routes_stage(catalog: Catalog, service: ServiceRef, tag: str, made: Marked, 
     refuse_profile(catalog, service)
     routes = routes_of(catalog)
     edits: dict[str, Edit] = {}
-    markers: list[Marker] = []
+    markers: list[RouteMarked] = []
     for port in http_ports(catalog.service(service)):
         number = int(port["port"])
         there = attached(routes, service, number)
         for route in there:
             refuse_left_out(route)
-        found: Sequence[Edit | None] = (
-            _inserted(there, service, made, number, what) if there else [_create(service, port, made)]
-        )
-        changed = [edit for edit in found if edit is not None]
-        for edit in changed:
+        if caller is not None:
+            there = governing_alone(there, service, caller) or there
+        new = route_for_others(catalog, there, service, port, what, caller)
+        for route, edit in _changed(there, new, service, made, number, what):
             _refuse_to_differ(edit, edits.get(str(edit)), routes, service)
-        edits |= {str(edit): edit for edit in changed}
-        if changed:
-            markers.append(RouteMarked(tag, service, number))
+            edits[str(edit)] = edit
+            markers.append(RouteMarked(tag, service, number, callers_of(route, service), as_proxies_name(route)))
     if not edits:
         raise BadInput(
             "MB0446",
             f"No route of {service} can carry {what}: its rules redirect, or their matches and the step's options exclude each other.",
             help="correct the options in the step's table, or the route",
         )
-    return Stage.of(*edits.values(), markers=markers)
+    return Stage.of(*edits.values(), markers=_held_by_somebody(catalog, markers))
+
+
+def _held_by_somebody(catalog: Catalog, markers: Sequence[RouteMarked]) -> Sequence[RouteMarked]:
+    """Without those for callers in namespaces where nobody is that could hold them, unless they are all."""
+    if all(marker.where.namespace is None for marker in markers):
+        return markers
+    there = {None, *catalog.calling_namespaces()}
+    return [marker for marker in markers if marker.where.namespace in there] or markers
 
 
 def _refuse_to_differ(edit: Edit, other: Edit | None, routes: Iterable[Mapping[str, Any]], service: ServiceRef) -> None:
@@ -101,20 +116,35 @@ def _refuse_to_differ(edit: Edit, other: Edit | None, routes: Iterable[Mapping[s
         )
 
 
-def _inserted(
-    there: Sequence[Mapping[str, Any]], service: ServiceRef, made: Marked, port: int, what: str
-) -> list[Edit]:
-    """The edits of the routes that are at a port, the oldest first; none where no copy would change anything."""
-    places = [_place(route, there, service, port) for route in there]
+def _changed(
+    there: Sequence[Route], new: Route | None, service: ServiceRef, made: Marked, port: int, what: str
+) -> list[tuple[Route, Edit]]:
+    """The routes at a port that get copies, and how; none where no copy would change anything.
+
+    Args:
+        there: Those that are there, the oldest first.
+        new: The one that is made beside them.
+        service: The service.
+        made: Makes the copies.
+        port: The port.
+        what: What they do, for messages.
+    """
+    in_order = [*there, *([new] if new else [])]
+    places = [_place(route, in_order, service, port) for route in in_order]
     copies = [made(place.route["spec"].get("rules") or [], place) for place in places]
     if all(redirects(copied) for found in copies for copied in found):  # these are to stay before the others alone
         return []
     return [
-        _insert(service, made, place, len(found), what) for place, found in zip(places, copies, strict=True) if found
+        (
+            place.route,
+            _create(service, made, place) if place.route is new else _insert(service, made, place, len(found), what),
+        )
+        for place, found in zip(places, copies, strict=True)
+        if found
     ]
 
 
-def _place(route: Mapping[str, Any], there: Sequence[Mapping[str, Any]], service: ServiceRef, port: int) -> Place:
+def _place(route: Route, there: Sequence[Route], service: ServiceRef, port: int) -> Place:
     """Where the rules of a route stand among those of all routes at a port."""
     own = there.index(route)
     older, younger = (
@@ -132,7 +162,7 @@ def _insert(service: ServiceRef, made: Marked, place: Place, more: int, what: st
     refuse_shared(place.route, service, what)
     route, meta = place.route, place.route["metadata"]
     # In a route of the run's own nothing is left once the change goes that made it: then all calls go to the service.
-    own = meta["name"] == _own_name(service, place.port)
+    own = meta["name"].endswith(own_name(service, place.port))
     rest = [plain_rule(service, place.port, grpc=place.grpc)] if own else []
 
     def make(rules: Any) -> Any:
@@ -150,46 +180,11 @@ def _insert(service: ServiceRef, made: Marked, place: Place, more: int, what: st
     return Edit(kind_of(route), meta["name"], meta["namespace"], RULES, make)
 
 
-def _create(service: ServiceRef, port: Mapping[str, Any], made: Marked) -> Edit | None:
-    place = Place(int(port["port"]), is_grpc(port))
-
+def _create(service: ServiceRef, made: Marked, place: Place) -> Edit:
     def make(rules: Any) -> Any:
         current = rules or [plain_rule(service, place.port, grpc=place.grpc)]
         return [*made(current, place), *current]
 
-    wanted = make(None)
-    if len(wanted) == 1:  # the plain rule alone
-        return None
-    kind = "GRPCRoute" if place.grpc else "HTTPRoute"
-    new = new_route(service, place.port, kind, wanted)
-    return Edit(kind, new["metadata"]["name"], service.namespace, RULES, make, new)
-
-
-def _own_name(service: ServiceRef, port: int) -> str:
-    return f"meshbdd-{service.name}-{port}"
-
-
-def new_route(service: ServiceRef, port: int, kind: str, rules: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A route of the run's own at one port of a service, for callers in every namespace."""
-    parent = {"group": "", "kind": "Service", "name": service.name, "namespace": service.namespace, "port": port}
-    return {
-        "apiVersion": _VERSION,
-        "kind": kind,
-        "metadata": {"name": _own_name(service, port), "namespace": service.namespace},
-        "spec": {"parentRefs": [parent], "rules": list(rules)},
-    }
-
-
-def ports_without_route(catalog: Catalog, service: ServiceRef) -> Iterable[Mapping[str, Any]]:
-    """The gRPC ports of a service at which no route stands.
-
-    Raises:
-        BadInput: one stands there that Linkerd leaves out, so that the port would not be taken for gRPC.
-    """
-    routes = routes_of(catalog)
-    for port in http_ports(catalog.service(service)):
-        there = attached(routes, service, int(port["port"])) if is_grpc(port) else []
-        for route in there:
-            refuse_left_out(route)
-        if is_grpc(port) and not there:
-            yield port
+    meta, spec = place.route["metadata"], place.route["spec"]
+    new = {**place.route, "spec": {**spec, "rules": make(spec["rules"])}}
+    return Edit(place.route["kind"], meta["name"], meta["namespace"], RULES, make, new)

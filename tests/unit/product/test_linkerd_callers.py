@@ -1,4 +1,4 @@
-"""A change in a route is for the calls to one Service."""
+"""For whom a change in a route is: the calls to one Service, and all of its callers in whatever namespace."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from typing import Any
 import pytest
 
 from meshbdd.errors import BadInput
-from meshbdd.intents import Fault, Intent, Retry, Scope, Split, Timeout
+from meshbdd.intents import Fault, Intent, Retry, Scope, ServiceRef, Split, Timeout
+from meshbdd.mesh import Plan
+from meshbdd.mesh.linkerd.markers import RouteMarked
 from meshbdd.units import Duration, Percent
-from tests.unit.product.test_linkerd import PAYMENT, _route, plan
+from tests.unit.product.test_linkerd import CLIENT, PAYMENT, _pod, _route, _service, plan
 
 Object = dict[str, Any]
+LEDGER = ServiceRef("ledger", "legacy")
+FAILS = Fault(LEDGER, status=503)
 _PARENT: Object = {"group": "", "kind": "Service"}
 _OTHER: Object = {**_PARENT, "name": "order-service", "port": 80}
 _MINE: Object = {"matches": [{"path": {"type": "PathPrefix", "value": "/mine"}}]}
@@ -80,3 +84,139 @@ def test_a_route_of_several_that_gets_no_copy_is_no_matter() -> None:
     fault = Fault(PAYMENT, status=503, scope=Scope(path="/charge"))
     made, _ = plan(fault, _shared(_OTHER, rules=[_MINE]), _route([charge]))
     assert [edit.name for edit in made.edits] == ["theirs"]
+
+
+# Other namespaces
+
+
+def _at(home: str, obj: Object) -> Object:
+    return {**obj, "metadata": {**obj["metadata"], "namespace": home}}
+
+
+def _for_ledger(rules: list[Object], name: str = "consumer", home: str = "shop", **meta: Any) -> Object:
+    route = _at(home, _route(rules, name, **meta))
+    return {**route, "spec": {"parentRefs": [{**_PARENT, "name": "ledger", "namespace": "legacy"}], "rules": rules}}
+
+
+def _without_pods() -> Object:
+    service = _at("legacy", _service("ledger"))
+    service["spec"]["ports"][0]["targetPort"] = 8080
+    return service
+
+
+THERE = (_at("legacy", _service("ledger")), _at("legacy", _pod("ledger")))
+
+
+def _rules(objects: list[Object]) -> dict[str, int]:
+    return {
+        f"{o['metadata']['name']}.{o['metadata']['namespace']}": len(o["spec"]["rules"])
+        for o in objects
+        if o["kind"].endswith("Route")
+    }
+
+
+def _awaited(made: Plan) -> dict[str, str | None]:
+    return {m.route: m.where.namespace for m in made.markers if isinstance(m, RouteMarked)}
+
+
+def test_a_fault_meets_callers_by_a_consumer_route_and_those_elsewhere_by_one_of_its_own() -> None:
+    made, objects = plan(FAILS, *THERE, _for_ledger([_MINE, {}]))
+    assert _rules(objects) == {"consumer.shop": 4, "meshbdd-ledger-80.legacy": 2}
+    assert _awaited(made) == {"HTTPRoute.shop.consumer": "shop", "HTTPRoute.legacy.meshbdd-ledger-80": None}
+    assert len({str(marker) for marker in made.markers}) == 2
+    _, again = plan(Fault(LEDGER, delay=Duration(1)), *THERE, *(o for o in objects if o["kind"] == "HTTPRoute"))
+    assert _rules(again) == {"consumer.shop": 8, "meshbdd-ledger-80.legacy": 4}
+
+
+def test_a_producer_route_is_for_those_elsewhere() -> None:
+    made, objects = plan(FAILS, *THERE, _for_ledger([{}]), _for_ledger([_MINE], "producer", "legacy"))
+    assert _rules(objects) == {"consumer.shop": 2, "producer.legacy": 2}
+    assert _awaited(made) == {"HTTPRoute.shop.consumer": "shop", "HTTPRoute.legacy.producer": None}
+
+
+def test_nobody_elsewhere_needs_a_route_where_nobody_is() -> None:
+    made, objects = plan(FAILS, _without_pods(), _for_ledger([_MINE]))
+    assert _rules(objects) == {"consumer.shop": 2}
+    assert _awaited(made) == {"HTTPRoute.shop.consumer": "shop"}
+
+
+def test_a_consumer_route_where_nobody_is_gets_its_copy_and_is_not_awaited() -> None:
+    made, objects = plan(FAILS, *THERE, _for_ledger([_MINE], home="empty"))
+    assert _rules(objects) == {"consumer.empty": 2, "meshbdd-ledger-80.legacy": 2}
+    assert _awaited(made) == {"HTTPRoute.legacy.meshbdd-ledger-80": None}
+
+
+@pytest.mark.parametrize(
+    "intent",
+    [FAILS, Fault(LEDGER, delay=Duration(1)), Split(LEDGER, (("stable", Percent(100)),))],
+)
+def test_a_route_for_those_elsewhere_that_would_fill_a_gap_in_a_consumers_is_refused(intent: Intent) -> None:
+    with pytest.raises(
+        BadInput, match=r"HTTPRoute consumer leaves some without a rule, which are answered with 404"
+    ) as it:
+        plan(intent, *THERE, _for_ledger([_MINE]))
+    assert it.value.code == "MB0486"
+    for_host = _for_ledger([{}])
+    for_host["spec"]["hostnames"] = ["ledger.example"]
+    with pytest.raises(BadInput, match="leaves some without a rule"):
+        plan(intent, *THERE, for_host)
+
+
+def test_a_fault_for_a_caller_with_a_route_of_its_own_stays_in_that() -> None:
+    fault = Fault(LEDGER, status=503, scope=Scope(called_by=CLIENT))
+    _, objects = plan(fault, *THERE, _service("client"), _for_ledger([_MINE]), _for_ledger([{}], "other", "qa"))
+    assert _rules(objects) == {"consumer.shop": 2}
+    elsewhere = Fault(LEDGER, status=503, scope=Scope(called_by=ServiceRef("job", "legacy")))
+    job = (_at("legacy", _service("job")), _at("legacy", _pod("job")))
+    _, objects = plan(elsewhere, *THERE, *job, _for_ledger([{}]))
+    assert _rules(objects) == {"consumer.shop": 2, "meshbdd-ledger-80.legacy": 2}
+
+
+def test_a_route_beside_a_consumers_comes_after_it_also_within_one_second() -> None:
+    _, objects = plan(FAILS, *THERE, _for_ledger([{}], "payments"))
+    assert _rules(objects) == {"payments.shop": 2, "payments-meshbdd-ledger-80.legacy": 2}
+
+
+@pytest.mark.parametrize(("kind", "grpc"), [("GRPCRoute", False), ("HTTPRoute", True)])
+def test_a_route_beside_a_consumers_is_of_its_kind_since_linkerd_heeds_one(kind: str, *, grpc: bool) -> None:
+    service = _at("legacy", _service("ledger"))
+    service["spec"]["ports"][0]["name"] = "grpc" if grpc else "http"
+    made, _ = plan(FAILS, service, THERE[1], {**_for_ledger([{}]), "kind": kind})
+    assert {edit.kind for edit in made.edits} == {kind}
+
+
+def test_grpc_statuses_are_retried_for_callers_elsewhere_as_well() -> None:
+    service = _at("legacy", _service("ledger", grpc=True))
+    consumer = {**_for_ledger([{}]), "kind": "GRPCRoute"}
+    made, _ = plan(Retry(LEDGER, 2), service, THERE[1], consumer)
+    assert [str(edit) for edit in made.edits if edit.kind == "GRPCRoute"] == ["GRPCRoute meshbdd-ledger-9000.legacy"]
+    made, _ = plan(Retry(LEDGER, 2), service, THERE[1], {**consumer, "kind": "HTTPRoute"})
+    assert {edit.kind for edit in made.edits} == {"Service"}, "beside a GRPCRoute that would count no more"
+
+
+def test_a_services_time_limit_counts_for_callers_who_go_by_no_route() -> None:
+    service = _at("legacy", _service("ledger", annotations={"timeout.linkerd.io/response": "100ms"}))
+    consumer = _for_ledger([{}], annotations={"timeout.linkerd.io/request": "5s"})
+    with pytest.raises(BadInput, match=r"timeout\.linkerd\.io/response of Service ledger is 100ms"):
+        plan(Timeout(LEDGER, Duration(0.3)), service, THERE[1], consumer)
+    plan(Timeout(LEDGER, Duration(0.3)), service, consumer)
+
+
+def test_a_change_has_arrived_when_each_of_its_routes_is_there() -> None:
+    headers = [{"header": {"key": "x-meshbdd-change", "value": "meshbdd-r1-1"}}]
+    theirs = {"name": "HTTPRoute.shop.consumer"}
+    ours = {"name": "HTTPRoute.legacy.meshbdd-ledger-80", "request_headers_to_add": headers}
+    host = {"name": "Service.legacy.ledger:80", "routes": [theirs, ours]}
+    pages: list[Object] = [{"configs": [{"route_config": {"virtual_hosts": [host]}}]}, {}]
+    held = [
+        RouteMarked("meshbdd-r1-1", LEDGER, 80, route=name).held(pages) for name in (ours["name"], theirs["name"], "")
+    ]
+    assert held == [True, False, True]
+    assert RouteMarked("meshbdd-r1-1", ServiceRef("other", "legacy"), 80).held(pages) is None
+
+
+def test_only_a_route_that_the_run_made_goes_on_to_the_service_once_nothing_is_left_of_it() -> None:
+    _, objects = plan(FAILS, *THERE, _for_ledger([{}], "payments"))
+    made, _ = plan(Fault(LEDGER, delay=Duration(1)), *THERE, *(o for o in objects if o["kind"] == "HTTPRoute"))
+    left = {edit.name: len(edit.make(None)) for edit in made.edits}
+    assert left == {"payments": 0, "payments-meshbdd-ledger-80": 2}

@@ -183,7 +183,7 @@ def test_routes_for_other_host_names_take_none_of_each_others_calls() -> None:
 
 def test_routes_for_callers_of_other_namespaces_take_none_of_each_others_calls() -> None:
     _, objects = plan(CHARGES, *_apart("east", [PLAIN], "west", [LONGER]))
-    assert sorted(len(o["spec"]["rules"]) for o in objects if o["kind"] == "HTTPRoute") == [2, 2]
+    assert sorted(len(o["spec"]["rules"]) for o in objects if o["kind"] == "HTTPRoute") == [2, 2, 2]
 
 
 def test_the_same_words_mean_the_same_backend_in_another_namespace() -> None:
