@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Container, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from meshbdd.claims.breaker import Breaker
@@ -57,10 +58,18 @@ def active_calls(proxies: Proxies, pods: list[Object], host: str) -> int:
 def _used(known: list[HostsOf], routed: Container[str]) -> list[HostsOf]:
     """The clusters of a service's port (one a subset) that its routes lead to and requests were sent to.
 
-    Where routes tell nothing, or no request was sent, there is no such choice.
+    Of those that none was sent to, as far as routes lead there, only the endpoints count that no other one has: these can
+    still be called. Where routes tell nothing, or no request was sent, there is no such choice.
     """
     known = [cluster for cluster in known if cluster.cluster in routed] or known
-    return [cluster for cluster in known if any(host.sent for host in cluster.hosts)] or known
+    used = [cluster for cluster in known if any(host.sent for host in cluster.hosts)] or known
+    met = {host.address for cluster in used for host in cluster.hosts}
+    for cluster in known:
+        others = tuple(host for host in cluster.hosts if host.address not in met)
+        if cluster not in used and others:
+            used = [*used, replace(cluster, hosts=others)]
+            met |= {host.address for host in others}
+    return used
 
 
 def _routed(found: Any) -> Iterator[str]:

@@ -849,6 +849,44 @@ def test_a_breaker_is_read_where_the_routes_lead() -> None:
     assert not found.is_open, "it panics"
 
 
+class _ByHeader(_Split):
+    """A proxy that sent the requests of a header's value to one subset, whose endpoint is ejected, and none to the other."""
+
+    def __init__(self, other: str) -> None:
+        super().__init__(None)
+        self._other = other
+
+    def get(self, path: str) -> dict[str, Any]:
+        if path.startswith("/clusters"):
+            met = ("stable", "127.1.0.1", "4", True), ("canary", self._other, "0", False)
+            return {
+                "cluster_statuses": [
+                    {
+                        "name": f"outbound|80|{subset}|{HOST}",
+                        "host_statuses": [
+                            {
+                                "address": {"socket_address": {"address": address, "port_value": 8080}},
+                                "stats": [{"name": "rq_total", "value": sent}],
+                                "health_status": {"failed_outlier_check": ejected},
+                            }
+                        ],
+                    }
+                    for subset, address, sent, ejected in met
+                ]
+            }
+        if path.endswith("dynamic_route_configs"):
+            routes = [{"route": {"cluster": f"outbound|80|{subset}|{HOST}"}} for subset in ("stable", "canary")]
+            return {"configs": [{"route_config": {"virtual_hosts": [{"routes": routes}]}}]}
+        return super().get(path)
+
+
+@pytest.mark.parametrize(("other", "endpoints"), [("127.1.0.2", 2), ("127.1.0.1", 1)])
+def test_an_endpoint_that_routes_lead_to_and_nobody_called_is_not_ejected(other: str, endpoints: int) -> None:
+    """One that is ejected where it was called, and in no other cluster, is."""
+    (found,) = breakers(cast("Proxies", _ByHeader(other)), HOST)
+    assert (found.endpoints, found.ejected, found.ejects_all) == (endpoints, 1, endpoints == 1)
+
+
 # One circuit for each port, closed only once each endpoint answers
 
 HTTP, GRPC = "80", "9000"
