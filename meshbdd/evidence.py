@@ -104,6 +104,8 @@ class FaultAccounted:
         bypassed: Who called the service past every calling proxy → calls.
         unreached: How they ended, by Envoy's response flag or their status → calls that a caller's sidecar sent nowhere, so
             that the fault could not meet them: an open circuit breaker's, or those that no route is for, for instance.
+        strange: How many of the calls bear no request id of the scenario's requests: somebody else made them, or a service
+            did that passes none on.
     """
 
     summary: str
@@ -116,6 +118,14 @@ class FaultAccounted:
     seen: int = 0
     bypassed: Mapping[str, int] = field(default_factory=dict)
     unreached: Mapping[str, int] = field(default_factory=dict)
+    strange: int = 0
+
+    @property
+    def others(self) -> str:
+        """What is to be told where all the calls may be somebody else's; empty where one is the scenario's for sure."""
+        if not self.strange or self.strange < self.calls:
+            return ""
+        return "none of them has the request id of a request of this scenario: others made them, or a caller passes none on"
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,7 @@ def _(event: FaultAccounted) -> list[Attachment]:
     rest = f"{event.sent} requests were sent meanwhile; calling proxies logged {event.seen} of them"
     rest += "".join(f"; {n} calls were sent nowhere, {how}" for how, n in event.unreached.items())
     rest += "".join(f"; {who} called {event.service} past every proxy, {n} times" for who, n in event.bypassed.items())
+    rest += f"; {event.others}" if event.others else ""
     words = [told, rest, f"«{event.summary}»", *([f"response flags: {flags}"] if flags else [])]
     return [Attachment("fault accounting", "\n".join(words) + "\n"), table("fault accounting by caller", rows)]
 

@@ -62,7 +62,11 @@ def _rows(event: Event) -> Iterator[tuple[str, str]]:
             flags = f", {in_words(event.flags)}" if event.flags else ""
             which = f"calls that reached {event.service}" if event.unreached else f"calls to {event.service}"
             rest = "".join(f"; {n:,} more were sent nowhere, {how}" for how, n in event.unreached.items())
-            yield "Fault", f"«{event.summary}» hit {event.hit:,} of {event.calls:,} {which}{flags}{rest}"
+            yield (
+                "Fault",
+                f"«{event.summary}» hit {event.hit:,} of {event.calls:,} {which}{flags}{rest}"
+                + (f"; {event.others}" if event.others else ""),
+            )
         case CallsLogged():
             failed: Counter[tuple[str, str, str]] = Counter()
             for call in event.calls:

@@ -134,6 +134,7 @@ class Accounting:
             len(sent & {entry.request_id for entry in entries if entry.outbound}),
             bypassed,
             self._found.unreached(item, entries, service.host),
+            sum(entry.request_id not in sent for _, entry in calls),
         )
         likely = chances(item.plan, [entry for _, entry in calls])
         see_met(event, likely, doubtful=len(doubtful), gone=self._found.gone(item, service))

@@ -17,6 +17,7 @@ from meshbdd.intents import Down, Fault, Scope, ServiceRef, Side
 from meshbdd.mesh import Context, Istio, Plan, Stage
 from meshbdd.mesh.base import Object, Where
 from meshbdd.rehearsal.stage import StageCluster
+from meshbdd.report.overview import overview
 from meshbdd.scenario import Accounting, Environment
 from meshbdd.scenario.hits import Suspect, is_hit, told_apart
 from meshbdd.scenario.in_force import InForce
@@ -471,3 +472,22 @@ def test_faults_at_one_server_know_of_each_other_while_they_are_in_force() -> No
     accounting.arrived(second, [first, second])
     accounting.arrived(third, [second, third])  # the first one was withdrawn meanwhile
     assert [item.beside for item in (first, second, third)] == [[second], [first, third], [second]]
+
+
+@pytest.mark.parametrize(("ids", "said"), [(("r1", "x"), False), (("x", "y"), True)])
+def test_calls_that_may_all_be_somebody_elses_are_told_as_such(
+    ids: tuple[str, str], said: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meshbdd.scenario.accounting._LOG_SECONDS", Duration(0.1))
+    pods = [("a-1", "b", "a", "1.0.0.1"), ("poller-1", "b", "poller", "1.0.0.2")]
+    calls = [
+        Entry("poller-1", True, A.host, "t1-0", 503, frozenset({"FI"}), request, started=9.0, namespace="b")
+        for request in ids
+    ]
+    told: list[FaultAccounted] = []
+    accounting = _logged_by(pods, *calls)
+    accounting._environment.tell = told.append  # type: ignore[method-assign]
+    accounting.account([InForce(_fault(100), requests=["r1"])], final=True)
+    [event] = told
+    assert bool(event.others) == said
+    assert ("others made them" in overview([event])) == said
