@@ -176,45 +176,6 @@ def counted_together(verdict: Verdict, target: str, others: Sequence[str]) -> Ve
     )
 
 
-def trace_reached(
-    service: str, sent: Sequence[str], arrived: Sequence[str | None], lost: int = 0, *, loading: bool = False
-) -> Verdict:
-    """The trace ids of the scenario's requests are those of the calls that a service got.
-
-    Args:
-        service: The service.
-        sent: Trace id of each request.
-        arrived: ``traceparent`` of each call that its proxies logged; ``None`` where their log does not tell.
-        lost: How many of these calls were made for a request of the scenario, and do not bear its trace.
-        loading: Whether a load still runs, whose requests are none of those.
-    """
-    claim = f"the trace context reaches {service}"
-    if not sent and loading:
-        return _unknown(claim, "the load that it is about still runs", "write before the claim: When the load stops")
-    if not sent:
-        return _unknown(claim, "no request with a trace context was sent before", "send requests before the claim")
-    if not arrived:
-        return _unknown(claim, f"no proxy of {service} logged a call", "send requests that make its callers call it")
-    if any(text is None for text in arrived):
-        return _unknown(claim, "the access log has no field traceparent", "add it to meshConfig.accessLogFormat")
-    there = Counter(trace_id(text or "") for text in arrived)
-    found = sum(trace in there for trace in set(sent))
-    foreign = sum(number for trace, number in there.items() if trace not in set(sent))
-    told = f"{found} of {len(set(sent))} traces did, in {len(arrived)} calls"
-    if lost:
-        told += f"; {lost} calls for requests of this scenario carried another trace or none"
-    elif foreign:
-        told += f"; {foreign} calls carried another trace or none"
-    numbers = {"traces": len(set(sent)), "found": found, "foreign": foreign, "lost": lost}
-    return Verdict.of(found == len(set(sent)) and not lost, f"{claim}: {told}", **numbers)
-
-
-def trace_id(traceparent: str) -> str:
-    """The trace id in a W3C ``traceparent`` (https://www.w3.org/TR/trace-context/#traceparent-header), or ``""``."""
-    parts = traceparent.split("-")
-    return parts[1] if len(parts) >= 4 and len(parts[1]) == 32 else ""
-
-
 def log_has(service: str, wanted: int, status: int, statuses: Sequence[int], why_not: str = "") -> Verdict:
     """The access logs of a service's proxies have at least so many requests with a status since the scenario began.
 

@@ -18,8 +18,8 @@ from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.needs import needs
 from meshbdd.scenario.plaintext import ask_in_plaintext
 from meshbdd.scenario.queries import Queries
-from meshbdd.scenario.sent_ids import trace_of
 from meshbdd.scenario.settling import or_nothing
+from meshbdd.scenario.traces import trace_reaches
 from meshbdd.scenario.traffic import Traffic
 from meshbdd.sidecars import LINKERD
 from meshbdd.telemetry import certificates
@@ -204,36 +204,7 @@ class Observations:
     @needs(Ability.TRACES)
     def trace_reaches(self, service: ServiceRef) -> Verdict:
         """The trace context of the scenario's requests arrives with the calls that a service gets."""
-        sent, loading = self._traffic.traces(), self._traffic.loading
-        entries: list[Entry] = []
-
-        def verdict() -> Verdict:
-            lost = sum(self._keeps_trace(entry) is False for entry in entries)
-            return mesh.trace_reached(
-                str(service), sent, [entry.traceparent for entry in entries], lost, loading=loading
-            )
-
-        def probe() -> None:
-            known = set(sent)
-            # a load beside the step has traces of its own, which are no others'
-            entries[:] = [
-                entry
-                for entry in self._inbound(service)
-                if not self._keeps_trace(entry) or trace_of(entry.request_id) in known
-            ]
-            if verdict().outcome != "passed":
-                raise NotYet(str(len(entries)))
-
-        if sent:
-            or_nothing(probe, lambda: None)
-        met = self._traffic.met(verdict(), [sample.request_id for sample in self._traffic.samples])
-        return self._log.witnesses.whole(met, service, unless=Outcome.PASSED)
-
-    def _keeps_trace(self, entry: Entry) -> bool | None:
-        """Whether a call that was made for a request of the scenario bears its trace; ``None`` where that cannot be told."""
-        if entry.traceparent is None or not self._environment.sent.are_ours(entry.request_id):
-            return None
-        return mesh.trace_id(entry.traceparent) == trace_of(entry.request_id)
+        return trace_reaches(service, self._traffic, self._log, self._inbound, self._environment.sent.are_ours)
 
     # Prometheus
 

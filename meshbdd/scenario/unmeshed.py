@@ -73,13 +73,10 @@ def seen_by_half(verdict: Verdict, callee: ServiceRef, bare: Sequence[str]) -> V
     )
 
 
-def answering(service: ServiceRef, proxies: Proxies) -> list[str]:
-    """The names of a service's pods that take calls without a proxy, where others of them have one: chance leads to either."""
-    if proxies.leading_to(service) is None:
-        return []
-    pods = [pod for pod in proxies.pods(service) if _is_ready(pod)]
-    bare = sorted(str(pod["metadata"]["name"]) for pod in pods if not has_proxy(pod) and not in_ambient_mode(pod))
-    return bare if len(bare) < len(pods) else []
+def answering(service: ServiceRef, proxies: Proxies) -> list[Object]:
+    """A service's pods that take calls without a proxy."""
+    bare = (pod for pod in proxies.pods(service) if not has_proxy(pod) and not in_ambient_mode(pod))
+    return [pod for pod in bare if _is_ready(pod)]
 
 
 def turned_away_by_all(claim: AnswerClaim, service: ServiceRef, proxies: Proxies) -> AnswerClaim:
@@ -92,7 +89,11 @@ def turned_away_by_all(claim: AnswerClaim, service: ServiceRef, proxies: Proxies
     """
 
     def of(sample: Sample) -> Verdict:
-        verdict, names = claim.of(sample), answering(service, proxies)
+        verdict = claim.of(sample)
+        found = proxies.leading_to(service) is not None and proxies.meshed(
+            service
+        )  # where all are bare, chance has no part
+        names = sorted(str(pod["metadata"]["name"]) for pod in answering(service, proxies)) if found else ()
         if not names:
             return verdict
         told = f"{verdict.sentence}; pod {names[0]} of {service} has no sidecar, and turns nobody away"

@@ -10,6 +10,7 @@ import pytest
 from hamcrest import assert_that
 
 from meshbdd.claims import Outcome, mesh
+from meshbdd.claims.traces import Unlogged, trace_reached
 from meshbdd.errors import BadInput, EnvironmentBroken
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
@@ -133,21 +134,31 @@ def test_reported_requests() -> None:
 def test_a_trace_arrives_whole_or_fails() -> None:
     ours = f"00-{TRACE}-00f067aa0ba902b7-01"
     other = f"00-{'f' * 32}-00f067aa0ba902b7-01"
-    assert_that(mesh.trace_reached("x", [TRACE], [ours]), is_passed())
-    assert_that(mesh.trace_reached("x", [TRACE], [other]), is_failed())
-    assert_that(mesh.trace_reached("x", [TRACE], [""]), is_failed())
-    assert_that(mesh.trace_reached("x", [TRACE], [None]), is_inconclusive())
-    assert_that(mesh.trace_reached("x", [TRACE], []), is_inconclusive())
-    assert_that(mesh.trace_reached("x", [], [ours]), is_inconclusive("no request with a trace context was sent before"))
-    assert_that(
-        mesh.trace_reached("x", [], [ours], loading=True), is_inconclusive("the load that it is about still runs")
-    )
-    assert_that(mesh.trace_reached("x", [TRACE], [ours], loading=True), is_passed())
-    assert_that(mesh.trace_reached("x", [TRACE, "a" * 32], [ours]), is_failed())
-    assert_that(mesh.trace_reached("x", [TRACE], [ours, other]), is_passed())
-    assert_that(
-        mesh.trace_reached("x", [TRACE], [ours, other], lost=1), is_failed("1 calls for requests of this scenario")
-    )
+    assert_that(trace_reached("x", [TRACE], [ours]), is_passed())
+    assert_that(trace_reached("x", [TRACE], [other]), is_failed())
+    assert_that(trace_reached("x", [TRACE], [""]), is_failed())
+    assert_that(trace_reached("x", [TRACE], [None]), is_inconclusive())
+    assert_that(trace_reached("x", [TRACE], []), is_inconclusive())
+    assert_that(trace_reached("x", [], [ours]), is_inconclusive("no request with a trace context was sent before"))
+    assert_that(trace_reached("x", [], [ours], loading=True), is_inconclusive("the load that it is about still runs"))
+    assert_that(trace_reached("x", [TRACE], [ours], loading=True), is_passed())
+    assert_that(trace_reached("x", [TRACE, "a" * 32], [ours]), is_failed())
+    assert_that(trace_reached("x", [TRACE], [ours, other]), is_passed())
+    assert_that(trace_reached("x", [TRACE], [ours, other], lost=1), is_failed("1 calls for requests of this scenario"))
+
+
+def test_a_trace_that_came_to_a_pod_without_a_proxy_is_logged_by_nobody() -> None:
+    ours, other = f"00-{TRACE}-00f067aa0ba902b7-01", "a" * 32
+    half, all_of_it = Unlogged(["x-2"], calls=1), Unlogged(["x-2"], others=False)
+    named = "1 calls came to no proxy of x, of which pod x-2 has no sidecar"
+    assert_that(trace_reached("x", [TRACE, other], [ours], unlogged=half), is_inconclusive(named))
+    assert_that(trace_reached("x", [TRACE], [ours], unlogged=half), is_inconclusive(named))
+    assert_that(trace_reached("x", [TRACE], [], unlogged=half), is_inconclusive(named))
+    assert_that(trace_reached("x", [TRACE], [ours], lost=1, unlogged=half), is_failed())
+    unseen = Unlogged(["x-2"])  # perhaps by callers without a proxy, which log nothing either
+    assert_that(trace_reached("x", [TRACE], [ours], unlogged=unseen), is_passed())
+    assert_that(trace_reached("x", [TRACE, other], [ours], unlogged=unseen), is_inconclusive("pod x-2 of x has no"))
+    assert_that(trace_reached("x", [TRACE], [], unlogged=all_of_it), is_inconclusive("no pod of x has a sidecar"))
 
 
 def test_access_logs() -> None:

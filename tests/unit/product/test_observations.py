@@ -29,17 +29,23 @@ LOADS = ID.replace("0123", "4567")
 """Of a load that runs beside the step."""
 
 
+def _pod(name: str, address: str, *containers: str) -> dict[str, Any]:
+    meta = {"name": name, "uid": name, "namespace": "shop"}
+    return {"metadata": meta, "status": {"podIP": address}, "spec": {"containers": [{"name": c} for c in containers]}}
+
+
 class Proxies:
-    def __init__(self, sidecars: Any = ISTIO, *, bare: bool = False) -> None:
+    def __init__(self, sidecars: Any = ISTIO, *, bare: bool = False, half: bool = False) -> None:
         self.sidecars = sidecars
         self.bare = bare
+        self.half = half
 
     def pods(self, _service: ServiceRef) -> list[dict[str, Any]]:
-        meta = {"name": "payment-1", "uid": "u1", "namespace": "shop"}
-        return [{"metadata": meta, "status": {"podIP": "127.1.0.2"}, "spec": {}}]
+        own = [_pod("payment-1", "127.1.0.2", *([] if self.bare else ["istio-proxy"]))]
+        return [*own, _pod("payment-2", "127.1.0.3")] if self.half else own
 
     def meshed(self, service: ServiceRef) -> list[dict[str, Any]]:
-        return [] if self.bare else self.pods(service)
+        return [] if self.bare else self.pods(service)[:1]
 
     def receiving(self, service: ServiceRef) -> list[dict[str, Any]]:
         return self.meshed(service)
@@ -63,7 +69,8 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
                 continue
         return otherwise()
 
-    monkeypatch.setattr("meshbdd.scenario.observations.or_nothing", few_looks)
+    for room in ("observations", "traces"):
+        monkeypatch.setattr(f"meshbdd.scenario.{room}.or_nothing", few_looks)
 
 
 def observations(*entries: Entry, proxies: Proxies | None = None, change: str = "") -> Observations:
@@ -124,6 +131,27 @@ def test_a_refused_connection_is_no_call() -> None:
 def test_a_trace_reaches_a_service_with_every_call(parents: list[str | None], outcome: str) -> None:
     texts = [parent and f"00-{parent}-0123456789abcdef-01" for parent in parents]
     assert observations(*(came(traceparent=text) for text in texts)).trace_reaches(PAYMENT).outcome == outcome
+
+
+def left(address: str, request_id: str = ID) -> Entry:
+    return Entry("order-1", True, PAYMENT.host, "", 200, frozenset(), request_id, upstream=f"{address}:8080")
+
+
+def test_a_trace_that_went_to_a_pod_without_a_sidecar_is_not_called_lost() -> None:
+    half, ours = Proxies(half=True), came(traceparent=f"00-{TRACE}-0123456789abcdef-01")
+    gone = observations(left("127.1.0.3"), proxies=half).trace_reaches(PAYMENT)
+    assert gone.outcome == "inconclusive"
+    assert "1 calls came to no proxy of payment-service.shop, of which pod payment-2 has no sidecar" in gone.sentence
+    assert (
+        observations(left("127.1.0.2"), left("127.1.0.3", "aside"), ours, proxies=half).trace_reaches(PAYMENT).outcome
+        == "passed"
+    )
+    assert observations(left("127.1.0.3"), ours, proxies=half).trace_reaches(PAYMENT).outcome == "inconclusive"
+    lost = came(traceparent=f"00-{'f' * 32}-0123456789abcdef-01")
+    assert observations(left("127.1.0.3"), lost, proxies=half).trace_reaches(PAYMENT).outcome == "failed"
+    none = observations(proxies=Proxies(bare=True)).trace_reaches(PAYMENT)
+    assert (none.outcome, "no pod of payment-service.shop has a sidecar" in none.sentence) == ("inconclusive", True)
+    assert none.help == "give payment-1 a sidecar"
 
 
 def test_a_call_of_somebody_else_says_nothing_of_our_traces() -> None:
