@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,8 @@ from meshbdd.evidence import Call, CallsLogged
 from meshbdd.response_flags import in_words
 from meshbdd.sidecars import FAULT_LABEL
 from meshbdd.telemetry.access_log import Entry
+from meshbdd.telemetry.forwarded import key_of
+from meshbdd.telemetry.shared_pods import asks_for
 
 Object = Mapping[str, Any]
 
@@ -50,11 +52,25 @@ class Places:
         namespace = rest.partition(".")[0]
         return name if namespace in {"", self.namespace} else f"{name}.{namespace}"
 
-    def part_of(self, pod: str, called: Iterable[str]) -> str:
+    def part_of(self, pod: str, called: Collection[str]) -> str:
         """The service that a pod belongs to; of several, one that was called, else the one of its workload's name."""
-        known = self.hosts.get(pod, ())
-        ranked = sorted(known, key=lambda host: (host not in called, host.partition(".")[0] != workload(pod), host))
+        ranked = self._ranked(pod, called)
         return self.name(ranked[0]) if ranked else ""
+
+    def called(self, came: Entry, called: Collection[str]) -> str:
+        """The full name of the service for which a call came to a pod; the pod's where there is none.
+
+        Args:
+            came: The call.
+            called: Where its callers' logs say that it went; of several services of the pod it is one of these, or it says itself.
+        """
+        ranked = self._ranked(came.pod, called)
+        likely = [host for host in ranked if host in called] or ranked
+        return next((host for host in likely if asks_for(came, host)), likely[0] if likely else came.pod)
+
+    def _ranked(self, pod: str, called: Collection[str]) -> list[str]:
+        known = self.hosts.get(pod, ())
+        return sorted(known, key=lambda host: (host not in called, host.partition(".")[0] != workload(pod), host))
 
 
 def _hosts(pod: Object, services: Iterable[Object]) -> Iterator[str]:
@@ -129,13 +145,18 @@ def reasons(entries: Iterable[Entry], injections: Iterable[Entry], places: Place
         places: Which services the pods belong to.
     """
     told: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for entry in entries:
+    found = list(entries)
+    made: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for entry in found:
+        if entry.service:
+            made[key_of(entry)].add(entry.service)
+    for entry in found:
         if entry.injected or (entry.service and entry.flags and not 0 < entry.status < 400):
-            host = entry.service or next(iter(places.hosts.get(entry.pod, ())), entry.pod)
+            host = entry.service or places.called(entry, made.get(key_of(entry), ()))
             told[entry.request_id][places.name(host)] |= entry.flags
     for entry in injections:
         if entry.injected:
-            host = next(iter(places.hosts.get(entry.pod, ())), entry.pod)
+            host = places.called(entry, ())
             told[entry.request_id][places.name(host)] |= entry.flags
     return {
         request: "; ".join(f"{service}, {in_words(flags)}" for service, flags in sorted(where.items()))

@@ -22,6 +22,10 @@ def _service(name: str, namespace: str = "shop", **selector: str) -> dict[str, A
     return {"metadata": {"name": name, "namespace": namespace}, "spec": {"selector": selector} if selector else {}}
 
 
+_PAYMENTS = [
+    _service("payment-service", app="payment-service"),
+    _service("payment-service", "bank", app="ledger"),
+]
 PLACES = Places.of(
     [
         _pod(ORDER, app="order-service", version="stable"),
@@ -33,8 +37,7 @@ PLACES = Places.of(
     [
         _service("order-service", app="order-service"),
         _service("order-service-canary", app="order-service", version="canary"),
-        _service("payment-service", app="payment-service"),
-        _service("payment-service", "bank", app="ledger"),
+        *_PAYMENTS,
         _service("external"),
     ],
     "shop",
@@ -97,6 +100,23 @@ def test_faults_at_the_service_are_found_among_the_tries_of_a_request() -> None:
         ("order-service", "inventory-service", (), False): 1,
         ("order-service-canary", "payment-service", (), False): 1,
     }
+
+
+def test_a_fault_at_pods_of_several_services_is_told_by_the_one_that_was_called() -> None:
+    alias = _service("alias", app="payment-service")
+    pods, places = PLACES.hosts, Places.of([_pod(PAYMENT, app="payment-service")], [alias, *_PAYMENTS], "shop")
+    assert set(places.hosts[PAYMENT]) > set(pods[PAYMENT])
+    came = _line(PAYMENT, "", 503, "FI", authority="front.example.com")
+    assert reasons([_line(ORDER, "payment-service.shop", 503, authority="front.example.com"), came], [], places) == {
+        "r1": "payment-service, response flag FI"
+    }
+    assert reasons([_line(ORDER, "alias.shop", 503, authority="front.example.com"), came], [], places) == {
+        "r1": "alias, response flag FI"
+    }
+    assert reasons([came], [], places) == {"r1": "payment-service, response flag FI"}, "by its workload's name"
+    both = [_line(PAYMENT, "", 503, "FI", authority="alias.shop:80", request="r2")]
+    assert reasons(both, [], places) == {"r2": "alias, response flag FI"}
+    assert reasons([_line("strange-0", "", 503, "FI")], [], places) == {"r1": "strange-0, response flag FI"}
 
 
 def test_why_the_calls_of_a_request_failed() -> None:
