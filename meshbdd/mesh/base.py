@@ -147,6 +147,7 @@ class Plan:
         through: The fault backend in which it happens, where it is none of a sidecar's.
         stand_ins: Services that it brings up to answer in the place of those that it makes fail; a call is hit that went there.
         draws: Which calls a manifest's own faults are for, as far as it is known.
+        authority: Regular expression of whom a call has to ask for so that a fault at the server is for it; empty: anybody.
     """
 
     summary: str
@@ -161,6 +162,7 @@ class Plan:
     through: Through | None = None
     stand_ins: tuple[ServiceRef, ...] = ()
     draws: tuple[Draw, ...] = ()
+    authority: str = ""
 
     @property
     def edits(self) -> tuple[Edit, ...]:

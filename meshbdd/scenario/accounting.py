@@ -21,7 +21,7 @@ from meshbdd.scenario.fault_calls import FaultCalls
 from meshbdd.scenario.in_force import InForce
 from meshbdd.scenario.known_pods import KnownPods
 from meshbdd.scenario.settling import LOOK_SECONDS
-from meshbdd.scenario.vacuity import Unmet, chances, see_grpc, see_met
+from meshbdd.scenario.vacuity import Unmet, chances, see_grpc, see_met, see_named
 from meshbdd.scenario.vantages import PLAIN_CLIENT
 from meshbdd.telemetry.access_log import AccessLogs, Entry
 from meshbdd.units import Duration
@@ -117,6 +117,8 @@ class Accounting:
         if everybodys and not calls and not final:
             item.accounted = False
             return
+        spared = self._found.spared(item, calls)
+        see_named(item.plan, service, self._found.beside(service) if spared else (), spared)
         hit, doubtful = self._found.told_apart(item, calls)
         left = {entry.request_id for entry in entries if entry.outbound and entry.service == service.host}
         bypassed = self._found.bypassed(entries, service, left)

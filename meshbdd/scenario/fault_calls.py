@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from meshbdd.intents import Down, ServiceRef, Side
+from meshbdd.intents import Down, Fault, ServiceRef, Side
 from meshbdd.mesh.base import Plan, Through
 from meshbdd.response_flags import in_words
-from meshbdd.scenario.hits import Logged, Suspect, is_hit, told_apart
+from meshbdd.scenario.hits import Logged, Suspect, asks_so, is_hit, is_meant, told_apart
 from meshbdd.scenario.in_force import InForce
 from meshbdd.scenario.known_pods import KnownPods
 from meshbdd.telemetry.access_log import AccessLogs, Entry
+from meshbdd.telemetry.forwarded import key_of
 from meshbdd.telemetry.shared_pods import asks_for, to_no_other
 
 
@@ -28,13 +30,45 @@ class FaultCalls:
         self._pods = pods
 
     def calls(self, item: InForce, entries: Sequence[Entry], service: ServiceRef) -> list[Logged]:
-        """The calls to a service and who made each, as the side logged them that decides about the fault."""
+        """The calls to a service and who made each, as the side logged them that decides about the fault.
+
+        At the server these are the calls by the names that the fault is for, and others that are the service's for sure, or of
+        the scenario's requests: see ``spared``.
+        """
         if item.plan.through is not None:
             return self._tries(item.plan.through, entries)
         if item.plan.side is not Side.SERVER:
             return [(e.pod, e) for e in entries if e.outbound and e.service == service.host]
-        names = self._pods.names()
-        return [(names.get(e.came_from, e.came_from or "unknown"), e) for e in self._came(entries, service)]
+        names, ours = self._pods.names(), set(item.requests)
+        sent = {key_of(entry) for entry in entries if entry.outbound and entry.service == service.host}
+        return [
+            (names.get(e.came_from, e.came_from or "unknown"), e)
+            for e in self._came(entries, service)
+            if asks_so(item.plan, e) or e.request_id in ours or key_of(e) in sent
+        ]
+
+    @staticmethod
+    def spared(item: InForce, calls: Iterable[Logged]) -> list[Entry]:
+        """Of the calls that may be a fault's, those that it leaves alone for whom they ask, and would not by all that is known.
+
+        Where it is for some headers, which no log has, only the scenario's own may be calls with these.
+
+        Args:
+            item: The fault.
+            calls: Those of the callers that it is for.
+        """
+        intent, ours = item.plan.intent, set(item.requests)
+        anybodys = not (isinstance(intent, Fault) and intent.scope.headers)
+        whoever = replace(item.plan, authority="")
+        return [
+            entry
+            for _, entry in calls
+            if not asks_so(item.plan, entry) and is_meant(whoever, entry) and (anybodys or entry.request_id in ours)
+        ]
+
+    def beside(self, service: ServiceRef) -> Collection[str]:
+        """The full names of the other Services that select pods of a service."""
+        return self._pods.beside(service)
 
     def _came(self, entries: Sequence[Entry], service: ServiceRef) -> list[Entry]:
         """What came to the service's pods, but for calls that were made to another Service of these."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -56,8 +57,15 @@ def took(plan: Plan, entry: Entry) -> bool:
     return any(tag in entry.route for tag in plan.tags if tag)
 
 
+def asks_so(plan: Plan, entry: Entry) -> bool:
+    """Whether a request asks for whom those ask that a fault at the server is for; where the log does not tell, it does."""
+    return not (plan.authority and entry.authority) or bool(re.fullmatch(plan.authority, entry.authority))
+
+
 def is_meant(plan: Plan, entry: Entry) -> bool:
-    """Whether a fault may be for a request, by what the log tells of it: its method and its path, and not its headers."""
+    """Whether a fault may be for a request, by what the log tells of it: whom it asks for, its method and its path, no headers."""
+    if not asks_so(plan, entry):
+        return False
     if not isinstance(plan.intent, Fault):
         return True
     scope = plan.intent.scope

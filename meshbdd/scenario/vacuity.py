@@ -7,13 +7,15 @@ from collections.abc import Iterable, Sequence
 
 from meshbdd.errors import Inconclusive
 from meshbdd.evidence import FaultAccounted
-from meshbdd.intents import Down, Fault, Side
+from meshbdd.intents import Down, Fault, ServiceRef, Side
 from meshbdd.mesh import Plan
 from meshbdd.scenario.hits import is_meant, took
 from meshbdd.telemetry.access_log import Entry
 
 _SURE = 7
 """Times one in the share: of so many calls one is hit but once in 1,100 times (e⁻⁷)."""
+_NAMED = 3
+"""So many names are told at most."""
 _ALPHA = 1e-6
 """How improbable it must be that a fault with its share would hit nobody, before "nobody was hit" is doubted."""
 
@@ -101,6 +103,31 @@ def see_met(event: FaultAccounted, likely: Sequence[float], *, doubtful: int = 0
         f"«{event.summary}» was in force, and by chance hit none of {len(likely)} call{'s' if len(likely) > 1 else ''}: "
         "nothing failed that anybody could have noticed.",
         help=f"send more requests: of {enough:,} calls one is hit nearly always",
+    )
+
+
+def see_named(plan: Plan, service: ServiceRef, others: Iterable[str], spared: Sequence[Entry]) -> None:
+    """See that no call to a service came under a name by which a fault at its pods cannot tell it from calls to others of these.
+
+    Args:
+        plan: The fault.
+        service: The service.
+        others: The full names of the other Services of its pods.
+        spared: Calls that asked for none of its own names, and may be to it nevertheless.
+
+    Raises:
+        Inconclusive: one came so, and was spared.
+    """
+    if not spared:
+        return
+    asked = sorted({entry.authority for entry in spared})
+    count = f"{len(spared)} call{'s' if len(spared) > 1 else ''}"
+    raise Inconclusive(
+        "MB0486",
+        f"«{plan.summary}» spared {count} that came to its pods for {', '.join(asked[:_NAMED])}: "
+        f"{', '.join(sorted(others)) or 'another Service'} selects these pods, too, and only by its own names do their proxies "
+        f"know a call for {service}.",
+        help=f"call it by its own name, as {service.host}, or let the others select no pod of its",
     )
 
 

@@ -76,7 +76,13 @@ def arm(service: ServiceRef, slot: int, catalog: Catalog) -> Stage:
 
 
 def switch(
-    service: ServiceRef, slot: int, labels: Mapping[str, str], fault: Fault, callers: tuple[str, ...], token: str
+    service: ServiceRef,
+    slot: int,
+    labels: Mapping[str, str],
+    fault: Fault,
+    callers: tuple[str, ...],
+    token: str,
+    authority: str = "",
 ) -> Stage:
     """Switch an armed filter on.
 
@@ -87,8 +93,9 @@ def switch(
         fault: What it is to do.
         callers: SPIFFE paths (``ns/…/sa/…``) of the only callers that it is for; empty: everybody.
         token: Stands in the settings, by which a proxy shows that it holds them.
+        authority: Regular expression of whom the calls ask for that it is for; empty: anybody.
     """
-    patches = _patches(filter_name(service, slot), fault_settings(fault, callers, token))
+    patches = _patches(filter_name(service, slot), fault_settings(fault, callers, token, authority))
     edit = Edit(
         "EnvoyFilter", object_name(service, slot), service.namespace, PATCHES, lambda _now: copy.deepcopy(patches)
     )
@@ -96,7 +103,7 @@ def switch(
     return Stage.of(edit, markers=(marker,))
 
 
-def fault_settings(fault: Fault, callers: tuple[str, ...], token: str) -> dict[str, Any]:
+def fault_settings(fault: Fault, callers: tuple[str, ...], token: str, authority: str = "") -> dict[str, Any]:
     """Envoy's HTTPFault for an intent."""
     share = {"numerator": round(fault.share.value * 10_000), "denominator": "MILLION"}
     settings: dict[str, Any] = {"filter_metadata": {"meshbdd": token}}
@@ -106,17 +113,19 @@ def fault_settings(fault: Fault, callers: tuple[str, ...], token: str) -> dict[s
         settings["abort"] = {"grpc_status": GRPC_CODES[fault.grpc_status], "percentage": share}
     else:
         settings["abort"] = {"http_status": fault.status, "percentage": share}
-    headers = _conditions(fault, callers)
+    headers = _conditions(fault, callers, authority)
     return {**settings, "headers": headers} if headers else settings
 
 
-def _conditions(fault: Fault, callers: tuple[str, ...]) -> list[dict[str, Any]]:
+def _conditions(fault: Fault, callers: tuple[str, ...], authority: str) -> list[dict[str, Any]]:
     scope = fault.scope
     found = [{"name": name.lower(), "string_match": {"exact": value}} for name, value in scope.headers.items()]
     if scope.method:
         found.append({"name": ":method", "string_match": {"exact": scope.method}})
     if scope.path:  # Envoy's :path holds the query as well
         found.append({"name": ":path", "string_match": {"safe_regex": {"regex": re.escape(scope.path) + r"(\?.*)?"}}})
+    if authority:
+        found.append({"name": ":authority", "string_match": {"safe_regex": {"regex": authority}}})
     if callers:
         # The server's proxy appends the identity that it verified as the last element of this header.
         who = "|".join(re.escape(caller) for caller in callers)

@@ -6,6 +6,7 @@ Sources: https://istio.io/latest/docs/ops/best-practices/traffic-management/ for
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,20 @@ def full_name(host: str, namespace: str) -> str:
 def service_host(service: ServiceRef) -> str:
     """The full name of a service."""
     return f"{service.name}.{service.namespace}.svc.cluster.local"
+
+
+def authority_of(service: ServiceRef, *, headless: bool = False) -> str:
+    """A regular expression, in the words that RE2 and Python share, of whom calls ask for that are made to a service by its name.
+
+    A mirrored copy asks for the same with ``-shadow`` behind it (Envoy's source/common/http/async_client_impl.cc).
+
+    Args:
+        service: The service.
+        headless: Whether its pods have names of their own below it.
+    """
+    name, namespace = re.escape(service.name), re.escape(service.namespace)
+    long = rf"{name}\.{namespace}(\.svc(\.cluster\.local)?)?"
+    return rf"(?i)({name}|{r'([^.:]+[.])?' if headless else ''}{long})\.?(-shadow)?(:[0-9]+)?"
 
 
 def covers(name: str, host: str) -> bool:

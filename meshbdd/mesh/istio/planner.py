@@ -34,6 +34,7 @@ from meshbdd.mesh.catalog import Catalog, check_http
 from meshbdd.mesh.down import plan_down
 from meshbdd.mesh.istio import abilities, arming, manifests, policies, security
 from meshbdd.mesh.istio.ambient import Ambient
+from meshbdd.mesh.istio.hosts import authority_of
 from meshbdd.mesh.istio.injection import BESIDE_ANOTHER, Choice, Objects, choose, refuse_hidden
 from meshbdd.mesh.istio.routes import faulted_routes
 from meshbdd.mesh.istio.virtual_services import has_room, routes_stage
@@ -138,10 +139,18 @@ class Istio:
         slot = self._free_slot(service, context)
         by = fault.scope.called_by
         callers = [f"ns/{by.namespace}/sa/{account}" for account in self._catalog.service_accounts(by)] if by else []
-        switch = arming.switch(service, slot, labels, fault, tuple(callers), self._name())
+        shared, authority = security.at_listeners_of(self._catalog, service)[1:], ""
+        if shared:
+            authority = authority_of(
+                service, headless=self._catalog.service(service)["spec"].get("clusterIP") == "None"
+            )
+            reason += f"; for calls by its own names alone, since {', '.join(map(str, shared))} selects its pods, too"
+        switch = arming.switch(service, slot, labels, fault, tuple(callers), self._name(), authority)
         arm = arming.arm(service, slot, self._catalog)
         only = self._caller(fault) if by else None
-        return Plan(str(fault), (switch,), (arm,), fault, service, reason, only, Side.SERVER, (service,))
+        return Plan(
+            str(fault), (switch,), (arm,), fault, service, reason, only, Side.SERVER, (service,), authority=authority
+        )
 
     @staticmethod
     def _free_slot(service: ServiceRef, context: Context) -> int:

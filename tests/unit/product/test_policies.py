@@ -266,6 +266,44 @@ def test_the_scope_of_a_fault_at_the_server() -> None:
     assert not identity.fullmatch(own + "-2")
 
 
+_OWN_NAMES = ["payment-service", "Payment-Service.shop:80", "payment-service.shop.svc", "payment-service-shadow:80",
+              "payment-service.shop.svc.cluster.local", "payment-service.shop.svc.cluster.local.:8080"]  # fmt: skip
+_STRANGE_NAMES = ["payment-alt", "payment-alt.shop", "payment-service-2", "x.payment-service", "x.payment-service.shop", "payment-service.other",
+                  "payment-service.shopx", "payment-service.shop.example.com", "10.0.0.7:80", "payment-serviceXshop"]  # fmt: skip
+
+
+def _fault_at_shared_pods(**alt: Any) -> tuple[Plan, Plan]:
+    """Plans of a fault at the server for each of two Services of the same pods."""
+    beside = _obj(
+        "Service", "payment-alt", {**_service("payment-alt")["spec"], "selector": {"app": "payment-service"}, **alt}
+    )
+    first, _ = plan(Fault(PAYMENT, status=503, at=Side.SERVER), beside)
+    second, _ = plan(Fault(ServiceRef("payment-alt", "shop"), status=503, at=Side.SERVER), beside)
+    return first, second
+
+
+def test_a_fault_at_pods_of_several_services_is_for_calls_by_the_names_of_its_own() -> None:
+    alone, _ = plan(Fault(PAYMENT, status=503, at=Side.SERVER))
+    assert not alone.authority
+    assert ":authority" not in str(alone.edits[0].make(None)), "no other Service has its pods"
+    made, _ = _fault_at_shared_pods()
+    [header] = made.edits[0].make(None)[1]["patch"]["value"]["typed_config"]["headers"]
+    assert header == {"name": ":authority", "string_match": {"safe_regex": {"regex": made.authority}}}
+    assert [name for name in _OWN_NAMES if not re.fullmatch(made.authority, name)] == []
+    assert [name for name in _STRANGE_NAMES if re.fullmatch(made.authority, name)] == []
+    assert made.reason.endswith("for calls by its own names alone, since payment-alt.shop selects its pods, too")
+    assert made.standing[0].edits[0].new == alone.standing[0].edits[0].new, "it is armed as ever"
+
+
+@pytest.mark.parametrize(("address", "taken"), [("10.0.0.7", False), ("None", True)])
+def test_the_names_of_a_headless_service_are_those_of_its_pods_as_well(address: str, *, taken: bool) -> None:
+    _, made = _fault_at_shared_pods(clusterIP=address)
+    assert re.fullmatch(made.authority, "payment-alt.shop:80")
+    assert bool(re.fullmatch(made.authority, "db-0.payment-alt.shop.svc:80")) is taken
+    assert not re.fullmatch(made.authority, "payment-service.shop")
+    assert not re.fullmatch(made.authority, "db-0.payment-alt"), "that may be a service of another namespace"
+
+
 def test_a_policy_that_would_never_see_the_fault_in_force_is_refused() -> None:
     fault, _ = plan(Fault(PAYMENT, status=503, at=Side.CALLER))
     with pytest.raises(BadInput, match="would never see the fault in force"):

@@ -8,11 +8,14 @@ from typing import Any, cast
 
 import pytest
 
-from meshbdd.intents import Fault, ServiceRef, Side
+from meshbdd.errors import Inconclusive
+from meshbdd.intents import Fault, Scope, ServiceRef, Side
 from meshbdd.mesh.base import Plan
+from meshbdd.mesh.istio.hosts import authority_of
 from meshbdd.scenario import Accounting, Environment
 from meshbdd.scenario.arrivals import arrivals
 from meshbdd.scenario.call_log import CallLog
+from meshbdd.scenario.hits import Suspect, is_meant, told_apart
 from meshbdd.scenario.in_force import InForce
 from meshbdd.scenario.vacuity import Unmet
 from meshbdd.sidecars import ISTIO, LINKERD
@@ -126,7 +129,12 @@ def test_a_call_to_another_service_is_no_try_of_a_call_to_this_one(monkeypatch: 
     assert len(log.tries_to(PAYMENT)) == 2
 
 
-def _account(*entries: Entry, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+OWN, EVERY_CALL = authority_of(PAYMENT), Scope()
+
+
+def _account(
+    *entries: Entry, monkeypatch: pytest.MonkeyPatch, authority: str = "", scope: Scope = EVERY_CALL
+) -> list[Any]:
     """What a fault at the server tells that these calls met."""
     events: list[Any] = []
     environment = SimpleNamespace(
@@ -138,8 +146,9 @@ def _account(*entries: Entry, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     )
     accounting = Accounting(cast("Environment", environment))
     monkeypatch.setattr(accounting, "_entries", lambda _item, _met: entries)
-    fault = Fault(PAYMENT, status=503, at=Side.SERVER)
-    item = InForce(Plan(str(fault), (), intent=fault, side=Side.SERVER, faulty=(PAYMENT,)), requests=["r1"])
+    fault = Fault(PAYMENT, status=503, scope=scope, at=Side.SERVER)
+    plan = Plan(str(fault), (), intent=fault, side=Side.SERVER, faulty=(PAYMENT,), authority=authority)
+    item = InForce(plan, requests=["r1"])
     accounting.account([item], final=True)
     return events
 
@@ -153,3 +162,61 @@ def test_a_fault_at_the_server_that_only_calls_to_another_service_met_is_vacuous
     own = [replace(left(PAYMENT, "payment-service"), started=2.0), came("payment-service", "r1", "FI")]
     [event] = _account(*others, *own, monkeypatch=monkeypatch)
     assert (event.calls, event.hit, dict(event.bypassed)) == (1, 1, {})
+
+
+def test_a_fault_at_shared_pods_meets_the_calls_by_the_names_of_its_own_service(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = [left(PAYMENT, "payment-service:80"), came("payment-service:80", "r1", "FI")]
+    others = [left(ALT, "payment-alt"), came("payment-alt", "r1")]
+    [event] = _account(*own, *others, monkeypatch=monkeypatch, authority=OWN)
+    assert (event.calls, event.hit) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("entries", "spared"),
+    [
+        ([left(PAYMENT, "www.example.com"), came("www.example.com")], True),
+        ([left(PAYMENT, "www.example.com", "r2"), came("www.example.com", "r2")], True),
+        ([left(PAYMENT, "payment-alt"), came("payment-alt")], True),  # by a route from there to here
+        ([came("127.0.0.9:80")], True),
+        ([came("127.0.0.9:80", "r2")], False),  # a scrape, for instance: none of the scenario's
+        ([left(ALT, "www.example.com"), came("www.example.com")], False),
+        ([left(PAYMENT, "www.example.com"), replace(came("www.example.com"), details="rbac_access_denied")], False),
+    ],
+)
+def test_a_call_by_another_name_that_a_fault_at_shared_pods_spared_is_told(
+    entries: list[Entry], monkeypatch: pytest.MonkeyPatch, *, spared: bool
+) -> None:
+    own = [left(PAYMENT, "payment-service"), came("payment-service", "r1", "FI")]
+    if not spared:
+        [event] = _account(*own, *entries, monkeypatch=monkeypatch, authority=OWN)
+        assert (event.calls, event.hit) == (1, 1)
+        return
+    with pytest.raises(Inconclusive) as caught:
+        _account(*own, *entries, monkeypatch=monkeypatch, authority=OWN)
+    assert (caught.value.code, isinstance(caught.value, Unmet)) == ("MB0486", False)
+    assert f"spared 1 call that came to its pods for {entries[-1].authority}: {ALT.host} sel" in caught.value.sentence
+
+
+def test_what_a_scope_leaves_out_is_not_spared_for_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = [left(PAYMENT, "payment-service"), replace(came("payment-service", "r1", "FI"), path="/charge")]
+    other = [left(PAYMENT, "www.example.com", "r2"), replace(came("www.example.com", "r2"), path="/other")]
+    [event] = _account(*own, *other, monkeypatch=monkeypatch, authority=OWN, scope=Scope(path="/charge"))
+    assert (event.calls, event.hit) == (2, 1), "it is a call nevertheless"
+    [event] = _account(*other, monkeypatch=monkeypatch, authority=OWN, scope=Scope(path="/charge"))
+    assert (event.calls, event.hit) == (1, 0)
+    _account(*own, *other, monkeypatch=monkeypatch, authority=OWN, scope=Scope(headers={"x-user": "qa"}))
+    with pytest.raises(Inconclusive, match="spared 1 call"):
+        _account(*own, *other, monkeypatch=monkeypatch, authority=OWN, scope=Scope(path="/other"))
+
+
+def test_faults_of_two_services_at_the_same_pods_are_told_apart_by_whom_calls_ask() -> None:
+    plans = [
+        Plan("", (), intent=Fault(ref, status=503), side=Side.SERVER, authority=authority_of(ref))
+        for ref in (PAYMENT, ALT)
+    ]
+    hit = [("order-1", came("payment-service", "r1", "FI"))]
+    assert told_apart(Suspect(plans[0]), [Suspect(plans[1])], hit) == (hit, [])
+    assert told_apart(Suspect(plans[1]), [Suspect(plans[0])], hit) == ([], [])
+    assert is_meant(plans[0], replace(hit[0][1], authority="")), "the log does not tell"
