@@ -10,13 +10,14 @@ from meshbdd.cluster import Edit
 from meshbdd.cluster.kinds import KINDS, kind_of
 from meshbdd.errors import NotPossible
 from meshbdd.intents import ServiceRef, Side
-from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Where
+from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.annotations import CONSECUTIVE, MAX_FAILURES, MIN_PENALTY, refuse_unreadable, same, seconds_of
 from meshbdd.mesh.linkerd.attachment import refuse_unattached
 from meshbdd.mesh.linkerd.authorizing import AUTHENTICATIONS
 from meshbdd.mesh.linkerd.beside import refuse_vain
-from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked
+from meshbdd.mesh.linkerd.callers import callers_of
+from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked, as_proxies_name
 from meshbdd.mesh.linkerd.objects import (
     ROUTE_KINDS,
     creation,
@@ -146,13 +147,11 @@ def _route_markers(catalog: Catalog, route: Object, tag: str, made: Services) ->
         service = ServiceRef(parent["name"], parent["namespace"])
         refuse_profile(catalog, service)
         there = routes_of(catalog)
-        own = route["metadata"]["namespace"]
-        where = Where() if own == service.namespace else Where(own)
         found = catalog.find("Service", service.name, service.namespace) or made.get(service)
         for port in http_ports(found or catalog.service(service)):
             if parent.get("port") in {None, port["port"]}:
                 refuse_shadowed(route, there, service, int(port["port"]))
-                yield RouteMarked(tag, service, int(port["port"]), where)
+                yield RouteMarked(tag, service, int(port["port"]), callers_of(route, service), as_proxies_name(route))
 
 
 # Services

@@ -157,7 +157,9 @@ def test_a_manifests_route_stays_in_the_group_that_it_was_written_for() -> None:
     [edit] = stage.edits
     assert edit.new is not None
     assert (edit.kind, edit.new["apiVersion"]) == ("HTTPRoute.policy.linkerd.io", "policy.linkerd.io/v1beta3")
-    assert [str(marker) for marker in stage.markers] == ["route meshbdd-r1-1 of payment-service.shop:80"]
+    assert [str(marker) for marker in stage.markers] == [
+        "route meshbdd-r1-1 of payment-service.shop:80 in HTTPRoute.shop.theirs"
+    ]
     older = _policy_route([{}], "older", creationTimestamp="2025-01-01T00:00:00Z")
     with pytest.raises(BadInput, match=r"HTTPRoute\.policy\.linkerd\.io older\.shop is: that one matches"):
         linkerd(older).plan_manifest([_route([{}], "mine")], Context())
@@ -854,7 +856,9 @@ def test_the_rules_of_a_manifests_route_are_marked_and_else_as_written() -> None
     [rule] = stage.edits[0].make(None)["rules"]
     assert rule["backendRefs"] == rules[0]["backendRefs"]
     assert _headers(rule) == {"x-meshbdd-change": "meshbdd-r1-1"}
-    assert [str(marker) for marker in stage.markers] == ["route meshbdd-r1-1 of payment-service.shop:80"]
+    assert [str(marker) for marker in stage.markers] == [
+        "route meshbdd-r1-1 of payment-service.shop:80 in HTTPRoute.shop.theirs"
+    ]
 
 
 _TO_CANARY: Object = {"backendRefs": [{"name": "canary", "port": 80}]}
