@@ -8,13 +8,13 @@ from typing import Any
 
 from meshbdd.cluster import Edit
 from meshbdd.cluster.kinds import kind_of
-from meshbdd.cluster.record import ROUTE_PREFIX
 from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import EVERY_REQUEST, Fault, Retry, ServiceRef, Side, Timeout
 from meshbdd.mesh.base import Context, Object, Plan
 from meshbdd.mesh.beside import BEFORE, refuse_replacing
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.annotations import ACCRUAL
+from meshbdd.mesh.linkerd.callers import is_of_a_step
 from meshbdd.mesh.linkerd.fault_envoy import CHANGE
 from meshbdd.mesh.linkerd.markers import RouteMarked
 from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, attached, compete, named, parents, routes_of
@@ -125,7 +125,7 @@ def _past(
     as_written = {**route, "metadata": live["metadata"]} if live else None
     older = as_written is not None and attached([other, as_written], marker.service, marker.port)[0] is as_written
     name, its_name = route["metadata"]["name"], other["metadata"]["name"]
-    racing = live is None and name < its_name and its_name.startswith(ROUTE_PREFIX)
+    racing = live is None and name < its_name and is_of_a_step(its_name)
     own = [match for rule in route["spec"].get("rules") or [{}] for match in matches_of(route, rule)]
     place = f"the route at {marker.service}:{marker.port} in which that is"
     rules = other["spec"].get("rules") or []

@@ -124,6 +124,11 @@ def own_name(service: ServiceRef, port: int) -> str:
     return f"{ROUTE_PREFIX}{service.name}-{port}"
 
 
+def is_of_a_step(name: str) -> bool:
+    """Whether a route of this name is the run's own."""
+    return ROUTE_PREFIX in name
+
+
 def route_for_others(
     catalog: Catalog,
     there: Sequence[Route],

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from meshbdd.cluster.record import ROUTE_PREFIX
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef
+from meshbdd.mesh.linkerd.callers import is_of_a_step
 from meshbdd.mesh.linkerd.fault_envoy import CHANGE
 from meshbdd.mesh.linkerd.objects import attached, named
 from meshbdd.mesh.linkerd.precedence import buried, matches_of
@@ -87,7 +87,7 @@ def _filters(rule: Object) -> Iterator[Object]:
 
 def _in_vain(wanted: Object, other: Object, service: ServiceRef, port: int, why: str, part: str = "") -> BadInput:
     kind, namespace, name = named(other)
-    step = name.startswith(ROUTE_PREFIX)
+    step = is_of_a_step(name)
     whose = f"the {kind} of an earlier step" if step else f"{kind} {name}.{namespace}"
     what = f"{wanted['kind']} {wanted['metadata']['name']} of the manifest"
     return BadInput(

@@ -8,10 +8,11 @@ import pytest
 
 from meshbdd.errors import BadInput
 from meshbdd.intents import Fault, Intent, Retry, Scope, ServiceRef, Split, Timeout
-from meshbdd.mesh import Plan
+from meshbdd.mesh import Linkerd, Plan
 from meshbdd.mesh.linkerd.markers import RouteMarked
 from meshbdd.units import Duration, Percent
-from tests.unit.product.test_linkerd import CLIENT, PAYMENT, _pod, _route, _service, plan
+from tests.unit.product.staged import Staged
+from tests.unit.product.test_linkerd import CLIENT, PAYMENT, Objects, _pod, _route, _service, plan
 
 Object = dict[str, Any]
 LEDGER = ServiceRef("ledger", "legacy")
@@ -177,6 +178,17 @@ def test_a_route_beside_a_consumers_comes_after_it_also_within_one_second() -> N
     assert _rules(objects) == {"payments.shop": 2, "payments-meshbdd-ledger-80.legacy": 2}
 
 
+def test_a_route_beside_a_consumers_is_known_as_the_runs_own() -> None:
+    fault = Fault(LEDGER, status=503, scope=Scope(headers={"X-User": "qa"}))
+    there = Staged(Linkerd, [*Objects(*THERE, _for_ledger([{}], "payments")).objects], ())
+    there(fault)
+    beta: Object = {"matches": [{"headers": [{"name": "x-beta", "value": "yes"}]}]}
+    with pytest.raises(BadInput, match=r"HTTPRoute orders .* within one second the one whose name comes first wins"):
+        there([_for_ledger([beta], "orders", "legacy")])
+    with pytest.raises(BadInput, match="where the HTTPRoute of an earlier step is"):
+        there([_for_ledger([{}], "orders", "legacy")])
+
+
 @pytest.mark.parametrize(("kind", "grpc"), [("GRPCRoute", False), ("HTTPRoute", True)])
 def test_a_route_beside_a_consumers_is_of_its_kind_since_linkerd_heeds_one(kind: str, *, grpc: bool) -> None:
     service = _at("legacy", _service("ledger"))
@@ -213,6 +225,12 @@ def test_a_change_has_arrived_when_each_of_its_routes_is_there() -> None:
     ]
     assert held == [True, False, True]
     assert RouteMarked("meshbdd-r1-1", ServiceRef("other", "legacy"), 80).held(pages) is None
+
+
+def test_each_route_of_a_manifest_is_awaited_where_it_counts() -> None:
+    written = [_for_ledger([{}]), _for_ledger([_MINE], "producer", "legacy")]
+    there = Staged(Linkerd, [{"kind": "Namespace", "metadata": {"name": "legacy"}}, *Objects(*THERE).objects], ())
+    assert _awaited(there(written)) == {"HTTPRoute.shop.consumer": "shop", "HTTPRoute.legacy.producer": None}
 
 
 def test_only_a_route_that_the_run_made_goes_on_to_the_service_once_nothing_is_left_of_it() -> None:
