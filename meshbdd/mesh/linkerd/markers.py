@@ -209,15 +209,23 @@ class ServerHeld:
             for host in (config.get("route_config") or {}).get("virtual_hosts") or []
             if host.get("name") == f"server..{self.name}"
             for route in host.get("routes") or []
-            if route.get("route")
+            if route.get("route") and self._is_own(route)
         ]
         return bool(routes) and all(self._lets_pass(route) for route in routes)
+
+    def _is_own(self, route: Mapping[str, Any]) -> bool:
+        """Whether the Server decides there: a port that its pod does not declare has routes beside for its first connection."""
+        told = ((route.get("metadata") or {}).get("filter_metadata") or {}).get("linkerd") or {}
+        return str(told.get("server") or self.name).rpartition("|")[2] == self.name
 
     def _lets_pass(self, route: Mapping[str, Any]) -> bool:
         rbac = (route.get("typed_per_filter_config") or {}).get("envoy.filters.http.rbac") or {}
         policies = ((rbac.get("rbac") or {}).get("rules") or {}).get("policies") or {}
-        names = {str(name).rpartition("|")[2] for name in policies}
-        return names & _ACCESS == {self.access} & _ACCESS and names >= self.allowed
+        # Each is called by its group, kind and name; an access policy is of the kind "default".
+        names = [str(name).split("|") for name in policies]
+        access = {name[-1] for name in names if name[-2:-1] == ["default"]}
+        allowed = {name[-1] for name in names if name[-2:-1] != ["default"]}
+        return access & _ACCESS == {self.access} & _ACCESS and allowed >= self.allowed
 
     def __str__(self) -> str:
         return f"Server {self.name} with the access policy {self.access}"

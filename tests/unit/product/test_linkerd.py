@@ -1275,9 +1275,13 @@ def test_a_manifests_server_without_routes_is_told_by_any_change() -> None:
     assert [str(marker) for marker in stage.markers] == ["effect of Server bytes"]
 
 
+_GROUP = "policy.linkerd.io|authorizationpolicy"
+
+
 def _held(server: str, *policies: str) -> Object:
-    """A proxy's virtual host for a Server's port, whose one route lets these pass."""
-    rules = {"policies": {f"group|kind|{policy}": {} for policy in policies}}
+    """A proxy's virtual host for a Server's port, whose one route lets these pass: policies, or by an access policy all."""
+    names = [p if "|" in p else f"|default|{p}" if "-" in p else f"{_GROUP}|{p}" for p in policies]
+    rules = {"policies": {name: {} for name in names}}
     settings = {"envoy.filters.http.rbac": {"rbac": {"rules": rules}}}
     route = {"route": {"cluster": "inbound"}, "typed_per_filter_config": settings}
     return {"name": f"server..{server}", "routes": [route]}
