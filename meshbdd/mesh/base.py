@@ -29,11 +29,13 @@ class Where:
         namespace: Those of pods in this namespace.
         labels: Those of pods with these labels.
         but: Those that are not meant.
+        pods: Those of pods of these names.
     """
 
     namespace: str | None = None
     labels: Mapping[str, str] | None = None
     but: tuple[Where, ...] = ()
+    pods: frozenset[str] | None = None
 
     def takes(self, metadata: Mapping[str, Any]) -> bool:
         """Whether the pod with this metadata is meant."""
@@ -41,6 +43,7 @@ class Where:
         return (
             self.namespace in (None, metadata["namespace"])
             and all(own.get(name) == value for name, value in (self.labels or {}).items())
+            and (self.pods is None or metadata["name"] in self.pods)
             and not any(where.takes(metadata) for where in self.but)
         )
 
@@ -248,6 +251,13 @@ class Mesh(Protocol):
 
         Raises:
             BadInput: the mesh would ignore one of them.
+        """
+        ...
+
+    def leaving(self, stage: Stage) -> tuple[Marker, ...]:
+        """What will show that a stage goes where its own markers do not look, because of changes that were made after it.
+
+        It is asked before the stage is taken back. Proxies that are meant hold something else afterwards.
         """
         ...
 

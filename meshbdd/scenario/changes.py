@@ -6,7 +6,7 @@ One road for every change: intent → mesh plan → Change → cluster → arriv
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -262,10 +262,21 @@ class Changes:
     def _undo(self, stages: Sequence[Written], kept: list[str], problems: list[MeshbddError]) -> None:
         standing = self._environment.standing
         changes = tuple(change for written in stages for change in written.changes if change in self.undo_stack.changes)
+        leaving = list[Written]()
+        self._attempt(problems, lambda: leaving.extend(self._going(stages if changes else ())))
         self._attempt(problems, lambda: kept.extend(self.undo_stack.undo(changes)))
         for written in stages:
             self._attempt(problems, partial(standing.wait_withdrawn, written.stage.markers, written.before))
+        for going in leaving:
+            self._attempt(problems, partial(self._environment.gate.wait_present, going.stage.markers, going.before))
         self._attempt(problems, lambda: standing.renew(s for written in stages for s in written.stage.renewed))
+
+    def _going(self, stages: Sequence[Written]) -> Iterator[Written]:
+        """What changes at proxies as stages go, beside what came with them, and what is there before."""
+        for written in stages:
+            markers = self._environment.mesh.leaving(written.stage)
+            if markers:
+                yield Written(Stage.of(markers=markers), self._environment.gate.before(markers))
 
     def _attempt(self, problems: list[MeshbddError], action: Callable[[], object]) -> None:
         """One part of an undo: its failure keeps no other part from being done.

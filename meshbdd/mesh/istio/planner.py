@@ -29,7 +29,7 @@ from meshbdd.intents import (
 )
 from meshbdd.mesh.abilities import Answer, Need
 from meshbdd.mesh.bare_pods import see_calls_leave_by_sidecars, see_mode_held, see_sidecars
-from meshbdd.mesh.base import Context, Object, Plan, Stage, Where
+from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Where
 from meshbdd.mesh.catalog import Catalog, check_http
 from meshbdd.mesh.down import plan_down
 from meshbdd.mesh.istio import abilities, arming, manifests, policies, security
@@ -185,6 +185,10 @@ class Istio:
         """See ``Mesh.plan_manifest``."""
         self._ambient.check_manifest(documents)
         return manifests.plan(self._catalog, documents, context, self._tag)
+
+    def leaving(self, stage: Stage) -> tuple[Marker, ...]:  # noqa: ARG002 - the protocol's
+        """See ``Mesh.leaving``: nothing of Istio's needs an object that was made after it."""
+        return ()
 
     def renewal(self, epochs: Mapping[ServiceRef, int]) -> Stage:
         """See ``Mesh.renewal``."""

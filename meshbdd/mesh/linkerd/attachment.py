@@ -8,9 +8,9 @@ from typing import Any, TypeGuard
 
 from meshbdd.cluster.kinds import KINDS, kind_of
 from meshbdd.errors import BadInput, Inconclusive
-from meshbdd.mesh.catalog import selected
 from meshbdd.mesh.linkerd.authorizing import AUTHENTICATIONS, AUTHORIZATION, RATE_LIMIT, kind_at, required
 from meshbdd.mesh.linkerd.objects import GATEWAY, POLICY, ROUTE_KINDS
+from meshbdd.mesh.linkerd.selecting import selects
 from meshbdd.mesh.linkerd.servers import container_ports
 
 Object = Mapping[str, Any]
@@ -113,12 +113,11 @@ def _see_port(server: Object, after: Lookup) -> None:
     if not isinstance(selector, Mapping):
         return
     with contextlib.suppress(Inconclusive):  # a rehearsal may not know the pods
-        labels = selector.get("matchLabels") or {}
         starting = (deployment["spec"]["template"] for deployment in after("Deployment", home))
         pods = [
             pod
             for pod in (*after("Pod", home), *starting)
-            if selected(labels, pod.get("metadata", {}).get("labels") or {})
+            if selects(selector, pod.get("metadata", {}).get("labels") or {})
         ]
         if not pods:
             raise _for_nothing(

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from meshbdd.cluster.kinds import kind_of
-from meshbdd.mesh.catalog import selected
 from meshbdd.mesh.linkerd.objects import POLICY, ROUTE_KINDS
+from meshbdd.mesh.linkerd.selecting import selects
 
 Object = Mapping[str, Any]
 AUTHORIZATION = f"AuthorizationPolicy.{POLICY}"
@@ -67,8 +67,7 @@ def _is_chosen(chosen: Object, meta: Object) -> bool:
     """A name beats a selector, and no selector picks every Server."""
     if chosen.get("name") is not None:
         return bool(chosen["name"] == meta["name"])
-    labels = (chosen.get("selector") or {}).get("matchLabels") or {}
-    return selected(labels, meta.get("labels") or {})
+    return selects(chosen.get("selector"), meta.get("labels") or {})
 
 
 def required(policy: Object) -> Iterator[tuple[str, str, str]]:

@@ -73,7 +73,7 @@ def http_ports(service: Object) -> tuple[Mapping[str, Any], ...]:
             f'Service "{name}" is headless; Linkerd\'s policies are for the address of a Service, so nothing would come of this.',
             help="give it a cluster IP",
         )
-    opaque = _port_list((meta.get("annotations") or {}).get(OPAQUE_PORTS, _OPAQUE))
+    opaque = port_list((meta.get("annotations") or {}).get(OPAQUE_PORTS, _OPAQUE))
     ports = tuple(port for port in spec.get("ports") or [] if _carries_http(port, opaque))
     if not ports:
         raise BadInput(
@@ -92,7 +92,7 @@ def _carries_http(port: Mapping[str, Any], opaque: Iterable[range]) -> bool:
     return not any(int(port["port"]) in numbers for numbers in opaque)
 
 
-def _port_list(text: str) -> list[range]:
+def port_list(text: str) -> list[range]:
     """Ports and ranges of them; of a list in which one is wrong Linkerd takes none: linkerd2 …/k8s/index/src/ports.rs."""
     found = []
     for word in filter(None, (word.strip() for word in text.split(","))):

@@ -25,7 +25,7 @@ from meshbdd.intents import (
 )
 from meshbdd.mesh.abilities import Answer, Need, refuse_impossible
 from meshbdd.mesh.bare_pods import see_mode_held, see_sidecars
-from meshbdd.mesh.base import Context, Object, Plan, Stage, Through, Where
+from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Through, Where
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.down import plan_down
 from meshbdd.mesh.linkerd import abilities, manifests, policies, security
@@ -34,6 +34,7 @@ from meshbdd.mesh.linkerd.beside import passes_on
 from meshbdd.mesh.linkerd.injection import choose
 from meshbdd.mesh.linkerd.markers import EndpointsHeld
 from meshbdd.mesh.linkerd.objects import OPAQUE_PORTS, http_ports
+from meshbdd.mesh.linkerd.policy_arrival import leaving_markers
 from meshbdd.mesh.linkerd.routes import routes_stage
 from meshbdd.mesh.linkerd.rules import Rules, faulted_rules
 from meshbdd.mesh.linkerd.scopes import Place
@@ -200,6 +201,10 @@ class Linkerd:
     def plan_manifest(self, documents: list[Object], context: Context) -> Plan:
         """See ``Mesh.plan_manifest``."""
         return manifests.plan(self._catalog, documents, context, self._tag)
+
+    def leaving(self, stage: Stage) -> tuple[Marker, ...]:
+        """See ``Mesh.leaving``: authorizations, for Servers and in policies that came later."""
+        return tuple(leaving_markers(self._catalog, stage))
 
     def renewal(self, epochs: Mapping[ServiceRef, int]) -> Stage:  # noqa: ARG002 - the protocol's
         """See ``Mesh.renewal``: no change of Linkerd's spares a connection that is open."""

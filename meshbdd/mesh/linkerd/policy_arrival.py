@@ -1,12 +1,13 @@
-"""How the Servers and policies of a manifest are seen to have arrived."""
+"""How the Servers and policies of a manifest are seen to have arrived, and to go."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from meshbdd.errors import BadInput
-from meshbdd.mesh.base import Marker, Object, Where
+from meshbdd.errors import BadInput, Inconclusive
+from meshbdd.mesh.base import Marker, Object, Stage, Where
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.authorizing import (
     AUTHENTICATIONS,
@@ -20,8 +21,8 @@ from meshbdd.mesh.linkerd.authorizing import (
     required,
 )
 from meshbdd.mesh.linkerd.markers import ServerHeld
-from meshbdd.mesh.linkerd.objects import routes_of
-from meshbdd.mesh.linkerd.servers import DENY, decides_somewhere, refuse_overruled
+from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, routes_of
+from meshbdd.mesh.linkerd.servers import DENY, decides_at, decides_somewhere, refuse_overruled
 from meshbdd.mesh.markers import LISTENERS, ROUTES, ConfigChanged
 
 
@@ -29,7 +30,7 @@ def policy_markers(after: Catalog, wanted: Object, kind: str) -> Iterator[Marker
     """Policies leave their name in the routes of the pods that they are for, through the Servers on which they are.
 
     A manifest may hold several: whatever tells one of them must not take the arrival of another for its own. Those of a
-    Server that is new with them arrive with it, since it is written last.
+    Server or a route that is new with them arrive with it, since it is written last.
 
     Args:
         after: The cluster once the whole manifest is written.
@@ -49,14 +50,46 @@ def policy_markers(after: Catalog, wanted: Object, kind: str) -> Iterator[Marker
         return
     if live is not None and live["spec"] == spec:
         return
+    if not _target_is_there(after, wanted):
+        return
     for server in _servers_of(after, wanted, kind):
         if after.find("Server", server["metadata"]["name"], server["metadata"]["namespace"]) is None:
             continue
         if live is None and kind == AUTHORIZATION and _has_routes(server) and is_for_whole(wanted, server):
             access, allowed = server["spec"].get("accessPolicy", DENY), frozenset({str(meta["name"])})
-            yield ServerHeld(server["metadata"]["name"], access, allowed, _pods_of(server), unique=False)
+            yield ServerHeld(server["metadata"]["name"], access, allowed, _pods_of(after, server), unique=False)
         else:
-            yield ConfigChanged(f"{wanted['kind']} {meta['name']}", (ROUTES, LISTENERS), _pods_of(server))
+            yield ConfigChanged(f"{wanted['kind']} {meta['name']}", (ROUTES, LISTENERS), _pods_of(after, server))
+
+
+_GROWING = (*AUTHENTICATIONS, AUTHORIZATION, SERVER_AUTHORIZATION)
+"""What changes come to depend on that are made after it: policies that require it, or Servers that it is for as well."""
+
+
+def leaving_markers(catalog: Catalog, stage: Stage) -> Iterator[Marker]:
+    """What shows that a stage goes where its own markers do not look: at Servers, or by policies, that came after it.
+
+    Args:
+        catalog: The cluster with the stage.
+        stage: What is to be taken back.
+    """
+    seen = [marker.where for marker in stage.markers]
+    for edit in stage.edits:
+        there = catalog.find(edit.kind, edit.name, edit.namespace) if edit.kind in _GROWING else None
+        if there is None or (edit.kind == AUTHORIZATION and not _has_what_it_requires(catalog, there)):
+            continue
+        with contextlib.suppress(BadInput):  # it is for nothing by now
+            for server in _servers_of(catalog, there, edit.kind):
+                where = _pods_of(catalog, server)
+                if where not in seen:
+                    yield ConfigChanged(f"the withdrawal of {there['kind']} {edit.name}", (ROUTES, LISTENERS), where)
+
+
+def _target_is_there(after: Catalog, policy: Object) -> bool:
+    """Whether the route that a policy is for, if it is for one, was there before the manifest."""
+    target = policy["spec"].get("targetRef")
+    kind = kind_at(target) if target else ""
+    return kind not in ROUTE_KINDS or after.find(kind, target["name"], policy["metadata"]["namespace"]) is not None
 
 
 def _servers_of(after: Catalog, wanted: Object, kind: str) -> list[Object]:
@@ -85,7 +118,8 @@ def _servers_of(after: Catalog, wanted: Object, kind: str) -> list[Object]:
         return found
     if kind in AUTHENTICATIONS:
         key = kind, home, wanted["metadata"]["name"]
-        policies = [p for p in after.all(AUTHORIZATION) if key in required(p) and _is_there(after, p)]
+        asking = (p for p in after.all(AUTHORIZATION) if key in required(p) and _is_there(after, p))
+        policies = [policy for policy in asking if _has_what_it_requires(after, policy)]
         homes = {p["metadata"]["namespace"] for p in policies}
         routes = routes_of(after) if policies else []
         return [s for h in sorted(homes) for s in _deciding(after, h) if any(is_for(p, s, routes) for p in policies)]
@@ -95,6 +129,12 @@ def _servers_of(after: Catalog, wanted: Object, kind: str) -> list[Object]:
 def _is_there(after: Catalog, policy: Object) -> bool:
     """Whether a policy was there before the manifest; one that is new with it shows by its own name."""
     return after.find(AUTHORIZATION, policy["metadata"]["name"], policy["metadata"]["namespace"]) is not None
+
+
+def _has_what_it_requires(after: Catalog, policy: Object) -> bool:
+    """Whether all is there that an AuthorizationPolicy requires: Linkerd leaves it out otherwise."""
+    asked = [(kind, home, name) for kind, home, name in required(policy) if kind in AUTHENTICATIONS]
+    return all(any(o["metadata"]["name"] == name for o in after.all(kind, home)) for kind, home, name in asked)
 
 
 def _deciding(after: Catalog, namespace: str) -> Iterator[Object]:
@@ -109,14 +149,26 @@ def _server_marker(after: Catalog, wanted: Object, live: Mapping[str, Any] | Non
     if tells and _has_routes(wanted):
         theirs = after.all(AUTHORIZATION, wanted["metadata"]["namespace"]) if live is None else []
         allowed = {str(p["metadata"]["name"]) for p in theirs if is_for_whole(p, wanted) and not _is_there(after, p)}
-        return ServerHeld(name, access, frozenset(allowed), _pods_of(wanted), unique=live is None)
-    return ConfigChanged(f"Server {name}", (ROUTES, LISTENERS), _pods_of(wanted))
+        return ServerHeld(name, access, frozenset(allowed), _pods_of(after, wanted), unique=live is None)
+    return ConfigChanged(f"Server {name}", (ROUTES, LISTENERS), _pods_of(after, wanted))
 
 
 def _has_routes(server: Mapping[str, Any]) -> bool:
     return server["spec"].get("proxyProtocol") not in {"opaque", "TLS"}
 
 
-def _pods_of(server: Mapping[str, Any]) -> Where:
-    labels = (server["spec"].get("podSelector") or {}).get("matchLabels")
-    return Where(server["metadata"]["namespace"], labels or None)
+def _pods_of(after: Catalog, server: Object) -> Where:
+    """The pods at which a Server decides: those of its labels, but for the ones that are there and where it does not.
+
+    Those that start with the manifest are told by their labels alone.
+    """
+    home = server["metadata"]["namespace"]
+    labels = (server["spec"].get("podSelector") or {}).get("matchLabels") or {}
+    past: frozenset[str] = frozenset()
+    with contextlib.suppress(Inconclusive):  # a rehearsal may not know the pods
+        rivals = after.all("Server", home)
+        own = next((s for s in rivals if s["metadata"]["name"] == server["metadata"]["name"]), server)
+        past = frozenset(
+            pod["metadata"]["name"] for pod in after.pods(labels, home) if not decides_at(own, pod, rivals)
+        )
+    return Where(home, labels or None, (Where(home, pods=past),) if past else ())

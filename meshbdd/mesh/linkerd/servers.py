@@ -5,29 +5,33 @@ linkerd2 policy-controller/k8s/index/src/inbound/index.rs, ``Pod::update_servers
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef
-from meshbdd.mesh.catalog import Catalog, selected
+from meshbdd.mesh.catalog import Catalog
+from meshbdd.mesh.linkerd.objects import port_list
+from meshbdd.mesh.linkerd.selecting import selects
 
 Object = Mapping[str, Any]
 ACCESS = ("spec", "accessPolicy")
 DENY = "deny"
 OURS = "meshbdd-"
 """What begins the names of Servers that a run makes."""
+_SKIPPED = "config.linkerd.io/skip-inbound-ports"
+"""Names ports of a pod whose calls its proxy does not see."""
 _NOT_YET = "9999"
 """Sorts behind every time at which a Server was made."""
 
 
 def decides(server: Object, pod: Object, port: int) -> bool:
-    """Whether a Server is for a port of a pod; one that selects by expressions is taken to be, to be on the safe side."""
+    """Whether a Server is for a port of a pod of its namespace."""
     spec, said = server["spec"], server["spec"].get("port")
     selector = spec.get("podSelector")
     if selector is None or (said if isinstance(said, int) else container_ports(pod).get(str(said))) != port:
         return False
-    return selected(selector.get("matchLabels") or {}, pod["metadata"].get("labels") or {})
+    return selects(selector, pod["metadata"].get("labels") or {})
 
 
 def decides_for(catalog: Catalog, server: Object, service: ServiceRef) -> bool:
@@ -54,8 +58,7 @@ def refuse_overruled(catalog: Catalog, server: Object, there: Iterable[Object], 
     there = [other for other in there if other["metadata"]["namespace"] == meta["namespace"]]
     own = next((other for other in there if other["metadata"]["name"] == meta["name"]), server)
     older = [other for other in there if _age(other) < _age(own)]
-    labels = (server["spec"].get("podSelector") or {}).get("matchLabels") or {}
-    for pod in catalog.pods(labels, meta["namespace"]) if older else ():
+    for pod in catalog.pods({}, meta["namespace"]) if older else ():
         for port in container_ports(pod).values():
             decider = next((other for other in older if decides(other, pod, port)), None)
             if decider is not None and decides(server, pod, port):
@@ -70,23 +73,33 @@ def refuse_overruled(catalog: Catalog, server: Object, there: Iterable[Object], 
                 )
 
 
-def decides_somewhere(catalog: Catalog, server: Object, there: Iterable[Object]) -> bool:
+def decides_at(server: Object, pod: Object, there: Iterable[Object]) -> bool:
     """Whether a Server decides at a port of a pod, and no older one does.
+
+    Args:
+        server: The Server.
+        pod: A pod of its namespace.
+        there: All Servers of its namespace.
+    """
+    before = sorted((other for other in there if _age(other) <= _age(server)), key=_age)
+    past = port_list((pod["metadata"].get("annotations") or {}).get(_SKIPPED, ""))
+    return any(
+        next((other["metadata"]["name"] for other in before if decides(other, pod, port)), None)
+        == server["metadata"]["name"]
+        for port in _ports_for(server, pod)
+        if not any(port in numbers for numbers in past)
+    )
+
+
+def decides_somewhere(catalog: Catalog, server: Object, there: Sequence[Object]) -> bool:
+    """Whether a Server decides at a port of some pod, and no older one does.
 
     Args:
         catalog: Reads pods.
         server: The Server.
         there: All Servers of its namespace.
     """
-    before = [other for other in there if _age(other) <= _age(server)]
-    labels = (server["spec"].get("podSelector") or {}).get("matchLabels") or {}
-    pods = catalog.pods(labels, server["metadata"]["namespace"])
-    return any(
-        next((other["metadata"]["name"] for other in sorted(before, key=_age) if decides(other, pod, port)), None)
-        == server["metadata"]["name"]
-        for pod in pods
-        for port in _ports_for(server, pod)
-    )
+    return any(decides_at(server, pod, there) for pod in catalog.pods({}, server["metadata"]["namespace"]))
 
 
 def _ports_for(server: Object, pod: Object) -> set[int]:

@@ -1,0 +1,179 @@
+"""Where and how policies of Linkerd are seen to arrive, and to go: on a cluster made of dicts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from meshbdd.mesh import Linkerd
+from meshbdd.mesh.base import Plan, Where
+from meshbdd.mesh.linkerd.markers import ServerHeld
+from meshbdd.mesh.linkerd.selecting import selects
+from tests.unit.product.staged import Staged
+
+Object = dict[str, Any]
+GROUP = "policy.linkerd.io"
+
+
+def _obj(kind: str, name: str, spec: Object, version: str = f"{GROUP}/v1alpha1", **labels: str) -> Object:
+    return {
+        "apiVersion": version,
+        "kind": kind,
+        "metadata": {"name": name, "namespace": "shop", "labels": labels},
+        "spec": spec,
+    }
+
+
+def _pod(app: str, ports: Object) -> Object:
+    listed = [{"name": name, "containerPort": number} for name, number in ports.items()]
+    spec = {"serviceAccountName": app, "containers": [{"name": "app", "ports": listed}]}
+    return _obj("Pod", app, spec, "v1", app=app, **{"linkerd.io/control-plane-ns": "linkerd"})
+
+
+def _server(name: str, selector: Object, port: str | int = "http") -> Object:
+    return _obj("Server", name, {"podSelector": selector, "port": port}, f"{GROUP}/v1beta3")
+
+
+def _policy(target: Object, *required: str) -> Object:
+    refs = [{"group": GROUP, "kind": "MeshTLSAuthentication", "name": name} for name in required]
+    return _obj("AuthorizationPolicy", "mine", {"targetRef": target, "requiredAuthenticationRefs": refs})
+
+
+def _world(*more: Object) -> Staged:
+    pods = [_pod("backup", {"http": 8080}), _pod("pair", {"http": 8080}), _pod("client", {})]
+    return Staged(Linkerd, [*pods, *more])
+
+
+def _met(plan: Plan) -> list[tuple[str, list[str]]]:
+    """The markers of a plan, and the pods at which each is looked for."""
+    pods = {pod["metadata"]["name"]: pod["metadata"] for pod in _world().cluster.list("Pod", "shop")}
+    markers = [marker for stage in plan.stages for marker in stage.markers]
+    return [(str(marker), sorted(name for name in pods if marker.where.takes(pods[name]))) for marker in markers]
+
+
+ANYBODY = _obj("MeshTLSAuthentication", "anybody", {"identities": ["*"]})
+NAMESPACE = {"kind": "Namespace", "name": "shop"}
+BACKUP, PAIR = {"matchLabels": {"app": "backup"}}, {"matchLabels": {"app": "pair"}}
+
+
+@pytest.mark.parametrize(
+    ("selector", "picked"),
+    [
+        ({}, True),
+        (None, True),
+        ({"matchLabels": {"app": "a"}}, True),
+        ({"matchLabels": {"app": "b"}}, False),
+        ({"matchExpressions": [{"key": "app", "operator": "In", "values": ["a", "b"]}]}, True),
+        ({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["a"]}]}, False),
+        ({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["a"]}]}, True),
+        ({"matchExpressions": [{"key": "app", "operator": "Exists"}]}, True),
+        ({"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}, False),
+        ({"matchExpressions": [{"key": "app", "operator": "In"}]}, False),
+        ({"matchExpressions": [{"key": "app", "operator": "Exists", "values": ["a"]}]}, False),
+        (
+            {
+                "matchLabels": {"app": "a"},
+                "matchExpressions": [{"key": "tier", "operator": "Exists"}],
+            },
+            False,
+        ),
+    ],
+)
+def test_which_labels_a_selector_picks(selector: Object | None, picked: bool) -> None:
+    assert selects(selector, {"app": "a"}) is picked
+
+
+@pytest.mark.parametrize(
+    ("selector", "port", "pods"),
+    [
+        (BACKUP, "http", ["backup"]),
+        ({}, "http", ["backup", "pair"]),
+        ({}, 8080, ["backup", "client", "pair"]),
+        ({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["pair", "client"]}]}, 8080, ["backup"]),
+    ],
+)
+def test_a_server_is_looked_for_at_the_pods_at_which_it_decides(
+    selector: Object, port: str | int, pods: list[str]
+) -> None:
+    [(_, met)] = _met(_world()([_server("s", selector, port)]))
+    assert met == pods
+
+
+def test_a_server_is_not_looked_for_at_pods_whose_proxies_its_port_is_led_past() -> None:
+    skipping = _pod("skipping", {"http": 8080})
+    skipping["metadata"]["annotations"] = {"config.linkerd.io/skip-inbound-ports": "25,8000-8080"}
+    plan = _world(skipping)([_server("s", {}, "http")])
+    [marker] = plan.stages[-1].markers
+    assert not marker.where.takes(skipping["metadata"])
+
+
+def test_a_server_for_pods_that_come_with_it_is_looked_for_by_their_labels() -> None:
+    template = {"metadata": {"labels": {"app": "new"}}, "spec": _pod("new", {"http": 8080})["spec"]}
+    deployment = _obj("Deployment", "new", {"template": template}, "apps/v1")
+    plan = _world()([deployment, _server("s", {}, "http")])
+    [marker] = plan.stages[-1].markers
+    assert marker.where.takes({"name": "new-1", "namespace": "shop", "labels": {"app": "new"}})
+    assert not marker.where.takes({"name": "client", "namespace": "shop", "labels": {"app": "client"}})
+
+
+@pytest.mark.parametrize(
+    ("access", "allowed", "held"), [("deny", "audit", True), ("audit", "audit", False), ("audit", "other", False)]
+)
+def test_a_policy_by_the_name_of_an_access_policy_is_none(access: str, allowed: str, *, held: bool) -> None:
+    policies: Object = {f"{GROUP}|authorizationpolicy|{allowed}": {}}
+    settings = {"envoy.filters.http.rbac": {"rbac": {"rules": {"policies": policies}}}}
+    host = {"name": "server..s", "routes": [{"route": {"cluster": "inbound"}, "typed_per_filter_config": settings}]}
+    marker = ServerHeld("s", access, frozenset({allowed}), Where("shop"))
+    assert marker.held([{"configs": [{"route_config": {"virtual_hosts": [host]}}]}]) is held
+
+
+def test_what_a_port_that_no_pod_declares_says_of_its_first_connection_is_not_the_servers() -> None:
+    def route(server: str, policy: str) -> Object:
+        rbac: Object = {"rbac": {"rules": {"policies": {policy: {}}}}}
+        return {
+            "route": {"cluster": "inbound"},
+            "metadata": {"filter_metadata": {"linkerd": {"server": server}}},
+            "typed_per_filter_config": {"envoy.filters.http.rbac": rbac},
+        }
+
+    default, own = (
+        route("|default|deny", "|default|all-unauthenticated"),
+        route(f"{GROUP}|server|s", "|default|all-authenticated"),
+    )
+    marker = ServerHeld("s", "all-authenticated", frozenset(), Where("shop"))
+    for routes, held in (([default, own], True), ([default], False)):
+        host = {"name": "server..s", "routes": routes}
+        assert marker.held([{"configs": [{"route_config": {"virtual_hosts": [host]}}]}]) is held
+
+
+def test_a_policy_for_a_route_of_the_same_manifest_arrives_with_the_route() -> None:
+    parent = {"group": GROUP, "kind": "Server", "name": "s"}
+    route = _obj("HTTPRoute", "r", {"parentRefs": [parent], "rules": [{}]}, "gateway.networking.k8s.io/v1")
+    target = {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "r"}
+    plan = _world(_server("s", BACKUP), ANYBODY)([_policy(target, "anybody"), route])
+    assert _met(plan) == [("effect of HTTPRoute r", ["backup"])]
+
+
+def _leaving(world: Staged, plan: Plan) -> list[tuple[str, list[str]]]:
+    markers = [marker for stage in plan.stages for marker in world.mesh.leaving(stage)]
+    pods = world.cluster.list("Pod", "shop")
+    return [(str(m), [p["metadata"]["name"] for p in pods if m.where.takes(p["metadata"])]) for m in markers]
+
+
+def test_what_a_later_policy_requires_is_seen_to_go_at_the_policys_servers() -> None:
+    world = _world()
+    required = world([ANYBODY])
+    assert _leaving(world, required) == [], "nobody requires it yet"
+    world([_server("s", BACKUP), _policy({"group": GROUP, "kind": "Server", "name": "s"}, "anybody")])
+    assert _leaving(world, required) == [("effect of the withdrawal of MeshTLSAuthentication anybody", ["backup"])]
+
+
+def test_a_policy_for_a_namespace_is_seen_to_go_at_servers_that_came_later() -> None:
+    world = _world(_server("s", BACKUP), ANYBODY)
+    policy = world([_policy(NAMESPACE, "anybody")])
+    assert _leaving(world, policy) == [], "its own marker looks there"
+    world([_server("t", PAIR)])
+    assert _leaving(world, policy) == [("effect of the withdrawal of AuthorizationPolicy mine", ["pair"])]
+    world.cluster.delete(ANYBODY)
+    assert _leaving(world, policy) == [], "Linkerd has left it out already"
