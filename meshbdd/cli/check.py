@@ -158,7 +158,7 @@ def _judge(manifests: Iterable[_Manifest], there: list[Object], mesh: str, repor
         for obj in manifest.objects:
             objects[name_of(obj)] = _annotated(obj, chain(objects.values(), there))
         places |= {name_of(obj): Place(manifest.file) for obj in manifest.objects}
-    for finding in check_changes(objects.values(), there):
+    for finding in check_changes(objects.values(), there, mesh):
         report.add(finding, places.get(finding.object))
     for finding in unknown_kinds(objects.values()):
         report.add(finding, places[finding.object])

@@ -204,7 +204,7 @@ def _scenario(scenario: Scenario, file: Path, stage: _Stage, report: Report) -> 
         count = planned_count(step.name, count)
         if (thin := thin_count(world.claim_made, count, str(place))) is not None:
             report.add(thin, place)
-        _written(before, cluster.objects, place, report)
+        _written(before, cluster.objects, place, stage.settings.mesh, report)
     delays = unnoticed_delays(lines, cluster.objects, cluster.namespace)
     for finding in (*delays, *grpc_faults_of_http(lines, world.traffic.requests.all, cluster.namespace)):
         report.add(finding, next(Place(file, s.line) for s in steps if str(Place(file, s.line)) == finding.object))
@@ -248,9 +248,9 @@ def _refused(error: MeshbddError, place: Place, report: Report) -> None:
         report.refused(error, place)
 
 
-def _written(before: list[Object], after: list[Object], place: Place, report: Report) -> None:
+def _written(before: list[Object], after: list[Object], place: Place, mesh: str, report: Report) -> None:
     known = {id(obj) for obj in before}
     changed = [obj for obj in after if id(obj) not in known]
     if changed:
-        for finding in check_changes(changed, before):
+        for finding in check_changes(changed, before, mesh):
             report.add(finding, place)

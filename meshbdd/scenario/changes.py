@@ -157,7 +157,8 @@ class Changes:
     def _put_in_force(self, plan: Plan, manifest: Path | None = None) -> None:
         self._environment.standing.ensure(plan.standing)
         # everything is admitted, and makes sense, before anything is written
-        findings = refuse_nonsense(self._environment.cluster, [self._dry_run(edit) for edit in plan.edits])
+        made = [self._dry_run(edit) for edit in plan.edits]
+        findings = refuse_nonsense(self._environment.cluster, made, self._environment.mesh.name)
         self._changing(plan.summary)
         item = InForce(plan, manifest)
         self.in_force.append(item)

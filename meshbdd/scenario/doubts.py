@@ -19,12 +19,13 @@ _WORLD = (
 """Everything that changes are judged by; a kind that is not installed or not readable is passed over."""
 
 
-def refuse_nonsense(cluster: Cluster, changed: Sequence[Object]) -> tuple[str, ...]:
+def refuse_nonsense(cluster: Cluster, changed: Sequence[Object], mesh: str) -> tuple[str, ...]:
     """Judge objects as they would be, in the world as it is.
 
     Args:
         cluster: The world.
         changed: The objects as they would be.
+        mesh: The mesh that reads them.
 
     Returns:
         A sentence for each doubt that does not keep them from being written.
@@ -33,8 +34,8 @@ def refuse_nonsense(cluster: Cluster, changed: Sequence[Object]) -> tuple[str, .
         BadInput: one of them could not do in this world what it says; what was wrong before is not held against it.
     """
     world = list(_world(cluster))
-    known = set(check(world))
-    findings = [finding for finding in check_changes(changed, world) if finding not in known]
+    known = set(check(world, mesh))
+    findings = [finding for finding in check_changes(changed, world, mesh) if finding not in known]
     for finding in findings:
         if finding.severity is Severity.ERROR:
             raise BadInput(finding.code, f"{finding.object}: {finding.sentence}", help=finding.help)

@@ -76,7 +76,8 @@ def _namespaces(catalog: Catalog, objects: Iterable[Object], kinds: set[str]) ->
 
 def _transports(cluster: Cluster, namespace: str) -> Iterator[Marker]:
     """Ports of a namespace's services that take other transports than the policies say which stand now."""
-    world = Inventory(obj for kind in ("Pod", "Service", "PeerAuthentication") for obj in cluster.list(kind))
+    kinds = ("Pod", "Service", "PeerAuthentication")
+    world = Inventory((obj for kind in kinds for obj in cluster.list(kind)), "istio")
     for service in world.of("Service"):
         for pod in world.behind(service) if service["metadata"]["namespace"] == namespace else ():
             for port in sorted(target_ports(service, [pod])) if pod.meshed else ():

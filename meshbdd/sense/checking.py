@@ -48,26 +48,28 @@ _RULES: tuple[Callable[[Inventory], Iterator[Finding]], ...] = (
 )
 
 
-def check(objects: Iterable[Object]) -> list[Finding]:
+def check(objects: Iterable[Object], mesh: str = "istio") -> list[Finding]:
     """Everything doubtful in a world, by object and code, each finding once.
 
     Args:
         objects: All of it, as the API gives it or YAML holds it; every object with its namespace.
+        mesh: The mesh that reads it.
     """
-    world = Inventory(objects)
+    world = Inventory(objects, mesh)
     found = dict.fromkeys(finding for rule in _RULES for finding in rule(world))
     return sorted(found, key=lambda f: (f.object, f.code, f.sentence))
 
 
-def check_changes(changed: Iterable[Object], world: Iterable[Object]) -> list[Finding]:
+def check_changes(changed: Iterable[Object], world: Iterable[Object], mesh: str = "istio") -> list[Finding]:
     """What is doubtful once these objects are in the world: about them, or about others because of them.
 
     Args:
         changed: Objects as they will be; they take the place of those of the same kind and name.
         world: Objects as they are now.
+        mesh: The mesh that reads them.
     """
     new, now = list(changed), list(world)
     names = {name_of(obj) for obj in new}
-    before = set(check(now))
-    after = check([*(obj for obj in now if name_of(obj) not in names), *new])
+    before = set(check(now, mesh))
+    after = check([*(obj for obj in now if name_of(obj) not in names), *new], mesh)
     return [finding for finding in after if finding.object in names or finding not in before]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from meshbdd.sense import catalog
 from meshbdd.sense.finding import Finding
 from meshbdd.sense.inventory import Inventory, ports_of, service_host
-from meshbdd.sense.reading import mappings, namespace_of, text, told, whole
+from meshbdd.sense.reading import Object, mappings, namespace_of, text, told, whole
 
 
 def check(world: Inventory) -> Iterator[Finding]:
@@ -15,12 +15,16 @@ def check(world: Inventory) -> Iterator[Finding]:
     by_name = {(text(s, "metadata", "name"), namespace_of(s)): s for s in world.of("Service")}
     for kind in ("HTTPRoute", "GRPCRoute"):
         for route in world.of(kind):
-            places = [("its parent", p) for p in mappings(route, "spec", "parentRefs") if text(p, "kind") == "Service"]
+            own = namespace_of(route)
+            parents = [p for p in mappings(route, "spec", "parentRefs") if text(p, "kind") == "Service"]
+            places = [("its parent", p, text(p, "namespace") or own) for p in parents]
+            homes = list(dict.fromkeys(home for _, _, home in places)) if _is_linkerds(world, route) else [own]
             for number, rule in enumerate(mappings(route, "spec", "rules"), 1):
                 backends = [b for b in mappings(rule, "backendRefs") if text(b, "kind") in {"", "Service"}]
-                places += [(f"a backend of rule {number}", b) for b in backends]
-            for where, ref in places:
-                home = text(ref, "namespace") or namespace_of(route)
+                for backend in backends:
+                    said = text(backend, "namespace")
+                    places += [(f"a backend of rule {number}", backend, home) for home in ([said] if said else homes)]
+            for where, ref, home in places:
                 service = by_name.get((text(ref, "name"), home))
                 if service is None:
                     near = world.nearest(text(ref, "name"), home)
@@ -36,3 +40,11 @@ def check(world: Inventory) -> Iterator[Finding]:
                     yield catalog.UNKNOWN_PORT.on(
                         route, f"{where} is port {port} of {service_host(service)}, which has {has}."
                     )
+
+
+def _is_linkerds(world: Inventory, route: Object) -> bool:
+    """Whether Linkerd reads a route: it takes a backend without a namespace to be in that of the Service that is called.
+
+    linkerd2 policy-controller/k8s/index/src/outbound/index/http.rs, ``convert_backend``.
+    """
+    return world.mesh == "linkerd" or text(route, "apiVersion").startswith("policy.linkerd.io/")

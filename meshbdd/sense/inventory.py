@@ -37,9 +37,11 @@ class Inventory:
     Args:
         objects: Everything there is. What meshbdd itself put there for a scenario is left out: its routes, and the
             objects that it made, but for policies of mutual TLS, which say what servers ask of the testers' own clients.
+        mesh: Whose reading of them counts where it is not the same on every mesh.
     """
 
-    def __init__(self, objects: Iterable[Object]) -> None:
+    def __init__(self, objects: Iterable[Object], mesh: str) -> None:
+        self.mesh = mesh
         self._by_kind: dict[str, list[Object]] = defaultdict(list)
         for obj in objects:
             kind = text(obj, "kind")
