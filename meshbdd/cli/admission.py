@@ -38,7 +38,8 @@ def see_fields(obj: Object, mesh: str) -> None:
         return
     if _is_linkerds(obj, mesh):
         unknown = sorted(path for path, why in webhook.decide(obj).schema if why == webhook.UNKNOWN_FIELD)
-        spec = definitions.spec_schema(_group(obj), obj["kind"]) or {}
+        version = str(obj.get("apiVersion") or "").rpartition("/")[2]
+        spec = definitions.spec_schema(_group(obj), obj["kind"], version) or {}
         schema: Object = {"properties": {"spec": spec}}
     else:
         unknown = admission.unknown_fields(obj)

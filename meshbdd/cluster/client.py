@@ -22,7 +22,7 @@ from kubernetes import client as kubernetes_client
 from kubernetes import config as kubernetes_config
 
 from meshbdd.cluster.failures import ApiFailure, Unanswered
-from meshbdd.cluster.kinds import KINDS, kind_of
+from meshbdd.cluster.kinds import KINDS, Kind, as_written, kind_of
 from meshbdd.cluster.refusals import understood
 from meshbdd.errors import BadInput
 
@@ -190,14 +190,20 @@ class Cluster:
 
     def create(self, obj: Object, *, dry_run: bool = False) -> Object:
         """Create an object; an unknown field in it is refused."""
-        path = KINDS[kind_of(obj)].path(obj["metadata"].get("namespace"))
+        return self._post(KINDS[kind_of(obj)], obj, dry_run=dry_run)
+
+    def _post(self, kind: Kind, obj: Object, *, dry_run: bool) -> Object:
+        path = kind.path(obj["metadata"].get("namespace"))
         made: Object = json.loads(self.request("POST", path, body=obj, query=_write_options(dry_run)))
         return made
 
     def replace(self, obj: Object, *, dry_run: bool = False) -> Object:
         """Write an object as a whole; its resourceVersion and uid make this a compare-and-swap."""
+        return self._put(KINDS[kind_of(obj)], obj, dry_run=dry_run)
+
+    def _put(self, kind: Kind, obj: Object, *, dry_run: bool) -> Object:
         meta = obj["metadata"]
-        path = KINDS[kind_of(obj)].path(meta.get("namespace"), meta["name"])
+        path = kind.path(meta.get("namespace"), meta["name"])
         made: Object = json.loads(self.request("PUT", path, body=obj, query=_write_options(dry_run)))
         return made
 
@@ -207,14 +213,14 @@ class Cluster:
         Raises:
             RefusedObject: it would not, and why.
         """
-        meta = obj["metadata"]
-        wanted = {**obj, "apiVersion": KINDS[kind_of(obj)].group_version}
+        meta, kind = obj["metadata"], as_written(obj)
+        wanted = {**obj, "apiVersion": kind.group_version}
         live = self.find(kind_of(obj), meta["name"], meta.get("namespace"))
         try:
             if live is None:
-                self.create(wanted, dry_run=True)
+                self._post(kind, wanted, dry_run=True)
             else:
-                self.replace({**live, **wanted, "metadata": live["metadata"]}, dry_run=True)
+                self._put(kind, {**live, **wanted, "metadata": live["metadata"]}, dry_run=True)
         except ApiFailure as failure:
             error = understood(self, failure, wanted)
             raise (failure if error is None else error) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -57,3 +57,14 @@ def kind_of(obj: Mapping[str, Any]) -> str:
     """The name under which an object's kind stands in ``KINDS``."""
     kind, group = str(obj["kind"]), str(obj.get("apiVersion") or "").rpartition("/")[0]
     return f"{kind}.{group}" if f"{kind}.{group}" in KINDS else kind
+
+
+_LACKING = {"Server"}
+"""Kinds of which earlier versions lack fields, so that the latest is not what an object of them was written for."""
+
+
+def as_written(obj: Mapping[str, Any]) -> Kind:
+    """An object's kind, in the object's own version where that decides about its fields."""
+    name = kind_of(obj)
+    kind, own = KINDS[name], str(obj.get("apiVersion") or "")
+    return replace(kind, group_version=own) if name in _LACKING and own else kind

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from meshbdd.cluster.failures import ApiFailure
-from meshbdd.cluster.kinds import KINDS, kind_of
+from meshbdd.cluster.kinds import KINDS, as_written, kind_of
 from meshbdd.errors import BadInput
 
 if TYPE_CHECKING:
@@ -47,8 +47,19 @@ def unknown_field(obj: Mapping[str, Any], path: str, near: str | None) -> Refuse
     return _refused(
         "MB0320",
         f"{obj['kind']} {obj['metadata']['name']} has a field that nobody knows: {path}.",
-        f'did you mean "{near}"?' if near else "correct its name, or take it out",
+        f'did you mean "{near}"?' if near else _advice(obj),
         path,
+    )
+
+
+def _advice(obj: Mapping[str, Any]) -> str:
+    """What to do about a field that a kind does not have: a later version of it may."""
+    latest = KINDS[kind_of(obj)].group_version if kind_of(obj) in KINDS else ""
+    older = latest and as_written(obj).group_version != latest
+    return (
+        f"write apiVersion: {latest} if it has the field, or take it out"
+        if older
+        else "correct its name, or take it out"
     )
 
 
@@ -133,7 +144,7 @@ def nearest_field(schema: Mapping[str, Any], path: str) -> str | None:
 
 def _schema(cluster: Cluster, obj: Mapping[str, Any]) -> Mapping[str, Any]:
     """The schema of a kind that a definition brought; of Kubernetes' own kinds none is needed for a sentence."""
-    kind = KINDS[kind_of(obj)]
+    kind = as_written(obj)
     group, _, version = kind.group_version.partition("/")
     try:
         definition = json.loads(cluster.request("GET", f"{_DEFINITIONS}/{kind.plural}.{group}"))

@@ -6,6 +6,7 @@ linkerd2 charts/linkerd-crds/templates; https://linkerd.io/2/reference/authoriza
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 from meshbdd.lab.admission import gateway
@@ -45,6 +46,11 @@ _SERVER = obj(
     required=("port",),
 )  # fmt: skip
 _SERVER["oneOf"] = [{"required": ["podSelector"]}, {"required": ["externalWorkloadSelector"]}]
+_SERVER_V1BETA2 = {**_SERVER, "properties": {k: v for k, v in _SERVER["properties"].items() if k != "accessPolicy"}}
+_SERVER_V1BETA1 = obj(
+    {k: v for k, v in _SERVER_V1BETA2["properties"].items() if k != "externalWorkloadSelector"},
+    required=("podSelector", "port"),
+)
 _ONE_OF_SERVER = [{"required": ["name"]}, {"required": ["selector"]}]
 _SERVER_AUTHORIZATION = obj(
     {
@@ -134,16 +140,24 @@ _KINDS: tuple[tuple[str, str, str, tuple[str, ...], Schema], ...] = (
     (GATEWAY, "TCPRoute", "tcproutes", ("v1alpha2",), gateway.TCP_ROUTE),
     ("linkerd.io", "ServiceProfile", "serviceprofiles", ("v1alpha2",), _PROFILE),
 )
+_OLDER: Mapping[tuple[str, str, str], Schema] = {
+    (POLICY, "Server", "v1beta2"): _SERVER_V1BETA2,
+    (POLICY, "Server", "v1beta1"): _SERVER_V1BETA1,
+}
+"""Versions that lack what later ones have: linkerd2 charts/linkerd-crds/templates/policy/server.yaml."""
 RESOURCES = tuple(f"{plural}.{group}" for group, _kind, plural, _versions, _spec in _KINDS)
 """The API's names of Linkerd's kinds."""
 
 
 def _definition(group: str, kind: str, plural: str, versions: tuple[str, ...], spec: Schema) -> dict[str, Any]:
-    schema = {"type": "object", "required": ["spec"], "properties": {"spec": spec, "status": ANY}}
+    schemas = {version: _OLDER.get((group, kind, version), spec) for version in versions}
     served = [
         {
             "name": version, "served": True, "storage": version == versions[0],
-            "schema": {"openAPIV3Schema": schema}, "subresources": {"status": {}},
+            "schema": {"openAPIV3Schema": {
+                "type": "object", "required": ["spec"], "properties": {"spec": schemas[version], "status": ANY},
+            }},
+            "subresources": {"status": {}},
         }
         for version in versions
     ]  # fmt: skip
@@ -166,6 +180,8 @@ def crds() -> list[dict[str, Any]]:
     return list(_definitions())
 
 
-def spec_schema(group: str, kind: str) -> Schema | None:
-    """The schema of a kind's ``spec``; ``None`` for a kind that is not Linkerd's."""
+def spec_schema(group: str, kind: str, version: str = "") -> Schema | None:
+    """The schema of a kind's ``spec``, of the latest version unless told; ``None`` for a kind that is not Linkerd's."""
+    if (group, kind, version) in _OLDER:
+        return _OLDER[group, kind, version]
     return next((spec for g, k, _plural, _versions, spec in _KINDS if (g, k) == (group, kind)), None)

@@ -306,7 +306,7 @@ _EXPRESSIONS = {(GATEWAY, "HTTPRoute"): http_route.problems, (GATEWAY, "GRPCRout
 
 
 def _schema_faults(obj: Object) -> Iterator[tuple[str, str]]:
-    schema = spec_schema(group_of(obj), obj["kind"])
+    schema = spec_schema(group_of(obj), obj["kind"], str(obj.get("apiVersion") or "").rpartition("/")[2])
     if schema is None:
         return
     spec = clone(obj.get("spec") or {})
