@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import extension_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
@@ -45,11 +46,19 @@ class NotEnvoyConfig(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One xDS resource: its serialized form and a version that is a digest of it."""
+    """One xDS resource.
+
+    Attributes:
+        name: Its name.
+        version: A digest of its serialized form.
+        body: Its serialized form.
+        endpoints: Of a cluster, by what name Envoy asks for its endpoints.
+    """
 
     name: str
     version: str
     body: any_pb2.Any = field(repr=False, compare=False)
+    endpoints: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,4 +142,5 @@ def _message(type_url: str, name: str, config: Mapping[str, Any]) -> Any:
 def _resource(name: str, message: Any) -> Resource:
     body = any_pb2.Any()
     body.Pack(message, deterministic=True)
-    return Resource(name, hashlib.blake2b(body.value, digest_size=8).hexdigest(), body)
+    served = (message.eds_cluster_config.service_name or name) if isinstance(message, cluster_pb2.Cluster) else ""
+    return Resource(name, hashlib.blake2b(body.value, digest_size=8).hexdigest(), body, served)

@@ -144,8 +144,8 @@ class Stream:
     async def _endpoints_of(self, clusters: list[str]) -> None:
         """Send the endpoints of new and changed clusters, and those that changed by themselves."""
         assert self._pushed is not None  # noqa: S101 - set before the first push
-        known = self._pushed.of(ENDPOINTS)
-        needed = {name for name in clusters if name in known}
+        known, wanted = self._pushed.of(ENDPOINTS), self._pushed.of(CLUSTER)
+        needed = {wanted[name].endpoints for name in clusters} & known.keys()
         interest = self._interests.setdefault(ENDPOINTS, _Interest())
         deadline = asyncio.get_running_loop().time() + ANSWER_SECONDS
         # A new cluster's endpoints are asked for by Envoy itself, and `receive` answers; wait until it has asked.

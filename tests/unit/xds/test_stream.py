@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
+import pytest
 from envoy.service.discovery.v3 import discovery_pb2
 
-from meshbdd.lab.xds.resources import CLUSTER, ROUTES, Packer, Snapshot
+from meshbdd.lab.compile.envoy.types import ADS
+from meshbdd.lab.xds.resources import CLUSTER, ENDPOINTS, ROUTES, Packer, Snapshot
 from meshbdd.lab.xds.stream import Stream
 
 
@@ -61,3 +64,32 @@ def test_a_change_during_a_push_never_brings_routes_before_their_clusters() -> N
     seen = asyncio.run(play())
     to_second = next(n for n, (kind, body) in enumerate(seen) if kind == ROUTES and "second" in body)
     assert any(kind == CLUSTER and "second" in body for kind, body in seen[:to_second])
+
+
+@pytest.mark.parametrize("resource", ["", "another-name/of-its-endpoints"])
+def test_the_endpoints_of_a_changed_cluster_are_sent_again_by_whatever_name_it_has_them(resource: str) -> None:
+    """Envoy keeps it warming until they come, and asks for them once."""
+    source = {"eds_config": ADS, **({"service_name": resource} if resource else {})}
+    named = resource or "called"
+
+    def snapshot(timeout: str) -> Snapshot:
+        cluster = {"name": "called", "type": "EDS", "eds_cluster_config": source, "connect_timeout": timeout}
+        return Packer().snapshot({CLUSTER: {"called": cluster}, ENDPOINTS: {named: {"cluster_name": named}}})
+
+    async def play() -> list[str]:
+        stream = Stream("node", lambda *_: None)
+        envoy = _Envoy(stream)
+        stream.set(snapshot("1s"))
+        pushing = asyncio.ensure_future(stream.run())
+        clusters = await envoy.next()
+        stream.receive(discovery_pb2.DeltaDiscoveryRequest(type_url=ENDPOINTS, resource_names_subscribe=[named]))
+        envoy.acknowledge(clusters)
+        while not stream.synced.is_set():
+            with contextlib.suppress(TimeoutError):
+                envoy.acknowledge(await asyncio.wait_for(stream.responses.get(), 0.1))
+        stream.set(snapshot("2s"))
+        first, second = await envoy.next(), await envoy.next()
+        pushing.cancel()
+        return [first.type_url, second.type_url, *(found.name for found in second.resources)]
+
+    assert asyncio.run(play()) == [CLUSTER, ENDPOINTS, named]
