@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from meshbdd.errors import Inconclusive
 from meshbdd.evidence import FaultAccounted
@@ -106,7 +106,7 @@ def see_met(event: FaultAccounted, likely: Sequence[float], *, doubtful: int = 0
     )
 
 
-def see_named(plan: Plan, service: ServiceRef, others: Iterable[str], spared: Sequence[Entry]) -> None:
+def see_named(plan: Plan, service: ServiceRef, others: Collection[str], spared: Sequence[Entry]) -> None:
     """See that no call to a service came under a name by which a fault at its pods cannot tell it from calls to others of these.
 
     Args:
@@ -120,13 +120,13 @@ def see_named(plan: Plan, service: ServiceRef, others: Iterable[str], spared: Se
     """
     if not spared:
         return
-    asked = sorted({entry.authority for entry in spared})
+    asked = ", ".join(sorted({entry.authority for entry in spared})[:_NAMED])
     count = f"{len(spared)} call{'s' if len(spared) > 1 else ''}"
+    who = f"{', '.join(sorted(others)) or 'another Service'} select{'' if len(others) > 1 else 's'}"
     raise Inconclusive(
         "MB0486",
-        f"«{plan.summary}» spared {count} that came to its pods for {', '.join(asked[:_NAMED])}: "
-        f"{', '.join(sorted(others)) or 'another Service'} selects these pods, too, and only by its own names do their proxies "
-        f"know a call for {service}.",
+        f"«{plan.summary}» spared {count} that came to its pods for {asked}: {who} these pods, too, and only by its own names do "
+        f"their proxies know a call for {service}.",
         help=f"call it by its own name, as {service.host}, or let the others select no pod of its",
     )
 

@@ -141,10 +141,10 @@ class Istio:
         callers = [f"ns/{by.namespace}/sa/{account}" for account in self._catalog.service_accounts(by)] if by else []
         shared, authority = security.at_listeners_of(self._catalog, service)[1:], ""
         if shared:
-            authority = authority_of(
-                service, headless=self._catalog.service(service)["spec"].get("clusterIP") == "None"
-            )
-            reason += f"; for calls by its own names alone, since {', '.join(map(str, shared))} selects its pods, too"
+            address = self._catalog.service(service)["spec"].get("clusterIP")
+            authority = authority_of(service, headless=address == "None")
+            others = f"{', '.join(map(str, shared))} select{'' if shared[1:] else 's'}"
+            reason += f"; for calls by its own names alone, since {others} its pods, too"
         switch = arming.switch(service, slot, labels, fault, tuple(callers), self._name(), authority)
         arm = arming.arm(service, slot, self._catalog)
         only = self._caller(fault) if by else None
