@@ -10,6 +10,8 @@ from typing import Any
 
 from meshbdd.mesh.base import Dump
 
+DRAINING = "/stats?format=json&filter=_draining"
+
 _GROWS = {
     "last_updated", "version_info", "client_status", "draining_state", "warming_state", "error_state", "meshbdd",
 }  # fmt: skip
@@ -29,6 +31,16 @@ def plain(node: Any) -> Any:
             kept["configs"].sort(key=lambda config: json.dumps(config, sort_keys=True))
         return {key: value for key, value in kept.items() if value != {}}
     return [plain(item) for item in node] if isinstance(node, list) else node
+
+
+def draining(page: Dump) -> int:
+    """How many listeners and filter chains a proxy drains: what was open when they were replaced still goes by their rules.
+
+    Args:
+        page: ``DRAINING``.
+    """
+    stats = page.get("stats") or []
+    return sum(int(stat["value"]) for stat in stats if str(stat.get("name")).startswith("listener_manager.total_"))
 
 
 def newest(dumps: Sequence[Dump]) -> float:

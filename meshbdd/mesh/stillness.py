@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import time
 
-from meshbdd.errors import EnvironmentBroken
+from meshbdd.errors import EnvironmentBroken, Inconclusive
 from meshbdd.intents import ServiceRef
+from meshbdd.mesh.carried import EITHER, under_way
 from meshbdd.mesh.hosts_page import HOSTS, hosts_to, read_hosts
 from meshbdd.mesh.looking import Looks, Proxy
-from meshbdd.sidecars import INBOUND
+from meshbdd.mesh.pages import DRAINING, draining
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
 
@@ -17,7 +18,6 @@ _DRAIN = 60
 """Seconds: Istio's drain time is 45 (istio/api mesh/v1alpha1/proxy.proto, ``drainDuration``)."""
 _MERGE_WINDOW = 1.0
 """Seconds in which Envoy gathers changes of endpoints' health before it heeds them: ``update_merge_window``'s default."""
-_DRAINING = "/stats?format=json&filter=_draining"
 
 
 class Stillness(Looks):
@@ -26,16 +26,23 @@ class Stillness(Looks):
     def wait_quiet(self) -> None:
         """Wait until no sidecar has a request under way, so that none of an earlier scenario counts in this one.
 
+        A connection of a port that carries no HTTP is none.
+
         Raises:
             Inconclusive: naming a proxy that has.
         """
-        self.wait(
-            self.proxies(),
-            _busy,
-            "the end of the requests that were under way before this scenario",
-            code="MB0430",
-            help_="let nobody else send requests to these services while the scenario runs",
-        )
+        try:
+            self.wait(
+                self.proxies(),
+                _busy,
+                "the end of the requests that were under way before this scenario",
+                code="MB0430",
+                help_="let nobody else send requests to these services while the scenario runs",
+            )
+        except Inconclusive as error:
+            if EITHER in error.sentence:
+                error.help = "say of that port that it carries no HTTP, if it does not: then its open connections count for nothing"
+            raise
 
     def wait_drained(self) -> None:
         """Wait until no sidecar has listeners or filter chains that drain.
@@ -108,14 +115,9 @@ class Stillness(Looks):
 
 
 def _busy(proxy: Proxy) -> str | None:
-    for cluster in read_hosts(proxy.tunnel.get(HOSTS)):
-        active = sum(host.active for host in cluster.hosts)
-        if active and (cluster.service or cluster.cluster.startswith(INBOUND)):
-            return f"{active} requests under way to {cluster.cluster}"
-    return None
+    return under_way(proxy.tunnel.get)
 
 
 def _draining(proxy: Proxy) -> str | None:
-    stats = proxy.tunnel.get(_DRAINING).get("stats") or []
-    drained = sum(int(stat["value"]) for stat in stats if str(stat.get("name")).startswith("listener_manager.total_"))
+    drained = draining(proxy.tunnel.get(DRAINING))
     return f"{drained} listeners or filter chains of it drain" if drained else None
