@@ -19,7 +19,7 @@ from meshbdd.lab.compile import Compiled, Mesh, compile_pod
 from meshbdd.lab.controllers import injection
 from meshbdd.lab.controllers.mesh_kind import Compile, MeshKind, Object, Resources
 from meshbdd.lab.go import seconds
-from meshbdd.lab.sidecar.bootstrap import SidecarIdentity, bootstrap
+from meshbdd.lab.sidecar.bootstrap import DRAIN_SECONDS, SidecarIdentity, bootstrap
 from meshbdd.lab.sidecar.exposition import Workload, istio_metrics
 from meshbdd.lab.sidecar.sharing import Once
 from meshbdd.lab.sidecar.transforms import deliver
@@ -61,6 +61,7 @@ class IstioKind:
     sidecar = injection.SIDECAR
     system_namespace = _SYSTEM
     outbound_port = OUTBOUND_PORT
+    drain_seconds = DRAIN_SECONDS
     metrics_port = METRICS_PORT
     metric_pages: tuple[str, ...] = ("/stats/prometheus",)
     reserved_ports = RESERVED_PORTS

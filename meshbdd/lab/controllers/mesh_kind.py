@@ -28,6 +28,7 @@ class MeshKind(Protocol):
         sidecar: Name of the sidecar's container.
         system_namespace: Where its control plane lives.
         outbound_port: Where applications enter their sidecar, at the pod-private address.
+        drain_seconds: How long connections live on that were open when what governs their port was replaced.
         metrics_port: Where a sidecar's metrics are, at the pod's address.
         metric_pages: The pages of Envoy's admin interface that they are made of.
         reserved_ports: Ports that no container may declare.
@@ -38,6 +39,7 @@ class MeshKind(Protocol):
     sidecar: str
     system_namespace: str
     outbound_port: int
+    drain_seconds: int
     metrics_port: int
     metric_pages: tuple[str, ...]
     reserved_ports: frozenset[int]

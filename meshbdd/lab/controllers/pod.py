@@ -17,7 +17,7 @@ from meshbdd.lab.controllers.commands import CannotRun, Command
 from meshbdd.lab.controllers.container import Container, timestamp
 from meshbdd.lab.controllers.mesh_kind import MeshKind
 from meshbdd.lab.processes import ProcessTable
-from meshbdd.lab.sidecar.bootstrap import DRAIN_SECONDS, SidecarIdentity
+from meshbdd.lab.sidecar.bootstrap import SidecarIdentity
 from meshbdd.lab.sidecar.plain_path import PlainPath, Resolve
 
 OUTBOUND_ANNOTATION = "lab.meshbdd.dev/outbound"
@@ -135,7 +135,7 @@ class PodRuntime:
         file.write_text(json.dumps(self._node.mesh.bootstrap(self.identity, self._node.ads_socket)))
         argv = (
             str(self._node.envoy), "-c", str(file), "--concurrency", "1", "--disable-hot-restart",
-            "--drain-strategy", "immediate", "--drain-time-s", str(DRAIN_SECONDS),
+            "--drain-strategy", "immediate", "--drain-time-s", str(self._node.mesh.drain_seconds),
             "--file-flush-interval-msec", "50", *_LOGGING,
         )  # fmt: skip
         return Command(argv, {}, self.folder)

@@ -109,6 +109,12 @@ DEVIATIONS = (
         "Only HTTP can be sent through the lab's sidecars.",
     ),
     Deviation(
+        "open-connections",
+        "Connections that are open when a port ceases to be opaque, or becomes so, go by the old rules for five seconds, and are "
+        "closed then; Linkerd closes those at once which the new rules do not allow, and leaves the others open.",
+        "meshbdd waits these seconds before it goes on; a request that takes longer and was under way gets no answer.",
+    ),
+    Deviation(
         "profile-budget",
         "A ServiceProfile's retries are counted when a request ends.",
         "Requests at the same time may together use more than the budget.",

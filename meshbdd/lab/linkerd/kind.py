@@ -31,6 +31,11 @@ from meshbdd.lab.xds.resources import CLUSTER, ENDPOINTS, LISTENER, ROUTES
 
 SETTINGS = ControlPlaneSettings(cluster_networks=("127.0.0.0/8",))
 """As the lab is installed: its cluster is the loopback network."""
+_DRAIN_SECONDS = 5
+"""A linkerd-proxy drains nothing: it ends an open connection at once that a port's new policy does not allow, and asks that anew
+for each request (linkerd2-proxy linkerd/app/inbound/src/policy/tcp.rs and http.rs)."""
+_DRAINING = "listener_manager.total_"
+"""What tells whether listeners drain; no metric of Linkerd's is made of it."""
 
 
 class LinkerdKind:
@@ -40,6 +45,7 @@ class LinkerdKind:
     sidecar = injection.PROXY
     system_namespace = SETTINGS.namespace
     outbound_port = OUTBOUND_PORT
+    drain_seconds = _DRAIN_SECONDS
     metrics_port = ADMIN_PORT
     metric_pages: tuple[str, ...] = PAGES
     reserved_ports = RESERVED_PORTS
@@ -84,7 +90,8 @@ class LinkerdKind:
         """Istio's status ports stay closed: the lab serves Linkerd's one admin port itself."""
         made = bootstrap(identity, ads_socket)
         made["static_resources"]["listeners"] = []
-        made["stats_config"] = {"stats_matcher": {"inclusion_list": {"patterns": [{"prefix": f"{STATS_PREFIX}."}]}}}
+        kept = [{"prefix": f"{STATS_PREFIX}."}, {"prefix": _DRAINING}]
+        made["stats_config"] = {"stats_matcher": {"inclusion_list": {"patterns": kept}}}
         return made
 
     def compiler(self, objects: Iterable[Object]) -> tuple[Compile, Iterable[tuple[Object, Mapping[str, Any]]]]:

@@ -100,7 +100,11 @@ def _stage(
             made, held = [_whole(wanted, kind)], list(policy_markers(after, wanted, kind))
         edits += made
         markers += held
-    return Stage.of(*edits, markers=markers)
+    homes = {
+        d["metadata"]["namespace"] for d in documents if kind_of(d) == "Server"
+    }  # an opaque port may carry HTTP then
+    renewed = [ServiceRef(s["metadata"]["name"], home) for home in homes for s in catalog.all("Service", home)]
+    return Stage.of(*edits, markers=markers, renewed=renewed)
 
 
 def _new_deployment(catalog: Catalog, wanted: Object) -> Edit:

@@ -12,8 +12,10 @@ from typing import Any
 
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.base import Dump, Where
+from meshbdd.mesh.carried import tables_in_use
 from meshbdd.mesh.hosts_page import HOSTS, hosts_to
-from meshbdd.mesh.markers import CLUSTERS, ROUTES, WARMING
+from meshbdd.mesh.markers import CLUSTERS, LISTENERS, ROUTES, WARMING
+from meshbdd.mesh.pages import DRAINING, draining
 from meshbdd.sidecars import callee
 
 
@@ -199,14 +201,16 @@ class ServerHeld:
     allowed: frozenset[str]
     where: Where
     unique: bool = True
-    pages = (ROUTES,)
+    pages = (ROUTES, LISTENERS)
 
     def held(self, dumps: Sequence[Dump]) -> bool | None:
-        """See ``Marker``."""
+        """See ``Marker``; of a port that was opaque the routes are there before its listener is, and after it."""
+        in_use = tables_in_use(dumps[1])
         routes = [
             route
             for config in dumps[0].get("configs") or []
-            for host in (config.get("route_config") or {}).get("virtual_hosts") or []
+            if (config.get("route_config") or {}).get("name") in in_use
+            for host in config["route_config"].get("virtual_hosts") or []
             if host.get("name") == f"server..{self.name}"
             for route in host.get("routes") or []
             if route.get("route") and self._is_own(route)
@@ -229,3 +233,24 @@ class ServerHeld:
 
     def __str__(self) -> str:
         return f"Server {self.name} with the access policy {self.access}"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOnesEnded:
+    """No connection is open that what governed its port before still governs.
+
+    A linkerd-proxy asks its policy anew for each request, and ends what it no longer allows of opaque connections
+    (linkerd2-proxy linkerd/app/inbound/src/policy). An Envoy does so where the port carries HTTP before and after; where it
+    begins to, or ends, the open ones keep the old rules until these are drained.
+    """
+
+    where: Where = Where()
+    pages = (DRAINING,)
+    unique = True
+
+    def held(self, dumps: Sequence[Dump]) -> bool | None:
+        """See ``Marker``."""
+        return not draining(dumps[0])
+
+    def __str__(self) -> str:
+        return "end of the connections that were open under other rules"

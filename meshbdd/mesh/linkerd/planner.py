@@ -32,7 +32,7 @@ from meshbdd.mesh.linkerd import abilities, manifests, policies, security
 from meshbdd.mesh.linkerd.backend import DEFAULT_POLICY, FaultBackend
 from meshbdd.mesh.linkerd.beside import passes_on
 from meshbdd.mesh.linkerd.injection import choose
-from meshbdd.mesh.linkerd.markers import EndpointsHeld
+from meshbdd.mesh.linkerd.markers import EndpointsHeld, OpenOnesEnded
 from meshbdd.mesh.linkerd.objects import OPAQUE_PORTS, http_ports
 from meshbdd.mesh.linkerd.policy_arrival import leaving_markers
 from meshbdd.mesh.linkerd.routes import routes_stage
@@ -207,5 +207,5 @@ class Linkerd:
         return tuple(leaving_markers(self._catalog, stage))
 
     def renewal(self, epochs: Mapping[ServiceRef, int]) -> Stage:  # noqa: ARG002 - the protocol's
-        """See ``Mesh.renewal``: no change of Linkerd's spares a connection that is open."""
-        return Stage.of()
+        """See ``Mesh.renewal``: proxies end by themselves what is open under rules of before."""
+        return Stage.of(markers=(OpenOnesEnded(),))

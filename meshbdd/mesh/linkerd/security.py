@@ -35,6 +35,7 @@ def tls_stage(catalog: Catalog, intent: MutualTls) -> Stage:
     services = (intent.service,) if intent.service else services_of(catalog, intent.namespace)
     edits: dict[str, Edit] = {}
     markers: list[Marker] = []
+    renewed: list[ServiceRef] = []
     for service in sorted(services, key=lambda s: -len(catalog.pods(catalog.labels_of(s), s.namespace))):
         planned = [edit.new for edit in edits.values() if edit.new is not None]
         for server, edit in _servers(catalog, service, mode, planned):
@@ -44,7 +45,8 @@ def tls_stage(catalog: Catalog, intent: MutualTls) -> Stage:
                 edits.setdefault(str(edit), edit)
                 where = Where(service.namespace, catalog.labels_of(service))
                 markers.append(ServerHeld(edit.name, mode, frozenset(), where, unique=server is None))
-    return Stage.of(*edits.values(), markers=markers)
+                renewed += [service] if server is None else []  # an opaque port carries HTTP from now on
+    return Stage.of(*edits.values(), markers=markers, renewed=renewed)
 
 
 def services_of(catalog: Catalog, namespace: str) -> tuple[ServiceRef, ...]:
@@ -113,7 +115,8 @@ def access_stage(catalog: Catalog, intent: Access, token: str) -> Stage:
         servers[str(edit)] = edit
         where = Where(namespace, catalog.labels_of(service))
         markers.append(ServerHeld(edit.name, DENY, frozenset({name}), where))
-    return Stage.of(*edits, *servers.values(), markers=markers)  # a Server without a policy would deny everybody
+    # The Servers come last: one without a policy would deny everybody. With them opaque ports carry HTTP.
+    return Stage.of(*edits, *servers.values(), markers=markers, renewed=(service,))
 
 
 def _policy(kind: str, name: str, namespace: str, spec: Mapping[str, Any]) -> Edit:

@@ -1237,10 +1237,35 @@ def test_of_a_manifests_servers_none_is_told_by_the_arrival_of_another() -> None
     first = _server("all-unauthenticated", "http", "open")
     second = _server("all-authenticated", 9090, "closed")
     [stage] = linkerd().plan_manifest([first, second], Context()).stages
-    dump = {"configs": [{"route_config": {"virtual_hosts": [_held("open", "all-unauthenticated")]}}]}
-    assert [marker.held([dump]) for marker in stage.markers] == [True, False]
-    dump["configs"].append({"route_config": {"virtual_hosts": [_held("closed", "all-authenticated")]}})
-    assert [marker.held([dump]) for marker in stage.markers] == [True, True]
+    tables = [_table("inbound:8080", _held("open", "all-unauthenticated"))]
+    assert [m.held([{"configs": tables}, _listening("inbound:8080")]) for m in stage.markers] == [True, False]
+    tables.append(_table("inbound:9090", _held("closed", "all-authenticated")))
+    both = _listening("inbound:8080", "inbound:9090")
+    assert [marker.held([{"configs": tables}, both]) for marker in stage.markers] == [True, True]
+
+
+def test_a_server_has_arrived_once_the_listener_goes_by_its_routes() -> None:
+    """Of a port that was opaque they are delivered before the listener uses them, and stay until it has drained."""
+    [stage] = linkerd().plan_manifest([_server("deny", 8080, "closed")], Context()).stages
+    [marker] = stage.markers
+    tables = {"configs": [_table("inbound:8080", _held("closed"))]}
+    assert marker.held([tables, _listening()]) is False
+    assert marker.held([tables, _listening("inbound:8080", state="draining_state")]) is False
+    assert marker.held([tables, _listening("inbound:8080", state="warming_state")]) is False
+    assert marker.held([tables, _listening("inbound:8080")]) is True
+
+
+def test_a_server_is_in_force_once_no_connection_of_before_is_open() -> None:
+    """One to a port that was opaque would pass by it."""
+    strict, _ = plan(MutualTls(TlsMode.STRICT, "shop", PAYMENT))
+    access, _ = plan(Access(ServiceRef("order-service", "shop"), PAYMENT))
+    manifest = linkerd().plan_manifest([_server("deny", 8080, "closed")], Context())
+    assert [PAYMENT in made.stages[-1].renewed for made in (strict, access, manifest)] == [True, True, True]
+    there = plan(MutualTls(TlsMode.STRICT, "shop", PAYMENT), _server("all-unauthenticated"))[0]
+    assert there.stages[-1].renewed == (), "what its port carries stays as it is"
+    [ended] = linkerd().renewal({PAYMENT: 1}).markers
+    draining = [{"name": "listener_manager.total_filter_chains_draining", "value": 3}]
+    assert [ended.held([page]) for page in ({"stats": draining}, {"stats": []})] == [False, True]
 
 
 def test_a_manifests_policy_for_a_server_that_is_there_is_waited_for() -> None:
@@ -1249,7 +1274,8 @@ def test_a_manifests_policy_for_a_server_that_is_there_is_waited_for() -> None:
     [stage] = linkerd(_server("deny")).plan_manifest([policy], Context()).stages
     [marker] = stage.markers
     hosts = [_held("theirs"), _held("theirs", "mine")]
-    held = [marker.held([{"configs": [{"route_config": {"virtual_hosts": [host]}}]}]) for host in hosts]
+    tables = [{"configs": [_table("inbound:8080", host)]} for host in hosts]
+    held = [marker.held([table, _listening("inbound:8080")]) for table in tables]
     assert held == [False, True]
 
 
@@ -1273,6 +1299,17 @@ def test_a_manifests_server_without_routes_is_told_by_any_change() -> None:
     wanted["spec"]["proxyProtocol"] = "opaque"
     [stage] = linkerd().plan_manifest([wanted], Context()).stages
     assert [str(marker) for marker in stage.markers] == ["effect of Server bytes"]
+
+
+def _table(name: str, host: Object) -> Object:
+    """A proxy's route table."""
+    return {"route_config": {"name": name, "virtual_hosts": [host]}}
+
+
+def _listening(*tables: str, state: str = "active_state") -> Object:
+    """A proxy's page of listeners, whose one goes by these tables."""
+    managers = [{"typed_config": {"rds": {"route_config_name": table}}} for table in tables]
+    return {"configs": [{state: {"listener": {"name": "inbound", "filter_chains": [{"filters": managers}]}}}]}
 
 
 _GROUP = "policy.linkerd.io|authorizationpolicy"

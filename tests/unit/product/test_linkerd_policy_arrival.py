@@ -117,6 +117,14 @@ def test_a_server_for_pods_that_come_with_it_is_looked_for_by_their_labels() -> 
     assert not marker.where.takes({"name": "client", "namespace": "shop", "labels": {"app": "client"}})
 
 
+def _pages(host: Object) -> list[Object]:
+    """A proxy's pages of routes and listeners, whose one listener goes by a table of this virtual host."""
+    manager = {"typed_config": {"rds": {"route_config_name": "inbound:8080"}}}
+    listener = {"name": "inbound", "filter_chains": [{"filters": [manager]}]}
+    table = {"name": "inbound:8080", "virtual_hosts": [host]}
+    return [{"configs": [{"route_config": table}]}, {"configs": [{"active_state": {"listener": listener}}]}]
+
+
 @pytest.mark.parametrize(
     ("access", "allowed", "held"), [("deny", "audit", True), ("audit", "audit", False), ("audit", "other", False)]
 )
@@ -125,7 +133,7 @@ def test_a_policy_by_the_name_of_an_access_policy_is_none(access: str, allowed: 
     settings = {"envoy.filters.http.rbac": {"rbac": {"rules": {"policies": policies}}}}
     host = {"name": "server..s", "routes": [{"route": {"cluster": "inbound"}, "typed_per_filter_config": settings}]}
     marker = ServerHeld("s", access, frozenset({allowed}), Where("shop"))
-    assert marker.held([{"configs": [{"route_config": {"virtual_hosts": [host]}}]}]) is held
+    assert marker.held(_pages(host)) is held
 
 
 def test_what_a_port_that_no_pod_declares_says_of_its_first_connection_is_not_the_servers() -> None:
@@ -144,7 +152,7 @@ def test_what_a_port_that_no_pod_declares_says_of_its_first_connection_is_not_th
     marker = ServerHeld("s", "all-authenticated", frozenset(), Where("shop"))
     for routes, held in (([default, own], True), ([default], False)):
         host = {"name": "server..s", "routes": routes}
-        assert marker.held([{"configs": [{"route_config": {"virtual_hosts": [host]}}]}]) is held
+        assert marker.held(_pages(host)) is held
 
 
 def test_a_policy_for_a_route_of_the_same_manifest_arrives_with_the_route() -> None:
