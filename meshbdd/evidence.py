@@ -106,6 +106,7 @@ class FaultAccounted:
             that the fault could not meet them: an open circuit breaker's, or those that no route is for, for instance.
         strange: How many of the calls bear no request id of the scenario's requests: somebody else made them, or a service
             did that passes none on.
+        led: Of other services those whose rules led calls to this one, and whose calls the fault is not for → calls.
     """
 
     summary: str
@@ -119,6 +120,7 @@ class FaultAccounted:
     bypassed: Mapping[str, int] = field(default_factory=dict)
     unreached: Mapping[str, int] = field(default_factory=dict)
     strange: int = 0
+    led: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def others(self) -> str:

@@ -78,6 +78,14 @@ def callee(cluster: str) -> str:
     return f"{name}.{namespace}.svc.cluster.local" if kind == "Service" and name else ""
 
 
+def led_to(cluster: str) -> str:
+    """Full name of the service whose own endpoints a proxy's cluster has; empty where it has several's, or nobody's.
+
+    Istio calls the cluster by it. Linkerd, in the lab: the second part, ``…/Service.shop.payment-v2:80``.
+    """
+    return callee(cluster) if cluster.startswith("outbound|") else callee(cluster.partition("/")[2])
+
+
 def port_of(cluster: str) -> str:
     """The port by which a proxy's cluster was called: of a service, or of the pod's own application; empty where nobody knows."""
     if cluster.startswith(("outbound|", INBOUND)):

@@ -133,6 +133,9 @@ def _(event: FaultAccounted) -> list[Attachment]:
     rows.append(["all", str(event.calls), str(event.hit)])
     rest = f"{event.sent} requests were sent meanwhile; calling proxies logged {event.seen} of them"
     rest += "".join(f"; {n} calls were sent nowhere, {how}" for how, n in event.unreached.items())
+    rest += "".join(
+        f"; {n} calls to {other} were led to it, and the fault is not for these" for other, n in event.led.items()
+    )
     rest += "".join(f"; {who} called {event.service} past every proxy, {n} times" for who, n in event.bypassed.items())
     rest += f"; {event.others}" if event.others else ""
     words = [told, rest, f"«{event.summary}»", *([f"response flags: {flags}"] if flags else [])]

@@ -137,6 +137,7 @@ class Accounting:
             bypassed,
             self._found.unreached(item, entries, service.host),
             sum(entry.request_id not in sent for _, entry in calls),
+            self._found.led(item, entries, service),
         )
         likely = chances(item.plan, [entry for _, entry in calls])
         see_met(event, likely, doubtful=len(doubtful), gone=self._found.gone(item, service))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from meshbdd.intents import Down, Fault, ServiceRef, Side
 from meshbdd.mesh.base import Plan, Through
 from meshbdd.response_flags import in_words
-from meshbdd.scenario.hits import Logged, Suspect, asks_so, is_hit, is_meant, told_apart
+from meshbdd.scenario.hits import Logged, Suspect, asks_so, is_hit, is_meant, told_apart, took
 from meshbdd.scenario.in_force import InForce
 from meshbdd.scenario.known_pods import KnownPods
 from meshbdd.telemetry.access_log import AccessLogs, Entry
 from meshbdd.telemetry.forwarded import key_of
-from meshbdd.telemetry.shared_pods import asks_for, to_no_other
+from meshbdd.telemetry.shared_pods import asks_for, is_name_of, to_no_other
 
 
 class FaultCalls:
@@ -32,19 +32,24 @@ class FaultCalls:
     def calls(self, item: InForce, entries: Sequence[Entry], service: ServiceRef) -> list[Logged]:
         """The calls to a service and who made each, as the side logged them that decides about the fault.
 
-        At the server these are the calls by the names that the fault is for, and others that are the service's for sure, or of
-        the scenario's requests: see ``spared``.
+        A fault in the route of a service is for calls to that service alone, wherever these are led; what is about its
+        endpoints is for all calls that are led to them. At the server these are the calls by the names that the fault is
+        for, and others that are the service's for sure, or of the scenario's requests: see ``spared``.
         """
-        if item.plan.through is not None:
-            return self._tries(item.plan.through, entries)
-        if item.plan.side is not Side.SERVER:
-            return [(e.pod, e) for e in entries if e.outbound and e.service == service.host]
+        plan, host = item.plan, service.host
+        if plan.through is not None:
+            led = self._led(entries, host)
+            return self._tries(plan.through, [entry for number, entry in enumerate(entries) if number not in led])
+        if isinstance(plan.intent, Down):
+            return [(e.pod, e) for e in entries if e.outbound and host in (e.service, e.backend)]
+        if plan.side is not Side.SERVER:
+            return [(e.pod, e) for e in entries if e.outbound and e.service == host and not _is_outside(plan, e, host)]
         names, ours = self._pods.names(), set(item.requests)
-        sent = {key_of(entry) for entry in entries if entry.outbound and entry.service == service.host}
+        sent = {key_of(entry) for entry in entries if entry.outbound and entry.service == host}
         return [
             (names.get(e.came_from, e.came_from or "unknown"), e)
             for e in self._came(entries, service)
-            if asks_so(item.plan, e) or e.request_id in ours or key_of(e) in sent
+            if asks_so(plan, e) or e.request_id in ours or key_of(e) in sent
         ]
 
     @staticmethod
@@ -75,6 +80,37 @@ class FaultCalls:
         servers = self._pods.of(service)
         own = to_no_other(service, entries, self._pods.beside(service))
         return [entry for entry in own if not entry.outbound and entry.pod in servers]
+
+    def _led(self, entries: Sequence[Entry], host: str) -> Mapping[int, str]:
+        """The calls that came to a pod and were made to other services than one alone: number of the entry → whom they were to.
+
+        The callers' logs tell it, by the request and the pod that it was sent to. A fault backend's own calls are none.
+        """
+        names = self._pods.names()
+        made: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for entry in entries:
+            if entry.outbound and entry.service and entry.request_id:
+                made[entry.request_id, names.get(_ip(entry.upstream), "")].add(entry.service)
+        came = {n: made.get((e.request_id, e.pod), set()) for n, e in enumerate(entries) if not e.outbound}
+        return {number: min(called) for number, called in came.items() if called and host not in called}
+
+    def led(self, item: InForce, entries: Sequence[Entry], service: ServiceRef) -> Mapping[str, int]:
+        """Calls that rules of other services led to a service past a fault that is for calls to it, by those services."""
+        plan, host = item.plan, service.host
+        if plan.through is not None:
+            own = self._pods.of(plan.through.backend, plan.through.twin)
+            backends, names = self._pods.of(plan.through.backend), self._pods.names()
+            found = [
+                other
+                for number, other in self._led(entries, host).items()
+                if entries[number].pod in own and names.get(entries[number].came_from) not in backends
+            ]
+        elif isinstance(plan.intent, Fault) and plan.side is not Side.SERVER:
+            outside = (e for e in entries if e.outbound and e.service == host and _is_outside(plan, e, host))
+            found = [entry.authority.partition(":")[0] for entry in outside]
+        else:
+            found = []
+        return dict(Counter(name.removesuffix(".svc.cluster.local") for name in found))
 
     def _tries(self, through: Through, entries: Sequence[Entry]) -> list[Logged]:
         """The tries of calls to a service that has a fault backend, and who made each.
@@ -138,7 +174,9 @@ class FaultCalls:
     def bypassed(self, entries: Sequence[Entry], service: ServiceRef, left: set[str]) -> Mapping[str, int]:
         """Calls that reached the service's sidecars and that no calling sidecar logged, by who made them."""
         names = self._pods.names()
-        inbound = [entry for entry in self._came(entries, service) if entry.request_id not in left]
+        led = self._led(entries, service.host)
+        own = [entry for number, entry in enumerate(entries) if number not in led]
+        inbound = [entry for entry in self._came(own, service) if entry.request_id not in left]
         counted = Counter(names.get(e.came_from, e.came_from or "unknown") for e in inbound)
         return dict(counted)  # the report reads it by dataclasses.asdict, which makes nonsense of a counter
 
@@ -153,6 +191,15 @@ class FaultCalls:
         answered = [e.status for e in nowhere if not e.service and asks_for(e, host)]
         told = [in_words([flag]) for flag in led] + [f"status {status}" for status in answered]
         return dict(Counter(told))
+
+
+def _is_outside(plan: Plan, entry: Entry, host: str) -> bool:
+    """Whether a call that was led to a service was made to another one, whose routes the fault is not in.
+
+    Istio's proxies go by the authority; one that is an address may be the service's.
+    """
+    another = entry.authority[:1].isalpha() and not is_name_of(entry.authority, host)
+    return isinstance(plan.intent, Fault) and another and not took(plan, entry)
 
 
 def _ip(address: str) -> str:

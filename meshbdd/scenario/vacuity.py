@@ -60,6 +60,14 @@ def see_met(event: FaultAccounted, likely: Sequence[float], *, doubtful: int = 0
                 "proxy went away meanwhile, with what it logged, and no other one logged a call.",
                 help="keep the pods while the fault is in force, or send requests after they were replaced",
             )
+        if event.led:
+            others = " and ".join(f"{count} to {name}" for name, count in event.led.items())
+            raise Unmet(
+                "MB0616",
+                f"Nobody called {event.service} while «{event.summary}» was in force: the calls that came to its pods ({others}) were "
+                "made to another service, whose rules led them there, and the fault is for calls to the service itself.",
+                help=f"send requests that call {event.service} by its own name, or have the fault at the service that is called",
+            )
         aside = ", ".join(f"{count} calls from {name}" for name, count in event.bypassed.items())
         if not aside and event.seen < event.sent:
             aside = f"{event.sent - event.seen} of the {event.sent} requests of this scenario, as those from outside the mesh do"

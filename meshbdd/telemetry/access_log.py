@@ -12,7 +12,17 @@ from typing import Any
 
 from meshbdd.cluster import Cluster
 from meshbdd.cluster.client import ApiFailure
-from meshbdd.sidecars import FAULT_CONTAINER, FAULT_LABEL, INBOUND, ISTIO, PROBE_AGENT, Sidecars, callee, port_of
+from meshbdd.sidecars import (
+    FAULT_CONTAINER,
+    FAULT_LABEL,
+    INBOUND,
+    ISTIO,
+    PROBE_AGENT,
+    Sidecars,
+    callee,
+    led_to,
+    port_of,
+)
 from meshbdd.telemetry.forwarded import Owner, with_callers
 
 INJECTED = {"FI", "DI"}
@@ -52,6 +62,8 @@ class Entry:
         forwarded: Its ``X-Forwarded-For``; a proxy takes ``downstream`` from it.
         copied: Whether it is known to be a mirrored copy.
         namespace: The pod's; empty where nobody knows. In another one a pod may have the same name.
+        backend: Full name of the service whose endpoints it was for, where that is one: a rule may lead calls to another
+            service than ``service``, which was called.
     """
 
     pod: str
@@ -78,6 +90,7 @@ class Entry:
     forwarded: str = ""
     copied: bool = False
     namespace: str = ""
+    backend: str = ""
 
     @property
     def out_of_time(self) -> bool:
@@ -148,6 +161,7 @@ def read_entries(pod: str, text: bytes, addresses: Collection[str] = (), namespa
             authority=str(data.get("authority") or ""),
             forwarded=str(data.get("x_forwarded_for") or ""),
             namespace=namespace,
+            backend=led_to(cluster),
         )
 
 

@@ -63,9 +63,9 @@ def _anothers(entry: Entry, host: str, beside: Collection[str], called: Collecti
         beside: Those of the others.
         called: Where the callers' logs say that it went.
     """
-    if host in called or _names(entry.authority, host):
+    if host in called or is_name_of(entry.authority, host):
         return False
-    return any(other in called or _names(entry.authority, other) for other in beside)
+    return any(other in called or is_name_of(entry.authority, other) for other in beside)
 
 
 def asks_for(entry: Entry, host: str) -> bool:
@@ -73,12 +73,12 @@ def asks_for(entry: Entry, host: str) -> bool:
     short = "." not in entry.authority.partition(":")[0].rstrip(".")
     return (
         bool(entry.authority)
-        and _names(entry.authority, host)
+        and is_name_of(entry.authority, host)
         and not (short and host.split(".")[1] != entry.namespace)
     )
 
 
-def _names(authority: str, host: str) -> bool:
+def is_name_of(authority: str, host: str) -> bool:
     """Whether an authority is a Service's name, short or full, with or without a port."""
     asked = authority.partition(":")[0].rstrip(".").lower()
     return f"{host}.".startswith(f"{asked}.")

@@ -23,7 +23,7 @@ from meshbdd.scenario.hits import Suspect, is_hit, told_apart
 from meshbdd.scenario.in_force import InForce
 from meshbdd.scenario.vacuity import Unmet, chances, see_met
 from meshbdd.sidecars import ISTIO
-from meshbdd.telemetry.access_log import Entry
+from meshbdd.telemetry.access_log import Entry, read_entries
 from meshbdd.units import Duration, Percent
 
 A, B = ServiceRef("a", "b"), ServiceRef("b", "b")
@@ -491,3 +491,52 @@ def test_calls_that_may_all_be_somebody_elses_are_told_as_such(
     [event] = told
     assert bool(event.others) == said
     assert ("others made them" in overview([event])) == said
+
+
+def test_an_absence_is_met_by_calls_that_another_services_rule_leads_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is about the endpoints, whoever was called."""
+    monkeypatch.setattr("meshbdd.scenario.accounting._LOG_SECONDS", Duration(0.1))
+    down = InForce(Plan("a is down", (), intent=Down(A), service=A, faulty=(A,)), requests=["r1"])
+    went = Entry(
+        "client-1", True, B.host, "r", 504, frozenset({"UH"}), "r1", started=9.0, authority="b", backend=A.host
+    )
+    _logged_by([], went).account([down])
+    down.accounted = False
+    with pytest.raises(Inconclusive, match=r"Nobody called a\.b"):
+        _logged_by([], replace(went, backend=B.host)).account([down])
+
+
+_LOG = {"response_code": 504, "response_flags": "UH", "request_id": "r1"}
+
+
+@pytest.mark.parametrize(
+    ("cluster", "called", "backend"),
+    [
+        ("Service.b.b:80/Service.b.a:80", B.host, A.host),
+        ("Service.b.b:80/Service.b.a:80/grpc-retries", B.host, A.host),
+        ("Service.b.b:80/HTTPRoute.b.r/0", B.host, ""),
+        ("outbound|80|v1|a.b.svc.cluster.local", A.host, A.host),
+        ("inbound|80||", "", ""),
+    ],
+)
+def test_a_cluster_tells_who_was_called_and_who_was_to_answer(cluster: str, called: str, backend: str) -> None:
+    [entry] = read_entries("client-1", json.dumps({**_LOG, "upstream_cluster": cluster}).encode() + b"\n")
+    assert (entry.service, entry.backend) == (called, backend)
+
+
+def test_calls_to_another_service_are_outside_of_a_fault_in_the_route_of_this_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Istio: the cluster is this one's, the authority the other's."""
+    monkeypatch.setattr("meshbdd.scenario.accounting._LOG_SECONDS", Duration(0.1))
+    led = Entry("client-1", True, A.host, "other", 200, frozenset(), "r1", started=9.0, authority="b", backend=A.host)
+    fault = InForce(_fault(100), requests=["r1"])
+    with pytest.raises(Inconclusive, match=r"Nobody called a\.b .* \(1 to b\) were made to another service") as caught:
+        _logged_by([], led).account([fault])
+    assert caught.value.code == "MB0616"
+    for own in (replace(led, authority="a"), replace(led, authority="1.0.0.9:80")):
+        fault.accounted = False
+        with pytest.raises(Inconclusive, match=r"none of 1 calls? was hit"):
+            _logged_by([], own).account([fault])
+    fault.accounted = False
+    _logged_by([], replace(led, route="t1-0", status=503, flags=frozenset({"FI"}))).account([fault])

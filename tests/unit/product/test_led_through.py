@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -203,3 +204,22 @@ def test_who_has_no_proxy_goes_past_a_fault_backend(stage: Stage) -> None:
     assert calls() == ["order"]
     stage.cluster.pods[0] = plain
     assert calls() == []
+
+
+def test_calls_to_another_service_that_are_led_here_are_outside_of_a_fault(stage: Stage) -> None:
+    """Linkerd's rules are those of the Service that is called, wherever they lead."""
+    item = InForce(Plan("payment fails", (), through=THROUGH))
+    asked = Entry("order", True, ORDER.host, "", 200, frozenset(), "r1", upstream=f"{ADDRESSES['payment']}:8080")
+    stage.straight("r1")
+    stage.entries.append(asked)
+    pods = KnownPods(cast("Any", stage.cluster), LINKERD)
+    pods.look()
+    found = FaultCalls(cast("Any", SimpleNamespace(injections=[])), pods)
+    assert found.calls(item, stage.entries, PAYMENT) == []
+    assert found.led(item, stage.entries, PAYMENT) == {str(ORDER): 1}
+    assert found.bypassed(stage.entries, PAYMENT, set()) == {}
+    stage.entries[-1] = replace(asked, service=PAYMENT.host)
+    assert [who for who, _ in found.calls(item, stage.entries, PAYMENT)] == ["order"]
+    assert found.led(item, stage.entries, PAYMENT) == {}
+    stage.entries.append(replace(asked, upstream=f"{ADDRESSES['fault']}:8080"))
+    assert found.led(item, stage.entries, PAYMENT) == {}, "another call for the same request"
