@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from meshbdd.cli.admission import admitting, refusal, see_fields
+from meshbdd.cli.planned import refused
 from meshbdd.errors import BadInput, Place
 
 if TYPE_CHECKING:  # imported by the command itself, so that --help is quick
@@ -177,25 +178,9 @@ def _judge(manifests: Iterable[_Manifest], there: list[Object], mesh: str, repor
             report.add(catalog.WOULD_BE_REFUSED.on(obj, told), places[name])
         else:
             admitted[name] = obj
-    if mesh == "linkerd":
-        _see_attached(admitted, world, places, report)
+    for name, in_vain in refused(admitted, there) if mesh == "linkerd" else ():
+        report.refused(in_vain, place_of(places[name].path, objects[name], "metadata.name"))
     return world
-
-
-def _see_attached(
-    objects: Mapping[str, Object], world: list[Object], places: Mapping[str, Place], report: Report
-) -> None:
-    """See that routes and policies for Linkerd are for something that is there."""
-    from meshbdd.mesh.linkerd.attachment import refuse_unattached  # noqa: PLC0415 - slow to import
-    from meshbdd.mesh.manifest_lines import place_of  # noqa: PLC0415 - slow to import
-    from meshbdd.rehearsal.stage import StageCluster  # noqa: PLC0415 - slow to import
-
-    there = StageCluster(world, "", lambda _: None).list
-    for name, obj in objects.items():
-        try:
-            refuse_unattached(obj, there)
-        except BadInput as error:
-            report.refused(error, place_of(places[name].path, obj, "metadata.name"))
 
 
 def _annotated(obj: Object, there: Iterable[Object]) -> Object:

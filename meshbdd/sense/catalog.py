@@ -212,6 +212,11 @@ UNKNOWN_ANNOTATION = Check(
     "MB0987", _W, "an annotation that Istio does not have", "correct its name, or leave it out", ("IST0108",)
 )
 
+# Linkerd
+NOT_READ = Check(
+    "MB0993", _W, "a field of a route that Linkerd does not read", "write the annotation of Linkerd's that says it"
+)
+
 # From the command
 WOULD_BE_REFUSED = Check("MB0990", _E, "an object that Istio or the API refuses", "correct the field", ("IST0106",))
 UNKNOWN_KIND = Check(

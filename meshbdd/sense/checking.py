@@ -42,6 +42,7 @@ _RULES: tuple[Callable[[Inventory], Iterator[Finding]], ...] = (
     sidecars.check,
     envoy_filters.check,
     gateway_api.check,
+    gateway_api.unread,
     containers.check,
     istio_annotations.check,
     telemetry.check,

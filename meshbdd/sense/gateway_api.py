@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from meshbdd.sense import catalog
 from meshbdd.sense.finding import Finding
 from meshbdd.sense.inventory import Inventory, ports_of, service_host
-from meshbdd.sense.reading import Object, mappings, namespace_of, text, told, whole
+from meshbdd.sense.reading import Object, mapping, mappings, namespace_of, text, told, whole
 
 
 def check(world: Inventory) -> Iterator[Finding]:
@@ -39,6 +39,29 @@ def check(world: Inventory) -> Iterator[Finding]:
                     has = told([str(p) for p in ports_of(service)]) or "none"
                     yield catalog.UNKNOWN_PORT.on(
                         route, f"{where} is port {port} of {service_host(service)}, which has {has}."
+                    )
+
+
+_INSTEAD = {"backendRequest": "timeout.linkerd.io/response", "retry": "retry.linkerd.io/http"}
+"""Fields of rules that Linkerd does not read, and what it reads: linkerd2 …/outbound/index/http.rs, ``convert_gateway_rule``."""
+
+
+def unread(world: Inventory) -> Iterator[Finding]:
+    """Retries and timeouts of backends in routes for Linkerd, which silently have no effect."""
+    for route in world.of("HTTPRoute"):
+        if not _is_linkerds(world, route):
+            continue
+        for number, rule in enumerate(mappings(route, "spec", "rules"), 1):
+            timeouts = mapping(rule, "timeouts")
+            for field, path, where in (
+                ("backendRequest", "timeouts.backendRequest", timeouts),
+                ("retry", "retry", rule),
+            ):
+                if field in where:
+                    yield catalog.NOT_READ.on(
+                        route,
+                        f"Linkerd does not read {path} of rule {number}, so it has no effect.",
+                        f"write the annotation {_INSTEAD[field]} into metadata",
                     )
 
 

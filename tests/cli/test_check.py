@@ -211,6 +211,70 @@ def test_the_shape_of_linkerds_own_kinds(check: Check, tmp_path: Path, mesh: str
     assert ran.returncode == (0 if told.startswith("Nothing") else 2 if "help: did" in told else 1)
 
 
+_ROUTE_OF_GATEWAYS = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: NAME, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: payment-service, port: 80}]
+  rules: [RULE]
+"""
+_SERVICE_WITH = """
+apiVersion: v1
+kind: Service
+metadata: {name: NAME, namespace: shop, annotations: {balancer.linkerd.io/failure-accrual: consecutve}}
+spec: {selector: {app: payment-service}, ports: [{name: http, port: 80, targetPort: http}]}
+"""
+_SERVER_FOR = """
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {name: NAME, namespace: shop}
+spec: {podSelector: {matchLabels: {app: payment-service}}, port: http}
+"""
+
+
+@pytest.mark.parametrize(
+    ("manifest", "code"),
+    [
+        (_ROUTE_OF_GATEWAYS.replace("RULE", "{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: payment-service, port: 80}}}]}"), "MB0465"),
+        (_ROUTE_OF_GATEWAYS.replace("RULE", "{timeouts: {request: 2s, backendRequest: 1s}}"), "MB0993"),
+        (_ROUTE_OF_GATEWAYS.replace("RULE", "{retry: {attempts: 2}}"), "MB0993"),
+        (_SERVICE_WITH, "MB0469"),
+        (_SERVICE_WITH.replace("consecutve", "consecutive"), None),
+        (_ROUTE_OF_GATEWAYS.replace("RULE", "{timeouts: {request: 2s}}"), None),
+        (_SERVER_FOR, None),
+    ],
+)  # fmt: skip
+def test_what_a_run_on_linkerd_would_refuse_or_linkerd_ignores(
+    check: Check, tmp_path: Path, manifest: str, code: str | None
+) -> None:
+    _write(tmp_path, a_yaml=manifest.replace("NAME", "a"), b_yaml=manifest.replace("NAME", "b"))
+    found = check("--mesh", "linkerd", "--json", "a.yaml", "b.yaml").findings
+    assert {f["code"] for f in found if f["code"] != "MB0963"} == ({code} if code else set())
+    assert len(found) == (2 if code else 0), "of two routes, or Servers, files do not tell which is the older one"
+    if code == "MB0993":
+        assert check("--mesh", "istio", "--json", "a.yaml").findings == []
+
+
+def test_the_manifests_of_the_shop_and_the_examples_are_sound_on_linkerd(check: Check, project: Path) -> None:
+    ran = check("--mesh", "linkerd", "manifests/shop", "manifests/vantage", "manifests/examples/linkerd", cwd=project)
+    assert ran.stdout.startswith("Nothing doubtful in ")
+
+
+def test_what_the_api_or_linkerd_refuses_of_a_manifest_is_told_at_the_step_that_applies_it(
+    check: Check, tmp_path: Path
+) -> None:
+    feature = 'Feature: f\n  Scenario: s\n    Given the manifest "a.yaml" is applied\n'
+    for spoiled, code in (
+        (_SERVER_FOR.replace("port: http", "port: http, accesPolicy: deny"), "MB0320"),
+        (_SERVER_FOR.replace("port: http", "port: http, accessPolicy: all"), "MB0990"),
+        (_SERVER_FOR.replace("v1beta3", "v1beta2").replace("port: http", "port: http, accessPolicy: deny"), "MB0320"),
+    ):
+        _write(tmp_path, f_feature=feature, a_yaml=spoiled.replace("NAME", "a"))
+        found = check("--mesh", "linkerd", "--json", "f.feature").findings
+        assert [f["code"] for f in found] == [code]
+
+
 @pytest.mark.parametrize(("kind", "port", "status"), [("StatefulSet", "http", 0), ("DaemonSet", "htpp", 2)])
 def test_the_pods_of_every_kind_of_workload_are_known(
     check: Check, tmp_path: Path, kind: str, port: str, status: int

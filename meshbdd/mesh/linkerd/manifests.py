@@ -166,6 +166,7 @@ def _service(catalog: Catalog, wanted: Object, context: Context) -> tuple[list[E
     ref = ServiceRef(meta["name"], meta["namespace"])
     live = catalog.find("Service", ref.name, ref.namespace)
     if live is None:
+        refuse_unreadable({k: v for k, v in (meta.get("annotations") or {}).items() if k.startswith(_LINKERD)}, {})
         return [creation(wanted)], [EndpointsHeld(ref)]
     ours = {
         edit.path
