@@ -46,6 +46,7 @@ class Security:
         plain: Calls that the callee's proxies logged as coming from pods of the caller without a proxy.
         bare: The callee's pods without a proxy.
         bare_callers: The caller's.
+        unread: Calls that the caller's proxies logged as answered by an endpoint, where nobody of the callee's counted any.
         bare_on: Calls that a fault backend of the callee's passed on to it without mutual TLS, whoever had made them.
     """
 
@@ -55,6 +56,7 @@ class Security:
     bare: Sequence[str] = ()
     bare_callers: Sequence[str] = ()
     bare_on: int = 0
+    unread: int = 0
 
 
 def uses_mutual_tls(source: str, target: str, seen: Security) -> Verdict:
@@ -72,7 +74,7 @@ def uses_mutual_tls(source: str, target: str, seen: Security) -> Verdict:
         why = f"{seen.plain} calls came from pods of {source} without a sidecar: {', '.join(seen.bare_callers)}"
         return Verdict.of(False, f"{claim}: {why}", **numbers)
     bare = [*seen.bare, *seen.bare_callers]
-    if bare and (total or seen.uncounted):
+    if bare and (total or seen.uncounted or seen.unread):
         return _unknown(claim, f"pod {bare[0]} has no sidecar, so nobody counts its calls", "give it one", **numbers)
     if seen.uncounted:
         why = f"{seen.uncounted} calls were counted by the proxies of {source} and by none of {target}"
@@ -80,6 +82,12 @@ def uses_mutual_tls(source: str, target: str, seen: Security) -> Verdict:
     if seen.bare_on:
         why = f"{seen.bare_on} calls went on from the fault backend to {target} without it, and nobody counts who had made them"
         return _unknown(claim, why, "claim it in a scenario without the fault", **numbers)
+    if not total and seen.unread:
+        why = (
+            f"{seen.unread} calls of {source} were answered there, and no proxy of {target} counted one: it reads none at a port "
+            "that is opaque, skipped or not HTTP"
+        )
+        return _unknown(claim, why, "let the mesh read that port as HTTP, or claim it of another service", **numbers)
     if not total:
         why = f"no proxy of {target} counted a call from {source} in this scenario"
         return _unknown(claim, why, "send a request that makes one")

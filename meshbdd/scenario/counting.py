@@ -135,8 +135,17 @@ class Counting:
         callers = {address_of(pod): str(pod["metadata"]["name"]) for pod in self._bare(source)}
         plain = [entry for entry in self._inbound(target) if entry.came_from in callers]
         bare = [str(pod["metadata"]["name"]) for pod in self._bare(target)]
-        security = mesh.Security(+found, max(0, sent - arrived), len(plain), bare, sorted(callers.values()), bare_on)
+        unread = 0 if total else self._answered(source, target)
+        security = mesh.Security(
+            +found, max(0, sent - arrived), len(plain), bare, sorted(callers.values()), bare_on, unread
+        )
         return security, total, logged
+
+    def _answered(self, source: ServiceRef, target: ServiceRef) -> int:
+        """How many of the scenario's calls a pod of the callee answered, by the logs of the caller's proxies."""
+        pods = {address_of(pod) for pod in self._proxies.pods(target)}
+        calls = (call for call in self._calls(source, target, "source") if call.upstream.rpartition(":")[0] in pods)
+        return sum(call.status > 0 and not call.flags and self._traffic.counts(call.request_id) for call in calls)
 
     def _bare(self, service: ServiceRef) -> list[Object]:
         """The running pods of a service without a proxy."""

@@ -223,3 +223,15 @@ def test_calls_to_another_service_that_are_led_here_are_outside_of_a_fault(stage
     assert found.led(item, stage.entries, PAYMENT) == {}
     stage.entries.append(replace(asked, upstream=f"{ADDRESSES['fault']}:8080"))
     assert found.led(item, stage.entries, PAYMENT) == {}, "another call for the same request"
+
+
+def test_calls_that_a_service_answered_are_told_where_none_of_its_proxies_counts(stage: Stage) -> None:
+    """As at an opaque port: the callers' logs have them."""
+    counting = stage.begin()
+    went = Entry("order", True, PAYMENT.host, "", 200, frozenset(), "r1", upstream=f"{ADDRESSES['payment']}:8080")
+    stage.entries += [went, replace(went, request_id="r2", status=503, flags=frozenset({"UF"}))]
+    elsewhere = replace(went, request_id="r3", upstream="127.1.0.9:8080")
+    stage.entries.append(elsewhere)
+    verdict = counting.mutual_tls(ORDER, PAYMENT)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "1 calls of order-service.shop were answered there" in verdict.sentence

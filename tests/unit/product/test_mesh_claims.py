@@ -278,6 +278,16 @@ def test_calls_that_no_proxy_of_the_callee_counted_are_not_known_to_be_mutual_tl
     assert_that(mesh.uses_mutual_tls("a", "b", mesh.Security({}, uncounted=5, bare=["b-2"])), is_failed("pod b-2"))
 
 
+def test_calls_that_a_service_answered_and_no_proxy_of_it_counted_are_no_calls_that_nobody_made() -> None:
+    opaque = mesh.uses_mutual_tls("a", "b", mesh.Security({}, unread=3))
+    assert_that(opaque, is_inconclusive("3 calls of a were answered there, and no proxy of b counted one"))
+    assert opaque.help != "send a request that makes one"
+    bare = mesh.uses_mutual_tls("a", "b", mesh.Security({}, unread=3, bare=["b-1"]))
+    assert_that(bare, is_inconclusive("pod b-1 has no sidecar"))
+    none = mesh.uses_mutual_tls("a", "b", mesh.Security({}, bare=["b-1"]))
+    assert (none.outcome, none.help) == (Outcome.INCONCLUSIVE, "send a request that makes one")
+
+
 def test_requests_that_a_proxy_answered_itself_reached_nobody() -> None:
     page = "# TYPE istio_requests_total counter\n" + "".join(
         f'istio_requests_total{{reporter="source",destination_service_name="payment-service",'
