@@ -119,12 +119,17 @@ class Changes:
         # a fault filter of the tester's own leaves no name in a proxy: nobody could see it go before what came after it
         found = [i for i in self.in_force if service in i.plan.faulty and (i.plan.intent or i.plan.side is Side.CALLER)]
         if not found:
-            raise BadInput(
-                "MB0507",
-                f"{service} cannot recover: nothing was done to it in this scenario by a step, or by a manifest's VirtualService.",
-                help="let it fail first, or remove the manifest",
-            )
+            raise self._well(service)
         self._withdraw(found)
+
+    def _well(self, service: ServiceRef) -> BadInput:
+        """Why a service cannot recover: nothing makes it fail, and a policy is not taken back so."""
+        policies = [item.plan.summary for item in self.in_force if item.plan.intent and item.plan.service == service]
+        route = "route" if self._environment.mesh.name == "linkerd" else "VirtualService"
+        why = f"no step let it fail, slowed it or took it down in this scenario, and no manifest's {route} did"
+        if policies:
+            why += f"; «{policies[-1]}» is no fault, and stays to the scenario's end"
+        return BadInput("MB0507", f"{service} cannot recover: {why}.", help="let it fail first, or remove the manifest")
 
     def configured_shares(self) -> list[float]:
         """The shares that this scenario's changes in force configure, the latest first."""

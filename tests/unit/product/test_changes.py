@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 import yaml
 
 from meshbdd.cluster import Cluster
-from meshbdd.intents import Fault, Mention, ServiceRef, Topic
+from meshbdd.errors import BadInput
+from meshbdd.intents import Access, Fault, Intent, Mention, MutualTls, ServiceRef, Timeout, TlsMode, Topic
 from meshbdd.mesh import MESHES, Gate
 from meshbdd.rehearsal.stage import StageCluster, StageGate
 from meshbdd.scenario import Environment
 from meshbdd.scenario.changes import Changes
 from meshbdd.settings import Settings
+from meshbdd.units import Duration
 
 SHOP = Path(__file__).resolve().parents[3] / "manifests" / "shop"
 PAYMENT = ServiceRef("payment-service", "shop")
@@ -48,3 +51,22 @@ def test_a_breaker_of_a_manifest_has_the_fault_backend_in_the_services_place(tmp
     changes.make(Fault(PAYMENT, status=503))
     stands = "a fault backend takes the place of payment-service.shop"
     assert [item.plan.summary for item in changes.in_force][1:-1] == [stands]
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Timeout(PAYMENT, Duration(1)),
+        Access(ServiceRef("order-service", "shop"), PAYMENT),
+        MutualTls(TlsMode.STRICT, "shop", PAYMENT),
+    ],
+)
+def test_a_service_that_has_a_policy_alone_has_nothing_to_recover_from(policy: Intent, tmp_path: Path) -> None:
+    changes = _changes(tmp_path)
+    changes.make(policy)
+    with pytest.raises(BadInput, match=f"«{policy}» is no fault, and stays to the scenario's end") as caught:
+        changes.recover(PAYMENT)
+    assert "no manifest's route did" in caught.value.sentence, "in Linkerd's words"
+    with pytest.raises(BadInput, match=r"no step let it fail.* route did") as nothing:
+        changes.recover(ServiceRef("order-service", "shop"))
+    assert "is no fault" not in nothing.value.sentence
