@@ -224,8 +224,20 @@ class Decision:
     most: int
 
 
+def hangs_on_the_untold(test: Test, decision: Decision) -> bool:
+    """Whether a decision is open for what cannot be told of some requests: with these hits, or without, it would be made."""
+    return decision.fewest < decision.most and bool(_as_if_told(test, decision.total, decision.fewest, decision.most))
+
+
+def _as_if_told(test: Test, total: int, fewest: int, most: int) -> list[Outcome]:
+    """The verdicts if all that cannot be told were no hits, and if all of it were; those that there would be."""
+    return [found for hits in (fewest, most) if (found := test.outcome(total, hits, hits)) is not None]
+
+
 def decide(test: Test, hits: Sequence[bool | None]) -> Decision:
     """Look at a stream request by request, and stop where the test does.
+
+    It stops too where it took as many as it is expected to, and what cannot be told of them decides: more would not tell either.
 
     Args:
         test: The test.
@@ -234,11 +246,15 @@ def decide(test: Test, hits: Sequence[bool | None]) -> Decision:
     if isinstance(test, Every) and False in hits:  # also one that came after enough had passed
         total = hits.index(False) + 1
         return Decision(Outcome.FAILED, total, hits[:total].count(True), total - 1)
+    expected = test.expected
     fewest = most = 0
     for total, hit in enumerate(hits, 1):
         fewest += hit is True
         most += hit is not False
         outcome = test.outcome(total, fewest, most)
-        if outcome is not None or total == test.limit:
+        vain = (
+            total >= expected and fewest < most and outcome is None and len(_as_if_told(test, total, fewest, most)) > 1
+        )
+        if outcome is not None or total == test.limit or vain:
             return Decision(outcome or Outcome.INCONCLUSIVE, total, fewest, most)
     return Decision(None, len(hits), fewest, most)

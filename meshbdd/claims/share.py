@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from meshbdd.claims.sequential import ALPHA, BETA, Band, Decision, Every, Test, decide
+from meshbdd.claims.sequential import ALPHA, BETA, Band, Decision, Every, Test, decide, hangs_on_the_untold
 from meshbdd.claims.statistics import at_least_probability, at_most_probability, clopper_pearson, wilson
 from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.errors import BadInput
@@ -114,10 +114,14 @@ class ShareClaim:
             return Verdict(Outcome.PASSED, sentence, numbers, notes)
         if tally.most < low or tally.fewest > high:
             return Verdict(Outcome.FAILED, sentence, numbers, notes)
-        action = "see why these answers lack it, or claim something that every answer has"
+        why, action = self._open(samples)
+        return Verdict(Outcome.INCONCLUSIVE, f"{sentence}{why}", numbers, notes, action)
+
+    def _open(self, samples: Sequence[Sample]) -> tuple[str, str]:
+        """The end of the sentence, and the action, where it hangs on requests of which it cannot be told."""
         if late := sum(sample.own > 0 and self._told(sample) is None for sample in samples):
-            sentence, action = f"{sentence}; for {late} of them this machine was late", LESS_BUSY
-        return Verdict(Outcome.INCONCLUSIVE, f"{sentence}; that leaves it open", numbers, notes, action)
+            return f"; for {late} of them this machine was late; that leaves it open", LESS_BUSY
+        return "; that leaves it open", "see why these answers lack it, or claim something that every answer has"
 
     def judge_enough(
         self, samples: Sequence[Sample], explain: Explain = unexplained, *, stopped: Stopped | None = None
@@ -147,6 +151,9 @@ class ShareClaim:
         numbers = {**_counted(tally), **self.figures(tally), **self._course(hits, decision)}
         if decision.outcome in {Outcome.PASSED, Outcome.FAILED}:
             return Verdict(decision.outcome, sentence, numbers, self._promise(decision))
+        if decision.outcome is not None and hangs_on_the_untold(test, decision):
+            why, action = self._open(tally.samples)
+            return Verdict.cannot_tell(f"{sentence}{why}", action, **numbers)
         if stopped is None or decision.outcome is not None:
             why = f"too near to the edge to tell within {test.limit:,} requests"
             stopped = Stopped(why, "claim a bound that the system keeps clear of")

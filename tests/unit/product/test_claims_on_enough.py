@@ -224,6 +224,25 @@ def test_a_limit_makes_it_inconclusive_with_the_numbers() -> None:
     assert_that(nothing, is_inconclusive())
 
 
+def test_where_what_cannot_be_told_decides_no_more_is_drawn_and_that_is_the_reason() -> None:
+    claim = fields.between(Percent(40), Percent(60), "version", "canary")
+    half = [answer(version="canary"), answer(503)] * 2000
+    verdict = claim.judge_enough(half)
+    assert verdict
+    assert_that(verdict, is_inconclusive())
+    assert verdict.sentence.endswith(f"{verdict.numbers['untold']} × 503); that leaves it open")
+    assert verdict.help == "see why these answers lack it, or claim something that every answer has"
+    assert claim.test
+    assert verdict.numbers["requests"] == claim.test.expected < claim.test.limit
+    few = [answer(503)] * 5 + split(400, 400)
+    passed = claim.judge_enough(few)
+    assert passed
+    assert_that(passed, is_passed())
+    edge = claim.judge_enough([answer(version="canary" if n % 5 < 3 else "stable") for n in range(4000)])
+    assert edge
+    assert "too near to the edge" in edge.sentence
+
+
 def test_what_no_number_can_show_is_refused_on_enough_only() -> None:
     claim = fields.between(Percent(10), Percent(10), "version", "canary")
     assert_that(claim.judge(split(10, 90)), is_passed())
