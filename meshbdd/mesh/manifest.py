@@ -10,6 +10,7 @@ import yaml
 
 from meshbdd.cluster.kinds import kind_of
 from meshbdd.errors import BadInput, NotPossible, Place
+from meshbdd.mesh.manifest_lines import place_of
 from meshbdd.mesh.manifest_shape import check_shape
 
 _WITHOUT_NAMESPACE = {
@@ -190,7 +191,7 @@ def _check_kind(document: dict[str, Any], file: Path, mesh: str) -> None:
         raise BadInput(
             "MB0420",
             f"{file.name} holds a {document.get('kind')}; only {', '.join(kinds)} may be applied.",
-            place=Place(file),
+            place=place_of(file, document, "kind"),
             help="take it out of the manifest",
         )
     annotated = document["kind"] == "Service" and "spec" not in document  # one that is there, and is told something
@@ -198,6 +199,6 @@ def _check_kind(document: dict[str, Any], file: Path, mesh: str) -> None:
         raise BadInput(
             "MB0421",
             f"{document['kind']} {document['metadata']['name']} has no spec.",
-            place=Place(file),
+            place=place_of(file, document),
             help="add it",
         )

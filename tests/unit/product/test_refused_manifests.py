@@ -13,9 +13,11 @@ import pytest
 from meshbdd.cluster import Cluster, Edit
 from meshbdd.cluster.failures import ApiFailure
 from meshbdd.cluster.refusals import RefusedObject, nearest_field, see_namespace, understood
+from meshbdd.errors import BadInput, Place
 from meshbdd.lab.admission import definition_of
 from meshbdd.mesh import Linkerd
 from meshbdd.mesh.gate import Gate
+from meshbdd.mesh.manifest import read_manifest
 from meshbdd.mesh.manifest_lines import place_of
 from meshbdd.rehearsal.stage import StageCluster
 from meshbdd.scenario import Changes
@@ -173,3 +175,20 @@ def test_a_rehearsed_write_is_tried_again_where_somebody_wrote_first(conflicts: 
     with contextlib.nullcontext() if conflicts == 2 else pytest.raises(ApiFailure):
         changes._dry_run(edit)
     assert len(asked) == tried
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "code"),
+    [
+        ("kind: ConfigMap\nmetadata: {name: b}\n", 3, "MB0420"),
+        ("metadata: {name: b}\nkind: Server\napiVersion: policy.linkerd.io/v1beta3\n", 3, "MB0421"),
+    ],
+)
+def test_an_object_that_may_not_be_applied_is_told_with_its_line(
+    text: str, line: int, code: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "m.yaml"
+    file.write_text(f"# a comment\n---\n{text}")
+    with pytest.raises(BadInput) as caught:
+        read_manifest(file, "shop", "linkerd")
+    assert (caught.value.code, caught.value.place) == (code, Place(file, line))
