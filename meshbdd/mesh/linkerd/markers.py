@@ -12,9 +12,8 @@ from typing import Any
 
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.base import Dump, Where
-from meshbdd.mesh.carried import tables_in_use
 from meshbdd.mesh.hosts_page import HOSTS, hosts_to
-from meshbdd.mesh.markers import CLUSTERS, LISTENERS, ROUTES, WARMING
+from meshbdd.mesh.markers import CLUSTERS, ROUTES, WARMING
 from meshbdd.mesh.pages import DRAINING, draining
 from meshbdd.sidecars import callee
 
@@ -178,61 +177,6 @@ class EndpointsHeld:
 
     def __str__(self) -> str:
         return f"endpoints of {self.service}"
-
-
-_ACCESS = {"all-unauthenticated", "all-authenticated", "cluster-unauthenticated", "cluster-authenticated", "audit"}
-"""The access policies that let anybody pass; ``deny`` leaves no trace in a proxy."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServerHeld:
-    """Every route of the Server ``name`` lets those pass whom its access policy and these authorizations name.
-
-    Attributes:
-        name: The Server.
-        access: Its access policy.
-        allowed: Authorizations that it has to have beside.
-        where: The pods behind it.
-        unique: Whether the Server was not there before.
-    """
-
-    name: str
-    access: str
-    allowed: frozenset[str]
-    where: Where
-    unique: bool = True
-    pages = (ROUTES, LISTENERS)
-
-    def held(self, dumps: Sequence[Dump]) -> bool | None:
-        """See ``Marker``; of a port that was opaque the routes are there before its listener is, and after it."""
-        in_use = tables_in_use(dumps[1])
-        routes = [
-            route
-            for config in dumps[0].get("configs") or []
-            if (config.get("route_config") or {}).get("name") in in_use
-            for host in config["route_config"].get("virtual_hosts") or []
-            if host.get("name") == f"server..{self.name}"
-            for route in host.get("routes") or []
-            if route.get("route") and self._is_own(route)
-        ]
-        return bool(routes) and all(self._lets_pass(route) for route in routes)
-
-    def _is_own(self, route: Mapping[str, Any]) -> bool:
-        """Whether the Server decides there: a port that its pod does not declare has routes beside for its first connection."""
-        told = ((route.get("metadata") or {}).get("filter_metadata") or {}).get("linkerd") or {}
-        return str(told.get("server") or self.name).rpartition("|")[2] == self.name
-
-    def _lets_pass(self, route: Mapping[str, Any]) -> bool:
-        rbac = (route.get("typed_per_filter_config") or {}).get("envoy.filters.http.rbac") or {}
-        policies = ((rbac.get("rbac") or {}).get("rules") or {}).get("policies") or {}
-        # Each is called by its group, kind and name; an access policy is of the kind "default".
-        names = [str(name).split("|") for name in policies]
-        access = {name[-1] for name in names if name[-2:-1] == ["default"]}
-        allowed = {name[-1] for name in names if name[-2:-1] != ["default"]}
-        return access & _ACCESS == {self.access} & _ACCESS and allowed >= self.allowed
-
-    def __str__(self) -> str:
-        return f"Server {self.name} with the access policy {self.access}"
 
 
 @dataclass(frozen=True, slots=True)

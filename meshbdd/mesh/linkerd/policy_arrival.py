@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from meshbdd.cluster.kinds import kind_of
+from meshbdd.cluster.record import Record
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.mesh.base import Marker, Object, Stage, Where
 from meshbdd.mesh.catalog import Catalog
@@ -20,8 +22,8 @@ from meshbdd.mesh.linkerd.authorizing import (
     kind_at,
     required,
 )
-from meshbdd.mesh.linkerd.markers import ServerHeld
 from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, routes_of
+from meshbdd.mesh.linkerd.server_markers import PoliciesGone, ServerHeld
 from meshbdd.mesh.linkerd.servers import DENY, decides_at, decides_somewhere, refuse_overruled
 from meshbdd.mesh.markers import LISTENERS, ROUTES, ConfigChanged
 
@@ -81,8 +83,28 @@ def leaving_markers(catalog: Catalog, stage: Stage) -> Iterator[Marker]:
         with contextlib.suppress(BadInput):  # it is for nothing by now
             for server in _servers_of(catalog, there, edit.kind):
                 where = _pods_of(catalog, server)
-                if where not in seen:
+                if where in seen:
+                    continue
+                if _will_be_deleted(there) and _has_routes(server):
+                    yield PoliciesGone(server["metadata"]["name"], _leaving_with(catalog, there, server), where)
+                else:
                     yield ConfigChanged(f"the withdrawal of {there['kind']} {edit.name}", (ROUTES, LISTENERS), where)
+
+
+def _will_be_deleted(there: Object) -> bool:
+    """Whether to undo the latest change of an object is to delete it."""
+    record = Record.of(there)
+    return record is not None and record.created and len(record.layers) == 1
+
+
+def _leaving_with(catalog: Catalog, there: Object, server: Object) -> frozenset[tuple[str, str]]:
+    """Kind and name, as proxies have them, of the policies that a Server loses with an object: it, or those that require it."""
+    kind, meta = kind_of(there), there["metadata"]
+    if kind not in AUTHENTICATIONS:
+        return frozenset({(str(there["kind"]).lower(), str(meta["name"]))})
+    key = kind, meta["namespace"], meta["name"]
+    asking = (p for p in catalog.all(AUTHORIZATION, server["metadata"]["namespace"]) if key in required(p))
+    return frozenset({(str(policy["kind"]).lower(), str(policy["metadata"]["name"])) for policy in asking})
 
 
 def _target_is_there(after: Catalog, policy: Object) -> bool:

@@ -15,8 +15,8 @@ from meshbdd.intents import Access, MutualTls, ServiceRef, TlsMode
 from meshbdd.mesh.base import Marker, Stage, Where
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.authorizing import AUTHORIZATION, SERVER_AUTHORIZATION, is_at, is_for
-from meshbdd.mesh.linkerd.markers import ServerHeld
 from meshbdd.mesh.linkerd.objects import POLICY, creation, routes_of
+from meshbdd.mesh.linkerd.server_markers import ServerHeld
 from meshbdd.mesh.linkerd.servers import ACCESS, DENY, OURS, decides
 from meshbdd.sidecars import LINKERD
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from meshbdd.mesh import Linkerd
 from meshbdd.mesh.base import Plan, Where
-from meshbdd.mesh.linkerd.markers import ServerHeld
 from meshbdd.mesh.linkerd.selecting import selects
+from meshbdd.mesh.linkerd.server_markers import ServerHeld
 from tests.unit.product.staged import Staged
 
 Object = dict[str, Any]
@@ -185,3 +186,40 @@ def test_a_policy_for_a_namespace_is_seen_to_go_at_servers_that_came_later() -> 
     assert _leaving(world, policy) == [("effect of the withdrawal of AuthorizationPolicy mine", ["pair"])]
     world.cluster.delete(ANYBODY)
     assert _leaving(world, policy) == [], "Linkerd has left it out already"
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_a_policy_that_goes_with_what_is_deleted_is_seen_to_go_by_its_name(*, required: bool) -> None:
+    made = {"layers": [{"id": "1", "path": ["spec"], "original": None}], "owner": {"host": "", "pid": 1, "started": ""}}
+    record = made | {"run": "r1", "cluster": "", "uid": "", "created": True}
+    world = _world(_server("t", PAIR)) if required else _world(_server("s", BACKUP), ANYBODY)
+    plan = world([ANYBODY if required else _policy(NAMESPACE, "anybody")])
+    world([_policy(NAMESPACE, "anybody")] if required else [_server("t", PAIR)])
+    [edit] = plan.edits
+    there = world.cluster.find(edit.kind, edit.name, edit.namespace)
+    assert there is not None
+    there["metadata"]["annotations"] = {"meshbdd.dev/undo": json.dumps(record)}
+    world.cluster.replace(there)
+    [marker] = [marker for stage in plan.stages for marker in world.mesh.leaving(stage)]
+    assert str(marker) == "Server t without mine"
+
+    def held(*tables: Object) -> bool | None:
+        hosts: list[Object] = [
+            {
+                "name": "server..t",
+                "routes": [{"typed_per_filter_config": {"envoy.filters.http.rbac": {"rbac": {"rules": rules}}}}],
+            }
+            for rules in tables
+        ]
+        in_use = [{"active_state": {"route_config_name": str(number)}} for number in range(len(hosts))]
+        routes: list[Object] = [
+            {"route_config": {"name": str(n), "virtual_hosts": [host]}} for n, host in enumerate(hosts)
+        ]
+        left_over = {
+            "route_config": {"name": "opaque by now", "virtual_hosts": routes[0]["route_config"]["virtual_hosts"]}
+        }
+        assert marker.held([{"configs": [left_over]}, {"configs": in_use}]) is True
+        return marker.held([{"configs": routes}, {"configs": in_use}])
+
+    with_it: Object = {"policies": {f"{GROUP}|authorizationpolicy|mine": {}}}
+    assert [held(with_it, with_it), held({}, with_it), held({}, {})] == [False, False, True]
