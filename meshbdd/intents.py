@@ -156,6 +156,15 @@ class Scope:
     def _lower_headers(self) -> dict[str, str]:
         return {name.lower(): value for name, value in self.headers.items()}
 
+    def __str__(self) -> str:
+        """As the end of a sentence about calls; empty where it says nothing. The value of a header may be nobody's to read."""
+        told = [
+            f"{name} {value}" for name, value in (("method", self.method), ("path", self.path)) if value is not None
+        ]
+        told += [f"header {name}" for name in self.headers]
+        by = f" from {self.called_by}" if self.called_by else ""
+        return f"{by} with {' and '.join(told)}" if told else by
+
     @property
     def narrows(self) -> bool:
         """Whether it lies on the request itself (not only on the caller)."""
@@ -206,7 +215,7 @@ class Fault:
 
     def __str__(self) -> str:
         what = f"is slowed by {self.delay}" if self.delay else f"fails with {self.grpc_status or self.status}"
-        return f"{self.service} {what} for {self.share} of calls"
+        return f"{self.service} {what} for {self.share} of calls{self.scope}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from meshbdd.errors import Inconclusive
 from meshbdd.evidence import FaultAccounted
-from meshbdd.intents import Down, ServiceRef
+from meshbdd.intents import Down, Fault, ServiceRef
 from meshbdd.scenario.calls import Places, calls_logged, reasons
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.fault_calls import FaultCalls
@@ -140,7 +140,14 @@ class Accounting:
             self._found.led(item, entries, service),
         )
         likely = chances(item.plan, [entry for _, entry in calls])
-        see_met(event, likely, doubtful=len(doubtful), gone=self._found.gone(item, service))
+        see_met(
+            event,
+            likely,
+            doubtful=len(doubtful),
+            gone=self._found.gone(item, service),
+            caller=_only_caller(item),
+            others=Counter(who for who, _ in everybodys if meant is not None and who not in meant),
+        )
         see_grpc(item.plan, [entry for _, entry in hit])
         self._environment.tell(event)
 
@@ -204,6 +211,13 @@ class Accounting:
         except Inconclusive:
             return False if entries else None
         return True
+
+
+def _only_caller(item: InForce) -> str:
+    """Whom alone a change is for, as its step names it; empty where it is for everybody, or a manifest's."""
+    intent = item.plan.intent
+    by = intent.scope.called_by if isinstance(intent, Fault) else None
+    return str(by or "")
 
 
 def _refused_outside(item: InForce, service: ServiceRef) -> int:

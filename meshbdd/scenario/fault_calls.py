@@ -183,10 +183,12 @@ class FaultCalls:
     def unreached(self, item: InForce, entries: Sequence[Entry], host: str) -> Mapping[str, int]:
         """Calls that callers' sidecars answered before the fault, by response flag or status.
 
-        They are those that no endpoint was for, where the service's side decides, and those that no rule of a route led to it.
+        They are those that no endpoint was for, where the service's side decides, and those that no rule of a route led to it;
+        of the caller alone whom the fault is for.
         """
+        meant = self.meant(item)
         there = item.plan.side is Side.SERVER and not isinstance(item.plan.intent, Down)
-        nowhere = [e for e in entries if e.outbound and not e.upstream]
+        nowhere = [e for e in entries if e.outbound and not e.upstream and (meant is None or e.pod in meant)]
         led = [flag for e in nowhere if there and e.service == host for flag in sorted(e.flags)]
         answered = [e.status for e in nowhere if not e.service and asks_for(e, host)]
         told = [in_words([flag]) for flag in led] + [f"status {status}" for status in answered]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from meshbdd.errors import Inconclusive
 from meshbdd.evidence import FaultAccounted
@@ -18,6 +18,9 @@ _NAMED = 3
 """So many names are told at most."""
 _ALPHA = 1e-6
 """How improbable it must be that a fault with its share would hit nobody, before "nobody was hit" is doubted."""
+
+
+NOBODY: Mapping[str, int] = {}
 
 
 class Unmet(Inconclusive):
@@ -39,7 +42,15 @@ def chances(plan: Plan, calls: Iterable[Entry]) -> list[float]:
     return [intent.share.fraction for _ in calls]
 
 
-def see_met(event: FaultAccounted, likely: Sequence[float], *, doubtful: int = 0, gone: Sequence[str] = ()) -> None:
+def see_met(
+    event: FaultAccounted,
+    likely: Sequence[float],
+    *,
+    doubtful: int = 0,
+    gone: Sequence[str] = (),
+    caller: str = "",
+    others: Mapping[str, int] = NOBODY,
+) -> None:
     """See that what the proxies tell is what the fault would do.
 
     Args:
@@ -47,43 +58,15 @@ def see_met(event: FaultAccounted, likely: Sequence[float], *, doubtful: int = 0
         likely: The ``chances`` of the calls.
         doubtful: How many calls another fault may have hit as well as this one.
         gone: The pods that are gone since, with what they logged.
+        caller: The only caller that the fault is for; empty: it is for everybody.
+        others: Those that it is not for, by pod → how many calls they made.
 
     Raises:
-        Unmet: nobody called the service.
+        Unmet: nobody called the service whom the fault is for.
         Inconclusive: nobody was hit: though somebody must have been, or by chance, or as far as can be told.
     """
     if not event.calls and not event.hit:
-        if gone:
-            raise Unmet(
-                "MB0614",
-                f"Whether anybody called {event.service} while «{event.summary}» was in force cannot be told: pod {gone[0]} or its "
-                "proxy went away meanwhile, with what it logged, and no other one logged a call.",
-                help="keep the pods while the fault is in force, or send requests after they were replaced",
-            )
-        if event.led:
-            others = " and ".join(f"{count} to {name}" for name, count in event.led.items())
-            raise Unmet(
-                "MB0616",
-                f"Nobody called {event.service} while «{event.summary}» was in force: the calls that came to its pods ({others}) were "
-                "made to another service, whose rules led them there, and the fault is for calls to the service itself.",
-                help=f"send requests that call {event.service} by its own name, or have the fault at the service that is called",
-            )
-        aside = ", ".join(f"{count} calls from {name}" for name, count in event.bypassed.items())
-        if not aside and event.seen < event.sent:
-            aside = f"{event.sent - event.seen} of the {event.sent} requests of this scenario, as those from outside the mesh do"
-        if event.unreached:
-            nowhere = " and ".join(f"{count} with {how}" for how, count in event.unreached.items())
-            raise Unmet(
-                "MB0603",
-                f"No call reached {event.service} while «{event.summary}» was in force: {nowhere} ended at their callers' proxies.",
-                help="have what answers them there in another scenario: a fault, an open circuit, a limit, a route without a rule for them",
-            )
-        raise Unmet(
-            "MB0603",
-            f"Nobody called {event.service} while «{event.summary}» was in force, as far as the proxies tell"
-            + (f"; past every proxy went {aside}." if aside else "."),
-            help="send requests that make its callers call it; a fault that meets no call proves nothing",
-        )
+        raise _unmet(event, gone, caller, others)
     if event.hit or not likely:
         return
     if doubtful:
@@ -137,6 +120,49 @@ def see_named(plan: Plan, service: ServiceRef, others: Collection[str], spared: 
         f"their proxies know a call for {service}.",
         help=f"call it by its own name, as {service.host}, or let the others select no pod of its",
     )
+
+
+def _unmet(event: FaultAccounted, gone: Sequence[str], caller: str, others: Mapping[str, int]) -> Unmet:
+    """Why no call is known that a fault was for."""
+    meanwhile = f"while «{event.summary}» was in force"
+    if gone:
+        return Unmet(
+            "MB0614",
+            f"Whether {caller or 'anybody'} called {event.service} {meanwhile} cannot be told: pod {gone[0]} or its proxy went away "
+            "meanwhile, with what it logged, and no other one logged a call.",
+            help="keep the pods while the fault is in force, or send requests after they were replaced",
+        )
+    nobody = f"{caller} did not call" if caller else "Nobody whom it is for called" if others else "Nobody called"
+    if event.led and not others:
+        led = " and ".join(f"{count} to {name}" for name, count in event.led.items())
+        return Unmet(
+            "MB0616",
+            f"{nobody} {event.service} {meanwhile}: the calls that came to its pods ({led}) were made to another service, whose rules "
+            "led them there, and the fault is for calls to the service itself.",
+            help=f"send requests that call {event.service} by its own name, or have the fault at the service that is called",
+        )
+    if event.unreached:
+        nowhere = " and ".join(f"{count} with {how}" for how, count in event.unreached.items())
+        return Unmet(
+            "MB0603",
+            f"No call {f'of {caller} ' if caller else ''}reached {event.service} {meanwhile}: {nowhere} ended at their callers' proxies.",
+            help="have what answers them there in another scenario: a fault, an open circuit, a limit, a route without a rule for them",
+        )
+    said = f"{nobody} {event.service} {meanwhile}, as far as the proxies tell"
+    if others:
+        said += f"; others did, for whom the fault is not: {_counted(others)}"
+    aside = _counted(event.bypassed)
+    if not aside and event.seen < event.sent:
+        aside = f"{event.sent - event.seen} of the {event.sent} requests of this scenario, as those from outside the mesh do"
+    return Unmet(
+        "MB0603",
+        said + (f"; past every proxy went {aside}." if aside else "."),
+        help=f"send requests that make {caller or 'its callers'} call it; a fault that meets no call proves nothing",
+    )
+
+
+def _counted(calls: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} call{'s' if count > 1 else ''} from {name}" for name, count in calls.items())
 
 
 def see_grpc(plan: Plan, hit: Sequence[Entry]) -> None:

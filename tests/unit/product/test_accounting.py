@@ -265,8 +265,37 @@ def test_who_has_the_labels_of_the_only_caller_of_a_fault_in_another_namespace_i
         "a-1", False, "", "default", 200, frozenset(), "r1", started=9.0, downstream="1.0.0.3:9", namespace="b"
     )
     for_order = replace(_fault(100, side=side), callers=Where("b", {"app": "order"}))
-    with pytest.raises(Inconclusive, match=r"Nobody called a\.b while"):
+    with pytest.raises(Inconclusive, match=r"Nobody whom it is for called a\.b while"):
         _logged_by(pods, went, came).account([InForce(for_order, requests=["r1"])], final=True)
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_whom_a_fault_is_for_is_named_where_only_others_called(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meshbdd.scenario.accounting._LOG_SECONDS", Duration(0.1))
+    pods = [("a-1", "b", "a", "1.0.0.1"), ("order-1", "b", "order", "1.0.0.2"), ("client-1", "b", "client", "1.0.0.3")]
+    went = Entry("client-1", True, A.host, "default", 200, frozenset(), "r1", started=9.0, namespace="b")
+    came = Entry(
+        "a-1", False, "", "default", 200, frozenset(), "r1", started=9.0, downstream="1.0.0.3:9", namespace="b"
+    )
+    fault = Fault(A, status=503, scope=Scope(called_by=ServiceRef("order", "b")))
+    for_order = replace(_fault(100, side=side), intent=fault, summary=str(fault), callers=Where("b", {"app": "order"}))
+    told = (
+        "order.b did not call a.b while «a.b fails with 503 for 100% of calls from order.b» was in force, as far as the proxies "
+        "tell; others did, for whom the fault is not: 1 call from client-1"
+    )
+    with pytest.raises(Inconclusive, match=re.escape(told)) as caught:
+        _logged_by(pods, went, came).account([InForce(for_order, requests=["r1"])], final=True)
+    assert caught.value.help == "send requests that make order.b call it; a fault that meets no call proves nothing"
+    nowhere = replace(went, upstream="", service="", authority="a", status=404)
+    with pytest.raises(Inconclusive, match=r"order\.b did not call a\.b"):
+        _logged_by(pods, nowhere).account([InForce(for_order, requests=["r1"])], final=True)
+
+
+def test_a_fault_is_told_with_the_calls_that_it_is_for() -> None:
+    scope = Scope(ServiceRef("order", "b"), "POST", "/charge", {"x-user": "qa"})
+    told = " from order.b with method POST and path /charge and header x-user"
+    assert str(Fault(A, Percent(30), status=503, scope=scope)) == f"a.b fails with 503 for 30% of calls{told}"
+    assert str(Fault(A, delay=Duration(1), scope=Scope(path="/x"))).endswith("of calls with path /x")
 
 
 @pytest.mark.parametrize(
