@@ -75,7 +75,7 @@ def log_untold(claim: str, calls: Sequence[Call] | None, evidence: Mapping[str, 
 
 
 def is_open(service: str, breakers: Sequence[Breaker], calls: Sequence[Call] | None) -> Verdict:
-    """Every endpoint of a service is ejected at every caller that sent traffic.
+    """Every endpoint of a service is ejected at every caller that sent traffic; with subsets, those of the subsets that it called.
 
     Args:
         service: The service.
@@ -97,9 +97,13 @@ def is_open(service: str, breakers: Sequence[Breaker], calls: Sequence[Call] | N
 
 
 def _over(phases: Sequence[Phase], breakers: Sequence[Breaker]) -> str:
-    """That a circuit was open earlier, where it is no more: a claim that comes too late looks like one that is wrong."""
-    closed = {breaker.circuit for breaker in breakers if not breaker.is_open}
-    last = {phase.circuit: phase for phase in phases if phase.state == "open" and phase.circuit in closed}
+    """That a circuit was open earlier, where it is no more: a claim that comes too late looks like one that is wrong.
+
+    While calls went to one subset alone, its endpoints were all there were to eject; of the service the circuit was not open then.
+    """
+    closed = {breaker.circuit: set(breaker.sent) for breaker in breakers if not breaker.is_open}
+    opened = (phase for phase in phases if phase.state == "open" and phase.circuit in closed)
+    last = {phase.circuit: phase for phase in opened if closed[phase.circuit] <= set(phase.owing)}
     told = [f"{circuit} for {_lasted(phase)}" for circuit, phase in last.items()]
     return f"; it was open before, at {', '.join(told)}, and that was over when this was asked" if told else ""
 

@@ -791,6 +791,13 @@ def test_an_opening_that_was_seen_is_told_from_the_errors_of_a_trial() -> None:
     assert states == ["closed", "open", "half-open", "closed"]
 
 
+def test_that_one_subset_had_no_endpoint_left_is_no_opening_of_the_service() -> None:
+    calls = [replace(each, endpoint="127.1.0.8" if each.reached else "") for each in OPENED]
+    for sent, told in ({"127.1.0.8": 5}, True), ({"127.1.0.8": 5, "127.1.0.9": 3}, False):
+        sentence = is_open("payment", [replace(breaker(1, endpoints=2), sent=sent)], calls).sentence
+        assert ("it was open before" in sentence) is told
+
+
 def test_what_is_said_of_an_earlier_opening_was_measured() -> None:
     closed = is_open("payment", [replace(breaker(0), base=20.0)], CLOSED_AGAIN)
     assert "it was open before, at order for 3.2 s, and that was over" in closed.sentence
