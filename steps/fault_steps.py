@@ -85,7 +85,7 @@ def is_down(context: Context, service: str) -> None:
 
 @step("{service:Service} recovers")
 def recovers(context: Context, service: str) -> None:
-    """What this scenario did to a service is taken back.
+    """This scenario's faults at a service are taken back, and a manifest whose VirtualService made one; policies stay.
 
     Evidence: what was taken back, when no proxy held it any more, and what others had changed meanwhile and was
     kept.

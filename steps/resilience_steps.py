@@ -49,7 +49,9 @@ def calls_at_least(context: Context, caller: str, callee: str, count: int) -> No
 
 @step("the circuit to {service:Service} is open")
 def circuit_is_open(context: Context, service: str) -> None:
-    """Every endpoint of a service is ejected at every caller that sent traffic, by the word of the callers' proxies.
+    """Every endpoint of a service, or of those of its subsets that were called, is ejected at every caller that sent traffic.
+
+    By the word of the callers' proxies.
 
     Evidence: ejections at each caller, and the circuit's states replayed over the access logs.
 

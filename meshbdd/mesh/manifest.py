@@ -164,6 +164,11 @@ def _items(document: Any) -> list[Any]:
 _OWN = {"istio": ("Istio", OF_ISTIO), "linkerd": ("Linkerd", OF_LINKERD)}
 
 
+def kinds_of(mesh: str) -> str:
+    """The kinds that a step's manifest may hold on a mesh, as a sentence has them."""
+    return ", ".join(dict.fromkeys(kind.partition(".")[0] for kind in _OWN[mesh][1]))
+
+
 def refuse_foreign(documents: Iterable[Mapping[str, Any]], mesh: str) -> None:
     """See that a mesh has the kinds of a manifest.
 
@@ -187,10 +192,10 @@ def refuse_foreign(documents: Iterable[Mapping[str, Any]], mesh: str) -> None:
 
 def _check_kind(document: dict[str, Any], file: Path, mesh: str) -> None:
     if document.get("kind") not in ALLOWED:
-        kinds = dict.fromkeys(kind.partition(".")[0] for kind in _OWN[mesh][1]) if mesh else ALLOWED
+        kinds = kinds_of(mesh) if mesh else ", ".join(ALLOWED)
         raise BadInput(
             "MB0420",
-            f"{file.name} holds a {document.get('kind')}; only {', '.join(kinds)} may be applied.",
+            f"{file.name} holds a {document.get('kind')}; only {kinds} may be applied.",
             place=place_of(file, document, "kind"),
             help="take it out of the manifest",
         )

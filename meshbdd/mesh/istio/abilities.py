@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from meshbdd.intents import Down, Fault
 from meshbdd.mesh.abilities import ONLY_THE_LABS_CLIENTS, YES, Ability, Answer, Need
+from meshbdd.mesh.manifest import kinds_of
 
 _LOGS = "where the mesh logs accesses as JSON"
 """https://istio.io/latest/docs/tasks/observability/logs/access-log/: off by default, and text where it is on."""
 
-_ANYWHERE = {Ability.MANIFESTS: "of Istio's kinds", Ability.PROMETHEUS: "with Prometheus"}
+_ANYWHERE = {Ability.MANIFESTS: f"of the kinds {kinds_of('istio')}", Ability.PROMETHEUS: "with Prometheus"}
 _ON_CLUSTERS = {
     Ability.CLIENTS: ONLY_THE_LABS_CLIENTS,
     Ability.ACCESS_LOG: _LOGS,

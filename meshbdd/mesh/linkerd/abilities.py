@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from meshbdd.intents import CircuitBreaker, Fault, Intent, Limit, Mirror, MutualTls, TlsMode
 from meshbdd.mesh.abilities import ONLY_THE_LABS_CLIENTS, YES, Ability, Answer, Need, no
+from meshbdd.mesh.manifest import kinds_of
 
 _CANNOT = {
     Limit: "Linkerd limits how many requests come in a second, not how many are under way at a time",
@@ -16,7 +17,7 @@ _CANNOT = {
 _HOW: dict[object, str] = {
     Fault: "by fault backend",
     CircuitBreaker: "by failure accrual",
-    Ability.MANIFESTS: "of Linkerd's kinds",
+    Ability.MANIFESTS: f"of the kinds {kinds_of('linkerd')}",
     Ability.PROMETHEUS: "with Prometheus",
     Ability.REFUSALS: "where no proxy denies the request first: that is a 403",
     Ability.ROTATION: "where its proxies renew their certificates so soon",
