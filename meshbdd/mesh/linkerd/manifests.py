@@ -31,6 +31,7 @@ from meshbdd.mesh.linkerd.policies import RETRY, TIMEOUT
 from meshbdd.mesh.linkerd.policy_arrival import policy_markers
 from meshbdd.mesh.linkerd.rivals import refuse_shadowed
 from meshbdd.mesh.linkerd.rules import marked
+from meshbdd.mesh.linkerd.servers import turns
 from meshbdd.mesh.linkerd.stand_ins import draws, replaced
 from meshbdd.mesh.markers import CLUSTERS, ROUTES, ConfigChanged
 
@@ -100,9 +101,7 @@ def _stage(
             made, held = [_whole(wanted, kind)], list(policy_markers(after, wanted, kind))
         edits += made
         markers += held
-    homes = {
-        d["metadata"]["namespace"] for d in documents if kind_of(d) == "Server"
-    }  # an opaque port may carry HTTP then
+    homes = {d["metadata"]["namespace"] for d in documents if kind_of(d) == "Server" and turns(catalog, d)}
     renewed = [ServiceRef(s["metadata"]["name"], home) for home in homes for s in catalog.all("Service", home)]
     return Stage.of(*edits, markers=markers, renewed=renewed)
 

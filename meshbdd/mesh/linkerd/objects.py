@@ -84,6 +84,12 @@ def http_ports(service: Object) -> tuple[Mapping[str, Any], ...]:
     return ports
 
 
+def is_opaque(pod: Mapping[str, Any], port: int) -> bool:
+    """Whether a pod's proxy passes the bytes of a port on as they come, unless a Server says otherwise."""
+    opaque = port_list((pod["metadata"].get("annotations") or {}).get(OPAQUE_PORTS, _OPAQUE))
+    return any(port in numbers for numbers in opaque)
+
+
 def _carries_http(port: Mapping[str, Any], opaque: Iterable[range]) -> bool:
     """A port's ``appProtocol`` beats the list of opaque ports."""
     said = port.get("appProtocol")

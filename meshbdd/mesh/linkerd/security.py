@@ -17,7 +17,7 @@ from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.authorizing import AUTHORIZATION, SERVER_AUTHORIZATION, is_at, is_for
 from meshbdd.mesh.linkerd.objects import POLICY, creation, routes_of
 from meshbdd.mesh.linkerd.server_markers import ServerHeld
-from meshbdd.mesh.linkerd.servers import ACCESS, DENY, OURS, decides
+from meshbdd.mesh.linkerd.servers import ACCESS, DENY, OURS, decides, turns
 from meshbdd.sidecars import LINKERD
 
 MODES = {TlsMode.STRICT: "all-authenticated", TlsMode.PERMISSIVE: "all-unauthenticated"}
@@ -45,7 +45,7 @@ def tls_stage(catalog: Catalog, intent: MutualTls) -> Stage:
                 edits.setdefault(str(edit), edit)
                 where = Where(service.namespace, catalog.labels_of(service))
                 markers.append(ServerHeld(edit.name, mode, frozenset(), where, unique=server is None))
-                renewed += [service] if server is None else []  # an opaque port carries HTTP from now on
+                renewed += [service] if server is None and turns(catalog, edit.new or {}) else []
     return Stage.of(*edits.values(), markers=markers, renewed=renewed)
 
 
@@ -115,8 +115,9 @@ def access_stage(catalog: Catalog, intent: Access, token: str) -> Stage:
         servers[str(edit)] = edit
         where = Where(namespace, catalog.labels_of(service))
         markers.append(ServerHeld(edit.name, DENY, frozenset({name}), where))
-    # The Servers come last: one without a policy would deny everybody. With them opaque ports carry HTTP.
-    return Stage.of(*edits, *servers.values(), markers=markers, renewed=(service,))
+    renewed = [service] if any(turns(catalog, edit.new) for edit in servers.values() if edit.new) else []
+    # The Servers come last: one without a policy would deny everybody.
+    return Stage.of(*edits, *servers.values(), markers=markers, renewed=renewed)
 
 
 def _policy(kind: str, name: str, namespace: str, spec: Mapping[str, Any]) -> Edit:

@@ -5,13 +5,14 @@ linkerd2 policy-controller/k8s/index/src/inbound/index.rs, ``Pod::update_servers
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from meshbdd.errors import BadInput
+from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.catalog import Catalog
-from meshbdd.mesh.linkerd.objects import port_list
+from meshbdd.mesh.linkerd.objects import is_opaque, port_list
 from meshbdd.mesh.linkerd.selecting import selects
 
 Object = Mapping[str, Any]
@@ -32,6 +33,20 @@ def decides(server: Object, pod: Object, port: int) -> bool:
     if selector is None or (said if isinstance(said, int) else container_ports(pod).get(str(said))) != port:
         return False
     return selects(selector, pod["metadata"].get("labels") or {})
+
+
+def turns(catalog: Catalog, server: Object) -> bool:
+    """Whether a Server may make an opaque port carry HTTP, or one that does opaque: open connections keep the old rules then."""
+    spec = server["spec"]
+    if spec.get("proxyProtocol") in {"opaque", "TLS"}:
+        return True
+    found = False
+    with contextlib.suppress(Inconclusive):  # a rehearsal may not know the pods
+        pods = catalog.pods({}, server["metadata"]["namespace"])
+        found = any(
+            decides(server, pod, port) and is_opaque(pod, port) for pod in pods for port in _ports_for(server, pod)
+        )
+    return found
 
 
 def decides_for(catalog: Catalog, server: Object, service: ServiceRef) -> bool:

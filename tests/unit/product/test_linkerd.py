@@ -1256,12 +1256,21 @@ def test_a_server_has_arrived_once_the_listener_goes_by_its_routes() -> None:
 
 
 def test_a_server_is_in_force_once_no_connection_of_before_is_open() -> None:
-    """One to a port that was opaque would pass by it."""
-    strict, _ = plan(MutualTls(TlsMode.STRICT, "shop", PAYMENT))
-    access, _ = plan(Access(ServiceRef("order-service", "shop"), PAYMENT))
-    manifest = linkerd().plan_manifest([_server("deny", 8080, "closed")], Context())
-    assert [PAYMENT in made.stages[-1].renewed for made in (strict, access, manifest)] == [True, True, True]
-    there = plan(MutualTls(TlsMode.STRICT, "shop", PAYMENT), _server("all-unauthenticated"))[0]
+    """One to a port that was opaque would pass by it; one to a port that carries HTTP anyway has its requests judged anew."""
+    strict, access = MutualTls(TlsMode.STRICT, "shop", PAYMENT), Access(ServiceRef("order-service", "shop"), PAYMENT)
+    closed, bytes_ = _server("deny", 8080, "closed"), _server("deny", 8080, "bytes")
+    bytes_["spec"]["proxyProtocol"] = "opaque"
+    opaque = _pod("payment-service")
+    opaque["metadata"]["annotations"] = {"config.linkerd.io/opaque-ports": "8000-8080"}
+
+    def renewed(*more: Object) -> list[bool]:
+        steps = [plan(intent, *more)[0] for intent in (strict, access)]
+        manifests = [linkerd(*more).plan_manifest([document], Context()) for document in (closed, bytes_)]
+        return [PAYMENT in made.stages[-1].renewed for made in (*steps, *manifests)]
+
+    assert renewed() == [False, False, False, True]
+    assert renewed(opaque) == [True, True, True, True]
+    there = plan(strict, opaque, _server("all-unauthenticated"))[0]
     assert there.stages[-1].renewed == (), "what its port carries stays as it is"
     [ended] = linkerd().renewal({PAYMENT: 1}).markers
     draining = [{"name": "listener_manager.total_filter_chains_draining", "value": 3}]
