@@ -49,7 +49,7 @@ def calls_at_least(context: Context, caller: str, callee: str, count: int) -> No
 
 @step("the circuit to {service:Service} is open")
 def circuit_is_open(context: Context, service: str) -> None:
-    """Every endpoint of a service, or of those of its subsets that were called, is ejected at every caller that sent traffic.
+    """Every endpoint of a service, of each subset to which routes lead, is ejected at every caller that sent traffic.
 
     By the word of the callers' proxies.
 

@@ -75,7 +75,7 @@ def log_untold(claim: str, calls: Sequence[Call] | None, evidence: Mapping[str, 
 
 
 def is_open(service: str, breakers: Sequence[Breaker], calls: Sequence[Call] | None) -> Verdict:
-    """Every endpoint of a service is ejected at every caller that sent traffic; with subsets, those of the subsets that it called.
+    """Every endpoint of a service is ejected at every caller that sent traffic; with subsets, of each to which routes lead.
 
     Args:
         service: The service.
