@@ -264,8 +264,8 @@ INVERSES: dict[str, Callable[[Dump], None]] = {
     "one_route_table": one_route_table,
     "inbound_at_the_pod_address": inbound_at_the_pod_address,
     "application_at_the_private_address": application_at_the_private_address,
-    "passthrough_by_name": passthrough_by_name,
     "hidden_services_by_endpoints": hidden_services_by_endpoints,
+    "passthrough_by_name": passthrough_by_name,
     "telemetry_by_access_log": telemetry_by_access_log,
 }
 """By the name of the transform that it undoes."""

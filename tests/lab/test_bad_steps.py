@@ -51,7 +51,7 @@ BAD = [
     ("payment-service is down\n| called by | order-service |", "This step takes no table"),
     ("calls to payment-service time out after 1s\n| called by | order-service |", "This step takes no table"),
     ("every response has status 200\n| within | 3% |", "This step takes no table"),
-    ("payment-service recovers", "nothing was done to it in this scenario"),
+    ("payment-service recovers", "cannot recover: no step let it fail, slowed it or took it down"),
     ('the manifest "nope.yaml" is applied', 'There is no manifest "nope.yaml"'),
     ('the manifest "broken.yaml" is applied', "broken.yaml is not valid"),
     ('the manifest "kind.yaml" is applied', "kind.yaml holds a Nonsense"),
