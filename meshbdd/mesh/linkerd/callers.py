@@ -106,7 +106,7 @@ def _refuse_filling(catalog: Catalog, there: Sequence[Route], service: ServiceRe
         if not any(_takes_all(route) for route in theirs):
             route = theirs[0]
             raise BadInput(
-                "MB0486",
+                "MB0487",
                 f"«{what}» is also for callers that go by no route of {service}, and one that is made for them would be for those "
                 f"in namespace {home}, too: of their calls {route['kind']} {route['metadata']['name']} leaves some without a rule, "
                 "which are answered with 404 now and would not be then.",

@@ -156,7 +156,7 @@ def test_a_route_for_those_elsewhere_that_would_fill_a_gap_in_a_consumers_is_ref
         BadInput, match=r"HTTPRoute consumer leaves some without a rule, which are answered with 404"
     ) as it:
         plan(intent, *THERE, _for_ledger([_MINE]))
-    assert it.value.code == "MB0486"
+    assert it.value.code == "MB0487"
     for_host = _for_ledger([{}])
     for_host["spec"]["hostnames"] = ["ledger.example"]
     with pytest.raises(BadInput, match="leaves some without a rule"):
