@@ -232,9 +232,10 @@ _OF_PODS = (
         "missing sidecar",
         frozenset({IN_THE_MESH, MUTUAL, STRICT, STRICT_TEAM, ANSWERED, TEST_PORT, TEST_SERVICE, SCRAPED}),
         labels={"payment-service": {"sidecar.istio.io/inject": "false"}},
-        refused=AT_SERVER,
+        # What a sidecar is to do is not written where there is none.
+        refused=AT_SERVER | {TURNED_AWAY, ONLY},
         # No proxy takes a policy, has a certificate, counts a call or logs one.
-        unanswered=frozenset({TURNED_AWAY, ONLY, ONLY_TEAM, LIFETIME, LOGGED, TRACE, QUERIED}),
+        unanswered=frozenset({ONLY_TEAM, LIFETIME, LOGGED, TRACE, QUERIED}),
     ),
     Defect(
         "telemetry missing",

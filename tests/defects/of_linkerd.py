@@ -65,13 +65,13 @@ _OF_THE_MESH = (
         "missing sidecar",
         frozenset({IN_THE_MESH, ANSWERED, TEST_SERVICE, SCRAPED_LINKERD}),
         annotations={"payment-service": {"linkerd.io/inject": "disabled"}},
+        # What a proxy is to do is not written where there is none.
+        refused=frozenset({TURNED_AWAY, ONLY}),
         # No proxy takes a policy, has a certificate, counts a call or logs one.
         unanswered=frozenset(
             {
                 STRICT,
                 STRICT_TEAM,
-                TURNED_AWAY,
-                ONLY,
                 ONLY_TEAM,
                 MUTUAL,
                 LIFETIME,
