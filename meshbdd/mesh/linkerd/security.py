@@ -17,7 +17,7 @@ from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.authorizing import AUTHORIZATION, SERVER_AUTHORIZATION, is_at, is_for
 from meshbdd.mesh.linkerd.objects import POLICY, creation, routes_of
 from meshbdd.mesh.linkerd.server_markers import ServerHeld
-from meshbdd.mesh.linkerd.servers import ACCESS, DENY, OURS, decides, turns
+from meshbdd.mesh.linkerd.servers import ACCESS, DENY, OURS, decides, see_not_skipped, skips, turns
 from meshbdd.sidecars import LINKERD
 
 MODES = {TlsMode.STRICT: "all-authenticated", TlsMode.PERMISSIVE: "all-unauthenticated"}
@@ -29,8 +29,10 @@ def tls_stage(catalog: Catalog, intent: MutualTls) -> Stage:
     A Server that lets nobody pass without a policy is left alone: its policies say who may call, and how.
 
     Raises:
-        BadInput: no such service.
+        BadInput: no such service, or calls to a port of it go past its proxies; of a namespace such ports are left alone.
     """
+    if intent.service is not None:
+        see_not_skipped(catalog, intent.service, f"«{intent}»")
     mode = MODES[intent.mode]
     services = (intent.service,) if intent.service else services_of(catalog, intent.namespace)
     edits: dict[str, Edit] = {}
@@ -38,12 +40,13 @@ def tls_stage(catalog: Catalog, intent: MutualTls) -> Stage:
     renewed: list[ServiceRef] = []
     for service in sorted(services, key=lambda s: -len(catalog.pods(catalog.labels_of(s), s.namespace))):
         planned = [edit.new for edit in edits.values() if edit.new is not None]
-        for server, edit in _servers(catalog, service, mode, planned):
+        for port, server, edit in _servers(catalog, service, mode, planned):
+            past = _skipping(catalog, service, port)
             if server is not None and server["spec"].get("accessPolicy", DENY) == DENY:
                 continue
             if server is None or server["spec"].get("accessPolicy") != mode:
                 edits.setdefault(str(edit), edit)
-                where = Where(service.namespace, catalog.labels_of(service))
+                where = Where(service.namespace, catalog.labels_of(service), past)
                 markers.append(ServerHeld(edit.name, mode, frozenset(), where, unique=server is None))
                 renewed += [service] if server is None and turns(catalog, edit.new or {}) else []
     return Stage.of(*edits.values(), markers=markers, renewed=renewed)
@@ -65,10 +68,10 @@ def _meshed(pod: Mapping[str, Any]) -> bool:
 
 def _servers(
     catalog: Catalog, service: ServiceRef, access: str, planned: Sequence[Mapping[str, Any]] = ()
-) -> Iterator[tuple[Mapping[str, Any] | None, Edit]]:
+) -> Iterator[tuple[int, Mapping[str, Any] | None, Edit]]:
     """For each port of a service the Servers that decide there, each with the edit that sets its access policy.
 
-    Where none does, the edit of one that will: with it comes ``None``.
+    Where none does, the edit of one that will: with it comes ``None``. A port that all pods skip has none.
 
     Args:
         catalog: Reads the cluster.
@@ -77,20 +80,30 @@ def _servers(
         planned: Servers that are to be made for other services: of two for a port of a pod Linkerd heeds one alone.
     """
     labels = catalog.labels_of(service)
-    pods = catalog.pods(labels, service.namespace)
+    everybody = catalog.pods(labels, service.namespace)
     for port in catalog.target_ports(service):
+        pods = [pod for pod in everybody if not skips(pod, port)]
+        if everybody and not pods:
+            continue
         covered = {p["metadata"]["name"] for p in pods for server in planned if decides(server, p, port)}
         for server in catalog.all("Server", service.namespace):
             taken = {pod["metadata"]["name"] for pod in pods if decides(server, pod, port)}
             if taken:
                 covered |= taken
                 name = server["metadata"]["name"]
-                yield server, Edit("Server", name, service.namespace, ACCESS, lambda _now: access)
+                yield port, server, Edit("Server", name, service.namespace, ACCESS, lambda _now: access)
         if any(pod["metadata"]["name"] not in covered for pod in pods) or not pods:
             spec = {"podSelector": {"matchLabels": dict(labels)}, "port": port, "accessPolicy": access}
             meta = {"name": f"{OURS}{service.name}-{port}", "namespace": service.namespace}
             new = {"apiVersion": f"{POLICY}/v1beta3", "kind": "Server", "metadata": meta, "spec": spec}
-            yield None, Edit("Server", meta["name"], service.namespace, ACCESS, lambda _now: access, new)
+            yield port, None, Edit("Server", meta["name"], service.namespace, ACCESS, lambda _now: access, new)
+
+
+def _skipping(catalog: Catalog, service: ServiceRef, port: int) -> tuple[Where, ...]:
+    """The pods of a service at which calls to a port go past the proxy, as those that a marker does not mean."""
+    pods = catalog.pods(catalog.labels_of(service), service.namespace)
+    names = frozenset(str(pod["metadata"]["name"]) for pod in pods if skips(pod, port))
+    return (Where(service.namespace, pods=names),) if names else ()
 
 
 def access_stage(catalog: Catalog, intent: Access, token: str) -> Stage:
@@ -99,6 +112,7 @@ def access_stage(catalog: Catalog, intent: Access, token: str) -> Stage:
     Raises:
         BadInput: a name that does not exist, a caller that shares its service account, or another policy that allows.
     """
+    see_not_skipped(catalog, intent.service, f"«{intent}»")
     accounts = catalog.service_accounts(intent.caller)
     service, namespace = intent.service, intent.service.namespace
     refs = [{"kind": "ServiceAccount", "name": account, "namespace": intent.caller.namespace} for account in accounts]
@@ -106,7 +120,7 @@ def access_stage(catalog: Catalog, intent: Access, token: str) -> Stage:
     required = [{"group": POLICY, "kind": "MeshTLSAuthentication", "name": token}]
     servers: dict[str, Edit] = {}
     markers: list[Marker] = []
-    for number, (server, edit) in enumerate(_servers(catalog, service, DENY)):
+    for number, (_port, server, edit) in enumerate(_servers(catalog, service, DENY)):
         _refuse_others(catalog, intent, server or edit.new or {})
         name = f"{token}-{number}"
         target = {"group": POLICY, "kind": "Server", "name": edit.name}
@@ -152,7 +166,7 @@ def refuse_detour(catalog: Catalog, service: ServiceRef, what: str) -> None:
     Raises:
         NotPossible: a Server lets only some callers pass.
     """
-    for server, _edit in _servers(catalog, service, DENY):
+    for _port, server, _edit in _servers(catalog, service, DENY):
         if server is None or server["spec"].get("accessPolicy", DENY) != DENY:
             continue
         if not lets_the_mesh_in(catalog, server):

@@ -97,12 +97,11 @@ def decides_at(server: Object, pod: Object, there: Iterable[Object]) -> bool:
         there: All Servers of its namespace.
     """
     before = sorted((other for other in there if _age(other) <= _age(server)), key=_age)
-    past = port_list((pod["metadata"].get("annotations") or {}).get(_SKIPPED, ""))
     return any(
         next((other["metadata"]["name"] for other in before if decides(other, pod, port)), None)
         == server["metadata"]["name"]
         for port in _ports_for(server, pod)
-        if not any(port in numbers for numbers in past)
+        if not skips(pod, port)
     )
 
 
@@ -115,6 +114,34 @@ def decides_somewhere(catalog: Catalog, server: Object, there: Sequence[Object])
         there: All Servers of its namespace.
     """
     return any(decides_at(server, pod, there) for pod in catalog.pods({}, server["metadata"]["namespace"]))
+
+
+def skips(pod: Object, port: int) -> bool:
+    """Whether calls to a port of a pod go past its proxy, which holds no Server for it."""
+    past = port_list((pod["metadata"].get("annotations") or {}).get(_SKIPPED, ""))
+    return any(port in numbers for numbers in past)
+
+
+def see_not_skipped(catalog: Catalog, service: ServiceRef, what: str) -> None:
+    """See that a service's proxies meet all calls to it.
+
+    Args:
+        catalog: Reads the cluster.
+        service: The service.
+        what: What its proxies are to see to.
+
+    Raises:
+        BadInput: some go past one.
+    """
+    for port in catalog.target_ports(service):
+        for pod in catalog.pods(catalog.labels_of(service), service.namespace):
+            if skips(pod, port):
+                raise BadInput(
+                    "MB0488",
+                    f"{what} would not hold at port {port} of pod {pod['metadata']['name']}, whose proxy lets all calls there pass "
+                    f"unseen ({_SKIPPED}).",
+                    help="take the port out of that annotation, or the step out of the scenario",
+                )
 
 
 def _ports_for(server: Object, pod: Object) -> set[int]:

@@ -717,6 +717,36 @@ def test_strict_mutual_tls_is_a_server_at_every_port() -> None:
     }
 
 
+def _past_its_proxy(version: str) -> Object:
+    """A pod of payment-service whose HTTP port its proxy does not see."""
+    pod = _pod("payment-service", version)
+    pod["metadata"]["annotations"] = {"config.linkerd.io/skip-inbound-ports": "8080"}
+    return pod
+
+
+@pytest.mark.parametrize("intent", [MutualTls(TlsMode.STRICT, "shop", PAYMENT), Access(ORDER, PAYMENT)])
+def test_a_policy_for_a_port_that_a_pod_lets_pass_unseen_is_refused(intent: Intent) -> None:
+    with pytest.raises(BadInput, match="would not hold at port 8080 of pod payment-service-past") as caught:
+        plan(intent, _past_its_proxy("past"))
+    assert caught.value.code == "MB0488"
+
+
+def test_a_mode_of_a_namespace_leaves_ports_alone_that_pass_unseen() -> None:
+    made, servers = plan(MutualTls(TlsMode.STRICT, "shop"), _past_its_proxy("past"))
+    assert any(server["metadata"]["name"] == "meshbdd-payment-service-8080" for server in servers), (
+        "one pod's proxy sees it"
+    )
+    [marker] = [marker for marker in made.markers if "payment-service" in str(marker)]
+    assert not marker.where.takes(
+        {"name": "payment-service-past", "namespace": "shop", "labels": {"app": "payment-service"}}
+    )
+    assert marker.where.takes(
+        {"name": "payment-service-stable", "namespace": "shop", "labels": {"app": "payment-service"}}
+    )
+    _, servers = plan(MutualTls(TlsMode.STRICT, "shop"), _past_its_proxy("stable"))
+    assert [server["metadata"]["name"] for server in servers] == ["meshbdd-order-service-8080"]
+
+
 def test_services_of_the_same_pods_share_a_server() -> None:
     """Of two Servers for one port of a pod Linkerd heeds one, so the other would never be seen to arrive."""
     part = _service("a-part-of-order-service")
