@@ -94,7 +94,7 @@ def _stage(
         elif kind == "Service":
             made, held = _service(catalog, wanted, context)
         elif kind in ROUTE_KINDS:
-            made, held = _route(catalog, wanted, kind), list(_route_markers(catalog, wanted, tag, own))
+            made, held = _route(catalog, wanted, kind), list(_route_markers(catalog, wanted, tag, own, documents))
             held += policy_markers(after, wanted, kind)
             wanted["spec"]["rules"] = [marked(rule, tag) for rule in wanted["spec"].get("rules") or [{}]]
         else:
@@ -144,12 +144,16 @@ def _route(catalog: Catalog, wanted: Object, kind: str) -> list[Edit]:
     return [*_annotated_with(wanted, kind, asked, there), _whole(wanted, kind)]
 
 
-def _route_markers(catalog: Catalog, route: Object, tag: str, made: Services) -> Iterator[Marker]:
+def _route_markers(
+    catalog: Catalog, route: Object, tag: str, made: Services, documents: Sequence[Object]
+) -> Iterator[Marker]:
     refuse_left_out(route)
+    # Beside a GRPCRoute, whatever its age, an HTTPRoute is ignored: one of the same manifest, too.
+    beside = [d for d in documents if kind_of(d) == "GRPCRoute"] if kind_of(route) != "GRPCRoute" else []
     for parent in parents(route):
         service = ServiceRef(parent["name"], parent["namespace"])
         refuse_profile(catalog, service)
-        there = routes_of(catalog)
+        there = [*routes_of(catalog), *beside]
         found = catalog.find("Service", service.name, service.namespace) or made.get(service)
         for port in http_ports(found or catalog.service(service)):
             if parent.get("port") in {None, port["port"]}:

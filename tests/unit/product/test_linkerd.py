@@ -1148,6 +1148,15 @@ def test_a_manifests_route_that_is_for_nothing_is_refused(parents: list[Object] 
         assert caught.value.code == "MB0480"
 
 
+def test_a_manifests_route_beside_which_its_own_grpc_route_counts_is_refused() -> None:
+    http, grpc = _route([{}]), {**_route([{}], "for-grpc"), "kind": "GRPCRoute"}
+    with pytest.raises(BadInput, match=r"HTTPRoute theirs .* beside a GRPCRoute Linkerd ignores it") as caught:
+        linkerd().plan_manifest([http, grpc], Context())
+    assert caught.value.code == "MB0462"
+    grpc["spec"]["parentRefs"] = [{**http["spec"]["parentRefs"][0], "name": "order-service"}]
+    assert linkerd().plan_manifest([http, grpc], Context()).edits
+
+
 def test_a_manifests_route_for_a_gateway_or_a_server_that_is_there_is_taken() -> None:
     route = _route([{}])
     route["spec"]["parentRefs"] = [
