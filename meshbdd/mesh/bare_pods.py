@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from meshbdd.errors import BadInput
 from meshbdd.intents import MutualTls, ServiceRef, TlsMode
 from meshbdd.mesh.catalog import Catalog
@@ -38,11 +40,10 @@ def see_mode_held(catalog: Catalog, intent: MutualTls) -> None:
     if intent.service is not None and intent.mode is TlsMode.STRICT:
         see_sidecars(catalog, intent.service, f"«{intent}» would not hold for every call to {intent.service}")
     labels = catalog.labels_of(intent.service) if intent.service else {}
-    pods = catalog.pods(labels, intent.namespace)
-    if pods and len(bare := catalog.without_sidecar(pods, intent.namespace)) == len(pods):
+    if bare := _one_of_all_bare(catalog, labels, intent.namespace):
         raise BadInput(
             "MB0428",
-            f"«{intent}» would hold nowhere: no pod of {intent.service or intent.namespace} has a sidecar, {bare[0]} for instance.",
+            f"«{intent}» would hold nowhere: no pod of {intent.service or intent.namespace} has a sidecar, {bare} for instance.",
             help="give its pods sidecars, or take the step out of the scenario",
         )
 
@@ -58,10 +59,16 @@ def see_calls_leave_by_sidecars(catalog: Catalog, caller: ServiceRef, what: str)
     Raises:
         BadInput: none has; or it is neither a Service nor a Deployment.
     """
-    pods = catalog.pods(catalog.caller_labels(caller), caller.namespace)
-    if pods and len(bare := catalog.without_sidecar(pods, caller.namespace)) == len(pods):
+    if bare := _one_of_all_bare(catalog, catalog.caller_labels(caller), caller.namespace):
         raise BadInput(
             "MB0474",
-            f"{what} would hit no call of {caller}: its pod {bare[0]} has no sidecar.",
+            f"{what} would hit no call of {caller}: its pod {bare} has no sidecar.",
             help="give its pods sidecars, or name a caller that has them",
         )
+
+
+def _one_of_all_bare(catalog: Catalog, labels: Mapping[str, str], namespace: str) -> str:
+    """The name of a pod with these labels where none of them has a sidecar; empty where one has, or there is none."""
+    pods = catalog.pods(labels, namespace)
+    bare = catalog.without_sidecar(pods, namespace)
+    return bare[0] if bare and len(bare) == len(pods) else ""
