@@ -30,6 +30,7 @@ from meshbdd.mesh.markers import (
     SubsetHeld,
     TransportTaken,
 )
+from meshbdd.mesh.staging import staged
 
 _AT_SERVERS = {"PeerAuthentication", "AuthorizationPolicy", "EnvoyFilter"}
 _FAULT_FILTER = "extensions.filters.http.fault.v3.HTTPFault"
@@ -54,8 +55,11 @@ def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Calla
     routed = tuple(dict.fromkeys(_faulted(catalog, documents)))
     filtered = () if routed else tuple(dict.fromkeys(_filtered(catalog, documents)))
     stages = [
-        _stage(catalog, [d for d in documents if (d["kind"] == "DestinationRule") is first], tag)
+        stage
         for first in (True, False)
+        for stage in staged(
+            _stages(catalog, [d for d in documents if (d["kind"] == "DestinationRule") is first], documents, tag)
+        )
     ]
     names = ", ".join(f"{d['kind']} {d['metadata']['name']}" for d in documents)
     routes = (route for s in stages for edit, own in zip(s.edits, s.tags, strict=True) if own for route in _http(edit))
@@ -141,19 +145,19 @@ def _filtered(catalog: Catalog, documents: Iterable[Object]) -> Iterator[Service
             yield from _selected_services(catalog, document)
 
 
-def _stage(catalog: Catalog, documents: Sequence[Object], tag: Callable[[], str]) -> Stage:
-    edits, tags, markers, renewed = [], [], [], []
-    for document in documents:
+def _stages(
+    catalog: Catalog, group: Iterable[Object], documents: Sequence[Object], tag: Callable[[], str]
+) -> Iterator[Stage]:
+    """For each of some documents of a manifest what is written, and how it is seen to arrive."""
+    for document in group:
         kind, meta = document["kind"], document["metadata"]
         wanted = copy.deepcopy(document)
         wanted["apiVersion"] = KINDS[kind].group_version
         own = tag() if kind in {"VirtualService", "DestinationRule"} else ""
-        markers += _markers(catalog, wanted, own, documents)
-        edits.append(Edit(kind, meta["name"], meta["namespace"], ("spec",), _constant(wanted["spec"]), wanted))
-        tags.append(own if kind == "VirtualService" else "")
-        if kind in _AT_SERVERS:
-            renewed += _selected_services(catalog, wanted)
-    return Stage(tuple(edits), tuple(tags), tuple(markers), tuple(dict.fromkeys(renewed)))
+        markers = _markers(catalog, wanted, own, documents)
+        edit = Edit(kind, meta["name"], meta["namespace"], ("spec",), _constant(wanted["spec"]), wanted)
+        renewed = _selected_services(catalog, wanted) if kind in _AT_SERVERS else []
+        yield Stage((edit,), (own if kind == "VirtualService" else "",), tuple(markers), tuple(renewed))
 
 
 def _markers(catalog: Catalog, wanted: Object, tag: str, documents: Sequence[Object]) -> list[Marker]:

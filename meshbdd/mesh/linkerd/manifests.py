@@ -34,6 +34,7 @@ from meshbdd.mesh.linkerd.rules import marked
 from meshbdd.mesh.linkerd.servers import turns
 from meshbdd.mesh.linkerd.stand_ins import draws, replaced
 from meshbdd.mesh.markers import CLUSTERS, ROUTES, ConfigChanged
+from meshbdd.mesh.staging import staged
 
 _LINKERD = ("balancer.linkerd.io/", "timeout.linkerd.io/", "retry.linkerd.io/", "balancer.alpha.linkerd.io/")
 _CONFIG = "config.linkerd.io/"
@@ -65,7 +66,7 @@ def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Calla
     services = {
         ServiceRef(d["metadata"]["name"], d["metadata"]["namespace"]): d for d in documents if d["kind"] == "Service"
     }
-    stages = [_stage(catalog, after, group, own, context, services) for group in groups if group]
+    stages = [s for group in groups for s in staged(_stages(catalog, after, group, own, context, services))]
     refuse_vain(catalog, documents, (edit for stage in stages for edit in stage.edits), context)
     names = ", ".join(f"{d['kind']} {d['metadata']['name']}" for d in documents)
     for_others = replaced(documents)
@@ -81,29 +82,28 @@ def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Calla
     )
 
 
-def _stage(
+def _stages(
     catalog: Catalog, after: Catalog, documents: Sequence[Object], tag: str, context: Context, own: Services
-) -> Stage:
-    edits: list[Edit] = []
-    markers: list[Marker] = []
+) -> Iterator[Stage]:
+    """For each of some documents of a manifest what is written, and how it is seen to arrive."""
     for document in documents:
         wanted, kind = copy.deepcopy(document), kind_of(document)
         wanted["apiVersion"] = KINDS[kind].group_version
+        renewed: list[ServiceRef] = []
         if kind == "Deployment":
-            made, held = [_new_deployment(catalog, wanted)], list[Marker]()
+            edits, markers = [_new_deployment(catalog, wanted)], list[Marker]()
         elif kind == "Service":
-            made, held = _service(catalog, wanted, context)
+            edits, markers = _service(catalog, wanted, context)
         elif kind in ROUTE_KINDS:
-            made, held = _route(catalog, wanted, kind), list(_route_markers(catalog, wanted, tag, own, documents))
-            held += policy_markers(after, wanted, kind)
+            edits, markers = _route(catalog, wanted, kind), list(_route_markers(catalog, wanted, tag, own, documents))
+            markers += policy_markers(after, wanted, kind)
             wanted["spec"]["rules"] = [marked(rule, tag) for rule in wanted["spec"].get("rules") or [{}]]
         else:
-            made, held = [_whole(wanted, kind)], list(policy_markers(after, wanted, kind))
-        edits += made
-        markers += held
-    homes = {d["metadata"]["namespace"] for d in documents if kind_of(d) == "Server" and turns(catalog, d)}
-    renewed = [ServiceRef(s["metadata"]["name"], home) for home in homes for s in catalog.all("Service", home)]
-    return Stage.of(*edits, markers=markers, renewed=renewed)
+            edits, markers = [_whole(wanted, kind)], list(policy_markers(after, wanted, kind))
+            if kind == "Server" and turns(catalog, document):
+                home = document["metadata"]["namespace"]
+                renewed = [ServiceRef(s["metadata"]["name"], home) for s in catalog.all("Service", home)]
+        yield Stage.of(*edits, markers=markers, renewed=renewed)
 
 
 def _new_deployment(catalog: Catalog, wanted: Object) -> Edit:
