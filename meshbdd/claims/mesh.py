@@ -137,7 +137,16 @@ def certificate_rotated(
 
 
 def reports_requests(
-    source: str, target: str, wanted: int, seen: int, most: int, *, sent: bool, reporter: str, why_not: str = ""
+    source: str,
+    target: str,
+    wanted: int,
+    seen: int,
+    most: int,
+    *,
+    sent: bool,
+    reporter: str,
+    why_not: str = "",
+    unread: int = 0,
 ) -> Verdict:
     """The mesh counted at least so many requests from one service to another since the scenario began.
 
@@ -150,6 +159,7 @@ def reports_requests(
         sent: Whether the scenario sent anything at all.
         reporter: Which side's proxies counted.
         why_not: Why nobody could count; empty where somebody could.
+        unread: Calls that the caller's proxies logged as answered by an endpoint, where nobody of the callee's counted any.
     """
     claim = f"the mesh reports at least {wanted} requests from {source} to {target}"
     if why_not:
@@ -159,9 +169,10 @@ def reports_requests(
     if seen < wanted <= most:
         why = f"the proxies of the {reporter} counted {seen} to {most}, for others' calls ended when counting began"
         return _unknown(claim, why, "run it again, when nobody else calls")
-    return Verdict.of(
-        seen >= wanted, f"{claim}: the proxies of the {reporter} counted {seen}", seen=seen, reporter=reporter
-    )
+    told = f"{claim}: the proxies of the {reporter} counted {seen}"
+    if not seen and unread:
+        told += f", though {unread} calls were answered there: none is counted at a port that is opaque, skipped or not HTTP"
+    return Verdict.of(seen >= wanted, told, seen=seen, reporter=reporter)
 
 
 def counted_together(verdict: Verdict, target: str, others: Sequence[str]) -> Verdict:

@@ -216,8 +216,9 @@ class Counting:
         sent = self._traffic.has_sent
         if not why_not and sent:
             or_nothing(probe, lambda: None)
+        unread = self._answered(source, target) if reporter == "destination" and not (why_not or most) else 0
         verdict = mesh.reports_requests(
-            str(source), str(target), wanted, seen, most, sent=sent, reporter=reporter, why_not=why_not
+            str(source), str(target), wanted, seen, most, sent=sent, reporter=reporter, why_not=why_not, unread=unread
         )
         if not why_not and sent and reporter == "destination":
             verdict = self._told_apart(verdict, target, counted, logged)

@@ -131,6 +131,13 @@ def test_reported_requests() -> None:
     assert judge(10, why_not="no sidecar") is Outcome.INCONCLUSIVE
 
 
+@pytest.mark.parametrize(("seen", "unread", "told"), [(0, 3, True), (0, 0, False), (2, 3, False)])
+def test_calls_that_were_answered_and_counted_by_nobody_are_told_of(seen: int, unread: int, told: bool) -> None:
+    verdict = mesh.reports_requests("a", "b", 5, seen, seen, sent=True, reporter="destination", unread=unread)
+    assert verdict.outcome is Outcome.FAILED
+    assert ("though 3 calls were answered there" in verdict.sentence) is told
+
+
 def test_a_trace_arrives_whole_or_fails() -> None:
     ours = f"00-{TRACE}-00f067aa0ba902b7-01"
     other = f"00-{'f' * 32}-00f067aa0ba902b7-01"
