@@ -21,6 +21,7 @@ from meshbdd.scenario.queries import Queries
 from meshbdd.scenario.settling import or_nothing
 from meshbdd.scenario.traces import trace_reaches
 from meshbdd.scenario.traffic import Traffic
+from meshbdd.scenario.unmeshed import told_by_half
 from meshbdd.sidecars import LINKERD
 from meshbdd.telemetry import certificates
 from meshbdd.telemetry.access_log import Entry
@@ -171,7 +172,7 @@ class Observations:
     @needs(Ability.COUNTERS)
     def reported(self, source: ServiceRef, target: ServiceRef, wanted: int) -> Verdict:
         """The proxies counted at least so many requests from one service to another since the scenario began."""
-        verdict = self._counting.reported(source, target, wanted)
+        verdict = told_by_half(self._counting.reported(source, target, wanted), target, self._proxies)
         return self._log.witnesses.whole(verdict, source, target, unless=Outcome.PASSED)
 
     def _inbound(self, service: ServiceRef) -> list[Entry]:
@@ -199,6 +200,7 @@ class Observations:
         if not why_not:
             or_nothing(probe, lambda: None)
         verdict = self._traffic.met(mesh.log_has(str(service), wanted, status, statuses, why_not))
+        verdict = told_by_half(verdict, service, self._proxies)
         return self._log.witnesses.whole(verdict, service, unless=Outcome.PASSED)
 
     @needs(Ability.TRACES)

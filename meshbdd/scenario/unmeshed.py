@@ -79,6 +79,24 @@ def answering(service: ServiceRef, proxies: Proxies) -> list[Object]:
     return [pod for pod in bare if _is_ready(pod)]
 
 
+def told_by_half(verdict: Verdict, service: ServiceRef, proxies: Proxies) -> Verdict:
+    """A verdict on what a service's proxies logged or counted: where it is too little, a pod without a proxy may be why.
+
+    Args:
+        verdict: What the proxies tell.
+        service: The service.
+        proxies: The way to its pods.
+    """
+    if verdict.outcome is not Outcome.FAILED or not proxies.receiving(service):
+        return verdict
+    names = sorted(str(pod["metadata"]["name"]) for pod in answering(service, proxies))
+    if not names:
+        return verdict
+    return replace(
+        verdict, sentence=f"{verdict.sentence}; pod {names[0]} of {service} has no sidecar that tells of calls"
+    )
+
+
 def turned_away_by_all(claim: AnswerClaim, service: ServiceRef, proxies: Proxies) -> AnswerClaim:
     """A claim that a request did not get in: of one that came to a proxy it tells nothing of the next one, which may come to none.
 

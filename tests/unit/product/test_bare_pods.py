@@ -6,12 +6,12 @@ from typing import Any, cast
 
 import pytest
 
-from meshbdd.claims import Outcome
+from meshbdd.claims import Outcome, Verdict
 from meshbdd.claims.responses import is_turned_away
 from meshbdd.cluster import Cluster
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
-from meshbdd.scenario.unmeshed import turned_away_by_all
+from meshbdd.scenario.unmeshed import told_by_half, turned_away_by_all
 from meshbdd.telemetry.proxies import Proxies
 
 MIXED = ServiceRef("mixed", "shop")
@@ -76,3 +76,20 @@ def test_where_nobody_is_asked_by_chance_there_is_no_doubt(pods: tuple[dict[str,
 
 def test_a_host_that_is_no_service_has_no_pods() -> None:
     assert _verdict(None, MESHED, BARE, asked=ServiceRef("www", "example"))[0] is Outcome.PASSED
+
+
+@pytest.mark.parametrize(
+    ("passed", "pods", "told"),
+    [
+        (False, (MESHED, BARE), True),
+        (True, (MESHED, BARE), False),
+        (False, (MESHED,), False),
+        (False, (BARE,), False),  # the claim itself says that nobody could tell
+    ],
+)
+def test_too_little_that_is_logged_may_be_for_a_pod_that_logs_nothing(
+    passed: bool, pods: tuple[dict[str, Any], ...], told: bool
+) -> None:
+    found = told_by_half(Verdict.of(passed, "x"), MIXED, Proxies(cast("Cluster", Objects(*pods))))
+    assert found.outcome is (Outcome.PASSED if passed else Outcome.FAILED)
+    assert ("pod mixed-2 of mixed.shop has no sidecar" in found.sentence) is told
