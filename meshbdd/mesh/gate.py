@@ -104,12 +104,14 @@ class Gate(Stillness):
                 )
         return Arrival({pod: ms for pod, ms in found.proxies.items() if pod in since}, since)
 
-    def wait_absent(self, markers: Iterable[Marker], before: Before) -> Arrival:
+    def wait_absent(self, markers: Iterable[Marker], before: Before, during: Before | None = None) -> Arrival:
         """Wait until no proxy holds a marker any more that it did not hold before the change.
 
         Args:
             markers: What is to be gone.
-            before: What ``before`` said of these markers.
+            before: What ``before`` said of these markers before the change.
+            during: What it said just before they were taken back. What leaves no name is gone when the pages are no more what
+                they were then: what they were before the change they may never be again, if something else came since.
 
         Raises:
             Inconclusive: naming the proxy that still does, when the time is up.
@@ -119,8 +121,10 @@ class Gate(Stillness):
         def still_has(proxy: Proxy) -> str | None:
             pages = _Pages(proxy.tunnel)
             for marker in proxy.meant_by(unwanted):
-                known = before.get((str(marker), proxy.owner))
-                if known is not True and _held(marker, pages.of(marker), known):
+                key = str(marker), proxy.owner
+                if before.get(key) is not True and _stays(
+                    marker, pages.of(marker), before.get(key), (during or {}).get(key)
+                ):
                     return f"still {marker}"
             return None
 
@@ -145,3 +149,9 @@ def _held(marker: Marker, dumps: list[Dump], before: bool | str | None) -> bool 
     if isinstance(marker, ConfigChanged):
         return None if before is None else fingerprint(dumps) != before
     return marker.held(dumps)
+
+
+def _stays(marker: Marker, dumps: list[Dump], before: bool | str | None, during: bool | str | None) -> bool | None:
+    if isinstance(marker, ConfigChanged) and during is not None:
+        return fingerprint(dumps) == during != before
+    return _held(marker, dumps, before)

@@ -5,6 +5,7 @@ One road for every change: intent → mesh plan → Change → cluster → arriv
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -14,12 +15,13 @@ from pathlib import Path
 from meshbdd.cluster import Change, Edit, UndoStack
 from meshbdd.cluster.client import ApiFailure
 from meshbdd.cluster.refusals import RefusedObject
-from meshbdd.errors import BadInput, MeshbddError, RestoreIncomplete
+from meshbdd.errors import BadInput, Inconclusive, MeshbddError, RestoreIncomplete
 from meshbdd.evidence import ChangeArrived, ChangeWithdrawn
 from meshbdd.intents import Intent, Mention, ServiceRef, Side
 from meshbdd.mesh import Context, Plan, Stage
 from meshbdd.mesh.abilities import Ability
 from meshbdd.mesh.base import Object, difference, preview
+from meshbdd.mesh.gate import Before
 from meshbdd.mesh.manifest import find_manifest, read_manifest, refuse_foreign
 from meshbdd.mesh.manifest_lines import place_of
 from meshbdd.mesh.shares import configured_shares
@@ -269,10 +271,14 @@ class Changes:
         standing = self._environment.standing
         changes = tuple(change for written in stages for change in written.changes if change in self.undo_stack.changes)
         leaving = list[Written]()
-        self._attempt(problems, lambda: leaving.extend(self._going(stages if changes else ())))
+        during: Before = {}
+        if changes:
+            self._attempt(problems, lambda: leaving.extend(self._going(stages)))
+            with contextlib.suppress(Inconclusive):  # of a proxy that tells nothing now what it held before must do
+                during = self._environment.gate.before(marker for written in stages for marker in written.stage.markers)
         self._attempt(problems, lambda: kept.extend(self.undo_stack.undo(changes)))
         for written in stages:
-            self._attempt(problems, partial(standing.wait_withdrawn, written.stage.markers, written.before))
+            self._attempt(problems, partial(standing.wait_withdrawn, written.stage.markers, written.before, during))
         for going in leaving:
             self._attempt(problems, partial(self._environment.gate.wait_present, going.stage.markers, going.before))
         self._attempt(problems, lambda: standing.renew(s for written in stages for s in written.stage.renewed))

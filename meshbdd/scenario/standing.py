@@ -40,7 +40,7 @@ class Standing:
         self._arrived: set[str] = set()
         self._epochs: Counter[ServiceRef] = Counter()
         self._to_renew: set[ServiceRef] = set()
-        self._withdrawn: list[tuple[Sequence[Marker], Before]] = []
+        self._withdrawn: list[tuple[Sequence[Marker], Before, Before]] = []
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -78,19 +78,20 @@ class Standing:
             self._gate.wait_present(stage.markers, {})
             self._to_renew.clear()
 
-    def wait_withdrawn(self, markers: Sequence[Marker], before: Before) -> None:
+    def wait_withdrawn(self, markers: Sequence[Marker], before: Before, during: Before) -> None:
         """Wait until no proxy holds what was taken back; where one still does, no scenario begins before it does not.
 
         Args:
             markers: What is to be gone.
             before: What proxies held before the change.
+            during: What they held just before it was taken back.
 
         Raises:
             Inconclusive: naming the proxy that still does.
         """
-        self._withdrawn.append((markers, before))
-        self._gate.wait_absent(markers, before)
-        self._withdrawn.remove((markers, before))
+        self._withdrawn.append((markers, before, during))
+        self._gate.wait_absent(markers, before, during)
+        self._withdrawn.remove((markers, before, during))
 
     def owe(self, markers: Sequence[Marker], services: Iterable[ServiceRef]) -> None:
         """What an earlier run left behind was taken back: no scenario begins before no proxy holds it any more.
@@ -99,7 +100,7 @@ class Standing:
             markers: What is to be gone.
             services: Those whose callers' connections are to be renewed then.
         """
-        self._withdrawn.append((markers, {}))
+        self._withdrawn.append((markers, {}, {}))
         self._to_renew.update(services)
 
     def settle(self) -> None:
@@ -108,9 +109,9 @@ class Standing:
         Raises:
             Inconclusive: something still is, so whatever comes now would be judged on it.
         """
-        for markers, before in tuple(self._withdrawn):
-            self._gate.wait_absent(markers, before)
-            self._withdrawn.remove((markers, before))
+        for owed in tuple(self._withdrawn):
+            self._gate.wait_absent(*owed)
+            self._withdrawn.remove(owed)
         self.renew(())
 
     def _write(self, stage: Stage) -> None:

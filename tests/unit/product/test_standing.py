@@ -56,7 +56,7 @@ class _Gate:
         if self.shut & {str(marker) for marker in markers}:
             raise Inconclusive("MB0411", "It did not arrive.")
 
-    def wait_present(self, markers: Any, _before: Any) -> None:
+    def wait_present(self, markers: Any, *_before: Any) -> None:
         self._ask(markers)
 
     wait_absent = wait_present
@@ -112,7 +112,7 @@ def test_no_scenario_begins_on_what_an_earlier_one_left(made: tuple[Standing, _G
     standing.settle()
     gate.shut = {"fault"}
     with pytest.raises(Inconclusive):
-        standing.wait_withdrawn(cast("Any", ("fault",)), {})
+        standing.wait_withdrawn(cast("Any", ("fault",)), {}, {})
     with pytest.raises(Inconclusive):
         standing.settle()
     gate.shut = {"renewed"}
