@@ -11,6 +11,7 @@ from meshbdd.intents import Fault, ServiceRef
 from meshbdd.scenario import Environment
 from meshbdd.units import Duration
 from tests.mesh.conftest import Scenario
+from tests.mesh.kinds import INSERTED
 from tests.tools import LabUnderTest
 
 KINDS = {
@@ -132,6 +133,26 @@ def test_a_filter_that_changes_nothing_is_inconclusive(
     (tmp_path / "own.yaml").write_text(text.replace("\n        ", "\n"))
     with scenario() as world, pytest.raises(Inconclusive, match="no effect of EnvoyFilter nothing"):
         world.changes.apply_manifest("own.yaml")
+
+
+def test_of_two_filters_the_first_may_go_first(scenario: Scenario, tmp_path: Path) -> None:
+    for status in (418, 409):
+        own = (
+            INSERTED.replace("556", str(status))
+            .replace("own-fault", f"own-{status}")
+            .replace("target", "payment-service")
+        )
+        (tmp_path / f"{status}.yaml").write_text(own.replace("own.fault", f"own.{status}").replace("south", "shop"))
+    with scenario() as world:
+        for change, name, wanted in (
+            (world.changes.apply_manifest, "418.yaml", 418),
+            (world.changes.apply_manifest, "409.yaml", 418),
+            (world.changes.remove_manifest, "418.yaml", 409),
+            (world.changes.remove_manifest, "409.yaml", 200),
+        ):
+            change(name)
+            world.traffic.send("charge")
+            assert world.samples[0].status == wanted
 
 
 def test_a_manifest_that_cannot_be_removed_yet_is_removed_in_the_end(
