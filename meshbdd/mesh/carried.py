@@ -12,7 +12,7 @@ from typing import Any
 from meshbdd.mesh.base import Dump
 from meshbdd.mesh.hosts_page import HOSTS, read_hosts
 from meshbdd.mesh.markers import LISTENERS, ROUTES
-from meshbdd.sidecars import INBOUND
+from meshbdd.sidecars import INBOUND, callee, port_of
 
 _STATIC_ROUTES = "/config_dump?resource=static_route_configs"
 """The route tables that stand in a listener itself, as those of Istio's inbound side do."""
@@ -29,6 +29,9 @@ def under_way(page: Callable[[str], Dump]) -> str | None:
     What counts is HTTP, for nothing else is ever sampled or logged as a call. Of bytes that are passed on as they come nobody
     can tell whether anything happens on a connection; a port that takes both is busy as long as one of either is open.
 
+    A port is asked about, not a cluster: that of a subset has requests under way still when no route leads to it any more.
+    What is not known to carry bytes alone may carry requests.
+
     Args:
         page: Reads a page of its.
     """
@@ -40,10 +43,12 @@ def under_way(page: Callable[[str], Dump]) -> str | None:
     }
     if not active:
         return None
-    requests, bytes_ = _routed([page(ROUTES), page(_STATIC_ROUTES)]), _passed_on(page(LISTENERS))
+    requests = _places(_routed([page(ROUTES), page(_STATIC_ROUTES)]))
+    bytes_ = _places(_passed_on(page(LISTENERS)))
     for name, number in active.items():
-        if name in requests:
-            return f"{number} {EITHER if name in bytes_ else 'requests'} under way to {name}"
+        place = _place(name)
+        if place in requests or place not in bytes_:
+            return f"{number} {EITHER if place in bytes_ else 'requests'} under way to {name}"
     return None
 
 
@@ -55,6 +60,15 @@ def tables_in_use(listeners: Dump) -> set[str]:
         for node in _maps(config.get("active_state"))
         if "route_config_name" in node
     }
+
+
+def _places(clusters: Iterable[str]) -> set[tuple[str, str]]:
+    return {_place(cluster) for cluster in clusters}
+
+
+def _place(cluster: str) -> tuple[str, str]:
+    """The port that a cluster leads to, which has one protocol: of a service, or, with no service, of the pod's own."""
+    return callee(cluster), port_of(cluster)
 
 
 def _routed(tables: Iterable[Dump]) -> set[str]:
