@@ -8,8 +8,8 @@ from typing import Any
 
 from meshbdd.cluster.kinds import kind_of
 from meshbdd.cluster.record import Record
-from meshbdd.errors import BadInput, Inconclusive
-from meshbdd.mesh.base import Marker, Object, Stage, Where
+from meshbdd.errors import BadInput
+from meshbdd.mesh.base import Marker, Object, Stage
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.authorizing import (
     AUTHENTICATIONS,
@@ -24,7 +24,7 @@ from meshbdd.mesh.linkerd.authorizing import (
 )
 from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, routes_of
 from meshbdd.mesh.linkerd.server_markers import PoliciesGone, ServerHeld
-from meshbdd.mesh.linkerd.servers import DENY, decides_at, decides_somewhere, refuse_overruled
+from meshbdd.mesh.linkerd.servers import DENY, decides_somewhere, pods_of, refuse_overruled
 from meshbdd.mesh.markers import LISTENERS, ROUTES, ConfigChanged
 
 
@@ -59,9 +59,9 @@ def policy_markers(after: Catalog, wanted: Object, kind: str) -> Iterator[Marker
             continue
         if live is None and kind == AUTHORIZATION and _has_routes(server) and is_for_whole(wanted, server):
             access, allowed = server["spec"].get("accessPolicy", DENY), frozenset({str(meta["name"])})
-            yield ServerHeld(server["metadata"]["name"], access, allowed, _pods_of(after, server), unique=False)
+            yield ServerHeld(server["metadata"]["name"], access, allowed, pods_of(after, server), unique=False)
         else:
-            yield ConfigChanged(f"{wanted['kind']} {meta['name']}", (ROUTES, LISTENERS), _pods_of(after, server))
+            yield ConfigChanged(f"{wanted['kind']} {meta['name']}", (ROUTES, LISTENERS), pods_of(after, server))
 
 
 _GROWING = (*AUTHENTICATIONS, AUTHORIZATION, SERVER_AUTHORIZATION)
@@ -82,7 +82,7 @@ def leaving_markers(catalog: Catalog, stage: Stage) -> Iterator[Marker]:
             continue
         with contextlib.suppress(BadInput):  # it is for nothing by now
             for server in _servers_of(catalog, there, edit.kind):
-                where = _pods_of(catalog, server)
+                where = pods_of(catalog, server)
                 if where in seen:
                     continue
                 if _will_be_deleted(there) and _has_routes(server):
@@ -171,26 +171,9 @@ def _server_marker(after: Catalog, wanted: Object, live: Mapping[str, Any] | Non
     if tells and _has_routes(wanted):
         theirs = after.all(AUTHORIZATION, wanted["metadata"]["namespace"]) if live is None else []
         allowed = {str(p["metadata"]["name"]) for p in theirs if is_for_whole(p, wanted) and not _is_there(after, p)}
-        return ServerHeld(name, access, frozenset(allowed), _pods_of(after, wanted), unique=live is None)
-    return ConfigChanged(f"Server {name}", (ROUTES, LISTENERS), _pods_of(after, wanted))
+        return ServerHeld(name, access, frozenset(allowed), pods_of(after, wanted), unique=live is None)
+    return ConfigChanged(f"Server {name}", (ROUTES, LISTENERS), pods_of(after, wanted))
 
 
 def _has_routes(server: Mapping[str, Any]) -> bool:
     return server["spec"].get("proxyProtocol") not in {"opaque", "TLS"}
-
-
-def _pods_of(after: Catalog, server: Object) -> Where:
-    """The pods at which a Server decides: those of its labels, but for the ones that are there and where it does not.
-
-    Those that start with the manifest are told by their labels alone.
-    """
-    home = server["metadata"]["namespace"]
-    labels = (server["spec"].get("podSelector") or {}).get("matchLabels") or {}
-    past: frozenset[str] = frozenset()
-    with contextlib.suppress(Inconclusive):  # a rehearsal may not know the pods
-        rivals = after.all("Server", home)
-        own = next((s for s in rivals if s["metadata"]["name"] == server["metadata"]["name"]), server)
-        past = frozenset(
-            pod["metadata"]["name"] for pod in after.pods(labels, home) if not decides_at(own, pod, rivals)
-        )
-    return Where(home, labels or None, (Where(home, pods=past),) if past else ())

@@ -12,12 +12,23 @@ from typing import Any
 from meshbdd.cluster import Edit
 from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import Access, MutualTls, ServiceRef, TlsMode
-from meshbdd.mesh.base import Marker, Stage, Where
+from meshbdd.mesh.base import Marker, Stage
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.authorizing import AUTHORIZATION, SERVER_AUTHORIZATION, is_at, is_for
 from meshbdd.mesh.linkerd.objects import POLICY, creation, routes_of
 from meshbdd.mesh.linkerd.server_markers import ServerHeld
-from meshbdd.mesh.linkerd.servers import ACCESS, DENY, OURS, decides, see_not_skipped, skips, turns
+from meshbdd.mesh.linkerd.servers import (
+    ACCESS,
+    DENY,
+    OURS,
+    decider,
+    decides,
+    pods_of,
+    refuse_shared,
+    see_not_skipped,
+    skips,
+    turns,
+)
 from meshbdd.sidecars import LINKERD
 
 MODES = {TlsMode.STRICT: "all-authenticated", TlsMode.PERMISSIVE: "all-unauthenticated"}
@@ -29,7 +40,8 @@ def tls_stage(catalog: Catalog, intent: MutualTls) -> Stage:
     A Server that lets nobody pass without a policy is left alone: its policies say who may call, and how.
 
     Raises:
-        BadInput: no such service, or calls to a port of it go past its proxies; of a namespace such ports are left alone.
+        BadInput: no such service, or calls to a port of it go past its proxies; of a namespace such ports are left alone. Or
+            the Server of a service decides for other pods as well; those of a namespace are all meant.
     """
     if intent.service is not None:
         see_not_skipped(catalog, intent.service, f"«{intent}»")
@@ -40,13 +52,17 @@ def tls_stage(catalog: Catalog, intent: MutualTls) -> Stage:
     renewed: list[ServiceRef] = []
     for service in sorted(services, key=lambda s: -len(catalog.pods(catalog.labels_of(s), s.namespace))):
         planned = [edit.new for edit in edits.values() if edit.new is not None]
-        for port, server, edit in _servers(catalog, service, mode, planned):
-            past = _skipping(catalog, service, port)
+        for server, edit in _servers(catalog, service, mode, planned):
             if server is not None and server["spec"].get("accessPolicy", DENY) == DENY:
                 continue
             if server is None or server["spec"].get("accessPolicy") != mode:
-                edits.setdefault(str(edit), edit)
-                where = Where(service.namespace, catalog.labels_of(service), past)
+                if server is not None and intent.service is not None:
+                    refuse_shared(catalog, server, intent.service, f"«{intent}»")
+                if str(edit) in edits:
+                    continue
+                edits[str(edit)] = edit
+                there = catalog.with_written([*planned, edit.new]) if edit.new else catalog
+                where = pods_of(there, server or edit.new or {})
                 markers.append(ServerHeld(edit.name, mode, frozenset(), where, unique=server is None))
                 renewed += [service] if server is None and turns(catalog, edit.new or {}) else []
     return Stage.of(*edits.values(), markers=markers, renewed=renewed)
@@ -68,7 +84,7 @@ def _meshed(pod: Mapping[str, Any]) -> bool:
 
 def _servers(
     catalog: Catalog, service: ServiceRef, access: str, planned: Sequence[Mapping[str, Any]] = ()
-) -> Iterator[tuple[int, Mapping[str, Any] | None, Edit]]:
+) -> Iterator[tuple[Mapping[str, Any] | None, Edit]]:
     """For each port of a service the Servers that decide there, each with the edit that sets its access policy.
 
     Where none does, the edit of one that will: with it comes ``None``. A port that all pods skip has none.
@@ -86,31 +102,24 @@ def _servers(
         if everybody and not pods:
             continue
         covered = {p["metadata"]["name"] for p in pods for server in planned if decides(server, p, port)}
-        for server in catalog.all("Server", service.namespace):
-            taken = {pod["metadata"]["name"] for pod in pods if decides(server, pod, port)}
-            if taken:
-                covered |= taken
-                name = server["metadata"]["name"]
-                yield port, server, Edit("Server", name, service.namespace, ACCESS, lambda _now: access)
+        there = catalog.all("Server", service.namespace)
+        found = {p["metadata"]["name"]: server for p in pods if (server := decider(p, port, there)) is not None}
+        covered |= found.keys()
+        for name, server in sorted({server["metadata"]["name"]: server for server in found.values()}.items()):
+            yield server, Edit("Server", name, service.namespace, ACCESS, lambda _now: access)
         if any(pod["metadata"]["name"] not in covered for pod in pods) or not pods:
             spec = {"podSelector": {"matchLabels": dict(labels)}, "port": port, "accessPolicy": access}
             meta = {"name": f"{OURS}{service.name}-{port}", "namespace": service.namespace}
             new = {"apiVersion": f"{POLICY}/v1beta3", "kind": "Server", "metadata": meta, "spec": spec}
-            yield port, None, Edit("Server", meta["name"], service.namespace, ACCESS, lambda _now: access, new)
-
-
-def _skipping(catalog: Catalog, service: ServiceRef, port: int) -> tuple[Where, ...]:
-    """The pods of a service at which calls to a port go past the proxy, as those that a marker does not mean."""
-    pods = catalog.pods(catalog.labels_of(service), service.namespace)
-    names = frozenset(str(pod["metadata"]["name"]) for pod in pods if skips(pod, port))
-    return (Where(service.namespace, pods=names),) if names else ()
+            yield None, Edit("Server", meta["name"], service.namespace, ACCESS, lambda _now: access, new)
 
 
 def access_stage(catalog: Catalog, intent: Access, token: str) -> Stage:
     """Let the caller pass, and nobody else: Linkerd knows no policy that denies, so no other may allow.
 
     Raises:
-        BadInput: a name that does not exist, a caller that shares its service account, or another policy that allows.
+        BadInput: a name that does not exist, a caller that shares its service account, another policy that allows, or a Server
+            that decides for other pods as well.
     """
     see_not_skipped(catalog, intent.service, f"«{intent}»")
     accounts = catalog.service_accounts(intent.caller)
@@ -120,14 +129,16 @@ def access_stage(catalog: Catalog, intent: Access, token: str) -> Stage:
     required = [{"group": POLICY, "kind": "MeshTLSAuthentication", "name": token}]
     servers: dict[str, Edit] = {}
     markers: list[Marker] = []
-    for number, (_port, server, edit) in enumerate(_servers(catalog, service, DENY)):
+    for number, (server, edit) in enumerate(_servers(catalog, service, DENY)):
+        if server is not None:
+            refuse_shared(catalog, server, service, f"«{intent}»")
         _refuse_others(catalog, intent, server or edit.new or {})
         name = f"{token}-{number}"
         target = {"group": POLICY, "kind": "Server", "name": edit.name}
         spec = {"targetRef": target, "requiredAuthenticationRefs": required}
         edits.append(_policy("AuthorizationPolicy", name, namespace, spec))
         servers[str(edit)] = edit
-        where = Where(namespace, catalog.labels_of(service))
+        where = pods_of(catalog.with_written([edit.new]) if edit.new else catalog, server or edit.new or {})
         markers.append(ServerHeld(edit.name, DENY, frozenset({name}), where))
     renewed = [service] if any(turns(catalog, edit.new) for edit in servers.values() if edit.new) else []
     # The Servers come last: one without a policy would deny everybody.
@@ -166,7 +177,7 @@ def refuse_detour(catalog: Catalog, service: ServiceRef, what: str) -> None:
     Raises:
         NotPossible: a Server lets only some callers pass.
     """
-    for _port, server, _edit in _servers(catalog, service, DENY):
+    for server, _edit in _servers(catalog, service, DENY):
         if server is None or server["spec"].get("accessPolicy", DENY) != DENY:
             continue
         if not lets_the_mesh_in(catalog, server):

@@ -11,9 +11,11 @@ from typing import Any
 
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.intents import ServiceRef
-from meshbdd.mesh.catalog import Catalog
+from meshbdd.mesh.base import Where
+from meshbdd.mesh.catalog import Catalog, selected
 from meshbdd.mesh.linkerd.objects import is_opaque, port_list
 from meshbdd.mesh.linkerd.selecting import selects
+from meshbdd.sidecars import FAULT_LABEL, LINKERD
 
 Object = Mapping[str, Any]
 ACCESS = ("spec", "accessPolicy")
@@ -88,21 +90,85 @@ def refuse_overruled(catalog: Catalog, server: Object, there: Iterable[Object], 
                 )
 
 
-def decides_at(server: Object, pod: Object, there: Iterable[Object]) -> bool:
-    """Whether a Server decides at a port of a pod, and no older one does.
+def decider(pod: Object, port: int, there: Iterable[Object]) -> Object | None:
+    """The Server that decides at a port of a pod: of several for it the oldest.
+
+    Args:
+        pod: The pod.
+        port: Its port.
+        there: All Servers of its namespace.
+    """
+    return min((server for server in there if decides(server, pod, port)), key=_age, default=None)
+
+
+def decides_at(server: Object, pod: Object, there: Sequence[Object]) -> int | None:
+    """The port of a pod at which a Server decides, and no older one does; ``None``: it decides at none.
+
+    It names one port, so it is for one of a pod at most.
 
     Args:
         server: The Server.
         pod: A pod of its namespace.
         there: All Servers of its namespace.
     """
-    before = sorted((other for other in there if _age(other) <= _age(server)), key=_age)
-    return any(
-        next((other["metadata"]["name"] for other in before if decides(other, pod, port)), None)
-        == server["metadata"]["name"]
-        for port in _ports_for(server, pod)
-        if not skips(pod, port)
-    )
+    for port in _ports_for(server, pod):
+        found = None if skips(pod, port) else decider(pod, port, there)
+        if found is not None and found["metadata"]["name"] == server["metadata"]["name"]:
+            return port
+    return None
+
+
+def pods_of(catalog: Catalog, server: Object) -> Where:
+    """The pods at which a Server decides: those of its labels, but for the ones that are there and where it does not.
+
+    Those that are yet to start are told by their labels alone.
+
+    Args:
+        catalog: Reads pods, and all Servers.
+        server: The Server.
+    """
+    home = server["metadata"]["namespace"]
+    labels = (server["spec"].get("podSelector") or {}).get("matchLabels") or {}
+    past: frozenset[str] = frozenset()
+    with contextlib.suppress(Inconclusive):  # a rehearsal may not know the pods
+        there = catalog.all("Server", home)
+        own = next((other for other in there if other["metadata"]["name"] == server["metadata"]["name"]), server)
+        past = frozenset(
+            str(pod["metadata"]["name"]) for pod in catalog.pods(labels, home) if decides_at(own, pod, there) is None
+        )
+    return Where(home, labels or None, (Where(home, pods=past),) if past else ())
+
+
+def refuse_shared(catalog: Catalog, server: Object, service: ServiceRef, what: str) -> None:
+    """See that a Server decides for a service alone, so that what is done to it is done to no other.
+
+    A fault backend of the run's own answers for the service, or is met by nobody in this scenario.
+
+    Args:
+        catalog: Reads the cluster.
+        server: The Server.
+        service: The service.
+        what: What is to be done to it.
+
+    Raises:
+        BadInput: it decides as well at a pod with a proxy that the service does not select.
+    """
+    there, own = catalog.all("Server", service.namespace), catalog.labels_of(service)
+    for pod in catalog.pods({}, service.namespace):
+        labels = pod["metadata"].get("labels") or {}
+        if LINKERD.label not in labels or FAULT_LABEL in labels or selected(own, labels):
+            continue
+        port = decides_at(server, pod, there)
+        if port is not None:
+            name = server["metadata"]["name"]
+            raise BadInput(
+                "MB0494",
+                f"{what} would hold for pod {pod['metadata']['name']} as well, which {service} does not select: Server {name} "
+                f"decides there too, at port {port}.",
+                help=f"give the pods of {service} a Server of their own before the run"
+                if name.startswith(OURS)
+                else f"let the podSelector of Server {name} select no pods but those of {service}",
+            )
 
 
 def decides_somewhere(catalog: Catalog, server: Object, there: Sequence[Object]) -> bool:
@@ -113,7 +179,7 @@ def decides_somewhere(catalog: Catalog, server: Object, there: Sequence[Object])
         server: The Server.
         there: All Servers of its namespace.
     """
-    return any(decides_at(server, pod, there) for pod in catalog.pods({}, server["metadata"]["namespace"]))
+    return any(decides_at(server, pod, there) is not None for pod in catalog.pods({}, server["metadata"]["namespace"]))
 
 
 def skips(pod: Object, port: int) -> bool:

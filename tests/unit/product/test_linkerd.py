@@ -764,6 +764,80 @@ def test_a_server_that_decides_already_is_changed_and_one_that_denies_is_left_to
     assert plan(MutualTls(TlsMode.PERMISSIVE, "shop", PAYMENT), _server(None))[1] == []
 
 
+def _wide(access: str | None, selector: Object | None = None, name: str = "all") -> Object:
+    return _obj(
+        "Server",
+        name,
+        {"podSelector": selector or {}, "port": "http", "accessPolicy": access},
+        "policy.linkerd.io/v1beta3",
+    )
+
+
+_OF_BOTH: Object = {
+    "matchExpressions": [{"key": "app", "operator": "In", "values": ["order-service", "payment-service"]}]
+}
+
+
+@pytest.mark.parametrize(
+    ("intent", "server"),
+    [
+        (Access(ORDER, PAYMENT), _wide("all-unauthenticated")),
+        (Access(ORDER, PAYMENT), _wide("deny")),
+        (Access(ORDER, PAYMENT), _wide("all-unauthenticated", _OF_BOTH)),
+        (MutualTls(TlsMode.STRICT, "shop", PAYMENT), _wide("all-unauthenticated")),
+        (MutualTls(TlsMode.PERMISSIVE, "shop", PAYMENT), _wide("all-authenticated")),
+    ],
+)
+def test_what_is_for_one_service_is_refused_where_its_server_decides_for_others(intent: Intent, server: Object) -> None:
+    with pytest.raises(
+        BadInput, match=r"would hold for pod .*, which payment-service.shop does not select: Server all decides"
+    ) as caught:
+        plan(intent, server)
+    assert caught.value.code == "MB0494"
+    assert caught.value.help == "let the podSelector of Server all select no pods but those of payment-service.shop"
+
+
+@pytest.mark.parametrize("intent", [Access(ORDER, PAYMENT), MutualTls(TlsMode.STRICT, "shop", PAYMENT)])
+def test_a_server_for_other_pods_is_no_matter_where_it_does_not_decide_there(intent: Intent) -> None:
+    older = {**_wide("all-unauthenticated"), "spec": {**_server("all-unauthenticated")["spec"]}}
+    of_both = _wide("all-unauthenticated", _OF_BOTH, "younger")
+    for server, name in ((older, "all"), (of_both, "younger")):
+        server["metadata"]["creationTimestamp"] = f"2026-01-0{1 + (name == 'younger')}T00:00:00Z"
+    made, objects = plan(intent, older, of_both)
+    assert [obj["metadata"]["name"] for obj in objects if obj["kind"] == "Server"] == ["all"]
+    assert [str(marker) for marker in made.markers if "younger" in str(marker)] == []
+
+
+def test_a_server_for_other_pods_is_no_matter_where_these_have_no_proxy_or_stand_in_for_a_service() -> None:
+    bare, backend = _pod("a-job"), _pod("meshbdd-fault-order-service")
+    del bare["metadata"]["labels"][MESHED]
+    backend["metadata"]["labels"][FAULT_LABEL] = "order-service"
+    only = {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["order-service", "client"]}]}
+    _, [server] = plan(MutualTls(TlsMode.STRICT, "shop", PAYMENT), bare, backend, _wide("all-unauthenticated", only))
+    assert (server["metadata"]["name"], server["spec"]["accessPolicy"]) == ("all", "all-authenticated")
+
+
+def test_a_mode_that_a_server_has_already_needs_no_server_of_a_services_own() -> None:
+    assert plan(MutualTls(TlsMode.STRICT, "shop", PAYMENT), _wide("all-authenticated"))[1] == []
+
+
+def test_a_mode_of_a_namespace_changes_a_server_for_all_of_its_pods_once() -> None:
+    made, [server] = plan(MutualTls(TlsMode.STRICT, "shop"), _wide("all-unauthenticated"))
+    assert (server["metadata"]["name"], server["spec"]["accessPolicy"]) == ("all", "all-authenticated")
+    [marker] = made.markers
+    for app in ("order-service", "payment-service"):
+        assert marker.where.takes({"name": f"{app}-stable", "namespace": "shop", "labels": {"app": app}})
+
+
+def test_a_server_that_an_earlier_step_made_for_other_pods_as_well_is_not_to_be_narrowed() -> None:
+    part = _service("order-stable")
+    part["spec"]["selector"] = {"app": "order-service", "version": "stable"}
+    ours = _wide("all-authenticated", {"matchLabels": {"app": "order-service"}}, "meshbdd-order-service-8080")
+    with pytest.raises(BadInput, match="pod order-service-canary as well") as caught:
+        plan(MutualTls(TlsMode.PERMISSIVE, "shop", ServiceRef("order-stable", "shop")), part, ours)
+    assert caught.value.help == "give the pods of order-stable.shop a Server of their own before the run"
+
+
 def test_only_one_caller_passes() -> None:
     made, objects = plan(Access(ORDER, PAYMENT))
     kinds = [o["kind"] for o in objects]
