@@ -13,7 +13,7 @@ from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 
-from meshbdd.claims import Claim, Verdict, judge, responses
+from meshbdd.claims import Claim, Outcome, Verdict, judge, responses
 from meshbdd.claims.responses import AnswerClaim
 from meshbdd.claims.share import Explain
 from meshbdd.errors import BadInput, EnvironmentBroken, Inconclusive, MeshbddError, NotPossible, Place
@@ -203,10 +203,11 @@ class World:
 
         return lambda request_id: told().get(request_id, "")
 
-    def _account(self) -> None:
+    def _account(self, *, holds: bool = False) -> None:
         places = [step.place for step in self._steps]
         later = self._steps[places.index(self.place) + 1 :] if self.place in places else ()
-        self._accounting.account(self.changes.in_force, more=any(_SENDS.match(step.text) for step in later))
+        more = any(_SENDS.match(step.text) for step in later)
+        self._accounting.account(self.changes.in_force, more=more, holds=holds)
 
     @needs(Ability.DENIALS)
     def claim_denied(self) -> None:
@@ -250,7 +251,7 @@ class World:
             Inconclusive: it cannot be told.
         """
         self.traffic.note_load()
-        self._account()
+        self._account(holds=verdict.outcome is Outcome.PASSED)
         self._others.see_none()
         self._environment.tell(VerdictReached(str(verdict.outcome), verdict.sentence, verdict.numbers, verdict.notes))
         judge(verdict)

@@ -69,15 +69,19 @@ class Accounting:
                 item.beside.append(other)
                 other.beside.append(item)
 
-    def account(self, items: Sequence[InForce], *, final: bool = False, more: bool = False) -> None:
+    def account(
+        self, items: Sequence[InForce], *, final: bool = False, more: bool = False, holds: bool = False
+    ) -> None:
         """See that each fault met a call while traffic ran.
 
         Args:
             items: What is in force.
             final: Whether no more traffic can come; until then a fault for one caller may still wait for that caller,
                 while claims are about the others.
-            more: Whether steps follow that send requests: a fault that nobody met yet may wait for those, where what was
-                sent has met another one of the scenario. If it waits in vain, the scenario's end or the fault's withdrawal says so.
+            more: Whether steps follow that send requests: a fault that nobody met yet may wait for those, where the claim
+                holds or what was sent has met another one of the scenario. If it waits in vain, a later claim, the fault's
+                withdrawal or the scenario's end says so.
+            holds: Whether the claim holds: one that does not ends the scenario, so nothing is sent after it.
 
         Raises:
             Inconclusive: one met none, so no claim about it means anything.
@@ -92,7 +96,7 @@ class Accounting:
                     except Unmet as error:
                         unmet.append((item, error))
         self._met |= sum(len(item.plan.faulty) for item in items if item.accounted) > len(unmet)
-        if unmet and not (more and self._met):
+        if unmet and not (more and (holds or self._met)):
             raise unmet[0][1]
         for item, _ in unmet:
             item.accounted = False

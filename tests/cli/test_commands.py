@@ -94,6 +94,25 @@ def test_a_fault_that_meets_no_call_is_inconclusive(lab: LabUnderTest, folder: P
     assert "1 inconclusive" in ran.stdout
 
 
+@pytest.mark.parametrize(
+    ("second", "code", "told"), [("checkout", 0, "1 passed"), ("version", 4, "Nobody called payment")]
+)
+def test_what_does_not_need_a_service_may_be_asked_first(
+    lab: LabUnderTest, folder: Path, second: str, code: int, told: str
+) -> None:
+    """Whether a fault met a call is told of all the time in which it was in force, by the last claim at the latest."""
+    version = 'Given the request "version":\n"""\nGET http://order-service/version\n"""\n'
+    _feature(
+        folder,
+        version
+        + 'Given payment-service fails 100%\nWhen "version" is sent\nThen the response status is 200\n'
+        + f'When "{second}" is sent\nThen the response takes at least 1ms\n',
+    )
+    ran = meshbdd("run", "-f", "plain", cwd=folder, lab=lab)
+    assert ran.returncode == code, ran.stdout
+    assert told in ran.stdout
+
+
 def test_the_output_is_whole_in_a_file(lab: LabUnderTest, folder: Path) -> None:
     """behave used to open /dev/stdout anew, which truncates a file, and which some users may not do at all."""
     _feature(folder, '    When "checkout" is sent\n    Then the response status is 200\n')

@@ -379,7 +379,9 @@ def test_a_fault_may_wait_for_requests_to_come_where_those_so_far_met_another(mo
     assert {event.service for event in told[-2:]} == {str(A), str(B)}
 
 
-def test_a_fault_does_not_wait_where_none_was_met(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_none_was_met_a_fault_waits_only_while_claims_hold_and_requests_follow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("meshbdd.scenario.accounting._LOG_SECONDS", Duration(0.1))
     environment = SimpleNamespace(
         cluster=_Cluster(),
@@ -389,8 +391,12 @@ def test_a_fault_does_not_wait_where_none_was_met(monkeypatch: pytest.MonkeyPatc
     )
     accounting = Accounting(cast("Environment", environment))
     accounting._logs = accounting._found._logs = cast("Any", SimpleNamespace(since_mark=list, injections=[]))
-    with pytest.raises(Inconclusive, match=r"Nobody called a\.b"):
-        accounting.account([InForce(_fault(100), requests=["r1"])], more=True)
+    unmet = [InForce(_fault(100), requests=["r1"])]
+    accounting.account(unmet, more=True, holds=True)
+    for nothing_more in ({"more": True}, {"holds": True}, {"final": True}):  # it is false, the last one, or all is over
+        unmet[0].accounted = False
+        with pytest.raises(Inconclusive, match=r"Nobody called a\.b"):
+            accounting.account(unmet, **nothing_more)
 
 
 def _at_server(status: int = 503, share: float = 100, **scope: Any) -> Plan:
