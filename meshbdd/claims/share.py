@@ -119,9 +119,12 @@ class ShareClaim:
 
     def _open(self, samples: Sequence[Sample]) -> tuple[str, str]:
         """The end of the sentence, and the action, where it hangs on requests of which it cannot be told."""
-        if late := sum(sample.own > 0 and self._told(sample) is None for sample in samples):
-            return f"; for {late} of them this machine was late; that leaves it open", LESS_BUSY
-        return "; that leaves it open", "see why these answers lack it, or claim something that every answer has"
+        untold = [sample for sample in samples if self._told(sample) is None]
+        late = sum(self.hit(sample) is not None for sample in untold)  # of the others it could not be told anyway
+        why = f"; for {late} of them this machine was late" if late else ""
+        if 2 * late > len(untold):
+            return f"{why}; that leaves it open", LESS_BUSY
+        return f"{why}; that leaves it open", "see why these answers lack it, or claim something that every answer has"
 
     def judge_enough(
         self, samples: Sequence[Sample], explain: Explain = unexplained, *, stopped: Stopped | None = None

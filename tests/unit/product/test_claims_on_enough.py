@@ -273,6 +273,15 @@ def test_answers_without_the_field_are_no_share_of_anything() -> None:
     assert_that(claim.judge(split(30, 60, 10)), is_failed())
 
 
+def test_a_field_that_is_missing_is_no_lateness_of_this_machine() -> None:
+    claim = fields.between(Percent(0), Percent(20), "version", "canary")
+    late = [replace(sample, own=0.004) for sample in split(0, 0, 100)]
+    verdict = claim.judge(late)
+    assert_that(verdict, is_inconclusive())
+    assert "late" not in verdict.sentence
+    assert verdict.help == "see why these answers lack it, or claim something that every answer has"
+
+
 def test_a_wrong_order_and_a_claim_that_cannot_fail_are_refused() -> None:
     with pytest.raises(BadInput, match="no share lies between"):
         fields.between(Percent(20), Percent(5), "version", "canary")
