@@ -32,6 +32,12 @@ def shortened(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
+def counted(number: int, what: str, suffix: str = "s") -> str:
+    """A number of things as a sentence has it: ``1 call``, ``2 calls``; of more words the first is what is counted."""
+    noun, *rest = what.split(" ", 1)
+    return " ".join((f"{number:,}", noun if number == 1 else noun + suffix, *rest))
+
+
 def _plain(number: float) -> str:
     return format(Decimal(repr(number)).normalize(), "f")
 

@@ -75,7 +75,8 @@ def circuit_opens(context: Context, service: str, duration: Duration) -> None:
 def circuit_half_opens(context: Context, service: str, duration: Duration) -> None:
     """Each caller's open circuit lets calls through again, whatever becomes of them, so long after the step began.
 
-    Waits for it; where no load runs, the request sent last is then sent once more.
+    Waits for it; where no load runs, the request sent last is then sent once more, and others for callers and endpoints that it
+    does not reach.
 
     Evidence: as of «is open». Inconclusive where the circuit was never open, and where no call reached the service again.
 
@@ -89,7 +90,8 @@ def circuit_closes(context: Context, service: str, duration: Duration) -> None:
     """No caller's proxy ejects an endpoint of a service any more, and calls succeed again, so long after the step began.
 
     Waits for it. An ejection that has ended leaves the circuit half-open: where no load runs, the request sent last is then
-    sent once more, one at a time, until one succeeds.
+    sent once more, one at a time, until one succeeds; others are sent for callers and endpoints that it does not reach, those
+    that met nothing but errors after the rest.
 
     Evidence: as of «is open». Inconclusive where the circuit was never open, and where no call reached the service again.
 

@@ -12,7 +12,7 @@ from meshbdd.claims.circuit import ejections, evidence_of, in_use, log_untold, n
 from meshbdd.claims.circuit_phases import Phase, replay
 from meshbdd.claims.ejection import SLACK, ended_early
 from meshbdd.claims.verdict import Outcome, Verdict
-from meshbdd.units import Duration
+from meshbdd.units import Duration, counted
 
 _UNDISTURBED = "change nothing between the opening and the claim but the service's recovery"
 
@@ -215,11 +215,16 @@ def _not_closed(
         tried: The circuit and the endpoint of each trial.
         evidence: The numbers for the verdict.
     """
-    told = [_failing(phase, owing[name]) for name, phase in last.items() if _has_failed(phase, owing[name], tried)]
-    if not told:
+    failing = {name: phase for name, phase in last.items() if _has_failed(phase, owing[name], tried)}
+    if not failing:
         return _untried(claim, service, list(last), evidence, owing)
-    since = f"since the ejection ended {', '.join(told)}"
-    return Verdict(Outcome.FAILED, f"{claim}: it is half-open and no more: {since}", evidence)
+    met = [_failing(phase, owing[name]) for name, phase in failing.items() if phase.run]
+    since = [f"since the ejection ended {', '.join(met)}"] if met else []
+    if anew := ", ".join(name for name, phase in failing.items() if not phase.run):
+        since.append(
+            f"what was let through at {anew} failed and opened it anew, and no call has come since that was over"
+        )
+    return Verdict(Outcome.FAILED, f"{claim}: it is half-open and no more: {', and '.join(since)}", evidence)
 
 
 def _has_failed(phase: Phase, owing: Sequence[str], tried: Collection[tuple[str, str]]) -> bool:
@@ -234,8 +239,8 @@ def _failing(phase: Phase, owing: Sequence[str]) -> str:
     most = phase.counts.most
     failing = [endpoint for endpoint in owing if endpoint in most]
     if len(most) < 2 or not failing:
-        return f"{phase.circuit} met {phase.run} errors in a row and no success"
-    of = " and ".join(f"{most[endpoint].errors} errors in a row of {endpoint}" for endpoint in failing)
+        return f"{phase.circuit} met {counted(phase.run, 'error')} in a row and no success"
+    of = " and ".join(f"{counted(most[endpoint].errors, 'error')} in a row of {endpoint}" for endpoint in failing)
     return f"{phase.circuit} met {of}, and no success there"
 
 

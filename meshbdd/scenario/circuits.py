@@ -14,7 +14,7 @@ from meshbdd.mesh.abilities import Ability
 from meshbdd.scenario.breakers import breakers
 from meshbdd.scenario.call_log import CallLog
 from meshbdd.scenario.environment import Environment
-from meshbdd.scenario.leads import leading_to
+from meshbdd.scenario.leads import as_trials, leading_to, only_failing
 from meshbdd.scenario.needs import needs
 from meshbdd.scenario.settling import in_time, or_nothing
 from meshbdd.scenario.traffic import Traffic
@@ -23,7 +23,7 @@ from meshbdd.units import Duration
 from meshbdd.waiting import NotYet
 
 _TRIALS = 12
-"""Requests in a row that are sent at most until one comes to each circuit that nobody has tried: of two callers one is missed
+"""How often each request is sent at most until one comes to each circuit that nobody has tried: of two callers one is missed
 by all of them once in 4096 times. Each that fails may open another caller's circuit, so none is sent in vain."""
 
 
@@ -120,29 +120,33 @@ class Circuits:
         return self._log.of_all_callers(told, service)
 
     def _try(self, service: ServiceRef, untried: Iterable[str], owing: Mapping[str, Collection[str]]) -> list[str]:
-        """Send what made callers call the service once more, until each of these circuits let it through; the requests' ids.
+        """Send the request sent last once more until it came to each of these circuits, and others for what it does not reach.
 
-        Nothing is sent where a load runs. Where the log does not tell what made them call, it is what was sent last.
+        Nothing is sent where a load runs.
 
         Args:
             service: The service.
             untried: The circuits.
             owing: Circuit → the endpoints that it has to come to, unless they are ejected anew.
+
+        Returns:
+            The ids of what was sent.
         """
         last = self._traffic.last_name
         if self._traffic.loading or last is None:
             return []
-        entries = known_to(service, self._log.entries())
-        leading = leading_to(service, entries, self._environment.sent.name_of)
         missing = set(untried)
-        names = [name for name, circuits in leading.items() if circuits & missing] or [last]
         before = self._held(service, missing)
+        entries, name_of = known_to(service, self._log.entries()), self._environment.sent.name_of
+        leading, failing = leading_to(service, entries, name_of), only_failing(service, entries, name_of, before)
         sent: list[str] = []
-        for name in itertools.islice(itertools.cycle(names), _TRIALS * len(names)):
-            sent.extend(sample.request_id for sample in self._traffic.own.measure(name, 1))
-            now = self._held(service, missing)
-            if all(_came(held, before.get(circuit), owing.get(circuit, ())) for circuit, held in now.items()):
-                break
+        for names in as_trials(last, leading, failing, missing):
+            for name in itertools.islice(itertools.cycle(names), _TRIALS * len(names)):
+                if missing.isdisjoint(names[name]):
+                    continue
+                sent.extend(sample.request_id for sample in self._traffic.own.measure(name, 1))
+                now = self._held(service, missing)
+                missing = {c for c, held in now.items() if not _came(held, before.get(c), owing.get(c, ()))}
         return sent
 
     def _held(self, service: ServiceRef, circuits: set[str]) -> dict[str, Breaker]:

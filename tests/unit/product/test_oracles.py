@@ -446,6 +446,23 @@ def test_a_circuit_is_not_closed_while_its_calls_fail_though_it_was_seen_free() 
     assert verdict.outcome is FAILED, verdict.sentence
 
 
+def test_a_circuit_that_its_trials_opened_anew_is_told_so() -> None:
+    anew = [*OPENED, *[call(4 + n / 10, 503, request=f"t{n}") for n in range(5)]]
+    verdict = closes_within(
+        "payment",
+        Duration(9),
+        8.0,
+        [breaker(0)],
+        anew,
+        began=0.0,
+        sightings=[replace(breaker(1), seen=4.6)],
+        trials=["t0", "t1", "t2"],
+    )
+    assert verdict.outcome is FAILED, verdict.sentence
+    assert "what was let through at order failed and opened it anew, and no call has come since" in verdict.sentence
+    assert "0 errors" not in verdict.sentence
+
+
 def test_a_circuit_that_a_trial_opened_says_nothing_of_one_that_nobody_tried() -> None:
     """One of two callers was to be tried, and the trial came to the other one."""
     other = [replace(call(4 + n / 10, 503, request="t0"), caller="canary") for n in range(5)]
@@ -950,10 +967,10 @@ def two(**more: Any) -> Breaker:
     [
         ([("a", 200), ("b", 200)], ("a", "b"), PASSED, ""),
         ([("a", 200)], ("a", "b"), OPEN, "no call of order has reached b since"),
-        ([("a", 200), ("b", 503), ("a", 200)], ("a", "b"), FAILED, "met 1 errors in a row of b, and no success there"),
+        ([("a", 200), ("b", 503), ("a", 200)], ("a", "b"), FAILED, "met 1 error in a row of b, and no success there"),
         ([("a", 200), ("b", 503)], ("a",), PASSED, ""),  # its pod is gone, so that it is looked at no more
         ([("c", 200)], ("c",), PASSED, ""),
-        ([("a", 503)], ("a", "b"), FAILED, "order met 1 errors in a row and no success"),
+        ([("a", 503)], ("a", "b"), FAILED, "order met 1 error in a row and no success"),
         # It was ejected once more, by itself, and nobody knows what it answers now.
         ([("a", 200), ("b", 200), *[("b", 503)] * 5, ("a", 200)], ("a", "b"), OPEN, "has reached b since"),
         ([("a", 200), ("b", 200), *[("b", 503)] * 5, ("b", 200)], ("a", "b"), PASSED, ""),

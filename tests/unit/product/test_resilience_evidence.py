@@ -17,7 +17,7 @@ from meshbdd.load.ids import RequestIds
 from meshbdd.scenario.call_log import CallLog, with_deadlines
 from meshbdd.scenario.circuits import Circuits, _came
 from meshbdd.scenario.last_change import none_met
-from meshbdd.scenario.leads import leading_to
+from meshbdd.scenario.leads import as_trials, leading_to, only_failing
 from meshbdd.scenario.resilience import Resilience
 from meshbdd.scenario.sent_ids import SentIds
 from meshbdd.scenario.unmeshed import callers_of, pods_that_called, seen_by_half
@@ -227,6 +227,74 @@ def test_what_made_a_caller_call_is_sent_again() -> None:
     }
     sent.begin()
     assert not leading_to(PAYMENT, entries, sent.name_of), "an earlier scenario sent them"
+
+
+def test_a_request_that_met_nothing_but_errors_is_known() -> None:
+    sent, rule = SentIds(), Breaker("client (port 80)", 1, 0, 9, errors=3)
+    answers = {"poison": [503, 500], "third": [503, 200], "refused": [0], "ok": [200], "front's": [503]}
+    entries = []
+    for name, statuses in answers.items():
+        ids = RequestIds(read_message(name, "GET http://payment-service/ok"))
+        sent.add(ids, name)
+        for number, status in enumerate(statuses):
+            made = replace(call("front" if name == "front's" else "client", ids.of(number)), port="80", status=status)
+            entries.append(made if status else replace(made, status=503, upstream="", flags=frozenset({"UH"})))
+    assert only_failing(PAYMENT, entries, sent.name_of, {"client (port 80)": rule}) == {"poison"}
+    assert list(leading_to(PAYMENT, entries, sent.name_of)) == list(answers), "those that were sent at one time"
+    late = [replace(entry, started=float(number)) for number, entry in enumerate(entries)]
+    assert next(iter(leading_to(PAYMENT, late, sent.name_of))) == "front's", "the latest first"
+
+
+A, B = {"a"}, {"b"}
+
+
+@pytest.mark.parametrize(
+    ("last", "leading", "failing", "first", "then"),
+    [
+        ("solo", {"solo": A, "poison": A}, {"poison"}, ["solo"], ["poison"]),
+        ("poison", {"poison": A, "solo": A}, {"poison"}, ["poison", "solo"], []),  # it is what the step says it sends
+        ("version", {"poison": A, "solo": A}, {"poison"}, ["solo"], ["poison"]),
+        ("version", {"poison": A}, {"poison"}, [], ["poison"]),
+        (
+            "solo",
+            {"beta": A, "solo": A, "front": B},
+            set(),
+            ["solo", "beta"],
+            [],
+        ),  # "front" leads to what is tried already
+        ("solo", {}, set(), ["solo"], []),
+        ("blind", {"poison": A}, {"poison"}, [], ["poison"]),
+    ],
+)
+def test_the_request_sent_last_is_tried_first_and_none_that_fails_before_others(
+    last: str, leading: dict[str, set[str]], failing: set[str], first: list[str], then: list[str]
+) -> None:
+    assert [list(names) for names in as_trials(last, leading, failing, A)] == [first, then]
+
+
+def test_a_circuit_that_no_request_is_known_to_lead_to_is_tried_by_the_last() -> None:
+    assert as_trials("blind", {"ok": A}, set(), A | B) == [{"blind": B, "ok": A}, {}]
+
+
+def test_a_trial_is_the_request_that_was_sent_last() -> None:
+    """What opened the circuit opens it anew; the last request was refused by it, and has met nothing else."""
+    tried = _Tried()
+    ids = {name: RequestIds(read_message(name, "GET http://payment-service/ok")) for name in ("poison", "solo")}
+    for name, those in ids.items():
+        tried._environment.sent.add(those, name)
+    refused = replace(call("client", ids["solo"].of(1)), upstream="", flags=frozenset({"UH"}), started=0.5)
+    logged = [call("client", ids["poison"].of(1)), refused]
+    tried.log.entries = lambda: [*logged, *[call("client", "trial")] * tried.log.trials]  # type: ignore[method-assign]
+    tried._traffic.last_name = "solo"
+    names: list[str] = []
+
+    def measure(name: str, count: int) -> list[Sample]:
+        names.append(name)
+        return tried._measure(name, count)
+
+    tried._traffic.own = cast("Any", SimpleNamespace(measure=measure))
+    tried._try(PAYMENT, ["client"], {})
+    assert names == ["solo"]
 
 
 @pytest.mark.parametrize(
