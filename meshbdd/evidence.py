@@ -107,6 +107,7 @@ class FaultAccounted:
         strange: How many of the calls bear no request id of the scenario's requests: somebody else made them, or a service
             did that passes none on.
         led: Of other services those whose rules led calls to this one, and whose calls the fault is not for → calls.
+        copied: Whose calls to another service were mirrored to this one → copies, which no rule of this one's led here.
     """
 
     summary: str
@@ -121,6 +122,7 @@ class FaultAccounted:
     unreached: Mapping[str, int] = field(default_factory=dict)
     strange: int = 0
     led: Mapping[str, int] = field(default_factory=dict)
+    copied: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def others(self) -> str:

@@ -137,6 +137,9 @@ def _(event: FaultAccounted) -> list[Attachment]:
         f"; {n} calls to {other} were led to it, and the fault is not for these" for other, n in event.led.items()
     )
     rest += "".join(f"; {who} called {event.service} past every proxy, {n} times" for who, n in event.bypassed.items())
+    rest += "".join(
+        f"; {n} copies came to it, mirrored of calls of {who} to another service" for who, n in event.copied.items()
+    )
     rest += f"; {event.others}" if event.others else ""
     words = [told, rest, f"«{event.summary}»", *([f"response flags: {flags}"] if flags else [])]
     return [Attachment("fault accounting", "\n".join(words) + "\n"), table("fault accounting by caller", rows)]

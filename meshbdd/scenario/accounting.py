@@ -125,7 +125,6 @@ class Accounting:
         see_named(item.plan, service, self._found.beside(service) if spared else (), spared)
         hit, doubtful = self._found.told_apart(item, calls)
         left = {entry.request_id for entry in entries if entry.outbound and entry.service == service.host}
-        bypassed = self._found.bypassed(entries, service, left)
         met, all_calls = Counter(who for who, _ in hit), Counter(who for who, _ in calls)
         sent = set(item.requests)
         event = FaultAccounted(
@@ -138,10 +137,11 @@ class Accounting:
             | ({PLAIN_CLIENT: (refused, refused)} if refused else {}),
             len(sent),
             len(sent & {entry.request_id for entry in entries if entry.outbound}),
-            bypassed,
+            self._found.bypassed(entries, service, left),
             self._found.unreached(item, entries, service.host),
             sum(entry.request_id not in sent for _, entry in calls),
             self._found.led(item, entries, service),
+            self._found.copied(entries, service, left),
         )
         likely = chances(item.plan, [entry for _, entry in calls])
         see_met(

@@ -43,7 +43,7 @@ class FaultCalls:
         if isinstance(plan.intent, Down):
             return [(e.pod, e) for e in entries if e.outbound and host in (e.service, e.backend)]
         if plan.side is not Side.SERVER:
-            return [(e.pod, e) for e in entries if e.outbound and e.service == host and not _is_outside(plan, e, host)]
+            return [(e.pod, e) for e in entries if e.outbound and _takes_its_routes(plan, e, host)]
         names, ours = self._pods.names(), set(item.requests)
         sent = {key_of(entry) for entry in entries if entry.outbound and entry.service == host}
         return [
@@ -172,12 +172,21 @@ class FaultCalls:
         return sorted(name for life, name in gone.items() if life not in item.gone and name in told)
 
     def bypassed(self, entries: Sequence[Entry], service: ServiceRef, left: set[str]) -> Mapping[str, int]:
-        """Calls that reached the service's sidecars and that no calling sidecar logged, by who made them."""
-        names = self._pods.names()
+        """Calls that reached the service's sidecars and that no calling sidecar logged, by who made them; no mirrored copies."""
+        return self._by_caller(entry for entry in self._unlogged(entries, service, left) if not entry.copied)
+
+    def copied(self, entries: Sequence[Entry], service: ServiceRef, left: set[str]) -> Mapping[str, int]:
+        """Mirrored copies that reached the service's sidecars, by whose calls they are of: no route that they took is the service's."""
+        return self._by_caller(entry for entry in self._unlogged(entries, service, left) if entry.copied)
+
+    def _unlogged(self, entries: Sequence[Entry], service: ServiceRef, left: set[str]) -> list[Entry]:
         led = self._led(entries, service.host)
         own = [entry for number, entry in enumerate(entries) if number not in led]
-        inbound = [entry for entry in self._came(own, service) if entry.request_id not in left]
-        counted = Counter(names.get(e.came_from, e.came_from or "unknown") for e in inbound)
+        return [entry for entry in self._came(own, service) if entry.request_id not in left]
+
+    def _by_caller(self, came: Iterable[Entry]) -> Mapping[str, int]:
+        names = self._pods.names()
+        counted = Counter(names.get(e.came_from, e.came_from or "unknown") for e in came)
         return dict(counted)  # the report reads it by dataclasses.asdict, which makes nonsense of a counter
 
     def unreached(self, item: InForce, entries: Sequence[Entry], host: str) -> Mapping[str, int]:
@@ -193,6 +202,17 @@ class FaultCalls:
         answered = [e.status for e in nowhere if not e.service and asks_for(e, host)]
         told = [in_words([flag]) for flag in led] + [f"status {status}" for status in answered]
         return dict(Counter(told))
+
+
+def _takes_its_routes(plan: Plan, entry: Entry, host: str) -> bool:
+    """Whether a call was made to a service, so that it met the routes of it, wherever these led it.
+
+    Istio's proxies log the service to which a route led. Linkerd's log the one that was called, and its faults are in no route.
+    """
+    if entry.service == host:
+        return not _is_outside(plan, entry, host)
+    unnamed = isinstance(plan.intent, Fault) and took(plan, entry) and not asks_for(entry, entry.service)
+    return bool(entry.service) and (unnamed or asks_for(entry, host))
 
 
 def _is_outside(plan: Plan, entry: Entry, host: str) -> bool:

@@ -141,6 +141,17 @@ def _unmet(event: FaultAccounted, gone: Sequence[str], caller: str, others: Mapp
             "led them there, and the fault is for calls to the service itself.",
             help=f"send requests that call {event.service} by its own name, or have the fault at the service that is called",
         )
+    if event.copied and not event.bypassed and not others:
+        copies = sum(event.copied.values())
+        came = f"{copies} mirrored cop{'ies' if copies > 1 else 'y'} came to its pods"
+        made = ", ".join(f"{count} of calls of {name}" for name, count in event.copied.items())
+        return Unmet(
+            "MB0617",
+            f"{nobody} {event.service} {meanwhile}: {came} ({made} to another service), and a fault in the route of {event.service} "
+            "meets no copy.",
+            help=f"send requests that make {caller or 'its callers'} call it"
+            + ("" if caller else ", or have the fault at the server: | inject at | server |"),
+        )
     if event.unreached:
         nowhere = " and ".join(f"{count} with {how}" for how, count in event.unreached.items())
         return Unmet(

@@ -15,7 +15,7 @@ from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.evidence import FaultAccounted
 from meshbdd.intents import Down, Fault, Scope, ServiceRef, Side
 from meshbdd.mesh import Context, Istio, Plan, Stage
-from meshbdd.mesh.base import Object, Where
+from meshbdd.mesh.base import Draw, Object, Where
 from meshbdd.rehearsal.stage import StageCluster
 from meshbdd.report.overview import overview
 from meshbdd.scenario import Accounting, Environment
@@ -575,3 +575,73 @@ def test_calls_to_another_service_are_outside_of_a_fault_in_the_route_of_this_on
             _logged_by([], own).account([fault])
     fault.accounted = False
     _logged_by([], replace(led, route="t1-0", status=503, flags=frozenset({"FI"}))).account([fault])
+
+
+@pytest.mark.parametrize("authority", ["a", "a.b:80", "A.b.svc.cluster.local."])
+def test_a_fault_in_the_route_of_a_service_meets_the_calls_that_the_route_leads_to_another_one(
+    authority: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Istio: the cluster is the other's, the authority this one's."""
+    monkeypatch.setattr("meshbdd.scenario.accounting._LOG_SECONDS", Duration(0.1))
+    met = Entry(
+        "client-1", True, B.host, "t1-0", 503, frozenset({"FI"}), "r1", started=9.0, authority=authority,
+        backend=B.host, namespace="b",
+    )  # fmt: skip
+    told: list[FaultAccounted] = []
+    for entries in ([met], [met, replace(met, authority="b", route="default", flags=frozenset())]):
+        accounting = _logged_by([], *entries)
+        accounting._environment.tell = told.append  # type: ignore[method-assign]
+        accounting.account([InForce(_fault(100), requests=["r1"])], final=True)
+        assert [(event.calls, event.hit) for event in told] == [(1, 1)], "calls to the other one are none of its"
+        told.clear()
+    _logged_by([], replace(met, authority="1.0.0.9:80")).account([InForce(_fault(100), requests=["r1"])])
+
+
+@pytest.mark.parametrize("other", [{"authority": "b"}, {"namespace": "c"}, {"authority": "1.0.0.9:80"}])
+def test_calls_that_are_led_elsewhere_and_that_nothing_ties_to_a_service_are_none_of_its(
+    other: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meshbdd.scenario.accounting._LOG_SECONDS", Duration(0.1))
+    led = Entry("client-1", True, B.host, "x", 200, frozenset(), "r1", started=9.0, authority="a", namespace="b")
+    with pytest.raises(Unmet, match=r"Nobody called a\.b"):
+        _logged_by([], replace(led, **cast("Any", other))).account([InForce(_fault(100), requests=["r1"])])
+
+
+def test_calls_that_the_route_of_a_manifest_leads_to_another_service_meet_its_own_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("meshbdd.scenario.accounting._LOG_SECONDS", Duration(0.1))
+    met = Entry(
+        "client-1", True, B.host, "t1-0", 200, frozenset({"DI"}), "r1", started=9.0, authority="a", namespace="b"
+    )
+    stage = Stage((), ("t1-",))
+    plan = Plan("the manifest's VirtualService a", (stage,), side=Side.CALLER, faulty=(A,), draws=(Draw("t1-0", 1.0),))
+    _logged_by([], met).account([InForce(plan, requests=["r1"])])
+    with pytest.raises(Unmet, match=r"Nobody called a\.b"):
+        _logged_by([], replace(met, authority="b")).account([InForce(plan, requests=["r1"])])
+
+
+@pytest.mark.parametrize("caller", [None, ServiceRef("order", "b")])
+def test_mirrored_copies_are_no_calls_past_every_proxy(
+    caller: ServiceRef | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meshbdd.scenario.accounting._LOG_SECONDS", Duration(0.1))
+    pods = [("a-1", "b", "a", "1.0.0.1"), ("client-1", "b", "client", "1.0.0.3")]
+    made = Entry("client-1", True, B.host, "default", 200, frozenset(), "r1", started=9.0, authority="b", namespace="b")
+    copy = Entry(
+        "a-1", False, "", "default", 200, frozenset(), "r1", started=9.0, downstream="1.0.0.3:0", authority="b",
+        namespace="b", copied=True,
+    )  # fmt: skip
+    plan = replace(_fault(100), intent=Fault(A, status=503, scope=Scope(caller)))
+    told = (
+        f"{'order.b did not call' if caller else 'Nobody called'} a.b while «a fails» was in force: 1 mirrored copy came to its "
+        "pods (1 of calls of client-1 to another service), and a fault in the route of a.b meets no copy."
+    )
+    plan = replace(plan, summary="a fails")
+    with pytest.raises(Unmet, match=re.escape(told)) as caught:
+        _logged_by(pods, made, copy).account([InForce(plan, requests=["r1"])], final=True)
+    assert caught.value.code == "MB0617"
+    assert ("| inject at | server |" in caught.value.help) == (caller is None)
+    past = replace(copy, copied=False, request_id="r2")
+    with pytest.raises(Unmet, match=r"past every proxy went 1 call from client-1\."):
+        _logged_by(pods, made, copy, past).account([InForce(plan, requests=["r1"])], final=True)
