@@ -42,6 +42,9 @@ class MeshbddError(Exception):
         sentence: One full sentence that names the object and the value at fault.
         help: One action, an imperative; ``None`` only where there is truly nothing to do.
         place: The file and line at fault, where one is known.
+
+    Attributes:
+        also: What else was found at fault at the same look, for one who asks for all of it.
     """
 
     exit_code: ClassVar[int] = 4
@@ -53,6 +56,7 @@ class MeshbddError(Exception):
         self.sentence = sentence
         self.help = help
         self.place = place
+        self.also: tuple[MeshbddError, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"{self.code} {self.word}: {self.sentence}"]
@@ -60,7 +64,7 @@ class MeshbddError(Exception):
             lines.append(f"  --> {self.place}")
         if self.help:
             lines.append(f"  help: {self.help}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *map(str, self.also)])
 
 
 class BadInput(MeshbddError):

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from itertools import chain
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from meshbdd.cli.admission import admitting, refusal, see_fields
-from meshbdd.cli.planned import refused
+from meshbdd.cli.admission import admitting
+from meshbdd.cli.judging import Manifest, judge
 from meshbdd.errors import BadInput, Place
 
 if TYPE_CHECKING:  # imported by the command itself, so that --help is quick
@@ -24,12 +23,6 @@ _FEATURES, _MANIFESTS = {".feature"}, {".yaml", ".yml", ".json"}
 _MESHES = {"istio", "linkerd"}
 _CONTROL_PLANES = {"istio": "istio-system", "linkerd": "linkerd"}
 """Mesh → the namespace that it has wherever it is installed, and that nobody writes into a world."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Manifest:
-    file: Path
-    objects: list[Object]
 
 
 @click.command()
@@ -66,9 +59,9 @@ def check(files: tuple[Path, ...], world: Path | None, mesh: str | None, as_json
     applied = {manifest for feature in features for manifest in manifests_of(feature, settings)}
     applied |= {file.parent / words / file.name for file in applied}
     tests = [m for m in manifests if m.file.resolve() in applied or any(map(injects_fault, m.objects))]
-    there = _judge([m for m in manifests if m not in tests], _world(world, namespace, words), words, report)
+    there = judge([m for m in manifests if m not in tests], _world(world, namespace, words), words, report)
     for manifest in tests:
-        _judge([manifest], there, words, report)
+        judge([manifest], there, words, report)
     if features:
         _load_steps(features)
     for feature in features:
@@ -134,63 +127,17 @@ def _world_of(file: Path | None, namespace: str) -> list[Object]:
     return [obj for room in rooms for path in room for obj in read_objects(path, namespace)]
 
 
-def _read(files: Iterable[Path], namespace: str, report: Report) -> list[_Manifest]:
+def _read(files: Iterable[Path], namespace: str, report: Report) -> list[Manifest]:
     """The manifests; a file that cannot be read is a finding."""
     from meshbdd.mesh.manifest import read_objects  # noqa: PLC0415 - slow to import
 
     found = []
     for file in files:
         try:
-            found.append(_Manifest(file, read_objects(file, namespace)))
+            found.append(Manifest(file, read_objects(file, namespace)))
         except BadInput as error:
             report.refused(error, Place(file))
     return found
-
-
-def _judge(manifests: Iterable[_Manifest], there: list[Object], mesh: str, report: Report) -> list[Object]:
-    """Judge manifests that are applied together, and give the world with them."""
-    from meshbdd.cluster.refusals import RefusedObject, see_namespace  # noqa: PLC0415 - slow to import
-    from meshbdd.mesh.manifest_lines import place_of  # noqa: PLC0415 - slow to import
-    from meshbdd.sense import catalog, check_changes, name_of, unknown_kinds  # noqa: PLC0415 - slow to import
-
-    objects: dict[str, Object] = {}
-    places: dict[str, Place] = {}
-    for manifest in manifests:
-        for obj in manifest.objects:
-            objects[name_of(obj)] = _annotated(obj, chain(objects.values(), there))
-        places |= {name_of(obj): Place(manifest.file) for obj in manifest.objects}
-    for finding in check_changes(objects.values(), there, mesh):
-        report.add(finding, places.get(finding.object))
-    for finding in unknown_kinds(objects.values()):
-        report.add(finding, places[finding.object])
-    said = {finding.object for finding in report.findings if finding.code == catalog.WILDCARD_ON_MESH.code}
-    world = [*(obj for obj in there if name_of(obj) not in objects), *objects.values()]
-    admitted = {}
-    for name, obj in objects.items():
-        try:
-            see_namespace(obj, world)
-            see_fields(obj, mesh)
-        except RefusedObject as error:
-            report.refused(error, place_of(places[name].path, obj, error.field))
-            continue
-        told = None if name in said else refusal(obj, mesh)
-        if told is not None:
-            report.add(catalog.WOULD_BE_REFUSED.on(obj, told), places[name])
-        else:
-            admitted[name] = obj
-    for name, in_vain in refused(admitted, there) if mesh == "linkerd" else ():
-        report.refused(in_vain, place_of(places[name].path, objects[name], "metadata.name"))
-    return world
-
-
-def _annotated(obj: Object, there: Iterable[Object]) -> Object:
-    """An object as it will be: a Service without a spec is told something, and stays what it is."""
-    from meshbdd.sense import name_of  # noqa: PLC0415 - slow to import
-
-    if obj["kind"] != "Service" or "spec" in obj:
-        return obj
-    told = next((other for other in there if name_of(other) == name_of(obj)), None)
-    return {**told, "metadata": {**told["metadata"], **obj["metadata"]}} if told else obj
 
 
 def _load_steps(features: Iterable[Path]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from meshbdd.errors import BadInput, MeshbddError
@@ -13,30 +13,33 @@ Object = dict[str, Any]
 _TOLD_ALREADY = {"MB0404", "MB0405"}
 """A route's Service that is not there: MB0901 says so."""
 
+UNREADABLE = {"MB0453", "MB0464", "MB0469"}
+"""Annotations that Linkerd cannot read. Its webhook says so of a route's too, of the first alone."""
+
 _BY_AGE = {"MB0468"}
 """Whose Server an older one overrules: of a policy's Server among the objects nobody knows the age."""
 
 
-def refused(objects: Mapping[str, Object], there: Sequence[Object]) -> Iterator[tuple[str, BadInput]]:
-    """What a run would refuse if each of some objects were applied beside the others, by the object's name.
+def refused(obj: Object, beside: Iterable[Object], there: Sequence[Object]) -> BadInput | None:
+    """What a run would refuse an object for if it were applied beside others; ``None``: it is not refused.
 
     Of two routes for the same calls, or Servers for one port, the older one counts, and files do not tell which that is: so
-    none of the objects is a route, or a Server, beside another one.
+    a route, or a Server, is not asked of beside another one.
 
     Args:
-        objects: They, by the names under which they are told.
-        there: The world without them.
+        obj: The object.
+        beside: The others that are applied with it.
+        there: The world without all of them.
     """
     from meshbdd.mesh.linkerd.objects import ROUTE_KINDS  # noqa: PLC0415 - slow to import
 
-    for name, obj in objects.items():
-        kind = _kind(obj)
-        if kind in _kinds():
-            rivals = next((kinds for kinds in (set(ROUTE_KINDS), {"Server"}) if kind in kinds), set[str]())
-            others = [other for other in objects.values() if other is not obj and _kind(other) not in rivals]
-            error = _planned(obj, [*there, *others])
-            if error is not None and error.code not in (_TOLD_ALREADY if kind == "Server" else _TOLD_ALREADY | _BY_AGE):
-                yield name, error
+    kind = _kind(obj)
+    if kind not in _kinds():
+        return None
+    rivals = next((kinds for kinds in (set(ROUTE_KINDS), {"Server"}) if kind in kinds), set[str]())
+    error = _planned(obj, [*there, *(other for other in beside if _kind(other) not in rivals)])
+    passed_over = _TOLD_ALREADY if kind == "Server" else _TOLD_ALREADY | _BY_AGE
+    return None if error is None or error.code in passed_over else error
 
 
 def _planned(obj: Object, there: Sequence[Object]) -> BadInput | None:

@@ -35,10 +35,11 @@ class Report:
         self.places.setdefault(finding, place)
 
     def refused(self, error: MeshbddError, place: Place) -> None:
-        """Add what somebody refuses."""
+        """Add what somebody refuses, and what else is said with it."""
         where = error.place or place
         self.not_understood |= isinstance(error, BadInput)
-        self.add(Finding(str(where), error.code, Severity.ERROR, error.sentence, error.help or ""), where)
+        for told in (error, *error.also):
+            self.add(Finding(str(where), told.code, Severity.ERROR, told.sentence, told.help or ""), where)
 
     def take(self, other: Report) -> None:
         """Add all of another report."""

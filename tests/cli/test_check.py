@@ -407,6 +407,49 @@ def test_a_service_that_is_only_told_something_stays_what_it_is(check: Check, tm
     assert check("--json", "a.yaml").findings == []
 
 
+_SPEC = "spec: {selector: {app: payment-service}, ports: [{name: http, port: 80, targetPort: http}]}"
+_TOLD = """
+apiVersion: v1
+kind: Service
+metadata: {name: payment-service, namespace: shop, annotations: {retry.linkerd.io/http: "500, 503"}}
+"""
+
+
+@pytest.mark.parametrize("spec", ["", _SPEC])
+def test_what_is_wrong_with_a_document_is_told_whatever_its_file_is_called(
+    check: Check, tmp_path: Path, spec: str
+) -> None:
+    whole = "apiVersion: v1\nkind: Service\nmetadata: {name: payment-service, namespace: shop}\n" + _SPEC
+    for name, other in (("a", "b"), ("c", "b")):
+        _write(tmp_path, **{f"{name}_yaml": _TOLD + spec, f"{other}_yaml": whole})
+        ran = check("--mesh", "linkerd", f"{name}.yaml", f"{other}.yaml")
+        reverse = check("--mesh", "linkerd", f"{other}.yaml", f"{name}.yaml")
+        assert "MB0469 error:" in ran.stdout
+        assert f"--> {name}.yaml:4" in ran.stdout
+        assert (ran.returncode, ran.stdout) == (2, reverse.stdout)
+
+
+def test_of_one_object_in_two_files_each_is_judged(check: Check, tmp_path: Path) -> None:
+    _write(tmp_path, a_yaml=_route(host="paymnt-service"), b_yaml=_route(host="payment-service"))
+    for files in (("a.yaml", "b.yaml"), ("b.yaml", "a.yaml")):
+        assert [f["code"] for f in check("--json", *files).findings] == ["MB0901"]
+        assert "--> a.yaml" in check(*files).stdout
+
+
+@pytest.mark.parametrize("object_", [_SERVICE_WITH, _ROUTE_OF_GATEWAYS.replace("RULE", "{}")])
+def test_all_annotations_that_linkerd_cannot_read_are_told(check: Check, tmp_path: Path, object_: str) -> None:
+    bad = '{retry.linkerd.io/http: "500, 503", timeout.linkerd.io/request: 1.5s, retry.linkerd.io/limit: "-1"}'
+    text = object_.replace("NAME", "a").replace("{balancer.linkerd.io/failure-accrual: consecutve}", bad)
+    text = (
+        text
+        if bad in text
+        else text.replace("{name: a, namespace: shop}", f"{{name: a, namespace: shop, annotations: {bad}}}")
+    )
+    _write(tmp_path, a_yaml=text)
+    found = check("--mesh", "linkerd", "--json", "a.yaml").findings
+    assert sorted(f["code"] for f in found if f["code"] != "MB0963") == ["MB0453", "MB0464", "MB0469"]
+
+
 def test_the_projects_own_folders_hold_no_error(check: Check, project: Path) -> None:
     assert check("features", "manifests", cwd=project).returncode == 0  # there are two breakers for one service
     assert check("--json", "--mesh", "linkerd", "manifests/examples/linkerd", cwd=project).findings == []

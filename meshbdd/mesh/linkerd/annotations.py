@@ -6,6 +6,7 @@ linkerd2 policy-controller/k8s/index/src/outbound/index.rs: ``parse_duration``, 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 
@@ -40,8 +41,12 @@ _GROUPS = (ACCRUAL, "retry.linkerd.io/", "timeout.linkerd.io/")
 _GRPC = ("cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable")
 
 
-def seconds_of(text: str) -> float:
+def seconds_of(text: str, name: str = "") -> float:
     """A duration in seconds.
+
+    Args:
+        text: As it is written.
+        name: The annotation's, for the sentence.
 
     Raises:
         BadInput: Linkerd takes it for none.
@@ -51,14 +56,19 @@ def seconds_of(text: str) -> float:
     if milliseconds > _LARGEST_DURATION:
         raise BadInput(
             "MB0453",
-            f'"{text}" is no duration that Linkerd takes, and it would silently leave the whole annotation out.',
+            f"{_quoted(text, name)} is no duration that Linkerd takes, and it would silently leave the whole annotation out.",
             help="write one whole number and its unit: 500ms, 2s, 1m",
         )
     return milliseconds / 1000
 
 
-def number_of(text: str, largest: int) -> int:
+def number_of(text: str, largest: int, name: str = "") -> int:
     """A whole number.
+
+    Args:
+        text: As it is written.
+        largest: That it may be.
+        name: The annotation's, for the sentence.
 
     Raises:
         BadInput: Linkerd takes it for none, or it is too large.
@@ -67,10 +77,14 @@ def number_of(text: str, largest: int) -> int:
     if found is None or int(found[0]) > largest:
         raise BadInput(
             "MB0464",
-            f'"{text}" is no whole number that Linkerd takes, and it would silently leave the whole annotation out.',
+            f"{_quoted(text, name)} is no whole number that Linkerd takes, and it would silently leave the whole annotation out.",
             help=f"write a number from 0 to {largest}",
         )
     return int(found[0])
+
+
+def _quoted(text: str, name: str) -> str:
+    return f'"{text}" in {name}' if name else f'"{text}"'
 
 
 def same(name: str, there: str | None, text: str) -> bool:
@@ -93,17 +107,27 @@ def refuse_unreadable(annotations: Mapping[str, str], there: Mapping[str, str]) 
         there: What the Service has; of a group in which nothing is written it does not matter.
 
     Raises:
-        BadInput: it cannot.
+        BadInput: it cannot; what else it cannot read is with it.
     """
+    errors = list(_unreadable(annotations, there))
+    if errors:
+        errors[0].also = tuple(errors[1:])
+        raise errors[0]
+
+
+def _unreadable(annotations: Mapping[str, str], there: Mapping[str, str]) -> Iterator[BadInput]:
     groups = tuple(group for group in _GROUPS if any(name.startswith(group) for name in annotations))
     read = {name: text for name, text in {**there, **annotations}.items() if name.startswith(groups)}
     for name, text in read.items():
-        if name in _DURATIONS:
-            seconds_of(text)
-        elif name in _NUMBERS:
-            number_of(text, _NUMBERS[name])
+        try:
+            if name in _DURATIONS:
+                seconds_of(text, name)
+            elif name in _NUMBERS:
+                number_of(text, _NUMBERS[name], name)
+        except BadInput as error:
+            yield error
     for what, wanted in (*_unread_retries(read), *_unread_accrual(read)):
-        raise BadInput(
+        yield BadInput(
             "MB0469", f"Linkerd cannot read {what}, and would silently leave the whole of it out.", help=wanted
         )
 
@@ -123,6 +147,14 @@ def _unread_accrual(annotations: Mapping[str, str]) -> Iterator[tuple[str, str]]
         return
     if mode not in _MODES:
         yield f'the mode "{mode}" of failure accrual', f"write one of: {', '.join(_MODES)}"
+    with contextlib.suppress(BadInput):  # one that is no duration is told of already
+        yield from _penalties(annotations)
+    jitter = annotations.get(JITTER, "0").strip()
+    if not _FLOAT.fullmatch(jitter) or not 0 <= float(jitter) <= _MOST_JITTER:
+        yield f'"{jitter}" in {JITTER}', f"write a number from 0 to {_MOST_JITTER}"
+
+
+def _penalties(annotations: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     least = seconds_of(annotations.get(MIN_PENALTY, _LEAST_PENALTY))
     most = seconds_of(annotations.get(MAX_PENALTY, _LARGEST_PENALTY))
     if least > most or not most:
@@ -130,9 +162,6 @@ def _unread_accrual(annotations: Mapping[str, str]) -> Iterator[tuple[str, str]]
             f"failure accrual with a least penalty of {least:g} s and a largest of {most:g} s",
             f"set {MAX_PENALTY} to more than 0, and to no less than the least penalty",
         )
-    jitter = annotations.get(JITTER, "0").strip()
-    if not _FLOAT.fullmatch(jitter) or not 0 <= float(jitter) <= _MOST_JITTER:
-        yield f'"{jitter}" in {JITTER}', f"write a number from 0 to {_MOST_JITTER}"
 
 
 def _http_condition(word: str) -> bool:

@@ -177,17 +177,16 @@ def _service(catalog: Catalog, wanted: Object, context: Context) -> tuple[list[E
         for edit in plan.edits
         if edit.target == ("Service", ref.name, ref.namespace)
     }
-    _refuse_other_changes(live, wanted, ours)
     there, asked = live["metadata"].get("annotations") or {}, meta.get("annotations") or {}
-    _refuse_other_annotations(ref, there, asked)
     annotations = {k: v for k, v in asked.items() if k.startswith(_LINKERD)}
+    edits = _annotated_with(wanted, "Service", annotations, there)
+    if edits:
+        refuse_unreadable(annotations, there)
+    _refuse_other_changes(live, wanted, ours)
+    _refuse_other_annotations(ref, there, asked)
     if annotations:
         refuse_profile(catalog, ref)
-    edits = _annotated_with(wanted, "Service", annotations, there)
-    if not edits:
-        return [], []
-    refuse_unreadable(annotations, there)
-    return edits, [_annotated(ref, annotations)]
+    return edits, [_annotated(ref, annotations)] if edits else []
 
 
 def _annotated(ref: ServiceRef, annotations: Mapping[str, str]) -> Marker:

@@ -642,7 +642,7 @@ _RESPONSE = "timeout.linkerd.io/response"
         ({}, {_RESPONSE: "300ms"}, "timeout.linkerd.io/response of HTTPRoute mine is 300ms"),
         ({_RESPONSE: "300ms"}, {_RESPONSE: "2s"}, None),
         ({_RESPONSE: "300ms"}, {}, "of Service payment-service is 300ms"),
-        ({_RESPONSE: "1.5s"}, None, '"1.5s" is no duration that Linkerd takes'),
+        ({_RESPONSE: "1.5s"}, None, '"1.5s" in timeout.linkerd.io/response is no duration that Linkerd takes'),
         ({"timeout.linkerd.io/request": "1.5s", "retry.linkerd.io/limit": "x"}, None, None),
     ],
 )
