@@ -166,9 +166,9 @@ def _markers(catalog: Catalog, wanted: Object, tag: str, documents: Sequence[Obj
     if kind == "VirtualService":
         return name_routes(wanted, tag, catalog.with_written(documents).all("VirtualService"))
     if kind == "DestinationRule":
-        name = tag.removesuffix("-")
+        name, host = tag.removesuffix("-"), full_name(spec.get("host", ""), meta["namespace"])
         spec["subsets"] = [*(spec.get("subsets") or []), {"name": name, "labels": {"meshbdd.dev/marker": name}}]
-        return [SubsetHeld(full_name(spec.get("host", ""), meta["namespace"]), name, exported(spec, meta))]
+        return [SubsetHeld(host, name, where) for where in _callers(spec, meta)]
     live = catalog.find(kind, meta["name"], meta["namespace"])
     if live is not None and live["spec"] == spec:
         return []
@@ -190,6 +190,12 @@ def http_route_held(route: Object) -> Marker:
     """How proxies show that they hold an HTTPRoute: Istio names its rules by it."""
     meta, hosts = route["metadata"], tuple(service_host(ref) for ref in parents(route))
     return RouteHeld(f"{meta['namespace']}.{meta['name']}.", hosts)
+
+
+def _callers(rule: Object, meta: Mapping[str, Any]) -> list[Where]:
+    """The proxies that heed the spec of a DestinationRule: one for some pods is never exported."""
+    chosen = rule.get("workloadSelector")
+    return exported(rule, meta) if chosen is None else [Where(meta["namespace"], chosen.get("matchLabels") or None)]
 
 
 def _selected(spec: Object, meta: Mapping[str, Any]) -> Where:

@@ -82,11 +82,14 @@ def _held(owner: Object, routes: Iterable[Object], tag: str) -> Iterator[Marker]
     if "mesh" not in (spec.get("gateways") or ["mesh"]):
         return
     hosts = tuple(full_name(host, meta["namespace"]) for host in spec["hosts"])
-    seen_by = exported(spec, meta)
     for where in sources(routes):
-        yield RouteHeld(tag, hosts, Where(seen_by.namespace or where.namespace, where.labels))
+        for seen_by in exported(spec, meta):
+            if None in (seen_by.namespace, where.namespace) or seen_by.namespace == where.namespace:
+                yield RouteHeld(tag, hosts, Where(seen_by.namespace or where.namespace, where.labels))
 
 
-def exported(spec: Object, meta: Mapping[str, Any]) -> Where:
+def exported(spec: Object, meta: Mapping[str, Any]) -> list[Where]:
     """The proxies that may see a resource, by its own word."""
-    return Where(meta["namespace"]) if spec.get("exportTo") == ["."] else Where()
+    told = spec.get("exportTo") or ["*"]
+    home = meta["namespace"]
+    return [Where()] if "*" in told else [Where(name) for name in dict.fromkeys(home if n == "." else n for n in told)]
