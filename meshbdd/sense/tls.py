@@ -5,44 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from meshbdd import peer_modes
+from meshbdd.peer_modes import PeerPolicy
 from meshbdd.sense import catalog
 from meshbdd.sense.destination_rules import host_of, policies
 from meshbdd.sense.finding import Finding
 from meshbdd.sense.inventory import ROOT_NAMESPACE, Inventory
 from meshbdd.sense.pods import Workload, target_ports
-from meshbdd.sense.reading import Object, at, mapping, mappings, selects, text, told, whole
+from meshbdd.sense.reading import Object, at, mapping, mappings, namespace_of, text, told, whole
 
 STRICT, DISABLE = "STRICT", "DISABLE"
 
 
 def in_force(world: Inventory, pod: Workload, port: int | None = None) -> str:
-    """The mode of mutual TLS that a pod's sidecar asks for at a container port.
-
-    Port before workload before namespace before mesh, the oldest of equals; PERMISSIVE where nobody says anything.
-    https://istio.io/latest/docs/reference/config/security/peer_authentication/
-    """
-    mode = "PERMISSIVE"
-    for policy in _levels(world, pod):
-        said = text(policy, "spec", "mtls", "mode")
-        mode = said if said not in {"", "UNSET"} else mode
-        # In YAML the keys are numbers, in JSON texts; the workload's level is the last and the only one with ports.
-        ports = {str(key): level for key, level in mapping(policy, "spec", "portLevelMtls").items()}
-        at_port = text(ports.get(str(port)), "mode")
-        if mapping(policy, "spec", "selector") and at_port not in {"", "UNSET"}:
-            return at_port
-    return mode
+    """The mode of mutual TLS that a pod's sidecar asks for at a container port."""
+    homes = dict.fromkeys((ROOT_NAMESPACE, pod.namespace))
+    policies = [_read(policy) for home in homes for policy in world.peer_authentications(home)]
+    return peer_modes.in_force(policies, ROOT_NAMESPACE, pod.namespace, pod.labels, port)
 
 
-def _levels(world: Inventory, pod: Workload) -> Iterator[Object]:
-    """The policies that a pod obeys, the widest first."""
-    for namespace in dict.fromkeys((ROOT_NAMESPACE, pod.namespace)):
-        wide = [p for p in world.peer_authentications(namespace) if not mapping(p, "spec", "selector", "matchLabels")]
-        yield from wide[:1]
-    for policy in world.peer_authentications(pod.namespace) if pod.namespace != ROOT_NAMESPACE else ():
-        labels = mapping(policy, "spec", "selector", "matchLabels")
-        if labels and selects(labels, pod.labels):
-            yield policy
-            return
+def _read(policy: Object) -> PeerPolicy:
+    # In YAML the keys of ports are numbers, in JSON texts.
+    ports = {str(key): text(level, "mode") for key, level in mapping(policy, "spec", "portLevelMtls").items()}
+    labels = mapping(policy, "spec", "selector", "matchLabels")
+    return PeerPolicy(namespace_of(policy), labels, text(policy, "spec", "mtls", "mode"), ports)
 
 
 def clients(world: Inventory) -> Iterator[Finding]:
