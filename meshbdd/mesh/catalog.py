@@ -133,8 +133,8 @@ class Catalog:
                 return dict(deployment["spec"]["selector"].get("matchLabels") or {})
         return self.labels_of(ref)
 
-    def pods(self, labels: Mapping[str, str], namespace: str) -> list[Object]:
-        """The pods of a namespace with these labels that are not on their way out."""
+    def pods(self, labels: Mapping[str, str], namespace: str | None) -> list[Object]:
+        """The pods of a namespace, or of all, with these labels that are not on their way out."""
         return [
             pod
             for pod in self._cluster.list("Pod", namespace)
@@ -148,6 +148,10 @@ class Catalog:
     def everybody(self) -> list[Object]:
         """Every pod with a sidecar."""
         return self._cluster.list("Pod", labels=self._sidecars.label)
+
+    def with_proxy(self, namespace: str | None) -> list[Object]:
+        """The pods of a namespace, or of all, whose sidecar is there to hold something, or will be."""
+        return [pod for pod in self.pods({}, namespace) if self._meshed(pod) and not _has_ended(pod)]
 
     def service_accounts(self, caller: ServiceRef) -> tuple[str, ...]:
         """The service accounts of a caller's pods, which nobody else in their namespace has.
@@ -202,9 +206,7 @@ class Catalog:
     def target_ports(self, ref: ServiceRef) -> tuple[int, ...]:
         """The ports of the pods behind a Service, as numbers."""
         service = self.service(ref)
-        names = self._port_names(service)
-        found = [_target(port, names) for port in service["spec"].get("ports") or []]
-        return tuple(sorted({number for number in found if number is not None}))
+        return ports_of(service, self._behind(service))
 
     def target_port(self, service: Object, port: Mapping[str, Any]) -> int:
         """The port of the pods behind one port of a Service.
@@ -212,7 +214,7 @@ class Catalog:
         Raises:
             BadInput: it goes by a name that no pod has.
         """
-        found = _target(port, self._port_names(service))
+        found = _target(port, _port_names(self._behind(service)))
         if found is None:
             name = service["metadata"]["name"]
             raise BadInput(
@@ -222,13 +224,24 @@ class Catalog:
             )
         return found
 
-    def _port_names(self, service: Object) -> Mapping[str, int]:
-        return {
-            str(port.get("name")): int(port["containerPort"])
-            for pod in self.pods(service["spec"].get("selector") or {}, service["metadata"]["namespace"])
-            for container in pod["spec"].get("containers") or []
-            for port in container.get("ports") or []
-        }
+    def _behind(self, service: Object) -> list[Object]:
+        return self.pods(service["spec"].get("selector") or {}, service["metadata"]["namespace"])
+
+
+def ports_of(service: Object, pods: Iterable[Object]) -> tuple[int, ...]:
+    """The ports of these pods that a Service leads to, as numbers."""
+    names = _port_names(pods)
+    found = [_target(port, names) for port in service["spec"].get("ports") or []]
+    return tuple(sorted({number for number in found if number is not None}))
+
+
+def _port_names(pods: Iterable[Object]) -> Mapping[str, int]:
+    return {
+        str(port.get("name")): int(port["containerPort"])
+        for pod in pods
+        for container in pod["spec"].get("containers") or []
+        for port in container.get("ports") or []
+    }
 
 
 def _target(port: Mapping[str, Any], names: Mapping[str, int]) -> int | None:

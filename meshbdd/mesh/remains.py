@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from meshbdd.mesh.base import Dump, Where
-from meshbdd.mesh.markers import CLUSTERS, EXTENSIONS, LISTENERS, ROUTES, TransportTaken, fault_tokens
+from meshbdd.mesh.base import Dump, Marker, Where
+from meshbdd.mesh.markers import CLUSTERS, EXTENSIONS, LISTENERS, ROUTES, fault_tokens
 from meshbdd.mesh.pages import plain
 
 
@@ -31,9 +31,15 @@ class Remains:
 
 @dataclass(frozen=True, slots=True)
 class Otherwise:
-    """The opposite of a marker: what a proxy that lags holds."""
+    """The opposite of a marker: what a proxy that lags holds, or one from which a change takes something away.
 
-    marker: TransportTaken
+    Attributes:
+        marker: The marker.
+        said: What it is called in messages; empty: other than the marker.
+    """
+
+    marker: Marker
+    said: str = ""
 
     @property
     def where(self) -> Where:
@@ -52,7 +58,8 @@ class Otherwise:
 
     def held(self, dumps: Sequence[Dump]) -> bool | None:
         """See ``Marker``."""
-        return not self.marker.held(dumps)
+        held = self.marker.held(dumps)
+        return None if held is None else not held
 
     def __str__(self) -> str:
-        return f"other than {self.marker}"
+        return self.said or f"other than {self.marker}"

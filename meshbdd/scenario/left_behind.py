@@ -12,12 +12,9 @@ from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.istio.arming import FILTER_PREFIX
 from meshbdd.mesh.istio.hosts import ROOT_NAMESPACE
 from meshbdd.mesh.istio.manifests import http_route_held
-from meshbdd.mesh.istio.security import TRANSPORTS, services_of
-from meshbdd.mesh.markers import TransportTaken
+from meshbdd.mesh.istio.security import services_of
+from meshbdd.mesh.istio.transports import transports
 from meshbdd.mesh.remains import Otherwise, Remains
-from meshbdd.sense.inventory import Inventory
-from meshbdd.sense.pods import target_ports
-from meshbdd.sense.tls import in_force
 
 _AT_SERVERS = {"PeerAuthentication", "AuthorizationPolicy", "EnvoyFilter"}
 """Kinds that change listeners: a connection that is open keeps the one that it met."""
@@ -38,8 +35,8 @@ def left_behind(
     catalog = Catalog(cluster)
     markers: list[Marker] = [Remains(name) for name in dict.fromkeys(name for obj in undone for name in _names(obj))]
     markers += [http_route_held(obj) for obj in undone if kind_of(obj) == "HTTPRoute" and _created(obj)]
-    for namespace in _namespaces(catalog, undone, {"PeerAuthentication"}):
-        markers += _transports(cluster, namespace)
+    if homes := _namespaces(catalog, undone, {"PeerAuthentication"}):
+        markers += [Otherwise(taken) for taken in transports(catalog, [Where(home) for home in homes])]
     renewed = [ref for name in _namespaces(catalog, undone, _AT_SERVERS) for ref in services_of(catalog, name)]
     return markers, renewed
 
@@ -72,14 +69,3 @@ def _namespaces(catalog: Catalog, objects: Iterable[Object], kinds: set[str]) ->
     """The namespaces that objects of these kinds are for: those of the root namespace for all that have sidecars."""
     found = {str(obj["metadata"]["namespace"]) for obj in objects if obj["kind"] in kinds}
     return sorted(found | set(catalog.calling_namespaces()) if ROOT_NAMESPACE in found else found)
-
-
-def _transports(cluster: Cluster, namespace: str) -> Iterator[Marker]:
-    """Ports of a namespace's services that take other transports than the policies say which stand now."""
-    kinds = ("Pod", "Service", "PeerAuthentication")
-    world = Inventory((obj for kind in kinds for obj in cluster.list(kind)), "istio")
-    for service in world.of("Service"):
-        for pod in world.behind(service) if service["metadata"]["namespace"] == namespace else ():
-            for port in sorted(target_ports(service, [pod])) if pod.meshed else ():
-                wanted = TRANSPORTS[in_force(world, pod, port)]
-                yield Otherwise(TransportTaken((port,), wanted, Where(namespace, pod.labels)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from meshbdd.cluster import Edit
@@ -12,13 +13,15 @@ from meshbdd.cluster.kinds import KINDS
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef, Side
 from meshbdd.mesh.base import Context, Draw, Marker, Object, Plan, Stage, Where
-from meshbdd.mesh.catalog import Catalog, selected
+from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.istio.beside import refuse_vain
-from meshbdd.mesh.istio.hosts import ROOT_NAMESPACE, full_name, parents, service_host
+from meshbdd.mesh.istio.hosts import full_name, parents, service_host
 from meshbdd.mesh.istio.injection import Objects
 from meshbdd.mesh.istio.named_routes import exported, name_routes, roots_of
-from meshbdd.mesh.istio.security import TRANSPORTS, services_of
+from meshbdd.mesh.istio.security import services_of
+from meshbdd.mesh.istio.selecting import Moved, has_targets, pods_for
 from meshbdd.mesh.istio.sidecars import sidecar_markers
+from meshbdd.mesh.istio.transports import transports
 from meshbdd.mesh.markers import (
     CLUSTERS,
     EXTENSIONS,
@@ -28,8 +31,8 @@ from meshbdd.mesh.markers import (
     PolicyHeld,
     RouteHeld,
     SubsetHeld,
-    TransportTaken,
 )
+from meshbdd.mesh.remains import Otherwise
 from meshbdd.mesh.staging import staged
 
 _AT_SERVERS = {"PeerAuthentication", "AuthorizationPolicy", "EnvoyFilter"}
@@ -49,8 +52,11 @@ def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Calla
     """Plan that a manifest is applied: subsets before the routes that lead to them.
 
     Raises:
-        BadInput: Istio would ignore one of its VirtualServices, or it would take away what is in force.
+        BadInput: Istio would ignore one of its VirtualServices, no sidecar heeds one of its policies, or it would take away what
+            is in force.
     """
+    for document in documents:
+        _refuse_targets(document)
     refuse_vain(documents, Objects.read(catalog), context)
     routed = tuple(dict.fromkeys(_faulted(catalog, documents)))
     filtered = () if routed else tuple(dict.fromkeys(_filtered(catalog, documents)))
@@ -71,6 +77,16 @@ def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Calla
         faulty=routed or filtered,
         draws=tuple(Draw(route["name"], _share(route["fault"])) for route in routes if route.get("fault")),
     )
+
+
+def _refuse_targets(document: Object) -> None:
+    if document["kind"] in _AT_SERVERS and has_targets(document):
+        raise BadInput(
+            "MB0493",
+            f"{document['kind']} {document['metadata']['name']} has targetRefs: waypoints and gateways heed it and no sidecar does, and "
+            "meshbdd reads sidecars alone, so nobody would see whether it is in force.",
+            help="choose its pods by their labels instead of targetRefs, or apply it before the scenario",
+        )
 
 
 def _waiting(catalog: Catalog, documents: Sequence[Object]) -> Iterator[str]:
@@ -156,7 +172,8 @@ def _stages(
         own = tag() if kind in {"VirtualService", "DestinationRule"} else ""
         markers = _markers(catalog, wanted, own, documents)
         edit = Edit(kind, meta["name"], meta["namespace"], ("spec",), _constant(wanted["spec"]), wanted)
-        renewed = _selected_services(catalog, wanted) if kind in _AT_SERVERS else []
+        live = catalog.find(kind, meta["name"], meta["namespace"]) if kind in _AT_SERVERS else None
+        renewed = _selected_services(catalog, live, wanted) if kind in _AT_SERVERS else []
         yield Stage((edit,), (own if kind == "VirtualService" else "",), tuple(markers), tuple(renewed))
 
 
@@ -172,18 +189,34 @@ def _markers(catalog: Catalog, wanted: Object, tag: str, documents: Sequence[Obj
     live = catalog.find(kind, meta["name"], meta["namespace"])
     if live is not None and live["spec"] == spec:
         return []
-    changed = ConfigChanged(f"{kind} {meta['name']}", _PAGES[kind], _selected(spec, meta))
+    changed = ConfigChanged(f"{kind} {meta['name']}", _PAGES[kind], pods_for(wanted))
     if kind == "Sidecar":
         return sidecar_markers(catalog, wanted, changed, documents)
-    if live is not None:
-        return [changed]
-    if kind == "PeerAuthentication" and (spec.get("mtls") or {}).get("mode") in TRANSPORTS:
-        return _transports(catalog, wanted)
-    if kind == "AuthorizationPolicy":
-        return [PolicyHeld(meta["namespace"], meta["name"], _selected(spec, meta))]
+    if kind == "PeerAuthentication":
+        places = [pods_for(policy) for policy in (live, wanted) if policy is not None]
+        return [*transports(catalog.with_written(documents), places)]
     if kind == "HTTPRoute":
-        return [http_route_held(wanted)]
-    return [changed]
+        return [http_route_held(wanted) if live is None else changed]
+    moved = Moved.between(catalog, live, wanted)
+    return [*(_policy_moved if kind == "AuthorizationPolicy" else _patches_moved)(moved, changed, meta)]
+
+
+def _policy_moved(moved: Moved, changed: ConfigChanged, meta: Mapping[str, Any]) -> Iterator[Marker]:
+    """How proxies show that an AuthorizationPolicy has come to them, has left them, or says something else."""
+    if moved.come is not None:
+        yield PolicyHeld(meta["namespace"], meta["name"], moved.come)
+    if moved.gone is not None:
+        said = f"settings without AuthorizationPolicy {meta['name']}"
+        yield Otherwise(PolicyHeld(meta["namespace"], meta["name"], moved.gone), said)
+    if moved.stays is not None:
+        yield replace(changed, where=moved.stays)
+
+
+def _patches_moved(moved: Moved, changed: ConfigChanged, _meta: Mapping[str, Any]) -> Iterator[Marker]:
+    """The same of an EnvoyFilter, which leaves no name anywhere."""
+    for where in (moved.come, moved.gone, moved.stays):
+        if where is not None:
+            yield replace(changed, where=where)
 
 
 def http_route_held(route: Object) -> Marker:
@@ -198,45 +231,13 @@ def _callers(rule: Object, meta: Mapping[str, Any]) -> list[Where]:
     return exported(rule, meta) if chosen is None else [Where(meta["namespace"], chosen.get("matchLabels") or None)]
 
 
-def _selected(spec: Object, meta: Mapping[str, Any]) -> Where:
-    """The proxies of the pods that a policy is for: those of its namespace, of all in the root namespace."""
-    labels = (spec.get("selector") or {}).get("matchLabels") or (spec.get("workloadSelector") or {}).get("labels")
-    namespace = None if meta["namespace"] == ROOT_NAMESPACE else meta["namespace"]
-    return Where(namespace, dict(labels) if labels else None)
-
-
-def _selected_services(catalog: Catalog, wanted: Object) -> list[ServiceRef]:
-    where = _selected(wanted["spec"], wanted["metadata"])
-    namespaces = [where.namespace] if where.namespace else list(catalog.calling_namespaces())
-    return [ref for namespace in namespaces for ref in services_of(catalog, namespace, where.labels)]
-
-
-def _decided_by_another(catalog: Catalog, ref: ServiceRef, wanted: Object) -> bool:
-    """Whether a PeerAuthentication that stands for fewer pods than this one decides for a service."""
-    if (wanted["spec"].get("selector") or {}).get("matchLabels"):
-        return False
-    of_mesh = wanted["metadata"]["namespace"] == ROOT_NAMESPACE and ref.namespace != ROOT_NAMESPACE
-    selectors = [
-        (policy["spec"].get("selector") or {}).get("matchLabels")
-        for policy in catalog.all("PeerAuthentication", ref.namespace)
-    ]
-    labels = catalog.labels_of(ref)
-    return any(selected(chosen, labels) if chosen else of_mesh for chosen in selectors)
-
-
-def _transports(catalog: Catalog, wanted: Object) -> list[Marker]:
-    spec = wanted["spec"]
-    ports = {int(port): (entry or {}).get("mode") for port, entry in (spec.get("portLevelMtls") or {}).items()}
-    found: list[Marker] = []
-    for ref in _selected_services(catalog, wanted):
-        if _decided_by_another(catalog, ref, wanted):
-            continue
-        for port in catalog.target_ports(ref):
-            mode = ports.get(port) or spec["mtls"]["mode"]
-            if mode in TRANSPORTS:
-                labels = {**catalog.labels_of(ref), **(_selected(spec, wanted["metadata"]).labels or {})}
-                found.append(TransportTaken((port,), TRANSPORTS[mode], Where(ref.namespace, labels)))
-    return found
+def _selected_services(catalog: Catalog, *policies: Object | None) -> list[ServiceRef]:
+    """The services with pods that one of these policies is for."""
+    found: list[ServiceRef] = []
+    for where in (pods_for(policy) for policy in policies if policy is not None and not has_targets(policy)):
+        namespaces = [where.namespace] if where.namespace else list(catalog.calling_namespaces())
+        found += [ref for namespace in namespaces for ref in services_of(catalog, namespace, where.labels)]
+    return list(dict.fromkeys(found))
 
 
 def _constant(value: Any) -> Any:

@@ -28,6 +28,7 @@ from meshbdd.intents import (
 from meshbdd.mesh import Context, Istio, Plan
 from meshbdd.mesh.base import preview
 from meshbdd.mesh.istio.arming import fault_settings
+from meshbdd.mesh.markers import TransportTaken
 from meshbdd.units import Duration, Percent
 
 PAYMENT, ORDER = ServiceRef("payment-service", "shop"), ServiceRef("order-service", "shop")
@@ -192,15 +193,18 @@ def _shown_by(*existing: dict[str, Any]) -> set[str]:
     """Services whose proxies have to show a manifest that makes a namespace strict."""
     strict = _obj("PeerAuthentication", "strict", {"mtls": {"mode": "STRICT"}})
     made = Istio(cast("Cluster", Objects(*existing)), "r1").plan_manifest([strict], Context())
-    markers = [marker for stage in made.stages for marker in stage.markers]
+    markers = [m for m in made.markers if isinstance(m, TransportTaken) and m.transports == {"tls"}]
     return {(marker.where.labels or {})["app"] for marker in markers}
 
 
 def test_a_strict_manifest_is_not_awaited_where_an_exception_decides() -> None:
     """It would be awaited in vain, and a service that was left open would be inconclusive, not red."""
-    exception = _obj("PeerAuthentication", "x", {"selector": {"matchLabels": {"app": "payment-service"}}})
+    of_payment = {"selector": {"matchLabels": {"app": "payment-service"}}}
+    exception = _obj("PeerAuthentication", "x", {**of_payment, "mtls": {"mode": "PERMISSIVE"}})
+    silent = _obj("PeerAuthentication", "x", of_payment)
     other = _obj("PeerAuthentication", "y", {"selector": {"matchLabels": {"app": "nobody"}}})
     assert _shown_by(other) == {"payment-service", "order-service"}
+    assert _shown_by(silent) == {"payment-service", "order-service"}, "one without a mode leaves it to the namespace"
     assert _shown_by(exception) == {"order-service"}
 
 

@@ -1,0 +1,198 @@
+"""A policy that a manifest moves, narrows or widens is awaited where it was, as well as where it comes to be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from meshbdd.errors import BadInput
+from meshbdd.intents import ServiceRef
+from meshbdd.mesh import Istio, Plan
+from meshbdd.mesh.markers import ConfigChanged, PolicyHeld, TransportTaken
+from meshbdd.mesh.remains import Otherwise
+from tests.unit.product.staged import Staged
+
+Object = dict[str, Any]
+MESHED = {"security.istio.io/tlsMode": "istio"}
+BOTH, TLS = "tls or plaintext", "tls"
+
+
+def _object(kind: str, name: str, spec: Object, namespace: str = "shop", **meta: Any) -> Object:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": namespace, **meta}, "spec": spec}
+
+
+def _pod(app: str, port: int = 8080, namespace: str = "shop", **labels: str) -> Object:
+    containers = [{"name": "app", "ports": [{"name": "web", "containerPort": port}]}]
+    return _object("Pod", app, {"containers": containers}, namespace, labels={"app": app, **MESHED, **labels})
+
+
+def _service(app: str, namespace: str = "shop", **selector: str) -> Object:
+    ports = [{"port": 80, "targetPort": "web"}]
+    return _object("Service", app, {"selector": selector or {"app": app}, "ports": ports}, namespace)
+
+
+WORLD = (
+    {"kind": "Namespace", "metadata": {"name": "shop"}},
+    _pod("pay", 8080), _service("pay"), _pod("backup", 9090), _service("backup"),
+    _object("Pod", "job", {"containers": []}, labels={"app": "pay", **MESHED}) | {"status": {"phase": "Succeeded"}},
+)  # fmt: skip
+
+
+def _tls(mode: str, name: str = "own", namespace: str = "shop", created: str = "", **labels: str) -> Object:
+    spec = {**({"selector": {"matchLabels": labels}} if labels else {}), **({"mtls": {"mode": mode}} if mode else {})}
+    meta = {"creationTimestamp": created} if created else {}
+    return {**_object("PeerAuthentication", name, spec, namespace, **meta), "apiVersion": "security.istio.io/v1"}
+
+
+def _policy(action: str, **labels: str) -> Object:
+    spec = {**({"selector": {"matchLabels": labels}} if labels else {}), "action": action, "rules": [{}]}
+    return {**_object("AuthorizationPolicy", "own", spec), "apiVersion": "security.istio.io/v1"}
+
+
+def _filter(value: str, **labels: str) -> Object:
+    spec = {**({"workloadSelector": {"labels": labels}} if labels else {}), "configPatches": [{"applyTo": value}]}
+    return {**_object("EnvoyFilter", "own", spec), "apiVersion": "networking.istio.io/v1alpha3"}
+
+
+def _plan(*there: Object, manifest: list[Object], world: tuple[Object, ...] = WORLD) -> tuple[Plan, Staged]:
+    staged = Staged(Istio, [*world, *there])
+    return staged(manifest), staged
+
+
+def _awaited(*there: Object, manifest: list[Object], world: tuple[Object, ...] = WORLD) -> set[tuple[str, str]]:
+    """Pods and what is awaited of them."""
+    plan, staged = _plan(*there, manifest=manifest, world=world)
+    pods = [pod["metadata"] for pod in staged.cluster.list("Pod") if pod.get("status", {}).get("phase") != "Succeeded"]
+    return {(pod["name"], told) for pod in pods for m in plan.markers if m.where.takes(pod) for told in _told(m)}
+
+
+def _told(marker: Any) -> Iterator[str]:
+    if isinstance(marker, TransportTaken):
+        yield {frozenset({"tls"}): TLS, frozenset({"raw_buffer"}): "plaintext"}.get(marker.transports, BOTH)
+    elif isinstance(marker, Otherwise):
+        yield from (f"no {told}" for told in _told(marker.marker))
+    else:
+        yield {PolicyHeld: "held", ConfigChanged: "changed"}[type(marker)]
+
+
+@pytest.mark.parametrize(
+    ("there", "written", "awaited"),
+    [
+        ([_tls("STRICT", app="pay")], [_tls("STRICT", app="backup")], {("pay", BOTH), ("backup", TLS)}),
+        ([_tls("STRICT")], [_tls("STRICT", app="backup")], {("pay", BOTH), ("backup", TLS)}),
+        ([_tls("STRICT", app="backup")], [_tls("STRICT")], {("pay", TLS), ("backup", TLS)}),
+        ([_tls("PERMISSIVE")], [_tls("UNSET")], {("pay", BOTH), ("backup", BOTH)}),
+        ([], [_tls("")], {("pay", BOTH), ("backup", BOTH)}),
+        ([_tls("STRICT", app="pay")], [_tls("STRICT", app="nobody")], {("pay", BOTH)}),
+        # an older one for the same pods, for the whole mesh, one that is written with it
+        ([_tls("DISABLE", "old", created="2025", app="pay"), _tls("PERMISSIVE", created="2026", app="backup")],
+         [_tls("STRICT", app="pay")], {("pay", "plaintext"), ("backup", BOTH)}),
+        ([_tls("STRICT", "all", "istio-system"), _tls("DISABLE", app="pay")], [_tls("DISABLE", app="backup")],
+         {("pay", TLS), ("backup", "plaintext")}),
+        ([_tls("STRICT")], [_tls("STRICT", app="backup"), _tls("DISABLE", "rest")], {("pay", "plaintext"), ("backup", TLS)}),
+        ([_tls("STRICT", namespace="istio-system")], [_tls("DISABLE", namespace="istio-system")],
+         {("pay", "plaintext"), ("backup", "plaintext")}),
+    ],
+)  # fmt: skip
+def test_the_modes_that_are_then_in_force_are_awaited_at_all_its_pods(
+    there: list[Object], written: list[Object], awaited: set[tuple[str, str]]
+) -> None:
+    assert _awaited(*there, manifest=written) == awaited
+
+
+def test_a_port_of_its_own_is_told_apart_by_the_name_that_each_pod_gives_it() -> None:
+    own = _tls("STRICT", app="pay")
+    own["spec"]["portLevelMtls"] = {9090: {"mode": "DISABLE"}}
+    world = (
+        *WORLD,
+        _pod("pay-2", 9090) | {"metadata": _pod("pay", 9090, version="two")["metadata"] | {"name": "pay-2"}},
+    )
+    plan, _ = _plan(manifest=[own], world=world)
+    assert {(m.ports, *m.transports) for m in plan.markers if isinstance(m, TransportTaken)} == {
+        ((8080,), "tls"),
+        ((9090,), "raw_buffer"),
+    }
+
+
+def test_pods_with_more_labels_may_be_under_another_policy() -> None:
+    canary = _object("Pod", "canary", _pod("pay")["spec"], labels={"app": "pay", "version": "canary", **MESHED})
+    there = _tls("DISABLE", "old", created="2025", version="canary")
+    awaited = _awaited(there, manifest=[_tls("STRICT")], world=(*WORLD, canary))
+    assert awaited == {("pay", TLS), ("backup", TLS), ("canary", "plaintext")}
+
+
+@pytest.mark.parametrize(
+    ("there", "written", "awaited"),
+    [
+        ([], [_policy("DENY", app="pay")], {("pay", "held")}),
+        ([_policy("DENY", app="pay")], [_policy("DENY", app="backup")], {("pay", "no held"), ("backup", "held")}),
+        ([_policy("DENY")], [_policy("DENY", app="backup")], {("pay", "no held")}),
+        ([_policy("DENY")], [_policy("AUDIT", app="backup")], {("pay", "no held"), ("backup", "changed")}),
+        ([_policy("DENY", app="pay")], [_policy("DENY")], {("backup", "held")}),
+        ([_policy("DENY", app="pay")], [_policy("AUDIT", app="pay")], {("pay", "changed")}),
+        ([_policy("DENY", app="pay")], [_policy("DENY", app="nobody")], {("pay", "no held")}),
+        ([_filter("A", app="pay")], [_filter("A", app="backup")], {("pay", "changed"), ("backup", "changed")}),
+        ([_filter("A")], [_filter("A", app="backup")], {("pay", "changed")}),
+        ([_filter("A")], [_filter("B", app="backup")], {("pay", "changed"), ("backup", "changed")}),
+        ([_filter("A", app="pay")], [_filter("B", app="pay")], {("pay", "changed")}),
+    ],
+)
+def test_a_policy_is_awaited_to_come_to_go_and_to_change(
+    there: list[Object], written: list[Object], awaited: set[tuple[str, str]]
+) -> None:
+    assert _awaited(*there, manifest=written) == awaited
+
+
+def test_a_policy_for_nobody_is_held_by_nobody() -> None:
+    """The gate says so."""
+    there, written = _policy("DENY", app="nobody"), _policy("DENY", app="no-one")
+    plan, _ = _plan(there, manifest=[written])
+    assert [type(marker) for marker in plan.markers] == [PolicyHeld]
+
+
+@pytest.mark.parametrize("make", [lambda app: _tls("STRICT", app=app), lambda app: _policy("DENY", app=app),
+                                  lambda app: _filter("A", app=app)])  # fmt: skip
+def test_the_callers_of_both_services_open_new_connections(make: Any) -> None:
+    plan, _ = _plan(make("pay"), manifest=[make("backup")])
+    renewed = [service for stage in plan.stages for service in stage.renewed]
+    assert renewed == [ServiceRef("pay", "shop"), ServiceRef("backup", "shop")]
+
+
+def _page(*policies: str) -> Object:
+    rules: Object = {"policies": {name: {} for name in policies}}
+    http = {"http_filters": [{"name": "rbac", "typed_config": {"rules": rules}}]}
+    chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": http}]}
+    return {"configs": [{"active_state": {"listener": {"name": "virtualInbound", "filter_chains": [chain]}}}]}
+
+
+def test_what_a_policy_leaves_shows_by_its_name_when_it_is_back() -> None:
+    plan, _ = _plan(_policy("DENY", app="pay"), manifest=[_policy("DENY", app="backup")])
+    [gone] = [marker for marker in plan.markers if isinstance(marker, Otherwise)]
+    held, free = _page("ns[shop]-policy[own]-rule[0]"), _page("ns[shop]-policy[other]-rule[0]")
+    assert (gone.held([held]), gone.held([free]), str(gone)) == (
+        False,
+        True,
+        "settings without AuthorizationPolicy own",
+    )
+    assert gone.unique, "no other change makes it so"
+
+
+@pytest.mark.parametrize("targets", ["targetRef", "targetRefs"])
+@pytest.mark.parametrize("make", [_policy, _filter])
+def test_a_policy_for_waypoints_and_gateways_is_refused(make: Any, targets: str) -> None:
+    policy = make("DENY")
+    service = {"kind": "Service", "group": "", "name": "pay"}
+    policy["spec"][targets] = [service] if targets == "targetRefs" else service
+    with pytest.raises(
+        BadInput, match="own has targetRefs: waypoints and gateways heed it and no sidecar does"
+    ) as caught:
+        _plan(manifest=[policy])
+    assert (caught.value.code, bool(caught.value.help)) == ("MB0493", True)
+
+
+def test_a_policy_that_was_for_a_waypoint_was_at_no_sidecar() -> None:
+    there = _policy("DENY")
+    there["spec"]["targetRefs"] = [{"kind": "Service", "group": "", "name": "backup"}]
+    assert _awaited(there, manifest=[_policy("DENY", app="pay")]) == {("pay", "held")}
