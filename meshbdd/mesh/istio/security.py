@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from meshbdd.cluster import Edit
+from meshbdd.errors import BadInput
 from meshbdd.intents import Access, MutualTls, ServiceRef, TlsMode
 from meshbdd.mesh.base import Marker, Object, Stage, Where
 from meshbdd.mesh.catalog import Catalog, selected
 from meshbdd.mesh.istio.hosts import ROOT_NAMESPACE
+from meshbdd.mesh.istio.transports import TRANSPORTS, by_age, selector
 from meshbdd.mesh.markers import PolicyHeld, TransportTaken
 
 API = "security.istio.io/v1"
 MODES = {TlsMode.STRICT: "STRICT", TlsMode.PERMISSIVE: "PERMISSIVE", TlsMode.DISABLED: "DISABLE"}
-TRANSPORTS = {
-    "STRICT": frozenset({"tls"}),
-    "PERMISSIVE": frozenset({"tls", "raw_buffer"}),
-    "DISABLE": frozenset({"raw_buffer"}),
-}
-"""What the inbound chains of a port take in each mode: pilot's ``filterchain_options.go``."""
 
 
 def services_of(catalog: Catalog, namespace: str, labels: Mapping[str, str] | None = None) -> tuple[ServiceRef, ...]:
@@ -49,10 +46,6 @@ def _meshed(pod: Mapping[str, Any]) -> bool:
     return (pod["metadata"].get("labels") or {}).get("security.istio.io/tlsMode") == "istio"
 
 
-def _selector(obj: Mapping[str, Any]) -> Mapping[str, str]:
-    return (obj["spec"].get("selector") or {}).get("matchLabels") or {}
-
-
 def tls_stage(catalog: Catalog, intent: MutualTls) -> Stage:
     """Set the mode for a service, or for a namespace with all exceptions that stand in it.
 
@@ -60,43 +53,73 @@ def tls_stage(catalog: Catalog, intent: MutualTls) -> Stage:
     or it would go on deciding for its pods.
 
     Raises:
-        BadInput: no such service.
+        BadInput: no such service, or a policy decides for its pods and for others alike.
     """
     mode = MODES[intent.mode]
-    labels = catalog.labels_of(intent.service) if intent.service else {}
-    edits = _peer_edits(catalog.all("PeerAuthentication", intent.namespace), intent, labels, mode)
-    services = (intent.service,) if intent.service else services_of(catalog, intent.namespace)
-    renewed = at_listeners_of(catalog, intent.service) if intent.service else services
+    policies = by_age(catalog.all("PeerAuthentication", intent.namespace))
+    if intent.service is None:
+        services: Sequence[ServiceRef] = services_of(catalog, intent.namespace)
+        general = [policy for policy in policies if not selector(policy)][:1]
+        decide = [*general, *(policy for policy in policies if selector(policy))]
+        new = None if general else _named("default", intent.namespace, mode)
+        renewed = services
+    else:
+        services = (intent.service,)
+        decide, everywhere = _deciding(catalog, intent, intent.service, policies)
+        labels = {"selector": {"matchLabels": dict(catalog.labels_of(intent.service))}}
+        new = None if everywhere else _named(f"meshbdd-{intent.service.name}", intent.namespace, mode, labels)
+        renewed = at_listeners_of(catalog, intent.service)
+    make = partial(_with_mode, mode=mode)
+    edits = [Edit("PeerAuthentication", p["metadata"]["name"], intent.namespace, ("spec",), make) for p in decide]
+    if new is not None:
+        edits.append(Edit("PeerAuthentication", new["metadata"]["name"], intent.namespace, ("spec",), make, new))
     return Stage.of(*edits, markers=tls_markers(catalog, services, mode), renewed=renewed)
 
 
-def _peer_edits(policies: Sequence[Object], intent: MutualTls, labels: Mapping[str, str], mode: str) -> list[Edit]:
-    def make(spec: Any) -> Any:
-        made = {**(copy.deepcopy(spec) or {}), "mtls": {"mode": mode}}
-        if made.get("portLevelMtls"):
-            made["portLevelMtls"] = {port: {"mode": mode} for port in made["portLevelMtls"]}
-        return made
-
-    if intent.service is None:
-        found = [p for p in policies if _selector(p)]
-        general = sorted((p for p in policies if not _selector(p)), key=_age)[:1]
-        name, new_spec = "default", make(None)
-    else:
-        found = []
-        general = sorted((p for p in policies if _selector(p) and selected(_selector(p), labels)), key=_age)[:1]
-        name, new_spec = f"meshbdd-{intent.service.name}", make({"selector": {"matchLabels": dict(labels)}})
-    edits = [
-        Edit("PeerAuthentication", p["metadata"]["name"], intent.namespace, ("spec",), make) for p in [*general, *found]
-    ]
-    if not general:
-        meta = {"name": name, "namespace": intent.namespace}
-        new = {"apiVersion": API, "kind": "PeerAuthentication", "metadata": meta, "spec": new_spec}
-        edits.append(Edit("PeerAuthentication", name, intent.namespace, ("spec",), make, new))
-    return edits
+def _with_mode(spec: Any, mode: str) -> Any:
+    made = {**(copy.deepcopy(spec) or {}), "mtls": {"mode": mode}}
+    if made.get("portLevelMtls"):
+        made["portLevelMtls"] = {port: {"mode": mode} for port in made["portLevelMtls"]}
+    return made
 
 
-def _age(obj: Mapping[str, Any]) -> tuple[str, str]:
-    return str(obj["metadata"].get("creationTimestamp", "")), obj["metadata"]["name"]
+def _named(name: str, namespace: str, mode: str, spec: Object | None = None) -> Object:
+    meta = {"name": name, "namespace": namespace}
+    return {"apiVersion": API, "kind": "PeerAuthentication", "metadata": meta, "spec": _with_mode(spec, mode)}
+
+
+def _deciding(
+    catalog: Catalog, intent: MutualTls, service: ServiceRef, policies: Sequence[Object]
+) -> tuple[list[Object], bool]:
+    """The policies that decide for pods of a service, and whether each of these has one.
+
+    Raises:
+        BadInput: one of them decides for pods of others, too, which would change silently.
+    """
+    chosen, mode = catalog.labels_of(service), MODES[intent.mode]
+
+    def decider(labels: Mapping[str, str]) -> Object | None:
+        return next((p for p in policies if selector(p) and selected(selector(p), labels)), None)
+
+    pods = {
+        pod["metadata"]["name"]: pod["metadata"].get("labels") or {} for pod in catalog.with_proxy(service.namespace)
+    }
+    own = [labels for labels in pods.values() if selected(chosen, labels)]
+    deciders = [decider(labels) for labels in own or [chosen]]  # those of pods that are to come go by what is selected
+    decide = {policy["metadata"]["name"]: policy for policy in deciders if policy is not None}
+    for pod, labels in pods.items():
+        other = None if selected(chosen, labels) else decider(labels)
+        if other in decide.values() and other is not None and _with_mode(other["spec"], mode) != other["spec"]:
+            name = other["metadata"]["name"]
+            raise BadInput(
+                "MB0492",
+                f"«{intent}» would change more than {service}: PeerAuthentication {name} decides for its pods, and for pod {pod} as "
+                f"well, which {service} does not select.",
+                help=f"take the step that made {name} into another scenario"
+                if name.startswith("meshbdd-")
+                else f"give {name} a selector that takes pods of {service} alone",
+            )
+    return list(decide.values()), None not in deciders
 
 
 def tls_markers(catalog: Catalog, services: Iterable[ServiceRef | None], mode: str) -> list[Marker]:
@@ -135,7 +158,7 @@ def _others_allow(catalog: Catalog, service: ServiceRef, labels: Mapping[str, st
     pods = catalog.pods(labels, service.namespace)
     return any(
         policy["spec"].get("action", "ALLOW") == "ALLOW"
-        and any(selected(_selector(policy), pod["metadata"].get("labels") or {}) for pod in pods)
+        and any(selected(selector(policy), pod["metadata"].get("labels") or {}) for pod in pods)
         for namespace in dict.fromkeys((service.namespace, ROOT_NAMESPACE))
         for policy in catalog.all("AuthorizationPolicy", namespace)
     )

@@ -213,6 +213,51 @@ def test_a_mode_for_one_service_has_its_selector() -> None:
     assert new["spec"] == {"selector": {"matchLabels": {"app": "payment-service"}}, "mtls": {"mode": "DISABLE"}}
 
 
+def _team(mode: str, name: str = "team", created: str = "2025", **labels: str) -> dict[str, Any]:
+    spec = {"selector": {"matchLabels": labels}, "mtls": {"mode": mode}}
+    return _obj("PeerAuthentication", name, spec, creationTimestamp=created)
+
+
+def _strict(*existing: dict[str, Any], service: ServiceRef = PAYMENT) -> list[str]:
+    """The policies that become strict by a step for a service."""
+    _, new = plan(MutualTls(TlsMode.STRICT, "shop", service), *existing)
+    assert all(obj["spec"]["mtls"] == {"mode": "STRICT"} for obj in new)
+    return [obj["metadata"]["name"] for obj in new]
+
+
+def test_the_policy_that_decides_for_the_pods_of_a_service_is_changed_whatever_the_service_selects() -> None:
+    """A second one beside it would be ignored: the oldest counts."""
+    assert _strict(_team("PERMISSIVE", account="none")) == ["meshbdd-payment-service"]
+    only_payment = _pod("payment-service", "two") | {"metadata": {**_pod("payment-service", "two")["metadata"]}}
+    only_payment["metadata"]["labels"] = {**only_payment["metadata"]["labels"], "tier": "back"}
+    assert _strict(only_payment, _team("PERMISSIVE", tier="back")) == ["team", "meshbdd-payment-service"]
+    both = [_team("PERMISSIVE", "young", "2026", app="payment-service"), _team("PERMISSIVE", app="payment-service")]
+    assert _strict(*both) == ["team"]
+    assert _strict(_team("PERMISSIVE", app="order-service", version="canary"), service=ORDER) == [
+        "team",
+        "meshbdd-order-service",
+    ]
+
+
+def test_a_policy_that_decides_for_pods_of_others_as_well_is_not_changed() -> None:
+    with pytest.raises(BadInput) as caught:
+        plan(STRICT, _team("PERMISSIVE", version="stable"))
+    assert caught.value.code == "MB0492"
+    assert (
+        "PeerAuthentication team decides for its pods, and for pod order-service-stable as well"
+        in caught.value.sentence
+    )
+    assert caught.value.help == "give team a selector that takes pods of payment-service.shop alone"
+    with pytest.raises(BadInput) as caught:
+        plan(STRICT, _team("PERMISSIVE", "meshbdd-all", version="stable"))
+    assert caught.value.help == "take the step that made meshbdd-all into another scenario"
+    assert _strict(_team("STRICT", version="stable")) == ["team"], "it says so already"
+    older = [_team("PERMISSIVE", f"old-{app}", "2024", app=app) for app in ("order-service", "client")]
+    assert _strict(_team("PERMISSIVE", version="stable"), *older) == ["team"], "others have older ones"
+    bare = _obj("Pod", "bare", {}, labels={"app": "x", "version": "canary"})
+    assert _strict(_team("PERMISSIVE", app="payment-service"), bare) == ["team"]
+
+
 def test_only_one_may_call_also_where_others_are_allowed() -> None:
     _, [allow] = plan(Access(ORDER, PAYMENT))
     principal = "cluster.local/ns/shop/sa/order-service"
