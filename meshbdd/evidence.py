@@ -108,6 +108,7 @@ class FaultAccounted:
             did that passes none on.
         led: Of other services those whose rules led calls to this one, and whose calls the fault is not for → calls.
         copied: Whose calls to another service were mirrored to this one → copies, which no rule of this one's led here.
+        away: Other services to which rules led calls to this one, past a fault at its own endpoints → calls.
     """
 
     summary: str
@@ -123,6 +124,7 @@ class FaultAccounted:
     strange: int = 0
     led: Mapping[str, int] = field(default_factory=dict)
     copied: Mapping[str, int] = field(default_factory=dict)
+    away: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def others(self) -> str:

@@ -136,6 +136,7 @@ def _(event: FaultAccounted) -> list[Attachment]:
     rest += "".join(
         f"; {n} calls to {other} were led to it, and the fault is not for these" for other, n in event.led.items()
     )
+    rest += "".join(f"; {n} calls to it were led to {other}, past the fault" for other, n in event.away.items())
     rest += "".join(f"; {who} called {event.service} past every proxy, {n} times" for who, n in event.bypassed.items())
     rest += "".join(
         f"; {n} copies came to it, mirrored of calls of {who} to another service" for who, n in event.copied.items()

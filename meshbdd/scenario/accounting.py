@@ -142,6 +142,7 @@ class Accounting:
             sum(entry.request_id not in sent for _, entry in calls),
             self._found.led(item, entries, service),
             self._found.copied(entries, service, left),
+            self._found.away(item, entries, service),
         )
         likely = chances(item.plan, [entry for _, entry in calls])
         see_met(

@@ -112,6 +112,18 @@ class FaultCalls:
             found = []
         return dict(Counter(name.removesuffix(".svc.cluster.local") for name in found))
 
+    def away(self, item: InForce, entries: Sequence[Entry], service: ServiceRef) -> Mapping[str, int]:
+        """Calls to a service that a rule led to other services, past a change at its own endpoints, by these.
+
+        Of the caller alone whom the change is for.
+        """
+        plan, meant = item.plan, self.meant(item)
+        if plan.through is not None or (plan.side is not Side.SERVER and not isinstance(plan.intent, Down)):
+            return {}
+        made = (e for e in entries if e.outbound and e.service and (meant is None or e.pod in meant))
+        led = [e.service for e in made if service.host not in (e.service, e.backend) and asks_for(e, service.host)]
+        return dict(Counter(name.removesuffix(".svc.cluster.local") for name in led))
+
     def _tries(self, through: Through, entries: Sequence[Entry]) -> list[Logged]:
         """The tries of calls to a service that has a fault backend, and who made each.
 

@@ -141,6 +141,14 @@ def _unmet(event: FaultAccounted, gone: Sequence[str], caller: str, others: Mapp
             "led them there, and the fault is for calls to the service itself.",
             help=f"send requests that call {event.service} by its own name, or have the fault at the service that is called",
         )
+    if event.away and not event.bypassed:
+        away = " and ".join(f"{count} to {name}" for name, count in event.away.items())
+        return Unmet(
+            "MB0616",
+            f"No call {f'of {caller} ' if caller else ''}to {event.service} came to its own pods {meanwhile}, which is about these: a "
+            f"rule led the calls elsewhere ({away}).",
+            help=f"have it at {next(iter(event.away))}, or take the rule away that leads the calls there",
+        )
     if event.copied and not event.bypassed and not others:
         copies = sum(event.copied.values())
         came = f"{copies} mirrored cop{'ies' if copies > 1 else 'y'} came to its pods"

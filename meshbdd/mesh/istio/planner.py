@@ -36,6 +36,7 @@ from meshbdd.mesh.istio import abilities, arming, manifests, policies, security
 from meshbdd.mesh.istio.ambient import Ambient
 from meshbdd.mesh.istio.hosts import authority_of
 from meshbdd.mesh.istio.injection import BESIDE_ANOTHER, Choice, Objects, choose, refuse_hidden
+from meshbdd.mesh.istio.leading import refuse_led_away
 from meshbdd.mesh.istio.routes import faulted_routes
 from meshbdd.mesh.istio.virtual_services import has_room, routes_stage
 from meshbdd.mesh.seen import check_seen
@@ -136,10 +137,14 @@ class Istio:
     def _fault_at_server(self, fault: Fault, context: Context, reason: str) -> Plan:
         service = fault.service
         labels = self._meshed_labels(fault)
+        ports = self._catalog.service(service)["spec"].get("ports") or []
+        shared, authority = security.at_listeners_of(self._catalog, service)[1:], ""
+        if fault.at is None:
+            there = Objects.read(self._catalog), self._catalog.calling_namespaces()
+            refuse_led_away(fault, reason, shared, *there, ports=len(ports))
         slot = self._free_slot(service, context)
         by = fault.scope.called_by
         callers = [f"ns/{by.namespace}/sa/{account}" for account in self._catalog.service_accounts(by)] if by else []
-        shared, authority = security.at_listeners_of(self._catalog, service)[1:], ""
         if shared:
             address = self._catalog.service(service)["spec"].get("clusterIP")
             authority = authority_of(service, headless=address == "None")

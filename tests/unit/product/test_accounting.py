@@ -645,3 +645,22 @@ def test_mirrored_copies_are_no_calls_past_every_proxy(
     past = replace(copy, copied=False, request_id="r2")
     with pytest.raises(Unmet, match=r"past every proxy went 1 call from client-1\."):
         _logged_by(pods, made, copy, past).account([InForce(plan, requests=["r1"])], final=True)
+
+
+@pytest.mark.parametrize("at_endpoints", ["fault", "absence"])
+def test_calls_that_a_rule_leads_away_from_a_fault_at_the_endpoints_are_told(
+    at_endpoints: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meshbdd.scenario.accounting._LOG_SECONDS", Duration(0.1))
+    plan = _fault(100, side=Side.SERVER)
+    if at_endpoints == "absence":
+        plan = Plan("a is down", (), intent=Down(A), service=A, faulty=(A,))
+    led = Entry(
+        "client-1", True, B.host, "x", 200, frozenset(), "r1", started=9.0, authority="a", backend=B.host, namespace="b"
+    )
+    told = r"No call to a\.b came to its own pods while .* a rule led the calls elsewhere \(1 to b\.b\)\."
+    with pytest.raises(Unmet, match=told) as caught:
+        _logged_by([], led).account([InForce(plan, requests=["r1"])])
+    assert caught.value.code == "MB0616"
+    with pytest.raises(Unmet, match=r"Nobody called a\.b"):
+        _logged_by([], replace(led, authority="b")).account([InForce(plan, requests=["r1"])])
