@@ -26,6 +26,8 @@ def gives_up(context: Context, caller: str, callee: str, duration: Duration) -> 
 def calls_at_most(context: Context, caller: str, callee: str, count: int) -> None:
     """A bound on tries, the application's and its proxy's together; ``| apart | 20ms |`` asks for pauses between them.
 
+    A call is to the service that it asks for, wherever a route leads it.
+
     Evidence: the tries of each request in both access logs. Inconclusive where no request ended in a failing call.
 
     Example: Then order-service calls payment-service at most 6 times per request

@@ -19,6 +19,7 @@ from meshbdd.scenario.settling import settled
 from meshbdd.scenario.traffic import Traffic
 from meshbdd.scenario.witnesses import Witnesses
 from meshbdd.telemetry.access_log import AccessLogs, Entry
+from meshbdd.telemetry.asked import Names
 from meshbdd.telemetry.pod_names import known_to, name_to
 from meshbdd.telemetry.proxies import Proxies, address_of
 from meshbdd.telemetry.shared_pods import to_no_other
@@ -72,9 +73,15 @@ class CallLog:
         """The same once nothing comes any more; with a load on, once it must be there."""
         return settled(self._environment, self.entries, loading=self._traffic.loading)
 
+    def names(self) -> Names:
+        """The Services, by which calls ask for them."""
+        return Names(self._environment.cluster.list("Service"), self._environment.mesh.sidecars)
+
     def calls_to(self, service: ServiceRef) -> list[Call]:
-        """The calls to a service that were logged so far."""
-        return calls_to(service, self.entries())
+        """The calls that were made to a service, or led to it, that were logged so far."""
+        names, host = self.names(), service.host
+        entries = known_to(service, self.entries())
+        return [call_of(e) for e in entries if e.outbound and host in (e.service, names.called(e))]
 
     def tries_to(self, service: ServiceRef) -> list[Call]:
         """The same, with each try of a call that its proxy repeated."""
@@ -113,7 +120,7 @@ class CallLog:
 
 
 def calls_to(service: ServiceRef, entries: Iterable[Entry]) -> list[Call]:
-    """The calls to a service, as its callers' proxies saw them."""
+    """The calls that were led to a service, as its callers' proxies saw them: those that circuits to it count."""
     return [call_of(entry) for entry in entries if entry.outbound and entry.service == service.host]
 
 

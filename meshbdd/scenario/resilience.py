@@ -15,15 +15,15 @@ from meshbdd.claims.timeouts import gives_up_within
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
 from meshbdd.mesh.abilities import Ability
-from meshbdd.scenario.arrivals import arrivals
 from meshbdd.scenario.breakers import active_calls
-from meshbdd.scenario.call_log import CallLog, call_of, calls_to, with_deadlines
+from meshbdd.scenario.call_log import CallLog, call_of, with_deadlines
 from meshbdd.scenario.copies import Copies, copies_among
 from meshbdd.scenario.enough import Enough
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.needs import needs
 from meshbdd.scenario.settling import in_time
 from meshbdd.scenario.traffic import USERS, Traffic
+from meshbdd.scenario.tries import Between, between
 from meshbdd.telemetry.access_log import Entry
 from meshbdd.telemetry.pod_names import known_to
 from meshbdd.telemetry.proxies import address_of
@@ -67,18 +67,19 @@ class Resilience:
     @needs(Ability.ACCESS_LOG)
     def called_at_most(self, caller: ServiceRef, callee: ServiceRef, limit: int, apart: Duration | None) -> Verdict:
         """One service calls another at most so many times for one request."""
-        sent, arrived, strangers = self._tries(caller, callee)
+        sent, arrived, strangers, found = self._tries(caller, callee)
         verdict = self._met(called_at_most(str(caller), str(callee), limit, sent, arrived, apart, strangers), sent)
-        verdict = self._of_all_calls(verdict, caller, callee)
-        return self._log.witnesses.whole(verdict, caller, callee, unless=Outcome.FAILED)
+        verdict = found.counted(self._of_all_calls(verdict, caller, callee), callee, unless=Outcome.FAILED)
+        return self._log.witnesses.whole(verdict, caller, callee, *found.elsewhere, unless=Outcome.FAILED)
 
     @needs(Ability.ACCESS_LOG)
     def called_at_least(self, caller: ServiceRef, callee: ServiceRef, least: int) -> Verdict:
         """One service calls another at least so many times for each request whose last call failed."""
-        sent, arrived, strangers = self._tries(caller, callee)
+        sent, arrived, strangers, found = self._tries(caller, callee)
         verdict = self._met(called_at_least(str(caller), str(callee), least, sent, arrived, strangers), sent)
-        verdict = self._of_all_calls(verdict, caller, callee)
-        verdict = self._log.witnesses.whole(verdict, callee, unless=Outcome.PASSED)  # who is gone had but more tries
+        verdict = found.counted(self._of_all_calls(verdict, caller, callee), callee, unless=Outcome.PASSED)
+        # who is gone had but more tries
+        verdict = self._log.witnesses.whole(verdict, callee, *found.elsewhere, unless=Outcome.PASSED)
         return self._log.witnesses.whole(verdict, caller)
 
     def _of_all_calls(self, verdict: Verdict, caller: ServiceRef, callee: ServiceRef) -> Verdict:
@@ -89,7 +90,9 @@ class Resilience:
     def _met(self, verdict: Verdict, calls: Sequence[Call]) -> Verdict:
         return self._traffic.met(verdict, [call.request_id for call in calls])
 
-    def _tries(self, caller: ServiceRef, callee: ServiceRef) -> tuple[list[Call], list[Call] | None, Strangers]:
+    def _tries(
+        self, caller: ServiceRef, callee: ServiceRef
+    ) -> tuple[list[Call], list[Call] | None, Strangers, Between]:
         """Calls as the caller's proxies saw them, tries as the callee's did (``None`` without any), calls of no request."""
         self._traffic.requests.see_ids_differ()
         self._traffic.wait_met()
@@ -97,13 +100,11 @@ class Resilience:
         entries = known_to(caller, logged)
         copies = self._copies(caller, entries)
         pods = {address_of(pod): str(pod["metadata"]["name"]) for pod in self._log.proxies.pods(caller)}
-        arrived = [
-            copies.apart(call_of(entry), pods[entry.came_from])
-            for entry in arrivals(callee, known_to(callee, logged), self._log.proxies)
-            if entry.came_from in pods and not entry.copied
-        ]
-        sent, strangers = self._sent(caller, callee, entries)
-        return sent, arrived if self._log.proxies.receiving(callee) else None, strangers
+        found = between(caller, callee, logged, self._log.proxies, self._log.names())
+        arrived = [copies.apart(call_of(entry), pods[entry.came_from]) for entry in found.came]
+        sent, strangers = self._sent(caller, entries, found)
+        counts = not found.own or self._log.proxies.receiving(callee)
+        return sent, arrived if counts else None, strangers, found
 
     @needs(Ability.ACCESS_LOG)
     def gives_up(self, caller: ServiceRef, callee: ServiceRef, limit: Duration) -> Verdict:
@@ -111,15 +112,19 @@ class Resilience:
         self._traffic.requests.see_ids_differ()
         self._traffic.wait_met()
         waiting = self._still_waiting(caller, callee, limit)
+        led = self._still_led(caller, callee, limit)
         logged = self._log.settled()
-        entries = known_to(caller, logged)
-        sent, strangers = self._sent(caller, callee, entries)
-        sent = with_deadlines(sent, arrivals(callee, known_to(callee, logged), self._log.proxies))
+        found = between(caller, callee, logged, self._log.proxies, self._log.names())
+        sent, strangers = self._sent(caller, known_to(caller, logged), found)
+        sent = with_deadlines(sent, found.came)
         left = {s.request_id: s.started + s.seconds for s in self._traffic.samples if s.error == "timeout"}
         verdict = gives_up_within(
             str(caller), str(callee), limit, sent, left, waiting, strangers, loading=self._traffic.loading
         )
         verdict = self._of_all_calls(self._met(verdict, sent), caller, callee)
+        if led is not None and verdict.outcome is Outcome.PASSED:
+            told = f"{verdict.sentence}; but calls to {led} are under way still, to which a rule led calls to {callee}"
+            verdict = Verdict.cannot_tell(told, "let them end before the claim", **verdict.numbers)
         return self._log.witnesses.whole(verdict, caller, unless=Outcome.FAILED)
 
     def _still_waiting(self, caller: ServiceRef, callee: ServiceRef, limit: Duration) -> float | None:
@@ -132,11 +137,17 @@ class Resilience:
 
         return None if in_time(probe, limit) else time.monotonic() - began
 
-    def _sent(self, caller: ServiceRef, callee: ServiceRef, entries: Sequence[Entry]) -> tuple[list[Call], Strangers]:
+    def _still_led(self, caller: ServiceRef, callee: ServiceRef, limit: Duration) -> ServiceRef | None:
+        """Another service to which rules led calls, and to which some call was always under way within the limit."""
+        known = between(caller, callee, self._log.entries(), self._log.proxies, self._log.names())
+        of_routes = [other for other in known.elsewhere if any(e.service == other.host for e in known.made)]
+        return next((other for other in of_routes if self._still_waiting(caller, other, limit) is not None), None)
+
+    def _sent(self, caller: ServiceRef, entries: Sequence[Entry], found: Between) -> tuple[list[Call], Strangers]:
         """The calls of requests that the caller is through with, and the others: it may still add to those."""
         pods = {str(pod["metadata"]["name"]) for pod in self._log.proxies.pods(caller)}
         copies = self._copies(caller, entries)
-        calls = [copies.apart(call, call.caller) for call in calls_to(callee, entries) if call.caller in pods]
+        calls = [copies.apart(call_of(entry), entry.pod) for entry in found.made]
         if self._environment.cluster.find("Service", caller.name, caller.namespace) is None:
             through = {sample.request_id for sample in self._traffic.samples}  # a mere client: it serves nobody
         else:

@@ -20,6 +20,7 @@ from meshbdd.scenario.last_change import none_met
 from meshbdd.scenario.leads import as_trials, leading_to, only_failing
 from meshbdd.scenario.resilience import Resilience
 from meshbdd.scenario.sent_ids import SentIds
+from meshbdd.scenario.tries import between
 from meshbdd.scenario.unmeshed import callers_of, pods_that_called, seen_by_half
 from meshbdd.sidecars import ISTIO
 from meshbdd.telemetry.access_log import Entry
@@ -71,7 +72,7 @@ def test_calls_of_requests_that_are_through(
     environment = SimpleNamespace(cluster=_Cluster(), target="lab", mesh=SimpleNamespace(sidecars=ISTIO), sent=sent)
     log = CallLog(cast("Any", environment), cast("Any", traffic), [])
     resilience = Resilience(cast("Any", environment), cast("Any", traffic), log, [])
-    found, others = resilience._sent(caller, PAYMENT, entries)
+    found, others = resilience._sent(caller, entries, between(caller, PAYMENT, entries, log.proxies, log.names()))
     assert (len(found), others.number, others.unknown) == (known, strangers, unknown)
 
 
