@@ -151,6 +151,7 @@ class Plan:
         stand_ins: Services that it brings up to answer in the place of those that it makes fail; a call is hit that went there.
         draws: Which calls a manifest's own faults are for, as far as it is known.
         authority: Regular expression of whom a call has to ask for so that a fault at the server is for it; empty: anybody.
+        missed_with: Services that have no endpoint either while a service is down: whoever calls one meets its absence.
     """
 
     summary: str
@@ -166,6 +167,7 @@ class Plan:
     stand_ins: tuple[ServiceRef, ...] = ()
     draws: tuple[Draw, ...] = ()
     authority: str = ""
+    missed_with: tuple[ServiceRef, ...] = ()
 
     @property
     def edits(self) -> tuple[Edit, ...]:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
 from meshbdd.cluster import Edit
-from meshbdd.errors import BadInput
-from meshbdd.intents import Down
+from meshbdd.cluster.record import ROUTE_PREFIX
+from meshbdd.errors import BadInput, Inconclusive
+from meshbdd.intents import Down, ServiceRef
 from meshbdd.mesh.base import Plan, Stage
 from meshbdd.mesh.catalog import Catalog, selected
 
@@ -18,9 +23,7 @@ def plan_down(catalog: Catalog, down: Down) -> Plan:
     ref = down.service
     labels = catalog.labels_of(ref)
     behind = [
-        deployment
-        for deployment in catalog.all("Deployment", ref.namespace)
-        if selected(labels, (deployment["spec"]["template"].get("metadata") or {}).get("labels") or {})
+        deployment for deployment in catalog.all("Deployment", ref.namespace) if selected(labels, _labels(deployment))
     ]
     if not behind:
         raise BadInput(
@@ -33,4 +36,31 @@ def plan_down(catalog: Catalog, down: Down) -> Plan:
     )
     names = ", ".join(d["metadata"]["name"] for d in behind)
     reason = f"no pod of {names} takes connections"
-    return Plan(str(down), (Stage.of(*edits),), intent=down, service=ref, reason=reason, faulty=(ref,))
+    with_it = list[ServiceRef]()
+    with contextlib.suppress(Inconclusive):  # a rehearsal may not know the pods
+        with_it += _missed_with(catalog, ref, behind)
+    return Plan(
+        str(down),
+        (Stage.of(*edits),),
+        intent=down,
+        service=ref,
+        reason=reason,
+        faulty=(ref,),
+        missed_with=tuple(with_it),
+    )
+
+
+def _missed_with(catalog: Catalog, ref: ServiceRef, behind: Sequence[Mapping[str, Any]]) -> Iterator[ServiceRef]:
+    """The other Services of a service's pods that have none left without its Deployments."""
+    for service in catalog.all("Service", ref.namespace):
+        name, wanted = service["metadata"]["name"], (service.get("spec") or {}).get("selector")
+        if name == ref.name or name.startswith(ROUTE_PREFIX) or not wanted:
+            continue
+        pods = [pod["metadata"].get("labels") or {} for pod in catalog.pods(wanted, ref.namespace)]
+        if pods and all(any(selected(_labels(deployment), own) for deployment in behind) for own in pods):
+            yield ServiceRef(name, ref.namespace)
+
+
+def _labels(deployment: Mapping[str, Any]) -> Mapping[str, str]:
+    """The labels of a Deployment's pods."""
+    return (deployment["spec"]["template"].get("metadata") or {}).get("labels") or {}

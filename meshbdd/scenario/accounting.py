@@ -227,4 +227,5 @@ def _only_caller(item: InForce) -> str:
 
 def _refused_outside(item: InForce, service: ServiceRef) -> int:
     """How often a client outside the mesh found a service down: it found no connection, and no proxy tells of that."""
-    return list(item.unseen.values()).count(service) if isinstance(item.plan.intent, Down) else 0
+    missed = {service, *item.plan.missed_with} if isinstance(item.plan.intent, Down) else ()
+    return sum(asked in missed for asked in item.unseen.values())

@@ -41,7 +41,8 @@ class FaultCalls:
             led = self._led(entries, host)
             return self._tries(plan.through, [entry for number, entry in enumerate(entries) if number not in led])
         if isinstance(plan.intent, Down):
-            return [(e.pod, e) for e in entries if e.outbound and host in (e.service, e.backend)]
+            missed = {host, *(other.host for other in plan.missed_with)}
+            return [(e.pod, e) for e in entries if e.outbound and not missed.isdisjoint((e.service, e.backend))]
         if plan.side is not Side.SERVER:
             return [(e.pod, e) for e in entries if e.outbound and _takes_its_routes(plan, e, host)]
         names, ours = self._pods.names(), set(item.requests)

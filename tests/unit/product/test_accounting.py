@@ -14,7 +14,7 @@ from meshbdd.cluster import Cluster
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.evidence import FaultAccounted
 from meshbdd.intents import Down, Fault, Scope, ServiceRef, Side
-from meshbdd.mesh import Context, Istio, Plan, Stage
+from meshbdd.mesh import Context, Istio, Linkerd, Plan, Stage
 from meshbdd.mesh.base import Draw, Object, Where
 from meshbdd.rehearsal.stage import StageCluster
 from meshbdd.report.overview import overview
@@ -539,6 +539,38 @@ def test_an_absence_is_met_by_calls_that_another_services_rule_leads_there(monke
     down.accounted = False
     with pytest.raises(Inconclusive, match=r"Nobody called a\.b"):
         _logged_by([], replace(went, backend=B.host)).account([down])
+
+
+def _labelled(kind: str, name: str, spec: dict[str, Any], **labels: str) -> dict[str, Any]:
+    return {"kind": kind, "metadata": {"name": name, "namespace": "b", "labels": labels}, "spec": spec}
+
+
+def _with_pods(name: str, **labels: str) -> dict[str, Any]:
+    template = {"metadata": {"labels": labels}, "spec": {"containers": []}}
+    return _labelled("Deployment", name, {"selector": {"matchLabels": labels}, "template": template})
+
+
+@pytest.mark.parametrize("mesh", [Istio, Linkerd])
+def test_an_absence_is_met_by_calls_to_another_service_that_has_no_pod_either(
+    mesh: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meshbdd.scenario.accounting._LOG_SECONDS", Duration(0.1))
+    world = [
+        _labelled("Service", "a", {"selector": {"app": "a"}}),
+        _labelled("Service", "a-alt", {"selector": {"app": "a", "version": "v1"}}),
+        _labelled("Service", "all", {"selector": {"part-of": "shop"}}),
+        _labelled("Service", "elsewhere", {}),
+        _with_pods("a-1", **{"app": "a", "version": "v1", "part-of": "shop"}),
+        _with_pods("c-1", **{"app": "c", "part-of": "shop"}),
+    ]
+    plan = mesh(cast("Cluster", StageCluster(world, "b", lambda _: None)), "r1").plan(Down(A), Context())
+    assert [str(service) for service in plan.missed_with] == ["a-alt.b"]
+    alt = ServiceRef("a-alt", "b")
+    went = Entry("client-1", True, alt.host, "r", 503, frozenset({"UH"}), "r1", started=9.0, authority="a-alt")
+    _logged_by([], went).account([InForce(plan, requests=["r1"])])
+    _logged_by([]).account([InForce(plan, requests=["r1"], unseen={"r1": alt})])
+    with pytest.raises(Inconclusive, match=r"Nobody called a\.b"):
+        _logged_by([], replace(went, service="all.b.svc.cluster.local")).account([InForce(plan, requests=["r1"])])
 
 
 _LOG = {"response_code": 504, "response_flags": "UH", "request_id": "r1"}
