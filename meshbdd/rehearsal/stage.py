@@ -103,8 +103,7 @@ class StageCluster(_Silent):
         _needs_no_run(kind)
         if kind == "Pod":
             pods = [pod for pod in self._pods(namespace) if _matches(pod, labels)]
-            starting = any(kind == "Deployment" for kind, *_ in self._objects.keys() - self._first)
-            if not pods and (starting or not self._live):  # "none" is nothing that a rehearsal knows of a mesh to come
+            if not pods and not self._live:  # "none" is nothing that a rehearsal knows of a mesh to come
                 raise OnlyInARun("which pods there are")
             return pods
         return [
@@ -116,7 +115,7 @@ class StageCluster(_Silent):
     def _pods(self, namespace: str | None) -> Iterator[Object]:
         """The pods of the world, and one for each workload in it that has none, as it would be injected.
 
-        How the Deployments start that a scenario brings tells a run alone.
+        Of a Deployment that a scenario brings these are all of its pods: a run awaits them before it goes on.
         """
         there: list[Object] = []
         for (kind, home, _), obj in self._objects.items():
@@ -130,18 +129,18 @@ class StageCluster(_Silent):
         for workload in workloads:
             meta = workload["metadata"]
             home = meta.get("namespace") or self.namespace
-            if _key(workload["kind"], meta["name"], meta.get("namespace")) not in self._first:
-                continue
+            brought = _key(workload["kind"], meta["name"], meta.get("namespace")) not in self._first
             template = copied(workload["spec"]["template"])
             labels = (template.get("metadata") or {}).get("labels") or {}
-            if any(_runs(pod, home, labels, self.namespace) for pod in there):
+            if not brought and any(_runs(pod, home, labels, self.namespace) for pod in there):
                 continue
             place = (self.find("Namespace", home) or {}).get("metadata", {})
             labels |= _sidecars(template.get("metadata") or {}, place)
-            name = f"{meta['name']}-0"
-            meta = {"name": name, "uid": name, "namespace": home, "labels": labels}
-            status = {"phase": "Running"}
-            yield {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"], "status": status}
+            for number in range(workload["spec"].get("replicas", 1) if brought else 1):
+                name = f"{meta['name']}-{number}"
+                own = {"name": name, "uid": name, "namespace": home, "labels": labels}
+                status = {"phase": "Running"}
+                yield {"apiVersion": "v1", "kind": "Pod", "metadata": own, "spec": template["spec"], "status": status}
 
     def log(self, *_args: Any, **_options: Any) -> bytes:
         """Nothing was logged."""

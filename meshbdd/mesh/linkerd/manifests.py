@@ -17,6 +17,7 @@ from meshbdd.mesh.linkerd.attachment import refuse_unattached
 from meshbdd.mesh.linkerd.authorizing import AUTHENTICATIONS
 from meshbdd.mesh.linkerd.beside import refuse_vain
 from meshbdd.mesh.linkerd.callers import callers_of
+from meshbdd.mesh.linkerd.joining import joined
 from meshbdd.mesh.linkerd.markers import BreakerHeld, EndpointsHeld, RouteMarked, as_proxies_name
 from meshbdd.mesh.linkerd.objects import (
     ROUTE_KINDS,
@@ -91,7 +92,7 @@ def _stages(
         wanted["apiVersion"] = KINDS[kind].group_version
         renewed: list[ServiceRef] = []
         if kind == "Deployment":
-            edits, markers = [_new_deployment(catalog, wanted)], list[Marker]()
+            edits, markers = [_new_deployment(catalog, wanted)], list[Marker](joined(catalog, documents, wanted))
         elif kind == "Service":
             edits, markers = _service(catalog, wanted, context)
         elif kind in ROUTE_KINDS:
@@ -107,7 +108,7 @@ def _stages(
 
 
 def _new_deployment(catalog: Catalog, wanted: Object) -> Edit:
-    """A backend of the manifest's own; its Service shows when it is ready.
+    """A backend of the manifest's own; the Services of its pods show when it is ready.
 
     Raises:
         NotPossible: it is there already, and whoever runs it would meet another one for a while.

@@ -180,6 +180,37 @@ class EndpointsHeld:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointsAdded:
+    """A proxy has so many more endpoints of a service than it had.
+
+    Attributes:
+        service: The service.
+        count: How many more.
+        known: The addresses of those that it had.
+        where: The proxies meant.
+    """
+
+    service: ServiceRef
+    count: int
+    known: frozenset[str] = frozenset()
+    where: Where = Where()
+    pages = (HOSTS,)
+    unique = True
+
+    def held(self, dumps: Sequence[Dump]) -> bool | None:
+        """See ``Marker``."""
+        found = [
+            {host.address for host in cluster.hosts if host.ready} - self.known
+            for cluster in hosts_to(dumps[0], self.service.host)
+            if cluster.whole
+        ]
+        return bool(found) and all(len(addresses) >= self.count for addresses in found)
+
+    def __str__(self) -> str:
+        return f"{self.count} new endpoint{'s' if self.count > 1 else ''} of {self.service}"
+
+
+@dataclass(frozen=True, slots=True)
 class OpenOnesEnded:
     """No connection is open that what governed its port before still governs.
 
