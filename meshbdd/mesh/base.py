@@ -256,6 +256,18 @@ class Mesh(Protocol):
         """
         ...
 
+    def see_removable(self, going: Sequence[Plan], staying: Sequence[Plan]) -> None:
+        """See that a manifest can go while the rest stays.
+
+        Args:
+            going: Its plans.
+            staying: Those that stay in force.
+
+        Raises:
+            NotPossible: something that stays would no longer be what it is.
+        """
+        ...
+
     def leaving(self, stage: Stage) -> tuple[Marker, ...]:
         """What will show that a stage goes where its own markers do not look, because of changes that were made after it.
 

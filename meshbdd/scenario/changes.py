@@ -103,11 +103,18 @@ class Changes:
         self._carry_out(self._environment.mesh.plan_manifest(documents, self._context()), self._file(name))
 
     def remove_manifest(self, name: str) -> None:
-        """Take back what applying a manifest did."""
+        """Take back what applying a manifest did.
+
+        Raises:
+            BadInput: it was not applied.
+            NotPossible: what stays in force needs it.
+        """
         file = self._file(name)
         found = [item for item in self.in_force if item.manifest == file]
         if not found:
             raise BadInput("MB0506", f'The manifest "{name}" was not applied in this scenario.', help="apply it first")
+        staying = [item.plan for item in self.in_force if item not in found]
+        self._environment.mesh.see_removable([item.plan for item in found], staying)
         self._withdraw(found)
 
     def _read(self, name: str) -> list[Object]:

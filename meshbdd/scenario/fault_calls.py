@@ -136,8 +136,11 @@ class FaultCalls:
         diverted = [e for e in self._logs.injections if e.pod in backends and not e.probe]
         direct = [e for e in entries if e.pod in servers and not e.outbound]
         made = [(names.get(e.came_from, e.came_from or "unknown"), e) for e in direct]
-        return [(who.get(e.request_id, "unknown"), e) for e in diverted if e.request_id in who] + [
-            (name, e) for name, e in made if name not in backends | self._pods.bare()
+        denied = [(names.get(e.came_from, "unknown"), e) for e in entries if e.pod in backends and e.denied]
+        return [
+            *((who.get(e.request_id, "unknown"), e) for e in diverted if e.request_id in who),
+            *denied,
+            *((name, e) for name, e in made if name not in backends | self._pods.bare()),
         ]
 
     def told(self, item: InForce, entries: Sequence[Entry]) -> bool:
@@ -145,7 +148,8 @@ class FaultCalls:
         if item.plan.through is None:
             return True
         pods = self._pods.of(item.plan.through.backend)
-        came = Counter(e.request_id for e in entries if e.pod in pods and not e.outbound)  # each try of a call is one
+        let_in = [e for e in entries if e.pod in pods and not e.outbound and not e.denied]
+        came = Counter(e.request_id for e in let_in)  # each try of a call is one
         return came <= Counter(e.request_id for e in self._logs.injections)
 
     def meant(self, item: InForce) -> set[str] | None:

@@ -191,6 +191,9 @@ class Istio:
         self._ambient.check_manifest(documents)
         return manifests.plan(self._catalog, documents, context, self._tag)
 
+    def see_removable(self, going: Sequence[Plan], staying: Sequence[Plan]) -> None:
+        """See ``Mesh.see_removable``: no change of Istio's holds copies of a manifest's objects."""
+
     def leaving(self, stage: Stage) -> tuple[Marker, ...]:  # noqa: ARG002 - the protocol's
         """See ``Mesh.leaving``: nothing of Istio's needs an object that was made after it."""
         return ()

@@ -61,6 +61,12 @@ class FaultBackend:
         """Those of its pods."""
         return {FAULT_LABEL: self.service.name}
 
+    @property
+    def pod(self) -> Object:
+        """One of them, as far as Servers go by it."""
+        meta = {"name": self.own.name, "namespace": self.service.namespace, "labels": dict(self.labels)}
+        return {"metadata": meta, "spec": {"containers": [self._container()]}}
+
     def stage(self) -> Stage:
         """Everything that it is made of."""
         ready = EndpointsHeld(self.own), EndpointsHeld(self.twin)

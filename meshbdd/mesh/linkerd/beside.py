@@ -16,6 +16,7 @@ from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.annotations import ACCRUAL
 from meshbdd.mesh.linkerd.callers import is_of_a_step
 from meshbdd.mesh.linkerd.fault_envoy import CHANGE
+from meshbdd.mesh.linkerd.guards import held_by, refuse_changed, too_late
 from meshbdd.mesh.linkerd.markers import RouteMarked
 from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, attached, compete, named, parents, routes_of
 from meshbdd.mesh.linkerd.policies import RETRY, TIMEOUT, has_words_of_its_own
@@ -41,7 +42,7 @@ def refuse_vain(catalog: Catalog, documents: Sequence[Object], edits: Iterable[E
     Raises:
         BadInput: it would write over what a step has changed, take calls to itself that a step's change is for, have some
             that a fault keeps from it and lets go on elsewhere, or bring a circuit breaker that would never see a fault in force.
-        NotPossible: it would let only some callers pass where a fault backend passes calls on.
+        NotPossible: it would let only some callers pass where a fault backend passes calls on, or answers.
     """
     written = tuple(edits)
     refuse_replacing(((edit.target, edit.path) for edit in written), context.in_force)
@@ -161,17 +162,27 @@ def _beats(route: Object, other: Mapping[str, Any]) -> bool:
 
 
 def _refuse_denying(catalog: Catalog, documents: Sequence[Object], context: Context) -> None:
-    """See that the manifest leaves nobody who decides about a fault backend's calls letting only some callers pass."""
+    """See that the manifest leaves whoever decides about a fault's calls as its backend needs it.
+
+    Where calls go on from there, everybody has to be let in; where it answers, it holds the policies of before.
+    """
     after = catalog.with_written(documents)
     for plan in context.in_force:
-        if plan.through is None or not passes_on(plan):
+        if plan.through is None:
             continue
+        for document in documents:
+            refuse_changed(after, document, plan)
+        held = held_by(plan)
         for server in after.all("Server", plan.through.twin.namespace):
             denies = server["spec"].get(ACCESS[-1], DENY) == DENY and decides_for(catalog, server, plan.through.twin)
-            if denies and not lets_the_mesh_in(after, server):
-                raise NotPossible(
-                    "MB0449",
-                    f"With the manifest Server {server['metadata']['name']} lets only some callers of {plan.service} pass, which is "
-                    f"not possible on Linkerd while {plan.summary}: the calls that go on come from the fault backend.",
-                    help="have faults and the policy in different scenarios",
-                )
+            name = server["metadata"]["name"]
+            if not denies or lets_the_mesh_in(after, server) or f"Server/{name}" in held:
+                continue
+            if not passes_on(plan):
+                raise too_late(f"With Server {name} of the manifest", plan)
+            raise NotPossible(
+                "MB0449",
+                f"With the manifest Server {name} lets only some callers of {plan.service} pass, which is "
+                f"not possible on Linkerd while {plan.summary}: the calls that go on come from the fault backend.",
+                help="have faults and the policy in different scenarios",
+            )

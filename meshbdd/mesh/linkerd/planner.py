@@ -31,6 +31,7 @@ from meshbdd.mesh.down import plan_down
 from meshbdd.mesh.linkerd import abilities, manifests, policies, security
 from meshbdd.mesh.linkerd.backend import DEFAULT_POLICY, FaultBackend
 from meshbdd.mesh.linkerd.beside import passes_on
+from meshbdd.mesh.linkerd.guards import guard_stages, refuse_gone
 from meshbdd.mesh.linkerd.injection import choose
 from meshbdd.mesh.linkerd.markers import EndpointsHeld, OpenOnesEnded
 from meshbdd.mesh.linkerd.objects import OPAQUE_PORTS, http_ports
@@ -111,6 +112,7 @@ class Linkerd:
         accounts = [f"{account}.{by.namespace}" for account in self._catalog.service_accounts(by)] if by else []
         if fault.delay is not None or by is not None or stands_in:
             security.refuse_detour(self._catalog, fault.service, str(fault))
+        guards = () if stands_in else guard_stages(self._catalog, backend, tag, str(fault))
 
         def made(rules: Rules, place: Place) -> Rules:
             return faulted_rules(rules, fault, place, accounts, tag, stands_in=stands_in)
@@ -118,7 +120,7 @@ class Linkerd:
         stage = routes_stage(self._catalog, fault.service, tag, made, str(fault), by.namespace if by else None)
         return Plan(
             str(fault),
-            (stage,),
+            (*guards, stage),
             (backend.stage(),),
             fault,
             fault.service,
@@ -188,12 +190,17 @@ class Linkerd:
 
     def _access(self, intent: Access, context: Context) -> Plan:
         for plan in context.faults(intent.service):
-            if passes_on(plan):
-                raise NotPossible(
-                    "MB0449",
-                    f"«{intent}» is not possible on Linkerd while {plan.intent}: the calls that go on come from the fault backend.",
-                    help="have faults and the policy in different scenarios",
-                )
+            goes_on = passes_on(plan)
+            raise NotPossible(
+                "MB0449",
+                f"«{intent}» is not possible on Linkerd while {plan.intent}: the calls that go on come from the fault backend."
+                if goes_on
+                else f"«{intent}» is not possible on Linkerd while {plan.intent}: the fault backend answers, and holds the policies "
+                "that were there when the fault came.",
+                help="have faults and the policy in different scenarios"
+                if goes_on
+                else "have this step before the one of the fault",
+            )
         see_sidecars(self._catalog, intent.service, f"«{intent}» would not hold for every call")
         stage = security.access_stage(self._catalog, intent, self._tag())
         return Plan(str(intent), (stage,), intent=intent, service=intent.service)
@@ -201,6 +208,10 @@ class Linkerd:
     def plan_manifest(self, documents: list[Object], context: Context) -> Plan:
         """See ``Mesh.plan_manifest``."""
         return manifests.plan(self._catalog, documents, context, self._tag)
+
+    def see_removable(self, going: Sequence[Plan], staying: Sequence[Plan]) -> None:
+        """See ``Mesh.see_removable``: not what a fault backend holds a copy of."""
+        refuse_gone(going, staying)
 
     def leaving(self, stage: Stage) -> tuple[Marker, ...]:
         """See ``Mesh.leaving``: authorizations, for Servers and in policies that came later."""

@@ -472,7 +472,7 @@ def test_a_route_has_room_for_sixteen_rules() -> None:
 def test_a_default_that_denies_keeps_no_call_from_the_fault_backend(default: str | None, backends: str | None) -> None:
     pod, name = _pod("payment-service"), "config.linkerd.io/default-inbound-policy"
     pod["metadata"]["annotations"] = {name: default} if default else {}
-    made, _ = plan(Fault(PAYMENT, status=503), pod)
+    made, _ = plan(Fault(PAYMENT, status=503), pod, _server("all-authenticated"))
     [template] = [e.new["spec"]["template"] for s in made.standing for e in s.edits if e.new and e.kind == "Deployment"]
     assert template["metadata"]["annotations"].get(name) == backends
 
@@ -902,7 +902,6 @@ def test_calls_that_go_on_through_the_backend_may_not_meet_a_policy_about_caller
     made, _ = plan(slow)
     with pytest.raises(NotPossible, match="come from the fault backend"):
         plan(Access(ORDER, PAYMENT), context=Context((made,)))
-    plan(Fault(PAYMENT, status=503), _server("deny"))
 
 
 def _let_in(identities: list[str], **more: Any) -> list[Object]:

@@ -280,7 +280,8 @@ _ANYBODY, _SOME = (["*"], ["order-service.shop.serviceaccount.identity.linkerd.c
     [
         (SLOW, [], [_server()], True),
         (SLOW, [], [_server("all-authenticated")], False),
-        (FAULT, [], [_server()], False),
+        (FAULT, [], [_server("all-authenticated")], False),
+        (FAULT, [], [_server(), *_policies(_ANYBODY)], False),
         (SLOW, [], [_server(), *_policies(_ANYBODY)], False),
         (SLOW, [], [_server(), *_policies(_SOME)], True),
         (SLOW, _policies(_ANYBODY), [_server()], False),

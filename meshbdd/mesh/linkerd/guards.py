@@ -1,0 +1,224 @@
+"""The policies of a service, held by its fault backend as well: who may not call the service is denied, and meets no fault.
+
+The backend answers in the service's place, so whatever lets only some callers of the service pass is copied for its pods.
+The copies come and go with the fault; each says what it is a copy of.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from meshbdd.cluster.kinds import KINDS, kind_of
+from meshbdd.errors import BadInput, NotPossible
+from meshbdd.mesh.base import Object, Plan, Stage, Where
+from meshbdd.mesh.catalog import Catalog
+from meshbdd.mesh.linkerd.authorizing import (
+    AUTHORIZATION,
+    SERVER_AUTHORIZATION,
+    is_at,
+    is_for,
+    required,
+)
+from meshbdd.mesh.linkerd.backend import FaultBackend
+from meshbdd.mesh.linkerd.objects import POLICY, creation, routes_of
+from meshbdd.mesh.linkerd.security import lets_the_mesh_in
+from meshbdd.mesh.linkerd.server_markers import ServerHeld
+from meshbdd.mesh.linkerd.servers import ACCESS, DENY, decider, skips
+
+HOLDS = "meshbdd.dev/holds"
+"""Annotation of a copy: kind and name of what it is a copy of."""
+_FIRST = "have what decides who may call it before the step of the fault"
+
+
+def guard_stages(catalog: Catalog, backend: FaultBackend, tag: str, what: str) -> tuple[Stage, ...]:
+    """What lets the fault backend deny whom the service would deny; nothing where the service lets everybody of the mesh pass.
+
+    Args:
+        catalog: Reads the cluster.
+        backend: The fault backend.
+        tag: Names the change.
+        what: The fault.
+
+    Raises:
+        BadInput: nobody may call the service.
+        NotPossible: who may is decided in a way that the backend cannot hold.
+    """
+    made: list[Object] = []
+    markers: list[ServerHeld] = []
+    closed = 0
+    ports = sorted(set(backend.targets.values()))
+    servers = catalog.all("Server", backend.service.namespace)
+    for port in ports:
+        server = _decider(catalog, backend, servers, port, what)
+        if server is None and backend.default != DENY:
+            continue
+        policies = list(_policies(catalog, server)) if server else []
+        if server is not None and (server["spec"].get(ACCESS[-1], DENY) != DENY or lets_the_mesh_in(catalog, server)):
+            continue
+        closed += not policies
+        there = decider(backend.pod, port, servers)
+        if server is not None and there is server:
+            continue
+        if there is not None and HOLDS not in (there["metadata"].get("annotations") or {}):
+            raise _not_held(
+                backend, what, f"Server {there['metadata']['name']} decides at the fault backend's own port {port}"
+            )
+        name = f"{tag}-guard-{port}"
+        copies = [_copied(p, f"{name}-{n}", name) for n, p in enumerate(policies) if not _is_for_all(p)]
+        made += [*copies, _server(backend, server, name, port)]
+        allowed = [p["metadata"]["name"] for p in copies if kind_of(p) == AUTHORIZATION and _has_all(catalog, p)]
+        if there is None:
+            where = Where(backend.service.namespace, backend.labels)
+            markers.append(ServerHeld(name, DENY, frozenset(allowed), where))
+    if closed and closed == len(ports):
+        raise BadInput(
+            "MB0498",
+            f"«{what}» can meet no call: nobody may call {backend.service}, as its pods deny by default and no policy lets "
+            "anybody pass.",
+            help="let somebody call it first, by a policy for a Server at its port",
+        )
+    return (Stage.of(*(creation(obj) for obj in made), markers=markers),) if made else ()
+
+
+def _decider(
+    catalog: Catalog, backend: FaultBackend, servers: Sequence[Mapping[str, Any]], port: int, what: str
+) -> Mapping[str, Any] | None:
+    """The Server that decides at a port of all pods of a service; ``None``: their default does.
+
+    Raises:
+        NotPossible: there are several, or routes of it have policies of their own.
+    """
+    pods = catalog.pods(backend.selector, backend.service.namespace)
+    found = {
+        server["metadata"]["name"] if (server := decider(pod, port, servers)) else "": server
+        for pod in pods
+        if not skips(pod, port)
+    }
+    deny = [name for name, server in found.items() if server and server["spec"].get(ACCESS[-1], DENY) == DENY]
+    if len(found) > 1 and deny:
+        raise _not_held(backend, what, f"Server {deny[0]} decides at some of its pods only")
+    server = next(iter(found.values()), None)
+    if deny and server is not None and any(is_at(route, server) for route in routes_of(catalog)):
+        raise _not_held(backend, what, f"Server {deny[0]} has routes, and policies for these")
+    return server
+
+
+def _not_held(backend: FaultBackend, what: str, why: str) -> NotPossible:
+    return NotPossible(
+        "MB0449",
+        f"«{what}» is not possible on Linkerd here: the fault backend answers for {backend.service}, and cannot deny whom the "
+        f"service denies, since {why}.",
+        help="have faults and the policy in different scenarios",
+    )
+
+
+def _policies(catalog: Catalog, server: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for kind in (AUTHORIZATION, SERVER_AUTHORIZATION):
+        for policy in catalog.all(kind, server["metadata"]["namespace"]):
+            if is_for(policy, server, ()):
+                yield policy
+
+
+def _is_for_all(policy: Mapping[str, Any]) -> bool:
+    """Whether a policy is for every Server of its namespace, so also for one that is to be made."""
+    return kind_of(policy) == AUTHORIZATION and policy["spec"]["targetRef"]["kind"] == "Namespace"
+
+
+def _copied(policy: Mapping[str, Any], name: str, server: str) -> Object:
+    kind, spec = kind_of(policy), copy.deepcopy(dict(policy["spec"]))
+    if kind == AUTHORIZATION:
+        spec["targetRef"] = {"group": POLICY, "kind": "Server", "name": server}
+    else:
+        spec["server"] = {"name": server}
+    return _made(kind, name, policy["metadata"]["namespace"], spec, f"{policy['kind']}/{policy['metadata']['name']}")
+
+
+def _server(backend: FaultBackend, server: Mapping[str, Any] | None, name: str, port: int) -> Object:
+    spec = {"podSelector": {"matchLabels": dict(backend.labels)}, "port": port, ACCESS[-1]: DENY}
+    return _made(
+        "Server", name, backend.service.namespace, spec, f"Server/{server['metadata']['name'] if server else ''}"
+    )
+
+
+def _made(kind: str, name: str, namespace: str, spec: Object, holds: str) -> Object:
+    version, word = KINDS[kind].group_version, kind.partition(".")[0]
+    meta = {"name": name, "namespace": namespace, "annotations": {HOLDS: holds}}
+    return {"apiVersion": version, "kind": word, "metadata": meta, "spec": spec}
+
+
+def _has_all(catalog: Catalog, policy: Object) -> bool:
+    """Whether all is there that a policy requires; one that lacks some Linkerd leaves out."""
+    asked = (need for need in required(policy) if need[0] != "ServiceAccount")
+    return all(catalog.find(kind, name, namespace) is not None for kind, namespace, name in asked)
+
+
+# What changes while a fault is in force
+
+
+def held_by(plan: Plan) -> frozenset[str]:
+    """Kind and name of what the fault backend of a plan holds copies of."""
+    made = (edit.new for edit in plan.edits if edit.new is not None)
+    found = {(new["metadata"].get("annotations") or {}).get(HOLDS, "") for new in made}
+    return frozenset(found - {""})
+
+
+def refuse_changed(after: Catalog, document: Object, plan: Plan) -> None:
+    """See that a manifest's object leaves who may call a service as the fault backend holds it.
+
+    Args:
+        after: The cluster with the manifest.
+        document: The object.
+        plan: A fault in force.
+
+    Raises:
+        NotPossible: it does not.
+    """
+    service, held = plan.service, held_by(plan)
+    if service is None or plan.through is None or document["metadata"].get("namespace") != service.namespace:
+        return
+    kind, name = kind_of(document), document["metadata"]["name"]
+    changed = f"{document['kind']}/{name}" in held
+    for server in after.all("Server", service.namespace) if not changed else ():
+        if f"Server/{server['metadata']['name']}" not in held:
+            continue
+        if kind in {AUTHORIZATION, SERVER_AUTHORIZATION}:
+            changed |= is_for(document, server, ())
+        else:
+            changed |= is_at(document, server)
+    if changed:
+        raise too_late(f"With {document['kind']} {name} of the manifest", plan)
+
+
+def refuse_gone(going: Sequence[Plan], staying: Sequence[Plan]) -> None:
+    """See that nothing goes of which a fault backend holds a copy as long as its fault stays.
+
+    Args:
+        going: The plans that are to be taken back.
+        staying: Those that stay in force.
+
+    Raises:
+        NotPossible: some of it does.
+    """
+    for plan in staying:
+        held = held_by(plan)
+        for edit in (edit for other in going for edit in other.edits):
+            home = plan.service.namespace if plan.service else None
+            if edit.namespace == home and f"{edit.kind.partition('.')[0]}/{edit.name}" in held:
+                raise too_late(f"Without {edit.kind.partition('.')[0]} {edit.name} of the manifest", plan)
+
+
+def too_late(how: str, plan: Plan) -> NotPossible:
+    """Why something is not possible that changes who may call a service while its fault backend answers.
+
+    Args:
+        how: What would change it.
+        plan: The fault.
+    """
+    return NotPossible(
+        "MB0449",
+        f"{how} others may call {plan.service}, which is not possible on Linkerd while {plan.summary}: the fault backend answers, "
+        "and holds the policies that were there when the fault came.",
+        help=f"{_FIRST}, or let {plan.service.name if plan.service else 'it'} recover first",
+    )
