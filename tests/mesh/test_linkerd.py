@@ -213,6 +213,10 @@ def test_who_may_not_call_is_denied_by_the_proxy(scenario: Scenario) -> None:
         world.judge(responses.status_is([200]))
         with pytest.raises(NotPossible, match="lets only some callers"):
             world.changes.make(Fault(PAYMENT, delay=Duration(1)))
+        world.changes.make(Fault(PAYMENT, status=503))
+        world.traffic.send("checkout")  # whoever may call meets the fault
+        world.traffic.send("charge")
+        world.claim_denied()
 
 
 @pytest.mark.usefixtures("own_routes")
