@@ -32,6 +32,50 @@ kind: Server
 metadata: {name: own, namespace: south}
 spec: {podSelector: {matchLabels: {app: target}}, port: 8080, accessPolicy: deny}
 """
+LET_IN = f"""{CLOSED}---
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {{name: other, namespace: south}}
+spec: {{podSelector: {{matchLabels: {{app: target}}}}, port: 9999, accessPolicy: deny}}
+---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: MeshTLSAuthentication
+metadata: {{name: asked, namespace: south}}
+spec: {{identities: ["*"]}}
+---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: MeshTLSAuthentication
+metadata: {{name: nobody, namespace: south}}
+spec: {{identities: [nobody.south.serviceaccount.identity.linkerd.cluster.local]}}
+---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: AuthorizationPolicy
+metadata: {{name: own, namespace: south}}
+spec:
+  targetRef: {{group: policy.linkerd.io, kind: Server, name: own}}
+  requiredAuthenticationRefs: [{{group: policy.linkerd.io, kind: MeshTLSAuthentication, name: asked}}]
+"""
+"""Whoever is in the mesh may call."""
+NARROWED = """
+apiVersion: policy.linkerd.io/v1alpha1
+kind: MeshTLSAuthentication
+metadata: {name: asked, namespace: south}
+spec: {identities: [nobody.south.serviceaccount.identity.linkerd.cluster.local]}
+"""
+ASKING = """
+apiVersion: policy.linkerd.io/v1alpha1
+kind: AuthorizationPolicy
+metadata: {{name: own, namespace: south}}
+spec:
+  targetRef: {{group: policy.linkerd.io, kind: Server, name: {server}}}
+  requiredAuthenticationRefs: [{{group: policy.linkerd.io, kind: MeshTLSAuthentication, name: {asked}}}]
+"""
+MOVED = """
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {name: own, namespace: south}
+spec: {podSelector: {matchLabels: {app: target}}, port: 9998, accessPolicy: deny}
+"""
 
 KINDS = (
     Kind("a fault", Fault(TARGET, status=555), for_east(555, 200), status(200)),
@@ -43,6 +87,16 @@ KINDS = (
     Kind("strict everywhere", MutualTls(TlsMode.STRICT, HOME), for_east(200, 403), status(200)),
     Kind("permissive", MutualTls(TlsMode.PERMISSIVE, HOME, TARGET), status(200), for_east(200, 403), DEMANDED),
     Kind("a Server of the tester's", CLOSED, status(403), status(200)),
+    Kind("a changed authentication", NARROWED, status(403), for_east(200, 403), LET_IN),
+    Kind("a changed policy", ASKING.format(server="own", asked="nobody"), status(403), for_east(200, 403), LET_IN),
+    Kind(
+        "a policy for another Server",
+        ASKING.format(server="other", asked="asked"),
+        status(403),
+        for_east(200, 403),
+        LET_IN,
+    ),
+    Kind("a Server for another port", MOVED, status(200), for_east(200, 403), LET_IN),
 )
 
 

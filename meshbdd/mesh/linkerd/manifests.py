@@ -97,10 +97,10 @@ def _stages(
             edits, markers = _service(catalog, wanted, context)
         elif kind in ROUTE_KINDS:
             edits, markers = _route(catalog, wanted, kind), list(_route_markers(catalog, wanted, tag, own, documents))
-            markers += policy_markers(after, wanted, kind)
+            markers += policy_markers(catalog, after, wanted, kind)
             wanted["spec"]["rules"] = [marked(rule, tag) for rule in wanted["spec"].get("rules") or [{}]]
         else:
-            edits, markers = [_whole(wanted, kind)], list(policy_markers(after, wanted, kind))
+            edits, markers = [_whole(wanted, kind)], list(policy_markers(catalog, after, wanted, kind))
             if kind == "Server" and turns(catalog, document):
                 home = document["metadata"]["namespace"]
                 renewed = [ServiceRef(s["metadata"]["name"], home) for s in catalog.all("Service", home)]

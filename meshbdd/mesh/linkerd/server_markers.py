@@ -14,7 +14,7 @@ _ACCESS = {"all-unauthenticated", "all-authenticated", "cluster-unauthenticated"
 """The access policies that let anybody pass; ``deny`` leaves no trace in a proxy."""
 
 
-def _server_routes(dumps: Sequence[Dump], server: str) -> Iterator[Mapping[str, Any]]:
+def _server_routes(dumps: Sequence[Dump], server: str, port: int | None = None) -> Iterator[Mapping[str, Any]]:
     """The routes of a proxy at the ports at which a Server decides.
 
     Of a port that was opaque the routes are there before its listener is, and after it.
@@ -22,10 +22,13 @@ def _server_routes(dumps: Sequence[Dump], server: str) -> Iterator[Mapping[str, 
     Args:
         dumps: The pages of routes and of listeners.
         server: The Server.
+        port: Only those of this port.
     """
     in_use = tables_in_use(dumps[1])
     for config in dumps[0].get("configs") or []:
-        if (config.get("route_config") or {}).get("name") in in_use:
+        table = str((config.get("route_config") or {}).get("name"))
+        # The port's table for callers with an identity, and the one for those without: inbound:8080, inbound:8080:unmeshed.
+        if table in in_use and (port is None or table.split(":")[1:2] == [str(port)]):
             for host in config["route_config"].get("virtual_hosts") or []:
                 if host.get("name") == f"server..{server}":
                     yield from host.get("routes") or []
@@ -47,20 +50,50 @@ class PoliciesGone:
         name: The Server.
         policies: Kind and name of each.
         where: The pods behind it.
+        stays: Whether the Server is to stay without them. Where it is gone itself, with a change that is taken back at the same
+            time for instance, nothing is to be seen of them.
     """
 
     name: str
     policies: frozenset[tuple[str, str]]
+    where: Where
+    stays: bool = False
+    pages = (ROUTES, LISTENERS)
+    unique = False
+
+    def held(self, dumps: Sequence[Dump]) -> bool | None:
+        """See ``Marker``."""
+        routes = list(_server_routes(dumps, self.name))
+        if self.stays and not routes:
+            return None
+        return not any(self.policies & _policies_of(route) for route in routes)
+
+    def __str__(self) -> str:
+        return f"Server {self.name} without {', '.join(sorted(name for _, name in self.policies))}"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAway:
+    """The Server ``name`` decides at a port no more.
+
+    Attributes:
+        name: The Server.
+        port: The pods' port.
+        where: The pods at which it did.
+    """
+
+    name: str
+    port: int
     where: Where
     pages = (ROUTES, LISTENERS)
     unique = False
 
     def held(self, dumps: Sequence[Dump]) -> bool | None:
         """See ``Marker``."""
-        return not any(self.policies & _policies_of(route) for route in _server_routes(dumps, self.name))
+        return not any(_server_routes(dumps, self.name, self.port))
 
     def __str__(self) -> str:
-        return f"Server {self.name} without {', '.join(sorted(name for _, name in self.policies))}"
+        return f"port {self.port} without Server {self.name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,6 +182,15 @@ def decides_somewhere(catalog: Catalog, server: Object, there: Sequence[Object])
     return any(decides_at(server, pod, there) is not None for pod in catalog.pods({}, server["metadata"]["namespace"]))
 
 
+def unseen(catalog: Catalog, server: Object) -> bool:
+    """Whether no pod at which a Server decides has a proxy, which could show what is done to it; it is not where it decides nowhere."""
+    home, found = server["metadata"]["namespace"], list[Object]()
+    with contextlib.suppress(Inconclusive):  # a rehearsal may not know the pods
+        there = catalog.all("Server", home)
+        found = [pod for pod in catalog.pods({}, home) if decides_at(server, pod, there) is not None]
+    return bool(found) and not any(LINKERD.label in (pod["metadata"].get("labels") or {}) for pod in found)
+
+
 def skips(pod: Object, port: int) -> bool:
     """Whether calls to a port of a pod go past its proxy, which holds no Server for it."""
     past = port_list((pod["metadata"].get("annotations") or {}).get(_SKIPPED, ""))
