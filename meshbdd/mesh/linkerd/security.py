@@ -24,11 +24,11 @@ from meshbdd.mesh.linkerd.servers import (
     decider,
     decides,
     pods_of,
-    refuse_shared,
     see_not_skipped,
     skips,
     turns,
 )
+from meshbdd.mesh.linkerd.shared_servers import refuse_shared
 from meshbdd.sidecars import LINKERD
 
 MODES = {TlsMode.STRICT: "all-authenticated", TlsMode.PERMISSIVE: "all-unauthenticated"}

@@ -12,10 +12,10 @@ from typing import Any
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.base import Where
-from meshbdd.mesh.catalog import Catalog, selected
+from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.objects import is_opaque, port_list
 from meshbdd.mesh.linkerd.selecting import selects
-from meshbdd.sidecars import FAULT_LABEL, LINKERD
+from meshbdd.sidecars import LINKERD
 
 Object = Mapping[str, Any]
 ACCESS = ("spec", "accessPolicy")
@@ -137,38 +137,6 @@ def pods_of(catalog: Catalog, server: Object) -> Where:
             str(pod["metadata"]["name"]) for pod in catalog.pods(labels, home) if decides_at(own, pod, there) is None
         )
     return Where(home, labels or None, (Where(home, pods=past),) if past else ())
-
-
-def refuse_shared(catalog: Catalog, server: Object, service: ServiceRef, what: str) -> None:
-    """See that a Server decides for a service alone, so that what is done to it is done to no other.
-
-    A fault backend of the run's own answers for the service, or is met by nobody in this scenario.
-
-    Args:
-        catalog: Reads the cluster.
-        server: The Server.
-        service: The service.
-        what: What is to be done to it.
-
-    Raises:
-        BadInput: it decides as well at a pod with a proxy that the service does not select.
-    """
-    there, own = catalog.all("Server", service.namespace), catalog.labels_of(service)
-    for pod in catalog.pods({}, service.namespace):
-        labels = pod["metadata"].get("labels") or {}
-        if LINKERD.label not in labels or FAULT_LABEL in labels or selected(own, labels):
-            continue
-        port = decides_at(server, pod, there)
-        if port is not None:
-            name = server["metadata"]["name"]
-            raise BadInput(
-                "MB0494",
-                f"{what} would hold for pod {pod['metadata']['name']} as well, which {service} does not select: Server {name} "
-                f"decides there too, at port {port}.",
-                help=f"give the pods of {service} a Server of their own before the run"
-                if name.startswith(OURS)
-                else f"let the podSelector of Server {name} select no pods but those of {service}",
-            )
 
 
 def decides_somewhere(catalog: Catalog, server: Object, there: Sequence[Object]) -> bool:

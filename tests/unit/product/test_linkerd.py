@@ -817,6 +817,21 @@ def test_a_server_for_other_pods_is_no_matter_where_these_have_no_proxy_or_stand
     assert (server["metadata"]["name"], server["spec"]["accessPolicy"]) == ("all", "all-authenticated")
 
 
+def test_a_server_for_other_pods_is_no_matter_where_nobody_calls_these() -> None:
+    """One that names its port by a number decides for pods as well that declare no port, such as a client's."""
+    server = _wide(
+        "all-unauthenticated", {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["order-service"]}]}
+    )
+    server["spec"]["port"] = 8080
+    client = _pod("client")
+    client["spec"]["containers"] = [{"name": "app"}]
+    strict = MutualTls(TlsMode.STRICT, "shop", PAYMENT)
+    assert len(plan(strict, server, client)[1]) == 1
+    called = _obj("Service", "called", {"selector": {"app": "client"}, "ports": [{"port": 80, "targetPort": 8080}]})
+    with pytest.raises(BadInput, match="would hold for pod client-stable as well"):
+        plan(strict, server, client, called)
+
+
 def test_a_mode_that_a_server_has_already_needs_no_server_of_a_services_own() -> None:
     assert plan(MutualTls(TlsMode.STRICT, "shop", PAYMENT), _wide("all-authenticated"))[1] == []
 
