@@ -19,7 +19,12 @@ NOT_IN_GATEWAY = Check(
     "MB0905", _W, "the gateway does not serve the host", "add the host to a server of the gateway", ("IST0132",)
 )
 UNKNOWN_ROUTED_HOST = Check("MB0906", _W, "rules are for a host that no service has", "correct the host")
-UNKNOWN_DELEGATE = Check("MB0907", _E, "the delegate does not exist", "correct the delegate's name and namespace")
+UNKNOWN_DELEGATE = Check(
+    "MB0907",
+    _E,
+    "the delegate does not exist",
+    "apply the delegate first or in the same manifest, or correct its name and namespace",
+)
 PORT_NEEDED = Check(
     "MB0908",
     _E,

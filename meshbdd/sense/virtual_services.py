@@ -215,7 +215,9 @@ def _delegate(world: Inventory, obj: Object, number: int, rule: Any) -> Iterator
     names = {(text(v, "metadata", "name"), namespace_of(v)) for v in world.of("VirtualService")}
     if (text(wanted, "name"), home) not in names:
         yield catalog.UNKNOWN_DELEGATE.on(
-            obj, f"rule {number} delegates to VirtualService {home}/{text(wanted, 'name')}, which does not exist."
+            obj,
+            f"rule {number} delegates to VirtualService {home}/{text(wanted, 'name')}, which does not exist; Istio leaves the rule "
+            "out, so that its requests meet the rules after it, or get 404.",
         )
 
 

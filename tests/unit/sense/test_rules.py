@@ -47,6 +47,19 @@ def test_codes_are_unique_and_titles_say_different_things() -> None:
     assert len({check.title for check in CHECKS}) == len(CHECKS)
 
 
+def test_who_applies_a_root_before_its_delegate_is_told_the_order() -> None:
+    root = documents("""
+        apiVersion: networking.istio.io/v1
+        kind: VirtualService
+        metadata: {name: root, namespace: shop}
+        spec: {hosts: [payment-service], http: [{delegate: {name: leaf}}]}
+        """)
+    (found,) = sense.check_changes(root, WORLD)
+    assert found.code == "MB0907"
+    assert "Istio leaves the rule out" in found.sentence
+    assert found.help.startswith("apply the delegate first")
+
+
 def test_a_change_is_not_blamed_for_what_was_there_before() -> None:
     odd = documents("""
         apiVersion: v1
