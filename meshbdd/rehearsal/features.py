@@ -26,10 +26,12 @@ from meshbdd.options import table_rows
 from meshbdd.phrases import problem_of
 from meshbdd.rehearsal.doubts import StepLine, grpc_faults_of_http, planned_count, thin_count, unnoticed_delays
 from meshbdd.rehearsal.following import follows
+from meshbdd.rehearsal.judged import Said, unjudged
 from meshbdd.rehearsal.report import Report
-from meshbdd.rehearsal.stage import Admit, Object, StageCluster, StageGate, everything
+from meshbdd.rehearsal.stage import Admit, Object, StageCluster, StageGate, everything, namespaces
 from meshbdd.scenario import Environment, StepText, mentions
 from meshbdd.scenario.asides import mixed
+from meshbdd.scenario.hosts import resolves
 from meshbdd.sense import Finding, Severity, check_changes
 from meshbdd.settings import Settings
 from meshbdd.skipping import demanded
@@ -171,7 +173,8 @@ def _set(stage: _Stage, file: Path, steps: Iterable[Step]) -> tuple[_RehearsedWo
     world = _RehearsedWorld(environment, file, ())
     texts = [StepText(step.name, Place(file, step.line), options=table_rows(step.table)) for step in steps]
     if stage.live is None:  # what other name services know, where the world comes from files, only a run can tell
-        world.traffic.requests.resolves = lambda _host: True
+        homes = namespaces(stage.objects)
+        world.traffic.requests.resolves = lambda host: host.rpartition(".")[2] not in homes or resolves(host)
     world.changes.said = tuple(mentions(texts, environment.namespace))
     return world, cluster
 
@@ -185,10 +188,12 @@ def _scenario(scenario: Scenario, file: Path, stage: _Stage, report: Report) -> 
     if found := mixed([step.name for step in steps]):
         report.refused(found[1], Place(file, steps[found[0]].line))
     refused: dict[str, str] = {}
+    said: list[Said] = []
     for step in steps:
         place = Place(file, step.line)
         lines.append(StepLine(step.name, str(place)))
         problem = problem_of(step)
+        said.append(Said(step.name, place, understood=False))
         if problem is not None:
             refused[step.name] = _not_understood(step.name, problem, place, report)
             continue
@@ -197,6 +202,8 @@ def _scenario(scenario: Scenario, file: Path, stage: _Stage, report: Report) -> 
         match = registry.find_match(step)
         if is_ours(match.func):  # those that a project wrote itself are not ours to run without a mesh
             error = _perform(step, match, world)
+            claim = world.claim_made
+            said[-1] = replace(said[-1], claim=claim.text if claim else "", understood=error is None)
             if error is not None:
                 if not follows(error.code, step.name, refused):
                     _refused(error, place, report)
@@ -208,6 +215,8 @@ def _scenario(scenario: Scenario, file: Path, stage: _Stage, report: Report) -> 
     delays = unnoticed_delays(lines, cluster.objects, cluster.namespace)
     for finding in (*delays, *grpc_faults_of_http(lines, world.traffic.requests.all, cluster.namespace)):
         report.add(finding, next(Place(file, s.line) for s in steps if str(Place(file, s.line)) == finding.object))
+    for inconclusive, place in unjudged(said):
+        report.refused(inconclusive, place)
 
 
 def _mesh(scenario: Scenario, settings: Settings) -> str:

@@ -43,6 +43,12 @@ def everything(cluster: Cluster) -> tuple[Object, ...]:
     return tuple(obj for kind in KINDS.keys() - _RUNNING for obj in cluster.list(kind))
 
 
+def namespaces(objects: Iterable[Object]) -> set[str]:
+    """The namespaces of a world that anything in it tells of."""
+    named = {obj["metadata"]["name"] for obj in objects if obj.get("kind") == "Namespace"}
+    return named | {home for obj in objects if (home := obj["metadata"].get("namespace"))}
+
+
 def copied(tree: Any) -> Any:
     """A copy of what was read from JSON or YAML; several times as fast as ``copy.deepcopy``, of which a rehearsal needs much."""
     return pickle.loads(pickle.dumps(tree, pickle.HIGHEST_PROTOCOL))  # noqa: S301 - nobody else's

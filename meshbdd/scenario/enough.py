@@ -11,12 +11,26 @@ from collections.abc import Callable, Sequence
 
 from meshbdd.claims import Claim, Verdict
 from meshbdd.claims.share import Explain, Stopped
+from meshbdd.errors import Inconclusive
 from meshbdd.load import Sample
 from meshbdd.units import Duration
 
 _FIRST_BATCH = 20
 _GROWTH = 10
 """Later batches are a tenth of what was drawn: so much is drawn too many at worst, and the pauses between stay few."""
+
+
+def unused(name: str) -> Inconclusive:
+    """What there is to say where nothing was sent and nothing judged, which must not be green.
+
+    Args:
+        name: The request.
+    """
+    return Inconclusive(
+        "MB0520",
+        f'Enough "{name}" requests were to be sent, but no claim follows that asks for any.',
+        help="write the claims that they are for after it",
+    )
 
 
 class Enough:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from meshbdd.claims import Claim, Verdict
 from meshbdd.claims.share import Explain, Stopped
-from meshbdd.errors import BadInput, Inconclusive, Place
+from meshbdd.errors import BadInput, Place
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Pace, Plan, Result, Sample
 from meshbdd.mesh.abilities import Ability
 from meshbdd.scenario.background import NOTED, Background
-from meshbdd.scenario.enough import Enough
+from meshbdd.scenario.enough import Enough, unused
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.last_change import LastChange, none_met, not_met
 from meshbdd.scenario.loaded import LoadedSamples, at_rate
@@ -300,8 +300,4 @@ class Traffic:
         """
         self._leave_enough()
         if self._unused is not None:
-            raise Inconclusive(
-                "MB0520",
-                f'Enough "{self._unused}" requests were to be sent, but no claim follows that asks for any.',
-                help="write the claims that they are for after it",
-            )
+            raise unused(self._unused)

@@ -423,6 +423,91 @@ Feature: F
     ]
 
 
+LATER = [
+    # what a project's own step sends, and what one that is not understood would, nobody knows
+    'When "checkuot" is sent\nThen the response status is 200',
+    (
+        'When enough "checkout" requests are sent\nThen at least 50% of requests succeed\nWhen "checkout" is sent\n'
+        "Then the response status is 200"
+    ),
+    (
+        'When "checkout" keeps being sent at 5/s\nAnd enough "checkout" requests are sent\nThen at least 50% of requests succeed\n'
+        "When the load stops\nThen at least 50% of requests succeed"
+    ),
+    "Given the sky falls\nThen the response status is 200",
+]
+
+
+@pytest.mark.parametrize("steps", LATER)
+def test_what_is_sent_and_judged_is_left_in_peace(rehearsed: Rehearse, steps: str) -> None:
+    codes = {told.partition(" ")[0] for told in _found(rehearsed(steps))}
+    assert codes.isdisjoint({"MB0618", "MB0520"})
+
+
+@pytest.mark.parametrize(
+    ("steps", "line", "words"),
+    [
+        ("Then the response status is 200", 12, "MB0618 12 the response status is 200: no request was sent, so"),
+        (
+            "Then at least 90% of requests succeed",
+            12,
+            "MB0618 12 at least 90% of requests succeed: no request was sent",
+        ),
+        ("Then the request is turned away", 12, "MB0618 12 the request is turned away: no request was sent"),
+        (
+            'When enough "checkout" requests are sent',
+            12,
+            'MB0520 12 Enough "checkout" requests were to be sent, but no',
+        ),
+        (
+            'When enough "checkout" requests are sent\nAnd "checkout" is sent\nThen the response status is 200',
+            12,
+            'MB0520 12 Enough "checkout"',
+        ),
+        (
+            (
+                'When "checkout" is sent\nThen the response status is 200\nWhen enough "checkout" requests are sent\n'
+                "Then order-service calls payment-service at most 9 times per request"
+            ),
+            14,
+            'MB0520 14 Enough "checkout"',
+        ),
+    ],
+)
+def test_a_run_that_could_be_neither_red_nor_green_is_told(
+    rehearsed: Rehearse, steps: str, line: int, words: str
+) -> None:
+    report = rehearsed(steps)
+    (told,) = _found(report)
+    assert words in told
+    assert report.errors
+    assert not report.not_understood
+    assert report.sorted()[0][0].object.endswith(f"x.feature:{line}")
+
+
+@pytest.mark.parametrize(
+    ("host", "named"),
+    [
+        ("paymnt-service.shop", True),
+        ("paymnt-service.shop.svc", True),
+        ("paymnt-service.shop.svc.cluster.local", True),
+        ("payment-service.shop", False),
+        ("payment-service.elsewhere", False),  # the world has no such namespace, so that it may be any host
+        ("www.shop.example", False),
+        ("known.shop", False),
+    ],
+)
+def test_a_host_in_a_namespace_of_the_world_is_a_service_of_it(
+    rehearsed: Rehearse, monkeypatch: pytest.MonkeyPatch, host: str, named: bool
+) -> None:
+    monkeypatch.setattr("meshbdd.rehearsal.features.resolves", lambda host: host == "known.shop")
+    steps = (
+        f'Given the request "x":\n  """\n  GET http://{host}/\n  """\nWhen "x" is sent\nThen the response status is 200'
+    )
+    found = _found(rehearsed(steps))
+    assert [told.partition(" ")[0] for told in found] == ["MB0525"] * named
+
+
 def test_the_shipped_features_are_sound(project: Path) -> None:
     from meshbdd.mesh.manifest import read_objects
 
