@@ -146,9 +146,9 @@ def sidecar_adds_to_quantile(context: Context, duration: Duration, quantile: flo
 
 @step("the sidecar adds less than {duration:Duration} to the cold start of {service:Service}")
 def sidecar_adds_to_cold_start(context: Context, duration: Duration, service: str) -> None:
-    """A pod of the service is ready so little later with a sidecar than without one: the medians of 8 starts of either kind.
+    """A pod of the service is ready so little later with a sidecar than without: the medians of 8 starts of either kind, or of 21.
 
-    Starts copies of the pod that no Service leads to, one after the other, and deletes them. Where 8 are no proof, 21.
+    Starts copies of the pod that no Service leads to, one after the other, and deletes them: 21 where 8 are no proof.
 
     Evidence: the seconds of each start, with and without a sidecar, and the bounds of the medians' difference.
 

@@ -17,6 +17,8 @@ from meshbdd.load.sample import Sample
 from meshbdd.units import Duration, Percent
 
 _MORE = "send more requests before and after the change"
+_CLEAR = "claim a limit that the difference keeps clear of"
+"""What helps where a claim sends, or starts, all that it judges by itself."""
 
 
 def adds_less_than(
@@ -74,7 +76,7 @@ def grows_less_than(
         return Verdict(Outcome.PASSED, seen, numbers)
     if least >= limit.seconds:
         return Verdict(Outcome.FAILED, seen, numbers)
-    return Verdict.cannot_tell(f"{seen}; that is no proof of either", _MORE, **numbers)
+    return Verdict.cannot_tell(f"{seen}; that is no proof of either", _CLEAR, **numbers)
 
 
 def _shift(before: Sequence[float], after: Sequence[float], percent: float, *, error: float) -> tuple[float, float]:

@@ -36,7 +36,9 @@ def test_as_many_requests_as_both_bounds_of_a_quantile_need() -> None:
 def test_starts_are_judged_by_what_so_many_can_prove(starts: int, added: float, outcome: Outcome) -> None:
     without = [1.0 + 0.01 * number for number in range(starts)]
     seen = [seconds + added for seconds in without]
-    assert grows_less_than("claim", without, seen, Duration(2), what="starts").outcome is outcome
+    verdict = grows_less_than("claim", without, seen, Duration(2), what="starts")
+    assert verdict.outcome is outcome
+    assert "send more" not in (verdict.help or ""), "nobody but the claim starts, or sends, any of them"
 
 
 class _Cluster:
