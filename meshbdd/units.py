@@ -32,10 +32,10 @@ def shortened(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def counted(number: int, what: str, suffix: str = "s") -> str:
-    """A number of things as a sentence has it: ``1 call``, ``2 calls``; of more words the first is what is counted."""
-    noun, *rest = what.split(" ", 1)
-    return " ".join((f"{number:,}", noun if number == 1 else noun + suffix, *rest))
+def counted(number: int, noun: str, verb: str = "", verbs: str = "") -> str:
+    """A number of things as a sentence has it, with the verb that follows: ``1 call was``, ``2 calls were``."""
+    said = (f"{number} {noun}", verb) if number == 1 else (f"{number} {noun}s", verbs)
+    return " ".join(filter(None, said))
 
 
 def _plain(number: float) -> str:

@@ -12,7 +12,7 @@ from meshbdd.claims.calls import Call, told_seconds
 from meshbdd.claims.quantiles import LatencyClaim, latency_below, latency_served, quantile
 from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.load.sample import Sample
-from meshbdd.units import Duration
+from meshbdd.units import Duration, counted
 
 PERCENT = 90.0
 """The quantile that must stay: requests that wait for a slow service's connections or workers are seldom the half."""
@@ -63,7 +63,7 @@ def not_slowed(
     claim = f'a slow {service} does not slow "{name}"'
     took, slowness = usual(before), middle(slow)
     numbers = {**now.numbers, "usual_seconds": took, "slow_calls": len(slow), "slow_seconds": slowness}
-    told = f"{now.sentence}; before it was {told_seconds(took)} over {len(before)} requests"
+    told = f"{now.sentence}; before it was {told_seconds(took)} over {counted(len(before), 'request')}"
     if not slow:
         return Verdict.cannot_tell(
             f"{claim}: nobody called {service} meanwhile ({told})",
@@ -76,7 +76,7 @@ def not_slowed(
             f"slow {service} by more than {Duration(2 * growth.seconds)}",
             **numbers,
         )
-    met = f"{len(slow)} calls to {service} took {told_seconds(slowness)} in the middle"
+    met = f"{counted(len(slow), 'call')} to {service} took {told_seconds(slowness)} in the middle"
     if now.outcome is Outcome.INCONCLUSIVE:
         return Verdict.cannot_tell(f"{claim}: {told}; {met}", now.help, **numbers)
     return Verdict(now.outcome, f"{claim}: {told}; {met}", numbers, now.notes)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from meshbdd.grpc_statuses import RETRIED, as_http
+from meshbdd.units import counted
 
 NO_HEALTHY_UPSTREAM = "UH"
 CONNECT_FAILURE = "UF"
@@ -118,7 +119,10 @@ NO_STRANGERS = Strangers()
 
 def of_any_request(unknown: int, caller: str) -> tuple[str, str]:
     """Why calls that may be further ones of a request leave the claim open, and what would help."""
-    why = f"{unknown} more calls bear an id that nobody sent, and may be tries for any of these requests"
+    may = "may be a try" if unknown == 1 else "may be tries"
+    why = (
+        f"{counted(unknown, 'more call', 'bears', 'bear')} an id that nobody sent, and {may} for any of these requests"
+    )
     return why, f"let {caller} pass the header x-request-id on with every call"
 
 
@@ -127,7 +131,8 @@ def untold_statuses(calls: Iterable[Call]) -> tuple[str, str] | None:
     number = sum(call.untold for call in calls)
     if not number:
         return None
-    why = f"{number} calls speak gRPC, and the access log does not tell their gRPC status"
+    whose = "its" if number == 1 else "their"
+    why = f"{counted(number, 'call', 'speaks', 'speak')} gRPC, and the access log does not tell {whose} gRPC status"
     return why, 'add "grpc_status": "%GRPC_STATUS_NUMBER%" to meshConfig.accessLogFormat'
 
 
@@ -141,7 +146,7 @@ def no_request(calls: Sequence[Call], strangers: int, caller: str, callee: str) 
         callee: Who was to be called.
     """
     if strangers and not calls:
-        why = f"{strangers} calls were seen, and none has the id of a request that {caller} is through with"
+        why = f"{counted(strangers, 'call', 'was', 'were')} seen, and none has the id of a request that {caller} is through with"
         return why, f"let {caller} pass the header x-request-id on, or the load stop first"
     return "no call was seen", f"send a request that makes {caller} call {callee}"
 

@@ -10,7 +10,7 @@ from meshbdd.claims.calls import Call, told_seconds, untold_statuses
 from meshbdd.claims.circuit_phases import GRACE_SECONDS, Phase, replay
 from meshbdd.claims.ejection import doubts
 from meshbdd.claims.verdict import Outcome, Verdict
-from meshbdd.units import Duration
+from meshbdd.units import Duration, counted
 
 
 def evidence_of(
@@ -91,7 +91,11 @@ def is_open(service: str, breakers: Sequence[Breaker], calls: Sequence[Call] | N
     told = ejections(using)
     refused = sum(phase.refused for phase in phases)
     slowest = max((phase.slowest_refusal for phase in phases), default=0.0)
-    fast = f"; {refused} calls were refused, the slowest after {told_seconds(slowest)}" if refused else ""
+    fast = (
+        f"; {counted(refused, 'call', 'was', 'were')} refused, the slowest after {told_seconds(slowest)}"
+        if refused
+        else ""
+    )
     outcome = Outcome.PASSED if all(breaker.is_open for breaker in using) else Outcome.FAILED
     return Verdict(outcome, f"{claim}: {told}{fast}{_over(phases, using)}", evidence)
 
@@ -157,7 +161,7 @@ def _not_opened(
 ) -> Verdict:
     """What to say of a circuit that the log does not show to open: it should have, or met too little."""
     counts = own[-1].counts if own else Counts()
-    met = f"{breaker.circuit} met {counts.longest} errors in a row"
+    met = f"{breaker.circuit} met {counted(counts.longest, 'error')} in a row"
     if len(counts.most) > 1:
         each = sorted(run.errors for run in counts.most.values())
         met = f"{breaker.circuit} met {' and '.join(map(str, each))} errors in a row of {len(each)} endpoints"

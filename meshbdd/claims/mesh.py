@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from meshbdd.claims.verdict import Outcome, Verdict
-from meshbdd.units import Duration
+from meshbdd.units import Duration, counted
 
 
 def _unknown(claim: str, why: str, action: str, **numbers: object) -> Verdict:
@@ -33,7 +33,7 @@ def every_pod_has_a_sidecar(service: str, without: Mapping[str, str], total: int
     if without:
         told = "; ".join(f"{pod} has none: {why}" for pod, why in sorted(without.items()))
         return Verdict.of(False, f"{claim}: {told}", pods=total, without=dict(without))
-    return Verdict.of(True, f"{claim}: {total} of {total} pods have one", pods=total)
+    return Verdict.of(True, f"{claim}: {total} of {counted(total, 'pod', 'has', 'have')} one", pods=total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,32 +66,32 @@ def uses_mutual_tls(source: str, target: str, seen: Security) -> Verdict:
     told = ", ".join(f"{number} × {policy}" for policy, number in sorted(seen.by_policy.items()))
     numbers = {"calls": total, "by_policy": dict(seen.by_policy), "uncounted": seen.uncounted, "plain": seen.plain}
     if good < total:
-        return Verdict.of(False, f"{claim}: of {total} calls {told}", **numbers)
+        return Verdict.of(False, f"{claim}: of {counted(total, 'call')} {told}", **numbers)
     if seen.uncounted and seen.bare:
-        why = f"{seen.uncounted} calls came to no proxy of {target}, of which pod {seen.bare[0]} has no sidecar"
+        why = f"{counted(seen.uncounted, 'call')} came to no proxy of {target}, of which pod {seen.bare[0]} has no sidecar"
         return Verdict.of(False, f"{claim}: {why}", **numbers)
     if seen.plain:
-        why = f"{seen.plain} calls came from pods of {source} without a sidecar: {', '.join(seen.bare_callers)}"
+        why = f"{counted(seen.plain, 'call')} came from pods of {source} without a sidecar: {', '.join(seen.bare_callers)}"
         return Verdict.of(False, f"{claim}: {why}", **numbers)
     bare = [*seen.bare, *seen.bare_callers]
     if bare and (total or seen.uncounted or seen.unread):
         return _unknown(claim, f"pod {bare[0]} has no sidecar, so nobody counts its calls", "give it one", **numbers)
     if seen.uncounted:
-        why = f"{seen.uncounted} calls were counted by the proxies of {source} and by none of {target}"
+        why = f"{counted(seen.uncounted, 'call', 'was', 'were')} counted by the proxies of {source} and by none of {target}"
         return _unknown(claim, why, "look at the pods that answered them", **numbers)
     if seen.bare_on:
-        why = f"{seen.bare_on} calls went on from the fault backend to {target} without it, and nobody counts who had made them"
+        why = f"{counted(seen.bare_on, 'call')} went on from the fault backend to {target} without it, and nobody counts who had made them"
         return _unknown(claim, why, "claim it in a scenario without the fault", **numbers)
     if not total and seen.unread:
         why = (
-            f"{seen.unread} calls of {source} were answered there, and no proxy of {target} counted one: it reads none at a port "
-            "that is opaque, skipped or not HTTP"
+            f"{counted(seen.unread, 'call')} of {source} {'was' if seen.unread == 1 else 'were'} answered there, and no proxy of "
+            f"{target} counted one: it reads none at a port that is opaque, skipped or not HTTP"
         )
         return _unknown(claim, why, "let the mesh read that port as HTTP, or claim it of another service", **numbers)
     if not total:
         why = f"no proxy of {target} counted a call from {source} in this scenario"
         return _unknown(claim, why, "send a request that makes one")
-    return Verdict.of(True, f"{claim}: of {total} calls {told}", **numbers)
+    return Verdict.of(True, f"{claim}: of {counted(total, 'call')} {told}", **numbers)
 
 
 def certificate_is_valid(service: str, left: Mapping[str, float], wanted: Duration) -> Verdict:
@@ -171,7 +171,8 @@ def reports_requests(
         return _unknown(claim, why, "run it again, when nobody else calls")
     told = f"{claim}: the proxies of the {reporter} counted {seen}"
     if not seen and unread:
-        told += f", though {unread} calls were answered there: none is counted at a port that is opaque, skipped or not HTTP"
+        though = f"{counted(unread, 'call', 'was', 'were')} answered there"
+        told += f", though {though}: none is counted at a port that is opaque, skipped or not HTTP"
     return Verdict.of(seen >= wanted, told, seen=seen, reporter=reporter)
 
 

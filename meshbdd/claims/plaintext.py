@@ -9,6 +9,7 @@ from http import HTTPStatus
 from meshbdd.claims.verdict import Verdict
 from meshbdd.grpc_statuses import GRPC_CODES
 from meshbdd.load.sample import Sample
+from meshbdd.units import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,4 +101,4 @@ def _denies(meshed: Sample) -> bool:
 
 def _met(port: int, answers: Sequence[Plain]) -> str:
     met = [answer.sample.told for answer in answers if answer.port == port]
-    return f"{met[0]} ({len(met)} of {len(met)} endpoints)"
+    return f"{met[0]} ({len(met)} of {counted(len(met), 'endpoint')})"

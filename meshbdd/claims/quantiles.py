@@ -18,7 +18,7 @@ from meshbdd.claims.statistics import at_least_probability, at_most_probability,
 from meshbdd.claims.verdict import Outcome, Verdict, finite
 from meshbdd.load.lapses import LATE_NS
 from meshbdd.load.sample import Sample
-from meshbdd.units import Duration
+from meshbdd.units import Duration, counted
 
 QUANTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
 """The quantiles that a tester may ask for, in percent."""
@@ -119,9 +119,9 @@ def latency_below(percent: float, limit: Duration, measure: Callable[[Sample], f
         limit: The limit.
         measure: ``latency``, or ``latency_served`` where a failure that comes soon is no answer.
     """
-    counted = _below(percent, limit, measure)
+    whole = _below(percent, limit, measure)
     without_lag = _below(percent, limit, lambda sample: measure(sample) - lag(sample))
-    same = {field.name: getattr(counted, field.name) for field in fields(counted)}
+    same = {field.name: getattr(whole, field.name) for field in fields(whole)}
     return LatencyClaim(**same, without_lag=without_lag)
 
 
@@ -136,15 +136,15 @@ def _below(percent: float, limit: Duration, measure: Callable[[Sample], float]) 
         most = "no upper bound" if math.isinf(it.high) else shown(it.high)
         text = (
             f"it was {shown(it.value)} (95% bounds {shown(it.low)} to {most}); "
-            f"{tally.fewest} of {tally.total} requests took less than {limit}"
+            f"{tally.fewest} of {counted(tally.total, 'request')} took less than {limit}"
         )
         unanswered = sum(sample.status is None for sample in tally.samples)
         failures = [sample for sample in tally.samples if not sample.succeeded and sample.status is not None]
         if unanswered:
-            text += f", {unanswered} had no answer and count as slower"
+            text += f", {unanswered} had no answer and {'counts' if unanswered == 1 else 'count'} as slower"
         if failures:
             slower = " and count as slower" if all(math.isinf(measure(sample)) for sample in failures) else ""
-            text += f", {len(failures)} were answered with a failure{slower}"
+            text += f", {len(failures)} {'was' if len(failures) == 1 else 'were'} answered with a failure{slower}"
         return text
 
     def figures(tally: Tally) -> dict[str, Any]:

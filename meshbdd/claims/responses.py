@@ -10,7 +10,7 @@ from meshbdd.claims.fields import field_text
 from meshbdd.claims.share import LESS_BUSY, Explain, Stopped, unexplained
 from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.load.sample import Sample
-from meshbdd.units import Duration
+from meshbdd.units import Duration, counted
 
 _RBAC = "RBAC: access denied"
 """Envoy's source, source/extensions/filters/http/rbac/rbac_filter.cc."""
@@ -61,7 +61,9 @@ class AnswerClaim:
             return verdicts[-1]
         if stopped is None:
             return None
-        return Verdict.cannot_tell(f"{self.text}: {len(verdicts)} requests were sent, {stopped.why}", stopped.action)
+        return Verdict.cannot_tell(
+            f"{self.text}: {counted(len(verdicts), 'request', 'was', 'were')} sent, {stopped.why}", stopped.action
+        )
 
 
 def status_is(wanted: Sequence[int]) -> AnswerClaim:

@@ -18,7 +18,7 @@ from meshbdd.claims.calls import (
     untold_statuses,
 )
 from meshbdd.claims.verdict import Outcome, Verdict
-from meshbdd.units import Duration
+from meshbdd.units import Duration, counted
 
 LOG_RESOLUTION = 0.002
 """Seconds by which a pause between two log entries may be too short: starts and durations are whole milliseconds."""
@@ -49,7 +49,7 @@ def called_at_most(
         apart: The least pause between two tries, where the tester asks for one.
         strangers: Calls that belong to no request that the caller is through with.
     """
-    claim = f"{caller} calls {callee} at most {limit} time{'s' if limit > 1 else ''} per request"
+    claim = f"{caller} calls {callee} at most {counted(limit, 'time')} per request"
     requests, seen = by_request(sent), by_request(arrived or ())
     if not requests:
         why, action = no_request(sent, strangers.number, caller, callee)
@@ -65,7 +65,7 @@ def called_at_most(
         "pauses_seconds": _spread(pauses),
         "worst_request": worst,
     }
-    told = f"{tries[worst]} at most, over {len(requests)} requests of which {len(exhausted)} ended in a failing call"
+    told = f"{tries[worst]} at most, over {counted(len(requests), 'request')} of which {len(exhausted)} ended in a failing call"
     if tries[worst] > limit:
         return Verdict(Outcome.FAILED, f"{claim}: {tries[worst]} times for request {worst} ({told})", numbers)
     if apart is not None and pauses and min(pauses) + LOG_RESOLUTION < apart.seconds:
@@ -99,7 +99,7 @@ def called_at_least(
 
     Arguments as of ``called_at_most``.
     """
-    claim = f"{caller} calls {callee} at least {least} time{'s' if least > 1 else ''} per request"
+    claim = f"{caller} calls {callee} at least {counted(least, 'time')} per request"
     requests, seen = by_request(sent), by_request(arrived or ())
     if not requests:
         why, action = no_request(sent, strangers.number, caller, callee)
@@ -108,7 +108,7 @@ def called_at_least(
     tries = {id_: _tries(requests[id_], seen.get(id_, [])) for id_ in exhausted}
     numbers = {"requests": len(requests), "tries": dict(sorted(Counter(tries.values()).items()))}
     fewest = min(tries, key=lambda id_: tries[id_], default="")
-    told = f"over {len(requests)} requests of which {len(exhausted)} ended in a failing call"
+    told = f"over {counted(len(requests), 'request')} of which {len(exhausted)} ended in a failing call"
     if tries and tries[fewest] >= least:
         return Verdict(Outcome.PASSED, f"{claim}: {tries[fewest]} at least, {told}", numbers)
     unsure = _unsure(caller, callee, requests, exhausted, known=arrived is not None, unknown=strangers.unknown)
@@ -163,7 +163,9 @@ def _unsure(
             )
         return why, f"let {callee} fail 100% with a status of 500 or more"
     if faulted := sum(call.faulted for calls in requests.values() for call in calls):
-        why = f"{caller}'s own proxy injected a fault into {faulted} calls, before it could have made a retry"
+        why = (
+            f"{caller}'s own proxy injected a fault into {counted(faulted, 'call')}, before it could have made a retry"
+        )
         return why, f"inject the fault at {callee}: a step does that with | inject at | server |"
     if not known and any(call.reached for calls in requests.values() for call in calls):
         return f"{callee} has no proxy that could count the tries of {caller}'s proxy", f"give {callee} a sidecar"

@@ -11,6 +11,7 @@ from meshbdd.claims.statistics import at_least_probability, at_most_probability,
 from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.errors import BadInput
 from meshbdd.load.sample import Sample
+from meshbdd.units import counted
 
 Explain = Callable[[str], str]
 """Request id → what the proxies say went wrong in its calls; empty where they say nothing. Asked of failures only."""
@@ -203,7 +204,7 @@ class ShareClaim:
         green = " and ".join(f"{_chance(g['probability'])} at {g['true share']:.4g}" for g in rule["wrongly_green_at"])
         red = rule["wrongly_red_at"]
         rule_lies = (
-            f"a rule of {tally.total} requests is red with a chance of {_chance(red['probability'])} where the true "
+            f"a rule of {counted(tally.total, 'request')} is red with a chance of {_chance(red['probability'])} where the true "
             f"share is {red['true share']:.4g}, and green with a chance of {green}"
         )
         notes = [rule_lies]
@@ -211,7 +212,7 @@ class ShareClaim:
         refuted = isinstance(self.test, Every) and tally.most < tally.total  # one counterexample carries that
         if not refuted and any(low <= edge <= high for edge in self.test.edges):
             notes.append(
-                f"{tally.total} requests cannot carry this claim: the true share may lie anywhere from {low:.1%} to "
+                f"{counted(tally.total, 'request')} cannot carry this claim: the true share may lie anywhere from {low:.1%} to "
                 f"{high:.1%} (99% confidence); «enough requests are sent» would need about {self.test.expected:,} on a "
                 f"system at {self.test.design:.4g}, at most {self.test.limit:,}"
             )
@@ -221,9 +222,11 @@ class ShareClaim:
         test = self.sequential
         if decision.outcome is Outcome.FAILED:
             chance = "never" if isinstance(test, Every) else f"with a chance below {ALPHA:g}"
-            return (f"red after {decision.total} requests; {chance} where the claim is true",)
+            return (f"red after {counted(decision.total, 'request')}; {chance} where the claim is true",)
         edges = " or ".join(f"{edge:.4g}" for edge in test.edges)
-        return (f"green after {decision.total} requests; with a chance below {BETA:g} at a true share of {edges}",)
+        return (
+            f"green after {counted(decision.total, 'request')}; with a chance below {BETA:g} at a true share of {edges}",
+        )
 
     def _course(self, hits: Sequence[bool | None], decision: Decision) -> dict[str, Any]:
         """What a plot of the decision needs."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from meshbdd.claims.calls import NO_STRANGERS, Call, Strangers, by_request, no_request, of_any_request, told_seconds
 from meshbdd.claims.verdict import Outcome, Verdict
-from meshbdd.units import Duration
+from meshbdd.units import Duration, counted
 
 _TOGETHER = 0.05
 """Seconds within which a call ends because the tester's own client left: a chain of disconnects takes no longer."""
@@ -71,12 +71,12 @@ def gives_up_within(
         return Verdict.cannot_tell(f"{claim}: {why}", action, **numbers)
     if not gave_up:
         return Verdict.cannot_tell(
-            f"{claim}: nobody had to give up; the longest of {len(requests)} requests spent {told_seconds(longest)} on it",
+            f"{claim}: nobody had to give up; the longest of {counted(len(requests), 'request')} spent {told_seconds(longest)} on it",
             f"slow {callee} by more than {limit}",
             **numbers,
         )
     if strangers.unknown:
         why, action = of_any_request(strangers.unknown, caller)
         return Verdict.cannot_tell(f"{claim}: {why}", action, **numbers)
-    told = f"it did on {len(gave_up)} of {len(requests)} requests, after {told_seconds(max(spent[i] for i in gave_up))} at most"
+    told = f"it did on {len(gave_up)} of {counted(len(requests), 'request')}, after {told_seconds(max(spent[i] for i in gave_up))} at most"
     return Verdict(Outcome.PASSED, f"{claim}: {told}", numbers)

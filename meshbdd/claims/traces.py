@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from meshbdd.claims.verdict import Verdict
+from meshbdd.units import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Unlogged:
         if not self.others:
             return f"no pod of {service} has a sidecar, {self.bare[0]} for instance, so nobody logs its calls"
         if self.calls:
-            return f"{self.calls} calls came to no proxy of {service}, of which pod {self.bare[0]} has no sidecar"
+            return f"{counted(self.calls, 'call')} came to no proxy of {service}, of which pod {self.bare[0]} has no sidecar"
         return f"pod {self.bare[0]} of {service} has no sidecar, so nobody logs its calls"
 
 
@@ -79,11 +80,11 @@ def trace_reached(
     there = Counter(trace_id(text or "") for text in arrived)
     found = sum(trace in there for trace in set(sent))
     foreign = sum(number for trace, number in there.items() if trace not in set(sent))
-    told = f"{found} of {len(set(sent))} traces did, in {len(arrived)} calls"
+    told = f"{found} of {counted(len(set(sent)), 'trace')} did, in {counted(len(arrived), 'call')}"
     if lost:
-        told += f"; {lost} calls for requests of this scenario carried another trace or none"
+        told += f"; {counted(lost, 'call')} for requests of this scenario carried another trace or none"
     elif foreign:
-        told += f"; {foreign} calls carried another trace or none"
+        told += f"; {counted(foreign, 'call')} carried another trace or none"
     numbers = {"traces": len(set(sent)), "found": found, "foreign": foreign, "lost": lost}
     if not lost and (unlogged.calls or (unlogged.bare and found < len(set(sent)))):
         return Verdict.cannot_tell(f"{claim}: {told}; but {why}", action, **numbers)

@@ -16,7 +16,7 @@ from meshbdd.intents import ServiceRef
 from meshbdd.load import Message
 from meshbdd.sense import Finding, timeouts
 from meshbdd.sense.catalog import GRPC_FAULT_OF_HTTP, THIN_COUNT, UNNOTICED_DELAY
-from meshbdd.units import Duration, Rate
+from meshbdd.units import Duration, Rate, counted
 
 Object = Mapping[str, Any]
 
@@ -73,13 +73,13 @@ def thin_count(claim: object, count: int | None, place: str) -> Finding | None:
     if least <= test.lower or (upper is not None and most >= upper):
         return THIN_COUNT.on(
             place,
-            f"{count} request{'s' if count > 1 else ''} cannot carry «{claim.text}»: even at {best} of {count} the true share may "
+            f"{counted(count, 'request')} cannot carry «{claim.text}»: even at {best} of {count} the true share may "
             f"lie anywhere from {least:.1%} to {most:.1%}; {instead}.",
         )
     if red > MOST_FALSE_RED:
         return THIN_COUNT.on(
             place,
-            f"{count} requests cannot carry «{claim.text}»: a system whose true share is {test.design:.4g} would be red in "
+            f"{counted(count, 'request')} cannot carry «{claim.text}»: a system whose true share is {test.design:.4g} would be red in "
             f"{red:.1%} of runs; {instead}.",
         )
     return None

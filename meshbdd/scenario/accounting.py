@@ -24,7 +24,7 @@ from meshbdd.scenario.settling import LOOK_SECONDS
 from meshbdd.scenario.vacuity import Unmet, chances, see_grpc, see_met, see_named
 from meshbdd.scenario.vantages import PLAIN_CLIENT
 from meshbdd.telemetry.access_log import AccessLogs, Entry
-from meshbdd.units import Duration
+from meshbdd.units import Duration, counted
 from meshbdd.waiting import NotYet, eventually
 
 _LOG_SECONDS = Duration(2)
@@ -113,7 +113,7 @@ class Accounting:
         if came and not everybodys:  # the policies stand before a fault at the server
             raise Unmet(
                 "MB0609",
-                f"No call came to «{item.plan.summary}»: the proxies of {service} denied each of the {len(came)} calls before.",
+                f"No call came to «{item.plan.summary}»: the proxies of {service} denied all of {counted(len(came), 'call')} before.",
                 help="send a request of a caller that may call it, or have the policy in a scenario of its own",
             )
         meant = self._found.meant(item)

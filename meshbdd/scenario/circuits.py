@@ -19,7 +19,7 @@ from meshbdd.scenario.needs import needs
 from meshbdd.scenario.settling import in_time, or_nothing
 from meshbdd.scenario.traffic import Traffic
 from meshbdd.telemetry.pod_names import known_to
-from meshbdd.units import Duration
+from meshbdd.units import Duration, counted
 from meshbdd.waiting import NotYet
 
 _TRIALS = 12
@@ -106,7 +106,7 @@ class Circuits:
             ejected = sum(breaker.ejected for breaker in found if breaker.circuit in called or not called)
             free[:] = [] if ejected else free or [time.monotonic() - start]
             if ejected:
-                raise NotYet(f"{ejected} endpoints are ejected")
+                raise NotYet(f"{counted(ejected, 'endpoint', 'is', 'are')} ejected")
             now = verdict()
             untried = now.numbers.get("untried")
             if isinstance(untried, list):

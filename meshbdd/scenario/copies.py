@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from meshbdd.claims import Outcome, Verdict
 from meshbdd.claims.calls import Call
 from meshbdd.telemetry.access_log import Entry
+from meshbdd.units import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,11 @@ class Copies:
         """A verdict on the calls for the others: what holds of those may not hold of the mixed ones."""
         if verdict.outcome is not Outcome.PASSED or not self.both:
             return verdict
+        copies = "its mirrored copy" if len(self.both) == 1 else "their mirrored copies"
         return replace(
             verdict,
             outcome=Outcome.INCONCLUSIVE,
-            sentence=f"{verdict.sentence}; but {len(self.both)} requests came to one pod together with their mirrored copies, "
+            sentence=f"{verdict.sentence}; but {counted(len(self.both), 'request')} came to one pod together with {copies}, "
             "and nobody can tell which calls were made for which",
             help="mirror to pods that get no other requests",
         )

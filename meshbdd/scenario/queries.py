@@ -24,7 +24,7 @@ from meshbdd.telemetry.outcomes import apart_from_outcomes
 from meshbdd.telemetry.prometheus import Prometheus, ended_of, over_http, through_api
 from meshbdd.telemetry.promql import COUNTING, GROWTH, SPREAD, Query, Selector, parse
 from meshbdd.telemetry.proxies import address_of
-from meshbdd.units import Duration
+from meshbdd.units import Duration, counted
 from meshbdd.waiting import NotYet, eventually
 
 _COUNTS = "a counter counts from the scenario's beginning"
@@ -178,14 +178,15 @@ class Queries:
     def _asides_counted(self) -> Why | None:
         """Whether claims have sent requests of their own since counting began: Prometheus cannot tell them from the others."""
         more = len(self._traffic.own.ids) - self._asides
-        why = f"claims of this scenario have sent {more} requests for themselves, which are counted too"
+        too = "which is counted too" if more == 1 else "which are counted too"
+        why = f"claims of this scenario have sent {counted(more, 'request')} for themselves, {too}"
         return (why, "ask before these claims, or in a scenario of its own") if more else None
 
     def _late_counted(self) -> Why | None:
         """Whether calls of an earlier scenario ended when counting began, or later: nobody waited for their end."""
         earlier = self._environment.sent.are_earlier
         late = sum(e.started + e.seconds > self._still and earlier(e.request_id) for e in self._log.everything())
-        why = f"{late} calls of an earlier scenario ended only in this one, and are counted too"
+        why = f"{counted(late, 'call')} of an earlier scenario ended only in this one, and {'is' if late == 1 else 'are'} counted too"
         return (why, "let that scenario wait for the end of its calls") if late else None
 
     def _growth(self, source: str, selector: Selector) -> str:

@@ -27,7 +27,7 @@ from meshbdd.scenario.tries import Between, between
 from meshbdd.telemetry.access_log import Entry
 from meshbdd.telemetry.pod_names import known_to
 from meshbdd.telemetry.proxies import address_of
-from meshbdd.units import Duration
+from meshbdd.units import Duration, counted
 from meshbdd.waiting import NotYet
 
 _NOT_SLOWED = re.compile(r'a slow \S+ does not slow "([^"]+)"')
@@ -133,7 +133,7 @@ class Resilience:
 
         def probe() -> None:
             if number := active_calls(self._log.proxies, pods, callee.host):
-                raise NotYet(f"{number} calls are under way")
+                raise NotYet(f"{counted(number, 'call', 'is', 'are')} under way")
 
         return None if in_time(probe, limit) else time.monotonic() - began
 

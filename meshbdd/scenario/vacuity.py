@@ -11,6 +11,7 @@ from meshbdd.intents import Down, Fault, ServiceRef, Side
 from meshbdd.mesh import Plan
 from meshbdd.scenario.hits import is_meant, took
 from meshbdd.telemetry.access_log import Entry
+from meshbdd.units import counted
 
 _SURE = 7
 """Times one in the share: of so many calls one is hit but once in 1,100 times (e⁻⁷)."""
@@ -72,7 +73,7 @@ def see_met(
     if doubtful:
         raise Inconclusive(
             "MB0615",
-            f"Whether «{event.summary}» hit any call cannot be told: of {doubtful} calls either it or another fault at "
+            f"Whether «{event.summary}» hit any call cannot be told: of {counted(doubtful, 'call')} either it or another fault at "
             f"{event.service} with the same answer did, and a proxy does not log which.",
             help="give one of them another status, or have each in a scenario of its own",
         )
@@ -85,13 +86,13 @@ def see_met(
     if sum(math.log1p(-share) if share < 1 else -math.inf for share in likely) < math.log(_ALPHA):
         raise Inconclusive(
             "MB0604",
-            f"«{event.summary}» was in force at every proxy, and yet none of {len(likely)} calls was hit.",
+            f"«{event.summary}» was in force at every proxy, and yet none of {counted(len(likely), 'call')} was hit.",
             help="look whether another fault or rule answers these calls before this one, or changes their path",
         )
     enough = math.ceil(_SURE * len(likely) / sum(likely))
     raise Inconclusive(
         "MB0607",
-        f"«{event.summary}» was in force, and by chance hit none of {len(likely)} call{'s' if len(likely) > 1 else ''}: "
+        f"«{event.summary}» was in force, and by chance hit none of {counted(len(likely), 'call')}: "
         "nothing failed that anybody could have noticed.",
         help=f"send more requests: of {enough:,} calls one is hit nearly always",
     )
@@ -112,7 +113,7 @@ def see_named(plan: Plan, service: ServiceRef, others: Collection[str], spared: 
     if not spared:
         return
     asked = ", ".join(sorted({entry.authority for entry in spared})[:_NAMED])
-    count = f"{len(spared)} call{'s' if len(spared) > 1 else ''}"
+    count = counted(len(spared), "call")
     who = f"{', '.join(sorted(others)) or 'another Service'} select{'' if len(others) > 1 else 's'}"
     raise Inconclusive(
         "MB0486",
@@ -181,7 +182,7 @@ def _unmet(event: FaultAccounted, gone: Sequence[str], caller: str, others: Mapp
 
 
 def _counted(calls: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} call{'s' if count > 1 else ''} from {name}" for name, count in calls.items())
+    return ", ".join(f"{counted(count, 'call')} from {name}" for name, count in calls.items())
 
 
 def see_grpc(plan: Plan, hit: Sequence[Entry]) -> None:
@@ -200,7 +201,7 @@ def see_grpc(plan: Plan, hit: Sequence[Entry]) -> None:
         told = ", ".join(sorted({entry.protocol or "a protocol that the log does not tell" for entry in plain}))
         raise Inconclusive(
             "MB0606",
-            f"«{plan.summary}» answers gRPC calls; {len(plain)} of the {len(hit)} calls that it hit were plain HTTP ({told}), "
-            "and were answered with 200 instead of a failure.",
+            f"«{plan.summary}» answers gRPC calls; {len(plain)} of the {counted(len(hit), 'call')} that it hit "
+            f"{'was' if len(plain) == 1 else 'were'} plain HTTP ({told}), and answered with 200 instead of a failure.",
             help="let them fail with an HTTP status, or send gRPC calls",
         )

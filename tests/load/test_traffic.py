@@ -247,7 +247,7 @@ def test_a_load_makes_no_old_answer_new(server: Server, stage: Stage) -> None:
 
 
 def test_a_verdict_on_calls_needs_one_that_met_the_last_change(stage: Stage) -> None:
-    traffic, seen = stage.traffic, Verdict.of(True, "all calls use mutual TLS: of 1 calls 1 × mutual_tls")
+    traffic, seen = stage.traffic, Verdict.of(True, "all calls use mutual TLS: of 1 call 1 × mutual_tls")
     traffic.send("ok")
     [old] = stage.sent
     assert traffic.met(seen, [old]) is seen

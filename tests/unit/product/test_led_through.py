@@ -145,7 +145,7 @@ def test_what_goes_on_from_the_backend_in_plaintext_proves_no_mutual_tls(stage: 
     stage.led("r2", tls="false")
     verdict = counting.mutual_tls(ORDER, PAYMENT)
     assert verdict.outcome is Outcome.INCONCLUSIVE
-    assert "1 calls went on from the fault backend to payment-service.shop without it" in verdict.sentence
+    assert "1 call went on from the fault backend to payment-service.shop without it" in verdict.sentence
 
 
 def test_a_call_arrives_where_it_came_first(stage: Stage) -> None:
@@ -234,4 +234,4 @@ def test_calls_that_a_service_answered_are_told_where_none_of_its_proxies_counts
     stage.entries.append(elsewhere)
     verdict = counting.mutual_tls(ORDER, PAYMENT)
     assert verdict.outcome is Outcome.INCONCLUSIVE
-    assert "1 calls of order-service.shop were answered there" in verdict.sentence
+    assert "1 call of order-service.shop was answered there" in verdict.sentence

@@ -151,13 +151,13 @@ def test_a_trace_arrives_whole_or_fails() -> None:
     assert_that(trace_reached("x", [TRACE], [ours], loading=True), is_passed())
     assert_that(trace_reached("x", [TRACE, "a" * 32], [ours]), is_failed())
     assert_that(trace_reached("x", [TRACE], [ours, other]), is_passed())
-    assert_that(trace_reached("x", [TRACE], [ours, other], lost=1), is_failed("1 calls for requests of this scenario"))
+    assert_that(trace_reached("x", [TRACE], [ours, other], lost=1), is_failed("1 call for requests of this scenario"))
 
 
 def test_a_trace_that_came_to_a_pod_without_a_proxy_is_logged_by_nobody() -> None:
     ours, other = f"00-{TRACE}-00f067aa0ba902b7-01", "a" * 32
     half, all_of_it = Unlogged(["x-2"], calls=1), Unlogged(["x-2"], others=False)
-    named = "1 calls came to no proxy of x, of which pod x-2 has no sidecar"
+    named = "1 call came to no proxy of x, of which pod x-2 has no sidecar"
     assert_that(trace_reached("x", [TRACE, other], [ours], unlogged=half), is_inconclusive(named))
     assert_that(trace_reached("x", [TRACE], [ours], unlogged=half), is_inconclusive(named))
     assert_that(trace_reached("x", [TRACE], [], unlogged=half), is_inconclusive(named))

@@ -141,7 +141,7 @@ def test_a_trace_that_went_to_a_pod_without_a_sidecar_is_not_called_lost() -> No
     half, ours = Proxies(half=True), came(traceparent=f"00-{TRACE}-0123456789abcdef-01")
     gone = observations(left("127.1.0.3"), proxies=half).trace_reaches(PAYMENT)
     assert gone.outcome == "inconclusive"
-    assert "1 calls came to no proxy of payment-service.shop, of which pod payment-2 has no sidecar" in gone.sentence
+    assert "1 call came to no proxy of payment-service.shop, of which pod payment-2 has no sidecar" in gone.sentence
     assert (
         observations(left("127.1.0.2"), left("127.1.0.3", "aside"), ours, proxies=half).trace_reaches(PAYMENT).outcome
         == "passed"

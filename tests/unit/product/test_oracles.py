@@ -12,7 +12,7 @@ import pytest
 from meshbdd.claims import Outcome, Verdict
 from meshbdd.claims.breaker import Breaker
 from meshbdd.claims.bulkhead import allowed_growth, not_slowed, still_as_quick
-from meshbdd.claims.calls import Call, Strangers
+from meshbdd.claims.calls import Call, Strangers, no_request, of_any_request, untold_statuses
 from meshbdd.claims.circuit import is_open, opens_within
 from meshbdd.claims.circuit_closing import closes_within, half_opens_within
 from meshbdd.claims.circuit_phases import replay
@@ -444,6 +444,15 @@ def test_a_circuit_is_not_closed_while_its_calls_fail_though_it_was_seen_free() 
     calls = [*OPENED, call(4.5, 503, request=""), call(5, 200, request="t0")]
     verdict = closes_within("payment", Duration(4), 3.6, [breaker(0)], calls, began=0.0, sightings=FREE_IN_TIME)
     assert verdict.outcome is FAILED, verdict.sentence
+
+
+def test_one_call_is_no_plural() -> None:
+    assert "1 call was seen" in no_request([], 1, "order", "payment")[0]
+    assert of_any_request(1, "order")[0].startswith("1 more call bears an id that nobody sent, and may be a try for")
+    assert untold_statuses([replace(ERRORS[0], untold=True)]) == (
+        "1 call speaks gRPC, and the access log does not tell its gRPC status",
+        'add "grpc_status": "%GRPC_STATUS_NUMBER%" to meshConfig.accessLogFormat',
+    )
 
 
 def test_a_circuit_that_its_trials_opened_anew_is_told_so() -> None:

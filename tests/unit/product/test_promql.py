@@ -255,7 +255,7 @@ def test_requests_that_a_claim_sent_for_itself_make_a_count_unknown(monkeypatch:
 
     assert judge().outcome == "passed"
     traffic.own.ids.add("r1")
-    assert "have sent 1 requests for themselves" in judge().sentence
+    assert "have sent 1 request for themselves" in judge().sentence
     assert judge().outcome == "inconclusive"
     assert judge("gauge").outcome == "passed"
     traffic.has_sent = True
@@ -310,7 +310,7 @@ def test_calls_of_an_earlier_scenario_that_end_in_this_one_make_a_count_unknown(
 
     assert judge().outcome == "passed", "it ended long before counting began"
     logged.append(call("late", 100.0))
-    assert "1 calls of an earlier scenario ended only in this one" in judge().sentence
+    assert "1 call of an earlier scenario ended only in this one" in judge().sentence
     assert judge().outcome == "inconclusive"
     assert judge("gauge").outcome == "passed"
 

@@ -405,7 +405,7 @@ def test_a_mirrored_copy_of_a_request_is_one_of_its_own(
     resilience._log.proxies = _proxies(there.get, there.get)
     verdict = resilience.called_at_most(ORDER, PAYMENT, 9, None)
     assert verdict.numbers["tries"] == tries
-    assert (verdict.outcome, "1 requests came to one pod" in verdict.sentence) == (
+    assert (verdict.outcome, "1 request came to one pod" in verdict.sentence) == (
         "inconclusive" if mixed else "passed",
         bool(mixed),
     )

@@ -4,7 +4,7 @@ import pytest
 
 from meshbdd.errors import BadInput
 from meshbdd.intents import Fault, ServiceRef
-from meshbdd.units import Duration, Percent, Rate
+from meshbdd.units import Duration, Percent, Rate, counted
 from meshbdd.waiting import NotYet, eventually
 
 
@@ -58,3 +58,9 @@ def test_no_fault_has_a_share_that_would_be_rounded_away(share: float, would_be:
 @pytest.mark.parametrize("share", [0.0001, 99.9999, 100])
 def test_a_fault_has_any_share_that_a_proxy_can_draw(share: float) -> None:
     assert Fault(ServiceRef("payment-service", "shop"), Percent(share)).share == Percent(share)
+
+
+def test_one_thing_is_no_plural() -> None:
+    assert [counted(number, "call") for number in (0, 1, 2)] == ["0 calls", "1 call", "2 calls"]
+    assert counted(1, "more call", "bears", "bear") == "1 more call bears"
+    assert counted(2, "more call", "bears", "bear") == "2 more calls bear"
