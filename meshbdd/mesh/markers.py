@@ -21,7 +21,8 @@ EXTENSIONS = "/config_dump?resource=ecds_filters"
 _MANAGER = "envoy.filters.network.http_connection_manager"
 
 
-def _virtual_hosts(dump: Dump) -> Iterator[Mapping[str, Any]]:
+def virtual_hosts(dump: Dump) -> Iterator[Mapping[str, Any]]:
+    """The virtual hosts of every route configuration."""
     for config in dump.get("configs") or []:
         yield from (config.get("route_config") or {}).get("virtual_hosts") or []
 
@@ -73,7 +74,7 @@ class RouteHeld:
     def held(self, dumps: Sequence[Dump]) -> bool | None:
         """See ``Marker``."""
         known = False
-        for host in _virtual_hosts(dumps[0]):
+        for host in virtual_hosts(dumps[0]):
             name = str(host.get("name", "")).rpartition(":")[0]
             known = known or any(name == h or (h.startswith("*") and name.endswith(h[1:])) for h in self.hosts)
             if any(self.tag in str(route.get("name", "")) for route in host.get("routes") or []):
@@ -194,7 +195,7 @@ def marked_routes(dump: Dump) -> set[str]:
     """The tags in the routes that a run made on Linkerd."""
     return {
         str(header["header"].get("value"))
-        for host in _virtual_hosts(dump)
+        for host in virtual_hosts(dump)
         for route in host.get("routes") or []
         for header in route.get("request_headers_to_add") or []
         if (header.get("header") or {}).get("key") == CHANGE_HEADER
@@ -299,7 +300,7 @@ class HostsKnown:
         """See ``Marker``."""
         names = {str((config.get("cluster") or {}).get("name", "")) for config in dumps[0].get("configs") or []}
         known = {name.rpartition("|")[2] for name in names if name.startswith("outbound|")}
-        routed = {str(host.get("name", "")).rpartition(":")[0] for host in _virtual_hosts(dumps[1])}
+        routed = {str(host.get("name", "")).rpartition(":")[0] for host in virtual_hosts(dumps[1])}
         return known >= self.hosts and not self.hidden & (known | routed)
 
     def __str__(self) -> str:

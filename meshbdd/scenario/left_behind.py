@@ -11,7 +11,7 @@ from meshbdd.mesh.base import Marker, Object, Where
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.istio.arming import FILTER_PREFIX
 from meshbdd.mesh.istio.hosts import ROOT_NAMESPACE
-from meshbdd.mesh.istio.manifests import http_route_held
+from meshbdd.mesh.istio.http_routes import http_route_held
 from meshbdd.mesh.istio.security import services_of
 from meshbdd.mesh.istio.transports import transports
 from meshbdd.mesh.remains import Otherwise, Remains

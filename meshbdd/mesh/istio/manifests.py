@@ -15,7 +15,8 @@ from meshbdd.intents import ServiceRef, Side
 from meshbdd.mesh.base import Context, Draw, Marker, Object, Plan, Stage, Where
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.istio.beside import refuse_vain
-from meshbdd.mesh.istio.hosts import full_name, parents, service_host
+from meshbdd.mesh.istio.hosts import full_name
+from meshbdd.mesh.istio.http_routes import http_route_changed, http_route_held
 from meshbdd.mesh.istio.injection import Objects
 from meshbdd.mesh.istio.named_routes import exported, name_routes, roots_of
 from meshbdd.mesh.istio.security import services_of
@@ -29,7 +30,6 @@ from meshbdd.mesh.markers import (
     ROUTES,
     ConfigChanged,
     PolicyHeld,
-    RouteHeld,
     SubsetHeld,
 )
 from meshbdd.mesh.remains import Otherwise
@@ -196,7 +196,7 @@ def _markers(catalog: Catalog, wanted: Object, tag: str, documents: Sequence[Obj
         places = [pods_for(policy) for policy in (live, wanted) if policy is not None]
         return [*transports(catalog.with_written(documents), places)]
     if kind == "HTTPRoute":
-        return [http_route_held(wanted) if live is None else changed]
+        return [http_route_held(wanted)] if live is None else [*http_route_changed(live, wanted, changed)]
     moved = Moved.between(catalog, live, wanted)
     return [*(_policy_moved if kind == "AuthorizationPolicy" else _patches_moved)(moved, changed, meta)]
 
@@ -217,12 +217,6 @@ def _patches_moved(moved: Moved, changed: ConfigChanged, _meta: Mapping[str, Any
     for where in (moved.come, moved.gone, moved.stays):
         if where is not None:
             yield replace(changed, where=where)
-
-
-def http_route_held(route: Object) -> Marker:
-    """How proxies show that they hold an HTTPRoute: Istio names its rules by it."""
-    meta, hosts = route["metadata"], tuple(service_host(ref) for ref in parents(route))
-    return RouteHeld(f"{meta['namespace']}.{meta['name']}.", hosts)
 
 
 def _callers(rule: Object, meta: Mapping[str, Any]) -> list[Where]:

@@ -196,3 +196,51 @@ def test_a_policy_that_was_for_a_waypoint_was_at_no_sidecar() -> None:
     there = _policy("DENY")
     there["spec"]["targetRefs"] = [{"kind": "Service", "group": "", "name": "backup"}]
     assert _awaited(there, manifest=[_policy("DENY", app="pay")]) == {("pay", "held")}
+
+
+def _route(*parents: str, to: str = "pay", port: int | None = None) -> Object:
+    refs = [{"group": "", "kind": "Service", "name": name, **({"port": port} if port else {})} for name in parents]
+    spec = {"parentRefs": refs, "rules": [{"backendRefs": [{"name": to, "port": 80}]}]}
+    return {**_object("HTTPRoute", "r", spec), "apiVersion": "gateway.networking.k8s.io/v1"}
+
+
+PAY, BACKUP = "pay.shop.svc.cluster.local", "backup.shop.svc.cluster.local"
+COME, GONE, CHANGED = "route shop.r.* of {}", "routes of {} without shop.r.*", "effect of HTTPRoute r"
+
+
+@pytest.mark.parametrize(
+    ("there", "written", "awaited"),
+    [
+        (_route("pay"), _route("backup"), [COME.format(BACKUP), GONE.format(PAY)]),
+        (_route("pay"), _route("backup", to="backup"), [COME.format(BACKUP), GONE.format(PAY)]),
+        (_route("pay", "backup"), _route("backup"), [GONE.format(PAY)]),
+        (_route("pay"), _route("pay", "backup"), [COME.format(BACKUP)]),
+        (_route("pay"), _route("pay", "backup", to="backup"), [COME.format(BACKUP), CHANGED]),
+        (_route("pay"), _route("pay", to="backup"), [CHANGED]),
+        (_route("pay"), _route("pay", port=80), [CHANGED]),
+        (_route(), _route(to="backup"), [CHANGED]),
+    ],
+)
+def test_an_http_route_is_awaited_at_the_services_that_it_comes_to_and_leaves(
+    there: Object, written: Object, awaited: list[str]
+) -> None:
+    plan, _ = _plan(there, manifest=[written])
+    assert [str(marker) for marker in plan.markers] == awaited
+
+
+def _routes(**routes: list[str]) -> Object:
+    hosts = [
+        {"name": f"{app}.shop.svc.cluster.local:80", "routes": [{"name": n} for n in ns]} for app, ns in routes.items()
+    ]
+    return {"configs": [{"route_config": {"virtual_hosts": hosts}}]}
+
+
+def test_the_rules_of_an_http_route_are_looked_for_among_the_routes_of_its_service() -> None:
+    come, gone = _plan(_route("pay"), manifest=[_route("backup")])[0].markers
+    for page, (here, left) in (
+        (_routes(pay=["shop.r.0"], backup=["default"]), (False, False)),
+        (_routes(pay=["default"], backup=["shop.r.0"]), (True, True)),
+        (_routes(pay=["shop.r.0"]), (None, False)),
+        (_routes(other=["shop.r.0"]), (None, None)),
+    ):
+        assert (come.held([page]), gone.held([page])) == (here, left)
