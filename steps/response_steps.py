@@ -70,6 +70,8 @@ def arrives_within(context: Context, duration: Duration) -> None:
 def takes_at_least(context: Context, duration: Duration) -> None:
     """The last response, whole, came no sooner: for what has to be waited for, as tries that add up.
 
+    Proxies' timers may be early: 5 ms, or a tenth of the duration if that is less, are not asked of it.
+
     Evidence: the latency in seconds, from the request's start to the last byte of the answer.
 
     Example: Then the response takes at least 900ms

@@ -245,6 +245,14 @@ def test_in_time_means_a_whole_answer() -> None:
     assert_that(responses.is_refused().judge([sample(None, "timeout")]), is_failed())
 
 
+@pytest.mark.parametrize(
+    ("least", "took", "passed"), [(0.5, 0.496, True), (0.5, 0.494, False), (0.01, 0.0091, True), (0.01, 0.0089, False)]
+)
+def test_a_delay_may_end_as_much_sooner_as_a_proxys_timer_is_early(least: float, took: float, passed: bool) -> None:
+    verdict = responses.takes_at_least(Duration(least)).judge([sample(seconds=took)])
+    assert_that(verdict, is_passed() if passed else is_failed())
+
+
 def test_on_enough_each_answer_counts() -> None:
     claim = responses.status_is([503])
     assert claim.judge_enough([sample(503)] * 4) is None
