@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from meshbdd.errors import BadInput
@@ -16,6 +17,7 @@ from meshbdd.intents import EVERY_REQUEST, CircuitBreaker, Fault, Limit, Mirror,
 from meshbdd.mesh.base import Context
 from meshbdd.mesh.catalog import Catalog, selected
 from meshbdd.mesh.istio.hosts import ROOT_NAMESPACE, governing, governing_rule, http_route_before
+from meshbdd.mesh.istio.own_calls import routes_of
 
 AT_CALLER = (
     "at the callers' sidecars (a VirtualService fault): nothing in this scenario or in the rules of {service} needs a "
@@ -55,6 +57,7 @@ class Objects:
         http_routes: All HTTPRoutes.
         policies: All AuthorizationPolicies.
         pods: Gives the labels of each pod of a service that has a sidecar; asked only where a policy stands.
+        services: Gives all Services; asked only where a VirtualService is for several hosts.
     """
 
     virtual_services: Sequence[Any] = ()
@@ -62,6 +65,7 @@ class Objects:
     http_routes: Sequence[Any] = ()
     policies: Sequence[Any] = ()
     pods: Callable[[ServiceRef], Sequence[Mapping[str, str]]] = lambda _service: ()
+    services: Callable[[], Sequence[Any]] = lambda: ()
 
     @classmethod
     def read(cls, catalog: Catalog) -> Objects:
@@ -72,6 +76,7 @@ class Objects:
             catalog.readable("HTTPRoute"),
             catalog.readable("AuthorizationPolicy"),
             catalog.meshed_labels,
+            partial(catalog.readable, "Service"),
         )
 
 
@@ -164,7 +169,8 @@ def stands(service: ServiceRef, objects: Objects) -> Iterator[str]:
     if other is not None:
         yield f"HTTPRoute {other['metadata']['name']} routes its calls, beside which Istio ignores a VirtualService"
     elif ruling is not None:
-        yield from _routes(f"VirtualService {ruling['metadata']['name']}", ruling["spec"].get("http") or [])
+        own = routes_of(service, ruling, objects.services)
+        yield from _routes(f"VirtualService {ruling['metadata']['name']}", own)
     rule = governing_rule(service, objects.rules)
     if rule is not None:
         name = f"DestinationRule {rule['metadata']['name']}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from meshbdd.cluster import Edit
@@ -13,6 +14,7 @@ from meshbdd.intents import Fault, ServiceRef
 from meshbdd.mesh.base import Marker, Stage, Where
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.istio.hosts import Ruling, http_route_before, rulings, service_host
+from meshbdd.mesh.istio.own_calls import Narrow, own_calls
 from meshbdd.mesh.istio.routes import Route, is_beside_another, sources
 from meshbdd.mesh.markers import RouteHeld
 
@@ -29,22 +31,23 @@ def routes_stage(catalog: Catalog, service: ServiceRef, tag: str, tagged: Tagged
         catalog: Reads the cluster.
         service: The service that is called.
         tag: Prefix of the new routes' names.
-        tagged: Makes them.
+        tagged: Makes them; where the routes that are there are for other hosts, too, of those routes for the service's calls alone.
         what: What they do, for messages.
         caller: The only callers that they are for.
 
     Raises:
         BadInput: the routes that are there leave no room for them, or an HTTPRoute stands in their place.
     """
-    http_routes = catalog.readable("HTTPRoute")
+    http_routes, services = catalog.readable("HTTPRoute"), partial(catalog.readable, "Service")
     edits: list[Edit] = []
     markers: list[Marker] = []
     for ruling in _rulings(catalog, service, caller):
         _refuse_ignored(service, ruling, http_routes, what)
-        edit = _insert(ruling.obj, tagged, what) if ruling.obj is not None else _create(service, tagged)
+        own = own_calls(service, ruling.obj, services)
+        edit = _insert(service, ruling.obj, own, tagged, what) if ruling.obj is not None else _create(service, tagged)
         edits.append(edit)
         base = ruling.obj["spec"].get("http") or [] if ruling.obj is not None else [_plain(service)]
-        markers += _markers(tagged(base), tag, (service_host(service),), ruling)
+        markers += _markers(tagged(own(base)), tag, (service_host(service),), ruling)
     return Stage(tuple(edits), (tag,) * len(edits), tuple(markers))
 
 
@@ -79,19 +82,29 @@ def has_room(catalog: Catalog, fault: Fault, caller: Where, own: str) -> bool:
         BadInput: they delegate, or match by what cannot be joined with the fault's scope.
     """
     governed = (ruling.obj for ruling in _rulings(catalog, fault.service, caller) if ruling.obj is not None)
-    return not any(is_beside_another(obj["spec"].get("http") or [], fault, caller, own) for obj in governed)
+    services = partial(catalog.readable, "Service")
+    routes = (own_calls(fault.service, obj, services)(obj["spec"].get("http") or []) for obj in governed)
+    return not any(is_beside_another(found, fault, caller, own) for found in routes)
 
 
 def _plain(service: ServiceRef) -> Route:
     return {"route": [{"destination": {"host": service_host(service)}}]}
 
 
-def _insert(ruling: Mapping[str, Any], tagged: Tagged, what: str) -> Edit:
+def _insert(service: ServiceRef, ruling: Mapping[str, Any], own: Narrow, tagged: Tagged, what: str) -> Edit:
     meta = ruling["metadata"]
 
     def make(routes: Any) -> Any:
         current = routes or []
-        made = tagged(current)
+        found = own(current)
+        if current and not found:
+            raise BadInput(
+                "MB0407",
+                f"No route of VirtualService {meta['name']} can carry {what}: by their matches of the authority all are for calls to "
+                f"other hosts than {service}.",
+                help=f"write a route there that takes calls to {service}",
+            )
+        made = tagged(found)
         if not made:
             raise BadInput(
                 "MB0407",
