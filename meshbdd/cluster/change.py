@@ -50,6 +50,7 @@ class Edit:
         path: The subtree that changes.
         make: The subtree as it is → as it shall be. Called again when somebody else wrote first.
         new: The whole object, where it does not exist and is to be created; ``None`` where it must exist.
+        of: The object that it has its words of, where it is a copy: kind, name, namespace.
     """
 
     kind: str
@@ -58,6 +59,7 @@ class Edit:
     path: tuple[str, ...]
     make: Callable[[Any], Any]
     new: Object | None = None
+    of: tuple[str, str, str] | None = None
 
     @property
     def target(self) -> tuple[str, str, str]:

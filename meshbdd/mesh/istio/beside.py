@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from meshbdd.errors import BadInput
+from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import Fault, ServiceRef, Side
 from meshbdd.mesh.base import Context, Object, Plan
 from meshbdd.mesh.beside import BEFORE, refuse_replacing
-from meshbdd.mesh.istio.hosts import governing, http_route_before
+from meshbdd.mesh.istio.hosts import covers, governing, http_route_before, ruled_host
 from meshbdd.mesh.istio.injection import Objects, stands
 
 MadeBy = Mapping[tuple[str, str, str], Plan]
@@ -36,6 +36,7 @@ def refuse_vain(documents: Sequence[Object], there: Objects, context: Context) -
     refuse_replacing(((_key(document), ("spec",)) for document in documents), context.in_force)
     for document in documents:
         _refuse_ignored(document, there.virtual_services, made_by)
+        _refuse_beside(document, context.in_force)
     then = _with(there, documents)
     for plan in context.in_force:
         if plan.service is not None and any(plan.tags):
@@ -115,3 +116,44 @@ def _refuse_ignored(document: Object, existing: Sequence[Object], made_by: MadeB
             f"{meta['name']} (IST0109).",
             help=BEFORE if maker else "merge the two, or give the manifest the other's name",
         )
+
+
+def _refuse_beside(document: Object, in_force: Iterable[Plan]) -> None:
+    """See that no rule which a step has made for a service hides what a DestinationRule of the manifest says of it."""
+    if document["kind"] != "DestinationRule" or document["spec"].get("workloadSelector"):
+        return
+    for plan in in_force:
+        for edit in plan.edits if plan.intent is not None else ():
+            new = (
+                edit.new
+                if edit.kind == "DestinationRule" and edit.namespace == document["metadata"]["namespace"]
+                else None
+            )
+            if new and edit.target != _key(document) and covers(ruled_host(document), new["spec"]["host"]):
+                raise BadInput(
+                    "MB0409",
+                    f"{new['spec']['host']} is governed by DestinationRule {edit.name}.{edit.namespace}, by which «{plan.summary}» is in "
+                    f"force, so Istio would ignore what {document['metadata']['name']} says of it.",
+                    help=BEFORE,
+                )
+
+
+def see_copies_stand(going: Iterable[Plan], staying: Iterable[Plan]) -> None:
+    """See that no change that stays has the words of an object that goes with a manifest.
+
+    Args:
+        going: The manifest's plans.
+        staying: What else is in force.
+
+    Raises:
+        NotPossible: one has.
+    """
+    targets = {edit.target for plan in going for edit in plan.edits}
+    for plan in staying:
+        for edit in plan.edits:
+            if edit.of is not None and edit.of in targets:
+                raise NotPossible(
+                    "MB0316",
+                    f"The manifest cannot be removed: «{plan.summary}» is in force by a copy of its {edit.of[0]} {edit.of[1]}.",
+                    help="leave it to the scenario's end, where all is taken back",
+                )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from meshbdd.errors import BadInput
 from meshbdd.intents import CircuitBreaker, Limit, ServiceRef
 from meshbdd.mesh.base import Marker, Stage, Where
 from meshbdd.mesh.catalog import Catalog, selected
-from meshbdd.mesh.istio.hosts import governing_rule, rulings, service_host
+from meshbdd.mesh.istio.hosts import Object, Ruling, governing_rule, ruled_host, rulings, service_host
 from meshbdd.mesh.markers import SubsetHeld
 
 Spec = dict[str, Any]
@@ -23,6 +24,10 @@ EJECTION_INTERVAL = "1s"
 def rules_stage(catalog: Catalog, service: ServiceRef, marker: str, change: Callable[[Spec], None]) -> Stage:
     """Change every DestinationRule that governs a service for some caller; make one where there is none.
 
+    One that is for a pattern of hosts governs other services, too: beside it this one gets a rule of its own, with the same words
+    and the change. It counts alone, since of a namespace's rules Istio takes the most specific, and merges those for one and the
+    same host (istio/istio ``pilot/pkg/model/push_context.go``, ``destinationRule``).
+
     Proxies show that they hold it by the cluster of a subset that selects nothing and whose name is new: it arrives
     with the same push, made from the same object.
 
@@ -31,36 +36,67 @@ def rules_stage(catalog: Catalog, service: ServiceRef, marker: str, change: Call
         service: The service that is called.
         marker: Name of that subset.
         change: Changes a spec, in place.
+
+    Raises:
+        BadInput: a rule that is made beside one for a pattern would be merged with another for the service.
     """
     edits: list[Edit] = []
     markers: list[Marker] = []
     host = service_host(service)
-    for ruling in rulings(service, catalog.all("DestinationRule"), catalog.calling_namespaces(), governing_rule):
-        meta = ruling.obj["metadata"] if ruling.obj is not None else None
+    found = rulings(service, catalog.all("DestinationRule"), catalog.calling_namespaces(), governing_rule)
+    homes = Counter(_home(service, ruling) for ruling in found)
+    for ruling in found:
 
-        def make(spec: Any, host: str = host) -> Any:
-            made = copy.deepcopy(spec) or {"host": host}
+        def make(spec: Any, ruling: Ruling = ruling) -> Any:
+            made = copy.deepcopy(spec) or _begun(service, ruling)
             change(made)
             made["subsets"] = [*(made.get("subsets") or []), {"name": marker, "labels": {"meshbdd.dev/marker": marker}}]
             return made
 
-        if meta is not None:
+        if ruling.obj is not None and ruled_host(ruling.obj) == host:
+            meta = ruling.obj["metadata"]
             edits.append(Edit("DestinationRule", meta["name"], meta["namespace"], ("spec",), make))
         else:
-            edits.append(_create(service, make))
+            if ruling.obj is not None and homes[_home(service, ruling)] > 1:
+                raise _merged(service, ruling.obj)
+            edits.append(_create(service, ruling, make))
         markers += [SubsetHeld(host, marker, Where(namespace)) for namespace in ruling.namespaces or (None,)]
     return Stage.of(*edits, markers=markers)
 
 
-def _create(service: ServiceRef, make: Callable[[Any], Any]) -> Edit:
-    name = f"meshbdd-{service.name}"
+def _home(service: ServiceRef, ruling: Ruling) -> str:
+    """The namespace in which the service has its rule, or gets it."""
+    return str(ruling.obj["metadata"]["namespace"]) if ruling.obj is not None else service.namespace
+
+
+def _begun(service: ServiceRef, ruling: Ruling) -> Spec:
+    """What a rule of the service's own says before it is changed."""
+    return {**copy.deepcopy(dict(ruling.obj["spec"] if ruling.obj is not None else {})), "host": service_host(service)}
+
+
+def _create(service: ServiceRef, ruling: Ruling, make: Callable[[Any], Any]) -> Edit:
+    """A rule for the service alone: where the one for a pattern is, which it has the words of, or where the service is."""
+    home = _home(service, ruling)
+    name = f"meshbdd-{service.name}" + ("" if home == service.namespace else f".{service.namespace}")
     new = {
         "apiVersion": NETWORKING,
         "kind": "DestinationRule",
-        "metadata": {"name": name, "namespace": service.namespace},
+        "metadata": {"name": name, "namespace": home},
         "spec": make(None),
     }
-    return Edit("DestinationRule", name, service.namespace, ("spec",), make, new)
+    of = ("DestinationRule", str(ruling.obj["metadata"]["name"]), home) if ruling.obj is not None else None
+    return Edit("DestinationRule", name, home, ("spec",), make, new, of)
+
+
+def _merged(service: ServiceRef, pattern: Object) -> BadInput:
+    meta = pattern["metadata"]
+    return BadInput(
+        "MB0491",
+        f"DestinationRule {meta['name']}.{meta['namespace']} is for {pattern['spec']['host']}, and governs {service} for some of its "
+        f"callers. A rule for {service} alone would have to stand beside it, and Istio would merge that with the one which others of "
+        "its callers have there.",
+        help=f"write one DestinationRule for {service_host(service)} into namespace {meta['namespace']} that all its callers see",
+    )
 
 
 def _policies(spec: Spec, name: str) -> list[Spec]:

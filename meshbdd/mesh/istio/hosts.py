@@ -132,9 +132,7 @@ def governing_rule(service: ServiceRef, objects: Iterable[Object], namespace: st
     found = [
         obj
         for obj in objects
-        if covers(full_name(obj["spec"].get("host", ""), obj["metadata"]["namespace"]), host)
-        and not obj["spec"].get("workloadSelector")
-        and _visible(obj, where)
+        if covers(ruled_host(obj), host) and not obj["spec"].get("workloadSelector") and _visible(obj, where)
     ]
     for place in dict.fromkeys((where, service.namespace, ROOT_NAMESPACE)):
         here = [obj for obj in found if obj["metadata"]["namespace"] == place]
@@ -143,8 +141,13 @@ def governing_rule(service: ServiceRef, objects: Iterable[Object], namespace: st
     return None
 
 
+def ruled_host(rule: Object) -> str:
+    """The full name, or the pattern, that a DestinationRule is for."""
+    return full_name(rule["spec"].get("host") or "", rule["metadata"]["namespace"])
+
+
 def _precision(obj: Object) -> int:
-    name = full_name(obj["spec"]["host"], obj["metadata"]["namespace"])
+    name = ruled_host(obj)
     return len(name) + (0 if name.startswith("*") else 1000)
 
 

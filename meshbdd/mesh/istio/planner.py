@@ -34,6 +34,7 @@ from meshbdd.mesh.catalog import Catalog, check_http
 from meshbdd.mesh.down import plan_down
 from meshbdd.mesh.istio import abilities, arming, manifests, policies, security
 from meshbdd.mesh.istio.ambient import Ambient
+from meshbdd.mesh.istio.beside import see_copies_stand
 from meshbdd.mesh.istio.hosts import authority_of
 from meshbdd.mesh.istio.injection import BESIDE_ANOTHER, Choice, Objects, choose, refuse_hidden
 from meshbdd.mesh.istio.leading import refuse_led_away
@@ -192,7 +193,8 @@ class Istio:
         return manifests.plan(self._catalog, documents, context, self._tag)
 
     def see_removable(self, going: Sequence[Plan], staying: Sequence[Plan]) -> None:
-        """See ``Mesh.see_removable``: no change of Istio's holds copies of a manifest's objects."""
+        """See ``Mesh.see_removable``: a rule of a service's own may be a copy of a manifest's."""
+        see_copies_stand(going, staying)
 
     def leaving(self, stage: Stage) -> tuple[Marker, ...]:  # noqa: ARG002 - the protocol's
         """See ``Mesh.leaving``: nothing of Istio's needs an object that was made after it."""

@@ -1,0 +1,154 @@
+"""A DestinationRule for a pattern of hosts: what a step does for one of them leaves the others alone."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, cast
+
+import pytest
+
+from meshbdd.errors import BadInput, NotPossible
+from meshbdd.intents import CircuitBreaker, Intent, Limit, Mirror, ServiceRef, Split
+from meshbdd.lab.compile import Mesh, compile_pod
+from meshbdd.mesh import Istio
+from meshbdd.sense import check
+from meshbdd.units import Duration, Percent
+from tests.golden.meaning import world
+from tests.unit.product.staged import Staged
+
+ORDER = ServiceRef("order-service", "shop")
+SERVICES = ("order-service", "payment-service", "inventory-service")
+BREAKER, LIMIT = CircuitBreaker(ORDER, 3, Duration(5)), Limit(ORDER, 2)
+Object = dict[str, Any]
+
+
+def _rule(host: str = "*.shop.svc.cluster.local", namespace: str = "shop", name: str = "wide", **more: Any) -> Object:
+    meta = {"name": name, "namespace": namespace, "creationTimestamp": "2026-01-01T00:00:00Z"}
+    policy = {"tls": {"mode": "ISTIO_MUTUAL"}, "loadBalancer": {"simple": "RANDOM"}}
+    spec = {
+        "host": host,
+        "trafficPolicy": policy,
+        "subsets": [{"name": "one", "labels": {"version": "stable"}}],
+        **more,
+    }
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "DestinationRule",
+        "metadata": meta,
+        "spec": copy.deepcopy(spec),
+    }
+
+
+def _world(*rules: Object) -> Staged:
+    return Staged(Istio, [*world(), *copy.deepcopy(rules)])
+
+
+def _rules(there: Staged) -> dict[str, Object]:
+    return {f"{r['metadata']['name']}.{r['metadata']['namespace']}": r for r in there.cluster.list("DestinationRule")}
+
+
+def _clusters(there: Staged) -> dict[str, Object]:
+    """The clusters of a caller in another namespace, by service."""
+    objects = [*world(), *there.cluster.list("DestinationRule")]
+    found = compile_pod(Mesh.read(objects), "client-1", "other").to_json()["clusters"]
+    told = {name: found[f"outbound|80||{name}.shop.svc.cluster.local"] for name in SERVICES}
+    return {name: {**cluster, "metadata": None} for name, cluster in told.items()}  # it names the rule
+
+
+@pytest.mark.parametrize(
+    ("host", "namespace"), [("*.shop.svc.cluster.local", "shop"), ("*.local", "istio-system"), ("*", "istio-system")]
+)
+@pytest.mark.parametrize(("intent", "field"), [(BREAKER, "outlier_detection"), (LIMIT, "circuit_breakers")])
+def test_a_policy_for_one_service_leaves_the_others_alone(
+    intent: Intent, field: str, namespace: str, host: str
+) -> None:
+    theirs = _rule(host, namespace)
+    before = _clusters(_world(theirs))
+    there = _world(theirs)
+    there(intent)
+    after = _clusters(there)
+    assert {name: after[name] for name in SERVICES[1:]} == {name: before[name] for name in SERVICES[1:]}
+    assert after["order-service"].pop(field) != before["order-service"].pop(field, None)
+    assert after["order-service"] == before["order-service"], "all else that the pattern's rule says stays"
+    assert _rules(there)[f"wide.{namespace}"]["spec"] == theirs["spec"]
+
+
+def test_the_services_own_rule_has_the_words_of_that_for_the_pattern() -> None:
+    theirs = _rule(exportTo=["*"])
+    there = _world(theirs)
+    [edit] = there(BREAKER).edits
+    own = _rules(there)["meshbdd-order-service.shop"]["spec"]
+    marker = own["subsets"].pop()
+    assert own.pop("host") == ORDER.host
+    assert own["trafficPolicy"].pop("outlierDetection")["consecutive5xxErrors"] == 3
+    assert own == {key: value for key, value in theirs["spec"].items() if key != "host"}
+    assert marker["labels"] == {"meshbdd.dev/marker": marker["name"]}
+    assert edit.of == ("DestinationRule", "wide", "shop")
+
+
+@pytest.mark.parametrize(
+    "later", [LIMIT, Split(ORDER, (("stable", Percent(50)), ("canary", Percent(50)))), Mirror(ORDER, "canary")]
+)
+def test_a_later_step_changes_the_same_rule(later: Intent) -> None:
+    there = _world(_rule())
+    there(BREAKER)
+    there(later)
+    assert _rules(there).keys() == {"wide.shop", "meshbdd-order-service.shop"}
+    spec = _rules(there)["meshbdd-order-service.shop"]["spec"]
+    assert spec["trafficPolicy"]["outlierDetection"]["consecutive5xxErrors"] == 3
+    assert len(spec["subsets"]) > 2
+    assert _rules(there)["wide.shop"]["spec"] == _rule()["spec"]
+
+
+def test_no_sense_check_takes_the_two_for_rivals() -> None:
+    there = _world(_rule())
+    before = check(there.cluster.list("Namespace") + _everything(there))
+    there(BREAKER)
+    assert check(there.cluster.list("Namespace") + _everything(there)) == before
+
+
+def _everything(there: Staged) -> list[Object]:
+    return [o for kind in ("Service", "Pod", "DestinationRule", "VirtualService") for o in there.cluster.list(kind)]
+
+
+def test_a_rule_in_another_namespace_is_named_by_the_services_too() -> None:
+    there = _world(_rule(namespace="istio-system"))
+    there(BREAKER)
+    assert _rules(there).keys() == {"wide.istio-system", "meshbdd-order-service.shop.istio-system"}
+
+
+def test_two_rules_for_one_host_that_istio_would_merge_are_not_made() -> None:
+    private = _rule(exportTo=["."])
+    public = _rule("order-service", name="own")
+    hidden = _rule("order-service", name="own", exportTo=["."])
+    for rules in ([private], [_rule(), hidden], [private, _rule("*.local", name="wider")]):
+        with pytest.raises(BadInput) as caught:
+            _world(*rules)(BREAKER)
+        assert caught.value.code == "MB0491"
+        assert "order-service.shop" in caught.value.sentence
+    there = _world(private, public)  # in their own namespace the exact one counts, too
+    there(BREAKER)
+    assert _rules(there)["own.shop"]["spec"]["trafficPolicy"]["outlierDetection"]
+
+
+def test_a_manifest_after_it_may_not_say_what_istio_would_not_look_at() -> None:
+    there = _world(_rule())
+    there(BREAKER)
+    for document in (_rule(), _rule("order-service", name="exact"), _rule("*.local", name="wider")):
+        with pytest.raises(BadInput, match="is in force, so Istio would ignore what") as caught:
+            there([document])
+        assert caught.value.code == "MB0409"
+    there([_rule("payment-service", name="others")])
+    first = _world()
+    first([_rule()])
+    first(BREAKER)
+    with pytest.raises(NotPossible, match=r"cannot be removed: .* by a copy of its DestinationRule wide"):
+        first.mesh.see_removable(first.plans[:1], first.plans[1:])
+    first.mesh.see_removable(first.plans[1:], first.plans[:1])
+
+
+def test_where_no_rule_is_one_is_made_as_before() -> None:
+    there = _world()
+    [edit] = there(BREAKER).edits
+    assert (edit.name, edit.namespace, edit.of) == ("meshbdd-order-service", "shop", None)
+    assert cast("Object", edit.new)["spec"]["host"] == ORDER.host
