@@ -85,15 +85,18 @@ def _takes(match: Mapping[str, Any], value: str) -> bool:
     return True
 
 
-def _reach_the_service(routes: Iterable[Object], service: ServiceRef) -> Iterable[Object]:
-    """The routes by which calls come to a service.
+def _answers(route: Object) -> bool:
+    """Whether a route answers calls itself, so that they come to no service."""
+    return bool(route.get("redirect") or route.get("directResponse"))
+
+
+def _led(routes: Iterable[Object], service: ServiceRef) -> Iterable[Object]:
+    """The routes of calls to a service, those among them that answer, too.
 
     Raises:
         BadInput: one leaves that to another VirtualService.
     """
     for route in routes:
-        if route.get("redirect") or route.get("directResponse"):
-            continue
         if route.get("delegate"):
             raise BadInput(
                 "MB0402",
@@ -101,6 +104,13 @@ def _reach_the_service(routes: Iterable[Object], service: ServiceRef) -> Iterabl
                 help="write the rule into the delegate with the step «the manifest … is applied»",
             )
         yield route
+
+
+def _without_last_answers(routes: list[Route]) -> list[Route]:
+    """Copies of routes that answer stand only where another follows, which would take their calls otherwise."""
+    while routes and _answers(routes[-1]):
+        routes = routes[:-1]
+    return routes
 
 
 def _copy(route: Object, tag: str, number: int) -> Route:
@@ -142,20 +152,20 @@ def is_beside_another(routes: Iterable[Object], fault: Fault, caller: Where, own
     ours = _scope_match(fault.scope, caller)
     return any(
         route_name(route).startswith(own) and not _room(route, fault) and _met(route, ours)
-        for route in _reach_the_service(routes, fault.service)
+        for route in _led(routes, fault.service)
     )
 
 
 def faulted_routes(routes: Iterable[Object], fault: Fault, caller: Where, tag: str) -> list[Route]:
-    """A faulted copy of each route that the fault can hit, narrowed to its scope.
+    """A faulted copy of each route that the fault can hit, narrowed to its scope; of one that answers itself a mere copy.
 
     Raises:
         BadInput: a route has a fault of its own, or one of the run's that this one would replace, or delegates.
     """
     ours, own = _scope_match(fault.scope, caller), tag.rsplit("-", 2)[0] + "-"
     made: list[Route] = []
-    for route in _reach_the_service(routes, fault.service):
-        if route.get("fault") and not route_name(route).startswith(ROUTE_PREFIX):
+    for route in _led(routes, fault.service):
+        if route.get("fault") and not _answers(route) and not route_name(route).startswith(ROUTE_PREFIX):
             name = route.get("name") or "without a name"
             raise BadInput(
                 "MB0403",
@@ -174,27 +184,29 @@ def faulted_routes(routes: Iterable[Object], fault: Fault, caller: Where, tag: s
                 help="write | inject at | server |, leave that option out, or let the first one recover",
             )
         copied = _copy(route, tag, len(made))
-        copied["fault"] = {**(copied.get("fault") or {}), **fault_block(fault)}
+        if not _answers(route):
+            copied["fault"] = {**(copied.get("fault") or {}), **fault_block(fault)}
         if any(matches):
             copied["match"] = matches
         else:
             copied.pop("match", None)
         made.append(copied)
-    return made
+    return _without_last_answers(made)
 
 
 def shaped_routes(routes: Iterable[Object], service: ServiceRef, shape: Shape, tag: str) -> list[Route]:
-    """A changed copy of each route by which calls come to a service.
+    """A changed copy of each route by which calls come to a service; of one that answers itself a mere copy.
 
     Raises:
         BadInput: a route delegates.
     """
     made: list[Route] = []
-    for route in _reach_the_service(routes, service):
+    for route in _led(routes, service):
         copied = _copy(route, tag, len(made))
-        shape(copied)
+        if not _answers(route):
+            shape(copied)
         made.append(copied)
-    return made
+    return _without_last_answers(made)
 
 
 def sources(routes: Iterable[Object]) -> tuple[Where, ...]:

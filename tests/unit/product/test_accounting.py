@@ -629,6 +629,13 @@ def test_a_fault_in_the_route_of_a_service_meets_the_calls_that_the_route_leads_
     _logged_by([], replace(met, authority="1.0.0.9:80")).account([InForce(_fault(100), requests=["r1"])])
 
 
+def test_a_call_that_the_copy_of_a_redirect_answered_reached_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meshbdd.scenario.accounting._LOG_SECONDS", Duration(0.1))
+    sent_on = Entry("client-1", True, "", "t1-0", 301, frozenset(), "r1", started=9.0, authority="a.b")
+    with pytest.raises(Unmet, match=r"No call reached a\.b .* 1 with status 301"):
+        _logged_by([], sent_on).account([InForce(_fault(100), requests=["r1"])])
+
+
 @pytest.mark.parametrize("other", [{"authority": "b"}, {"namespace": "c"}, {"authority": "1.0.0.9:80"}])
 def test_calls_that_are_led_elsewhere_and_that_nothing_ties_to_a_service_are_none_of_its(
     other: dict[str, str], monkeypatch: pytest.MonkeyPatch

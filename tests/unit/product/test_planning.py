@@ -13,7 +13,7 @@ from meshbdd.intents import Fault, Scope, ServiceRef
 from meshbdd.mesh import Context, Istio
 from meshbdd.mesh.base import Where
 from meshbdd.mesh.istio.hosts import governing
-from meshbdd.mesh.istio.routes import fault_block, faulted_routes, is_beside_another
+from meshbdd.mesh.istio.routes import fault_block, faulted_routes, is_beside_another, shaped_routes
 from meshbdd.mesh.manifest import find_manifest, read_manifest, read_objects
 from meshbdd.rehearsal.stage import StageCluster
 from meshbdd.units import Duration, Percent
@@ -65,6 +65,21 @@ def test_each_route_gets_a_faulted_copy_with_both_conditions() -> None:
 def test_a_route_that_the_scope_cannot_meet_gets_none() -> None:
     routes = [{"match": [{"method": {"exact": "GET"}}], "route": TO}, {"redirect": {"uri": "/"}}]
     assert faulted_routes(routes, Fault(PAYMENT, status=500, scope=Scope(method="POST")), Where(), "meshbdd-r-1-") == []
+
+
+def test_a_route_that_answers_keeps_its_calls_where_it_stands_before_others() -> None:
+    old = {"match": [{"uri": {"prefix": "/old"}}], "redirect": {"uri": "/new"}}
+    teapot = {"match": [{"uri": {"prefix": "/tea"}}], "directResponse": {"status": 418}}
+    routes = [old, {"route": TO}, teapot]
+    made = faulted_routes(routes, Fault(PAYMENT, status=500), Where(), "meshbdd-r-1-")
+    assert made[0] == {**old, "name": "meshbdd-r-1-0"}
+    assert [route.get("fault") is not None for route in made] == [False, True]
+    [alone] = faulted_routes(routes, Fault(PAYMENT, status=500, scope=Scope(path="/pay")), Where(), "meshbdd-r-1-")
+    assert alone["fault"]
+    shaped = shaped_routes(routes, PAYMENT, lambda route: route.update(timeout="1s"), "meshbdd-r-1-")
+    assert [route.get("timeout") for route in shaped] == [None, "1s"]
+    again = shaped_routes([*shaped, *routes], PAYMENT, lambda route: route.update(timeout="2s"), "meshbdd-r-2-")
+    assert [("redirect" in route, route.get("timeout")) for route in again] == [(True, None), (False, "2s")] * 2
 
 
 def test_a_fault_of_the_testers_own_is_not_hidden() -> None:
