@@ -24,7 +24,7 @@ DEMANDED = """
 apiVersion: policy.linkerd.io/v1beta3
 kind: Server
 metadata: {name: own, namespace: south}
-spec: {podSelector: {matchLabels: {app: target}}, port: 8080, accessPolicy: all-authenticated}
+spec: {podSelector: {matchLabels: {app: target, version: stable}}, port: 8080, accessPolicy: all-authenticated}
 """
 CLOSED = """
 apiVersion: policy.linkerd.io/v1beta3
