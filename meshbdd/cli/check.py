@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable
 from dataclasses import replace
@@ -33,7 +34,9 @@ _CONTROL_PLANES = {"istio": "istio-system", "linkerd": "linkerd"}
     help="YAML with the services and pods there are; the demo shop if left out.",
 )
 @click.option(
-    "--mesh", type=click.Choice(sorted(_MESHES)), help="For which mesh; the setting's, or Istio, unless said."
+    "--mesh",
+    type=click.Choice(sorted(_MESHES)),
+    help="For which mesh; the setting's, or Linkerd where all is for it, else Istio, unless said.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(files: tuple[Path, ...], world: Path | None, mesh: str | None, as_json: bool) -> None:
@@ -50,10 +53,12 @@ def check(files: tuple[Path, ...], world: Path | None, mesh: str | None, as_json
     from meshbdd.settings import load_settings  # noqa: PLC0415 - slow to import
 
     settings = load_settings()
-    settings = replace(settings, mesh=mesh or settings.mesh)
     namespace = settings.namespace or "shop"
     report = Report()
-    words = "istio" if settings.mesh == "auto" else settings.mesh
+    settings = replace(settings, mesh=mesh or settings.mesh)
+    words = _mesh_of(files, world, namespace) if settings.mesh == "auto" else settings.mesh
+    if words == "linkerd":
+        settings = replace(settings, mesh=words)
     features, files_of_objects = _sort(files, words)
     manifests = _read(files_of_objects, namespace, report)
     applied = {manifest for feature in features for manifest in manifests_of(feature, settings)}
@@ -91,6 +96,22 @@ def _sort(files: Iterable[Path], mesh: str) -> tuple[list[Path], list[Path]]:
                 )
             (features if found.suffix in _FEATURES else manifests).append(found)
     return list(dict.fromkeys(features)), list(dict.fromkeys(manifests))
+
+
+def _mesh_of(files: Iterable[Path], world: Path | None, namespace: str) -> str:
+    """The mesh that the files and their world are for: Linkerd, which is told then, or else Istio."""
+    from meshbdd.mesh.manifest import read_objects  # noqa: PLC0415 - slow to import
+    from meshbdd.sense import linkerds_alone, name_of  # noqa: PLC0415 - slow to import
+
+    objects: list[Object] = []
+    for file in [*_sort(files, "istio")[1], *([world] if world is not None and world.is_file() else [])]:
+        with contextlib.suppress(BadInput):  # it is told when the file is read to be judged
+            objects += read_objects(file, namespace)
+    because = linkerds_alone(objects)
+    if because is None:
+        return "istio"
+    click.echo(f"Judged for Linkerd, as {name_of(because)} is for it; --mesh names another one.", err=True)
+    return "linkerd"
 
 
 def _below(folder: Path, mesh: str) -> list[Path]:

@@ -11,6 +11,7 @@ from meshbdd.sense import (
     envoy_filters,
     gateway_api,
     istio_annotations,
+    linkerd_injection,
     routes,
     selectors,
     sidecars,
@@ -23,7 +24,9 @@ from meshbdd.sense.finding import Finding, name_of
 from meshbdd.sense.inventory import Inventory
 from meshbdd.sense.reading import Object
 
-_RULES: tuple[Callable[[Inventory], Iterator[Finding]], ...] = (
+Rule = Callable[[Inventory], Iterator[Finding]]
+
+_ISTIO: tuple[Rule, ...] = (
     virtual_services.references,
     virtual_services.conflicts,
     virtual_services.protocols,
@@ -47,6 +50,14 @@ _RULES: tuple[Callable[[Inventory], Iterator[Finding]], ...] = (
     istio_annotations.check,
     telemetry.check,
 )
+_LINKERD: tuple[Rule, ...] = (
+    linkerd_injection.injection,
+    workloads.services,
+    gateway_api.check,
+    gateway_api.unread,
+)
+"""Istio's objects mean nothing to Linkerd, nor do the names of ports: nothing is said of what Istio would make of them."""
+_RULES = {"istio": _ISTIO, "linkerd": _LINKERD}
 
 
 def check(objects: Iterable[Object], mesh: str = "istio") -> list[Finding]:
@@ -57,7 +68,7 @@ def check(objects: Iterable[Object], mesh: str = "istio") -> list[Finding]:
         mesh: The mesh that reads it.
     """
     world = Inventory(objects, mesh)
-    found = dict.fromkeys(finding for rule in _RULES for finding in rule(world))
+    found = dict.fromkeys(finding for rule in _RULES[mesh] for finding in rule(world))
     return sorted(found, key=lambda f: (f.object, f.code, f.sentence))
 
 

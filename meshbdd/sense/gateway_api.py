@@ -31,7 +31,7 @@ def check(world: Inventory) -> Iterator[Finding]:
                     yield catalog.UNKNOWN_HOST.on(
                         route,
                         f'{where} is Service "{text(ref, "name")}" in namespace "{home}", which does not exist.',
-                        f'did you mean "{near.partition(".")[0]}"?' if near else None,
+                        f'did you mean "{near.partition(".")[0]}"?' if near else "correct its name and namespace",
                     )
                     continue
                 port = whole(ref, "port")

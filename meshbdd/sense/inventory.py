@@ -108,11 +108,11 @@ class Inventory:
     @cached_property
     def workloads(self) -> list[Workload]:
         """All pods: those that run, and for what makes pods and has none yet, those that it will make; and machines."""
-        pods = [running(pod) for pod in self.of("Pod") if text(pod, "status", "phase") not in _ENDED]
+        pods = [running(pod, self.mesh) for pod in self.of("Pod") if text(pod, "status", "phase") not in _ENDED]
         made = []
         for owner in self.makers:
             name = text(owner, "kind"), namespace_of(owner), text(owner, "metadata", "name")
-            to_come = planned(owner, self.namespaces.get(namespace_of(owner)), scaled=name in self._scaled)
+            to_come = planned(owner, self.namespaces.get(namespace_of(owner)), self.mesh, scaled=name in self._scaled)
             if not any(p.namespace == to_come.namespace and selects(to_come.labels, p.labels) for p in pods):
                 made.append(to_come)
         return [*pods, *made, *(machine(obj) for kind in MACHINES for obj in self.of(kind))]

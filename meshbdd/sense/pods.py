@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from meshbdd.sense import linkerd_pods
 from meshbdd.sense.reading import Object, at, labels_of, mapping, mappings, namespace_of, selects, text, whole
 from meshbdd.sidecars import ISTIO
 
@@ -54,9 +55,9 @@ class Workload:
             yield from mappings(container, "ports")
 
 
-def running(pod: Object) -> Workload:
-    """A pod that is there."""
-    return _workload(pod, pod, 1, meshed=is_meshed(pod))
+def running(pod: Object, mesh: str) -> Workload:
+    """A pod that is there, with the sidecar of a mesh or without."""
+    return _workload(pod, pod, 1, meshed=linkerd_pods.is_meshed(pod) if mesh == "linkerd" else is_meshed(pod))
 
 
 def template_of(owner: Object) -> Object:
@@ -70,17 +71,19 @@ def template_of(owner: Object) -> Object:
     return template if text(owner, "kind") in TEMPLATES or mappings(template, "spec", "containers") else {}
 
 
-def planned(owner: Object, home: Object | None, *, scaled: bool = False) -> Workload:
+def planned(owner: Object, home: Object | None, mesh: str, *, scaled: bool = False) -> Workload:
     """The pods that something will make.
 
     Args:
         owner: The Deployment, or whatever else has a template.
         home: Its namespace; ``None`` where nobody described it, and injection is taken for granted.
+        mesh: Whose sidecars they get.
         scaled: Whether something else decides how many.
     """
     template = template_of(owner)
     count = None if scaled else _replicas(owner)
-    return _workload(owner, template, count, meshed=will_be_meshed(template, home))
+    injected = linkerd_pods.will_be_meshed if mesh == "linkerd" else will_be_meshed
+    return _workload(owner, template, count, meshed=injected(template, home))
 
 
 def machine(obj: Object) -> Workload:
@@ -100,7 +103,7 @@ def machine(obj: Object) -> Workload:
 
 
 def will_be_meshed(pod: Mapping[str, Any], home: Object | None) -> bool:
-    """Whether a pod gets a sidecar when it is created.
+    """Whether a pod gets Istio's sidecar when it is created.
 
     The selectors of Istio's webhooks, istio/istio manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml:
     no pod can have a sidecar in a namespace whose ``istio-injection`` says anything but ``enabled``.
@@ -147,13 +150,13 @@ def led_to(service: Object, pods: Iterable[Workload]) -> Iterator[tuple[int | No
 
 
 def is_meshed(pod: Object) -> bool:
-    """Whether a pod has a sidecar: by the label that injection leaves, or by the container, native ones included."""
+    """Whether a pod has Istio's sidecar: by the label that injection leaves, or by the container, native ones included."""
     containers = (*mappings(pod, "spec", "containers"), *mappings(pod, "spec", "initContainers"))
     return labels_of(pod).get(_TLS_MODE) == "istio" or any(text(c, "name") == "istio-proxy" for c in containers)
 
 
 def injects(namespace: Object) -> bool:
-    """Whether a namespace's pods get a sidecar. ``istio-injection`` has precedence over ``istio.io/rev``."""
+    """Whether a namespace's pods get Istio's sidecar. ``istio-injection`` has precedence over ``istio.io/rev``."""
     labels = labels_of(namespace)
     return labels.get("istio-injection") == "enabled" or ("istio-injection" not in labels and "istio.io/rev" in labels)
 

@@ -1,11 +1,11 @@
-"""Namespaces, pods and Services: who gets a sidecar, who is selected, which port says its protocol."""
+"""Namespaces, pods and Services: who gets Istio's sidecar, who is selected, which port says its protocol."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
 
-from meshbdd.sense import catalog
+from meshbdd.sense import catalog, linkerd_injection
 from meshbdd.sense.finding import Finding, name_of
 from meshbdd.sense.inventory import ROOT_NAMESPACE, Inventory
 from meshbdd.sense.pods import DATAPLANE_MODE, INJECT, MACHINES, Workload, injects, is_meshed, target_ports, template_of
@@ -15,6 +15,11 @@ from meshbdd.sidecars import FAULT_LABEL
 
 SYSTEM_NAMESPACES = {ROOT_NAMESPACE, "kube-system", "kube-public", "kube-node-lease", "local-path-storage"}
 """Where Istio injects nothing and nobody expects it."""
+
+
+_SYSTEM = {"istio": SYSTEM_NAMESPACES, "linkerd": linkerd_injection.SYSTEM_NAMESPACES}
+_WITHOUT_ENDPOINTS = {"istio": "503 (UH)", "linkerd": "504 after 3 s, and then 503 at once"}
+"""What callers get of a Service that has none, by the mesh. Linkerd's proxies fail fast only once they have waited."""
 
 
 def injection(world: Inventory) -> Iterator[Finding]:
@@ -66,7 +71,7 @@ def _opted_out(owner: Object) -> bool:
 def services(world: Inventory) -> Iterator[Finding]:
     """Services that select nothing, and ports that say too little."""
     for service in world.of("Service"):
-        if text(service, "spec", "type") == "ExternalName" or namespace_of(service) in SYSTEM_NAMESPACES:
+        if text(service, "spec", "type") == "ExternalName" or namespace_of(service) in _SYSTEM[world.mesh]:
             continue
         selector = mapping(service, "spec", "selector")
         behind = world.behind(service)
@@ -75,11 +80,12 @@ def services(world: Inventory) -> Iterator[Finding]:
         ):  # a scenario's own pods stand in
             said = told([f"{k}: {v}" for k, v in selector.items()])
             yield catalog.SERVICE_SELECTS_NOTHING.on(
-                service, f"no pod in namespace {namespace_of(service)} has the labels {said}; callers get 503 (UH)."
+                service,
+                f"no pod in namespace {namespace_of(service)} has the labels {said}; callers get {_WITHOUT_ENDPOINTS[world.mesh]}.",
             )
         for port in mappings(service, "spec", "ports"):
             called = text(port, "name") or "without a name"
-            if not protocol_of(port):
+            if world.mesh == "istio" and not protocol_of(port):  # Linkerd detects it at every port, whatever its name
                 yield catalog.PORT_NAME.on(
                     service,
                     f"port {whole(port, 'port')} ({called}) does not say its protocol; Istio guesses it from the first bytes.",

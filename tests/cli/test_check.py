@@ -389,6 +389,18 @@ def test_features_are_judged_for_the_mesh_that_is_asked_for(check: Check, tmp_pa
     assert check("--json", "x.feature").findings == check("--mesh", "istio", "--json", "x.feature").findings == []
 
 
+def test_a_world_that_is_linkerds_alone_is_judged_for_linkerd(check: Check, tmp_path: Path) -> None:
+    space = "kind: Namespace\napiVersion: v1\nmetadata: {name: shop, annotations: {linkerd.io/inject: enabled}}\n---"
+    pod = "\nkind: Pod\napiVersion: v1\nmetadata: {name: pay, namespace: shop}\nspec: {containers: []}\n"
+    _write(tmp_path, a_yaml=space + pod)
+    ran = check("a.yaml", "--world", "a.yaml")
+    assert ran.stdout == "Nothing doubtful in 1 file.\n"
+    assert ran.stderr.startswith("Judged for Linkerd, as Namespace shop is for it")
+    ran = check("a.yaml", "--world", "a.yaml", "--mesh", "istio")
+    assert "MB0960 info: Namespace shop: it has no label istio-injection" in ran.stdout
+    assert ran.stderr == ""
+
+
 def test_a_folder_stands_for_what_a_run_on_the_mesh_would_read(check: Check, tmp_path: Path) -> None:
     (tmp_path / "m" / "linkerd").mkdir(parents=True)
     (tmp_path / "m" / "a.yaml").write_text(_route(host="paymnt-service"))
