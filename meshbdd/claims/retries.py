@@ -18,8 +18,11 @@ from meshbdd.claims.calls import (
     untold_statuses,
 )
 from meshbdd.claims.verdict import Outcome, Verdict
+from meshbdd.grpc_statuses import GRPC_CODES, RETRIED
 from meshbdd.units import Duration, counted
 
+_RETRIED_GRPC = "one of the gRPC statuses " + ", ".join(sorted(n for n, code in GRPC_CODES.items() if code in RETRIED))
+"""What a server answers a gRPC call with that is to be tried again."""
 LOG_RESOLUTION = 0.002
 """Seconds by which a pause between two log entries may be too short: starts and durations are whole milliseconds."""
 
@@ -161,7 +164,8 @@ def _unsure(
                 "every call was answered, and none with a server's error; whether an answer (a 4xx, a gRPC status) was a reason "
                 "to try again nobody knows"
             )
-        return why, f"let {callee} fail 100% with a status of 500 or more"
+        speaks_grpc = any(call.grpc is not None for calls in requests.values() for call in calls)
+        return why, f"let {callee} fail 100% with {_RETRIED_GRPC if speaks_grpc else 'a status of 500 or more'}"
     if faulted := sum(call.faulted for calls in requests.values() for call in calls):
         why = (
             f"{caller}'s own proxy injected a fault into {counted(faulted, 'call')}, before it could have made a retry"

@@ -172,12 +172,12 @@ class Accounting:
             if not seen or seen[-1][1] != len(found):
                 seen.append((now, len(found)))
             if now - seen[-1][0] < flush and now - seen[0][0] < max(flush, GROWING_SECONDS):
-                raise NotYet(f"{len(found)} entries so far")
+                raise NotYet(f"{len(found)} {'entry' if len(found) == 1 else 'entries'} so far")
             met_it = (e for e in found if not e.probe and not 0 < e.started < since.get(e.pod, 0.0))
             counted = [self._pods.named(e) for e in met_it if not self._environment.sent.are_earlier(e.request_id)]
             missing = set(item.requests) - item.unseen.keys() - {entry.request_id for entry in found}
             if now < deadline and (missing or not met(counted)):
-                raise NotYet(f"{len(missing)} requests are not logged")
+                raise NotYet(f"{len(missing)} {'request is' if len(missing) == 1 else 'requests are'} not logged")
             return counted
 
         return eventually(
@@ -185,6 +185,7 @@ class Accounting:
             what="The end of the access logs",
             within=Duration(_LOG_SECONDS.seconds + 1),
             code="MB0605",
+            help="run it again with less other work on the machine: the logs were read too seldom to tell",
             first_pause=LOOK_SECONDS,
         )
 

@@ -222,6 +222,16 @@ NOT_READ = Check(
     "MB0993", _W, "a field of a route that Linkerd does not read", "write the annotation of Linkerd's that says it"
 )
 
+NOT_A_TIMEOUT = Check(
+    "MB0994",
+    _W,
+    "a timeout of a route that Linkerd takes for none",
+    "write one whole number and its unit: 500ms, 90s, 2m",
+)
+LIMIT_ALONE = Check(
+    "MB0995", _W, "a limit of retries without anything that is retried", "write the statuses beside it that are retried"
+)
+
 # From the command
 WOULD_BE_REFUSED = Check("MB0990", _E, "an object that Istio or the API refuses", "correct the field", ("IST0106",))
 UNKNOWN_KIND = Check(

@@ -55,6 +55,7 @@ _LINKERD: tuple[Rule, ...] = (
     workloads.services,
     gateway_api.check,
     gateway_api.unread,
+    gateway_api.limits,
 )
 """Istio's objects mean nothing to Linkerd, nor do the names of ports: nothing is said of what Istio would make of them."""
 _RULES = {"istio": _ISTIO, "linkerd": _LINKERD}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from meshbdd.sense import catalog
@@ -63,6 +64,47 @@ def unread(world: Inventory) -> Iterator[Finding]:
                         f"Linkerd does not read {path} of rule {number}, so it has no effect.",
                         f"write the annotation {_INSTEAD[field]} into metadata",
                     )
+            limit = text(timeouts, "request")
+            if limit and _is_of_gateways(route) and not _READ.fullmatch(limit):
+                yield catalog.NOT_A_TIMEOUT.on(
+                    route,
+                    f'Linkerd cannot read "{limit}" in timeouts.request of rule {number}, so its requests have no timeout.',
+                )
+
+
+_READ = re.compile(r"\+?[0-9]+(ms|s|m|h|d)|0")
+"""A duration that Linkerd reads in a route of the Gateway API; in one of policy.linkerd.io it reads ``1m30s`` as well.
+
+linkerd2 policy-controller/k8s/index/src/outbound/index.rs, ``parse_duration``, whose errors the first of the two drops.
+"""
+
+
+def limits(world: Inventory) -> Iterator[Finding]:
+    """Limits of retries for which nothing says what is retried: Linkerd then retries nothing.
+
+    A time for each try is such a word too: tries that take longer are made again. A route's annotations replace its
+    Service's, all of them (linkerd2 …/outbound/index/http.rs, ``parse_http_retry``, and grpc.rs beside it).
+    """
+    for kind, conditions in _CONDITIONS.items():
+        for obj in world.of(kind):
+            said = mapping(obj, "metadata", "annotations")
+            if f"{_RETRY}limit" in said and not any(f"{_RETRY}{word}" in said for word in (*conditions, "timeout")):
+                condition = f"{_RETRY}{conditions[0]}"
+                yield catalog.LIMIT_ALONE.on(
+                    obj,
+                    f"{_RETRY}limit stands without {' or '.join(_RETRY + word for word in conditions)}: nothing is retried.",
+                    f"write beside it {condition}: {_FOR_INSTANCE[conditions[0]]}",
+                )
+
+
+_RETRY = "retry.linkerd.io/"
+_CONDITIONS = {"Service": ("http", "grpc"), "HTTPRoute": ("http",), "GRPCRoute": ("grpc",)}
+"""Kinds with annotations for retries → what of them says which answers are retried."""
+_FOR_INSTANCE = {"http": "5xx", "grpc": "unavailable"}
+
+
+def _is_of_gateways(route: Object) -> bool:
+    return text(route, "apiVersion").startswith("gateway.networking.k8s.io/")
 
 
 def _is_linkerds(world: Inventory, route: Object) -> bool:

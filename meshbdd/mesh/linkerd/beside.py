@@ -183,6 +183,6 @@ def _refuse_denying(catalog: Catalog, documents: Sequence[Object], context: Cont
             raise NotPossible(
                 "MB0449",
                 f"With the manifest Server {name} lets only some callers of {plan.service} pass, which is "
-                f"not possible on Linkerd while {plan.summary}: the calls that go on come from the fault backend.",
+                f"not possible on Linkerd while «{plan.summary}» is in force: the calls that go on come from the fault backend.",
                 help="have faults and the policy in different scenarios",
             )

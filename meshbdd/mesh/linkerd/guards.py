@@ -218,7 +218,7 @@ def too_late(how: str, plan: Plan) -> NotPossible:
     """
     return NotPossible(
         "MB0449",
-        f"{how} others may call {plan.service}, which is not possible on Linkerd while {plan.summary}: the fault backend answers, "
-        "and holds the policies that were there when the fault came.",
+        f"{how} others may call {plan.service}, which is not possible on Linkerd while «{plan.summary}» is in force: the "
+        "fault backend answers, and holds the policies that were there when the fault came.",
         help=f"{_FIRST}, or let {plan.service.name if plan.service else 'it'} recover first",
     )

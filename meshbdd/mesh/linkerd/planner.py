@@ -111,7 +111,7 @@ class Linkerd:
         by, backend, tag = fault.scope.called_by, self._backend(fault.service), self._tag()
         accounts = [f"{account}.{by.namespace}" for account in self._catalog.service_accounts(by)] if by else []
         if fault.delay is not None or by is not None or stands_in:
-            security.refuse_detour(self._catalog, fault.service, str(fault))
+            security.refuse_detour(self._catalog, fault.service, f"«{fault}»")
         guards = () if stands_in else guard_stages(self._catalog, backend, tag, str(fault))
 
         def made(rules: Rules, place: Place) -> Rules:
@@ -193,10 +193,12 @@ class Linkerd:
             goes_on = passes_on(plan)
             raise NotPossible(
                 "MB0449",
-                f"«{intent}» is not possible on Linkerd while {plan.intent}: the calls that go on come from the fault backend."
-                if goes_on
-                else f"«{intent}» is not possible on Linkerd while {plan.intent}: the fault backend answers, and holds the policies "
-                "that were there when the fault came.",
+                f"«{intent}» is not possible on Linkerd while «{plan.intent}» is in force: "
+                + (
+                    "the calls that go on come from the fault backend."
+                    if goes_on
+                    else "the fault backend answers, and holds the policies that were there when the fault came."
+                ),
                 help="have faults and the policy in different scenarios"
                 if goes_on
                 else "have this step before the one of the fault",

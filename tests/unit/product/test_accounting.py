@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from meshbdd.cluster import Cluster
-from meshbdd.errors import BadInput, Inconclusive
+from meshbdd.errors import BadInput, EnvironmentBroken, Inconclusive
 from meshbdd.evidence import FaultAccounted
 from meshbdd.intents import Down, Fault, Scope, ServiceRef, Side
 from meshbdd.mesh import Context, Istio, Linkerd, Plan, Stage
@@ -25,6 +25,7 @@ from meshbdd.scenario.vacuity import Unmet, chances, see_met
 from meshbdd.sidecars import ISTIO
 from meshbdd.telemetry.access_log import Entry, read_entries
 from meshbdd.units import Duration, Percent
+from meshbdd.waiting import asked_once
 
 A, B = ServiceRef("a", "b"), ServiceRef("b", "b")
 
@@ -46,6 +47,18 @@ def test_calls_past_every_proxy_are_plain_data_for_the_report() -> None:
     bypassed = accounting._found.bypassed(arrived, ServiceRef("payment-service", "shop"), {"r0"})
     told = asdict(FaultAccounted("a fault", "payment-service.shop", 2, 0, bypassed=bypassed))
     assert json.loads(json.dumps(told))["bypassed"] == {"127.9.9.9": 2}
+
+
+def test_where_the_end_of_the_logs_is_not_seen_it_is_said_what_helps() -> None:
+    """Looked at so seldom that nobody can tell whether they still grow."""
+    [entry] = read_entries("client-1", json.dumps(_LOG).encode() + b"\n")
+    accounting = _accounting(_Cluster(), [entry], [])
+    item = InForce(Plan("payment-service fails", (), intent=Fault(ServiceRef("payment-service", "shop"), Percent(100))))
+    with asked_once(), pytest.raises(EnvironmentBroken) as caught:
+        accounting._entries(item, lambda _: True)
+    assert caught.value.code == "MB0605"
+    assert "1 entry so far" in caught.value.sentence
+    assert "less other work" in (caught.value.help or "")
 
 
 @pytest.mark.parametrize(

@@ -912,10 +912,10 @@ def test_a_policy_for_every_server_is_one_for_a_server_that_is_to_be_made(kind: 
 
 def test_calls_that_go_on_through_the_backend_may_not_meet_a_policy_about_callers() -> None:
     slow = Fault(PAYMENT, delay=Duration(1))
-    with pytest.raises(NotPossible, match="Server theirs lets only some callers"):
+    with pytest.raises(NotPossible, match=r"«.*» is not possible here: Server theirs lets only some callers"):
         plan(slow, _server("deny"))
     made, _ = plan(slow)
-    with pytest.raises(NotPossible, match="come from the fault backend"):
+    with pytest.raises(NotPossible, match=r"while «.*» is in force: the calls that go on come from the fault backend"):
         plan(Access(ORDER, PAYMENT), context=Context((made,)))
 
 

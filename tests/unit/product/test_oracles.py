@@ -21,6 +21,7 @@ from meshbdd.claims.retries import called_at_least, called_at_most
 from meshbdd.claims.share import Stopped
 from meshbdd.claims.timeouts import gives_up_within
 from meshbdd.errors import BadInput, Place
+from meshbdd.grpc_statuses import GRPC_CODES
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample, read_message
 from meshbdd.scenario.breakers import breakers
@@ -124,6 +125,14 @@ def test_of_calls_that_no_server_error_ended_it_is_not_said_that_none_failed(sta
         assert "no call failed" not in verdict.sentence
         assert "whether an answer (a 4xx, a gRPC status) was a reason" in verdict.sentence
         assert verdict.help == "let b fail 100% with a status of 500 or more"
+
+
+def test_a_grpc_call_that_nobody_tries_again_is_to_fail_with_a_status_that_is_retried() -> None:
+    calls = [replace(c, grpc=GRPC_CODES["NOT_FOUND"]) for c in _tries([200])]
+    help_ = called_at_most("a", "b", 1, calls, calls).help or ""
+    assert help_.startswith("let b fail 100% with one of the gRPC statuses CANCELLED, ")
+    assert "UNAVAILABLE" in help_
+    assert "500" not in help_
 
 
 def test_a_verdict_on_retries_tells_the_worst_request_and_the_pauses() -> None:

@@ -128,3 +128,63 @@ def test_for_whom_a_world_is() -> None:
     assert sense.linkerds_alone(both) is None
     assert sense.linkerds_alone([*ours, {"apiVersion": "networking.istio.io/v1", "kind": "Gateway"}]) is None
     assert sense.linkerds_alone(_world("labels: {}")) is None
+
+
+def _told(text: str) -> list[str]:
+    there = _world("annotations: {linkerd.io/inject: enabled}")
+    found = sense.check_changes([obj for obj in yaml.safe_load_all(text) if obj], there, "linkerd")
+    return [f"{f.code} {f.sentence} | {f.help}" for f in found]
+
+
+_ROUTE = """
+apiVersion: GROUP
+kind: HTTPRoute
+metadata: {name: a, namespace: shop, annotations: ANNOTATIONS}
+spec: {parentRefs: [{group: "", kind: Service, name: pay, port: 80}], rules: [{timeouts: {request: TIME}}]}
+"""
+_OF_GATEWAYS, _OWN = "gateway.networking.k8s.io/v1", "policy.linkerd.io/v1beta3"
+
+
+@pytest.mark.parametrize(
+    ("group", "time", "told"),
+    [
+        (_OF_GATEWAYS, "1m30s", True), (_OF_GATEWAYS, "1.5s", True), (_OF_GATEWAYS, "90s", False),
+        (_OF_GATEWAYS, "500ms", False), (_OF_GATEWAYS, "0s", False), (_OWN, "1m30s", False),
+    ],
+)  # fmt: skip
+def test_a_timeout_that_linkerd_takes_for_none(group: str, time: str, told: bool) -> None:
+    """tests/golden/data/linkerd/012-httproute-rule-timeouts-odd, and 013 beside it."""
+    sentence = f'MB0994 Linkerd cannot read "{time}" in timeouts.request of rule 1, so its requests have no timeout. | '
+    found = _told(_ROUTE.replace("GROUP", group).replace("ANNOTATIONS", "{}").replace("TIME", time))
+    assert found == ([sentence + "write one whole number and its unit: 500ms, 90s, 2m"] if told else [])
+
+
+@pytest.mark.parametrize(
+    ("annotations", "told"),
+    [
+        ('{retry.linkerd.io/limit: "2"}', True),
+        ('{retry.linkerd.io/limit: "2", retry.linkerd.io/grpc: internal}', True),
+        ('{retry.linkerd.io/limit: "2", retry.linkerd.io/http: 5xx}', False),
+        ('{retry.linkerd.io/limit: "2", retry.linkerd.io/timeout: 1s}', False),
+        ("{retry.linkerd.io/http: 5xx}", False),
+    ],
+)
+def test_a_limit_of_retries_without_a_condition(annotations: str, told: bool) -> None:
+    found = _told(_ROUTE.replace("GROUP", _OF_GATEWAYS).replace("ANNOTATIONS", annotations).replace("TIME", "1s"))
+    sentence = "MB0995 retry.linkerd.io/limit stands without retry.linkerd.io/http: nothing is retried."
+    assert found == ([f"{sentence} | write beside it retry.linkerd.io/http: 5xx"] if told else [])
+
+
+@pytest.mark.parametrize(("condition", "told"), [("", True), (", retry.linkerd.io/grpc: internal", False)])
+def test_a_services_limit_may_be_for_grpc_as_well(condition: str, told: bool) -> None:
+    world = _world("annotations: {linkerd.io/inject: enabled}")
+    world[1]["metadata"]["annotations"] = yaml.safe_load(f'{{retry.linkerd.io/limit: "2"{condition}}}')
+    assert [f.code for f in sense.check(world, "linkerd")] == (["MB0995"] if told else [])
+    assert "MB0995" not in {f.code for f in sense.check(world, "istio")}
+
+
+def test_a_route_has_no_host_that_could_be_corrected() -> None:
+    route = _ROUTE.replace("GROUP", _OF_GATEWAYS).replace("ANNOTATIONS", "{}").replace("TIME", "1s")
+    (found,) = _told(route.replace("name: pay", "name: unlike"))
+    assert found.startswith("MB0901 its parent is Service")
+    assert found.endswith("| correct its name and namespace")

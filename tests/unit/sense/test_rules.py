@@ -15,8 +15,9 @@ from meshbdd.sense.catalog import CHECKS
 from tests.golden.meaning import DATA
 
 _CASES = yaml.safe_load(Path(__file__).with_name("cases.yaml").read_text("utf-8"))
-_ELSEWHERE = {"MB0926", "MB0927", "MB0928", "MB0990", "MB0991"}
-"""Codes that features and admission give: tests/unit/rehearsal/test_rehearsal.py, tests/cli/test_check.py."""
+_ELSEWHERE = {"MB0926", "MB0927", "MB0928", "MB0990", "MB0991", "MB0994", "MB0995"}
+"""Codes that features and admission give, and those for Linkerd alone: tests/unit/rehearsal/test_rehearsal.py,
+tests/cli/test_check.py, tests/unit/sense/test_linkerd_worlds.py."""
 
 
 def documents(text: str) -> list[dict[str, Any]]:
