@@ -114,7 +114,9 @@ class Lab:
         started = start_time(os.getpid()) or ""
         binary = find_prometheus()
         if binary is not None:
-            self.prometheus = Prometheus(binary, subnet.own, self.folder / "prometheus", self.processes)
+            self.prometheus = Prometheus(
+                binary, subnet.own, self.folder / "prometheus", self.processes, self.mesh.scrape_job
+            )
         address = self.prometheus.url if self.prometheus else None
         info = LabInfo(
             self.name, os.getpid(), started, f"https://{subnet.own}:{API_PORT}", self.folder, address, self.mesh.name
@@ -185,10 +187,7 @@ class Lab:
         if self.prometheus is not None and changed:
             self.prometheus.set_targets(
                 [
-                    (
-                        f"{runtime.ip}:{self.mesh.metrics_port}",
-                        {"namespace": runtime.identity.namespace, "pod": runtime.identity.pod},
-                    )
+                    (f"{runtime.ip}:{self.mesh.metrics_port}", runtime.scrape_labels)
                     for runtime in pods.values()
                     if runtime.scraped
                 ]

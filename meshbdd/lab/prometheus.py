@@ -29,9 +29,9 @@ def find_prometheus() -> Path | None:
     return Path(found) if found else None
 
 
-def _config(targets: Path) -> str:
+def _config(targets: Path, name: str) -> str:
     job = {
-        "job_name": "kubernetes-pods",
+        "job_name": name,
         "metrics_path": "/stats/prometheus",
         "file_sd_configs": [{"files": [str(targets)], "refresh_interval": "1s"}],
     }
@@ -48,13 +48,15 @@ class Prometheus:
         address: Loopback address to listen at.
         folder: For its configuration, targets and data.
         table: Starts it.
+        job: What it calls its scraping.
     """
 
-    def __init__(self, binary: Path, address: str, folder: Path, table: ProcessTable) -> None:
+    def __init__(self, binary: Path, address: str, folder: Path, table: ProcessTable, job: str) -> None:
         self._binary = binary
         self._address = address
         self._folder = folder
         self._table = table
+        self._job = job
         self._child: Child | None = None
         self._targets = folder / "targets.json"
 
@@ -71,7 +73,7 @@ class Prometheus:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         config = self._folder / "prometheus.yml"
-        config.write_text(_config(self._targets))
+        config.write_text(_config(self._targets, self._job))
         self.set_targets([])
         argv = [
             str(self._binary), f"--config.file={config}", f"--storage.tsdb.path={self._folder / 'data'}",

@@ -63,6 +63,7 @@ class IstioKind:
     outbound_port = OUTBOUND_PORT
     drain_seconds = DRAIN_SECONDS
     metrics_port = METRICS_PORT
+    scrape_job = "kubernetes-pods"
     metric_pages: tuple[str, ...] = ("/stats/prometheus",)
     reserved_ports = RESERVED_PORTS
     resources: tuple[str, ...] = (
@@ -148,6 +149,10 @@ class IstioKind:
         """Istio's agent renews at half of the lifetime: options.go, ``SECRET_GRACE_PERIOD_RATIO``."""
         lifetime = secret_lifetime(pod)
         return lifetime, lifetime / 2
+
+    def scrape_labels(self, pod: Object) -> Mapping[str, str]:
+        """See ``MeshKind``."""
+        return {"namespace": pod["metadata"]["namespace"], "pod": pod["metadata"]["name"]}
 
     def metrics(self, pages: Mapping[str, str], identity: SidecarIdentity, compiled: Compiled | None) -> str:
         """See ``MeshKind``."""

@@ -30,6 +30,7 @@ class MeshKind(Protocol):
         outbound_port: Where applications enter their sidecar, at the pod-private address.
         drain_seconds: How long connections live on that were open when what governs their port was replaced.
         metrics_port: Where a sidecar's metrics are, at the pod's address.
+        scrape_job: What Prometheus calls its scraping of the sidecars, where it is set up as the mesh's own project does.
         metric_pages: The pages of Envoy's admin interface that they are made of.
         reserved_ports: Ports that no container may declare.
         resources: The API's names of everything that is compiled.
@@ -41,6 +42,7 @@ class MeshKind(Protocol):
     outbound_port: int
     drain_seconds: int
     metrics_port: int
+    scrape_job: str
     metric_pages: tuple[str, ...]
     reserved_ports: frozenset[int]
     resources: tuple[str, ...]
@@ -85,6 +87,9 @@ class MeshKind(Protocol):
             pod: The pod.
             objects: Everything that is in force; the control plane's own settings may be among it.
         """
+
+    def scrape_labels(self, pod: Object) -> Mapping[str, str]:
+        """What Prometheus says of a pod beside what its metrics say."""
 
     def metrics(self, pages: Mapping[str, str], identity: SidecarIdentity, compiled: Compiled | None) -> str:
         """Envoy's pages under the mesh's names."""

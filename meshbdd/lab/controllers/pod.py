@@ -185,6 +185,11 @@ class PodRuntime:
         return str(annotations.get("prometheus.io/scrape", "true")) != "false"
 
     @property
+    def scrape_labels(self) -> Mapping[str, str]:
+        """What Prometheus says of it."""
+        return self._node.mesh.scrape_labels(self._pod)
+
+    @property
     def trouble(self) -> str | None:
         """Why the pod is not ready, in a sentence; ``None`` where nothing is wrong."""
         if self._failure:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from meshbdd.lab.api.errors import Cause, invalid
-from meshbdd.lab.linkerd.objects import annotations_of
+from meshbdd.lab.linkerd.objects import annotations_of, owner_of
 from meshbdd.lab.linkerd.ports import ADMIN_PORT, INBOUND_PORT
 from meshbdd.lab.linkerd.read.destinations import CONTROL_PLANE
 from meshbdd.lab.linkerd.values import Unreadable, annotation_duration
@@ -44,16 +44,6 @@ def is_meshed(pod: Mapping[str, Any]) -> bool:
     return CONTROL_PLANE in ((pod.get("metadata") or {}).get("labels") or {})
 
 
-def _owner(pod: Mapping[str, Any]) -> tuple[str, str] | None:
-    meta = pod["metadata"]
-    owner = next((ref for ref in meta.get("ownerReferences") or [] if ref.get("controller")), None)
-    if owner is None:
-        return None
-    if owner["kind"] == "ReplicaSet" and "pod-template-hash" in (meta.get("labels") or {}):
-        return "deployment", owner["name"].rpartition("-")[0]
-    return owner["kind"].lower(), owner["name"]
-
-
 def inject(pod: dict[str, Any], namespace: Mapping[str, Any]) -> None:
     """Give a pod its proxy and the labels and annotations that go with it, in place.
 
@@ -68,7 +58,7 @@ def inject(pod: dict[str, Any], namespace: Mapping[str, Any]) -> None:
             annotations.setdefault(name, value)
     labels[CONTROL_PLANE] = "linkerd"
     labels["linkerd.io/workload-ns"] = meta.get("namespace", "")
-    owner = _owner(pod)
+    owner = owner_of(pod)
     if owner is not None:
         labels[f"linkerd.io/proxy-{owner[0]}"] = owner[1]
     annotations.setdefault("linkerd.io/proxy-version", VERSION)

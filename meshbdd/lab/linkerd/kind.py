@@ -22,6 +22,7 @@ from meshbdd.lab.linkerd.admission.webhook import admission_hook
 from meshbdd.lab.linkerd.envoy.pod import Compiler
 from meshbdd.lab.linkerd.installed import settings_of
 from meshbdd.lab.linkerd.metrics.exposition import PAGES, linkerd_metrics
+from meshbdd.lab.linkerd.metrics.scraped import SCRAPE_JOB, scrape_labels
 from meshbdd.lab.linkerd.policies import Policies
 from meshbdd.lab.linkerd.ports import ADMIN_PORT, OUTBOUND_PORT, RESERVED_PORTS
 from meshbdd.lab.linkerd.settings import ControlPlaneSettings
@@ -47,6 +48,7 @@ class LinkerdKind:
     outbound_port = OUTBOUND_PORT
     drain_seconds = _DRAIN_SECONDS
     metrics_port = ADMIN_PORT
+    scrape_job = SCRAPE_JOB
     metric_pages: tuple[str, ...] = PAGES
     reserved_ports = RESERVED_PORTS
     resources = ("namespaces", "configmaps", "pods", "services", "endpointslices.discovery.k8s.io", *RESOURCES)
@@ -120,6 +122,10 @@ class LinkerdKind:
         """One lifetime for all, ``identity.issuer.issuanceLifetime``; each proxy renews as its environment says."""
         lifetime = settings_of(objects, SETTINGS).issuance_lifetime
         return lifetime, injection.renewed_after(pod, lifetime)
+
+    def scrape_labels(self, pod: Object) -> Mapping[str, str]:
+        """See ``MeshKind``."""
+        return scrape_labels(pod)
 
     def metrics(
         self,

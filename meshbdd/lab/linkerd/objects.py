@@ -14,6 +14,8 @@ GATEWAY, POLICY, CORE = "gateway.networking.k8s.io", "policy.linkerd.io", "core"
 ROUTE_KINDS = ("GRPCRoute", "HTTPRoute", "TLSRoute", "TCPRoute")
 """In order of precedence on one port: linkerd2 policy-controller/k8s/status/src/index.rs."""
 NEVER = "9999"
+TEMPLATE_HASH = "pod-template-hash"
+"""The label by which the pods of one ReplicaSet of a Deployment are known."""
 
 
 def group_of(obj: Object) -> str:
@@ -24,6 +26,27 @@ def group_of(obj: Object) -> str:
 def annotations_of(obj: Object | None) -> Mapping[str, str]:
     """The annotations of an object that may not exist."""
     return ((obj or {}).get("metadata") or {}).get("annotations") or {}
+
+
+def owner_of(pod: Object) -> tuple[str, str] | None:
+    """The kind, in small letters, and the name of what a pod is of; ``None`` for a pod of its own.
+
+    linkerd2 controller/k8s/api.go, ``GetOwnerKindAndName``: of a ReplicaSet's pod it is the Deployment. Their names tell
+    which that is, as the ReplicaSet's is the Deployment's and the hash.
+    """
+    meta = pod["metadata"]
+    owners = meta.get("ownerReferences") or []
+    if len(owners) != 1:
+        return None
+    kind, name = owners[0]["kind"], owners[0]["name"]
+    if kind == "ReplicaSet" and TEMPLATE_HASH in (meta.get("labels") or {}):
+        return "deployment", name.rpartition("-")[0]
+    return kind.lower(), name
+
+
+def label_of(kind: str) -> str:
+    """The label for an owner of a kind: Prometheus has a ``job`` of its own (linkerd2 pkg/k8s/k8s.go, ``KindToL5DLabel``)."""
+    return "k8s_job" if kind == "job" else kind
 
 
 def cluster_addresses(service: Object) -> tuple[str, ...]:

@@ -53,6 +53,8 @@ _ATTEMPT = {
     "namespace": "%UPSTREAM_METADATA(linkerd:namespace)%",
     "account": "%UPSTREAM_METADATA(linkerd:service_account)%",
     "identity": "%UPSTREAM_METADATA(linkerd:identity)%",
+    "owner": "%UPSTREAM_METADATA(linkerd:owner)%",
+    "template_hash": "%UPSTREAM_METADATA(linkerd:template_hash)%",
     "target": "%UPSTREAM_HOST%",
 }
 

@@ -12,6 +12,7 @@ import pytest
 
 from meshbdd.lab.linkerd.envoy.pod import Compiler
 from meshbdd.lab.linkerd.policies import Policies
+from meshbdd.lab.linkerd.show.destinations import endpoints
 from tests.unit.compile.linkerd_worlds import SERVER, objects, told
 
 _PLACE = "order.shop:80 from shop"
@@ -123,3 +124,25 @@ metadata: {{name: order, annotations: {{config.linkerd.io/opaque-ports: '{annota
 spec: {{clusterIP: 10.1.0.1, ports: [{{name: http, port: 80, targetPort: 8080}}], selector: {{app: order}}}}
 """
     assert told(service)["profile"][f"GetProfile {_PLACE}"]["opaque_protocol"] == opaque
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "labels", "told_of"),
+    [
+        ("ReplicaSet", "order-7f5", {"pod-template-hash": "7f5"}, {"deployment": "order", "pod_template_hash": "7f5"}),
+        ("ReplicaSet", "order", {}, {"replicaset": "order"}),
+        ("StatefulSet", "order", {}, {"statefulset": "order"}),
+        ("Job", "order", {}, {"k8s_job": "order"}),
+        (None, "", {}, {}),
+    ],
+)
+def test_what_a_pod_is_of(kind: str | None, name: str, labels: dict[str, str], told_of: dict[str, str]) -> None:
+    """linkerd2 pkg/k8s/labels.go, ``GetPodLabels``."""
+    pod = {"metadata": {"name": "order-1", "namespace": "shop", "labels": labels}, "spec": {}}
+    if kind is not None:
+        pod["metadata"]["ownerReferences"] = [{"kind": kind, "name": name, "controller": True}]
+    place = Policies([]).destinations.place(pod, "10.0.0.1", 8080)
+    (update,) = endpoints("order", "shop", (place,))
+    (made,) = update["add"]["addrs"]
+    common = {"pod": "order-1", "serviceaccount": "default", "zone": "", "zone_locality": "unknown"}
+    assert made["metric_labels"] == common | told_of

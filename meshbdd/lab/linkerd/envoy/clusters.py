@@ -182,6 +182,10 @@ def _address(place: Place) -> tuple[str, int]:
 def _endpoint(place: Place, backend: str, weight: int) -> Json:
     told: Json = {"backend": backend, "workload": place.workload, "pod": place.pod, "namespace": place.namespace}
     told["service_account"] = place.service_account
+    if place.owner:
+        told["owner"] = "|".join(place.owner)
+    if place.template_hash:
+        told["template_hash"] = place.template_hash
     metadata: Json = {"linkerd": told}
     if place.identity is not None:
         told["identity"] = place.identity

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
+from meshbdd.lab.linkerd.objects import label_of
+
 Labels = dict[str, str]
 
 _ABSENT = {"", "-"}
@@ -82,7 +84,8 @@ def endpoint(backend: str, address: str, told: Mapping[str, str]) -> Labels:
     Args:
         backend: ``Service.namespace.name:port``.
         address: Where it is.
-        told: Its ``pod``, ``namespace`` and ``service_account``, and its ``identity`` where it has a proxy.
+        told: Its ``pod``, ``namespace`` and ``service_account``, and its ``identity`` where it has a proxy. Where something
+            made the pod, its ``owner``, kind and name with a stroke between them, and the ``template_hash`` of a Deployment's.
     """
     _, namespace, name, _ = parts(backend)
     identity = said(told.get("identity", ""))
@@ -90,8 +93,13 @@ def endpoint(backend: str, address: str, told: Mapping[str, str]) -> Labels:
         {"tls": "true", "server_id": identity} if identity else {"tls": "no_identity", "no_tls_reason": NOT_DISCOVERED}
     )
     plane = {"dst_control_plane_ns": "linkerd"} if identity else {}
+    kind, _, owner = said(told.get("owner", "")).partition("|")
+    owned = {f"dst_{label_of(kind)}": owner} if owner else {}
+    template_hash = said(told.get("template_hash", ""))
+    if template_hash:
+        owned["dst_pod_template_hash"] = template_hash
     return {
-        "authority": f"{name}.{namespace}.svc.cluster.local", **target(address), **tls, **plane,
+        "authority": f"{name}.{namespace}.svc.cluster.local", **target(address), **tls, **plane, **owned,
         "dst_namespace": said(told["namespace"]), "dst_pod": said(told["pod"]), "dst_service": name,
         "dst_serviceaccount": said(told["service_account"]), "dst_zone": "", "dst_zone_locality": "unknown",
     }  # fmt: skip

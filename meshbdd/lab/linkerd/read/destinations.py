@@ -13,7 +13,7 @@ from decimal import ROUND_UP, Decimal
 from typing import Any
 
 from meshbdd.lab.go import seconds
-from meshbdd.lab.linkerd.objects import Objects, annotations_of
+from meshbdd.lab.linkerd.objects import TEMPLATE_HASH, Objects, annotations_of, owner_of
 from meshbdd.lab.linkerd.read.conditions import request_fault, response_fault
 from meshbdd.lab.linkerd.read.outbound import OPAQUE_PORTS
 from meshbdd.lab.linkerd.read.pods import numbers_by_name, ports_picked, skipped_ports
@@ -41,6 +41,8 @@ class Place:
         opaque: Whether its bytes are carried as they are.
         control_plane: The namespace of the control plane whose proxy the pod has; empty: none.
         hinted: Whether that proxy listens at the port, so that requests may be carried by HTTP/2.
+        owner: The kind and the name of what the pod is of, a Deployment mostly; empty for a pod of its own.
+        template_hash: By which the pods of one version of a Deployment are known; empty: it is of none.
     """
 
     address: str
@@ -53,6 +55,8 @@ class Place:
     opaque: bool = False
     control_plane: str = ""
     hinted: bool = False
+    owner: tuple[str, str] | tuple[()] = ()
+    template_hash: str = ""
 
     @property
     def meshed(self) -> bool:
@@ -157,7 +161,7 @@ class Destinations:
         workload = labels.get("linkerd.io/proxy-deployment") or meta["name"]
         return Place(
             address, port, meta["name"], meta["namespace"], account, workload, identity,
-            self._is_opaque(pod, port), control_plane, hinted,
+            self._is_opaque(pod, port), control_plane, hinted, owner_of(pod) or (), labels.get(TEMPLATE_HASH) or "",
         )  # fmt: skip
 
     def _is_opaque(self, pod: Object, port: int) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from meshbdd.lab.admission.gateway import METHODS
 from meshbdd.lab.linkerd.model import Resource
+from meshbdd.lab.linkerd.objects import label_of
 from meshbdd.lab.linkerd.read.destinations import WHOLE_WEIGHT, Place, Profile, ProfileRoute
 from meshbdd.lab.linkerd.show.common import Json, duration, meta
 
@@ -30,6 +31,11 @@ def _endpoint(place: Place, *, zone_locality: bool) -> Json:
         "weight": WHOLE_WEIGHT,
         "metric_labels": labels,
     }
+    if place.owner:
+        kind, owner = place.owner
+        labels[label_of(kind)] = owner
+    if place.template_hash:
+        labels["pod_template_hash"] = place.template_hash
     if place.control_plane:
         labels["control_plane_ns"] = place.control_plane
     if place.identity is not None:
