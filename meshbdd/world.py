@@ -37,6 +37,7 @@ from meshbdd.scenario import (
     unmeshed,
 )
 from meshbdd.scenario.asides import mixed
+from meshbdd.scenario.foreseen import denies_plaintext
 from meshbdd.scenario.in_force import InForce
 from meshbdd.scenario.needs import needs
 from meshbdd.scenario.other_runs import OtherRuns
@@ -233,12 +234,16 @@ class World:
             NotPossible: the mesh turned the request away, but not by its connection.
         """
         last = self.traffic.samples[-1] if self.traffic.samples else None
-        denies = self._environment.mesh.sidecars is LINKERD and last is not None and last.status == HTTPStatus.FORBIDDEN
-        if denies and last is not None and self._accounting.denied(last.request_id):
+        asked, on_linkerd = self.traffic.outside, self._environment.mesh.sidecars is LINKERD
+        denied = last is not None and last.status == HTTPStatus.FORBIDDEN and self._accounting.denied(last.request_id)
+        if on_linkerd and last is None and asked is not None:  # a rehearsal: nothing was sent
+            catalog = Catalog(self._environment.cluster, LINKERD)
+            denied = denies_plaintext(catalog, self.changes.in_force, asked)
+        if on_linkerd and denied:
             raise NotPossible(
                 "MB0456",
-                "«the connection is refused» is not possible on Linkerd: its proxy denied the request with 403, and closes no "
-                "connection over HTTP.",
+                "«the connection is refused» is not possible on Linkerd: its proxies answer what they deny with 403, and close "
+                "no connection over HTTP.",
                 help="claim that the request is turned away, which is true of either",
             )
         self.judge(self._of_every_pod(responses.is_refused()))

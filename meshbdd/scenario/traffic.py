@@ -75,6 +75,8 @@ class Traffic:
         """Unix time at which each change of the mesh was begun, and the change in words."""
         self.last_name: str | None = None
         """The request that a step sent last."""
+        self.outside: ServiceRef | None = None
+        """Whom a step asked last, by HTTP and from outside the mesh; ``None``: the last request was another one."""
 
     def define(self, name: str, text: str | None, place: Place | None) -> None:
         """Remember a request.
@@ -129,12 +131,15 @@ class Traffic:
                 help=f"send {MOST_COUNTED:,} or less, or say a rate and a time",
             )
         vantage = PLAIN_CLIENT if outside else CLIENT
-        plan = self.sender.plan(self.requests.get(name), vantage, count=count, users=min(users, count))
+        message = self.requests.get(name)
+        self.outside = self.sender.asked(name) if outside and not message.grpc else None
+        plan = self.sender.plan(message, vantage, count=count, users=min(users, count))
         self._took(plan, list(self._run(plan).samples()))
 
     @needs(Ability.CLIENTS)
     def send_at_rate(self, name: str, rate: Rate, duration: Duration) -> None:
         """Send as a schedule says, whatever becomes of the requests before."""
+        self.outside = None
         plan = self.sender.plan(self.requests.get(name), pace=Pace(rate), duration=duration)
         self._took(plan, LoadedSamples(self._run(plan)))
 
@@ -142,6 +147,7 @@ class Traffic:
     def enough(self, name: str, users: int | None = None, at_most: int | None = None) -> None:
         """Let the claims that follow send as many requests as they need."""
         self._leave_enough()
+        self.outside = None
         message = self.requests.get(name)
 
         def draw(count: int, within: Duration) -> list[Sample]:

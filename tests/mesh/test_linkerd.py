@@ -260,7 +260,7 @@ def test_a_split_after_a_fault_leaves_the_fault_and_stays_when_it_is_withdrawn(s
 
 
 def test_under_strict_mutual_tls_a_refused_connection_is_not_possible(scenario: Scenario) -> None:
-    with pytest.raises(NotPossible, match="denied the request with 403"):
+    with pytest.raises(NotPossible, match="answer what they deny with 403"):
         with scenario("payment-service rejects plaintext") as world:
             world.changes.make(MutualTls(TlsMode.STRICT, "shop", PAYMENT))
             world.claim(world.observed.rejects_plaintext(PAYMENT))

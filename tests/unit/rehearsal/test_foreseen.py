@@ -1,0 +1,75 @@
+"""What a rehearsal foresees of a claim from the scenario's changes alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import meshbdd.steps
+import pytest
+import yaml
+
+from meshbdd.rehearsal import rehearse
+from meshbdd.settings import Settings
+
+assert meshbdd.steps
+
+_WORLD = """
+kind: Service
+metadata: {name: order-service, namespace: shop, annotations: ANNOTATIONS}
+spec: {selector: {app: order-service}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+kind: Pod
+metadata: {name: order-1, namespace: shop, labels: {app: order-service, linkerd.io/control-plane-ns: linkerd}}
+spec: {containers: [{name: app, ports: [{containerPort: 8080}]}]}
+status: {podIP: 10.0.0.1}
+---
+kind: Deployment
+apiVersion: apps/v1
+metadata: {name: order-service, namespace: shop}
+spec: {replicas: 1, selector: {matchLabels: {app: order-service}}, template: {metadata: {labels: {app: order-service}}, spec: {}}}
+---
+kind: Namespace
+metadata: {name: shop}
+"""
+_PASSES = "---\nkind: AuthorizationPolicy\napiVersion: policy.linkerd.io/v1alpha1\nmetadata: {name: a, namespace: shop}\nspec: {}\n"
+_FEATURE = '''
+Feature: F
+  Scenario: S
+    Given the request "checkout":
+      """
+      GET http://order-service/
+      """
+    Given FIRST
+    When "checkout" is sent from outside the mesh
+    Then the connection is refused
+'''
+
+
+@pytest.mark.parametrize(
+    ("first", "annotations", "more", "foreseen"),
+    [
+        ("mutual TLS is strict for order-service", "{}", "", True),
+        ("mutual TLS is strict", "{}", "", True),
+        ("mutual TLS is permissive for order-service", "{}", "", False),
+        ("mutual TLS is strict for order-service\n    Given order-service is down", "{}", "", False),
+        (
+            "mutual TLS is strict for order-service\n    Given mutual TLS is permissive for order-service",
+            "{}",
+            "",
+            False,
+        ),
+        ("mutual TLS is strict for order-service", "{config.linkerd.io/opaque-ports: '80'}", "", False),
+        ("mutual TLS is strict for order-service", "{}", _PASSES, False),
+        ("order-service is down", "{}", "", False),
+    ],
+)
+def test_a_refused_connection_where_linkerds_proxies_answer_with_403(
+    first: str, annotations: str, more: str, foreseen: bool, tmp_path: Path
+) -> None:
+    world: list[dict[str, Any]] = list(yaml.safe_load_all(_WORLD.replace("ANNOTATIONS", annotations) + more))
+    file = tmp_path / "x.feature"
+    file.write_text(_FEATURE.replace("FIRST", first))
+    settings = Settings(project=tmp_path, mesh="linkerd")
+    found = [(f.code, str(f.severity)) for f in rehearse(file, world, settings, "shop", lambda _: None).findings]
+    assert (("MB0456", "info") in found) is foreseen, found
