@@ -33,6 +33,7 @@ class Proxies:
 
     def __init__(self) -> None:
         self.counted = {("destination", "mutual_tls"): 0, ("source", "unknown"): 0}
+        self.nowhere = 0
         self.bare: set[str] = set()
         self.gone = False
         self.others: frozenset[str] = frozenset()
@@ -57,11 +58,12 @@ class Proxies:
 
     def tunnel(self, pod: dict[str, Any], _port: int) -> SimpleNamespace:
         reporter = "destination" if pod["metadata"]["name"] == PAYMENT.name else "source"
+        counted = [(*key, "-", number) for key, number in self.counted.items()]
         lines = "".join(
             f'istio_requests_total{{reporter="{by}",source_workload="order-service",source_workload_namespace="shop",'
             f'destination_service_name="payment-service",destination_service_namespace="shop",'
-            f'connection_security_policy="{policy}",response_code="200",response_flags="-"}} {number}\n'
-            for (by, policy), number in self.counted.items()
+            f'connection_security_policy="{policy}",response_code="200",response_flags="{flags}"}} {number}\n'
+            for by, policy, flags, number in [*counted, ("source", "unknown", "UH", self.nowhere)]
             if by == reporter
         )
         return SimpleNamespace(text=lambda _path: f"# TYPE istio_requests_total counter\n{lines}")
@@ -102,6 +104,16 @@ class Stage:
         sent = Entry(ORDER.name, True, PAYMENT.host, "", 200, frozenset(), request_id, upstream="127.1.0.2:8080")
         came = Entry(PAYMENT.name, False, "", "", 200, frozenset(), request_id, downstream="127.1.0.1:999")
         self.entries += [sent, came]
+
+    def goes_out(self, request_id: str, *, somewhere: bool = True) -> None:
+        """A call that the caller's proxy alone counts and logs: it came to no proxy, or there was no endpoint."""
+        sent = Entry(ORDER.name, True, PAYMENT.host, "", 200, frozenset(), request_id, upstream="127.1.0.2:8080")
+        if somewhere:
+            self.proxies.counted["source", "unknown"] += 1
+            self.entries.append(sent)
+        else:
+            self.proxies.nowhere += 1
+            self.entries.append(replace(sent, status=503, flags=frozenset({"UH"}), upstream=""))
 
 
 @pytest.fixture
@@ -231,6 +243,50 @@ def test_one_plaintext_call_among_many(stage: Stage) -> None:
     stage.call("r1")
     stage.call("r2", policy="none")
     assert told(counting.mutual_tls(ORDER, PAYMENT)) == ("failed", {"mutual_tls": 1, "none": 1})
+
+
+def test_calls_that_the_caller_counted_and_no_proxy_of_the_callee_prove_no_mutual_tls(stage: Stage) -> None:
+    """As where a pod of the callee has no sidecar, or a port goes past it."""
+    counting = stage.begin()
+    stage.call("r1")
+    stage.goes_out("r2")
+    verdict = counting.mutual_tls(ORDER, PAYMENT)
+    assert verdict.outcome == "inconclusive"
+    assert (
+        "1 calls were counted by the proxies of order-service.shop and by none of payment-service.shop"
+        in verdict.sentence
+    )
+    stage.goes_out("r3", somewhere=False)
+    assert counting.mutual_tls(ORDER, PAYMENT).numbers["uncounted"] == 1, "what got to no endpoint misses at none"
+
+
+def test_a_call_that_got_nowhere_is_not_taken_for_one_of_others_that_did(stage: Stage) -> None:
+    counting = stage.begin()
+    stage.call("r1")
+    stage.goes_out("r2")
+    stage.entries.pop()  # not logged yet
+    stage.goes_out("claim", somewhere=False)
+    stage.asides.add("claim")
+    verdict = counting.mutual_tls(ORDER, PAYMENT)
+    assert (verdict.outcome, verdict.numbers["uncounted"]) == ("inconclusive", 1)
+
+
+def test_calls_that_got_nowhere_were_made_all_the_same(stage: Stage) -> None:
+    counting = stage.begin()
+    stage.proxies.bare = {PAYMENT.name}
+    stage.goes_out("r1", somewhere=False)
+    assert told(counting.reported(ORDER, PAYMENT, 1)) == ("passed", 1)
+
+
+def test_calls_of_another_caller_are_no_evidence_for_those_of_this_one(stage: Stage) -> None:
+    """A late call of the caller's is counted and not logged yet; that of the client next to it is not what was counted."""
+    counting = stage.begin()
+    stage.call("r1")
+    stage.call("late")
+    stage.entries = stage.entries[:2]
+    stage.entries.append(Entry(PAYMENT.name, False, "", "", 200, frozenset(), "r2", downstream="127.1.0.9:999"))
+    assert told(counting.reported(ORDER, PAYMENT, 1)) == ("passed", 1)
+    assert counting.reported(ORDER, PAYMENT, 2).outcome == "inconclusive"
 
 
 def test_a_counter_that_fell_began_anew(stage: Stage) -> None:
