@@ -31,7 +31,7 @@ def _listener(*filters: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _table(cluster: str) -> Mapping[str, Any]:
-    return {"route_config": {"virtual_hosts": [{"routes": [{"route": {"cluster": cluster}}]}]}}
+    return {"route_config": {"name": "a table", "virtual_hosts": [{"routes": [{"route": {"cluster": cluster}}]}]}}
 
 
 def _under_way(active: Mapping[str, int]) -> str | None:

@@ -145,12 +145,15 @@ def test_a_trace_arrives_whole_or_fails() -> None:
     assert_that(trace_reached("x", [TRACE], [other]), is_failed())
     assert_that(trace_reached("x", [TRACE], [""]), is_failed())
     assert_that(trace_reached("x", [TRACE], [None]), is_inconclusive())
-    assert_that(trace_reached("x", [TRACE], []), is_inconclusive())
+    assert_that(trace_reached("x", [TRACE, "a" * 32], [ours, None]), is_inconclusive("has no field traceparent"))
+    assert_that(trace_reached("x", [TRACE], []), is_inconclusive("no proxy of x logged a call"))
     assert_that(trace_reached("x", [], [ours]), is_inconclusive("no request with a trace context was sent before"))
     assert_that(trace_reached("x", [], [ours], loading=True), is_inconclusive("the load that it is about still runs"))
     assert_that(trace_reached("x", [TRACE], [ours], loading=True), is_passed())
     assert_that(trace_reached("x", [TRACE, "a" * 32], [ours]), is_failed())
-    assert_that(trace_reached("x", [TRACE], [ours, other]), is_passed())
+    others = trace_reached("x", [TRACE], [ours, other])
+    assert_that(others, is_passed())
+    assert "1 of 1 traces did, in 2 calls; 1 call carried another trace" in others.sentence
     assert_that(trace_reached("x", [TRACE], [ours, other], lost=1), is_failed("1 call for requests of this scenario"))
 
 
