@@ -67,6 +67,7 @@ def _tries(outcomes: Sequence[int], request: str = "r1") -> list[Call]:
     ("sent", "arrived", "wanted"),
     [
         (_tries([503, 503, 503]), _tries([503, 503, 503]), PASSED),
+        (_tries([503]), _tries([503]), PASSED),
         (_tries([503, 503, 503, 503]), _tries([503] * 4), FAILED),
         (_tries([503]), _tries([503] * 4), FAILED),
         (_tries([503]), _tries([503] * 3), PASSED),
@@ -83,6 +84,9 @@ def _tries(outcomes: Sequence[int], request: str = "r1") -> list[Call]:
         (_tries([503, 503, 503, 503]), None, FAILED),
         ([aborted(n / 10) for n in range(3)], None, OPEN),
         ([refused(n / 10, request="r1") for n in range(3)], None, PASSED),
+        # One try of them got through: who would have counted its proxy's own retries?
+        ([refused(0.0, request="r1"), call(0.1, 503)], None, OPEN),
+        ([call(0.0, 503), call(0.1, 503, flags="UF")], _tries([503]), OPEN),
         ([call(0.0, 503, flags="UF")], [], OPEN),
         ([*_tries([503, 503, 503], "a"), *_tries([503] * 4, "b")], [*_tries([503] * 3, "a"), *_tries([503] * 4, "b")], FAILED),
         ([*_tries([503, 503, 503], "a"), *_tries([503] * 3, "b")], [*_tries([503] * 3, "a"), *_tries([503] * 3, "b")], PASSED),
@@ -146,6 +150,30 @@ def test_a_verdict_on_retries_tells_the_worst_request_and_the_pauses() -> None:
 def test_pauses_between_tries(apart: str, wanted: Outcome) -> None:
     tries = _tries([503, 503, 503])
     assert called_at_most("a", "b", 3, tries, tries, Duration.parse(apart)).outcome is wanted
+
+
+def test_the_shortest_pause_decides_by_whichever_proxy_saw_more_tries() -> None:
+    apart = Duration.parse("200ms")
+    uneven = [call(0.0, 503), call(0.05, 503), call(2.0, 503)]
+    verdict = called_at_most("a", "b", 3, uneven, uneven, apart)
+    assert verdict.outcome is FAILED
+    assert "two tries were only 40 ms apart" in verdict.sentence
+    repeated = [call(0.0, 503, 0.3), call(1.0, 503)], [*_tries([503, 503]), call(1.0, 503)]
+    assert called_at_most("a", "b", 3, *repeated, apart).outcome is FAILED, "the caller's proxy tried again at once"
+    unreached = [refused(n / 10, request="r1") for n in range(3)]
+    assert called_at_most("a", "b", 3, unreached, [], apart).outcome is FAILED
+    patient = [call(n / 2, 503) for n in range(3)]
+    assert called_at_most("a", "b", 3, patient, patient, apart).outcome is PASSED
+
+
+def test_why_a_bound_on_tries_is_not_shown_is_told_truly() -> None:
+    for claim in (called_at_most, called_at_least):
+        assert "no call was seen" in claim("a", "b", 3, [], []).sentence
+        some = [*_tries([503, 200], "x"), *_tries([200], "y")]
+        assert "every request was answered in the end" in claim("a", "b", 3, some, some).sentence
+        assert "b has no proxy that could count" in claim("a", "b", 3, _tries([503]), None).sentence
+    once = called_at_least("a", "b", 2, _tries([503]), _tries([503]))
+    assert "a calls b at least 2 times per request: only once for request r1" in once.sentence
 
 
 def test_one_try_has_no_pause_to_judge() -> None:
