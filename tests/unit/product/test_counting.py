@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import contextlib
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -20,6 +21,7 @@ from meshbdd.scenario.last_change import none_met
 from meshbdd.scenario.sent_ids import SentIds
 from meshbdd.sidecars import ISTIO
 from meshbdd.telemetry.access_log import Entry
+from meshbdd.waiting import NotYet
 from tests.unit.product.staged import asked_but_once
 
 ORDER, PAYMENT = ServiceRef("order-service", "shop"), ServiceRef("payment-service", "shop")
@@ -287,6 +289,105 @@ def test_calls_of_another_caller_are_no_evidence_for_those_of_this_one(stage: St
     stage.entries.append(Entry(PAYMENT.name, False, "", "", 200, frozenset(), "r2", downstream="127.1.0.9:999"))
     assert told(counting.reported(ORDER, PAYMENT, 1)) == ("passed", 1)
     assert counting.reported(ORDER, PAYMENT, 2).outcome == "inconclusive"
+
+
+def test_calls_of_another_service_and_to_another_service_are_no_evidence(stage: Stage) -> None:
+    """Where the callee has no proxy the caller's own counts and logs alone tell."""
+    counting = stage.begin()
+    stage.proxies.bare = {PAYMENT.name}
+    stage.call("r1")
+    stage.call("late")
+    sent = stage.entries[0]
+    for other in (replace(sent, pod="client"), replace(sent, service=ALT), replace(sent, outbound=False)):
+        stage.entries = [sent, replace(other, request_id="r2")]
+        assert counting.reported(ORDER, PAYMENT, 2).outcome == "inconclusive"
+
+
+def test_calls_that_were_answered_where_no_proxy_counts_are_told_of(stage: Stage) -> None:
+    """As at an opaque port: the caller's proxy has them."""
+    counting = stage.begin()
+    stage.goes_out("r1")
+    stage.goes_out("earlier")
+    stage.earlier.add("earlier")
+    stage.goes_out("no-answer")
+    stage.entries[-1] = replace(stage.entries[-1], status=0)
+    stage.goes_out("elsewhere")
+    stage.entries[-1] = replace(stage.entries[-1], upstream="127.1.0.9:8080")
+    verdict = counting.reported(ORDER, PAYMENT, 1)
+    assert verdict.outcome == "failed"
+    assert "though 1 calls were answered there" in verdict.sentence
+    stage.call("r2")
+    assert "answered there" not in counting.reported(ORDER, PAYMENT, 2).sentence, "it counts such calls"
+    stage.proxies.bare = {PAYMENT.name}
+    assert "answered there" not in counting.reported(ORDER, PAYMENT, 9).sentence, "nobody there could"
+
+
+def test_calls_from_others_than_the_callers_own_pods_are_not_its_plain_ones(stage: Stage) -> None:
+    counting = stage.begin()
+    stage.call("r1")
+    stage.proxies.bare = {ORDER.name}
+    stage.inbound = [Entry(PAYMENT.name, False, "", "", 200, frozenset(), "r2", downstream="127.1.0.9:999")]
+    assert counting.mutual_tls(ORDER, PAYMENT).outcome == "inconclusive"
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
+    """What happens while a claim waits, one after another."""
+    to_come: list[Callable[[], None]] = []
+
+    def asked_again(probe: Callable[[], None], otherwise: Callable[[], None]) -> None:
+        while True:
+            with contextlib.suppress(NotYet):
+                return probe()
+            if not to_come:
+                return otherwise()
+            to_come.pop(0)()
+
+    monkeypatch.setattr("meshbdd.scenario.counting.or_nothing", asked_again)
+    return to_come
+
+
+def test_requests_that_are_counted_late_are_waited_for_and_no_longer(
+    stage: Stage, later: list[Callable[[], None]]
+) -> None:
+    counting = stage.begin()
+    later += [lambda: stage.call("r1"), lambda: stage.call("r2"), lambda: stage.call("r3")]
+    assert told(counting.reported(ORDER, PAYMENT, 2)) == ("passed", 2)
+    assert len(later) == 1
+
+
+def test_a_first_call_and_what_the_callee_counts_after_the_caller_are_waited_for(
+    stage: Stage, later: list[Callable[[], None]]
+) -> None:
+    def callee_counts() -> None:
+        stage.proxies.counted["destination", "mutual_tls"] += 1
+
+    counting = stage.begin()
+    stage.entries = [Entry(ORDER.name, False, "", "", 200, frozenset(), "r1")]
+    later += [lambda: stage.call("r1"), lambda: stage.call("r2")]
+    assert told(counting.mutual_tls(ORDER, PAYMENT)) == ("passed", {"mutual_tls": 1})
+    assert len(later) == 1
+    stage.call("r3")
+    stage.proxies.counted["destination", "mutual_tls"] -= 1
+    later.insert(0, callee_counts)
+    assert told(counting.mutual_tls(ORDER, PAYMENT)) == ("passed", {"mutual_tls": 2})
+    assert len(later) == 1
+
+
+def test_whose_a_counted_call_was_is_waited_for_where_something_is_logged(
+    stage: Stage, later: list[Callable[[], None]]
+) -> None:
+    counting = stage.begin()
+    stage.call("r1")
+    stage.call("of-a-claim")
+    stage.asides.add("of-a-claim")
+    logged, stage.entries = stage.entries, [Entry(ORDER.name, False, "", "", 200, frozenset(), "r1")]
+    later += [lambda: stage.entries.extend(logged), lambda: stage.call("r2")]
+    assert told(counting.mutual_tls(ORDER, PAYMENT)) == ("passed", {"mutual_tls": 1})
+    assert len(later) == 1
+    stage.entries = []
+    assert told(counting.mutual_tls(ORDER, PAYMENT)) == ("passed", {"mutual_tls": 2}), "no log will come"
+    assert len(later) == 1
 
 
 def test_a_counter_that_fell_began_anew(stage: Stage) -> None:

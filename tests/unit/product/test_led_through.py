@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from meshbdd.claims import Outcome, Verdict
+from meshbdd.errors import Inconclusive
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.base import Plan, Through
 from meshbdd.scenario.arrivals import arrivals
@@ -146,6 +147,19 @@ def test_what_goes_on_from_the_backend_in_plaintext_proves_no_mutual_tls(stage: 
     verdict = counting.mutual_tls(ORDER, PAYMENT)
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert "1 call went on from the fault backend to payment-service.shop without it" in verdict.sentence
+
+
+def test_calls_of_two_callers_with_one_service_account_are_counted_together(stage: Stage) -> None:
+    counting = stage.begin()
+    stage.straight("r1")
+    stage.cluster.pods.append({**_pod("order", {"app": "batch"}, "order-service")})
+    stage.cluster.pods[-1]["metadata"].update(name="batch", uid="batch")
+    for claim in (lambda: counting.reported(ORDER, PAYMENT, 1), lambda: counting.mutual_tls(ORDER, PAYMENT)):
+        with pytest.raises(Inconclusive, match=r"order-service\.shop shares its own with pod batch") as caught:
+            claim()
+        assert caught.value.code == "MB0653"
+    stage.proxies.sidecars = ISTIO  # whose proxies know callers by their workloads
+    counting._refuse_namesakes(ORDER)
 
 
 def test_a_call_arrives_where_it_came_first(stage: Stage) -> None:
