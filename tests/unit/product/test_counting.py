@@ -255,7 +255,7 @@ def test_calls_that_the_caller_counted_and_no_proxy_of_the_callee_prove_no_mutua
     verdict = counting.mutual_tls(ORDER, PAYMENT)
     assert verdict.outcome == "inconclusive"
     assert (
-        "1 calls were counted by the proxies of order-service.shop and by none of payment-service.shop"
+        "1 call was counted by the proxies of order-service.shop and by none of payment-service.shop"
         in verdict.sentence
     )
     stage.goes_out("r3", somewhere=False)
@@ -315,7 +315,7 @@ def test_calls_that_were_answered_where_no_proxy_counts_are_told_of(stage: Stage
     stage.entries[-1] = replace(stage.entries[-1], upstream="127.1.0.9:8080")
     verdict = counting.reported(ORDER, PAYMENT, 1)
     assert verdict.outcome == "failed"
-    assert "though 1 calls were answered there" in verdict.sentence
+    assert "though 1 call was answered there" in verdict.sentence
     stage.call("r2")
     assert "answered there" not in counting.reported(ORDER, PAYMENT, 2).sentence, "it counts such calls"
     stage.proxies.bare = {PAYMENT.name}

@@ -153,7 +153,7 @@ def test_a_trace_arrives_whole_or_fails() -> None:
     assert_that(trace_reached("x", [TRACE, "a" * 32], [ours]), is_failed())
     others = trace_reached("x", [TRACE], [ours, other])
     assert_that(others, is_passed())
-    assert "1 of 1 traces did, in 2 calls; 1 call carried another trace" in others.sentence
+    assert "1 of 1 trace did, in 2 calls; 1 call carried another trace" in others.sentence
     assert_that(trace_reached("x", [TRACE], [ours, other], lost=1), is_failed("1 call for requests of this scenario"))
 
 
