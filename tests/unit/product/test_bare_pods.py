@@ -52,6 +52,12 @@ def test_a_request_that_was_turned_away_by_one_of_two_pods_proves_nothing_of_the
     assert "pod mixed-2 of mixed.shop has no sidecar" in told
 
 
+def test_only_who_is_not_ready_is_asked_by_nobody() -> None:
+    ready = _pod("mixed-2")
+    ready["status"]["conditions"].insert(0, {"type": "a-gate-of-theirs", "status": "False"})
+    assert _verdict(None, MESHED, ready)[0] is Outcome.INCONCLUSIVE
+
+
 def test_one_that_got_in_did_and_perhaps_by_that_pod() -> None:
     outcome, told = _verdict(200, MESHED, BARE)
     assert outcome is Outcome.FAILED

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from meshbdd.errors import BadInput, Place
-from meshbdd.intents import CircuitBreaker, Fault, Mention, Retry, ServiceRef, Side, Timeout, Topic
+from meshbdd.intents import CircuitBreaker, Fault, Mention, Retry, Scope, ServiceRef, Side, Timeout, Topic
 from meshbdd.mesh.base import Context, Plan
-from meshbdd.mesh.istio.injection import Objects, choose
+from meshbdd.mesh.istio.injection import Objects, choose, refuse_hidden
 from meshbdd.scenario import StepText, mentions
-from meshbdd.units import Duration
+from meshbdd.units import Duration, Percent
 
 PAYMENT, ORDER = ServiceRef("payment-service", "shop"), ServiceRef("order-service", "shop")
 FAULT = Fault(PAYMENT, status=503)
@@ -69,6 +69,52 @@ def test_what_must_see_the_fault_moves_it_to_the_server(
     assert words in choice.reason
 
 
+@pytest.mark.parametrize(
+    ("spec", "side"),
+    [
+        ({"subsets": [{"name": "v1"}, {"name": "v2", "trafficPolicy": {"loadBalancer": {}}}]}, Side.CALLER),
+        ({"subsets": [{"name": "v1"}, {"name": "v2", "trafficPolicy": {"outlierDetection": {"interval": "1s"}}}]}, Side.SERVER),
+        ({"subsets": [{"name": "v2", "trafficPolicy": {"portLevelSettings": [{"connectionPool": {"tcp": {}}}]}}]}, Side.SERVER),
+    ],
+)  # fmt: skip
+def test_what_stands_for_one_subset_alone_has_to_see_the_fault_too(spec: dict[str, Any], side: Side) -> None:
+    rule = {"metadata": {"name": "theirs", "namespace": "shop"}, "spec": {"host": "payment-service", **spec}}
+    assert choose(FAULT, Context(), Objects((), [rule])).side is side
+
+
+def _slow(**more: Any) -> Fault:
+    return Fault(PAYMENT, delay=Duration(1), **more)
+
+
+@pytest.mark.parametrize(
+    ("first", "at", "fault", "side", "hidden"),
+    [
+        (FAULT, Side.CALLER, FAULT, Side.CALLER, True),
+        (FAULT, Side.CALLER, FAULT, Side.SERVER, True),
+        (FAULT, Side.CALLER, _slow(), Side.SERVER, True),
+        (FAULT, Side.CALLER, _slow(), Side.CALLER, False),  # one filter delays a call before it fails it
+        (FAULT, Side.SERVER, _slow(), Side.SERVER, True),
+        (FAULT, Side.SERVER, FAULT, Side.CALLER, False),
+        (_slow(), Side.CALLER, FAULT, Side.CALLER, False),
+        (Fault(PAYMENT, Percent(99), status=503), Side.CALLER, FAULT, Side.CALLER, False),
+        (Fault(PAYMENT, status=503, scope=Scope(method="POST")), Side.CALLER, FAULT, Side.CALLER, False),
+        (Fault(PAYMENT, status=503, scope=Scope(method="POST")), Side.CALLER,
+         Fault(PAYMENT, status=500, scope=Scope(method="POST", path="/charge")), Side.CALLER, True),
+        (Fault(ORDER, status=503), Side.CALLER, FAULT, Side.CALLER, False),
+    ],
+)  # fmt: skip
+def test_a_fault_that_another_one_answers_before_is_refused(
+    first: Fault, at: Side, fault: Fault, side: Side, hidden: bool
+) -> None:
+    context = Context((Plan(str(first), (), intent=first, service=first.service, side=at),))
+    if not hidden:
+        refuse_hidden(fault, context, side)
+        return
+    with pytest.raises(BadInput, match="would hit no call") as caught:
+        refuse_hidden(fault, context, side)
+    assert str(caught.value.help).startswith("slow it before it fails" if fault.delay else "let the first one recover")
+
+
 def _policy(selector: dict[str, str] | None = None, namespace: str = "shop", **spec: Any) -> dict[str, Any]:
     chosen = {"selector": {"matchLabels": selector}} if selector else {}
     return {"metadata": {"name": "theirs", "namespace": namespace}, "spec": {**chosen, **spec}}
@@ -85,6 +131,7 @@ def _policy(selector: dict[str, str] | None = None, namespace: str = "shop", **s
         (_policy(namespace="money"), Side.CALLER),
         (_policy(action="AUDIT"), Side.CALLER),
         (_policy(targetRefs=[{"kind": "Gateway", "name": "waypoint"}]), Side.CALLER),
+        (_policy(targetRef={"kind": "Gateway", "name": "waypoint"}), Side.CALLER),
         ({"metadata": {"name": "theirs", "namespace": "shop"}}, Side.SERVER),  # no spec: it allows nobody
     ],
 )
