@@ -140,10 +140,10 @@ def breakers(world: Inventory) -> Iterator[Finding]:
             detection = at(block, "outlierDetection")
             if isinstance(detection, Mapping):
                 yield from _breaker(world, rule, where, detection, service, labels)
-        inherited = mapping(rule, "spec", "trafficPolicy", "outlierDetection")
-        for subset in mappings(rule, "spec", "subsets"):
-            own = mapping(subset, "trafficPolicy", "outlierDetection")
-            if inherited and not own and (host_of(rule), text(subset, "name")) in routed:
+        inherited = at(rule, "spec", "trafficPolicy", "outlierDetection")
+        for subset in mappings(rule, "spec", "subsets") if isinstance(inherited, Mapping) else ():
+            own = at(subset, "trafficPolicy", "outlierDetection")
+            if own is None and (host_of(rule), text(subset, "name")) in routed:
                 where, labels = f'its trafficPolicy, for subset "{text(subset, "name")}"', mapping(subset, "labels")
                 yield from _breaker(world, rule, where, inherited, service, labels)
 

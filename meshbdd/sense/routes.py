@@ -148,8 +148,10 @@ def _breakers(world: Inventory) -> dict[str, Object]:
     return {
         full_name(text(rule, "spec", "host"), namespace_of(rule)): rule
         for rule in world.of("DestinationRule")
-        if mapping(rule, "spec", "trafficPolicy", "outlierDetection")
-        or any(mapping(s, "trafficPolicy", "outlierDetection") for s in mappings(rule, "spec", "subsets"))
+        if any(
+            at(part, "trafficPolicy", "outlierDetection") is not None  # an empty one detects by Envoy's defaults
+            for part in (mapping(rule, "spec"), *mappings(rule, "spec", "subsets"))
+        )
     }
 
 

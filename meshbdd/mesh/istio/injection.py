@@ -175,7 +175,7 @@ def stands(service: ServiceRef, objects: Objects) -> Iterator[str]:
     if rule is not None:
         name = f"DestinationRule {rule['metadata']['name']}"
         for policy in _policies(rule["spec"]):
-            if policy.get("outlierDetection"):
+            if policy.get("outlierDetection") is not None:  # an empty one detects by Envoy's defaults
                 yield f"{name} has outlier detection (a circuit breaker)"
             if policy.get("connectionPool"):
                 yield f"{name} limits its connections"

@@ -58,6 +58,7 @@ def test_nothing_needs_it_so_it_stays_at_the_caller() -> None:
          "VirtualService theirs mirrors its calls"),
         (Context(), _vs(mirrors=[{"destination": {"host": "payment-service"}}]), _rule(), "theirs mirrors its calls"),
         (Context(), _vs(), _rule(outlierDetection={"interval": "1s"}), "DestinationRule theirs has outlier detection"),
+        (Context(), _vs(), _rule(outlierDetection={}), "DestinationRule theirs has outlier detection"),
         (Context(), _vs(), _rule(portLevelSettings=[{"connectionPool": {"http": {}}}]), "theirs limits its connections"),
     ],
 )  # fmt: skip
