@@ -17,6 +17,11 @@ from meshbdd.sidecars import LINKERD
 
 _PLACE = {"podSelector", "port"}
 """The fields that say where a Server decides, and not what."""
+_DEFAULTS = {ACCESS[-1]: DENY, "proxyProtocol": "unknown"}
+"""What the API fills in where a Server does not say it: linkerd2 charts/linkerd-crds/templates/policy/server.yaml.
+
+Of no other kind of policy does a definition there have defaults in its spec.
+"""
 
 
 def server_markers(before: Catalog, after: Catalog, wanted: Object, live: Object | None) -> Iterator[Marker]:
@@ -42,7 +47,7 @@ def server_markers(before: Catalog, after: Catalog, wanted: Object, live: Object
             where = pods_of(after, wanted)
             there = Where(where.namespace, pods=stays)
             yield _arrived(after, wanted, replace(where, but=(*where.but, there)), new=False)
-    elif live["spec"] != wanted["spec"]:
+    elif _spec(live) != _spec(wanted):
         yield _arrived(after, wanted, pods_of(after, wanted), new=False)
 
 
@@ -51,13 +56,18 @@ def has_routes(server: Object) -> bool:
     return server["spec"].get("proxyProtocol") not in {"opaque", "TLS"}
 
 
+def _spec(server: Object) -> Mapping[str, object]:
+    """What a Server says, defaults and all: a manifest may leave out what the live one has spelled out."""
+    return {**_DEFAULTS, **server["spec"]}
+
+
 def _access(server: Object) -> str:
-    return str(server["spec"].get(ACCESS[-1], DENY))
+    return str(_spec(server)[ACCESS[-1]])
 
 
 def _rest(server: Object) -> Mapping[str, object]:
     """What a Server says beside where it decides, and whom its access policy lets pass."""
-    return {name: value for name, value in server["spec"].items() if name not in {*_PLACE, ACCESS[-1]}}
+    return {name: value for name, value in _spec(server).items() if name not in {*_PLACE, ACCESS[-1]}}
 
 
 def _places(catalog: Catalog, server: Object) -> dict[str, int]:

@@ -55,6 +55,7 @@ def _met(plan: Plan) -> list[tuple[str, list[str]]]:
 
 ANYBODY = _obj("MeshTLSAuthentication", "anybody", {"identities": ["*"]})
 NAMESPACE = {"kind": "Namespace", "name": "shop"}
+SERVER = {"group": GROUP, "kind": "Server", "name": "s"}
 BACKUP, PAIR = {"matchLabels": {"app": "backup"}}, {"matchLabels": {"app": "pair"}}
 
 
@@ -154,6 +155,28 @@ def test_what_a_port_that_no_pod_declares_says_of_its_first_connection_is_not_th
     for routes, held in (([default, own], True), ([default], False)):
         host = {"name": "server..s", "routes": routes}
         assert marker.held(_pages(host)) is held
+
+
+def _filled(server: Object) -> Object:
+    """A Server as the API has it."""
+    return server | {"spec": {"accessPolicy": "deny", "proxyProtocol": "unknown"} | server["spec"]}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "met"),
+    [
+        ([_server("s", BACKUP)], []),
+        ([_server("s", BACKUP), ANYBODY, _policy(SERVER, "anybody")], [("Server s with the access policy deny", ["backup"])]),
+        ([_server("s", {})], [("Server s with the access policy deny", ["pair"])]),
+        ([_server("s", BACKUP) | {"spec": _server("s", BACKUP)["spec"] | {"proxyProtocol": "HTTP/1"}}],
+         [("effect of Server s", ["backup"])]),
+    ],
+)  # fmt: skip
+def test_of_a_server_that_is_there_what_the_api_fills_in_is_no_change(
+    manifest: list[Object], met: list[tuple[str, list[str]]]
+) -> None:
+    """Nothing of it would ever show in a proxy."""
+    assert _met(_world(_filled(_server("s", BACKUP)))(manifest)) == met
 
 
 def test_a_policy_for_a_route_of_the_same_manifest_arrives_with_the_route() -> None:
