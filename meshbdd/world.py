@@ -95,7 +95,7 @@ class World:
             before_first=self._before_first_change,
             changing=self._mesh_changes,
             arrived=self._mesh_changed,
-            leaving=lambda item: self._accounting.account([item], final=True),
+            leaving=self._mesh_change_leaves,
         )
         texts = [step.text for step in steps]
         traced = any(text.startswith(_TRACED) for text in texts)
@@ -182,6 +182,18 @@ class World:
         self.traffic.mesh_changed()
         self._call_log.witnesses.mesh_changed()
         self._accounting.arrived(item, self.changes.in_force)
+
+    def _mesh_change_leaves(self, item: InForce) -> None:
+        """See that a fault that is to go has met a call, where traffic ran under it: also that of a load that goes on."""
+        self.traffic.wait_met()
+        if self.traffic.loading and item.plan.faulty and not item.requests:
+            raise Inconclusive(
+                "MB0619",
+                f"Whether «{item.plan.summary}» met any call of the load cannot be told: none of the load's requests began and ended "
+                "while it was in force.",
+                help="let the load go on for longer before it is withdrawn",
+            )
+        self._accounting.account([item], final=True)
 
     def judge(self, claim: Claim) -> None:
         """Judge the requests of the last step that sent some, or let the claim send as many as it needs.

@@ -146,12 +146,13 @@ class Plan:
         reason: Why it is injected where it is, or how it is meant.
         callers: The only caller that the plan is for; ``None``: every caller.
         side: Where a fault is injected; ``None`` for what is no fault in a proxy.
-        faulty: Services that it makes fail; a scenario in which traffic ran and none of them was called proves nothing.
+        faulty: Services that it makes fail; a scenario in which traffic ran and one of them was not called proves nothing.
         through: The fault backend in which it happens, where it is none of a sidecar's.
         stand_ins: Services that it brings up to answer in the place of those that it makes fail; a call is hit that went there.
         draws: Which calls a manifest's own faults are for, as far as it is known.
         authority: Regular expression of whom a call has to ask for so that a fault at the server is for it; empty: anybody.
         missed_with: Services that have no endpoint either while a service is down: whoever calls one meets its absence.
+        as_one: Those of ``faulty`` that one and the same object makes fail: it is enough that one of these was called.
     """
 
     summary: str
@@ -168,6 +169,7 @@ class Plan:
     draws: tuple[Draw, ...] = ()
     authority: str = ""
     missed_with: tuple[ServiceRef, ...] = ()
+    as_one: tuple[frozenset[ServiceRef], ...] = ()
 
     @property
     def edits(self) -> tuple[Edit, ...]:

@@ -90,11 +90,16 @@ class Accounting:
         for item in items:
             if not item.accounted and item.requests:
                 item.accounted = True
+                missed: dict[ServiceRef, Unmet] = {}
                 for service in item.plan.faulty:
                     try:
                         self._account(item, service, final=final)
                     except Unmet as error:
-                        unmet.append((item, error))
+                        missed[service] = error
+                for together in item.plan.as_one:
+                    if together - missed.keys():
+                        missed = {service: error for service, error in missed.items() if service not in together}
+                unmet += [(item, error) for error in missed.values()]
         self._met |= sum(len(item.plan.faulty) for item in items if item.accounted) > len(unmet)
         if unmet and not (more and (holds or self._met)):
             raise unmet[0][1]

@@ -147,10 +147,20 @@ class Changes:
 
     def sent(self, requests: Sequence[str], unseen: Mapping[str, ServiceRef]) -> None:
         """Note which requests ran while these changes were in force, and whom those asked that perhaps no proxy has seen."""
-        for item in self.in_force:
+        for item in self._in_effect():
             item.requests += requests
             item.unseen.update(unseen)
             item.accounted = False
+
+    def _in_effect(self) -> Iterator[InForce]:
+        """The changes in force, but for manifests all of whose objects a later one says anew."""
+        anew: set[tuple[str, str, str]] = set()
+        for item in reversed(self.in_force):
+            targets = {edit.target for edit in item.plan.edits}
+            if item.manifest is None or not targets <= anew:
+                yield item
+            if item.manifest is not None:
+                anew |= targets
 
     def prepare(self) -> None:
         """Before the scenario's first change: nothing of an earlier one is under way, and what would disturb connections
@@ -223,8 +233,8 @@ class Changes:
 
     def _withdraw(self, found: Sequence[InForce]) -> None:
         for item in found:
-            self._changing(f"{item.plan.summary} is withdrawn")
             self._leaving(item)
+            self._changing(f"{item.plan.summary} is withdrawn")
         before = self.in_force
         self.in_force = [item for item in before if item not in found]
         try:

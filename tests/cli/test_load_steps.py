@@ -136,6 +136,17 @@ SCENARIOS = {
         "inconclusive",
         "Nobody called payment-service.shop while",
     ),
+    "load from which a fault is withdrawn at once": (
+        """
+        Given payment-service fails 100%
+        When "version" keeps being sent at 200/s
+        And payment-service recovers
+        And the load stops
+        Then every response has status 200
+        """,
+        "inconclusive",
+        "Nobody called payment-service.shop while",
+    ),
     "sent before the change": (
         """
         When "checkout" is sent

@@ -58,8 +58,8 @@ def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Calla
     for document in documents:
         _refuse_targets(document)
     refuse_vain(documents, Objects.read(catalog), context)
-    routed = tuple(dict.fromkeys(_faulted(catalog, documents)))
-    filtered = () if routed else tuple(dict.fromkeys(_filtered(catalog, documents)))
+    routed = [tuple(dict.fromkeys(_faulted(catalog, document, documents))) for document in documents]
+    filtered = [] if any(routed) else [tuple(dict.fromkeys(_filtered(catalog, document))) for document in documents]
     stages = [
         stage
         for first in (True, False)
@@ -73,8 +73,9 @@ def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Calla
         f"the manifest's {names}",
         tuple(s for s in stages if s.edits),
         reason="; ".join(["as the manifest says", *_waiting(catalog, documents)]),
-        side=Side.SERVER if filtered else Side.CALLER,
-        faulty=routed or filtered,
+        side=Side.SERVER if any(filtered) else Side.CALLER,
+        faulty=tuple(dict.fromkeys(service for services in (*routed, *filtered) for service in services)),
+        as_one=tuple(frozenset(services) for services in (*routed, *filtered) if len(services) > 1),
         draws=tuple(Draw(route["name"], _share(route["fault"])) for route in routes if route.get("fault")),
     )
 
@@ -111,27 +112,27 @@ def _share(fault: Object) -> float:
     return 1 - spared
 
 
-def _faulted(catalog: Catalog, documents: Sequence[Object]) -> Iterator[ServiceRef]:
+def _faulted(catalog: Catalog, document: Object, documents: Sequence[Object]) -> Iterator[ServiceRef]:
     """The services for which a VirtualService of the manifest has a fault.
 
     Raises:
         BadInput: it is for a pattern of hosts, or for a service that there is not: nobody could tell whether it met a call.
     """
-    for document in documents:
-        if document["kind"] == "VirtualService" and any(r.get("fault") for r in document["spec"].get("http") or []):
-            for host in _routed_hosts(catalog, document, documents):
-                name, _, rest = host.partition(".")
-                if name.startswith("*"):
-                    raise BadInput(
-                        "MB0473",
-                        f'VirtualService {document["metadata"]["name"]} has a fault for the hosts "{host}", and whether a fault has '
-                        "met a call can be told of a service by its own name alone.",
-                        help="write the names of the services under hosts",
-                    )
-                if rest.endswith(".svc.cluster.local"):
-                    ref = ServiceRef(name, rest.removesuffix(".svc.cluster.local"))
-                    catalog.service(ref)
-                    yield ref
+    if document["kind"] != "VirtualService" or not any(r.get("fault") for r in document["spec"].get("http") or []):
+        return
+    for host in _routed_hosts(catalog, document, documents):
+        name, _, rest = host.partition(".")
+        if name.startswith("*"):
+            raise BadInput(
+                "MB0473",
+                f'VirtualService {document["metadata"]["name"]} has a fault for the hosts "{host}", and whether a fault has '
+                "met a call can be told of a service by its own name alone.",
+                help="write the names of the services under hosts",
+            )
+        if rest.endswith(".svc.cluster.local"):
+            ref = ServiceRef(name, rest.removesuffix(".svc.cluster.local"))
+            catalog.service(ref)
+            yield ref
 
 
 def _routed_hosts(catalog: Catalog, document: Object, documents: Sequence[Object]) -> Iterator[str]:
@@ -142,23 +143,22 @@ def _routed_hosts(catalog: Catalog, document: Object, documents: Sequence[Object
             yield full_name(host, owner["metadata"]["namespace"])
 
 
-def _filtered(catalog: Catalog, documents: Iterable[Object]) -> Iterator[ServiceRef]:
+def _filtered(catalog: Catalog, document: Object) -> Iterator[ServiceRef]:
     """The services at whose own sidecars an EnvoyFilter of the manifest puts Envoy's fault filter.
 
     One for a whole namespace is left out: that some of its services are not called is no sign that it met nobody.
     """
-    for document in documents:
-        chosen = (document["spec"].get("workloadSelector") or {}).get("labels")
-        if (
-            document["kind"] == "EnvoyFilter"
-            and chosen
-            and any(
-                (patch.get("match") or {}).get("context") in {"SIDECAR_INBOUND", "ANY", None}
-                and _FAULT_FILTER in json.dumps((patch.get("patch") or {}).get("value") or {})
-                for patch in document["spec"].get("configPatches") or []
-            )
-        ):
-            yield from _selected_services(catalog, document)
+    chosen = (document["spec"].get("workloadSelector") or {}).get("labels")
+    if (
+        document["kind"] == "EnvoyFilter"
+        and chosen
+        and any(
+            (patch.get("match") or {}).get("context") in {"SIDECAR_INBOUND", "ANY", None}
+            and _FAULT_FILTER in json.dumps((patch.get("patch") or {}).get("value") or {})
+            for patch in document["spec"].get("configPatches") or []
+        )
+    ):
+        yield from _selected_services(catalog, document)
 
 
 def _stages(

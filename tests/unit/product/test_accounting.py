@@ -412,6 +412,22 @@ def test_where_none_was_met_a_fault_waits_only_while_claims_hold_and_requests_fo
             accounting.account(unmet, **nothing_more)
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_what_one_object_makes_fail_is_met_where_one_of_its_services_is_called(
+    together: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meshbdd.scenario.accounting._LOG_SECONDS", Duration(0.1))
+    entries = [Entry("client-1", True, A.host, "t1-0", 503, frozenset({"FI"}), "r1", started=9.0)]
+    as_one = (frozenset({A, B}),) if together else ()
+    plan = Plan("the manifest", (Stage((), ("t1-",), ()),), side=Side.CALLER, faulty=(A, B), as_one=as_one)
+    accounting = _accounting(_Cluster(), entries, [])
+    if together:
+        accounting.account([InForce(plan, requests=["r1"])], final=True)
+        entries.clear()
+    with pytest.raises(Inconclusive, match="Nobody called"):
+        accounting.account([InForce(plan, requests=["r1"])], final=True)
+
+
 def _at_server(status: int = 503, share: float = 100, **scope: Any) -> Plan:
     fault = Fault(A, Percent(share), status=status, scope=Scope(**scope))
     return Plan(str(fault), (), intent=fault, side=Side.SERVER, faulty=(A,))

@@ -70,3 +70,19 @@ def test_a_service_that_has_a_policy_alone_has_nothing_to_recover_from(policy: I
     with pytest.raises(BadInput, match=r"no step let it fail.* route did") as nothing:
         changes.recover(ServiceRef("order-service", "shop"))
     assert "is no fault" not in nothing.value.sentence
+
+
+def test_requests_meet_no_manifest_whose_objects_a_later_one_says_anew(tmp_path: Path) -> None:
+    changes = _changes(tmp_path)
+    for number, name in enumerate(("first", "again", "other")):
+        service = "order-service" if name == "other" else "payment-service"
+        meta = {"name": service, "namespace": "shop", "annotations": {"timeout.linkerd.io/request": f"{number + 1}s"}}
+        (tmp_path / f"{name}.yaml").write_text(
+            yaml.safe_dump({"apiVersion": "v1", "kind": "Service", "metadata": meta})
+        )
+        changes.apply_manifest(f"{name}.yaml")
+        changes.sent([name], {})
+    assert [item.requests for item in changes.in_force] == [["first"], ["again", "other"], ["other"]]
+    changes.remove_manifest("again.yaml")
+    changes.sent(["last"], {})
+    assert [item.requests for item in changes.in_force] == [["first", "last"], ["other", "last"]]

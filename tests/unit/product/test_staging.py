@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from meshbdd.intents import ServiceRef
 from meshbdd.mesh import Istio, Linkerd
 from tests.unit.product.staged import Staged
 
@@ -37,6 +38,28 @@ def test_each_envoy_filter_of_a_manifest_is_awaited_alone() -> None:
     policy = _object("AuthorizationPolicy", "policy", {}, "security.istio.io")
     manifest = [_filter("one"), route, _filter("two"), policy, rule]
     assert _written(pod, mesh=Istio, manifest=manifest) == [["rule"], ["route", "policy"], ["one"], ["two"]]
+
+
+def test_what_one_object_makes_fail_is_told_as_one() -> None:
+    """A filter meets the calls to each Service of its pods, a VirtualService those to each of its hosts."""
+    pod = _object("Pod", "pay-1", {}, app="pay", **{"security.istio.io/tlsMode": "istio"})
+    other = _object("Service", "alias", {"selector": {"app": "pay"}, "ports": [{"port": 80, "targetPort": 8080}]})
+    there = [*SPACES, SERVICE, pod, other]
+    fault = {
+        "name": "f",
+        "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"},
+    }
+    filtering = _filter("one")
+    filtering["spec"]["configPatches"] = [
+        {"applyTo": "HTTP_FILTER", "match": {"context": "SIDECAR_INBOUND"}, "patch": {"value": fault}}
+    ]
+    http = [{"fault": {"abort": {"httpStatus": 503}}, "route": [{"destination": {"host": "pay"}}]}]
+    route = _object("VirtualService", "route", {"hosts": ["pay", "alias"], "http": http}, "networking.istio.io")
+    both = {ServiceRef("pay", "shop"), ServiceRef("alias", "shop")}
+    for document in (filtering, route):
+        plan = Staged(Istio, there)([document])
+        assert set(plan.faulty) == both
+        assert plan.as_one == (both,)
 
 
 def test_each_changed_authentication_is_awaited_alone() -> None:
