@@ -266,7 +266,8 @@ class Mesh(Protocol):
             staying: Those that stay in force.
 
         Raises:
-            NotPossible: something that stays would no longer be what it is.
+            BadInput: something that stays needs it; it has to be taken back first.
+            NotPossible: on this mesh what stays would no longer be what it is.
         """
         ...
 

@@ -106,8 +106,8 @@ class Changes:
         """Take back what applying a manifest did.
 
         Raises:
-            BadInput: it was not applied.
-            NotPossible: what stays in force needs it.
+            BadInput: it was not applied, or what stays in force needs it.
+            NotPossible: on this mesh what stays in force needs it.
         """
         file = self._file(name)
         found = [item for item in self.in_force if item.manifest == file]

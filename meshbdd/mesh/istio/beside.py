@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from meshbdd.errors import BadInput, NotPossible
+from meshbdd.errors import BadInput
 from meshbdd.intents import Fault, ServiceRef, Side
 from meshbdd.mesh.base import Context, Object, Plan
 from meshbdd.mesh.beside import BEFORE, refuse_replacing
@@ -146,13 +146,13 @@ def see_copies_stand(going: Iterable[Plan], staying: Iterable[Plan]) -> None:
         staying: What else is in force.
 
     Raises:
-        NotPossible: one has.
+        BadInput: one has.
     """
     targets = {edit.target for plan in going for edit in plan.edits}
     for plan in staying:
         for edit in plan.edits:
             if edit.of is not None and edit.of in targets:
-                raise NotPossible(
+                raise BadInput(
                     "MB0316",
                     f"The manifest cannot be removed: «{plan.summary}» is in force by a copy of its {edit.of[0]} {edit.of[1]}.",
                     help="leave it to the scenario's end, where all is taken back",

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from meshbdd.errors import BadInput, NotPossible
+from meshbdd.errors import BadInput
 from meshbdd.intents import CircuitBreaker, Intent, Limit, Mirror, ServiceRef, Split
 from meshbdd.lab.compile import Mesh, compile_pod
 from meshbdd.mesh import Istio
@@ -142,8 +142,9 @@ def test_a_manifest_after_it_may_not_say_what_istio_would_not_look_at() -> None:
     first = _world()
     first([_rule()])
     first(BREAKER)
-    with pytest.raises(NotPossible, match=r"cannot be removed: .* by a copy of its DestinationRule wide"):
+    with pytest.raises(BadInput, match=r"cannot be removed: .* by a copy of its DestinationRule wide") as caught:
         first.mesh.see_removable(first.plans[:1], first.plans[1:])
+    assert caught.value.code == "MB0316"
     first.mesh.see_removable(first.plans[1:], first.plans[:1])
 
 
