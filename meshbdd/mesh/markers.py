@@ -87,21 +87,31 @@ class RouteHeld:
 
 @dataclass(frozen=True, slots=True)
 class SubsetHeld:
-    """A cluster for the subset ``subset`` of ``host``, and no cluster of the host on its way."""
+    """A cluster for the subset ``subset`` of ``host``, and no cluster of the host on its way.
+
+    Attributes:
+        host: What the rule is for: a host, or a pattern of hosts.
+        subset: The subset's name.
+        where: The proxies meant.
+        governed: Of a pattern the hosts that the rule counts for: a proxy has the subset of all of them that it knows.
+    """
 
     host: str
     subset: str
     where: Where = Where()
+    governed: tuple[str, ...] = ()
     pages = (CLUSTERS, WARMING)
     unique = True
 
     def held(self, dumps: Sequence[Dump]) -> bool | None:
         """See ``Marker``."""
-        names = [str(cluster["name"]) for cluster in _clusters(dumps[0], self.host)]
-        found = any(name.split("|")[2] == self.subset for name in names)
-        if found and any(_clusters(dumps[1], self.host)):
+        hosts = self.governed or (self.host,)
+        by_host = [[str(cluster["name"]) for cluster in _clusters(dumps[0], host)] for host in hosts]
+        known = [names for names in by_host if names]
+        found = all(any(name.split("|")[2] == self.subset for name in names) for names in known)
+        if found and known and any(cluster for host in hosts for cluster in _clusters(dumps[1], host)):
             return False
-        return found if names else None
+        return found if known else None
 
     def __str__(self) -> str:
         return f"subset {self.subset} of {self.host}"

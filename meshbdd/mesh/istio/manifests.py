@@ -15,6 +15,7 @@ from meshbdd.intents import ServiceRef, Side
 from meshbdd.mesh.base import Context, Draw, Marker, Object, Plan, Stage, Where
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.istio.beside import refuse_vain
+from meshbdd.mesh.istio.destination_rules import subset_held
 from meshbdd.mesh.istio.hosts import full_name
 from meshbdd.mesh.istio.http_routes import http_route_changed, http_route_held
 from meshbdd.mesh.istio.injection import Objects
@@ -185,7 +186,10 @@ def _markers(catalog: Catalog, wanted: Object, tag: str, documents: Sequence[Obj
     if kind == "DestinationRule":
         name, host = tag.removesuffix("-"), full_name(spec.get("host", ""), meta["namespace"])
         spec["subsets"] = [*(spec.get("subsets") or []), {"name": name, "labels": {"meshbdd.dev/marker": name}}]
-        return [SubsetHeld(host, name, where) for where in _callers(spec, meta)]
+        there = catalog.with_written(documents)
+        return [
+            held for where in _callers(spec, meta) for held in subset_held(there, wanted, SubsetHeld(host, name, where))
+        ]
     live = catalog.find(kind, meta["name"], meta["namespace"])
     if live is not None and live["spec"] == spec:
         return []

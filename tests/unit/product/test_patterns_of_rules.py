@@ -11,6 +11,8 @@ from meshbdd.errors import BadInput
 from meshbdd.intents import CircuitBreaker, Intent, Limit, Mirror, ServiceRef, Split
 from meshbdd.lab.compile import Mesh, compile_pod
 from meshbdd.mesh import Istio
+from meshbdd.mesh.base import Dump
+from meshbdd.mesh.markers import CLUSTERS, SubsetHeld
 from meshbdd.sense import check
 from meshbdd.units import Duration, Percent
 from tests.golden.meaning import world
@@ -153,3 +155,75 @@ def test_where_no_rule_is_one_is_made_as_before() -> None:
     [edit] = there(BREAKER).edits
     assert (edit.name, edit.namespace, edit.of) == ("meshbdd-order-service", "shop", None)
     assert cast("Object", edit.new)["spec"]["host"] == ORDER.host
+
+
+def _held(
+    there: Staged, documents: list[Object], others: tuple[Object, ...] = (), namespace: str = "other"
+) -> list[bool | None]:
+    """Apply a manifest; what of its markers, and before that, a caller's proxy shows that holds the rules as they then are."""
+    markers = [m for stage in there(documents).stages for m in stage.markers if isinstance(m, SubsetHeld)]
+    caller = {"name": "client-1", "namespace": namespace, "labels": {}}
+    rules = _rules(there).values()
+    return [m.held([_page([*rules, *others], namespace), _NOTHING]) for m in markers if m.where.takes(caller)]
+
+
+_NOTHING: Dump = {}
+
+
+def _page(rules: list[Object], namespace: str) -> Dump:
+    found = compile_pod(Mesh.read([*world(), *rules]), "client-1", namespace).to_json()["clusters"]
+    return {"configs": [{"cluster": cluster} for cluster in found.values()]}
+
+
+_EXACT = _rule("order-service", name="exact")
+
+
+@pytest.mark.parametrize(
+    ("before", "documents", "markers"),
+    [
+        ([], [_rule()], 1),
+        ([], [_rule("*.local", "istio-system")], 1),
+        ([], [_rule(exportTo=["other", "."])], 1),
+        ([_EXACT], [_rule()], 1),
+        ([], [_EXACT, _rule()], 2),
+        ([], [_rule(), _EXACT], 2),
+        ([_rule("*.shop.svc.cluster.local", name="narrow")], [_rule("*.local", "istio-system")], 0),
+    ],
+)
+def test_a_manifests_rule_for_a_pattern_is_seen_at_each_service_that_it_governs(
+    before: list[Object], documents: list[Object], markers: int
+) -> None:
+    found = _held(_world(*before), documents)
+    assert found == [True] * markers or (not markers and True not in found)
+
+
+def test_the_hosts_of_a_pattern_are_those_that_no_rule_before_it_governs() -> None:
+    there = _world(_EXACT)
+    [marker] = there([_rule()]).stages[0].markers
+    assert isinstance(marker, SubsetHeld)
+    assert ORDER.host not in marker.governed
+    assert set(marker.governed) >= {f"{name}.shop.svc.cluster.local" for name in SERVICES[1:]}
+    wanted = _rules(there)["wide.shop"]
+    assert marker.held([_page([_EXACT, wanted], "other"), _NOTHING]) is True
+    assert marker.held([_page([_EXACT], "other"), _NOTHING]) is False, "not yet there"
+    assert marker.held([_NOTHING, _NOTHING]) is None, "knows none of them"
+    one = {
+        "configs": [c for c in _page([_EXACT, wanted], "other")["configs"] if "payment-service" in c["cluster"]["name"]]
+    }
+    assert marker.held([one, _NOTHING]) is True, "the others it does not know"
+    assert marker.held([_page([_EXACT, wanted], "other"), one]) is False, "on its way"
+    assert marker.pages[0] == CLUSTERS
+
+
+def test_a_pattern_that_takes_no_service_in_is_left_to_the_gate() -> None:
+    [marker] = _world()([_rule("*.nowhere.svc.cluster.local")]).stages[0].markers
+    assert isinstance(marker, SubsetHeld)
+    assert marker.governed == ()
+
+
+def test_a_rule_for_a_pattern_and_some_pods_is_seen_at_these() -> None:
+    chosen = {"matchLabels": {"app": "order-service"}}
+    [marker] = _world(_rule(name="all"))([_rule(workloadSelector=chosen)]).stages[0].markers
+    assert isinstance(marker, SubsetHeld)
+    assert set(marker.governed) >= {f"{name}.shop.svc.cluster.local" for name in SERVICES}
+    assert (marker.where.namespace, marker.where.labels) == ("shop", {"app": "order-service"})
