@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from meshbdd.cluster.record import ROUTE_PREFIX
 from meshbdd.intents import Down, MutualTls, ServiceRef, TlsMode
 from meshbdd.mesh.catalog import Catalog
+from meshbdd.mesh.linkerd.authorizing import AUTHORIZATION, SERVER_AUTHORIZATION, is_for
+from meshbdd.mesh.linkerd.objects import routes_of
+from meshbdd.mesh.linkerd.selecting import selects
 from meshbdd.scenario.in_force import InForce
 
 _OPAQUE_PORTS = "config.linkerd.io/opaque-ports"
 _OPAQUE_BY_DEFAULT = {25, 587, 3306, 4444, 5432, 6379, 9300, 11211}
 """``proxy.opaquePorts`` of Linkerd's chart."""
-_POLICIES = ("AuthorizationPolicy.policy.linkerd.io", "ServerAuthorization")
+_POLICIES = (AUTHORIZATION, SERVER_AUTHORIZATION)
 
 
 def denies_plaintext(catalog: Catalog, in_force: Sequence[InForce], asked: ServiceRef) -> bool:
@@ -36,9 +39,20 @@ def denies_plaintext(catalog: Catalog, in_force: Sequence[InForce], asked: Servi
         for e in last.edits
     )
     strict = isinstance(last.intent, MutualTls) and last.intent.mode is TlsMode.STRICT
-    # Policies for the whole namespace let pass at every Server of it.
-    lets_pass = any(catalog.all(kind, asked.namespace) for kind in _POLICIES)
-    return strict and made and not lets_pass and not _is_opaque(catalog, asked)
+    return strict and made and not _may_pass(catalog, asked) and not _is_opaque(catalog, asked)
+
+
+def _may_pass(catalog: Catalog, asked: ServiceRef) -> bool:
+    """Whether a policy is for a Server of a service's pods, by its name, a route of it, its labels or its whole namespace."""
+    pods = catalog.pods(catalog.labels_of(asked), asked.namespace)
+    servers = [
+        server
+        for server in catalog.all("Server", asked.namespace)
+        if any(selects(server["spec"].get("podSelector"), pod["metadata"].get("labels") or {}) for pod in pods)
+    ]
+    policies = [policy for kind in _POLICIES for policy in catalog.all(kind, asked.namespace)]
+    routes = routes_of(catalog, asked.namespace)
+    return any(is_for(policy, server, routes) for policy in policies for server in servers)
 
 
 def _is_for(intent: MutualTls, asked: ServiceRef) -> bool:

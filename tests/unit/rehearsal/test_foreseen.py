@@ -32,7 +32,26 @@ spec: {replicas: 1, selector: {matchLabels: {app: order-service}}, template: {me
 kind: Namespace
 metadata: {name: shop}
 """
-_PASSES = "---\nkind: AuthorizationPolicy\napiVersion: policy.linkerd.io/v1alpha1\nmetadata: {name: a, namespace: shop}\nspec: {}\n"
+_POLICY = """---
+kind: AuthorizationPolicy
+apiVersion: policy.linkerd.io/v1alpha1
+metadata: {name: a, namespace: shop}
+spec: {targetRef: TARGET, requiredAuthenticationRefs: []}
+"""
+_PASSES = _POLICY.replace("TARGET", "{group: core, kind: Namespace, name: shop}")
+_PASSES_ONE = _POLICY.replace("TARGET", "{group: policy.linkerd.io, kind: Server, name: SERVER}")
+_PASSES_OLD = """---
+kind: ServerAuthorization
+apiVersion: policy.linkerd.io/v1beta1
+metadata: {name: a, namespace: shop}
+spec: {server: {SERVER}, client: {unauthenticated: true}}
+"""
+_OWN = """---
+kind: Server
+apiVersion: policy.linkerd.io/v1beta3
+metadata: {name: SERVER, namespace: shop}
+spec: {podSelector: {matchLabels: {app: APP}}, port: 9090}
+"""
 _FEATURE = '''
 Feature: F
   Scenario: S
@@ -61,6 +80,21 @@ Feature: F
         ),
         ("mutual TLS is strict for order-service", "{config.linkerd.io/opaque-ports: '80'}", "", False),
         ("mutual TLS is strict for order-service", "{}", _PASSES, False),
+        ("mutual TLS is strict for order-service", "{}", _PASSES_ONE.replace("SERVER", "others"), True),
+        (
+            "mutual TLS is strict for order-service",
+            "{}",
+            _PASSES_ONE.replace("SERVER", "others") + _OWN.replace("SERVER", "others").replace("APP", "others"),
+            True,
+        ),
+        (
+            "mutual TLS is strict for order-service",
+            "{}",
+            _PASSES_ONE.replace("SERVER", "own") + _OWN.replace("SERVER", "own").replace("APP", "order-service"),
+            False,
+        ),
+        ("mutual TLS is strict for order-service", "{}", _PASSES_OLD.replace("SERVER", "name: others"), True),
+        ("mutual TLS is strict for order-service", "{}", _PASSES_OLD.replace("SERVER", "selector: {}"), False),
         ("order-service is down", "{}", "", False),
     ],
 )
