@@ -30,6 +30,8 @@ class OnlyInARun(Inconclusive):
 
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 """What makes pods of a template of its own."""
+_COPIED = ("config.linkerd.io/", "config.alpha.linkerd.io/")
+"""What the annotations of a namespace begin with that its pods get, too (linkerd2 ``pkg/inject/inject.go``)."""
 _RUNNING = {"EndpointSlice"}
 """What comes and goes while a mesh runs: a rehearsal has none of it, which is not the same as an empty list."""
 
@@ -142,9 +144,10 @@ class StageCluster(_Silent):
                 continue
             place = (self.find("Namespace", home) or {}).get("metadata", {})
             labels |= _sidecars(template.get("metadata") or {}, place)
+            annotations = _annotations(template.get("metadata") or {}, place, injected=LINKERD.label in labels)
             for number in range(workload["spec"].get("replicas", 1) if brought else 1):
                 name = f"{meta['name']}-{number}"
-                own = {"name": name, "uid": name, "namespace": home, "labels": labels}
+                own = {"name": name, "uid": name, "namespace": home, "labels": labels, "annotations": annotations}
                 status = {"phase": "Running"}
                 yield {"apiVersion": "v1", "kind": "Pod", "metadata": own, "spec": template["spec"], "status": status}
 
@@ -209,6 +212,12 @@ def _sidecars(template: Object, place: Object) -> dict[str, str]:
     if (asked or (place.get("annotations") or {}).get(inject.name)) in {inject.wanted, "ingress"}:
         found[LINKERD.label] = "linkerd"
     return found
+
+
+def _annotations(template: Object, place: Object, *, injected: bool) -> dict[str, str]:
+    """The annotations of a pod of a template in a namespace: Linkerd's injector gives it those of the namespace that it lacks."""
+    copied_to = {k: v for k, v in (place.get("annotations") or {}).items() if injected and k.startswith(_COPIED)}
+    return {**copied_to, **(template.get("annotations") or {})}
 
 
 def _matches(obj: Object, labels: str | None) -> bool:

@@ -107,3 +107,49 @@ def test_a_refused_connection_where_linkerds_proxies_answer_with_403(
     settings = Settings(project=tmp_path, mesh="linkerd")
     found = [(f.code, str(f.severity)) for f in rehearse(file, world, settings, "shop", lambda _: None).findings]
     assert (("MB0456", "info") in found) is foreseen, found
+
+
+_BROUGHT = """
+kind: Service
+metadata: {name: order-service, namespace: shop}
+spec: {selector: {app: order-service}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+kind: Deployment
+apiVersion: apps/v1
+metadata: {name: order-service, namespace: shop}
+spec:
+  selector: {matchLabels: {app: order-service}}
+  template:
+    metadata: {labels: {app: order-service}, annotations: {linkerd.io/inject: INJECT, POD}}
+    spec: {containers: [{name: app, ports: [{containerPort: 8080}]}]}
+---
+kind: Namespace
+metadata: {name: shop, annotations: {PLACE}}
+"""
+_DENY, _UNSEEN = "config.linkerd.io/default-inbound-policy: deny", "config.linkerd.io/skip-inbound-ports: '8080'"
+_MESH = "config.linkerd.io/default-inbound-policy: all-authenticated"
+_FAULT, _STRICT = "order-service fails 100% with status 503", "mutual TLS is strict for order-service"
+
+
+@pytest.mark.parametrize(
+    ("first", "pod", "place", "code"),
+    [
+        (_FAULT, _DENY, "", "MB0498"),
+        (_FAULT, "", _DENY, "MB0498"),
+        (_FAULT, _MESH, _DENY, None),
+        (_FAULT, "", "", None),
+        (_STRICT, _UNSEEN, "", "MB0488"),
+        (_STRICT, "", _UNSEEN, "MB0488"),
+        (_STRICT, "", "", None),
+    ],
+)
+def test_what_annotations_of_pods_to_come_bring_about(
+    first: str, pod: str, place: str, code: str | None, tmp_path: Path
+) -> None:
+    text = _BROUGHT.replace("INJECT", "enabled").replace("POD", pod).replace("PLACE", place)
+    world: list[dict[str, Any]] = list(yaml.safe_load_all(text))
+    file = tmp_path / "x.feature"
+    file.write_text(_FEATURE.replace("FIRST", first).replace("the connection is refused", "the response status is 503"))
+    settings = Settings(project=tmp_path, mesh="linkerd")
+    found = {f.code for f in rehearse(file, world, settings, "shop", lambda _: None).findings}
+    assert found & {"MB0498", "MB0488"} == ({code} if code else set())
