@@ -151,7 +151,7 @@ class Catalog:
 
     def with_proxy(self, namespace: str | None) -> list[Object]:
         """The pods of a namespace, or of all, whose sidecar is there to hold something, or will be."""
-        return [pod for pod in self.pods({}, namespace) if self._meshed(pod) and not _has_ended(pod)]
+        return [pod for pod in self.pods({}, namespace) if self._meshed(pod) and not has_ended(pod)]
 
     def service_accounts(self, caller: ServiceRef) -> tuple[str, ...]:
         """The service accounts of a caller's pods, which nobody else in their namespace has.
@@ -185,7 +185,7 @@ class Catalog:
 
     def without_sidecar(self, pods: Iterable[Object], namespace: str) -> list[str]:
         """The names of those of a namespace's pods that run without a sidecar; none in a world that does not tell who has one."""
-        bare = [pod for pod in pods if not self._meshed(pod) and not _has_ended(pod)]
+        bare = [pod for pod in pods if not self._meshed(pod) and not has_ended(pod)]
         told = bare and (
             self._cluster.find("Namespace", namespace) is not None
             or any(self._meshed(pod) for pod in self._cluster.list("Pod", namespace))
@@ -249,7 +249,7 @@ def _target(port: Mapping[str, Any], names: Mapping[str, int]) -> int | None:
     return target if isinstance(target, int) else names.get(str(target))
 
 
-def _has_ended(pod: Mapping[str, Any]) -> bool:
+def has_ended(pod: Mapping[str, Any]) -> bool:
     """Whether nothing runs in a pod any more, as in that of a Job that is done."""
     return (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
 

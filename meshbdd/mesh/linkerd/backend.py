@@ -133,6 +133,12 @@ class FaultBackend:
         return bootstrap(READY_PORT, {target: (self.twin.host, port) for target, port in targets.items()})
 
 
+def default_of(pods: Iterable[Object]) -> str | None:
+    """The ``default-inbound-policy`` that pods name; where they do not agree the first that lets somebody in."""
+    said = [a[DEFAULT_POLICY] for p in pods if DEFAULT_POLICY in (a := p["metadata"].get("annotations") or {})]
+    return next((policy for policy in said if policy != "deny"), said[0] if said else None)
+
+
 def backend_of(service: ServiceRef) -> ServiceRef:
     """The Service of a service's fault backend."""
     return ServiceRef(fitting(f"meshbdd-fault-{service.name}"), service.namespace)

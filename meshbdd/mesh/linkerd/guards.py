@@ -7,7 +7,7 @@ The copies come and go with the fault; each says what it is a copy of.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from meshbdd.cluster.kinds import KINDS, kind_of
@@ -22,10 +22,10 @@ from meshbdd.mesh.linkerd.authorizing import (
     required,
 )
 from meshbdd.mesh.linkerd.backend import FaultBackend
-from meshbdd.mesh.linkerd.objects import POLICY, creation, routes_of
-from meshbdd.mesh.linkerd.security import lets_the_mesh_in
+from meshbdd.mesh.linkerd.closing import Closing, closing_at, not_held, refuse_closed_backend
+from meshbdd.mesh.linkerd.objects import POLICY, creation
 from meshbdd.mesh.linkerd.server_markers import ServerHeld
-from meshbdd.mesh.linkerd.servers import ACCESS, DENY, decider, skips
+from meshbdd.mesh.linkerd.servers import ACCESS, DENY, decider
 
 HOLDS = "meshbdd.dev/holds"
 """Annotation of a copy: kind and name of what it is a copy of."""
@@ -47,78 +47,45 @@ def guard_stages(catalog: Catalog, backend: FaultBackend, tag: str, what: str) -
     """
     made: list[Object] = []
     markers: list[ServerHeld] = []
-    closed = 0
+    closed: list[Closing] = []
     ports = sorted(set(backend.targets.values()))
     servers = catalog.all("Server", backend.service.namespace)
     for port in ports:
-        server = _decider(catalog, backend, servers, port, what)
-        if server is None and backend.default != DENY:
+        closing, there = closing_at(catalog, backend, servers, port, what), decider(backend.pod, port, servers)
+        held = there is not None and HOLDS in (there["metadata"].get("annotations") or {})
+        if closing is None:
+            if there is not None and not held:
+                refuse_closed_backend(catalog, backend, there, port, what)
             continue
-        policies = list(_policies(catalog, server)) if server else []
-        if server is not None and (server["spec"].get(ACCESS[-1], DENY) != DENY or lets_the_mesh_in(catalog, server)):
+        closed += [closing] if closing.by else []
+        if there is not None and there is closing.server:
             continue
-        closed += not policies
-        there = decider(backend.pod, port, servers)
-        if server is not None and there is server:
-            continue
-        if there is not None and HOLDS not in (there["metadata"].get("annotations") or {}):
-            raise _not_held(
+        if there is not None and not held:
+            raise not_held(
                 backend, what, f"Server {there['metadata']['name']} decides at the fault backend's own port {port}"
             )
         name = f"{tag}-guard-{port}"
-        copies = [_copied(p, f"{name}-{n}", name) for n, p in enumerate(policies) if not _is_for_all(p)]
-        made += [*copies, _server(backend, server, name, port)]
+        copies = [_copied(p, f"{name}-{n}", name) for n, p in enumerate(closing.policies) if not _is_for_all(p)]
+        made += [*copies, _server(backend, closing.server, name, port)]
         allowed = [p["metadata"]["name"] for p in copies if kind_of(p) == AUTHORIZATION and _has_all(catalog, p)]
         if there is None:
             where = Where(backend.service.namespace, backend.labels)
             markers.append(ServerHeld(name, DENY, frozenset(allowed), where))
-    if closed and closed == len(ports):
-        raise BadInput(
-            "MB0498",
-            f"«{what}» can meet no call: nobody may call {backend.service}, as its pods deny by default and no policy lets "
-            "anybody pass.",
-            help="let somebody call it first, by a policy for a Server at its port",
-        )
+    if closed and len(closed) == len(ports):
+        raise _nobody(backend, closed, what)
     return (Stage.of(*(creation(obj) for obj in made), markers=markers),) if made else ()
 
 
-def _decider(
-    catalog: Catalog, backend: FaultBackend, servers: Sequence[Mapping[str, Any]], port: int, what: str
-) -> Mapping[str, Any] | None:
-    """The Server that decides at a port of all pods of a service; ``None``: their default does.
-
-    Raises:
-        NotPossible: there are several, or routes of it have policies of their own.
-    """
-    pods = catalog.pods(backend.selector, backend.service.namespace)
-    found = {
-        server["metadata"]["name"] if (server := decider(pod, port, servers)) else "": server
-        for pod in pods
-        if not skips(pod, port)
-    }
-    deny = [name for name, server in found.items() if server and server["spec"].get(ACCESS[-1], DENY) == DENY]
-    if len(found) > 1 and deny:
-        raise _not_held(backend, what, f"Server {deny[0]} decides at some of its pods only")
-    server = next(iter(found.values()), None)
-    if deny and server is not None and any(is_at(route, server) for route in routes_of(catalog)):
-        raise _not_held(backend, what, f"Server {deny[0]} has routes, and policies for these")
-    return server
-
-
-def _not_held(backend: FaultBackend, what: str, why: str) -> NotPossible:
-    return NotPossible(
-        "MB0449",
-        f"«{what}» is not possible on Linkerd here: the fault backend answers for {backend.service}, and cannot deny whom the "
-        f"service denies, since {why}.",
-        help="have faults and the policy in different scenarios",
+def _nobody(backend: FaultBackend, closed: Sequence[Closing], what: str) -> BadInput:
+    by = " and ".join(dict.fromkeys(why for closing in closed for why in closing.by))
+    server = next((name for closing in closed for name in closing.servers), None)
+    return BadInput(
+        "MB0498",
+        f"«{what}» can meet no call: nobody may call {backend.service}, as {by} and no policy lets anybody pass.",
+        help=f"add a policy for Server {server} that lets somebody call, before the step"
+        if server
+        else "let somebody call it first, by a policy for a Server at its port",
     )
-
-
-def _policies(catalog: Catalog, server: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    for kind in (AUTHORIZATION, SERVER_AUTHORIZATION):
-        for policy in catalog.all(kind, server["metadata"]["namespace"]):
-            if is_for(policy, server, ()):
-                yield policy
 
 
 def _is_for_all(policy: Mapping[str, Any]) -> bool:

@@ -29,7 +29,7 @@ from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Through, Whe
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.down import plan_down
 from meshbdd.mesh.linkerd import abilities, manifests, policies, security
-from meshbdd.mesh.linkerd.backend import DEFAULT_POLICY, FaultBackend
+from meshbdd.mesh.linkerd.backend import FaultBackend, default_of
 from meshbdd.mesh.linkerd.beside import passes_on
 from meshbdd.mesh.linkerd.guards import guard_stages, refuse_gone
 from meshbdd.mesh.linkerd.injection import choose
@@ -135,10 +135,7 @@ class Linkerd:
         found = self._catalog.service(service)
         targets = {int(p["port"]): self._catalog.target_port(found, p) for p in http_ports(found)}
         labels = self._catalog.labels_of(service)
-        pods = self._catalog.pods(labels, service.namespace)
-        default = next(
-            (a[DEFAULT_POLICY] for p in pods if DEFAULT_POLICY in (a := p["metadata"].get("annotations") or {})), None
-        )
+        default = default_of(self._catalog.pods(labels, service.namespace))
         opaque = (found["metadata"].get("annotations") or {}).get(OPAQUE_PORTS)
         return FaultBackend(service, http_ports(found), targets, labels, default, opaque)
 

@@ -37,10 +37,24 @@ def _made(plan: Plan) -> list[Object]:
     return [edit.new for edit in plan.edits if edit.new and HOLDS in (edit.new["metadata"].get("annotations") or {})]
 
 
-def _denying_by_default() -> Object:
-    pod = _pod("payment-service")
-    pod["metadata"]["annotations"] = {DEFAULT: "deny"}
+def _by_default(policy: str, version: str = "stable") -> Object:
+    pod = _pod("payment-service", version)
+    pod["metadata"]["annotations"] = {DEFAULT: policy}
     return pod
+
+
+def _denying_by_default() -> list[Object]:
+    return [_by_default("deny", version) for version in ("stable", "canary")]
+
+
+def _wide() -> Object:
+    """A Server that decides at every pod of the namespace, the fault backend's as well."""
+    server = _server("deny", port=8080, name="wide")
+    server["spec"]["podSelector"] = {}
+    return server
+
+
+TO_WIDE: Object = {**TO_SERVER, "name": "wide"}
 
 
 def test_a_fault_beside_a_step_about_callers_holds_what_that_made() -> None:
@@ -80,7 +94,7 @@ def test_a_fault_beside_a_step_about_callers_holds_what_that_made() -> None:
     ],
 )  # fmt: skip
 def test_what_lets_callers_pass_is_copied_unless_it_is_for_the_copy_anyway(policy: Object, copies: list[str]) -> None:
-    made = _made(world(_server("deny"), policy, _denying_by_default())(FAULT))
+    made = _made(world(_server("deny"), policy, *_denying_by_default())(FAULT))
     assert [kind_of(copy) for copy in made] == copies
     name = made[-1]["metadata"]["name"]
     for copy in made[:-1]:
@@ -88,25 +102,64 @@ def test_what_lets_callers_pass_is_copied_unless_it_is_for_the_copy_anyway(polic
 
 
 @pytest.mark.parametrize(
-    "there", [[], [_server("all-authenticated")], [_server("all-unauthenticated"), _denying_by_default()]]
+    "there",
+    [
+        [],
+        [_server("all-authenticated")],
+        [_server("all-unauthenticated"), *_denying_by_default()],
+        [_server("all-unauthenticated"), _by_default("deny")],
+        [_by_default("all-authenticated")],
+        [_by_default("all-authenticated"), _by_default("cluster-unauthenticated", "canary")],
+    ],
 )
 def test_a_service_that_lets_the_mesh_in_needs_no_copies(there: list[Object]) -> None:
     assert len(world(*there)(FAULT).stages) == 1
 
 
+def test_the_backend_lets_in_by_default_where_some_pod_does() -> None:
+    there = [_by_default("deny"), _by_default("all-unauthenticated", "canary"), _server("all-authenticated")]
+    made = [edit.new for stage in world(*there)(FAULT).standing for edit in stage.edits]
+    [deployment] = [new for new in made if new and new["kind"] == "Deployment"]
+    assert deployment["spec"]["template"]["metadata"]["annotations"][DEFAULT] == "all-unauthenticated"
+
+
 def test_a_server_that_decides_at_the_backend_as_well_needs_no_copy() -> None:
-    broad = _server("deny", port=8080)
-    broad["spec"]["podSelector"] = {}
-    assert _made(world(broad, _policy())(FAULT)) == []
+    assert _made(world(_wide(), _policy(TO_WIDE))(FAULT)) == []
+
+
+BY_DEFAULT = "its pods deny by default"
+BY_SERVER = "Server theirs denies"
 
 
 @pytest.mark.parametrize(
-    "there", [[_denying_by_default()], [_server("deny")], [_server("deny"), _denying_by_default()]]
+    ("there", "why", "server"),
+    [
+        (_denying_by_default(), BY_DEFAULT, "a Server at its port"),
+        ([_server("deny")], BY_SERVER, "Server theirs"),
+        ([_server("deny"), *_denying_by_default()], BY_SERVER, "Server theirs"),
+        ([_server("deny"), _policy(TO_WIDE)], BY_SERVER, "Server theirs"),
+    ],
 )
-def test_a_fault_that_nobody_may_meet_is_refused(there: list[Object]) -> None:
-    with pytest.raises(BadInput, match=r"can meet no call: nobody may call payment-service\.shop") as caught:
+def test_a_fault_that_nobody_may_meet_is_refused(there: list[Object], why: str, server: str) -> None:
+    told = rf"can meet no call: nobody may call payment-service\.shop, as {why} and no policy lets anybody pass"
+    with pytest.raises(BadInput, match=told) as caught:
         world(*there)(FAULT)
     assert caught.value.code == "MB0498"
+    assert f"policy for {server}" in str(caught.value.help)
+
+
+def test_pods_of_which_each_denies_in_its_own_way_deny_everybody() -> None:
+    told = r"as Server theirs denies and its pods deny by default and no policy"
+    with pytest.raises(BadInput, match=told):
+        world(_for_stable(), *_denying_by_default())(FAULT)
+
+
+def test_a_pod_that_has_ended_or_has_no_proxy_denies_nobody() -> None:
+    ended, bare = _by_default("deny"), _by_default("deny")
+    ended["status"] = {"phase": "Failed"}
+    bare["metadata"]["labels"].pop(LINKERD.label)
+    for pod in (ended, bare):
+        assert len(world(pod)(FAULT).stages) == 1
 
 
 def _for_stable() -> Object:
@@ -131,6 +184,14 @@ def _all_others() -> Object:
         ([_for_stable(), _policy()], "Server theirs decides at some of its pods only"),
         ([_server("deny"), _policy(), _charging()], "Server theirs has routes"),
         ([_server("deny"), _policy(), _all_others()], "Server broad decides at the fault backend's own port 8080"),
+        ([_by_default("deny")], "its pod payment-service-stable denies by default .* and others do not"),
+        ([_by_default("deny"), _by_default("all-authenticated", "canary")], "payment-service-stable denies by default"),
+        ([_by_default("deny", "canary")], "its pod payment-service-canary denies by default"),
+        ([_for_stable(), _policy(), *_denying_by_default()], "Server theirs decides at some of its pods only"),
+        (
+            [_server("all-authenticated"), _wide()],
+            "Server wide lets only some callers pass at port 8080 of the backend",
+        ),
     ],
 )
 def test_a_policy_that_the_backend_cannot_hold_is_told(there: list[Object], why: str) -> None:
