@@ -10,7 +10,7 @@ from meshbdd.cluster import Edit
 from meshbdd.cluster.kinds import kind_of
 from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import EVERY_REQUEST, Fault, Retry, ServiceRef, Side, Timeout
-from meshbdd.mesh.base import Context, Object, Plan
+from meshbdd.mesh.base import Context, Object, Plan, Through
 from meshbdd.mesh.beside import BEFORE, refuse_replacing
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.annotations import ACCRUAL
@@ -23,7 +23,7 @@ from meshbdd.mesh.linkerd.policies import RETRY, TIMEOUT, has_words_of_its_own
 from meshbdd.mesh.linkerd.precedence import covers, matches_of, takes
 from meshbdd.mesh.linkerd.rules import headers_of
 from meshbdd.mesh.linkerd.security import lets_the_mesh_in
-from meshbdd.mesh.linkerd.servers import ACCESS, DENY, decides_for
+from meshbdd.mesh.linkerd.servers import ACCESS, DENY, decides_at
 
 _OWN_WORDS: Mapping[type, str] = {Timeout: TIMEOUT, Retry: RETRY}
 """What a step sets for a Service → the annotations of a route that the Service's do not reach."""
@@ -172,11 +172,12 @@ def _refuse_denying(catalog: Catalog, documents: Sequence[Object], context: Cont
             continue
         for document in documents:
             refuse_changed(after, document, plan)
-        held = held_by(plan)
-        for server in after.all("Server", plan.through.twin.namespace):
-            denies = server["spec"].get(ACCESS[-1], DENY) == DENY and decides_for(catalog, server, plan.through.twin)
+        held, home = held_by(plan), plan.through.twin.namespace
+        for server in after.all("Server", home):
             name = server["metadata"]["name"]
-            if not denies or lets_the_mesh_in(after, server) or f"Server/{name}" in held:
+            denied = _denied(after, server, plan.through)
+            before = next((there for there in catalog.all("Server", home) if there["metadata"]["name"] == name), None)
+            if not denied or f"Server/{name}" in held or (before and denied == _denied(catalog, before, plan.through)):
                 continue
             if not passes_on(plan):
                 raise too_late(f"With Server {name} of the manifest", plan)
@@ -186,3 +187,16 @@ def _refuse_denying(catalog: Catalog, documents: Sequence[Object], context: Cont
                 f"not possible on Linkerd while «{plan.summary}» is in force: the calls that go on come from the fault backend.",
                 help="have faults and the policy in different scenarios",
             )
+
+
+def _denied(catalog: Catalog, server: Mapping[str, Any], through: Through) -> frozenset[ServiceRef]:
+    """At whose pods a Server lets only some callers pass: at those of a service, at its fault backend's, at both or at none."""
+    if server["spec"].get(ACCESS[-1], DENY) != DENY or lets_the_mesh_in(catalog, server):
+        return frozenset()
+    home, ports = through.twin.namespace, catalog.target_ports(through.twin)
+    there = catalog.all("Server", home)
+    return frozenset(
+        ref
+        for ref in (through.twin, through.backend)
+        if any(decides_at(server, pod, there) in ports for pod in catalog.pods(catalog.labels_of(ref), home))
+    )

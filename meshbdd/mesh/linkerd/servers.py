@@ -51,14 +51,6 @@ def turns(catalog: Catalog, server: Object) -> bool:
     return found
 
 
-def decides_for(catalog: Catalog, server: Object, service: ServiceRef) -> bool:
-    """Whether a Server is for a port of a service's pods."""
-    if server["metadata"]["namespace"] != service.namespace:
-        return False
-    pods = catalog.pods(catalog.labels_of(service), service.namespace)
-    return any(decides(server, pod, port) for port in catalog.target_ports(service) for pod in pods)
-
-
 def refuse_overruled(catalog: Catalog, server: Object, there: Iterable[Object], what: str) -> None:
     """See that a Server decides wherever it is for.
 

@@ -229,6 +229,52 @@ def test_who_may_call_stays_as_the_backend_holds_it(
     assert "recover first" in str(caught.value.help)
 
 
+ELSEWHERE: Object = {
+    "apiVersion": "v1", "kind": "Service", "metadata": {"name": "x", "namespace": "other", "annotations": {"a": "b"}},
+}  # fmt: skip
+
+
+def _wide_now(**spec: Any) -> Object:
+    server = _wide()
+    return {**server, "spec": {**server["spec"], **spec}}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "refused"),
+    [
+        (ELSEWHERE, False),
+        (_policy(TO_WIDE, "open-door"), False),
+        (_wide_now(), False),
+        (_wide_now(accessPolicy="all-authenticated"), False),
+        (_wide_now(podSelector={"matchLabels": {"app": "payment-service"}}), True),
+        (_wide_now(podSelector={"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}), True),
+    ],
+)
+def test_a_server_that_decides_at_the_backend_too_is_judged_by_what_a_manifest_changes(
+    manifest: Object, monkeypatch: pytest.MonkeyPatch, *, refused: bool
+) -> None:
+    monkeypatch.setattr("meshbdd.mesh.linkerd.manifests.policy_markers", lambda *_: ())
+    other = _obj("Service", "x", {"ports": [{"port": 80}]}, "v1", annotations={})
+    other["metadata"]["namespace"] = "other"
+    there = world(_wide(), _policy(TO_WIDE), other, {**_obj("Namespace", "other", {}), "apiVersion": "v1"})
+    there(FAULT)
+    if not refused:
+        there([manifest])
+        return
+    with pytest.raises(NotPossible, match="With Server wide of the manifest others may call payment-service") as caught:
+        there([manifest])
+    assert caught.value.code == "MB0449"
+
+
+def test_a_server_that_would_deny_at_the_backend_alone_does_not_come_beside_a_fault() -> None:
+    there = world(_server("all-authenticated"))
+    there(FAULT)
+    alone = _all_others()
+    alone["spec"]["accessPolicy"] = "deny"
+    with pytest.raises(NotPossible, match="With Server broad of the manifest"):
+        there([alone])
+
+
 def test_what_the_backend_holds_does_not_go_before_the_fault() -> None:
     there = world(_server("deny"))
     manifest = there([_policy()])
