@@ -60,6 +60,24 @@ LINKERD = Sidecars(
 """https://linkerd.io/2/reference/proxy-metrics/ and https://linkerd.io/2/features/proxy-injection/;
 the label is linkerd2's pkg/k8s/labels.go, ``ControllerNSLabel``."""
 
+LINKERD_INJECTS = (LINKERD.injection.wanted, "ingress")
+"""The values of Linkerd's annotation with which a pod gets a proxy."""
+
+
+def linkerd_injects(own: str, around: str) -> bool:
+    """Whether Linkerd's injector gives a pod a proxy: its own word has precedence, and an unknown one of either keeps it away.
+
+    linkerd2 pkg/inject/report.go, ``disableByAnnotation``.
+
+    Args:
+        own: The annotation of the pod; empty where it has none.
+        around: That of its namespace.
+    """
+    if not {own, around} <= {"", *LINKERD_INJECTS, LINKERD.injection.unwanted}:
+        return False
+    return (own or around) in LINKERD_INJECTS
+
+
 INBOUND = "inbound|"
 """What the name of a cluster begins with that leads to the pod's own application."""
 

@@ -14,7 +14,7 @@ from meshbdd.cluster.refusals import see_namespace
 from meshbdd.errors import Inconclusive
 from meshbdd.mesh.looking import Arrival
 from meshbdd.scenario.vantages import OUTBOUND_ANNOTATION
-from meshbdd.sidecars import ISTIO, LINKERD
+from meshbdd.sidecars import ISTIO, LINKERD, linkerd_injects
 
 Object = dict[str, Any]
 Admit = Callable[[Object], None]
@@ -207,9 +207,8 @@ def _sidecars(template: Object, place: Object) -> dict[str, str]:
     asked = (template.get("labels") or {}).get(ISTIO.injection.name)
     if (asked or (place.get("labels") or {}).get("istio-injection")) in {ISTIO.injection.wanted, "enabled"}:
         found["security.istio.io/tlsMode"] = "istio"
-    inject = LINKERD.injection
-    asked = (template.get("annotations") or {}).get(inject.name)
-    if (asked or (place.get("annotations") or {}).get(inject.name)) in {inject.wanted, "ingress"}:
+    own, around = ((meta.get("annotations") or {}).get(LINKERD.injection.name) or "" for meta in (template, place))
+    if linkerd_injects(own, around):
         found[LINKERD.label] = "linkerd"
     return found
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from meshbdd.sense.reading import Object, at, labels_of, mapping, mappings, text
-from meshbdd.sidecars import LINKERD
+from meshbdd.sidecars import LINKERD, LINKERD_INJECTS, linkerd_injects
 
 INJECT = LINKERD.injection.name
-INJECTED = (LINKERD.injection.wanted, "ingress")
-"""The values of the annotation with which a pod gets a proxy."""
+INJECTED = LINKERD_INJECTS
 NOT_INJECTED = LINKERD.injection.unwanted
 
 
@@ -34,7 +33,4 @@ def will_be_meshed(pod: Mapping[str, Any], home: Object | None) -> bool:
     """
     if at(pod, "spec", "hostNetwork") is True:
         return False
-    own, around = said_of_injection(pod), INJECTED[0] if home is None else said_of_injection(home)
-    if not {own, around} <= {"", *INJECTED, NOT_INJECTED}:
-        return False
-    return (own or around) in INJECTED
+    return linkerd_injects(said_of_injection(pod), INJECTED[0] if home is None else said_of_injection(home))

@@ -16,12 +16,13 @@ from meshbdd.lab.linkerd.objects import annotations_of, owner_of
 from meshbdd.lab.linkerd.ports import ADMIN_PORT, INBOUND_PORT
 from meshbdd.lab.linkerd.read.destinations import CONTROL_PLANE
 from meshbdd.lab.linkerd.values import Unreadable, annotation_duration
+from meshbdd.sidecars import LINKERD, linkerd_injects
 
 PROXY = "linkerd-proxy"
 VERSION = "lab"
 SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease", "cert-manager", "linkerd"})
 
-_INJECT = "linkerd.io/inject"
+_INJECT = LINKERD.injection.name
 _NATIVE = "config.linkerd.io/proxy-enable-native-sidecar"
 _ENVIRONMENT = "config.linkerd.io/proxy-additional-env"
 """Annotation of a pod or its namespace: JSON, a list of EnvVars for the proxy, the pod's before the namespace's of the same
@@ -35,8 +36,7 @@ def wants_proxy(pod: Mapping[str, Any], namespace: Mapping[str, Any]) -> bool:
     meta = pod.get("metadata") or {}
     if (pod.get("spec") or {}).get("hostNetwork") or meta.get("namespace") in SYSTEM_NAMESPACES:
         return False
-    said = annotations_of(pod).get(_INJECT) or annotations_of(namespace).get(_INJECT)
-    return said in {"enabled", "ingress"}
+    return linkerd_injects(annotations_of(pod).get(_INJECT, ""), annotations_of(namespace).get(_INJECT, ""))
 
 
 def is_meshed(pod: Mapping[str, Any]) -> bool:

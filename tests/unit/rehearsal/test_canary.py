@@ -104,3 +104,14 @@ def test_new_pods_of_services_that_are_there_are_awaited_as_their_endpoints() ->
     assert not marker.held([_page("cart", "127.1.0.1", "127.1.0.2", "127.1.0.3")])
     assert marker.held([_page("cart", "127.1.0.1", "127.1.0.2", "127.1.0.3", "127.1.0.4")])
     assert not marker.held([{}])
+
+
+@pytest.mark.parametrize(("word", "meshed"), [("enabled", True), ("disabled", True), ("on", False)])
+def test_an_unknown_word_of_a_namespace_keeps_the_proxy_from_its_pods(word: str, *, meshed: bool) -> None:
+    home = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": "shop", "annotations": {"linkerd.io/inject": word}},
+    }
+    [pod] = StageCluster([home, _deployment("v1")], "shop", lambda _: None).list("Pod", "shop")
+    assert ("linkerd.io/control-plane-ns" in pod["metadata"]["labels"]) is meshed

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from meshbdd import sense
+from meshbdd.lab.linkerd.injection import wants_proxy
 from meshbdd.sense.linkerd_pods import is_meshed, will_be_meshed
 
 _ON, _OFF, _INGRESS = ({"linkerd.io/inject": word} for word in ("enabled", "disabled", "ingress"))
@@ -37,6 +38,10 @@ def test_annotations_decide(namespace: dict[str, str] | None, pod: dict[str, str
     home: dict[str, Any] | None = None if namespace is None else {"metadata": {"annotations": namespace}}
     assert will_be_meshed({"metadata": {"annotations": pod}}, home) is meshed
     assert not will_be_meshed({"metadata": {"annotations": pod}, "spec": {"hostNetwork": True}}, home)
+    if home is not None:
+        assert wants_proxy({"metadata": {"annotations": pod}}, home) is meshed, (
+            "the lab injects as is told of a cluster"
+        )
 
 
 def test_a_pod_has_a_proxy_by_its_label_or_its_container() -> None:
