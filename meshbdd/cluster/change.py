@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,7 +31,7 @@ from meshbdd.cluster.record import (
     write_path,
 )
 from meshbdd.cluster.revert import Make
-from meshbdd.cluster.undo import undo_object
+from meshbdd.cluster.undo import leaves_it, undo_object
 from meshbdd.errors import Refused
 from meshbdd.units import Duration
 
@@ -237,6 +237,19 @@ class Change:
         return undo_object(
             self._cluster, edit.kind, edit.name, edit.namespace, self.run, budget, id=self.id, again=again, made=made
         )
+
+    def leaves_it(self, ids: Collection[str], again: Mapping[str, Make]) -> bool:
+        """Whether the object will say what it says now once some changes of it are taken back.
+
+        Args:
+            ids: The changes, this one among them.
+            again: How to make the changes of it that stay again, by their ids.
+
+        Raises:
+            ApiFailure: the API does not tell what the object says.
+            Unanswered: no answer came.
+        """
+        return leaves_it(self._cluster, self.edit.target, self.run, ids, again)
 
 
 def _may_pass(failure: Unanswered | ApiFailure) -> bool:

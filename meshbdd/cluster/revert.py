@@ -86,6 +86,17 @@ def revert(
     return Reverted(obj, foreign and digest(obj) != record.before, complete=True)
 
 
+def says_the_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two states of an object differ in the run's own notes at most."""
+    return _said(one) == _said(other)
+
+
+def _said(obj: Mapping[str, Any]) -> str:
+    plain = copy.deepcopy(dict(obj))
+    unmark(plain)
+    return digest(plain)
+
+
 def _peel(obj: Object, layer: Layer) -> bool:
     """Take one layer off, in place; whether others had changed what it wrote."""
     now = read_path(obj, layer.path)

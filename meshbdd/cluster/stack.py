@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from meshbdd.cluster.change import Change
+from meshbdd.cluster.revert import Make
 from meshbdd.errors import RestoreIncomplete
 from meshbdd.units import Duration
 
@@ -45,13 +46,9 @@ class UndoStack:
         kept: list[str] = []
         failures: list[RestoreIncomplete] = []
         for change in sorted(unwanted, key=self._changes.index, reverse=True):
-            again = {
-                other.id: other.edit.make
-                for other in self._changes
-                if other not in unwanted and other.edit.target == change.edit.target
-            }
+            left = Duration(max(0.0, deadline - time.monotonic()))
             try:
-                told = change.undo(Duration(max(0.0, deadline - time.monotonic())), again)
+                told = change.undo(left, self._again(change, unwanted))
             except RestoreIncomplete as error:
                 failures.append(error)
                 continue
@@ -62,3 +59,19 @@ class UndoStack:
             sentences = " ".join(dict.fromkeys(failure.sentence for failure in failures))
             raise RestoreIncomplete("MB0314", sentences, help=failures[0].help)
         return kept
+
+    def covered(self, changes: Collection[Change]) -> set[tuple[str, str, str]]:
+        """Which objects of some changes will say nothing else once these are undone: as where a later change says all of it.
+
+        Raises:
+            ApiFailure: the API does not tell what an object says.
+            Unanswered: no answer came.
+        """
+        ids = {change.id for change in changes}
+        one_each = {change.edit.target: change for change in changes}
+        return {target for target, one in one_each.items() if one.leaves_it(ids, self._again(one, changes))}
+
+    def _again(self, change: Change, unwanted: Collection[Change]) -> Mapping[str, Make]:
+        """How to make again what stays of a change's object."""
+        staying = (other for other in self._changes if other not in unwanted)
+        return {other.id: other.edit.make for other in staying if other.edit.target == change.edit.target}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from meshbdd.cluster.client import FIELD_MANAGER, ApiFailure, Cluster
@@ -23,7 +24,7 @@ from meshbdd.cluster.record import (
     without_routes,
     write_path,
 )
-from meshbdd.cluster.revert import Make, restored_managers, revert
+from meshbdd.cluster.revert import Make, restored_managers, revert, says_the_same
 from meshbdd.errors import BadInput, MeshbddError, RestoreIncomplete
 from meshbdd.units import Duration
 
@@ -84,6 +85,48 @@ def undo_object(
                 ) from error
         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads runs that wait for the same API
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+
+def leaves_it(
+    cluster: Cluster,
+    target: tuple[str, str, str],
+    run: str,
+    ids: Collection[str],
+    again: Mapping[str, Make],
+    attempts: int = 5,
+) -> bool:
+    """Whether an object will say what it says now once some changes of it are taken back, as where a later one says all of it.
+
+    Args:
+        cluster: Where; nothing is written.
+        target: The object: kind, name, namespace.
+        run: The run's id.
+        ids: The changes.
+        again: How to make changes that stay again, by their ids.
+        attempts: How often to ask where somebody else writes meanwhile.
+
+    Raises:
+        ApiFailure: the API does not tell what the object says.
+        Unanswered: no answer came.
+    """
+    live = cluster.find(*target)
+    record = Record.of(live) if live is not None else None
+    if live is None or record is None or record.run != run:
+        return False
+    try:
+        done = revert(live, record, ids, again)
+    except BadInput:  # the undo says it
+        return False
+    if done.obj is None:
+        return False
+    if done.complete or says_the_same(live, done.obj):
+        return says_the_same(live, done.obj)
+    try:  # a change that is made again says what the tester wrote, and the live object what the API made of that
+        return says_the_same(live, cluster.replace(done.obj, dry_run=True))
+    except ApiFailure as failure:
+        if failure.status != HTTPStatus.CONFLICT or attempts == 1:
+            return False
+    return leaves_it(cluster, target, run, ids, again, attempts - 1)  # somebody wrote first, a status for instance
 
 
 def _undo_once(

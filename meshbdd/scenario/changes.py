@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
 from meshbdd.cluster import Change, Edit, UndoStack
-from meshbdd.cluster.client import ApiFailure
+from meshbdd.cluster.client import ApiFailure, Unanswered
 from meshbdd.cluster.refusals import RefusedObject
 from meshbdd.errors import BadInput, Inconclusive, MeshbddError, RestoreIncomplete
 from meshbdd.evidence import ChangeArrived, ChangeWithdrawn
@@ -29,7 +30,7 @@ from meshbdd.scenario.doubts import refuse_nonsense
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.in_force import InForce, Written
 from meshbdd.scenario.needs import Asked, needs, services_in
-from meshbdd.scenario.taking_back import batches, rounds
+from meshbdd.scenario.taking_back import batches, hand_on, rounds
 
 
 class Changes:
@@ -289,8 +290,14 @@ class Changes:
         changes = tuple(change for written in stages for change in written.changes if change in self.undo_stack.changes)
         leaving = list[Written]()
         during: Before = {}
+        covered = set[tuple[str, str, str]]()
         if changes:
-            self._attempt(problems, lambda: leaving.extend(self._going(stages)))
+            with contextlib.suppress(
+                ApiFailure, Unanswered
+            ):  # of whom the API tells nothing now, everything is awaited
+                covered = self.undo_stack.covered(changes)
+            stages = list(self._moving(stages, covered))
+            self._attempt(problems, lambda: leaving.extend(self._going(stages, covered)))
             with contextlib.suppress(Inconclusive):  # of a proxy that tells nothing now what it held before must do
                 during = self._environment.gate.before(marker for written in stages for marker in written.stage.markers)
         self._attempt(problems, lambda: kept.extend(self.undo_stack.undo(changes)))
@@ -300,10 +307,21 @@ class Changes:
             self._attempt(problems, partial(self._environment.gate.wait_present, going.stage.markers, going.before))
         self._attempt(problems, lambda: standing.renew(s for written in stages for s in written.stage.renewed))
 
-    def _going(self, stages: Sequence[Written]) -> Iterator[Written]:
+    def _moving(self, stages: Sequence[Written], covered: Collection[tuple[str, str, str]]) -> Iterator[Written]:
+        """The stages whose undoing changes something; of the others what they did goes with what says the same later."""
+        order = self.undo_stack.changes
+        for written in stages:
+            if not written.changes or any(c not in order or c.edit.target not in covered for c in written.changes):
+                yield written
+                continue
+            staying = (other for item in self.in_force for other in item.written)
+            hand_on(written, staying, order[order.index(written.changes[-1]) + 1 :])
+
+    def _going(self, stages: Sequence[Written], covered: Collection[tuple[str, str, str]]) -> Iterator[Written]:
         """What changes at proxies as stages go, beside what came with them, and what is there before."""
         for written in stages:
-            markers = self._environment.mesh.leaving(written.stage)
+            edits = tuple(edit for edit in written.stage.edits if edit.target not in covered)
+            markers = self._environment.mesh.leaving(replace(written.stage, edits=edits))
             if markers:
                 yield Written(Stage.of(markers=markers), self._environment.gate.before(markers))
 

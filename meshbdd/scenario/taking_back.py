@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 
+from meshbdd.cluster import Change
 from meshbdd.mesh.markers import ConfigChanged
 from meshbdd.scenario.in_force import InForce, Written
 
@@ -47,3 +49,24 @@ def batches(stages: Sequence[Written]) -> Iterator[Sequence[Written]]:
         yield from ([written] for written in stages)
     else:
         yield stages
+
+
+def hand_on(going: Written, staying: Iterable[Written], later: Collection[Change]) -> None:
+    """What a stage did stays at proxies where a later change of its object says the same: it is awaited to go with that one.
+
+    Gone is then what was not there before either of them.
+
+    Args:
+        going: The stage, whose undoing changes nothing.
+        staying: Stages that stay, in the order in which they were written.
+        later: The changes that were made after the stage.
+    """
+    targets = {change.edit.target for change in going.changes}
+    for written in staying:
+        if any(change in later and change.edit.target in targets for change in written.changes):
+            had, stage = going.stage, written.stage
+            markers = (*stage.markers, *(marker for marker in had.markers if marker not in stage.markers))
+            renewed = tuple(dict.fromkeys((*stage.renewed, *had.renewed)))
+            written.stage = replace(stage, markers=markers, renewed=renewed)
+            written.before = {**written.before, **going.before}
+            return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +12,8 @@ import yaml
 from meshbdd.cluster import Cluster
 from meshbdd.errors import BadInput
 from meshbdd.intents import Access, Fault, Intent, Mention, MutualTls, ServiceRef, Timeout, TlsMode, Topic
-from meshbdd.mesh import MESHES, Gate
+from meshbdd.mesh import MESHES, Gate, Marker
+from meshbdd.mesh.looking import Arrival
 from meshbdd.rehearsal.stage import StageCluster, StageGate
 from meshbdd.scenario import Environment
 from meshbdd.scenario.changes import Changes
@@ -22,10 +24,10 @@ SHOP = Path(__file__).resolve().parents[3] / "manifests" / "shop"
 PAYMENT = ServiceRef("payment-service", "shop")
 
 
-def _changes(project: Path) -> Changes:
+def _changes(project: Path, more: Sequence[dict[str, Any]] = (), stage: StageGate | None = None) -> Changes:
     objects = [obj for file in sorted(SHOP.glob("*.yaml")) for obj in yaml.safe_load_all(file.read_text("utf-8"))]
-    cluster = cast("Cluster", StageCluster(objects, "shop", lambda _: None))
-    gate, mesh = cast("Gate", StageGate()), MESHES["linkerd"](cluster, "r1")
+    cluster = cast("Cluster", StageCluster([*objects, *more], "shop", lambda _: None))
+    gate, mesh = cast("Gate", stage or StageGate()), MESHES["linkerd"](cluster, "r1")
     environment = Environment(
         Settings(project=project, mesh="linkerd"), cluster, mesh, gate, "r1", "lab", lambda _e: None
     )
@@ -86,3 +88,73 @@ def test_requests_meet_no_manifest_whose_objects_a_later_one_says_anew(tmp_path:
     changes.remove_manifest("again.yaml")
     changes.sent(["last"], {})
     assert [item.requests for item in changes.in_force] == [["first", "last"], ["other", "last"]]
+
+
+class _Watching(StageGate):
+    """What proxies held before is a number that each change raises; what is to go is noted with it."""
+
+    def __init__(self) -> None:
+        self.state = 0
+        self.gone: list[tuple[str, Any]] = []
+
+    def before(self, markers: Iterable[Marker], **_: Any) -> dict[Any, Any]:
+        self.state += 1
+        return {str(marker): self.state for marker in markers}
+
+    def wait_absent(self, markers: Iterable[Marker], before: dict[Any, Any], *_: Any) -> Arrival:
+        self.gone += [(str(marker), before[str(marker)]) for marker in markers]
+        return Arrival({})
+
+
+def _policy(kind: str, name: str, version: str, spec: dict[str, Any]) -> dict[str, Any]:
+    meta = {"name": name, "namespace": "shop"}
+    return {"apiVersion": f"policy.linkerd.io/{version}", "kind": kind, "metadata": meta, "spec": spec}
+
+
+def _ids(*identities: str) -> dict[str, Any]:
+    return _policy("MeshTLSAuthentication", "ids", "v1alpha1", {"identities": list(identities)})
+
+
+def _with_two_manifests(project: Path, second: dict[str, Any]) -> tuple[Changes, _Watching]:
+    group, selector = "policy.linkerd.io", {"matchLabels": {"app": "payment-service"}}
+    server = _policy("Server", "s", "v1beta3", {"podSelector": selector, "port": 8080})
+    target = {"group": group, "kind": "Server", "name": "s"}
+    required = [{"group": group, "kind": "MeshTLSAuthentication", "name": "ids"}]
+    policy = _policy(
+        "AuthorizationPolicy", "p", "v1alpha1", {"targetRef": target, "requiredAuthenticationRefs": required}
+    )
+    gate = _Watching()
+    changes = _changes(project, [server, policy, _ids("*")], gate)
+    for name, obj in (("one.yaml", _ids("a")), ("two.yaml", second)):
+        (project / name).write_text(yaml.safe_dump(obj))
+        changes.apply_manifest(name)
+    return changes, gate
+
+
+IDS = "effect of MeshTLSAuthentication ids"
+
+
+@pytest.mark.parametrize("later", ["a", "b"])
+def test_what_a_later_manifest_says_as_well_is_seen_to_go_with_that_one(later: str, tmp_path: Path) -> None:
+    changes, gate = _with_two_manifests(tmp_path, _ids(later))
+    first, second = (item.written[0].before for item in changes.in_force)
+    assert first != second, "each has looked at the proxies"
+    changes.remove_manifest("one.yaml")
+    assert gate.gone == [], "nothing has become another"
+    changes.take_back_all()
+    assert gate.gone == [(IDS, first[IDS])], "as it was before both"  # type: ignore[index]
+
+
+def test_of_two_manifests_each_is_seen_to_go_where_the_later_goes_first(tmp_path: Path) -> None:
+    changes, gate = _with_two_manifests(tmp_path, _ids("b"))
+    first, second = (item.written[0].before for item in changes.in_force)
+    changes.remove_manifest("two.yaml")
+    changes.take_back_all()
+    assert gate.gone == [(IDS, second[IDS]), (IDS, first[IDS])]  # type: ignore[index]
+
+
+def test_what_is_as_it_was_before_both_manifests_has_nothing_that_goes(tmp_path: Path) -> None:
+    changes, gate = _with_two_manifests(tmp_path, _ids("*"))
+    changes.remove_manifest("one.yaml")
+    changes.take_back_all()
+    assert gate.gone == []
