@@ -259,6 +259,7 @@ def test_a_pod_that_is_not_ready_is_told_and_gets_no_request(lab: LabUnderTest) 
         return [line for line in lines if "||unsteady.shop." in line and line.endswith(failing)]
 
     until("the endpoint that is not ready", told)
+    lab.in_routes("client", "unsteady.shop")
     request_id = str(uuid.uuid4())
     with lab.session() as session:
         assert session.post("http://unsteady/", headers={"x-request-id": request_id}, timeout=5).status_code == 503

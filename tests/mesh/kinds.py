@@ -61,7 +61,7 @@ PLAINTEXT = """
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
 metadata: {name: own, namespace: south}
-spec: {selector: {matchLabels: {app: target}}, mtls: {mode: DISABLE}}
+spec: {selector: {matchLabels: {app: target, version: stable}}, mtls: {mode: DISABLE}}
 """
 PLAINTEXT_EVERYWHERE = """
 apiVersion: security.istio.io/v1
