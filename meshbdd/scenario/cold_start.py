@@ -49,7 +49,7 @@ def start_once(environment: Environment, service: ServiceRef, template: Object, 
         Seconds from the moment that the copy was asked for until it was ready.
 
     Raises:
-        Inconclusive: it was not ready in time, or has a sidecar where it should have none or the other way round.
+        Inconclusive: it was not ready, or not gone, in time, or has a sidecar where it should have none or the other way round.
     """
     name = f"meshbdd-start-{secrets.token_hex(4)}"
     deployment = _deployment(name, service.namespace, template, environment.mesh.sidecars.injection, meshed=meshed)
@@ -67,6 +67,16 @@ def start_once(environment: Environment, service: ServiceRef, template: Object, 
             longest_pause=0.02,
         )
         taken = time.monotonic() - began
+    # What still ends would slow the next start, which is one of the other kind.
+    eventually(
+        lambda: _gone(environment.cluster, service.namespace, name),
+        what=f"the end of a copy of a pod of {service}",
+        within=_READY,
+        code="MB0548",
+        failure=Inconclusive,
+        help="look at its events",
+        longest_pause=0.02,
+    )
     containers = {c["name"] for kind in ("containers", "initContainers") for c in pod["spec"].get(kind) or []}
     if bool(containers & set(SIDECARS)) is not meshed:
         raise Inconclusive(
@@ -95,6 +105,11 @@ def _deployment(name: str, namespace: str, template: Object, injection: Injectio
             "template": {"metadata": metadata, "spec": copy.deepcopy(template["spec"])},
         },
     }
+
+
+def _gone(cluster: Cluster, namespace: str, name: str) -> None:
+    if cluster.list("Pod", namespace, f"{_COPY}={name}"):
+        raise NotYet("it is there still")
 
 
 def _ready(cluster: Cluster, namespace: str, name: str) -> Object:

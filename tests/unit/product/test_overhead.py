@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -9,12 +11,16 @@ import pytest
 
 from meshbdd.claims import Outcome
 from meshbdd.claims.comparison import grows_less_than
+from meshbdd.cluster import Edit
 from meshbdd.intents import Fault, ServiceRef, Side
 from meshbdd.load import read_message
 from meshbdd.mesh import Plan
 from meshbdd.mesh.base import Where
+from meshbdd.scenario.cold_start import start_once
+from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.hosts import endpoints
 from meshbdd.scenario.overhead import Overhead, requests_for
+from meshbdd.sidecars import ISTIO
 from meshbdd.units import Duration
 
 PAYMENT, ORDER = ServiceRef("payment", "shop"), ServiceRef("order", "shop")
@@ -94,3 +100,29 @@ def test_a_fault_that_only_a_sidecar_meets_is_none_of_its_costs(
     verdict = Overhead(cast("Any", environment), cast("Any", traffic), lambda: [slow]).adds(Duration(0.05))
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert ("«payment is slow» is in force, and a client without a sidecar" in verdict.sentence) is told
+
+
+def test_a_start_is_over_when_its_copy_is_gone() -> None:
+    """What still ends would slow the next start."""
+    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    pod = {"spec": {"containers": [{"name": "app"}]}, "status": ready}
+    seen: list[str] = []
+    ending = iter([[pod], [pod], []])
+
+    def pods(*_: str) -> list[Any]:
+        found = next(ending) if seen else [pod]
+        seen.extend(["there" if found else "gone"] if seen else [])
+        return found
+
+    @contextlib.contextmanager
+    def for_a_moment(_edit: Edit) -> Iterator[None]:
+        yield
+        seen.append("deleted")
+
+    environment = SimpleNamespace(
+        cluster=SimpleNamespace(list=pods),
+        mesh=SimpleNamespace(sidecars=ISTIO),
+        standing=SimpleNamespace(for_a_moment=for_a_moment),
+    )
+    start_once(cast("Environment", environment), ServiceRef("a", "shop"), {"spec": {}}, meshed=False)
+    assert seen == ["deleted", "there", "there", "gone"]
