@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import secrets
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from meshbdd.cluster import Cluster, Edit
 from meshbdd.errors import BadInput, Inconclusive
@@ -20,6 +21,7 @@ _COPY = "meshbdd.dev/cold-start"
 _READY = Duration(120)
 """An image that has to be fetched first may take long; the first copy pays for that, and one of many is no median."""
 
+T = TypeVar("T")
 Object = dict[str, Any]
 
 
@@ -57,25 +59,17 @@ def start_once(environment: Environment, service: ServiceRef, template: Object, 
     edit = Edit("Deployment", name, service.namespace, ("spec",), lambda _: spec, new=deployment)
     with environment.standing.for_a_moment(edit):
         began = time.monotonic()
-        pod = eventually(
+        pod = _see(
             lambda: _ready(environment.cluster, service.namespace, name),
-            what=f"a copy of a pod of {service} {'with' if meshed else 'without'} a sidecar being ready",
-            within=_READY,
-            code="MB0548",
-            failure=Inconclusive,
-            help="look at its events; give the namespace room for one more pod",
-            longest_pause=0.02,
+            f"a copy of a pod of {service} {'with' if meshed else 'without'} a sidecar being ready",
+            help_="look at its events; give the namespace room for one more pod",
         )
         taken = time.monotonic() - began
     # What still ends would slow the next start, which is one of the other kind.
-    eventually(
+    _see(
         lambda: _gone(environment.cluster, service.namespace, name),
-        what=f"the end of a copy of a pod of {service}",
-        within=_READY,
-        code="MB0548",
-        failure=Inconclusive,
-        help="look at its events",
-        longest_pause=0.02,
+        f"the end of a copy of a pod of {service}",
+        help_="look at its events",
     )
     containers = {c["name"] for kind in ("containers", "initContainers") for c in pod["spec"].get(kind) or []}
     if bool(containers & set(SIDECARS)) is not meshed:
@@ -86,6 +80,12 @@ def start_once(environment: Environment, service: ServiceRef, template: Object, 
             help="see that the mesh's injector takes the namespace, and lets single pods out",
         )
     return taken
+
+
+def _see(probe: Callable[[], T], what: str, *, help_: str) -> T:
+    return eventually(
+        probe, what=what, within=_READY, code="MB0548", failure=Inconclusive, help=help_, longest_pause=0.02
+    )
 
 
 def _deployment(name: str, namespace: str, template: Object, injection: Injection, *, meshed: bool) -> Object:

@@ -89,7 +89,7 @@ def told_by_half(verdict: Verdict, service: ServiceRef, proxies: Proxies) -> Ver
     """
     if verdict.outcome is not Outcome.FAILED or not proxies.receiving(service):
         return verdict
-    names = sorted(str(pod["metadata"]["name"]) for pod in answering(service, proxies))
+    names = _names(answering(service, proxies))
     if not names:
         return verdict
     return replace(
@@ -111,7 +111,7 @@ def turned_away_by_all(claim: AnswerClaim, service: ServiceRef, proxies: Proxies
         found = proxies.leading_to(service) is not None and proxies.meshed(
             service
         )  # where all are bare, chance has no part
-        names = sorted(str(pod["metadata"]["name"]) for pod in answering(service, proxies)) if found else ()
+        names = _names(answering(service, proxies)) if found else ()
         if not names:
             return verdict
         told = f"{verdict.sentence}; pod {names[0]} of {service} has no sidecar, and turns nobody away"
@@ -120,6 +120,10 @@ def turned_away_by_all(claim: AnswerClaim, service: ServiceRef, proxies: Proxies
         return Verdict.cannot_tell(f"{told}: which pod is asked is chance", f"give {names[0]} a sidecar")
 
     return replace(claim, of=of)
+
+
+def _names(pods: Iterable[Object]) -> list[str]:
+    return sorted(str(pod["metadata"]["name"]) for pod in pods)
 
 
 def _is_ready(pod: Object) -> bool:
