@@ -9,7 +9,7 @@ import datetime as dt
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.units import Duration, counted
@@ -48,6 +48,7 @@ class Security:
         bare_callers: The caller's.
         unread: Calls that the caller's proxies logged as answered by an endpoint, where nobody of the callee's counted any.
         bare_on: Calls that a fault backend of the callee's passed on to it without mutual TLS, whoever had made them.
+        to_bare: Of the callee's pods without a proxy → calls that the caller's proxies logged as answered by it.
     """
 
     by_policy: Mapping[str, int]
@@ -57,6 +58,7 @@ class Security:
     bare_callers: Sequence[str] = ()
     bare_on: int = 0
     unread: int = 0
+    to_bare: Mapping[str, int] = field(default_factory=dict)
 
 
 def uses_mutual_tls(source: str, target: str, seen: Security) -> Verdict:
@@ -67,6 +69,12 @@ def uses_mutual_tls(source: str, target: str, seen: Security) -> Verdict:
     numbers = {"calls": total, "by_policy": dict(seen.by_policy), "uncounted": seen.uncounted, "plain": seen.plain}
     if good < total:
         return Verdict.of(False, f"{claim}: of {counted(total, 'call')} {told}", **numbers)
+    if seen.to_bare:
+        pods = " and ".join(sorted(seen.to_bare))
+        answered = counted(sum(seen.to_bare.values()), "call", "was", "were")
+        return Verdict.of(
+            False, f"{claim}: {answered} answered by pods of {target} without a sidecar: {pods}", **numbers
+        )
     if seen.uncounted and seen.bare:
         why = f"{counted(seen.uncounted, 'call')} came to no proxy of {target}, of which pod {seen.bare[0]} has no sidecar"
         return Verdict.of(False, f"{claim}: {why}", **numbers)

@@ -135,17 +135,28 @@ class Counting:
         callers = {address_of(pod): str(pod["metadata"]["name"]) for pod in self._bare(source)}
         plain = [entry for entry in self._inbound(target) if entry.came_from in callers]
         bare = [str(pod["metadata"]["name"]) for pod in self._bare(target)]
-        unread = 0 if total else self._answered(source, target)
+        answered = self._answered(source, target)
         security = mesh.Security(
-            +found, max(0, sent - arrived), len(plain), bare, sorted(callers.values()), bare_on, unread
+            +found,
+            uncounted=max(0, sent - arrived),
+            plain=len(plain),
+            bare=bare,
+            bare_callers=sorted(callers.values()),
+            bare_on=bare_on,
+            unread=0 if total else answered.total(),
+            to_bare={pod: answered[pod] for pod in bare if answered[pod]},
         )
         return security, total, logged
 
-    def _answered(self, source: ServiceRef, target: ServiceRef) -> int:
-        """How many of the scenario's calls a pod of the callee answered, by the logs of the caller's proxies."""
-        pods = {address_of(pod) for pod in self._proxies.pods(target)}
-        calls = (call for call in self._calls(source, target, "source") if call.upstream.rpartition(":")[0] in pods)
-        return sum(call.status > 0 and not call.flags and self._traffic.counts(call.request_id) for call in calls)
+    def _answered(self, source: ServiceRef, target: ServiceRef) -> Counter[str]:
+        """Of the callee's pods → how many of the scenario's calls it answered, by the logs of the caller's proxies."""
+        pods = {address_of(pod): str(pod["metadata"]["name"]) for pod in self._proxies.pods(target)}
+        found: Counter[str] = Counter()
+        for call in self._calls(source, target, "source"):
+            pod = pods.get(call.upstream.rpartition(":")[0])
+            if pod is not None and call.status > 0 and not call.flags and self._traffic.counts(call.request_id):
+                found[pod] += 1
+        return found
 
     def _bare(self, service: ServiceRef) -> list[Object]:
         """The running pods of a service without a proxy."""
@@ -216,7 +227,7 @@ class Counting:
         sent = self._traffic.has_sent
         if not why_not and sent:
             or_nothing(probe, lambda: None)
-        unread = self._answered(source, target) if reporter == "destination" and not (why_not or most) else 0
+        unread = self._answered(source, target).total() if reporter == "destination" and not (why_not or most) else 0
         verdict = mesh.reports_requests(
             str(source), str(target), wanted, seen, most, sent=sent, reporter=reporter, why_not=why_not, unread=unread
         )

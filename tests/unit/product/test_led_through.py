@@ -249,3 +249,7 @@ def test_calls_that_a_service_answered_are_told_where_none_of_its_proxies_counts
     verdict = counting.mutual_tls(ORDER, PAYMENT)
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert "1 call of order-service.shop was answered there" in verdict.sentence
+    stage.cluster.pods[1]["spec"]["containers"] = [{"name": "app"}]
+    verdict = counting.mutual_tls(ORDER, PAYMENT)
+    assert verdict.outcome is Outcome.FAILED
+    assert "1 call was answered by pods of payment-service.shop without a sidecar: payment" in verdict.sentence

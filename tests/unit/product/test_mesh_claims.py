@@ -294,6 +294,10 @@ def test_calls_that_a_service_answered_and_no_proxy_of_it_counted_are_no_calls_t
     assert opaque.help != "send a request that makes one"
     bare = mesh.uses_mutual_tls("a", "b", mesh.Security({}, unread=3, bare=["b-1"]))
     assert_that(bare, is_inconclusive("pod b-1 has no sidecar"))
+    answered = mesh.Security({}, unread=3, bare=["b-1"], to_bare={"b-1": 3})
+    assert_that(
+        mesh.uses_mutual_tls("a", "b", answered), is_failed("3 calls were answered by pods of b without a sidecar: b-1")
+    )
     none = mesh.uses_mutual_tls("a", "b", mesh.Security({}, bare=["b-1"]))
     assert (none.outcome, none.help) == (Outcome.INCONCLUSIVE, "send a request that makes one")
 
