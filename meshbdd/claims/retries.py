@@ -40,7 +40,8 @@ def called_at_most(
 
     A bound on retries shows where a caller stops although its last call failed too; where each request was answered in
     the end nobody came to the end of his tries, and nothing is shown. Nor is it where the caller's own proxy injected the
-    fault: its fault filter answers before the router, which alone retries.
+    fault: its fault filter answers before the router, which alone retries. An error that is no server's (a 4xx, a gRPC status)
+    shows something where the limit is one and a fault at the callee made it: that is the failure on which nobody shall try again.
 
     Args:
         caller: Who calls.
@@ -61,6 +62,8 @@ def called_at_most(
     worst = max(tries, key=lambda id_: tries[id_])
     pauses = [pause for id_, calls in requests.items() for pause in _pauses(calls, seen.get(id_, []))]
     exhausted = [id_ for id_, calls in requests.items() if calls[-1].failed]
+    if limit == 1:
+        exhausted += [id_ for id_, calls in requests.items() if _was_refused(calls[-1], seen.get(id_, []))]
     numbers = {
         "requests": len(requests),
         "tries": dict(sorted(Counter(tries.values()).items())),
@@ -122,6 +125,11 @@ def called_at_least(
     return Verdict(
         Outcome.FAILED, f"{claim}: only {times} for request {fewest} ({told})", {**numbers, "worst_request": fewest}
     )
+
+
+def _was_refused(last: Call, arrived: Sequence[Call]) -> bool:
+    """Whether a call ended in an error that is no server's, and that a fault at the callee made."""
+    return not last.failed and last.code >= 400 and any(call.faulted for call in arrived)
 
 
 def _tries(sent: Sequence[Call], arrived: Sequence[Call]) -> int:

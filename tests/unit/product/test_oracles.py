@@ -131,6 +131,17 @@ def test_of_calls_that_no_server_error_ended_it_is_not_said_that_none_failed(sta
         assert verdict.help == "let b fail 100% with a status of 500 or more"
 
 
+@pytest.mark.parametrize(("limit", "faulted", "wanted"), [(1, True, PASSED), (1, False, OPEN), (3, True, OPEN)])
+@pytest.mark.parametrize("grpc", [None, GRPC_CODES["NOT_FOUND"]])
+def test_nobody_tries_again_on_the_error_that_a_fault_made(
+    limit: int, faulted: bool, wanted: Outcome, grpc: int | None
+) -> None:
+    sent = [replace(c, grpc=grpc) for c in _tries([404 if grpc is None else 200])]
+    came = [replace(c, flags=frozenset({"FI"}) if faulted else frozenset()) for c in sent]
+    assert called_at_most("a", "b", limit, sent, came).outcome is wanted
+    assert called_at_most("a", "b", 1, sent, came * 2).outcome is FAILED
+
+
 def test_a_grpc_call_that_nobody_tries_again_is_to_fail_with_a_status_that_is_retried() -> None:
     calls = [replace(c, grpc=GRPC_CODES["NOT_FOUND"]) for c in _tries([200])]
     help_ = called_at_most("a", "b", 1, calls, calls).help or ""
