@@ -43,7 +43,7 @@ def see_mode_held(catalog: Catalog, intent: MutualTls) -> None:
     if bare := _one_of_all_bare(catalog, labels, intent.namespace):
         raise BadInput(
             "MB0428",
-            f"«{intent}» would hold nowhere: no pod of {intent.service or intent.namespace} has a sidecar, {bare} for instance.",
+            f"«{intent}» would hold nowhere: no pod of {intent.service or intent.namespace} has a sidecar, pod {bare} for instance.",
             help="give its pods sidecars, or take the step out of the scenario",
         )
 

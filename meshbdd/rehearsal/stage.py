@@ -146,8 +146,10 @@ class StageCluster(_Silent):
             labels |= _sidecars(template.get("metadata") or {}, place)
             annotations = _annotations(template.get("metadata") or {}, place, injected=LINKERD.label in labels)
             for number in range(workload["spec"].get("replicas", 1) if brought else 1):
-                name = f"{meta['name']}-{number}"
-                own = {"name": name, "uid": name, "namespace": home, "labels": labels, "annotations": annotations}
+                uid = f"{meta['name']}-{number}"
+                # Nobody knows the name that it will have; it stands in sentences only, after the word "pod".
+                name = f"of {workload['kind']} {meta['name']}"
+                own = {"name": name, "uid": uid, "namespace": home, "labels": labels, "annotations": annotations}
                 status = {"phase": "Running"}
                 yield {"apiVersion": "v1", "kind": "Pod", "metadata": own, "spec": template["spec"], "status": status}
 

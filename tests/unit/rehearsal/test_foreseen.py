@@ -151,5 +151,7 @@ def test_what_annotations_of_pods_to_come_bring_about(
     file = tmp_path / "x.feature"
     file.write_text(_FEATURE.replace("FIRST", first).replace("the connection is refused", "the response status is 503"))
     settings = Settings(project=tmp_path, mesh="linkerd")
-    found = {f.code for f in rehearse(file, world, settings, "shop", lambda _: None).findings}
-    assert found & {"MB0498", "MB0488"} == ({code} if code else set())
+    findings = rehearse(file, world, settings, "shop", lambda _: None).findings
+    assert {f.code for f in findings} & {"MB0498", "MB0488"} == ({code} if code else set())
+    assert not any("order-service-0" in f.sentence for f in findings), "a pod to come has no name yet"
+    assert code != "MB0488" or any("port 8080 of pod of Deployment order-service" in f.sentence for f in findings)
