@@ -77,6 +77,11 @@ class CallLog:
         """The Services, by which calls ask for them."""
         return Names(self._environment.cluster.list("Service"), self._environment.mesh.sidecars)
 
+    def with_injected(self, entries: Iterable[Entry]) -> list[Entry]:
+        """What came to some pods, with the response flags of the faults into which fault backends ran behind their own proxies."""
+        injected = {(entry.pod, entry.request_id): entry.flags for entry in self._logs.injections}
+        return [replace(e, flags=e.flags | injected.get((e.pod, e.request_id), frozenset())) for e in entries]
+
     def calls_to(self, service: ServiceRef) -> list[Call]:
         """The calls that were made to a service, or led to it, that were logged so far."""
         names, host = self.names(), service.host

@@ -101,7 +101,7 @@ class Resilience:
         copies = self._copies(caller, entries)
         pods = {address_of(pod): str(pod["metadata"]["name"]) for pod in self._log.proxies.pods(caller)}
         found = between(caller, callee, logged, self._log.proxies, self._log.names())
-        arrived = [copies.apart(call_of(entry), pods[entry.came_from]) for entry in found.came]
+        arrived = [copies.apart(call_of(entry), pods[entry.came_from]) for entry in self._log.with_injected(found.came)]
         sent, strangers = self._sent(caller, entries, found)
         counts = not found.own or self._log.proxies.receiving(callee)
         return sent, arrived if counts else None, strangers, found

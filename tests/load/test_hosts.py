@@ -21,7 +21,7 @@ def failure(status: int) -> ApiFailure:
 class World:
     """A cluster of two namespaces, with a route for one host more, and a ServiceEntry where the kind is known."""
 
-    services = (("payment-service", "shop"), ("stock", "store"))
+    services = (("payment-service", "shop"), ("stock", "store"), ("meshbdd-fault-stock", "store"))
 
     def __init__(self, *, entries: list[str] | None = None, refuses: int | None = None) -> None:
         self._entries = entries

@@ -14,7 +14,7 @@ from meshbdd.claims.calls import Call
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample, read_message
 from meshbdd.load.ids import RequestIds
-from meshbdd.scenario.call_log import CallLog, with_deadlines
+from meshbdd.scenario.call_log import CallLog, call_of, with_deadlines
 from meshbdd.scenario.circuits import Circuits, _came
 from meshbdd.scenario.last_change import none_met
 from meshbdd.scenario.leads import as_trials, leading_to, only_failing
@@ -410,3 +410,12 @@ def test_a_mirrored_copy_of_a_request_is_one_of_its_own(
         bool(mixed),
     )
     assert resilience.called_at_least(ORDER, PAYMENT, 1).numbers["tries"] == tries
+
+
+def test_what_a_fault_backend_injected_behind_its_own_proxy_is_known_of_the_tries() -> None:
+    environment = SimpleNamespace(cluster=_Cluster(), target="lab", mesh=SimpleNamespace(sidecars=ISTIO))
+    log = CallLog(cast("Any", environment), cast("Any", SimpleNamespace()), [])
+    came = [replace(call("backend", name), outbound=False) for name in ("r1", "r2")]
+    injected = replace(came[0], flags=frozenset({"FI"}))
+    log._logs = cast("Any", SimpleNamespace(injections=[injected, replace(injected, pod="other", request_id="r2")]))
+    assert [call_of(entry).faulted for entry in log.with_injected(came)] == [True, False]
