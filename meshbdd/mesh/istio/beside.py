@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from meshbdd.errors import BadInput
 from meshbdd.intents import Fault, ServiceRef, Side
 from meshbdd.mesh.base import Context, Object, Plan
 from meshbdd.mesh.beside import BEFORE, refuse_replacing
-from meshbdd.mesh.istio.hosts import covers, governing, http_route_before, ruled_host
+from meshbdd.mesh.istio.hosts import covers, governing, governing_rule, http_route_before, is_for_some, ruled_host
 from meshbdd.mesh.istio.injection import Objects, stands
 
 MadeBy = Mapping[tuple[str, str, str], Plan]
@@ -20,27 +20,32 @@ _LAST = "9999"
 """A creation time that makes an object the youngest: one that is still to be made."""
 
 
-def refuse_vain(documents: Sequence[Object], there: Objects, context: Context) -> None:
+def refuse_vain(
+    documents: Sequence[Object], there: Objects, context: Context, callers: Callable[[], Sequence[str]]
+) -> None:
     """See that a manifest takes no effect of a change in force away, and can have its own.
 
     Args:
         documents: The manifest's.
         there: What stands in the cluster.
         context: What is in force.
+        callers: Gives the namespaces with callers; asked only where a step has changed a DestinationRule.
 
     Raises:
-        BadInput: it would replace an object that a step has changed, Istio would ignore one of its routes, or it brings what
-            would never see a fault in force at the callers.
+        BadInput: it would replace an object that a step has changed, Istio would ignore one of its routes, it has a rule that some
+            callers take before a step's, or it brings what would never see a fault in force at the callers.
     """
     made_by: MadeBy = {edit.target: plan for plan in context.in_force if plan.intent is not None for edit in plan.edits}
     refuse_replacing(((_key(document), ("spec",)) for document in documents), context.in_force)
     for document in documents:
         _refuse_ignored(document, there.virtual_services, made_by)
-        _refuse_beside(document, context.in_force)
+        _refuse_beside(document, there.rules, context.in_force)
     then = _with(there, documents)
     for plan in context.in_force:
         if plan.service is not None and any(plan.tags):
             _refuse_shadowing(plan, plan.service, then)
+        if plan.service is not None and plan.intent is not None:
+            _refuse_overruling(plan, plan.service, there, then, callers)
         if isinstance(plan.intent, Fault) and plan.side is Side.CALLER:
             _refuse_unseen(plan, plan.intent.service, there, then)
 
@@ -54,6 +59,31 @@ def _refuse_shadowing(plan: Plan, service: ServiceRef, then: Objects) -> None:
             f"{service}, beside which Istio ignores a VirtualService.",
             help=f"{BEFORE}; then a fault goes to the server, and a policy has to be written into the HTTPRoute",
         )
+
+
+def _refuse_overruling(
+    plan: Plan, service: ServiceRef, there: Objects, then: Objects, callers: Callable[[], Sequence[str]]
+) -> None:
+    """See that no caller takes another DestinationRule than the one that a step has changed: its own namespace's come first."""
+    changed = {edit.target for edit in plan.edits if edit.kind == "DestinationRule"}
+    for namespace in callers() if changed else ():
+        was, now = (governing_rule(service, objects.rules, namespace) for objects in (there, then))
+        if was is None or _rule_key(was) not in changed:
+            continue
+        for_some = (r for r in then.rules if r not in there.rules and is_for_some(r, service, namespace))
+        other = next(for_some, now if now is not None and _rule_key(now) != _rule_key(was) else None)
+        if other is not None:
+            meta = other["metadata"]
+            raise BadInput(
+                "MB0497",
+                f"With the manifest callers in namespace {namespace} take what DestinationRule {meta['name']}.{meta['namespace']} "
+                f"says of {service}, and «{plan.summary}» would hold no more for their calls.",
+                help=BEFORE,
+            )
+
+
+def _rule_key(rule: Mapping[str, Any]) -> tuple[str, str, str]:
+    return _key({"kind": "DestinationRule", **rule})
 
 
 def _refuse_unseen(plan: Plan, service: ServiceRef, there: Objects, then: Objects) -> None:
@@ -118,23 +148,25 @@ def _refuse_ignored(document: Object, existing: Sequence[Object], made_by: MadeB
         )
 
 
-def _refuse_beside(document: Object, in_force: Iterable[Plan]) -> None:
-    """See that no rule which a step has made for a service hides what a DestinationRule of the manifest says of it."""
+def _refuse_beside(document: Object, rules: Sequence[Object], in_force: Iterable[Plan]) -> None:
+    """See that no rule which a step has made or changed for a service hides what a DestinationRule of the manifest says of it."""
     if document["kind"] != "DestinationRule" or document["spec"].get("workloadSelector"):
         return
+    standing = {_rule_key(rule): ruled_host(rule) for rule in rules}
     for plan in in_force:
         for edit in plan.edits if plan.intent is not None else ():
-            new = (
-                edit.new
-                if edit.kind == "DestinationRule" and edit.namespace == document["metadata"]["namespace"]
-                else None
-            )
-            if new and edit.target != _key(document) and covers(ruled_host(document), new["spec"]["host"]):
+            if edit.target == _key(document) or edit.target[::2] != _key(document)[::2]:
+                continue
+            if edit.new:
+                host, hidden = edit.new["spec"]["host"], covers(ruled_host(document), edit.new["spec"]["host"])
+            else:  # of what is for a pattern the step took nothing: the rule was for the host before it
+                host, hidden = standing.get(edit.target), ruled_host(document) == standing.get(edit.target)
+            if hidden:
                 raise BadInput(
                     "MB0409",
-                    f"{new['spec']['host']} is governed by DestinationRule {edit.name}.{edit.namespace}, by which «{plan.summary}» is in "
+                    f"{host} is governed by DestinationRule {edit.name}.{edit.namespace}, by which «{plan.summary}» is in "
                     f"force, so Istio would ignore what {document['metadata']['name']} says of it.",
-                    help=BEFORE,
+                    help=BEFORE if edit.new else f"write it into {edit.name}, before that step",
                 )
 
 

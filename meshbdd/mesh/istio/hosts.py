@@ -141,6 +141,12 @@ def governing_rule(service: ServiceRef, objects: Iterable[Object], namespace: st
     return None
 
 
+def is_for_some(rule: Object, service: ServiceRef, namespace: str) -> bool:
+    """Whether a DestinationRule governs a service for some pods of a namespace alone, for which it comes before all others."""
+    its = rule["spec"].get("workloadSelector") and rule["metadata"]["namespace"] == namespace
+    return bool(its) and covers(ruled_host(rule), service_host(service))
+
+
 def ruled_host(rule: Object) -> str:
     """The full name, or the pattern, that a DestinationRule is for."""
     return full_name(rule["spec"].get("host") or "", rule["metadata"]["namespace"])

@@ -58,7 +58,7 @@ def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Calla
     """
     for document in documents:
         _refuse_targets(document)
-    refuse_vain(documents, Objects.read(catalog), context)
+    refuse_vain(documents, Objects.read(catalog), context, catalog.calling_namespaces)
     routed = [tuple(dict.fromkeys(_faulted(catalog, document, documents))) for document in documents]
     filtered = [] if any(routed) else [tuple(dict.fromkeys(_filtered(catalog, document))) for document in documents]
     stages = [

@@ -227,3 +227,29 @@ def test_a_rule_for_a_pattern_and_some_pods_is_seen_at_these() -> None:
     assert isinstance(marker, SubsetHeld)
     assert set(marker.governed) >= {f"{name}.shop.svc.cluster.local" for name in SERVICES}
     assert (marker.where.namespace, marker.where.labels) == ("shop", {"app": "order-service"})
+
+
+@pytest.mark.parametrize("selector", [None, {"matchLabels": {"app": "client"}}])
+@pytest.mark.parametrize("standing", [True, False])
+def test_a_manifest_after_it_may_not_overrule_it_for_some_callers(
+    standing: bool, selector: dict[str, Any] | None
+) -> None:
+    there = _world(*[_rule("order-service", name="own")] * standing)
+    there(BREAKER)
+    theirs = _rule(ORDER.host, "other", "theirs", **({"workloadSelector": selector} if selector else {}))
+    with pytest.raises(
+        BadInput, match=r"callers in namespace other take what DestinationRule theirs.other says"
+    ) as caught:
+        there([theirs])
+    assert (caught.value.code, caught.value.help) == ("MB0497", "apply the manifest before that step")
+    there([_rule("payment-service.shop.svc.cluster.local", "other", "others")])
+    there([_rule(ORDER.host, "istio-system", "root")])
+
+
+def test_a_manifest_after_it_may_not_stand_beside_a_rule_that_it_changed() -> None:
+    there = _world(_rule("order-service", name="own"))
+    there(BREAKER)
+    with pytest.raises(BadInput, match="is in force, so Istio would ignore what exact says") as caught:
+        there([_rule("order-service", name="exact")])
+    assert caught.value.help == "write it into own, before that step"
+    there([_rule()])  # which Istio takes for others of its namespace alone, with the step and without
