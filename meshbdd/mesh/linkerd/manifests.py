@@ -87,7 +87,7 @@ def _stages(
     catalog: Catalog, after: Catalog, documents: Sequence[Object], tag: str, context: Context, own: Services
 ) -> Iterator[Stage]:
     """For each of some documents of a manifest what is written, and how it is seen to arrive."""
-    for document in documents:
+    for number, document in enumerate(documents):
         wanted, kind = copy.deepcopy(document), kind_of(document)
         wanted["apiVersion"] = KINDS[kind].group_version
         renewed: list[ServiceRef] = []
@@ -100,7 +100,8 @@ def _stages(
             markers += policy_markers(catalog, after, wanted, kind)
             wanted["spec"]["rules"] = [marked(rule, tag) for rule in wanted["spec"].get("rules") or [{}]]
         else:
-            edits, markers = [_whole(wanted, kind)], list(policy_markers(catalog, after, wanted, kind))
+            then = catalog.with_written(documents[: number + 1]) if kind in AUTHENTICATIONS else after
+            edits, markers = [_whole(wanted, kind)], list(policy_markers(catalog, then, wanted, kind))
             if kind == "Server" and turns(catalog, document):
                 home = document["metadata"]["namespace"]
                 renewed = [ServiceRef(s["metadata"]["name"], home) for s in catalog.all("Service", home)]

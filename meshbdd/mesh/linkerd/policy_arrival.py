@@ -37,7 +37,7 @@ def policy_markers(before: Catalog, after: Catalog, wanted: Object, kind: str) -
 
     Args:
         before: The cluster as it is.
-        after: The cluster once the whole manifest is written.
+        after: The cluster once the whole manifest is written; for what policies require, which is written first, once it is.
         wanted: A Server, a policy, what a policy requires, or a route, perhaps one of a Server's.
         kind: Its kind.
 
@@ -217,17 +217,12 @@ def _servers_of(after: Catalog, wanted: Object, kind: str) -> list[Object]:
         return found
     if kind in AUTHENTICATIONS:
         key = kind, home, wanted["metadata"]["name"]
-        asking = (p for p in after.all(AUTHORIZATION) if key in required(p) and _is_there(after, p))
+        asking = (p for p in after.all(AUTHORIZATION) if key in required(p))
         policies = [policy for policy in asking if _has_what_it_requires(after, policy)]
         homes = {p["metadata"]["namespace"] for p in policies}
         routes = routes_of(after) if policies else []
         return [s for h in sorted(homes) for s in _deciding(after, h) if any(is_for(p, s, routes) for p in policies)]
     return [s for s in after.all("Server", home) if is_at(wanted, s)]
-
-
-def _is_there(after: Catalog, policy: Object) -> bool:
-    """Whether a policy was there before the manifest; one that is new with it shows by its own name."""
-    return after.find(AUTHORIZATION, policy["metadata"]["name"], policy["metadata"]["namespace"]) is not None
 
 
 def _has_what_it_requires(after: Catalog, policy: Object) -> bool:

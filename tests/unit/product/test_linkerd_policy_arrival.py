@@ -246,3 +246,29 @@ def test_a_policy_that_goes_with_what_is_deleted_is_seen_to_go_by_its_name(*, re
 
     with_it: Object = {"policies": {f"{GROUP}|authorizationpolicy|mine": {}}}
     assert [held(with_it, with_it), held({}, with_it), held({}, {})] == [False, False, True]
+
+
+def _auth(name: str) -> Object:
+    return _obj("MeshTLSAuthentication", name, {"identities": [name]})
+
+
+def _staged(plan: Plan) -> list[tuple[list[str], list[str]]]:
+    return [([edit.name for edit in s.edits], [str(marker) for marker in s.markers]) for s in plan.stages]
+
+
+def test_an_authentication_that_a_changed_policy_asks_for_only_then_changes_nothing_by_itself() -> None:
+    there = _world(_server("s", BACKUP), _auth("one"), _policy(SERVER, "one"))
+    assert _staged(there([_auth("two"), _policy(SERVER, "two")])) == [
+        (["two"], []),
+        (["mine"], ["effect of AuthorizationPolicy mine"]),
+    ]
+
+
+@pytest.mark.parametrize("names", [("one", "two"), ("two", "one")])
+def test_a_policy_comes_with_the_last_of_what_it_lacked(names: tuple[str, str]) -> None:
+    there = _world(_server("s", BACKUP), _policy(SERVER, "one", "two"))
+    first, last = names
+    assert _staged(there([_auth(first), _auth(last)])) == [
+        ([first], []),
+        ([last], [f"effect of MeshTLSAuthentication {last}"]),
+    ]
