@@ -36,6 +36,7 @@ class Breaker:
         port: The port of the service; empty where nobody knows.
         sent: Address of each endpoint that it may send to, ejected ones too → requests sent to it; empty where nobody knows.
         out: The addresses of those that are ejected.
+        parts: Where routes lead to several of its subsets, the breaker of each: it ejects its own endpoints alone, by its own rule.
     """
 
     caller: str
@@ -55,6 +56,7 @@ class Breaker:
     port: str = ""
     sent: Mapping[str, int] = field(default_factory=dict)
     out: tuple[str, ...] = ()
+    parts: tuple[Breaker, ...] = ()
 
     @property
     def circuit(self) -> str:
@@ -63,13 +65,27 @@ class Breaker:
 
     @property
     def detects(self) -> bool:
-        """Whether it counts anything, so that there is a circuit at all."""
+        """Whether it counts anything of each endpoint, so that there is a circuit at all."""
+        if self.parts:
+            return all(part.detects for part in self.parts)
         return self.errors is not None or self.gateway_errors is not None
 
     @property
     def can_eject(self) -> bool:
-        """Whether it may eject even one endpoint."""
+        """Whether it may eject even one endpoint; of subsets, one of each."""
+        if self.parts:
+            return all(part.can_eject for part in self.parts)
         return self.most_percent * self.endpoints >= 100
+
+    @property
+    def unguarded(self) -> list[str]:
+        """The endpoints of which nothing is counted, where it is of others."""
+        found = {endpoint for part in self.parts if not part.detects for endpoint in part.sent}
+        return sorted(found) if any(part.detects for part in self.parts) else []
+
+    def of(self, endpoint: str) -> Breaker:
+        """What rules over one of the endpoints."""
+        return next((part for part in self.parts if endpoint in part.sent), self)
 
     @property
     def is_open(self) -> bool:
@@ -84,7 +100,18 @@ class Breaker:
     @property
     def rule(self) -> Breaker:
         """Without what changes while it stands: two breakers with one rule are the same one, looked at twice."""
-        return replace(self, endpoints=0, ejected=0, unready=0, requests=0, since=0.0, seen=None, sent={}, out=())
+        parts = tuple(self._rules) if len(self._rules) > 1 else ()
+        return replace(
+            self, endpoints=0, ejected=0, unready=0, requests=0, since=0.0, seen=None, sent={}, out=(), parts=parts
+        )
+
+    @property
+    def _rules(self) -> list[Breaker]:
+        """The rules of its subsets, each once."""
+        found = list[Breaker]()
+        for part in self.parts:
+            found += [part.rule] if part.rule not in found else []
+        return found
 
     def looks_at(self, endpoint: str) -> bool:
         """Whether it may send to an endpoint, as far as anybody knows."""
@@ -92,6 +119,8 @@ class Breaker:
 
     def why_never(self) -> str:
         """Why its circuit never opens; empty where it may."""
+        if self.parts:
+            return next((why for part in self.parts if (why := part.why_never())), "")
         if self.panic_percent:
             return f": minHealthPercent {self.panic_percent:g} lets calls go to ejected endpoints when fewer are left"
         if self.can_eject:
@@ -101,11 +130,17 @@ class Breaker:
 
     def told_limits(self) -> str:
         """How many errors open the circuit, as a sentence has it."""
+        if len(self._rules) > 1:
+            return " and ".join(f"{p.told_errors} of {' and '.join(sorted(p.sent))}" for p in self.parts)
+        return self.told_errors + (" of each endpoint" if self.endpoints > 1 else "")
+
+    @property
+    def told_errors(self) -> str:
+        """How many errors in a row eject an endpoint, as a sentence has it."""
         limits = [] if self.errors is None else [f"{self.errors}"]
         if self.gateway_errors is not None:
             limits.append(f"{self.gateway_errors} with status 502, 503 or 504")
-        each = " of each endpoint" if self.endpoints > 1 else ""
-        return f"{' or '.join(limits)}{each}"
+        return " or ".join(limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +150,17 @@ class Run:
     Attributes:
         errors: Server's errors.
         gateway_errors: Those of 502, 503 and 504; another server's error ends them.
+        ended: Unix time of the end of the last one.
     """
 
     errors: int = 0
     gateway_errors: int = 0
+    ended: float = field(default=0.0, compare=False)
 
     def most(self, other: Run) -> Run:
         """The longer of each."""
-        return Run(max(self.errors, other.errors), max(self.gateway_errors, other.gateway_errors))
+        errors, gateway_errors = max(self.errors, other.errors), max(self.gateway_errors, other.gateway_errors)
+        return Run(errors, gateway_errors, max(self.ended, other.ended))
 
     def ejects(self, breaker: Breaker) -> bool:
         """Whether it is long enough for a breaker."""
@@ -144,7 +182,7 @@ class Counts:
 
     def after(self, call: Call, breaker: Breaker) -> Counts:
         """The counts after a call that reached its endpoint."""
-        run = _counted(self.now.get(call.endpoint, Run()), _code(call, breaker))
+        run = _counted(self.now.get(call.endpoint, Run()), _code(call, breaker.of(call.endpoint)), call.ended)
         most = self.most.get(call.endpoint, Run()).most(run)
         return Counts({**self.now, call.endpoint: run}, {**self.most, call.endpoint: most})
 
@@ -155,20 +193,35 @@ class Counts:
 
     def ejects_all(self, breaker: Breaker) -> bool:
         """Whether every endpoint that was called has met enough errors."""
-        return bool(self.most) and all(run.ejects(breaker) for run in self.most.values())
+        return bool(self.most) and len(self.were_ejected(breaker)) == len(self.most)
+
+    def opens(self, breaker: Breaker, at: float) -> bool:
+        """Whether a refused call tells that the circuit was open.
+
+        Endpoints are refused by the subset. That those of the other subsets were ejected at that time is known by errors enough at
+        the end of their calls, and not longer ago than an ejection lasts at least.
+
+        Args:
+            breaker: The circuit's.
+            at: Unix time of the call.
+        """
+        if not breaker.parts:
+            return self.ejects_all(breaker)
+        runs = ((self.now.get(endpoint, Run()), breaker.of(endpoint)) for endpoint in breaker.sent)
+        return all(run.ejects(rule) and at - run.ended < rule.base for run, rule in runs)
 
     def ejected(self, breaker: Breaker) -> list[str]:
         """The endpoints whose last errors in a row are enough."""
-        return [endpoint for endpoint, run in self.now.items() if run.ejects(breaker)]
+        return [endpoint for endpoint, run in self.now.items() if run.ejects(breaker.of(endpoint))]
 
     def were_ejected(self, breaker: Breaker) -> list[str]:
         """The endpoints that ever met enough errors in a row."""
-        return [endpoint for endpoint, run in self.most.items() if run.ejects(breaker)]
+        return [endpoint for endpoint, run in self.most.items() if run.ejects(breaker.of(endpoint))]
 
 
 def is_error(call: Call, breaker: Breaker) -> bool:
     """Whether a breaker counts a call as an error."""
-    return _code(call, breaker) >= 500
+    return _code(call, breaker.of(call.endpoint)) >= 500
 
 
 def is_counted(call: Call) -> bool:
@@ -188,7 +241,7 @@ def _code(call: Call, breaker: Breaker) -> int:
     return 500 if call.status in breaker.codes else 200
 
 
-def _counted(run: Run, code: int) -> Run:
+def _counted(run: Run, code: int, ended: float) -> Run:
     if code < 500:
         return Run()
-    return Run(run.errors + 1, run.gateway_errors + 1 if code in _GATEWAY_ERRORS else 0)
+    return Run(run.errors + 1, run.gateway_errors + 1 if code in _GATEWAY_ERRORS else 0, ended)

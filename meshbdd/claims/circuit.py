@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from meshbdd.claims.breaker import Breaker, Counts
 from meshbdd.claims.calls import Call, told_seconds, untold_statuses
@@ -56,10 +56,11 @@ def nothing_to_see(
         return Verdict.cannot_tell(
             f"{claim}: nobody called it{since}", f"send requests that make somebody call {service}", **evidence
         )
-    without = [breaker.circuit for breaker in using if not breaker.detects]
+    without = [breaker for breaker in using if not breaker.detects]
     if without:
-        names = ", ".join(without)
-        return Verdict(Outcome.FAILED, f"{claim}: the proxy of {names} has no circuit breaker for it", evidence)
+        names = ", ".join(breaker.circuit for breaker in without)
+        what = " and ".join(dict.fromkeys(e for breaker in without for e in breaker.unguarded)) or "it"
+        return Verdict(Outcome.FAILED, f"{claim}: the proxy of {names} has no circuit breaker for {what}", evidence)
     if any(breaker.endpoints == breaker.unready for breaker in using):
         return Verdict.cannot_tell(f"{claim}: it has no ready endpoint", f"bring the pods of {service} up", **evidence)
     return None
@@ -149,7 +150,7 @@ def opens_within(
         own = [phase for phase in phases if phase.circuit == breaker.circuit]
         lag = _lag(own)
         if lag is None:
-            return _not_opened(claim, service, breaker, own, evidence)
+            return _not_opened(claim, service, breaker, own, sightings, evidence)
         lags[breaker.circuit] = lag
     told = ", ".join(f"{circuit} after {told_seconds(lag)}" for circuit, lag in lags.items())
     outcome = Outcome.PASSED if max(lags.values()) <= limit.seconds else Outcome.FAILED
@@ -157,9 +158,14 @@ def opens_within(
 
 
 def _not_opened(
-    claim: str, service: str, breaker: Breaker, own: Sequence[Phase], evidence: Mapping[str, object]
+    claim: str,
+    service: str,
+    breaker: Breaker,
+    own: Sequence[Phase],
+    sightings: Sequence[Breaker],
+    evidence: Mapping[str, object],
 ) -> Verdict:
-    """What to say of a circuit that the log does not show to open: it should have, or met too little."""
+    """What to say of a circuit that the log does not show to open: it should have, or met too little, or nobody looked in time."""
     counts = own[-1].counts if own else Counts()
     met = f"{breaker.circuit} met {counted(counts.longest, 'error')} in a row"
     if len(counts.most) > 1:
@@ -172,7 +178,31 @@ def _not_opened(
             f"let {service} fail at its own side, and send more requests",
             **evidence,
         )
+    if not (breaker.why_never() or _was_seen_closed(breaker, own[-1], sightings)):
+        return Verdict.cannot_tell(
+            f"{claim}: {met}, and nobody called it or looked at it for as long as it may have been open then",
+            "claim it right after the requests that are to open it",
+            **evidence,
+        )
     return Verdict(Outcome.FAILED, f"{claim}: {met}, and its circuit did not open{breaker.why_never()}", evidence)
+
+
+def _was_seen_closed(breaker: Breaker, last: Phase, sightings: Sequence[Breaker]) -> bool:
+    """Whether a circuit that met errors enough is known not to have opened by them, and not just to be over.
+
+    A call was let through after them, or somebody looked, before the shortest ejection could have ended.
+    """
+    if last.last_error is None:
+        return True
+    over = last.last_error + min(part.base for part in breaker.parts or (breaker,))
+    looks = (seen.seen for seen in (breaker, *sightings) if seen.circuit == breaker.circuit)
+    if any(at is None or last.last_error <= at < over for at in looks):
+        return True
+    more = any(
+        replace(run, errors=run.errors - 1, gateway_errors=run.gateway_errors - 1).ejects(breaker.of(endpoint))
+        for endpoint, run in last.counts.most.items()
+    )
+    return more or (last.recovered is not None and last.recovered < over)
 
 
 def _lag(phases: Sequence[Phase]) -> float | None:

@@ -109,7 +109,7 @@ def _of_circuit(breaker: Breaker, events: Sequence[tuple[float, Call | Breaker]]
     now = Phase(breaker.caller, "closed", first.started if isinstance(first, Call) else at, port=breaker.port)
     for at, event in events:
         call = event if isinstance(event, Call) else None
-        if call is None or (call.refused and breaker.can_eject and now.counts.ejects_all(breaker)):
+        if call is None or (call.refused and breaker.can_eject and now.counts.opens(breaker, call.started)):
             if now.state != "open":
                 opened = _opened(now, call, at)
                 yield replace(now, ended=opened)

@@ -52,7 +52,7 @@ def doubts(phases: Sequence[Phase], breakers: Sequence[Breaker], calls: Sequence
         if short is not None:
             found.append(
                 f"{phase.circuit}: opening {count[phase.circuit]} let {short.told}, less than the base ejection time of "
-                f"{told_seconds(rule.base)}; its proxy was given a new cluster meanwhile, or a new endpoint came"
+                f"{told_seconds(rule.of(short.endpoint).base)}; its proxy was given a new cluster meanwhile, or a new endpoint came"
             )
     return found
 
@@ -88,7 +88,7 @@ def ended_early(
         )
         return (
             f"the circuit of {rule.circuit} let {short.told}, less than the base ejection time of "
-            f"{told_seconds(rule.base)}: {why}"
+            f"{told_seconds(rule.of(short.endpoint).base)}: {why}"
         )
     return ""
 
@@ -97,7 +97,7 @@ def _too_short(opening: Phase, breaker: Breaker, calls: Sequence[Call]) -> _Ejec
     """The ejection in an opening that was over before its time; ``None`` where each lasted, or lasts."""
     if opening.ended is None or opening.ended - opening.began >= breaker.base - SLACK:
         return None  # no call came to any endpoint so long
-    found = (e for e in _ejections(opening, breaker, calls) if e.ended - e.began < breaker.base - SLACK)
+    found = (e for e in _ejections(opening, breaker, calls) if e.ended - e.began < breaker.of(e.endpoint).base - SLACK)
     return next(found, None)
 
 
@@ -128,6 +128,6 @@ def _ejected_at(calls: Sequence[Call], breaker: Breaker) -> float | None:
     counts = Counts()
     for call in sorted(calls, key=lambda call: call.ended):
         counts = counts.after(call, breaker)
-        if call.ended >= last - UNDER_WAY and counts.now[call.endpoint].ejects(breaker):
+        if call.ended >= last - UNDER_WAY and counts.now[call.endpoint].ejects(breaker.of(call.endpoint)):
             return call.ended
     return None

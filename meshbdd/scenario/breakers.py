@@ -92,7 +92,9 @@ def _routed(found: Any) -> Iterator[str]:
 
 
 def _breaker(caller: str, port: str, clusters: list[HostsOf], dump: Any) -> Breaker:
-    """The breaker of these clusters; where they have several, that which was set last."""
+    """The breaker of these clusters; where they have several, that which was set last, and each beside it."""
+    several = sorted((cluster for cluster in clusters if cluster.hosts), key=lambda cluster: cluster.cluster)
+    parts = [_breaker(caller, port, [cluster], dump) for cluster in several] if len(several) > 1 else []
     names = {cluster.cluster for cluster in clusters}
     held = [config for config in dump.get("configs") or [] if (config.get("cluster") or {}).get("name") in names]
     since = max((_unix(config.get("last_updated")) for config in held), default=0.0)
@@ -100,6 +102,7 @@ def _breaker(caller: str, port: str, clusters: list[HostsOf], dump: Any) -> Brea
     cluster = detecting[0] if detecting else {}
     rule = cluster.get("outlier_detection") or {}
     hosts = [host for cluster in clusters for host in cluster.hosts]
+    base = _seconds(rule.get("base_ejection_time"), _DEFAULTS["base"])
     return Breaker(
         caller=caller,
         endpoints=len(hosts),
@@ -109,15 +112,16 @@ def _breaker(caller: str, port: str, clusters: list[HostsOf], dump: Any) -> Brea
         errors=_count(rule, "consecutive_5xx", 100),
         gateway_errors=_count(rule, "consecutive_gateway_failure", 0),
         codes=_codes(cluster),
-        base=_seconds(rule.get("base_ejection_time"), _DEFAULTS["base"]),
+        base=max([base, *(part.base for part in parts if part.detects)]),
         interval=_seconds(rule.get("interval"), _DEFAULTS["interval"]),
         most_percent=float(rule.get("max_ejection_percent", _DEFAULTS["most_percent"])),
-        panic_percent=_panic(cluster),
+        panic_percent=max([_panic(cluster), *(part.panic_percent for part in parts)]),
         since=since,
         seen=time.time(),
         port=port,
         sent=_sent(hosts),
         out=tuple(sorted({host.address for host in hosts if host.ejected})),
+        parts=tuple(parts),
     )
 
 
