@@ -9,10 +9,13 @@ import datetime as dt
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from meshbdd.claims.verdict import Outcome, Verdict
+from meshbdd.claims.verdict import Verdict
 from meshbdd.units import Duration, counted
+
+_OF_ANOTHER = "claim it of a service whose pods no other one selects, or what the access log of {} has"
+"""What to do where calls to a service are counted together with others'."""
 
 
 def _unknown(claim: str, why: str, action: str, **numbers: object) -> Verdict:
@@ -49,6 +52,7 @@ class Security:
         unread: Calls that the caller's proxies logged as answered by an endpoint, where nobody of the callee's counted any.
         bare_on: Calls that a fault backend of the callee's passed on to it without mutual TLS, whoever had made them.
         to_bare: Of the callee's pods without a proxy → calls that the caller's proxies logged as answered by it.
+        together: Why nobody can tell these calls from others that the callee's proxies counted; empty where that is known.
     """
 
     by_policy: Mapping[str, int]
@@ -59,6 +63,7 @@ class Security:
     bare_on: int = 0
     unread: int = 0
     to_bare: Mapping[str, int] = field(default_factory=dict)
+    together: str = ""
 
 
 def uses_mutual_tls(source: str, target: str, seen: Security) -> Verdict:
@@ -81,6 +86,8 @@ def uses_mutual_tls(source: str, target: str, seen: Security) -> Verdict:
     if seen.plain:
         why = f"{counted(seen.plain, 'call')} came from pods of {source} without a sidecar: {', '.join(seen.bare_callers)}"
         return Verdict.of(False, f"{claim}: {why}", **numbers)
+    if seen.together:
+        return _unknown(claim, seen.together, _OF_ANOTHER.format(target), **numbers)
     bare = [*seen.bare, *seen.bare_callers]
     if bare and (total or seen.uncounted or seen.unread):
         return _unknown(claim, f"pod {bare[0]} has no sidecar, so nobody counts its calls", "give it one", **numbers)
@@ -155,6 +162,7 @@ def reports_requests(
     reporter: str,
     why_not: str = "",
     unread: int = 0,
+    together: str = "",
 ) -> Verdict:
     """The mesh counted at least so many requests from one service to another since the scenario began.
 
@@ -168,12 +176,15 @@ def reports_requests(
         reporter: Which side's proxies counted.
         why_not: Why nobody could count; empty where somebody could.
         unread: Calls that the caller's proxies logged as answered by an endpoint, where nobody of the callee's counted any.
+        together: Why nobody can tell these requests from others that the callee's proxies counted; empty where that is known.
     """
     claim = f"the mesh reports at least {wanted} requests from {source} to {target}"
     if why_not:
         return _unknown(claim, why_not, "give it a sidecar")
     if not sent:
         return _unknown(claim, "this scenario sent no request before", "send requests before the claim")
+    if together:
+        return _unknown(claim, together, _OF_ANOTHER.format(target))
     if seen < wanted <= most:
         why = f"the proxies of the {reporter} counted {seen} to {most}, for others' calls ended when counting began"
         return _unknown(claim, why, "run it again, when nobody else calls")
@@ -184,24 +195,18 @@ def reports_requests(
     return Verdict.of(seen >= wanted, told, seen=seen, reporter=reporter)
 
 
-def counted_together(verdict: Verdict, target: str, others: Sequence[str]) -> Verdict:
-    """A verdict on counters that do not tell calls to a service from those to others of the same pods.
+def counted_together(target: str, others: Sequence[str], why: str) -> str:
+    """Why counters do not tell calls to a service from those to others of the same pods.
 
     The proxy of a pod names one Service for all that came to a port of it.
 
     Args:
-        verdict: What the counters tell.
         target: The service.
         others: The full names of the others.
+        why: Why the logs do not tell them apart either.
     """
     names = ", ".join(host.removesuffix(".svc.cluster.local") for host in others)
-    return replace(
-        verdict,
-        outcome=Outcome.INCONCLUSIVE,
-        sentence=f"{verdict.sentence}; but proxies count calls to {target} and to {names}, which select the same pods, by the name of "
-        "one, and other calls are logged than were counted",
-        help=f"claim it of a service whose pods no other one selects, or what the access log of {target} has",
-    )
+    return f"proxies count calls to {target} and to {names}, which select the same pods, by the name of one, and {why}"
 
 
 def log_has(service: str, wanted: int, status: int, statuses: Sequence[int], why_not: str = "") -> Verdict:

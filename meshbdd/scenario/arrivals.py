@@ -21,10 +21,21 @@ def arrivals(service: ServiceRef, entries: Iterable[Entry], proxies: Proxies) ->
         entries: The logs of both sides.
         proxies: The way to the pods.
     """
+    return came_in(service, to_no_other(service, entries, proxies.beside(service)), proxies)
+
+
+def came_in(service: ServiceRef, entries: Iterable[Entry], proxies: Proxies) -> list[Entry]:
+    """The same, with what came to the service's pods for another Service that selects them.
+
+    Args:
+        service: The service.
+        entries: The logs of its side, or of both.
+        proxies: The way to the pods.
+    """
     backends = proxies.fault_backends(service)
     passing_on = {address_of(pod) for pod in backends}
     own, beside = _names(proxies.meshed(service)), _names(backends)
-    came = (entry for entry in to_no_other(service, entries, proxies.beside(service)) if not entry.outbound)
+    came = (entry for entry in entries if not entry.outbound)
     return [e for e in came if e.pod in beside or (e.pod in own and e.came_from not in passing_on)]
 
 

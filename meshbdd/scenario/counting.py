@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
-from meshbdd.claims import Outcome, Verdict, mesh
+from meshbdd.claims import Verdict, mesh
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.intents import ServiceRef
-from meshbdd.scenario.arrivals import arrivals
+from meshbdd.scenario.arrivals import arrivals, came_in
 from meshbdd.scenario.call_log import CallLog
 from meshbdd.scenario.settling import or_nothing
+from meshbdd.scenario.shares import Logged, Share, share_of
 from meshbdd.scenario.traffic import Traffic
 from meshbdd.sidecars import LINKERD
 from meshbdd.telemetry import metrics
@@ -20,39 +20,6 @@ from meshbdd.telemetry.access_log import Entry
 from meshbdd.telemetry.pod_names import known_to
 from meshbdd.telemetry.proxies import Object, address_of
 from meshbdd.waiting import NotYet
-
-
-@dataclass(frozen=True, slots=True)
-class Logged:
-    """The calls of a pair that are logged since the scenario began.
-
-    Attributes:
-        calls: How many.
-        foreign: How many of them are of none of the scenario's requests: sent by claims, or by an earlier scenario.
-        silent: Whether nothing at all is logged, so that the counters are all there is.
-    """
-
-    calls: int
-    foreign: int
-    silent: bool = False
-
-    def is_whole(self, counted: int) -> bool:
-        """Whether as many calls are logged as were counted; logs come later than counts."""
-        return self.silent or self.calls >= counted
-
-    def least(self, counted: int) -> int:
-        """How many of the counted calls are the scenario's at least: what is not logged may be anybody's."""
-        unlogged = 0 if self.silent else max(0, counted - self.calls)
-        return max(0, counted - self.foreign - unlogged)
-
-    def answers_for(self, counted: int, *, passed: bool) -> bool:
-        """Whether the logs bear out what was counted by a name that other Services share: all of it, or that there was any."""
-        return self.calls > 0 if passed else not self.silent and self.calls == counted
-
-    def most(self, counted: int) -> int:
-        """The same at most: of calls that ended just when counting began, some are logged and not counted."""
-        uncounted = max(0, self.calls - counted)
-        return counted - max(0, self.foreign - uncounted)
 
 
 class Counting:
@@ -77,56 +44,65 @@ class Counting:
         self._proxies = log.proxies
         self._inbound = inbound
         self._before: dict[tuple[ServiceRef, ServiceRef], Counter[metrics.Requests]] = {}
+        self._others: dict[ServiceRef, frozenset[str]] = {}
         for pair in pairs:
             with contextlib.suppress(BadInput):  # a name that nobody has: the step says so, when its turn comes
+                self._others[pair[1]] = self._proxies.beside(pair[1])
                 self._before[pair] = self._counters(*pair)
 
     def mutual_tls(self, source: ServiceRef, target: ServiceRef) -> Verdict:
         """All calls from one service to another since the scenario began came over mutual TLS."""
-        seen, counted, logged = mesh.Security({}), 0, Logged(0, 0)
+        seen, whole = mesh.Security({}), False
 
         def probe() -> None:
-            nonlocal seen, counted, logged
-            seen, counted, logged = self._security(source, target)
-            if not seen.by_policy or seen.uncounted or not logged.is_whole(counted):
+            nonlocal seen, whole
+            seen, whole = self._security(source, target)
+            if not seen.by_policy or seen.uncounted or not whole:
                 raise NotYet("not all calls counted")
 
         self._refuse_namesakes(source)
         self._traffic.wait_met()
         or_nothing(probe, lambda: None)
         ids = [entry.request_id for entry in self._calls(source, target, "destination")]
-        verdict = mesh.uses_mutual_tls(str(source), str(target), seen)
-        if not seen.plain:
-            verdict = self._told_apart(verdict, target, counted, logged)
-        return self._traffic.met(verdict, ids)
+        return self._traffic.met(mesh.uses_mutual_tls(str(source), str(target), seen), ids)
 
-    def _told_apart(self, verdict: Verdict, target: ServiceRef, counted: int, logged: Logged) -> Verdict:
-        """A verdict on what the callee's proxies counted, which may be calls to another Service of its pods as well, or under its name.
+    def _beside(self, target: ServiceRef) -> frozenset[str]:
+        """The full names of the other Services that select the callee's pods, or did when counting began."""
+        return self._proxies.beside(target) | self._others.get(target, frozenset())
+
+    def _share(self, source: ServiceRef, target: ServiceRef, lines: Mapping[metrics.Requests, int]) -> Share:
+        """What of that which the callee's proxies counted of the caller's calls were calls to the callee.
 
         Args:
-            verdict: What they tell.
+            source: The caller.
             target: The callee.
-            counted: How many calls they counted.
-            logged: What is logged of them.
+            lines: What was counted of the caller's calls.
         """
-        others = sorted(self._proxies.beside(target))
-        if not others or logged.answers_for(counted, passed=verdict.outcome is Outcome.PASSED):
-            return verdict
-        return mesh.counted_together(verdict, str(target), others)
-
-    def _security(self, source: ServiceRef, target: ServiceRef) -> tuple[mesh.Security, int, Logged]:
-        """How the calls came, how many were counted, and what is logged of them."""
-        counted = self._since(source, target)
-        lines = self._made_by(self._proxies.pods(source), counted)
-        found: Counter[str] = Counter()
+        by_policy: Counter[str] = Counter()
         for line, number in lines.items():
             if line.reporter == "destination":
-                found[line.security] += number
+                by_policy[line.security] += number
+        others = self._beside(target)
+        if not others:
+            return Share(by_policy.total(), by_policy, self._logged(source, target, "destination"))
+        everything = self._log.everything()
+        callers = {address_of(pod) for pod in self._proxies.meshed(source)}
+        came = [e for e in came_in(target, known_to(target, everything), self._proxies) if e.came_from in callers]
+        return share_of(target, others, by_policy, came, everything, self._traffic.counts)
+
+    def _together(self, target: ServiceRef, why: str) -> str:
+        """That calls to the callee and to others of its pods are counted together, and why they cannot be told apart, if so."""
+        return mesh.counted_together(str(target), sorted(self._beside(target)), why) if why else ""
+
+    def _security(self, source: ServiceRef, target: ServiceRef) -> tuple[mesh.Security, bool]:
+        """How the calls came, and whether as much is logged as was counted."""
+        counted = self._since(source, target)
+        lines = self._made_by(self._proxies.pods(source), counted)
+        share = self._share(source, target, lines)
+        found, total, together = Counter(share.by_policy), share.calls, share.unknown or share.mixed
         passed_on = self._made_by(self._proxies.fault_backends(target), counted)
         bare_on = sum(number for line, number in passed_on.items() if line.security != "mutual_tls")
-        logged = self._logged(source, target, "destination")
-        total = found.total()
-        arrived = logged.most(total)
+        arrived = share.logged.most(total)
         found["mutual_tls"] -= min(total - arrived, found["mutual_tls"])
         sent = 0
         if self._proxies.sidecars is not LINKERD:  # whose proxies do not tell which calls reached an endpoint
@@ -138,15 +114,16 @@ class Counting:
         answered = self._answered(source, target)
         security = mesh.Security(
             +found,
-            uncounted=max(0, sent - arrived),
+            uncounted=0 if share.unknown else max(0, sent - arrived),
             plain=len(plain),
             bare=bare,
             bare_callers=sorted(callers.values()),
             bare_on=bare_on,
             unread=0 if total else answered.total(),
             to_bare={pod: answered[pod] for pod in bare if answered[pod]},
+            together=self._together(target, together),
         )
-        return security, total, logged
+        return security, not together and share.logged.is_whole(total)
 
     def _answered(self, source: ServiceRef, target: ServiceRef) -> Counter[str]:
         """Of the callee's pods → how many of the scenario's calls it answered, by the logs of the caller's proxies."""
@@ -164,7 +141,7 @@ class Counting:
         return [pod for pod in self._proxies.pods(service) if pod["metadata"]["uid"] not in meshed]
 
     def _counters(self, source: ServiceRef, target: ServiceRef) -> Counter[metrics.Requests]:
-        return metrics.requests_to(self._proxies, target, [source])
+        return metrics.requests_to(self._proxies, target, [source], self._beside(target))
 
     def _made_by(self, callers: Iterable[Object], counted: Mapping[metrics.Requests, int]) -> Counter[metrics.Requests]:
         """Those of the counted requests that some pods made."""
@@ -210,14 +187,18 @@ class Counting:
                 why_not = f"neither {source} nor {target} has a sidecar that could count"
         elif not self._proxies.meshed(source):
             why_not = f"{source} has no sidecar, so nobody knows its calls by its name"
-        seen = most = counted = 0
-        logged = Logged(0, 0)
+        seen = most = 0
+        together = ""
 
         def probe() -> None:
-            nonlocal seen, most, counted, logged
+            nonlocal seen, most, together
             theirs = self._made_by(self._proxies.pods(source), self._since(source, target))
-            counted = sum(number for line, number in theirs.items() if line.reporter == reporter)
-            logged = self._logged(source, target, reporter)
+            if reporter == "destination":
+                share = self._share(source, target, theirs)
+                counted, logged, together = share.calls, share.logged, self._together(target, share.unknown)
+            else:
+                counted = sum(number for line, number in theirs.items() if line.reporter == reporter)
+                logged = self._logged(source, target, reporter)
             seen, most = logged.least(counted), logged.most(counted)
             if seen < wanted:
                 raise NotYet(str(seen))
@@ -229,10 +210,17 @@ class Counting:
             or_nothing(probe, lambda: None)
         unread = self._answered(source, target).total() if reporter == "destination" and not (why_not or most) else 0
         verdict = mesh.reports_requests(
-            str(source), str(target), wanted, seen, most, sent=sent, reporter=reporter, why_not=why_not, unread=unread
+            str(source),
+            str(target),
+            wanted,
+            seen,
+            most,
+            sent=sent,
+            reporter=reporter,
+            why_not=why_not,
+            unread=unread,
+            together=together,
         )
-        if not why_not and sent and reporter == "destination":
-            verdict = self._told_apart(verdict, target, counted, logged)
         return self._traffic.met(verdict)
 
     def _logged(self, source: ServiceRef, target: ServiceRef, reporter: str, *, reached: bool = False) -> Logged:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import Metric
@@ -36,6 +36,7 @@ class Requests:
         security: ``mutual_tls``, ``none`` or ``unknown``; only the destination knows.
         status: HTTP status.
         reached: Whether it got to an endpoint, as far as the proxy tells.
+        service: The name of the Service that it is counted by: of several that select the pod, its proxy names one.
     """
 
     pod: str
@@ -44,18 +45,26 @@ class Requests:
     security: str
     status: str
     reached: bool = True
+    service: str = ""
 
 
-def read(pod: str, page: str, service: ServiceRef) -> Counter[Requests]:
-    """How many requests to a service a page of metrics counts, by its labels."""
+def read(pod: str, page: str, service: ServiceRef, beside: Collection[str] = ()) -> Counter[Requests]:
+    """How many requests to a service a page of metrics counts, by its labels.
+
+    Args:
+        pod: Whose metrics these are.
+        page: The metrics.
+        service: The service.
+        beside: The full names of others that select its pods: what came to these by their names is counted as well.
+    """
     found: Counter[Requests] = Counter()
     for family in _families(page, _REQUESTS):
         for sample in family.samples:
             labels = sample.labels
-            if (labels.get("destination_service_name"), labels.get("destination_service_namespace")) != (
-                service.name,
-                service.namespace,
-            ):
+            named = ServiceRef(
+                labels.get("destination_service_name", ""), labels.get("destination_service_namespace", "")
+            )
+            if named != service and not (labels.get("reporter") == "destination" and named.host in beside):
                 continue
             source = (labels.get("source_workload", "unknown"), labels.get("source_workload_namespace", "unknown"))
             key = Requests(
@@ -65,6 +74,7 @@ def read(pod: str, page: str, service: ServiceRef) -> Counter[Requests]:
                 labels.get("connection_security_policy", "unknown"),
                 labels.get("response_code", ""),
                 not _UNREACHED & set(labels.get("response_flags", "").split(",")),
+                named.name,
             )
             found[key] += int(sample.value)
     return found
@@ -154,8 +164,17 @@ def source_of(pod: Object, sidecars: Sidecars) -> tuple[str, str]:
     return owner.removesuffix(f"-{hash_}") if hash_ else owner, namespace
 
 
-def requests_to(proxies: Proxies, service: ServiceRef, callers: Iterable[ServiceRef] = ()) -> Counter[Requests]:
-    """What the proxies of a service, of its fault backend and of its callers have counted of requests to it so far."""
+def requests_to(
+    proxies: Proxies, service: ServiceRef, callers: Iterable[ServiceRef] = (), beside: Collection[str] = ()
+) -> Counter[Requests]:
+    """What the proxies of a service, of its fault backend and of its callers have counted of requests to it so far.
+
+    Args:
+        proxies: The way to the proxies.
+        service: The service.
+        callers: Its callers.
+        beside: The full names of other Services that select its pods: what came to these by their names is counted as well.
+    """
     total: Counter[Requests] = Counter()
     port, path = proxies.sidecars.metrics
     sides = [(True, proxies.receiving(service))]
@@ -166,5 +185,5 @@ def requests_to(proxies: Proxies, service: ServiceRef, callers: Iterable[Service
             if proxies.sidecars is LINKERD:
                 total += read_linkerd(pod, page, service, serves=serves)
             else:
-                total += read(str(pod["metadata"]["name"]), page, service)
+                total += read(str(pod["metadata"]["name"]), page, service, beside)
     return total

@@ -54,6 +54,34 @@ def to_no_other(service: ServiceRef, entries: Iterable[Entry], beside: Collectio
     return [e for e in found if e.outbound or not _anothers(e, service.host, beside, made.get(key_of(e), set()))]
 
 
+def whom_made_to(
+    came: Iterable[Entry], everything: Iterable[Entry], names: Collection[str]
+) -> list[tuple[Entry, frozenset[str]]]:
+    """Each call that came to pods, with the Services of these to which it may have been made: one where that is known.
+
+    A call that asks for one of them, and left its caller for that one, was made to it. Where a route led a call here that was made
+    to none of them, it is taken for one to the Service that the route names.
+
+    Args:
+        came: The calls, as the pods' own proxies logged them.
+        everything: The logs of both sides.
+        names: The full names of all Services of these pods.
+    """
+    made: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    for entry in everything:
+        if entry.outbound and entry.request_id:
+            made[key_of(entry)].append(entry)
+    every = frozenset(names)
+
+    def hosts(entry: Entry) -> frozenset[str]:
+        calls = made.get(key_of(entry), [])
+        asked = {name for name in every if is_name_of(entry.authority, name)}
+        went = every & {call.service for call in calls}
+        return frozenset((asked & went) or (asked | went)) or every & {call.backend for call in calls} or every
+
+    return [(entry, hosts(entry)) for entry in came]
+
+
 def _anothers(entry: Entry, host: str, beside: Collection[str], called: Collection[str]) -> bool:
     """Whether a call was made to another Service than one.
 

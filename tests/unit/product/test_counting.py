@@ -39,6 +39,7 @@ class Proxies:
         self.bare: set[str] = set()
         self.gone = False
         self.others: frozenset[str] = frozenset()
+        self.counted_as = PAYMENT.name
 
     def pods(self, service: ServiceRef) -> list[dict[str, Any]]:
         if self.gone:
@@ -61,9 +62,10 @@ class Proxies:
     def tunnel(self, pod: dict[str, Any], _port: int) -> SimpleNamespace:
         reporter = "destination" if pod["metadata"]["name"] == PAYMENT.name else "source"
         counted = [(*key, "-", number) for key, number in self.counted.items()]
+        name = self.counted_as if reporter == "destination" else PAYMENT.name
         lines = "".join(
             f'istio_requests_total{{reporter="{by}",source_workload="order-service",source_workload_namespace="shop",'
-            f'destination_service_name="payment-service",destination_service_namespace="shop",'
+            f'destination_service_name="{name}",destination_service_namespace="shop",'
             f'connection_security_policy="{policy}",response_code="200",response_flags="{flags}"}} {number}\n'
             for by, policy, flags, number in [*counted, ("source", "unknown", "UH", self.nowhere)]
             if by == reporter
@@ -106,6 +108,16 @@ class Stage:
         sent = Entry(ORDER.name, True, PAYMENT.host, "", 200, frozenset(), request_id, upstream="127.1.0.2:8080")
         came = Entry(PAYMENT.name, False, "", "", 200, frozenset(), request_id, downstream="127.1.0.1:999")
         self.entries += [sent, came]
+
+    def call_other(self, request_id: str, *, policy: str = "mutual_tls") -> None:
+        """The same to the other Service of these pods."""
+        self.call(request_id, policy=policy)
+        sent, came = self.entries[-2:]
+        self.proxies.counted["source", "unknown"] -= 1  # by the other one's name
+        self.entries[-2:] = [
+            replace(sent, service=ALT, authority="payment-alt"),
+            replace(came, authority="payment-alt"),
+        ]
 
     def goes_out(self, request_id: str, *, somewhere: bool = True) -> None:
         """A call that the caller's proxy alone counts and logs: it came to no proxy, or there was no endpoint."""
@@ -215,16 +227,71 @@ def test_counts_by_the_name_of_another_service_of_the_pods_refute_nothing(stage:
     assert counting.mutual_tls(ORDER, PAYMENT).outcome == "inconclusive"
 
 
-def test_calls_to_another_service_of_the_pods_are_no_calls_to_this_one(stage: Stage) -> None:
+@pytest.fixture(params=[PAYMENT.name, "payment-alt"], ids="counted as {}".format)
+def shared(stage: Stage, request: pytest.FixtureRequest) -> Stage:
+    """Two Services of the same pods, whose proxies count by the name of either."""
     stage.proxies.others = frozenset({ALT})
-    counting = stage.begin()
-    stage.call("r1", policy="none")
-    stage.entries = [replace(e, authority="payment-alt", service=ALT if e.outbound else "") for e in stage.entries]
-    assert counting.mutual_tls(ORDER, PAYMENT).outcome == "inconclusive", "whose plaintext that was is told by the log"
-    assert counting.reported(ORDER, PAYMENT, 1).outcome == "inconclusive"
-    stage.call("r2")
-    assert counting.mutual_tls(ORDER, PAYMENT).outcome == "inconclusive"
-    assert told(counting.reported(ORDER, PAYMENT, 1)) == ("passed", 1)
+    stage.proxies.counted_as = request.param
+    return stage
+
+
+def test_calls_to_one_of_two_services_of_the_same_pods_are_known_by_the_logs(shared: Stage) -> None:
+    counting = shared.begin()
+    for number in range(3):
+        shared.call(f"r{number}")
+    assert told(counting.reported(ORDER, PAYMENT, 3)) == ("passed", 3)
+    assert told(counting.reported(ORDER, PAYMENT, 4)) == ("failed", 3)
+    assert told(counting.mutual_tls(ORDER, PAYMENT)) == ("passed", {"mutual_tls": 3})
+
+
+def test_plaintext_to_one_of_two_services_of_the_same_pods_is_known_by_the_logs(shared: Stage) -> None:
+    counting = shared.begin()
+    shared.call("r1", policy="none")
+    assert told(counting.mutual_tls(ORDER, PAYMENT)) == ("failed", {"none": 1})
+    shared.call_other("r2", policy="none")
+    assert told(counting.mutual_tls(ORDER, PAYMENT)) == ("failed", {"none": 1}), "whichever of them it was"
+    shared.call_other("r3")
+    verdict = counting.mutual_tls(ORDER, PAYMENT)
+    assert verdict.outcome == "inconclusive"
+    assert "calls to more than one of these were counted, 1 × mutual_tls and 2 × none" in verdict.sentence
+    assert told(counting.reported(ORDER, PAYMENT, 2)) == ("failed", 1), "how many they were is known"
+
+
+def test_calls_to_another_service_of_the_pods_are_no_calls_to_this_one(shared: Stage) -> None:
+    counting = shared.begin()
+    shared.call_other("r1", policy="none")
+    verdict = counting.mutual_tls(ORDER, PAYMENT)
+    assert verdict.outcome == "inconclusive"
+    assert "no proxy of payment-service.shop counted a call from order-service.shop" in verdict.sentence
+    verdict = counting.reported(ORDER, PAYMENT, 1)
+    assert verdict.outcome == "failed"
+    assert verdict.sentence.endswith("the proxies of the destination counted 0")
+
+
+def test_calls_to_another_service_of_the_pods_stand_in_for_none_that_went_past_them(shared: Stage) -> None:
+    counting = shared.begin()
+    shared.call_other("r1")
+    shared.goes_out("r2")
+    verdict = counting.mutual_tls(ORDER, PAYMENT)
+    assert (verdict.outcome, verdict.numbers["uncounted"]) == ("inconclusive", 1)
+
+
+def test_a_call_that_nobody_says_whom_it_was_made_to_tells_nothing_of_one_of_two_services(shared: Stage) -> None:
+    counting = shared.begin()
+    shared.call("r1")
+    shared.entries = [replace(entry, authority="elsewhere") for entry in shared.entries if not entry.outbound]
+    for verdict in (counting.reported(ORDER, PAYMENT, 1), counting.mutual_tls(ORDER, PAYMENT)):
+        assert verdict.outcome == "inconclusive"
+        assert "the access logs do not tell of each call whom it was made to" in verdict.sentence
+        assert "opaque" not in verdict.sentence
+
+
+def test_calls_that_a_pod_without_a_proxy_answered_are_known_whatever_is_counted_together(shared: Stage) -> None:
+    counting = shared.begin()
+    shared.proxies.bare = {PAYMENT.name}
+    shared.goes_out("r1")
+    shared.proxies.counted["destination", "mutual_tls"] += 1
+    assert counting.mutual_tls(ORDER, PAYMENT).outcome == "failed"
 
 
 def test_counts_that_the_logs_bear_out_are_believed_beside_another_service(stage: Stage) -> None:

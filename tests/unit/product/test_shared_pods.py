@@ -21,7 +21,7 @@ from meshbdd.scenario.vacuity import Unmet
 from meshbdd.sidecars import ISTIO, LINKERD
 from meshbdd.telemetry.access_log import Entry
 from meshbdd.telemetry.proxies import Proxies
-from meshbdd.telemetry.shared_pods import hosts_beside, to_no_other
+from meshbdd.telemetry.shared_pods import hosts_beside, to_no_other, whom_made_to
 
 PAYMENT, ALT, ORDER = (ServiceRef(name, "shop") for name in ("payment-service", "payment-alt", "order-service"))
 BESIDE = frozenset({ALT.host})
@@ -220,3 +220,28 @@ def test_faults_of_two_services_at_the_same_pods_are_told_apart_by_whom_calls_as
     assert told_apart(Suspect(plans[0]), [Suspect(plans[1])], hit) == (hit, [])
     assert told_apart(Suspect(plans[1]), [Suspect(plans[0])], hit) == ([], [])
     assert is_meant(plans[0], replace(hit[0][1], authority="")), "the log does not tell"
+
+
+@pytest.mark.parametrize(
+    ("authority", "service", "backend", "made"),
+    [
+        ("payment-alt", ALT, "", {ALT}),
+        ("payment-service.shop:80", ALT, "", {ALT, PAYMENT}),
+        ("", PAYMENT, "", {PAYMENT}),
+        ("order-service", ORDER, ALT.host, {ALT}),
+        ("order-service", ORDER, "", {ALT, PAYMENT}),
+    ],
+)
+def test_whom_a_call_to_shared_pods_was_made_to(
+    authority: str, service: ServiceRef, backend: str, made: set[ServiceRef]
+) -> None:
+    came = Entry("payment-1", False, "", "", 200, frozenset(), "r1", authority=authority)
+    sent = replace(came, pod="order-1", outbound=True, service=service.host, backend=backend)
+    anothers = replace(sent, request_id="r2", service=PAYMENT.host)
+    found = whom_made_to([came], [sent, came, anothers], {PAYMENT.host, ALT.host})
+    assert found == [(came, {one.host for one in made})]
+
+
+def test_a_call_whose_caller_logs_nothing_was_made_to_whom_it_asks_for() -> None:
+    came = Entry("payment-1", False, "", "", 200, frozenset(), "r1", authority="payment-alt.shop")
+    assert whom_made_to([came], [came], {PAYMENT.host, ALT.host}) == [(came, {ALT.host})]
