@@ -12,6 +12,8 @@ from meshbdd.claims.ejection import doubts
 from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.units import Duration, counted
 
+_UNCALLED = "nobody called it"
+
 
 def evidence_of(
     phases: Sequence[Phase], breakers: Sequence[Breaker], calls: Sequence[Call] | None
@@ -54,7 +56,10 @@ def nothing_to_see(
     if not using:
         since = " since its breaker was set" if calls else ""
         return Verdict.cannot_tell(
-            f"{claim}: nobody called it{since}", f"send requests that make somebody call {service}", **evidence
+            f"{claim}: {_UNCALLED}{since}",
+            f"send requests that make somebody call {service}",
+            **evidence,
+            uncalled=True,
         )
     without = [breaker for breaker in using if not breaker.detects]
     if without:
@@ -64,6 +69,29 @@ def nothing_to_see(
     if any(breaker.endpoints == breaker.unready for breaker in using):
         return Verdict.cannot_tell(f"{claim}: it has no ready endpoint", f"bring the pods of {service} up", **evidence)
     return None
+
+
+def led_elsewhere(verdict: Verdict, service: str, led: Mapping[str, int], answered: Mapping[int, int]) -> Verdict:
+    """A verdict on the circuit to a service, where no call came to it though some asked for it.
+
+    Args:
+        verdict: What is to say without these.
+        service: The service.
+        led: The other services to which rules led them → how many.
+        answered: Status with which the callers' proxies answered others by themselves → how many.
+    """
+    if not (led or answered) or not verdict.numbers.get("uncalled"):
+        return verdict
+    if led:
+        told = " and ".join(f"{number} to {name}" for name, number in led.items())
+        why = f"a rule led the calls to {service} elsewhere ({told})"
+        action = f"claim it of {next(iter(led))}, and have the circuit breaker there, or take the rule away that leads the calls there"
+    else:
+        told = " and ".join(f"{number} with status {status}" for status, number in answered.items())
+        why = f"the callers' proxies answered the calls to {service} themselves ({told})"
+        action = "have the rule that answers them in another scenario"
+    sentence = verdict.sentence.replace(_UNCALLED, "no call came to its own endpoints", 1)
+    return replace(verdict, sentence=f"{sentence}, which a circuit is about: {why}", help=action)
 
 
 def log_untold(claim: str, calls: Sequence[Call] | None, evidence: Mapping[str, object]) -> Verdict | None:

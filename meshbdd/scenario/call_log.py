@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
@@ -88,8 +88,22 @@ class CallLog:
         entries = known_to(service, self.entries())
         return [call_of(e) for e in entries if e.outbound and host in (e.service, names.called(e))]
 
+    def led_elsewhere(self, service: ServiceRef) -> tuple[dict[str, int], dict[int, int]]:
+        """The calls that asked for a service and came to none of its endpoints.
+
+        Returns:
+            The services to which rules led some → how many; status with which the callers' proxies answered others → how many.
+        """
+        names, host = self.names(), service.host
+        made = [e for e in self.entries() if e.outbound and e.service != host]
+        led = Counter(
+            e.service.removesuffix(".svc.cluster.local") for e in made if e.service and names.called(e) == host
+        )
+        answered = (e.status for e in made if not e.service and names.named(e.authority, e.namespace) == host)
+        return dict(led), dict(Counter(answered))
+
     def tries_to(self, service: ServiceRef) -> list[Call]:
-        """The same, with each try of a call that its proxy repeated."""
+        """The calls that were led to a service, with each try of a call that its proxy repeated."""
         return self._tries_to(service, self.entries())
 
     def settled_tries_to(self, service: ServiceRef) -> list[Call] | None:

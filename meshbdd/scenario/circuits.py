@@ -47,7 +47,7 @@ class Circuits:
         """Every endpoint of a service is ejected at every caller that sent traffic."""
         found = self._breakers(service)  # before the logs: an ejection may end while these are waited for
         verdict = circuit.is_open(str(service), found, self._log.settled_tries_to(service))
-        return self._log.of_all_callers(verdict, service)
+        return self._told(verdict, service)
 
     @needs(Ability.CIRCUITS)
     def opens(self, service: ServiceRef, limit: Duration) -> Verdict:
@@ -66,7 +66,7 @@ class Circuits:
         found = {breaker.circuit: breaker for breaker in self._breakers(service)}
         found |= {b.circuit: b for b in before if b.circuit not in found or b.ejected > found[b.circuit].ejected}
         verdict = circuit.opens_within(str(service), limit, list(found.values()), calls, self._sightings(service))
-        return self._log.of_all_callers(verdict, service)
+        return self._told(verdict, service)
 
     @needs(Ability.CIRCUITS)
     def closes(self, service: ServiceRef, limit: Duration) -> Verdict:
@@ -117,7 +117,13 @@ class Circuits:
             return now
 
         told = or_nothing(probe, verdict, limit)  # in the end it says what is missing
-        return self._log.of_all_callers(told, service)
+        return self._told(told, service)
+
+    def _told(self, verdict: Verdict, service: ServiceRef) -> Verdict:
+        """A verdict with what its callers' proxies do not see, or saw go elsewhere."""
+        if verdict.numbers.get("uncalled"):
+            verdict = circuit.led_elsewhere(verdict, str(service), *self._log.led_elsewhere(service))
+        return self._log.of_all_callers(verdict, service)
 
     def _try(self, service: ServiceRef, untried: Iterable[str], owing: Mapping[str, Collection[str]]) -> list[str]:
         """Send the request sent last once more until it came to each of these circuits, and others for what it does not reach.
