@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from meshbdd.sense import catalog
 from meshbdd.sense.finding import Finding, name_of
 from meshbdd.sense.inventory import ROOT_NAMESPACE, Inventory, full_name, ports_of
-from meshbdd.sense.reading import Object, at, mapping, mappings, namespace_of, text, told, whole
-from meshbdd.sense.virtual_services import destinations, visible_in
+from meshbdd.sense.reading import Object, at, mapping, mappings, namespace_of, text, told, visible_in, whole
+from meshbdd.sense.virtual_services import destinations
 
 DEFAULT_EJECTION_PERCENT = 10
 """Envoy's own default, which Istio leaves as it is: envoy config/cluster/v3/outlier_detection.proto."""
@@ -135,21 +135,43 @@ def breakers(world: Inventory) -> Iterator[Finding]:
     """Outlier detection that cannot eject anything."""
     routed = _routed_subsets(world)
     for rule in world.of("DestinationRule"):
-        service = world.destination(host_of(rule), namespace_of(rule))
+        ruled = targets(world, rule)
         for where, block, labels in policies(rule):
             detection = at(block, "outlierDetection")
             if isinstance(detection, Mapping):
-                yield from _breaker(world, rule, where, detection, service, labels)
+                yield from _breaker(world, rule, where, detection, ruled, labels)
         inherited = at(rule, "spec", "trafficPolicy", "outlierDetection")
         for subset in mappings(rule, "spec", "subsets") if isinstance(inherited, Mapping) else ():
             own = at(subset, "trafficPolicy", "outlierDetection")
-            if own is None and (host_of(rule), text(subset, "name")) in routed:
+            led_to = {host: target for host, target in ruled.items() if (host, text(subset, "name")) in routed}
+            if own is None and led_to:
                 where, labels = f'its trafficPolicy, for subset "{text(subset, "name")}"', mapping(subset, "labels")
-                yield from _breaker(world, rule, where, inherited, service, labels)
+                yield from _breaker(world, rule, where, inherited, led_to, labels)
+
+
+def targets(world: Inventory, rule: Object) -> Mapping[str, Object]:
+    """The hosts that a rule is for; of a pattern those for which some caller takes it, and none that is more specific."""
+    host = host_of(rule)
+    if not host.startswith("*"):
+        target = world.destination(host, namespace_of(rule))
+        return {host: target} if target is not None else {}
+    found = {name: target for name in world.hosts_under(host) if (target := world.destination(name, "")) is not None}
+    callers = {workload.namespace for workload in world.workloads if workload.meshed}
+    return {name: target for name, target in found.items() if _governs(world, rule, name, target, callers)}
+
+
+def _governs(world: Inventory, rule: Object, host: str, target: Object, callers: Collection[str]) -> bool:
+    home = namespace_of(target)
+    return any(rule is r for caller in callers or (home,) for r in world.rules.governing(host, home, caller))
 
 
 def _breaker(
-    world: Inventory, rule: Object, where: str, detection: Mapping[str, Any], service: Object | None, labels: Any
+    world: Inventory,
+    rule: Object,
+    where: str,
+    detection: Mapping[str, Any],
+    ruled: Mapping[str, Object],
+    labels: Mapping[str, Any] | None,
 ) -> Iterator[Finding]:
     counts = [whole(detection, "consecutive5xxErrors"), whole(detection, "consecutiveGatewayErrors")]
     split = at(detection, "splitExternalLocalOriginErrors") is True
@@ -159,23 +181,33 @@ def _breaker(
             f"{where}: consecutive5xxErrors: 0 switches the detection off, and nothing else is on: the circuit never opens.",
         )
         return
-    percent = whole(detection, "maxEjectionPercent") or DEFAULT_EJECTION_PERCENT
-    number = world.endpoints(service, labels) if service is not None else None
-    if number and 100 / number > percent:
-        default = "" if whole(detection, "maxEjectionPercent") else ", the default,"
+    said = whole(detection, "maxEjectionPercent")
+    percent, least = said or DEFAULT_EJECTION_PERCENT, whole(detection, "minHealthPercent") or 0
+    numbers = {host: world.endpoints(target, labels) for host, target in ruled.items()}
+    few = {host: n for host, n in numbers.items() if n and 100 / n > percent}
+    frail = {host: n for host, n in numbers.items() if n and host not in few and 100 * (n - 1) / n < least}
+    opens = any(n != 0 and host not in few and host not in frail for host, n in numbers.items())
+    # A share that somebody wrote, and that does for other services of the pattern, is meant.
+    if few and not (said and opens):
+        default = "" if said else ", the default,"
         yield catalog.NEVER_EJECTS.on(
             rule,
-            f"{where}: maxEjectionPercent {percent}{default} of {number} endpoint{'s' if number > 1 else ''} is less than one: "
+            f"{where}: maxEjectionPercent {percent}{default} of {_endpoints(rule, few)} is less than one: "
             "none is ever ejected, the circuit never opens.",
-            f"set maxEjectionPercent to {-(-100 // number)} or more",
+            f"set maxEjectionPercent to {-(-100 // min(few.values()))} or more",
         )
-        return
-    least = whole(detection, "minHealthPercent") or 0
-    if number and 100 * (number - 1) / number < least:
-        left = f"{number - 1} of {number} endpoint{'s are' if number > 1 else ' is'}"
+    if frail and not opens:
+        left = _endpoints(rule, frail, lambda n: f"{n - 1} of ")
+        are = "are" if sum(frail.values()) > 1 else "is"
         yield catalog.NEVER_EJECTS.on(
             rule,
-            f"{where}: minHealthPercent {least}: with one ejected, {left} less than that, so Envoy sends to ejected ones "
+            f"{where}: minHealthPercent {least}: with one ejected, {left} {are} less than that, so Envoy sends to ejected ones "
             "too: the circuit never opens.",
             "set minHealthPercent to 0",
         )
+
+
+def _endpoints(rule: Object, numbers: Mapping[str, int], before: Callable[[int], str] = lambda _number: "") -> str:
+    """How many endpoints there are; of each service by name where the rule is for a pattern of hosts."""
+    of = {host: f" of {host.removesuffix('.svc.cluster.local')}" if host != host_of(rule) else "" for host in numbers}
+    return told([f"{before(n)}{n} endpoint{'s' if n > 1 else ''}{of[host]}" for host, n in sorted(numbers.items())])

@@ -10,6 +10,7 @@ from typing import Any
 
 from meshbdd.sense.pods import MACHINES, Workload, led_to, machine, planned, running, template_of
 from meshbdd.sense.reading import Object, mapping, mappings, namespace_of, selects, text, texts, whole, without_topology
+from meshbdd.sense.ruling import Rules
 from meshbdd.sidecars import CHANGE_HEADER
 
 ROOT_NAMESPACE = "istio-system"
@@ -182,15 +183,10 @@ class Inventory:
         return found
 
     @cached_property
-    def _rules(self) -> dict[str, list[Object]]:
-        found: dict[str, list[Object]] = defaultdict(list)
-        for rule in self.of("DestinationRule"):
-            found[full_name(text(rule, "spec", "host"), namespace_of(rule))].append(rule)
-        return found
-
-    def rules_for(self, host: str) -> list[Object]:
-        """The DestinationRules for a full name."""
-        return self._rules.get(host, [])
+    def rules(self) -> Rules:
+        """The DestinationRules."""
+        rules = sorted(self.of("DestinationRule"), key=_age)
+        return Rules(((full_name(text(r, "spec", "host"), namespace_of(r)), r) for r in rules), ROOT_NAMESPACE)
 
     @cached_property
     def _authentications(self) -> dict[str, list[Object]]:
@@ -220,9 +216,9 @@ class Inventory:
         return sum(known) if len(known) == len(counts) else None
 
 
-def _age(policy: Object) -> tuple[str, str]:
+def _age(obj: Object) -> tuple[str, str]:
     # An object that is still to be written is the youngest.
-    return text(policy, "metadata", "creationTimestamp") or "9999", text(policy, "metadata", "name")
+    return text(obj, "metadata", "creationTimestamp") or "9999", text(obj, "metadata", "name")
 
 
 def service_host(service: Object) -> str:

@@ -66,6 +66,16 @@ def namespace_of(obj: Object) -> str:
     return text(obj, "metadata", "namespace")
 
 
+EVERYWHERE = "*"
+"""Every namespace, in an ``exportTo``."""
+
+
+def visible_in(obj: Object) -> set[str]:
+    """The namespaces whose sidecars see an object of Istio's; ``*``: all."""
+    said = texts(obj, "spec", "exportTo") or [EVERYWHERE]
+    return {namespace_of(obj) if name == "." else name for name in said if name != "~"}
+
+
 def labels_of(obj: Object) -> Mapping[str, str]:
     """The labels of an object."""
     return mapping(obj, "metadata", "labels")

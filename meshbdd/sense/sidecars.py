@@ -10,9 +10,20 @@ from meshbdd.sense import catalog
 from meshbdd.sense.finding import Finding, name_of
 from meshbdd.sense.inventory import ROOT_NAMESPACE, Inventory, full_name
 from meshbdd.sense.pods import Workload
-from meshbdd.sense.reading import Object, mapping, mappings, namespace_of, selects, text, texts, told
+from meshbdd.sense.reading import (
+    EVERYWHERE,
+    Object,
+    mapping,
+    mappings,
+    namespace_of,
+    selects,
+    text,
+    texts,
+    told,
+    visible_in,
+)
 from meshbdd.sense.selectors import selected_pods, selector_of
-from meshbdd.sense.virtual_services import EVERYWHERE, on_mesh, visible_in
+from meshbdd.sense.virtual_services import on_mesh
 
 
 def check(world: Inventory) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from typing import Any
 from meshbdd import peer_modes
 from meshbdd.peer_modes import PeerPolicy
 from meshbdd.sense import catalog
-from meshbdd.sense.destination_rules import host_of, policies
+from meshbdd.sense.destination_rules import policies, targets
 from meshbdd.sense.finding import Finding
 from meshbdd.sense.inventory import ROOT_NAMESPACE, Inventory
 from meshbdd.sense.pods import Workload, target_ports
@@ -34,7 +34,7 @@ def _read(policy: Object) -> PeerPolicy:
 def clients(world: Inventory) -> Iterator[Finding]:
     """Client TLS that the servers do not take, and TLS that verifies nobody."""
     for rule in world.of("DestinationRule"):
-        hosts = world.hosts_under(host_of(rule))
+        hosts = list(targets(world, rule))
         for where, block, labels in policies(rule):
             mode = text(block, "tls", "mode")
             if mode in {"SIMPLE", "MUTUAL"}:

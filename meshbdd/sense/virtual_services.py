@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from meshbdd.sense import catalog
+from meshbdd.sense import catalog, subsets
 from meshbdd.sense.finding import Finding, name_of
 from meshbdd.sense.inventory import Inventory, full_name, ports_of
 from meshbdd.sense.protocols import carries_http, told_ports
 from meshbdd.sense.reading import (
+    EVERYWHERE,
     Object,
     mapping,
     mappings,
@@ -19,22 +20,15 @@ from meshbdd.sense.reading import (
     text,
     texts,
     told,
+    visible_in,
     whole,
     without_topology,
 )
-
-EVERYWHERE = "*"
 
 
 def on_mesh(obj: Object) -> bool:
     """Whether sidecars use it: with no gateway named, or with the word ``mesh`` among them."""
     return "mesh" in (texts(obj, "spec", "gateways") or ["mesh"])
-
-
-def visible_in(obj: Object) -> set[str]:
-    """The namespaces whose sidecars see it; ``*``: all."""
-    said = texts(obj, "spec", "exportTo") or [EVERYWHERE]
-    return {namespace_of(obj) if name == "." else name for name in said if name != "~"}
 
 
 def destinations(obj: Object) -> Iterator[tuple[int, str, Any]]:
@@ -47,21 +41,6 @@ def destinations(obj: Object) -> Iterator[tuple[int, str, Any]]:
                 yield number, "mirror", mapping(rule, "mirror")
             for mirror in mappings(rule, "mirrors"):
                 yield number, "mirror", mapping(mirror, "destination")
-
-
-def subset_labels(world: Inventory, host: str, subset: str, near: str) -> Any:
-    """The labels of a subset; ``None`` where no DestinationRule that is looked at for the host defines it.
-
-    Istio looks into the client's namespace, the service's, and the root namespace, so a rule elsewhere does not count.
-    """
-    service = world.destination(host, near)
-    homes = {near, namespace_of(service) if service else near, "istio-system"}
-    for rule in world.rules_for(host):
-        if namespace_of(rule) in homes:
-            for entry in mappings(rule, "spec", "subsets"):
-                if text(entry, "name") == subset:
-                    return mapping(entry, "labels")
-    return None
 
 
 def references(world: Inventory) -> Iterator[Finding]:
@@ -178,7 +157,7 @@ def _destination(world: Inventory, obj: Object, where: str, destination: Any) ->
             obj,
             f'{where} names no port of "{host}", which has {told([str(p) for p in ports])}; a gateway cannot choose.',
         )
-    yield from _subset(world, obj, where, destination, target)
+    yield from subsets.led_to(world, obj, where, destination, target)
 
 
 def _called_ports(world: Inventory, obj: Object) -> set[int]:
@@ -187,24 +166,6 @@ def _called_ports(world: Inventory, obj: Object) -> set[int]:
     return (
         {port for service in services if service is not None for port in ports_of(service)} if all(services) else set()
     )
-
-
-def _subset(world: Inventory, obj: Object, where: str, destination: Any, target: Object) -> Iterator[Finding]:
-    subset, home = text(destination, "subset"), namespace_of(obj)
-    if not subset:
-        return
-    host = full_name(text(destination, "host"), home)
-    labels = subset_labels(world, host, subset, home)
-    if labels is None:
-        yield catalog.UNKNOWN_SUBSET.on(
-            obj, f'{where} leads to subset "{subset}" of {host}, which no DestinationRule defines; callers get 503.'
-        )
-    elif world.endpoints(target, labels) == 0:
-        yield catalog.ROUTE_TO_EMPTY_SUBSET.on(
-            obj,
-            f'{where} leads to subset "{subset}" of {host}, and no pod has its labels '
-            f"({told([f'{k}: {v}' for k, v in labels.items()])}); these requests get 503 (UH).",
-        )
 
 
 def _delegate(world: Inventory, obj: Object, number: int, rule: Any) -> Iterator[Finding]:

@@ -114,6 +114,61 @@ def test_a_change_is_blamed_for_what_it_does_to_others(name: str, selector: str)
         assert (finding.code, finding.object) == ("MB0936", "DestinationRule shop/theirs")
 
 
+def test_a_pattern_s_breaker_names_the_services_that_it_governs_and_never_opens_for() -> None:
+    objects = documents("""
+        apiVersion: networking.istio.io/v1
+        kind: DestinationRule
+        metadata: {name: all, namespace: shop}
+        spec: {host: "*.shop.svc.cluster.local", trafficPolicy: {outlierDetection: {consecutive5xxErrors: 5}}}
+        ---
+        apiVersion: networking.istio.io/v1
+        kind: DestinationRule
+        metadata: {name: few, namespace: shop}
+        spec: {host: "*-service.shop.svc.cluster.local", trafficPolicy: {loadBalancer: {simple: RANDOM}}}
+        ---
+        apiVersion: apps/v1
+        kind: Deployment
+        metadata: {name: many, namespace: shop}
+        spec: {replicas: 10, selector: {matchLabels: {app: many}}, template: {metadata: {labels: {app: many, sidecar.istio.io/inject: "true"}}, spec: {containers: []}}}
+        ---
+        apiVersion: v1
+        kind: Service
+        metadata: {name: many, namespace: shop}
+        spec: {selector: {app: many}, ports: [{name: http, port: 80}]}
+        """)
+    (found,) = sense.check_changes(objects, WORLD)
+    assert (found.code, found.object, found.help) == (
+        "MB0934",
+        "DestinationRule shop/all",
+        "set maxEjectionPercent to 100 or more",
+    )
+    assert "the default, of 1 endpoint of order-canary.shop, 1 endpoint of order-stable.shop is less" in found.sentence
+
+
+def test_a_subset_of_a_rule_that_is_overruled_is_told_with_the_rule_that_counts() -> None:
+    objects = documents("""
+        apiVersion: networking.istio.io/v1
+        kind: DestinationRule
+        metadata: {name: all, namespace: shop}
+        spec: {host: "*.shop.svc.cluster.local", subsets: [{name: stable, labels: {version: stable}}]}
+        ---
+        apiVersion: networking.istio.io/v1
+        kind: DestinationRule
+        metadata: {name: own, namespace: shop}
+        spec: {host: order-service, trafficPolicy: {loadBalancer: {simple: RANDOM}}}
+        ---
+        apiVersion: networking.istio.io/v1
+        kind: VirtualService
+        metadata: {name: a, namespace: shop}
+        spec: {hosts: [order-service], http: [{route: [{destination: {host: order-service, subset: stable}}]}]}
+        """)
+    (found,) = sense.check_changes(objects, WORLD)
+    assert "which DestinationRule shop/all defines, but callers take DestinationRule shop/own" in found.sentence
+    assert found.help == "define the subset in DestinationRule shop/own"
+    (found,) = sense.check_changes(objects[2:], WORLD)
+    assert "which no DestinationRule defines" in found.sentence
+
+
 def _shop_of(size: int) -> list[dict[str, Any]]:
     """A sound world of so many services, each with pods, rules and policies of its own."""
     template = """
