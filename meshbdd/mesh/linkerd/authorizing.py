@@ -63,6 +63,13 @@ def is_for_whole(policy: Object, server: Object) -> bool:
     return kind == "Namespace" or (kind, target["name"]) == ("Server", server["metadata"]["name"])
 
 
+def is_limited(server: Object, limit: Object) -> bool:
+    """Whether a rate limit is for a Server: it is for one of its namespace, by name."""
+    target, here = limit["spec"]["targetRef"], server["metadata"]
+    named = (kind_at(target), target["name"], limit["metadata"]["namespace"])
+    return named == ("Server", here["name"], here["namespace"])
+
+
 def _is_chosen(chosen: Object, meta: Object) -> bool:
     """A name beats a selector, and no selector picks every Server."""
     if chosen.get("name") is not None:

@@ -23,6 +23,8 @@ from meshbdd.sidecars import FAULT_CONTAINER, FAULT_LABEL, LINKERD
 IMAGE = "envoyproxy/envoy:v1.36-latest"
 """The stock image; its filters are all in the default build."""
 DEFAULT_POLICY = "config.linkerd.io/default-inbound-policy"
+SELECTOR = ("spec", "selector")
+"""Where a Service says whose calls it gets: a fault backend in the place of its endpoints is written there."""
 _MESHED = "all-authenticated"
 
 

@@ -17,6 +17,7 @@ from meshbdd.mesh.linkerd.annotations import ACCRUAL
 from meshbdd.mesh.linkerd.callers import is_of_a_step
 from meshbdd.mesh.linkerd.fault_envoy import CHANGE
 from meshbdd.mesh.linkerd.guards import held_by, refuse_changed, too_late
+from meshbdd.mesh.linkerd.limits import refuse_limiting
 from meshbdd.mesh.linkerd.markers import RouteMarked
 from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, attached, compete, named, parents, routes_of
 from meshbdd.mesh.linkerd.policies import RETRY, TIMEOUT, has_words_of_its_own
@@ -42,7 +43,7 @@ def refuse_vain(catalog: Catalog, documents: Sequence[Object], edits: Iterable[E
     Raises:
         BadInput: it would write over what a step has changed, take calls to itself that a step's change is for, have some
             that a fault keeps from it and lets go on elsewhere, or bring a circuit breaker that would never see a fault in force.
-        NotPossible: it would let only some callers pass where a fault backend passes calls on, or answers.
+        NotPossible: it would let only some callers pass where a fault backend passes calls on, or answers, or limit their rate.
     """
     written = tuple(edits)
     refuse_replacing(((edit.target, edit.path) for edit in written), context.in_force)
@@ -167,6 +168,7 @@ def _refuse_denying(catalog: Catalog, documents: Sequence[Object], context: Cont
     Where calls go on from there, everybody has to be let in; where it answers, it holds the policies of before.
     """
     after = catalog.with_written(documents)
+    refuse_limiting(catalog, after, context.in_force)
     for plan in context.in_force:
         if plan.through is None:
             continue

@@ -29,10 +29,11 @@ from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Through, Whe
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.down import plan_down
 from meshbdd.mesh.linkerd import abilities, manifests, policies, security
-from meshbdd.mesh.linkerd.backend import FaultBackend, default_of
+from meshbdd.mesh.linkerd.backend import SELECTOR, FaultBackend, default_of, twin_of
 from meshbdd.mesh.linkerd.beside import passes_on
 from meshbdd.mesh.linkerd.guards import guard_stages, refuse_gone
 from meshbdd.mesh.linkerd.injection import choose
+from meshbdd.mesh.linkerd.limits import refuse_limited
 from meshbdd.mesh.linkerd.markers import EndpointsHeld, OpenOnesEnded
 from meshbdd.mesh.linkerd.objects import OPAQUE_PORTS, http_ports
 from meshbdd.mesh.linkerd.policy_arrival import leaving_markers
@@ -111,7 +112,8 @@ class Linkerd:
         by, backend, tag = fault.scope.called_by, self._backend(fault.service), self._tag()
         accounts = [f"{account}.{by.namespace}" for account in self._catalog.service_accounts(by)] if by else []
         if fault.delay is not None or by is not None or stands_in:
-            security.refuse_detour(self._catalog, fault.service, f"«{fault}»")
+            self._refuse_detour(backend, f"«{fault}»")
+        refuse_limited(self._catalog, backend, f"«{fault}»")
         guards = () if stands_in else guard_stages(self._catalog, backend, tag, str(fault))
 
         def made(rules: Rules, place: Place) -> Rules:
@@ -134,10 +136,20 @@ class Linkerd:
     def _backend(self, service: ServiceRef) -> FaultBackend:
         found = self._catalog.service(service)
         targets = {int(p["port"]): self._catalog.target_port(found, p) for p in http_ports(found)}
-        labels = self._catalog.labels_of(service)
+        labels = self._catalog.labels_of(self._home(service))
         default = default_of(self._catalog.pods(labels, service.namespace))
         opaque = (found["metadata"].get("annotations") or {}).get(OPAQUE_PORTS)
         return FaultBackend(service, http_ports(found), targets, labels, default, opaque)
+
+    def _home(self, service: ServiceRef) -> ServiceRef:
+        """The Service that selects a service's own pods: its twin, where a fault backend is in the place of its endpoints."""
+        twin = twin_of(service)
+        stood_in = FAULT_LABEL in self._catalog.labels_of(service)
+        return twin if stood_in and self._catalog.find("Service", twin.name, twin.namespace) else service
+
+    def _refuse_detour(self, backend: FaultBackend, what: str) -> None:
+        for ref in dict.fromkeys((backend.service, self._home(backend.service))):
+            security.refuse_detour(self._catalog, ref, what, backend.service)
 
     def _faulted(self, context: Context) -> Iterator[tuple[ServiceRef, Side]]:
         """The services that steps of the scenario let fail, and how; those that no plan can be made for are left out."""
@@ -166,8 +178,9 @@ class Linkerd:
         labels = dict(backend.labels)
         pods = self._catalog.pods(labels, service.namespace)
         addresses = frozenset(str((pod.get("status") or {}).get("podIP") or "") for pod in pods)
-        security.refuse_detour(self._catalog, service, f"a fault backend in the place of {service}")
-        switch = Edit("Service", service.name, service.namespace, ("spec", "selector"), lambda _now: labels)
+        self._refuse_detour(backend, f"A fault backend in the place of {service}")
+        refuse_limited(self._catalog, backend, f"A fault backend in the place of {service}")
+        switch = Edit("Service", service.name, service.namespace, SELECTOR, lambda _now: labels)
         stage = Stage.of(switch, markers=(EndpointsHeld(service, addresses),))
         return Plan(
             f"a fault backend takes the place of {service}",

@@ -171,8 +171,14 @@ def _adds_up(intent: Access, kind: str, name: str) -> BadInput:
     )
 
 
-def refuse_detour(catalog: Catalog, service: ServiceRef, what: str) -> None:
+def refuse_detour(catalog: Catalog, service: ServiceRef, what: str, called: ServiceRef) -> None:
     """See that a service answers whoever is in the mesh: calls that a fault backend passes on bear its own identity.
+
+    Args:
+        catalog: Reads the cluster.
+        service: The service, or whatever selects its pods.
+        what: What sends calls on.
+        called: The service as its callers name it.
 
     Raises:
         NotPossible: a Server lets only some callers pass.
@@ -183,7 +189,7 @@ def refuse_detour(catalog: Catalog, service: ServiceRef, what: str) -> None:
         if not lets_the_mesh_in(catalog, server):
             raise NotPossible(
                 "MB0449",
-                f"{what} is not possible here: Server {server['metadata']['name']} lets only some callers of {service} pass, "
+                f"{what} is not possible here: Server {server['metadata']['name']} lets only some callers of {called} pass, "
                 "and on Linkerd the calls that go on come from the fault backend.",
                 help="have faults and the policy in different scenarios",
             )

@@ -66,7 +66,7 @@ def refuse_overruled(catalog: Catalog, server: Object, there: Iterable[Object], 
     meta = server["metadata"]
     there = [other for other in there if other["metadata"]["namespace"] == meta["namespace"]]
     own = next((other for other in there if other["metadata"]["name"] == meta["name"]), server)
-    older = [other for other in there if _age(other) < _age(own)]
+    older = [other for other in there if older_first(other) < older_first(own)]
     for pod in catalog.pods({}, meta["namespace"]) if older else ():
         for port in container_ports(pod).values():
             decider = next((other for other in older if decides(other, pod, port)), None)
@@ -90,7 +90,7 @@ def decider(pod: Object, port: int, there: Iterable[Object]) -> Object | None:
         port: Its port.
         there: All Servers of its namespace.
     """
-    return min((server for server in there if decides(server, pod, port)), key=_age, default=None)
+    return min((server for server in there if decides(server, pod, port)), key=older_first, default=None)
 
 
 def decides_at(server: Object, pod: Object, there: Sequence[Object]) -> int | None:
@@ -185,8 +185,9 @@ def _ports_for(server: Object, pod: Object) -> set[int]:
     return {*container_ports(pod).values(), *([said] if isinstance(said, int) else [])}
 
 
-def _age(server: Object) -> tuple[str, str]:
-    meta = server["metadata"]
+def older_first(policy: Object) -> tuple[str, str]:
+    """Sorts Servers, or policies, as Linkerd does: by their age, and of one age by name."""
+    meta = policy["metadata"]
     return str(meta.get("creationTimestamp") or _NOT_YET), str(meta["name"])
 
 

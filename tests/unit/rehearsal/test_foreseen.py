@@ -155,3 +155,26 @@ def test_what_annotations_of_pods_to_come_bring_about(
     assert {f.code for f in findings} & {"MB0498", "MB0488"} == ({code} if code else set())
     assert not any("order-service-0" in f.sentence for f in findings), "a pod to come has no name yet"
     assert code != "MB0488" or any("port 8080 of pod of Deployment order-service" in f.sentence for f in findings)
+
+
+_LIMITED = """---
+kind: Server
+apiVersion: policy.linkerd.io/v1beta3
+metadata: {name: open, namespace: shop}
+spec: {podSelector: {matchLabels: {app: order-service}}, port: 8080, accessPolicy: all-unauthenticated}
+---
+kind: HTTPLocalRateLimitPolicy
+apiVersion: policy.linkerd.io/v1alpha1
+metadata: {name: slow-down, namespace: shop}
+spec: {targetRef: {group: policy.linkerd.io, kind: Server, name: SERVER}, identity: {requestsPerSecond: 1}}
+"""
+
+
+@pytest.mark.parametrize(("server", "foreseen"), [("open", True), ("another", False)])
+def test_a_fault_beside_a_rate_limit_is_foreseen(server: str, foreseen: bool, tmp_path: Path) -> None:
+    text = _BROUGHT.replace("INJECT", "enabled").replace("POD", "").replace("PLACE", "")
+    world: list[dict[str, Any]] = list(yaml.safe_load_all(text + _LIMITED.replace("SERVER", server)))
+    file = tmp_path / "x.feature"
+    file.write_text(_FEATURE.replace("FIRST", _FAULT))
+    found = rehearse(file, world, Settings(project=tmp_path, mesh="linkerd"), "shop", lambda _: None).findings
+    assert ("MB0449" in {f.code for f in found}) is foreseen
