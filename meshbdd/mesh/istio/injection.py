@@ -16,7 +16,7 @@ from meshbdd.errors import BadInput
 from meshbdd.intents import EVERY_REQUEST, CircuitBreaker, Fault, Limit, Mirror, Retry, ServiceRef, Side, Timeout, Topic
 from meshbdd.mesh.base import Context
 from meshbdd.mesh.catalog import Catalog, selected
-from meshbdd.mesh.istio.hosts import ROOT_NAMESPACE, governing, governing_rule, http_route_before
+from meshbdd.mesh.istio.hosts import ROOT_NAMESPACE, Object, governing, governing_rule, http_route_before, rulings
 from meshbdd.mesh.istio.own_calls import routes_of
 
 AT_CALLER = (
@@ -27,6 +27,10 @@ _AT_SERVER = "at the server's sidecars (an armed fault filter): {why}, and a fau
 BESIDE_ANOTHER = (
     "at the server's sidecars (an armed fault filter): at the callers another fault of this kind is in force for some of the same "
     "calls, and a route of Istio's has room for one"
+)
+_DELEGATED = (
+    "at the server's sidecars (an armed fault filter): VirtualService {name} delegates routes of {service}, and a route that "
+    "delegates can carry no fault at the callers"
 )
 _POLICIES = (Timeout, Retry, CircuitBreaker, Limit, Mirror)
 _SEES_FAULTS = {Topic.RETRIES, Topic.TIMEOUT, Topic.BREAKER, Topic.LIMIT, Topic.MIRROR}
@@ -58,6 +62,7 @@ class Objects:
         policies: All AuthorizationPolicies.
         pods: Gives the labels of each pod of a service that has a sidecar; asked only where a policy stands.
         services: Gives all Services; asked only where a VirtualService is for several hosts.
+        callers: Gives the namespaces with callers; asked only where a VirtualService delegates.
     """
 
     virtual_services: Sequence[Any] = ()
@@ -66,6 +71,7 @@ class Objects:
     policies: Sequence[Any] = ()
     pods: Callable[[ServiceRef], Sequence[Mapping[str, str]]] = lambda _service: ()
     services: Callable[[], Sequence[Any]] = lambda: ()
+    callers: Callable[[], Sequence[str]] = lambda: ()
 
     @classmethod
     def read(cls, catalog: Catalog) -> Objects:
@@ -77,6 +83,7 @@ class Objects:
             catalog.readable("AuthorizationPolicy"),
             catalog.meshed_labels,
             partial(catalog.readable, "Service"),
+            catalog.calling_namespaces,
         )
 
 
@@ -108,6 +115,10 @@ def choose(fault: Fault, context: Context, objects: Objects) -> Choice:
     why = said or next(_mentioned(fault.service, context, _SEES_CALLS), None) or standing
     if why is not None:
         return Choice(Side.SERVER, _AT_SERVER.format(why=why))
+    delegating = next(_delegating(fault, objects), None)
+    if delegating is not None:
+        name = delegating["metadata"]["name"]
+        return Choice(Side.SERVER, _DELEGATED.format(name=name, service=fault.service))
     return Choice(Side.CALLER, AT_CALLER.format(service=fault.service))
 
 
@@ -160,6 +171,20 @@ def _mentioned(service: ServiceRef, context: Context, topics: Container[Topic]) 
     for mention in context.said:
         if mention.topic in topics and mention.service == service:
             yield f"the step «{mention.step}» is about its {mention.topic}"
+
+
+def _delegating(fault: Fault, objects: Objects) -> Iterator[Object]:
+    """The VirtualServices by which callers that a fault is for go, and that leave routes of the service to others."""
+    if not any(_has_delegates(obj["spec"].get("http")) for obj in objects.virtual_services):
+        return
+    by = fault.scope.called_by
+    for ruling in rulings(fault.service, objects.virtual_services, (by.namespace,) if by else objects.callers()):
+        if ruling.obj is not None and _has_delegates(routes_of(fault.service, ruling.obj, objects.services)):
+            yield ruling.obj
+
+
+def _has_delegates(routes: Iterable[Mapping[str, Any]] | None) -> bool:
+    return any(route.get("delegate") for route in routes or ())
 
 
 def stands(service: ServiceRef, objects: Objects) -> Iterator[str]:

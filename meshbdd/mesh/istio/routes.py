@@ -90,7 +90,10 @@ def _answers(route: Object) -> bool:
     return bool(route.get("redirect") or route.get("directResponse"))
 
 
-def _led(routes: Iterable[Object], service: ServiceRef) -> Iterable[Object]:
+_INTO_DELEGATE = "write the rule into the delegate with the step «the manifest … is applied»"
+
+
+def _led(routes: Iterable[Object], service: ServiceRef, otherwise: str = _INTO_DELEGATE) -> Iterable[Object]:
     """The routes of calls to a service, those among them that answer, too.
 
     Raises:
@@ -98,11 +101,7 @@ def _led(routes: Iterable[Object], service: ServiceRef) -> Iterable[Object]:
     """
     for route in routes:
         if route.get("delegate"):
-            raise BadInput(
-                "MB0402",
-                f"The virtual service of {service} delegates its routes.",
-                help="write the rule into the delegate with the step «the manifest … is applied»",
-            )
+            raise BadInput("MB0402", f"The virtual service of {service} delegates its routes.", help=otherwise)
         yield route
 
 
@@ -164,7 +163,7 @@ def faulted_routes(routes: Iterable[Object], fault: Fault, caller: Where, tag: s
     """
     ours, own = _scope_match(fault.scope, caller), tag.rsplit("-", 2)[0] + "-"
     made: list[Route] = []
-    for route in _led(routes, fault.service):
+    for route in _led(routes, fault.service, "write | inject at | server |, or leave that option out"):
         if route.get("fault") and not _answers(route) and not route_name(route).startswith(ROUTE_PREFIX):
             name = route.get("name") or "without a name"
             raise BadInput(

@@ -83,6 +83,32 @@ def test_what_stands_for_one_subset_alone_has_to_see_the_fault_too(spec: dict[st
     assert choose(FAULT, Context(), Objects((), [rule])).side is side
 
 
+@pytest.mark.parametrize(
+    ("caller", "callers", "side"),
+    [
+        (None, ("shop",), Side.CALLER),  # the rule that delegates is for others
+        (None, ("other", "shop"), Side.SERVER),
+        (ServiceRef("client", "other"), ("shop",), Side.SERVER),
+        (ServiceRef("order-service", "shop"), ("other", "shop"), Side.CALLER),
+    ],
+)
+def test_a_rule_that_delegates_counts_where_the_faults_callers_go_by_it(
+    caller: ServiceRef | None, callers: tuple[str, ...], side: Side
+) -> None:
+    private = {
+        "metadata": {"name": "private", "namespace": "other"},
+        "spec": {
+            "hosts": ["payment-service.shop.svc.cluster.local"],
+            "exportTo": ["."],
+            "http": [{"delegate": {"name": "leaf"}}],
+        },
+    }
+    fault = replace(FAULT, scope=Scope(called_by=caller))
+    choice = choose(fault, Context(), Objects([_vs(), private], callers=lambda: callers))
+    assert choice.side is side
+    assert ("VirtualService private delegates routes of payment-service" in choice.reason) is (side is Side.SERVER)
+
+
 def _slow(**more: Any) -> Fault:
     return Fault(PAYMENT, delay=Duration(1), **more)
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from meshbdd.errors import BadInput
-from meshbdd.intents import Fault, Intent, Mirror, Retry, Scope, ServiceRef, Side, Split, Timeout
+from meshbdd.intents import Fault, Intent, Mention, Mirror, Retry, Scope, ServiceRef, Side, Split, Timeout, Topic
 from meshbdd.mesh import Istio
-from meshbdd.mesh.base import Plan
+from meshbdd.mesh.base import Context, Plan
 from meshbdd.scenario.fault_calls import _is_outside
 from meshbdd.telemetry.access_log import Entry
 from meshbdd.units import Duration, Percent
@@ -173,8 +173,28 @@ def test_what_another_host_delegates_is_no_business_of_the_step() -> None:
     world = _world(_vs(led, {"route": TO}))
     world(FAILS)
     assert len(_ours(_routes(world))) == 1
-    with pytest.raises(BadInput, match="delegates its routes"):
+    with pytest.raises(BadInput, match="delegates its routes") as caught:
         _world(_vs({"delegate": {"name": "all"}}))(FAILS)
+    assert caught.value.help == "write | inject at | server |, or leave that option out"
+
+
+def test_a_fault_behind_routes_that_are_delegated_goes_to_the_server() -> None:
+    world = _world(_vs({"match": [{"uri": {"prefix": "/a"}}], "delegate": {"name": "a"}}, {"route": TO}))
+    before = _routes(world)
+    plan = world(replace(FAILS, at=None))
+    assert plan.side is Side.SERVER
+    assert "delegates routes of order-service" in plan.reason
+    assert _routes(world) == before
+    with pytest.raises(BadInput, match="delegates its routes") as caught:
+        world(Retry(ORDER, 2))
+    assert "into the delegate" in str(caught.value.help)
+
+
+def test_a_filter_is_armed_early_for_a_fault_behind_a_delegate() -> None:
+    said = (Mention(Topic.FAULT, ORDER, "order-service fails 100%"),)
+    for routes, armed in (({"delegate": {"name": "all"}}, 1), ({"route": TO}, 0)):
+        there = _world(_vs(routes))
+        assert len(there.mesh.early(Context(said=said))) == armed
 
 
 def test_steps_for_two_of_the_hosts_stand_side_by_side() -> None:
