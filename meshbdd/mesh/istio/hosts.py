@@ -51,6 +51,10 @@ def _visible(obj: Object, namespace: str) -> bool:
     return "*" in told or namespace in told or ("." in told and obj["metadata"]["namespace"] == namespace)
 
 
+def _is_private(obj: Object) -> bool:
+    return (obj["spec"].get("exportTo") or ["*"]) in (["."], [obj["metadata"]["namespace"]])
+
+
 def _age(obj: Object) -> tuple[str, str, str]:
     meta = obj["metadata"]
     return str(meta.get("creationTimestamp", "")), meta["name"], meta["namespace"]
@@ -126,7 +130,8 @@ def governing_rule(service: ServiceRef, objects: Iterable[Object], namespace: st
     """The DestinationRule that gives sidecars of a namespace the traffic policy of a service.
 
     Looked for in the callers' namespace, then the service's, then the root namespace: the first that has one decides.
-    There the most specific host wins, then the oldest.
+    There the most specific host wins, then the oldest. Of the root namespace's its own callers look for what is private there
+    alone before they look into the service's.
     """
     host, where = service_host(service), namespace or service.namespace
     found = [
@@ -134,8 +139,9 @@ def governing_rule(service: ServiceRef, objects: Iterable[Object], namespace: st
         for obj in objects
         if covers(ruled_host(obj), host) and not obj["spec"].get("workloadSelector") and _visible(obj, where)
     ]
-    for place in dict.fromkeys((where, service.namespace, ROOT_NAMESPACE)):
-        here = [obj for obj in found if obj["metadata"]["namespace"] == place]
+    first = [obj for obj in found if where != ROOT_NAMESPACE or _is_private(obj)]
+    for place, rules in ((where, first), (service.namespace, found), (ROOT_NAMESPACE, found)):
+        here = [obj for obj in rules if obj["metadata"]["namespace"] == place]
         if here:
             return min(here, key=lambda obj: (-_precision(obj), *_age(obj)))
     return None
