@@ -145,6 +145,60 @@ def test_a_policy_is_awaited_to_come_to_go_and_to_change(
     assert _awaited(*there, manifest=written) == awaited
 
 
+CLIENT = _pod("client", 9090)
+INBOUND, BOTH_WAYS, OUTBOUND = ["SIDECAR_INBOUND"], ["SIDECAR_INBOUND", "ANY"], ["SIDECAR_OUTBOUND"]
+
+
+def _patches(contexts: list[str], value: str = "A", **labels: str) -> Object:
+    made = _filter("", **labels)
+    made["spec"]["configPatches"] = [{"applyTo": value, "match": {"context": context}} for context in contexts]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("there", "written", "awaited"),
+    [
+        ([], _policy("DENY"), {("pay", "held"), ("backup", "held")}),
+        ([], _policy("DENY", app="client"), {("client", "held")}),
+        ([_policy("DENY", app="pay")], _policy("DENY"), {("backup", "held")}),
+        ([_policy("DENY")], _policy("DENY", app="pay"), {("backup", "no held")}),
+        ([_policy("DENY")], _policy("AUDIT"), {("pay", "changed"), ("backup", "changed")}),
+        ([], _patches(INBOUND), {("pay", "changed"), ("backup", "changed")}),
+        ([], _patches(BOTH_WAYS), {("pay", "changed"), ("backup", "changed"), ("client", "changed")}),
+        ([], _patches(OUTBOUND), {("pay", "changed"), ("backup", "changed"), ("client", "changed")}),
+        ([], _patches(INBOUND, app="client"), {("client", "changed")}),
+        ([_patches(INBOUND)], _patches(INBOUND, app="pay"), {("backup", "changed")}),
+        ([_patches(INBOUND)], _patches(INBOUND, "B"), {("pay", "changed"), ("backup", "changed")}),
+        ([_patches(OUTBOUND)], _patches(INBOUND), {("pay", "changed"), ("backup", "changed"), ("client", "changed")}),
+    ],
+)
+def test_what_is_for_calls_that_come_in_is_awaited_where_a_service_leads(
+    there: list[Object], written: Object, awaited: set[tuple[str, str]]
+) -> None:
+    assert _awaited(*there, manifest=[written], world=(*WORLD, CLIENT)) == awaited
+
+
+def _all_but_pay(*more: Object) -> set[tuple[str, str]]:
+    found = _awaited(manifest=[_patches(INBOUND)], world=(*WORLD, CLIENT, *more))
+    return found - {("pay", "changed"), ("backup", "changed")}
+
+
+def test_a_service_may_lead_to_pods_in_other_ways_than_by_its_selector() -> None:
+    by_hand = _service("by-hand")
+    del by_hand["spec"]["selector"]
+    chosen = {"hosts": ["out.example"], "workloadSelector": {"labels": {"app": "client"}}}
+    for leading in (by_hand, _object("ServiceEntry", "out", chosen)):
+        assert _all_but_pay(leading) == {("client", "changed")}
+    name = _object("Service", "name", {"type": "ExternalName", "externalName": "out.example"})
+    elsewhere = _service("client", "other")
+    assert not _all_but_pay(name, elsewhere)
+
+
+def test_pods_with_the_labels_of_one_that_no_service_leads_to_and_more_may_be_led_to() -> None:
+    more = {**CLIENT["metadata"], "name": "canary", "labels": {**CLIENT["metadata"]["labels"], "track": "canary"}}
+    assert _all_but_pay({**CLIENT, "metadata": more}, _service("canary", track="canary")) == {("canary", "changed")}
+
+
 def test_a_policy_for_nobody_is_held_by_nobody() -> None:
     """The gate says so."""
     there, written = _policy("DENY", app="nobody"), _policy("DENY", app="no-one")
