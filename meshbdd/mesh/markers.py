@@ -94,12 +94,14 @@ class SubsetHeld:
         subset: The subset's name.
         where: The proxies meant.
         governed: Of a pattern the hosts that the rule counts for: a proxy has the subset of all of them that it knows.
+        awaited: Whether they are to hold it. Else it is no business of theirs as long as they do not.
     """
 
     host: str
     subset: str
     where: Where = Where()
     governed: tuple[str, ...] = ()
+    awaited: bool = True
     pages = (CLUSTERS, WARMING)
     unique = True
 
@@ -108,6 +110,8 @@ class SubsetHeld:
         hosts = self.governed or (self.host,)
         by_host = [[str(cluster["name"]) for cluster in _clusters(dumps[0], host)] for host in hosts]
         known = [names for names in by_host if names]
+        if not self.awaited:
+            return any(name.split("|")[2] == self.subset for names in known for name in names) or None
         found = all(any(name.split("|")[2] == self.subset for name in names) for names in known)
         if found and known and any(cluster for host in hosts for cluster in _clusters(dumps[1], host)):
             return False

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from meshbdd.cluster import Edit
-from meshbdd.errors import BadInput, Inconclusive
+from meshbdd.errors import BadInput
 from meshbdd.intents import CircuitBreaker, Limit, ServiceRef
 from meshbdd.mesh.base import Marker, Stage, Where
 from meshbdd.mesh.catalog import Catalog, selected
-from meshbdd.mesh.istio.hosts import Object, Ruling, covers, governing_rule, ruled_host, rulings, service_host
+from meshbdd.mesh.istio.hosts import Object, Ruling, governing_rule, ruled_host, rulings, service_host
 from meshbdd.mesh.markers import SubsetHeld
 
 Spec = dict[str, Any]
@@ -64,54 +62,6 @@ def rules_stage(catalog: Catalog, service: ServiceRef, marker: str, change: Call
             edits.append(_create(service, ruling, make))
         markers += [SubsetHeld(host, marker, Where(namespace)) for namespace in ruling.namespaces or (None,)]
     return Stage.of(*edits, markers=markers)
-
-
-def subset_held(after: Catalog, rule: Object, marker: SubsetHeld) -> list[SubsetHeld]:
-    """How proxies show that they hold a subset of a rule which may be for a pattern of hosts.
-
-    Such a rule comes to each Service that the pattern takes in and no rule governs that Istio takes before it: which these are
-    may differ from one namespace of callers to the next.
-
-    Args:
-        after: Reads the cluster as it will be then.
-        rule: The rule.
-        marker: The subset, and the proxies that the rule is for.
-    """
-    if not marker.host.startswith("*"):
-        return [marker]
-    services = [
-        ServiceRef(service["metadata"]["name"], service["metadata"]["namespace"])
-        for service in after.all("Service")
-        if (service.get("spec") or {}).get("type")
-        != "ExternalName"  # that is a name of another host, and may have no cluster
-    ]
-    covered = [service for service in services if covers(marker.host, service_host(service))]
-    home, name = rule["metadata"]["namespace"], rule["metadata"]["name"]
-    others = (
-        r for r in after.all("DestinationRule") if (r["metadata"]["namespace"], r["metadata"]["name"]) != (home, name)
-    )
-    # One for some pods counts for them before one of the same host for all.
-    rules = [{**rule, "spec": {**rule["spec"], "workloadSelector": None}}, *others]
-    by_hosts: dict[tuple[str, ...], list[str]] = {}
-    with contextlib.suppress(Inconclusive):  # a rehearsal may not know the pods
-        callers = (marker.where.namespace,) if marker.where.namespace else after.calling_namespaces()
-        for namespace in callers:
-            ruling = ((s, governing_rule(s, rules, namespace)) for s in covered)
-            hosts = tuple(
-                service_host(service)
-                for service, found in ruling
-                if found is not None and (ruled_host(found), found["metadata"]["namespace"]) == (marker.host, home)
-            )
-            by_hosts.setdefault(hosts, []).append(namespace)
-    if len(by_hosts) == 1:
-        return [replace(marker, governed=hosts) for hosts in by_hosts]
-    made = [
-        replace(marker, where=replace(marker.where, namespace=namespace), governed=hosts)
-        for hosts, namespaces in by_hosts.items()
-        if hosts
-        for namespace in namespaces
-    ]
-    return made or [marker]
 
 
 def _home(service: ServiceRef, ruling: Ruling) -> str:

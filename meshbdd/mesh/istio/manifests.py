@@ -12,14 +12,14 @@ from meshbdd.cluster import Edit
 from meshbdd.cluster.kinds import KINDS
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef, Side
-from meshbdd.mesh.base import Context, Draw, Marker, Object, Plan, Stage, Where
+from meshbdd.mesh.base import Context, Draw, Marker, Object, Plan, Stage
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.istio.beside import refuse_vain
-from meshbdd.mesh.istio.destination_rules import subset_held
 from meshbdd.mesh.istio.hosts import full_name
 from meshbdd.mesh.istio.http_routes import http_route_changed, http_route_held
 from meshbdd.mesh.istio.injection import Objects
-from meshbdd.mesh.istio.named_routes import exported, name_routes, roots_of
+from meshbdd.mesh.istio.named_routes import name_routes, roots_of
+from meshbdd.mesh.istio.rule_arrival import rule_held
 from meshbdd.mesh.istio.security import services_of
 from meshbdd.mesh.istio.selecting import Moved, has_targets, pods_for
 from meshbdd.mesh.istio.sidecars import sidecar_markers
@@ -31,7 +31,6 @@ from meshbdd.mesh.markers import (
     ROUTES,
     ConfigChanged,
     PolicyHeld,
-    SubsetHeld,
 )
 from meshbdd.mesh.remains import Otherwise
 from meshbdd.mesh.staging import staged
@@ -184,12 +183,9 @@ def _markers(catalog: Catalog, wanted: Object, tag: str, documents: Sequence[Obj
     if kind == "VirtualService":
         return name_routes(wanted, tag, catalog.with_written(documents).all("VirtualService"))
     if kind == "DestinationRule":
-        name, host = tag.removesuffix("-"), full_name(spec.get("host", ""), meta["namespace"])
+        name = tag.removesuffix("-")
         spec["subsets"] = [*(spec.get("subsets") or []), {"name": name, "labels": {"meshbdd.dev/marker": name}}]
-        there = catalog.with_written(documents)
-        return [
-            held for where in _callers(spec, meta) for held in subset_held(there, wanted, SubsetHeld(host, name, where))
-        ]
+        return [*rule_held(catalog.with_written(documents), wanted, name)]
     live = catalog.find(kind, meta["name"], meta["namespace"])
     if live is not None and live["spec"] == spec:
         return []
@@ -221,12 +217,6 @@ def _patches_moved(moved: Moved, changed: ConfigChanged, _meta: Mapping[str, Any
     for where in (moved.come, moved.gone, moved.stays):
         if where is not None:
             yield replace(changed, where=where)
-
-
-def _callers(rule: Object, meta: Mapping[str, Any]) -> list[Where]:
-    """The proxies that heed the spec of a DestinationRule: one for some pods is never exported."""
-    chosen = rule.get("workloadSelector")
-    return exported(rule, meta) if chosen is None else [Where(meta["namespace"], chosen.get("matchLabels") or None)]
 
 
 def _selected_services(catalog: Catalog, *policies: Object | None) -> list[ServiceRef]:

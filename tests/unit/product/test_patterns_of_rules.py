@@ -12,6 +12,7 @@ from meshbdd.intents import CircuitBreaker, Intent, Limit, Mirror, ServiceRef, S
 from meshbdd.lab.compile import Mesh, compile_pod
 from meshbdd.mesh import Istio
 from meshbdd.mesh.base import Dump
+from meshbdd.mesh.istio.hosts import governing_rule
 from meshbdd.mesh.markers import CLUSTERS, SubsetHeld
 from meshbdd.sense import check
 from meshbdd.units import Duration, Percent
@@ -171,11 +172,13 @@ _NOTHING: Dump = {}
 
 
 def _page(rules: list[Object], namespace: str) -> Dump:
-    found = compile_pod(Mesh.read([*world(), *rules]), "client-1", namespace).to_json()["clusters"]
+    pod = {"other": "client-1", "shop": "order-stable-1"}[namespace]
+    found = compile_pod(Mesh.read([*world(), *rules]), pod, namespace).to_json()["clusters"]
     return {"configs": [{"cluster": cluster} for cluster in found.values()]}
 
 
 _EXACT = _rule("order-service", name="exact")
+HERE, THERE = ({"name": "client-1", "namespace": name, "labels": {"app": "client"}} for name in ("shop", "other"))
 
 
 @pytest.mark.parametrize(
@@ -187,14 +190,18 @@ _EXACT = _rule("order-service", name="exact")
         ([_EXACT], [_rule()], 1),
         ([], [_EXACT, _rule()], 2),
         ([], [_rule(), _EXACT], 2),
-        ([_rule("*.shop.svc.cluster.local", name="narrow")], [_rule("*.local", "istio-system")], 0),
+        ([], [_EXACT], 1),
+        ([], [_rule("order-service", name="one"), _rule("order-service", name="two")], 2),
+        ([_rule(ORDER.host, "istio-system")], [_EXACT], 1),
+        ([], [_rule(ORDER.host, "other")], 1),
+        ([_EXACT], [_rule(ORDER.host, "other")], 1),
     ],
 )
 def test_a_manifests_rule_for_a_pattern_is_seen_at_each_service_that_it_governs(
     before: list[Object], documents: list[Object], markers: int
 ) -> None:
     found = _held(_world(*before), documents)
-    assert found == [True] * markers or (not markers and True not in found)
+    assert found == [True] * markers
 
 
 def test_the_hosts_of_a_pattern_are_those_that_no_rule_before_it_governs() -> None:
@@ -243,7 +250,9 @@ def test_a_manifest_after_it_may_not_overrule_it_for_some_callers(
         there([theirs])
     assert (caught.value.code, caught.value.help) == ("MB0497", "apply the manifest before that step")
     there([_rule("payment-service.shop.svc.cluster.local", "other", "others")])
-    there([_rule(ORDER.host, "istio-system", "root")])
+    with pytest.raises(BadInput, match="comes before it") as caught:
+        there([_rule(ORDER.host, "istio-system", "root")])
+    assert caught.value.code == "MB0499"
 
 
 def test_a_manifest_after_it_may_not_stand_beside_a_rule_that_it_changed() -> None:
@@ -253,3 +262,68 @@ def test_a_manifest_after_it_may_not_stand_beside_a_rule_that_it_changed() -> No
         there([_rule("order-service", name="exact")])
     assert caught.value.help == "write it into own, before that step"
     there([_rule()])  # which Istio takes for others of its namespace alone, with the step and without
+
+
+@pytest.mark.parametrize("host", [ORDER.host, "*.shop.svc.cluster.local"])
+def test_a_rule_of_callers_own_namespace_is_awaited_of_them_alone(host: str) -> None:
+    there = _world()
+    theirs = _rule(host, "other")
+    markers = [m for m in there([theirs]).markers if isinstance(m, SubsetHeld)]
+    written = [*_rules(there).values()]
+    for meta, namespace, awaited, held in ((THERE, "other", True, True), (HERE, "shop", False, None)):
+        [marker] = [m for m in markers if m.where.takes(meta)]
+        assert (marker.awaited, marker.held([_page(written, namespace), _NOTHING])) == (awaited, held)
+        assert marker.held([_page([], namespace), _NOTHING]) is (False if awaited else None)
+
+
+def test_callers_that_come_to_hold_a_rule_later_are_to_lose_it_with_its_end() -> None:
+    there = _world(_rule(ORDER.host, "other", "theirs"))
+    [marker] = [m for m in there([_EXACT]).markers if m.where.takes(THERE)]
+    written = _rules(there)["exact.shop"]
+    assert marker.held([_page([*_rules(there).values()], "other"), _NOTHING]) is None
+    assert marker.held([_page([written], "other"), _NOTHING]) is True
+
+
+def test_a_host_that_is_no_service_is_awaited_of_whoever_knows_it() -> None:
+    for host in ("out.example", "nowhere.shop.svc.cluster.local"):
+        [marker] = _world()([_rule(host, "other")]).markers
+        assert marker == SubsetHeld(host, marker.subset)  # type: ignore[attr-defined] # a SubsetHeld
+
+
+@pytest.mark.parametrize(
+    ("there", "written", "why", "action"),
+    [
+        ([], _rule(ORDER.host, "third"),
+         "callers in other, shop look in their own namespace, in the service's and in istio-system, and not in third", "move it"),
+        ([_EXACT], _rule(ORDER.host, "istio-system"), "DestinationRule exact.shop comes before it", "write what it says into"),
+        ([_rule()], _rule("*.local", "shop", "wider"), "DestinationRule wide.shop comes before it", "write what it says into"),
+        ([_rule("*.shop.svc.cluster.local")], _rule("*.local", "istio-system"), "DestinationRule wide.shop", "write what it says into"),
+        ([], _rule(ORDER.host, "other", exportTo=["shop"]), "callers in shop look in", "move it"),
+    ],
+)  # fmt: skip
+def test_a_rule_that_no_caller_would_take_is_refused(
+    there: list[Object], written: Object, why: str, action: str
+) -> None:
+    with pytest.raises(BadInput) as caught:
+        _world(*there)([written])
+    assert caught.value.code == "MB0499"
+    assert why in caught.value.sentence
+    assert (caught.value.help or "").startswith(action)
+
+
+def test_a_rule_for_some_pods_counts_whatever_it_is_exported_to() -> None:
+    chosen = {"matchLabels": {"app": "client"}}
+    [marker] = _world()([_rule(ORDER.host, "other", workloadSelector=chosen, exportTo=["shop"])]).markers
+    assert (marker.where.namespace, marker.where.labels) == ("other", {"app": "client"})
+
+
+def test_where_nobody_knows_the_pods_a_rule_is_awaited_of_everybody() -> None:
+    there = Staged(Istio, [obj for obj in world() if obj["kind"] not in {"Pod", "Deployment"}])
+    [marker] = there([_rule(ORDER.host, "third")]).markers
+    assert marker.where == SubsetHeld("", "").where
+
+
+def test_callers_of_the_root_namespace_take_the_services_rule_before_one_for_the_mesh() -> None:
+    public, private = _rule("*.local", "istio-system"), _rule("*.local", "istio-system", exportTo=["."])
+    for rules, governs in (([public, _EXACT], _EXACT), ([private, _EXACT], private), ([public], public)):
+        assert governing_rule(ORDER, rules, "istio-system") is governs
