@@ -39,16 +39,50 @@ def refuse_led_away(
     first = rules[0]
     if first is None or None in rules or everybodys & {service_host(own) for own in (fault.service, *shared)}:
         return
-    led = sorted(host.removesuffix(_DOMAIN) for host in leads_to(first))
+    led = leads_to(first, mirrors=False)
     if not led:  # what answers them is told by the accounting
         return
-    kind = "HTTPRoute" if "parentRefs" in first["spec"] else "VirtualService"
+    names = ", ".join(sorted(host.removesuffix(_DOMAIN) for host in led))
     raise BadInput(
         "MB0496",
-        f"«{fault}» would meet no call of a caller with a sidecar: {kind} {first['metadata']['name']} leads those to {fault.service} "
-        f"elsewhere, to {', '.join(led)}, and the fault's place is {why}.",
-        help=f"let {led[0]} fail instead, with | inject at | server |",
+        f"«{fault}» would meet no call of a caller with a sidecar: {_name(first)} leads those to {fault.service} "
+        f"elsewhere, to {names}, and the fault's place is {why}.",
+        help=instead(fault, first),
     )
+
+
+def instead(fault: Fault, rule: Object) -> str:
+    """What to do where a rule leads calls past a fault: have the fault at the servers to which it leads them.
+
+    Args:
+        fault: The fault.
+        rule: The VirtualService or HTTPRoute.
+    """
+    led = sorted(host.removesuffix(_DOMAIN) for host in leads_to(rule, mirrors=False) if host.endswith(_DOMAIN))
+    if not led:
+        return f"let {_name(rule)} lead the calls to {fault.service}"
+    *others, last = led
+    each = "each with" if others else "with"
+    names = f"{', '.join(others)} and {last}" if others else last
+    return f"let {names} {'be slowed' if fault.delay else 'fail'} instead, {each} | inject at | server |"
+
+
+def at_server(fault: Fault, route: Object, shared: Collection[ServiceRef]) -> str:
+    """What to do where an HTTPRoute keeps a fault from the callers: have it at the servers to which the route leads calls.
+
+    Args:
+        fault: The fault.
+        route: The HTTPRoute.
+        shared: The other Services that select pods of the service.
+    """
+    if leads_to(route, mirrors=False) & {service_host(own) for own in (fault.service, *shared)}:
+        return "an HTTPRoute has no faults: write | inject at | server | into the fault's table"
+    return f"an HTTPRoute has no faults: {instead(fault, route)}"
+
+
+def _name(rule: Object) -> str:
+    kind = "HTTPRoute" if "parentRefs" in rule["spec"] else "VirtualService"
+    return f"{kind} {rule['metadata']['name']}"
 
 
 def _rule(service: ServiceRef, objects: Objects, namespace: str, ports: int) -> Object | None:
@@ -61,16 +95,21 @@ def _rule(service: ServiceRef, objects: Objects, namespace: str, ports: int) -> 
     return other if ports == 1 or None in own else None
 
 
-def leads_to(obj: Object) -> set[str]:
-    """The full names of the hosts to which a VirtualService or an HTTPRoute leads calls, or mirrors them."""
+def leads_to(obj: Object, *, mirrors: bool = True) -> set[str]:
+    """The full names of the hosts to which a VirtualService or an HTTPRoute leads calls.
+
+    Args:
+        obj: The VirtualService or the HTTPRoute.
+        mirrors: Whether those count to which it mirrors calls.
+    """
     home = obj["metadata"]["namespace"]
     found = {
         f"{ref['name']}.{ref.get('namespace') or home}{_DOMAIN}"
         for rule in obj["spec"].get("rules") or []
-        for ref in (*_weighty(rule.get("backendRefs")), *_mirrored(rule))
+        for ref in (*_weighty(rule.get("backendRefs")), *(_mirrored(rule) if mirrors else ()))
         if ref.get("name")
     }
-    return found | {full_name(str(to["host"]), home) for to in _destinations(obj["spec"]) if to.get("host")}
+    return found | {full_name(str(to["host"]), home) for to in _destinations(obj["spec"], mirrors) if to.get("host")}
 
 
 def _mirrored(rule: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -78,11 +117,12 @@ def _mirrored(rule: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield (told.get("requestMirror") or {}).get("backendRef") or {}
 
 
-def _destinations(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _destinations(spec: Mapping[str, Any], mirrors: bool) -> Iterator[Mapping[str, Any]]:
     for route in (route for kind in ("http", "tls", "tcp") for route in spec.get(kind) or []):
-        for to in (*_weighty(route.get("route")), *(route.get("mirrors") or [])):
+        for to in (*_weighty(route.get("route")), *((route.get("mirrors") or []) if mirrors else ())):
             yield to.get("destination") or {}
-        yield route.get("mirror") or {}
+        if mirrors:
+            yield route.get("mirror") or {}
 
 
 def _weighty(shares: Iterable[Mapping[str, Any]] | None) -> list[Mapping[str, Any]]:

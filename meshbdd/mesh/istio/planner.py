@@ -37,7 +37,7 @@ from meshbdd.mesh.istio.ambient import Ambient
 from meshbdd.mesh.istio.beside import see_copies_stand
 from meshbdd.mesh.istio.hosts import authority_of
 from meshbdd.mesh.istio.injection import BESIDE_ANOTHER, Choice, Objects, choose, refuse_hidden
-from meshbdd.mesh.istio.leading import refuse_led_away
+from meshbdd.mesh.istio.leading import at_server, refuse_led_away
 from meshbdd.mesh.istio.routes import faulted_routes
 from meshbdd.mesh.istio.virtual_services import has_room, routes_stage
 from meshbdd.mesh.seen import check_seen
@@ -127,7 +127,9 @@ class Istio:
             see_calls_leave_by_sidecars(self._catalog, fault.scope.called_by, f"«{fault}»")
         caller, tag = self._caller(fault), self._tag()
         tagged = partial(faulted_routes, fault=fault, caller=caller, tag=tag)
-        stage = routes_stage(self._catalog, fault.service, tag, tagged, str(fault), caller)
+        shared = security.at_listeners_of(self._catalog, fault.service)[1:]
+        instead = partial(at_server, fault, shared=shared)
+        stage = routes_stage(self._catalog, fault.service, tag, tagged, str(fault), caller, instead)
         only = caller if fault.scope.called_by else None
         return Plan(str(fault), (stage,), (), fault, fault.service, reason, only, Side.CALLER, (fault.service,))
 

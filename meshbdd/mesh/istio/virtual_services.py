@@ -24,7 +24,23 @@ Tagged = Callable[[list[Route]], list[Route]]
 """The routes that are there → the tagged copies that go before them."""
 
 
-def routes_stage(catalog: Catalog, service: ServiceRef, tag: str, tagged: Tagged, what: str, caller: Where) -> Stage:
+Instead = Callable[[Mapping[str, Any]], str]
+"""An HTTPRoute that stands in the place of tagged routes → what to do."""
+
+
+def _write_it_there(_route: Mapping[str, Any]) -> str:
+    return "write it into the HTTPRoute"
+
+
+def routes_stage(
+    catalog: Catalog,
+    service: ServiceRef,
+    tag: str,
+    tagged: Tagged,
+    what: str,
+    caller: Where,
+    instead: Instead = _write_it_there,
+) -> Stage:
     """Put tagged routes before those that govern a service, for each namespace whose callers have others.
 
     Args:
@@ -34,6 +50,7 @@ def routes_stage(catalog: Catalog, service: ServiceRef, tag: str, tagged: Tagged
         tagged: Makes them; where the routes that are there are for other hosts, too, of those routes for the service's calls alone.
         what: What they do, for messages.
         caller: The only callers that they are for.
+        instead: What to do where an HTTPRoute stands in their place.
 
     Raises:
         BadInput: the routes that are there leave no room for them, or an HTTPRoute stands in their place.
@@ -42,7 +59,7 @@ def routes_stage(catalog: Catalog, service: ServiceRef, tag: str, tagged: Tagged
     edits: list[Edit] = []
     markers: list[Marker] = []
     for ruling in _rulings(catalog, service, caller):
-        _refuse_ignored(service, ruling, http_routes, what)
+        _refuse_ignored(service, ruling, http_routes, what, instead)
         own = own_calls(service, ruling.obj, services)
         edit = _insert(service, ruling.obj, own, tagged, what) if ruling.obj is not None else _create(service, tagged)
         edits.append(edit)
@@ -51,7 +68,9 @@ def routes_stage(catalog: Catalog, service: ServiceRef, tag: str, tagged: Tagged
     return Stage(tuple(edits), (tag,) * len(edits), tuple(markers))
 
 
-def _refuse_ignored(service: ServiceRef, ruling: Ruling, http_routes: Iterable[Mapping[str, Any]], what: str) -> None:
+def _refuse_ignored(
+    service: ServiceRef, ruling: Ruling, http_routes: Iterable[Mapping[str, Any]], what: str, instead: Instead
+) -> None:
     for namespace in ruling.namespaces or (service.namespace,):
         other = http_route_before(service, ruling.obj, http_routes, namespace)
         if other is not None:
@@ -60,7 +79,7 @@ def _refuse_ignored(service: ServiceRef, ruling: Ruling, http_routes: Iterable[M
                 "MB0472",
                 f"«{what}» would have no effect: HTTPRoute {name} routes the calls to {service}, beside which Istio ignores a "
                 "VirtualService.",
-                help="write it into the HTTPRoute; a fault can be injected with | inject at | server |",
+                help=instead(other),
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -249,6 +250,31 @@ def test_an_http_route_and_a_steps_routes_exclude_each_other() -> None:
         with pytest.raises(BadInput, match="HTTPRoute pay then routes the calls") as caught:
             world([HTTP_ROUTE])
         assert caught.value.code == "MB0472"
+
+
+@pytest.mark.parametrize(
+    ("backends", "fault", "told"),
+    [
+        ({"payment-service": 1, "order-service": 1}, TO_CALLER, "write | inject at | server | into the fault's table"),
+        ({"order-service": 1}, TO_CALLER, "let order-service.shop fail instead, with | inject at | server |"),
+        (
+            {"order-service": 1, "till": 1, "payment-service": 0},
+            Fault(PAYMENT, delay=Duration(1), at=Side.CALLER),
+            "let order-service.shop and till.shop be slowed instead, each with | inject at | server |",
+        ),
+    ],
+)
+def test_where_an_http_route_leads_a_fault_at_the_callers_has_its_place(
+    backends: dict[str, int], fault: Fault, told: str
+) -> None:
+    refs = [{"name": name, "port": 80, "weight": weight} for name, weight in backends.items()]
+    route = _object("HTTPRoute", "pay", {**HTTP_ROUTE["spec"], "rules": [{"backendRefs": refs}]})
+    with pytest.raises(BadInput) as caught:
+        World(route)(replace(fault, at=Side.CALLER))
+    assert (caught.value.code, caught.value.help) == ("MB0472", f"an HTTPRoute has no faults: {told}")
+    with pytest.raises(BadInput) as caught:
+        World(route)(Timeout(PAYMENT, Duration(1)))
+    assert caught.value.help == "write it into the HTTPRoute"
 
 
 def test_an_http_route_for_another_service_or_behind_a_private_virtual_service_is_no_matter() -> None:

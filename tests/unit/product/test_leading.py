@@ -10,6 +10,7 @@ from meshbdd.errors import BadInput
 from meshbdd.intents import Fault, Scope, ServiceRef
 from meshbdd.mesh.istio.injection import Objects
 from meshbdd.mesh.istio.leading import refuse_led_away
+from meshbdd.units import Duration
 
 PAYMENT, ORDER = ServiceRef("payment-service", "shop"), ServiceRef("order-service", "shop")
 FAULT, WHY = Fault(PAYMENT, status=503), "at the server's sidecars: «a timeout» is in force"
@@ -79,3 +80,25 @@ def test_only_the_rules_of_its_callers_bear_on_a_fault_for_one() -> None:
     with pytest.raises(BadInput):
         refuse_led_away(for_one, WHY, (), Objects([private]), ["money", "shop"], ports=1)
     refuse_led_away(Fault(PAYMENT, status=503, scope=Scope(elsewhere)), WHY, (), Objects([private]), ["shop"], ports=1)
+
+
+HELP = "with | inject at | server |"
+
+
+@pytest.mark.parametrize(
+    ("led", "told"),
+    [
+        (_shares(order=100), f"let order-service.shop be slowed instead, {HELP}"),
+        (_shares(order=50, till=50), f"let order-service.shop and till-service.shop be slowed instead, each {HELP}"),
+        ({**_shares(order=1), "mirror": {"host": "till-service"}}, f"let order-service.shop be slowed instead, {HELP}"),
+        ({"route": [{"destination": {"host": "api.example.com"}}]}, "let VirtualService payment-service lead the calls to payment-service.shop"),
+    ],
+)  # fmt: skip
+def test_the_services_to_which_calls_are_led_are_named_as_places_of_the_fault(led: dict[str, Any], told: str) -> None:
+    slow = Fault(PAYMENT, delay=Duration(1))
+    with pytest.raises(BadInput) as caught:
+        refuse_led_away(slow, WHY, (), Objects([_vs("payment-service", led)]), ["shop"], ports=1)
+    assert caught.value.help == told
+    assert ("till-service" in caught.value.sentence) == ("till-service" in told), (
+        "a mirror is no place that calls are led to"
+    )
