@@ -212,6 +212,7 @@ class Cluster:
 
         Raises:
             RefusedObject: it would not, and why.
+            UnplayableObject: it would not because it is the lab's.
         """
         meta, kind = obj["metadata"], as_written(obj)
         wanted = {**obj, "apiVersion": kind.group_version}

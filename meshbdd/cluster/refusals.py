@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshbdd.cluster.failures import ApiFailure
 from meshbdd.cluster.kinds import KINDS, as_written, kind_of
-from meshbdd.errors import BadInput
+from meshbdd.errors import BadInput, EnvironmentBroken
 
 if TYPE_CHECKING:
     from meshbdd.cluster.client import Cluster
@@ -22,6 +22,8 @@ _FIELD = re.compile(r"\bspec(?:\.\w+|\[\d+\])+")
 _DENIED = re.compile(
     r'^The API refused .*? with \d+: (?:admission webhook "[^"]*" denied the request: )?(.*)$', re.DOTALL
 )
+_NOT_IN_THE_LAB = 'admission webhook "lab.meshbdd.dev" denied the request: configuration is invalid: '
+"""How the lab refuses what the mesh takes and the lab does not play: ``meshbdd.lab.admission.webhook``."""
 _OF_THE_OBJECT = {400, 404, 422}
 """Statuses that say that the object is wrong: it cannot be decoded, its namespace is not there, or its content is invalid."""
 
@@ -31,6 +33,16 @@ class RefusedObject(BadInput):
 
     Attributes:
         field: The path of the field that is wrong; empty where it is none.
+    """
+
+    field: str = ""
+
+
+class UnplayableObject(EnvironmentBroken):
+    """The lab does not take an object that the mesh may take: it cannot play all of it.
+
+    Attributes:
+        field: The path of the field that the lab does not have.
     """
 
     field: str = ""
@@ -102,8 +114,10 @@ def _refused(code: str, sentence: str, action: str, field: str) -> RefusedObject
     return error
 
 
-def understood(cluster: Cluster, failure: ApiFailure, obj: Mapping[str, Any]) -> RefusedObject | None:
-    """A refusal as a mistake in the object; ``None`` where it is none of the object's.
+def understood(
+    cluster: Cluster, failure: ApiFailure, obj: Mapping[str, Any]
+) -> RefusedObject | UnplayableObject | None:
+    """A refusal as a mistake in the object, or as a limit of the lab; ``None`` where it is neither.
 
     Args:
         cluster: Whose API it was.
@@ -118,6 +132,15 @@ def understood(cluster: Cluster, failure: ApiFailure, obj: Mapping[str, Any]) ->
         return missing_namespace(obj, (found["metadata"]["name"] for found in cluster.list("Namespace")))
     said = _DENIED.match(failure.sentence)
     field = _FIELD.search(failure.sentence)
+    _, _, lacking = failure.sentence.partition(_NOT_IN_THE_LAB)
+    if lacking:
+        unplayable = UnplayableObject(
+            "MB0325",
+            f"The lab cannot play an object that the mesh may well take: {lacking}",
+            help="run it on a cluster with the mesh, or leave the object out in the lab",
+        )
+        unplayable.field = field[0] if field else ""
+        return unplayable
     return _refused(
         "MB0322",
         f"The API refuses {obj['kind']} {obj['metadata']['name']}: {said[1] if said else failure.sentence}",

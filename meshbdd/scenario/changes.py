@@ -15,7 +15,7 @@ from pathlib import Path
 
 from meshbdd.cluster import Change, Edit, UndoStack
 from meshbdd.cluster.client import ApiFailure, Unanswered
-from meshbdd.cluster.refusals import RefusedObject
+from meshbdd.cluster.refusals import RefusedObject, UnplayableObject
 from meshbdd.errors import BadInput, Inconclusive, MeshbddError, RestoreIncomplete
 from meshbdd.evidence import ChangeArrived, ChangeWithdrawn
 from meshbdd.intents import Intent, Mention, ServiceRef, Side
@@ -91,6 +91,7 @@ class Changes:
 
         Raises:
             BadInput: it is none, or the API does not take one of its objects; nothing was written.
+            UnplayableObject: the lab cannot play one of its objects; nothing was written.
         """
         documents = self._read(name)
         refuse_foreign(documents, self._environment.mesh.name)
@@ -98,7 +99,7 @@ class Changes:
         for document in documents:
             try:
                 self._environment.cluster.see_admitted(document)
-            except RefusedObject as error:
+            except (RefusedObject, UnplayableObject) as error:
                 error.place = place_of(self._file(name), document, error.field)
                 raise
         self._carry_out(self._environment.mesh.plan_manifest(documents, self._context()), self._file(name))

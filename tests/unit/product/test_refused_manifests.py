@@ -15,6 +15,8 @@ from meshbdd.cluster.failures import ApiFailure
 from meshbdd.cluster.refusals import RefusedObject, nearest_field, see_namespace, understood
 from meshbdd.errors import BadInput, Place
 from meshbdd.lab.admission import definition_of
+from meshbdd.lab.admission.webhook import admission_hook
+from meshbdd.lab.api.errors import ApiError
 from meshbdd.mesh import Linkerd
 from meshbdd.mesh.gate import Gate
 from meshbdd.mesh.manifest import read_manifest
@@ -108,6 +110,43 @@ def test_a_refusal_in_a_testers_words(status: int, said: str, told: str | None) 
     failure = ApiFailure(status, "", f"The API refused POST /apis with {status}: {said}")
     error = understood(cast("Cluster", _Api(definition_of("VirtualService"))), failure, OBJECT)
     assert (f"{error.sentence}|{error.help}|{error.field}" if error else None) == told
+
+
+def test_what_the_lab_alone_does_not_take_is_no_mistake_of_the_object() -> None:
+    value = {
+        "name": "envoy.filters.http.local_ratelimit",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit"
+        },
+    }
+    router = {
+        "name": "envoy.filters.network.http_connection_manager",
+        "subFilter": {"name": "envoy.filters.http.router"},
+    }
+    patch = {
+        "applyTo": "HTTP_FILTER",
+        "match": {"context": "SIDECAR_INBOUND", "listener": {"filterChain": {"filter": router}}},
+        "patch": {"operation": "INSERT_BEFORE", "value": value},
+    }
+    obj = {
+        "apiVersion": "networking.istio.io/v1alpha3",
+        "kind": "EnvoyFilter",
+        "metadata": {"name": "lim", "namespace": "team"},
+        "spec": {"configPatches": [patch]},
+    }
+    with pytest.raises(ApiError) as denied:
+        admission_hook("CREATE", "envoyfilters.networking.istio.io", obj, None)
+    failure = ApiFailure(400, "", f"The API refused POST /apis with 400: {denied.value.message}")
+    error = understood(cast("Cluster", _Api(None)), failure, obj)
+    assert error is not None
+    assert error.sentence.startswith(
+        "The lab cannot play an object that the mesh may well take: EnvoyFilter lim in team: spec."
+    )
+    assert (error.code, error.help) == (
+        "MB0325",
+        "run it on a cluster with the mesh, or leave the object out in the lab",
+    )
+    assert error.field.startswith("spec.configPatches[0].patch.value")
 
 
 def test_without_a_definition_there_is_no_suggestion() -> None:
