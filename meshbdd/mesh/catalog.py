@@ -25,6 +25,17 @@ def selected(wanted: Mapping[str, str], labels: Mapping[str, str]) -> bool:
     return all(labels.get(name) == value for name, value in wanted.items())
 
 
+def namesakes(ref: ServiceRef, services: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The Services of a name that lie in other namespaces, as steps and requests name them.
+
+    Args:
+        ref: A service that is not there.
+        services: All that are.
+    """
+    homes = {s["metadata"]["namespace"] for s in services if s["metadata"]["name"] == ref.name} - {ref.namespace}
+    return [str(ServiceRef(ref.name, home)) for home in sorted(homes)]
+
+
 class Catalog:
     """Looks services and their pods up.
 
@@ -78,10 +89,11 @@ class Catalog:
             return found
         there = (s["metadata"]["name"] for s in self._cluster.list("Service", ref.namespace))
         names = [name for name in there if not name.startswith(ROUTE_PREFIX)]  # of what a run makes no step speaks
-        near = difflib.get_close_matches(ref.name, names, 1)
+        elsewhere = namesakes(ref, self.readable("Service"))
+        near = elsewhere or difflib.get_close_matches(ref.name, names, 1)
         if not names and self._cluster.find("Namespace", ref.namespace) is None:
             known = [n["metadata"]["name"] for n in self._cluster.list("Namespace")]
-            close = difflib.get_close_matches(ref.namespace, known, 1)
+            close = difflib.get_close_matches(ref.namespace, known, 1) or elsewhere
             raise BadInput(
                 "MB0404",
                 f'Namespace "{ref.namespace}" does not exist in the cluster {self._cluster.context}.',

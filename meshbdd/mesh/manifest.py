@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,12 @@ OF_LINKERD = (
 ALLOWED = tuple(dict.fromkeys(kind.partition(".")[0] for kind in (*OF_ISTIO, *OF_LINKERD)))
 """What the manifest of a step may hold on some mesh."""
 
+_SUFFIXES = {".yaml", ".yml", ".json"}
 _LARGEST_FILE = 1024 * 1024
 _MOST_NODES = 100_000
 _DEEPEST = 50
+_SURELY = 0.85
+"""How like a kind's name another has to be to be a misspelling of it: a TCPRoute is no HTTPRoute."""
 _SHOWN = 40
 """Characters of a value in a sentence about it."""
 
@@ -93,11 +97,24 @@ def find_manifest(name: str, feature: Path | None, project: Path, mesh: str = ""
         for file in (*([plain.parent / mesh / plain.name] if mesh else []), plain):
             if file.is_file() and any(file.is_relative_to(home.resolve()) for home in roots):
                 return file
+    near = next((found for root in roots if (found := _nearest(name, root, roots))), None)
     raise BadInput(
         "MB0414",
         f'There is no manifest "{name}" in {" or in ".join(str(root) for root in roots)}.',
-        help="write its path relative to the feature file or to the project's root",
+        help=f'did you mean "{near}"?'
+        if near
+        else "write its path relative to the feature file or to the project's root",
     )
+
+
+def _nearest(name: str, root: Path, homes: Iterable[Path]) -> str | None:
+    """The manifest that may have been meant by a name: one in the folder that it names, within those where manifests may be."""
+    folder = (root / name).resolve().parent
+    if not folder.is_dir() or not any(folder.is_relative_to(home.resolve()) for home in homes):
+        return None
+    there = sorted(file.name for file in folder.iterdir() if file.suffix in _SUFFIXES)
+    near = difflib.get_close_matches(Path(name).name, there, 1)
+    return str(Path(name).with_name(near[0])) if near else None
 
 
 def read_manifest(file: Path, namespace: str, mesh: str = "") -> list[dict[str, Any]]:
@@ -193,11 +210,12 @@ def refuse_foreign(documents: Iterable[Mapping[str, Any]], mesh: str) -> None:
 def _check_kind(document: dict[str, Any], file: Path, mesh: str) -> None:
     if document.get("kind") not in ALLOWED:
         kinds = kinds_of(mesh) if mesh else ", ".join(ALLOWED)
+        near = difflib.get_close_matches(str(document.get("kind")), kinds.split(", "), 1, _SURELY)
         raise BadInput(
             "MB0420",
             f"{file.name} holds a {document.get('kind')}; only {kinds} may be applied.",
             place=place_of(file, document, "kind"),
-            help="take it out of the manifest",
+            help=f"did you mean {near[0]}?" if near else "take it out of the manifest",
         )
     annotated = document["kind"] == "Service" and "spec" not in document  # one that is there, and is told something
     if not annotated and not isinstance(document.get("spec"), dict):

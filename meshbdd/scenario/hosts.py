@@ -19,6 +19,7 @@ from meshbdd.cluster.record import ROUTE_PREFIX
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Message
+from meshbdd.mesh.catalog import Catalog, namesakes
 
 _SUFFIXES = (".svc.cluster.local", ".svc")
 _SERVICE_ENTRIES = "/apis/networking.istio.io/v1/serviceentries"
@@ -61,16 +62,17 @@ def check_host(cluster: Cluster, message: Message, namespace: str, resolves: Cal
             return
         known = cluster.find("Namespace", ref.namespace) is not None
         there = [str(s["metadata"]["name"]) for s in cluster.list("Service", ref.namespace)] if known else []
+        elsewhere = namesakes(ref, Catalog(cluster).readable("Service"))
         names = sorted(name for name in there if not name.startswith(ROUTE_PREFIX))  # nobody asks what a run makes
     except ApiFailure as failure:
         if failure.status not in _UNTOLD:
             raise
         return
-    raise _unknown(message, ref, names)
+    raise _unknown(message, ref, names, elsewhere)
 
 
-def _unknown(message: Message, ref: ServiceRef, names: Sequence[str]) -> BadInput:
-    near = difflib.get_close_matches(ref.name, names, 1)
+def _unknown(message: Message, ref: ServiceRef, names: Sequence[str], elsewhere: list[str]) -> BadInput:
+    near = elsewhere or difflib.get_close_matches(ref.name, names, 1)
     known = f"ask one of: {', '.join(names)}" if names else "deploy the service, or correct the host"
     return BadInput(
         "MB0525",

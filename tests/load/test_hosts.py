@@ -38,7 +38,11 @@ class World:
     def list(self, kind: str, namespace: str | None = None) -> list[dict[str, Any]]:
         if kind == "VirtualService":
             return [{"spec": {"hosts": ["routed.shop.svc.cluster.local"]}}]
-        return [{"metadata": {"name": name}} for name, where in self.services if where == namespace]
+        return [
+            {"metadata": {"name": name, "namespace": where}}
+            for name, where in self.services
+            if namespace in (None, where)
+        ]
 
     def request(self, _method: str, _path: str) -> str:
         if self._entries is None:
@@ -63,12 +67,13 @@ def test_what_somebody_may_know(host: str) -> None:
     ("host", "help_"),
     [
         ("paymnt-service", 'did you mean "payment-service"?'),
-        ("stock", "ask one of: payment-service"),
-        ("payment-service.store", "ask one of: stock"),
+        ("stock", 'did you mean "stock.store"?'),
+        ("orders", "ask one of: payment-service"),
+        ("payment-service.store", 'did you mean "payment-service.shop"?'),
         ("stok.store.svc.cluster.local", 'did you mean "stock"?'),
         ("x.nowhere.svc", "deploy the service, or correct the host"),
         ("nohost.invalid", "deploy the service, or correct the host"),
-        ("payment-service.other", "deploy the service, or correct the host"),
+        ("payment-service.other", 'did you mean "payment-service.shop"?'),
     ],
 )
 def test_what_nobody_knows(host: str, help_: str) -> None:

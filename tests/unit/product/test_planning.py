@@ -12,6 +12,7 @@ from meshbdd.errors import BadInput
 from meshbdd.intents import Fault, Scope, ServiceRef
 from meshbdd.mesh import Context, Istio
 from meshbdd.mesh.base import Where
+from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.istio.hosts import governing
 from meshbdd.mesh.istio.routes import fault_block, faulted_routes, is_beside_another, shaped_routes
 from meshbdd.mesh.manifest import find_manifest, read_manifest, read_objects
@@ -189,6 +190,29 @@ def test_a_manifest_outside_the_project_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "secret.yaml").write_text("a: 1")
     with pytest.raises(BadInput, match="There is no manifest"):
         find_manifest("../secret.yaml", tmp_path / "project" / "x.feature", tmp_path / "project")
+
+
+@pytest.mark.parametrize(
+    ("homes", "asked", "action"),
+    [
+        (["team"], "pricing", 'did you mean "pricing.team"?'),
+        (["team", "ops"], "pricing", 'did you mean "pricing.ops"?'),
+        (["team"], "pricng", 'did you mean "pricings"?'),
+        (["team"], "zzz", "name one of: pricings"),
+        (["team"], "pricing.nowhere", 'did you mean "pricing.team"?'),
+        (["team"], "pricing.teem", 'did you mean "team"?'),
+    ],
+)
+def test_a_service_of_that_name_in_another_namespace_is_the_best_guess(
+    homes: list[str], asked: str, action: str
+) -> None:
+    spaces = [{"kind": "Namespace", "metadata": {"name": name}} for name in ("shop", *homes)]
+    services = [("pricings", "shop"), *(("pricing", home) for home in homes)]
+    made = [{"kind": "Service", "metadata": {"name": n, "namespace": s}, "spec": {}} for n, s in services]
+    cluster = cast("Cluster", StageCluster([*spaces, *made], "shop", lambda _: None))
+    with pytest.raises(BadInput) as caught:
+        Catalog(cluster).see_known(ServiceRef.parse(asked, "shop"))
+    assert caught.value.help == action
 
 
 def test_a_policy_for_some_pods_of_a_service_is_awaited_at_these_alone() -> None:

@@ -19,7 +19,7 @@ from meshbdd.lab.admission.webhook import admission_hook
 from meshbdd.lab.api.errors import ApiError
 from meshbdd.mesh import Linkerd
 from meshbdd.mesh.gate import Gate
-from meshbdd.mesh.manifest import read_manifest
+from meshbdd.mesh.manifest import find_manifest, read_manifest
 from meshbdd.mesh.manifest_lines import place_of
 from meshbdd.rehearsal.stage import StageCluster
 from meshbdd.scenario import Changes
@@ -231,3 +231,43 @@ def test_an_object_that_may_not_be_applied_is_told_with_its_line(
     with pytest.raises(BadInput) as caught:
         read_manifest(file, "shop", "linkerd")
     assert (caught.value.code, caught.value.place) == (code, Place(file, line))
+
+
+@pytest.mark.parametrize(
+    ("kind", "mesh", "action"),
+    [
+        ("VirtualServce", "istio", "did you mean VirtualService?"),
+        ("VirtualServce", "", "did you mean VirtualService?"),
+        ("Servr", "linkerd", "did you mean Server?"),
+        ("TCPRoute", "istio", "take it out of the manifest"),
+        ("ServiceEntry", "linkerd", "take it out of the manifest"),
+    ],
+)
+def test_a_kind_that_is_like_one_that_may_be_applied(kind: str, mesh: str, action: str, tmp_path: Path) -> None:
+    file = tmp_path / "m.yaml"
+    file.write_text(f"kind: {kind}\nmetadata: {{name: b}}\n")
+    with pytest.raises(BadInput) as caught:
+        read_manifest(file, "shop", mesh)
+    assert (caught.value.code, caught.value.help) == ("MB0420", action)
+
+
+@pytest.mark.parametrize(
+    ("name", "action"),
+    [
+        ("m/canary.yml", 'did you mean "m/canary.yaml"?'),
+        ("../m/canry.yaml", 'did you mean "../m/canary.yaml"?'),
+        ("../../secrt.yaml", None),
+        ("m/fault.yaml", None),
+        ("n/canary.yaml", None),
+    ],
+)
+def test_a_manifest_whose_name_is_like_that_of_another(name: str, action: str | None, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    for folder in ("m", "features"):
+        (project / folder).mkdir(parents=True)
+    for file in (project / "m" / "canary.yaml", project / "m" / "notes.txt", tmp_path / "secret.yaml"):
+        file.write_text("kind: VirtualService")
+    with pytest.raises(BadInput) as caught:
+        find_manifest(name, project / "features" / "x.feature", project, "istio")
+    assert caught.value.code == "MB0414"
+    assert caught.value.help == (action or "write its path relative to the feature file or to the project's root")
