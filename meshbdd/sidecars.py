@@ -104,6 +104,15 @@ def led_to(cluster: str) -> str:
     return callee(cluster) if cluster.startswith("outbound|") else callee(cluster.partition("/")[2])
 
 
+def sent_for(server_name: str) -> str:
+    """Full name of the service for whose endpoints a proxy opened a connection, by the server name that it asked for in mutual TLS.
+
+    Istio: ``outbound_.80_.v1_.payment-service.shop.svc.cluster.local``, of the cluster (pilot's ``BuildDNSSrvSubsetKey``). Linkerd's
+    is the callee's identity, and a DestinationRule may have any: empty.
+    """
+    return server_name.rpartition("_.")[2] if server_name.startswith("outbound_.") else ""
+
+
 def port_of(cluster: str) -> str:
     """The port by which a proxy's cluster was called: of a service, or of the pod's own application; empty where nobody knows."""
     if cluster.startswith(("outbound|", INBOUND)):

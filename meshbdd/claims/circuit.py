@@ -71,17 +71,25 @@ def nothing_to_see(
     return None
 
 
-def led_elsewhere(verdict: Verdict, service: str, led: Mapping[str, int], answered: Mapping[int, int]) -> Verdict:
-    """A verdict on the circuit to a service, where no call came to it though some asked for it.
+def led_elsewhere(
+    verdict: Verdict, service: str, led: Mapping[str, int], answered: Mapping[int, int], copies: int
+) -> Verdict:
+    """A verdict on the circuit to a service to which no call came, though some asked for it, or copies of some did.
 
     Args:
         verdict: What is to say without these.
         service: The service.
         led: The other services to which rules led them → how many.
         answered: Status with which the callers' proxies answered others by themselves → how many.
+        copies: How many mirrored copies of calls came to it.
     """
-    if not (led or answered) or not verdict.numbers.get("uncalled"):
+    if not verdict.numbers.get("uncalled"):
         return verdict
+    if not (led or answered):
+        if not copies:
+            return verdict
+        came = f"{copies} mirrored cop{'ies' if copies > 1 else 'y'} of calls came to it"
+        return replace(verdict, sentence=f"{verdict.sentence} itself: {came}, which no caller's proxy logs")
     if led:
         told = " and ".join(f"{number} to {name}" for name, number in led.items())
         why = f"a rule led the calls to {service} elsewhere ({told})"

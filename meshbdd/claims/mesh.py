@@ -9,9 +9,9 @@ import datetime as dt
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from meshbdd.claims.verdict import Verdict
+from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.units import Duration, counted
 
 _OF_ANOTHER = "claim it of a service whose pods no other one selects, or what the access log of {} has"
@@ -207,6 +207,28 @@ def counted_together(target: str, others: Sequence[str], why: str) -> str:
     """
     names = ", ".join(host.removesuffix(".svc.cluster.local") for host in others)
     return f"proxies count calls to {target} and to {names}, which select the same pods, by the name of one, and {why}"
+
+
+def with_untold_copies(verdict: Verdict, service: str, others: Sequence[str], copies: int) -> Verdict:
+    """A verdict on too little that came to a service, whose pods got mirrored copies that may have been sent to it.
+
+    Args:
+        verdict: What is known to have come to it.
+        service: The service.
+        others: The full names of the other Services of its pods.
+        copies: How many may be its.
+    """
+    if not copies or verdict.outcome is Outcome.PASSED:
+        return verdict
+    names = " or ".join(host.removesuffix(".svc.cluster.local") for host in others)
+    told = f"{copies} mirrored cop{'ies that came to its pods were' if copies > 1 else 'y that came to its pods was'}"
+    return replace(
+        verdict,
+        outcome=Outcome.INCONCLUSIVE,
+        sentence=f"{verdict.sentence}; but nobody can tell whether {told} sent to {service} or to {names}, of the same pods: "
+        "a log tells it by the server name of mutual TLS alone",
+        help="let the copies come by mutual TLS, or mirror to a service whose pods no other one selects",
+    )
 
 
 def log_has(service: str, wanted: int, status: int, statuses: Sequence[int], why_not: str = "") -> Verdict:

@@ -157,6 +157,7 @@ class Accounting:
             gone=self._found.gone(item, service),
             caller=_only_caller(item),
             others=Counter(who for who, _ in everybodys if meant is not None and who not in meant),
+            shared=bool(event.copied and self._found.beside(service)),
         )
         see_grpc(item.plan, [entry for _, entry in hit])
         self._environment.tell(event)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from meshbdd.intents import ServiceRef
 from meshbdd.telemetry.access_log import Entry
 from meshbdd.telemetry.proxies import Object, Proxies, address_of
-from meshbdd.telemetry.shared_pods import to_no_other
+from meshbdd.telemetry.shared_pods import to_no_other, untold_copies
 
 
 def arrivals(service: ServiceRef, entries: Iterable[Entry], proxies: Proxies) -> list[Entry]:
@@ -24,8 +24,13 @@ def arrivals(service: ServiceRef, entries: Iterable[Entry], proxies: Proxies) ->
     return came_in(service, to_no_other(service, entries, proxies.beside(service)), proxies)
 
 
+def untold_arrivals(service: ServiceRef, entries: Iterable[Entry], proxies: Proxies) -> list[Entry]:
+    """The mirrored copies among what came to a service's pods of which nobody can tell whether they were sent to it."""
+    return came_in(service, untold_copies(entries, proxies.beside(service)), proxies)
+
+
 def came_in(service: ServiceRef, entries: Iterable[Entry], proxies: Proxies) -> list[Entry]:
-    """The same, with what came to the service's pods for another Service that selects them.
+    """Those that ``arrivals`` has, with what came to the service's pods for another Service that selects them.
 
     Args:
         service: The service.

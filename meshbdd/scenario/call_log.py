@@ -13,6 +13,7 @@ from meshbdd.claims.calls import LEFT, NO_HEALTHY_UPSTREAM, TIMED_OUT, Call
 from meshbdd.grpc_statuses import DEADLINE_EXCEEDED
 from meshbdd.intents import ServiceRef
 from meshbdd.scenario import unmeshed
+from meshbdd.scenario.arrivals import arrivals
 from meshbdd.scenario.asides import ASKED
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.settling import settled
@@ -101,6 +102,11 @@ class CallLog:
         )
         answered = (e.status for e in made if not e.service and names.named(e.authority, e.namespace) == host)
         return dict(led), dict(Counter(answered))
+
+    def copies_to(self, service: ServiceRef) -> int:
+        """How many mirrored copies of calls came to a service; its callers' proxies log none."""
+        came = arrivals(service, known_to(service, self.entries()), self.proxies)
+        return sum(entry.copied for entry in came)
 
     def tries_to(self, service: ServiceRef) -> list[Call]:
         """The calls that were led to a service, with each try of a call that its proxy repeated."""

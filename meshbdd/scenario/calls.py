@@ -123,7 +123,7 @@ def _met_at_the_server(sent: Sequence[Entry], arrived: Iterable[Entry], places: 
     """
     faults: dict[str, list[Entry]] = defaultdict(list)
     for entry in arrived:
-        if entry.injected and not entry.probe:
+        if entry.injected and not (entry.probe or entry.copied):
             faults[entry.request_id].append(entry)
     met = set()
     for number, entry in enumerate(sent):
@@ -151,6 +151,8 @@ def reasons(entries: Iterable[Entry], injections: Iterable[Entry], places: Place
         if entry.service:
             made[key_of(entry)].add(entry.service)
     for entry in found:
+        if entry.copied:
+            continue  # nobody waits for its answer
         if entry.injected or (entry.service and entry.flags and not 0 < entry.status < 400):
             host = entry.service or places.called(entry, made.get(key_of(entry), ()))
             told[entry.request_id][places.name(host)] |= entry.flags

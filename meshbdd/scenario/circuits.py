@@ -122,7 +122,8 @@ class Circuits:
     def _told(self, verdict: Verdict, service: ServiceRef) -> Verdict:
         """A verdict with what its callers' proxies do not see, or saw go elsewhere."""
         if verdict.numbers.get("uncalled"):
-            verdict = circuit.led_elsewhere(verdict, str(service), *self._log.led_elsewhere(service))
+            copies = self._log.copies_to(service)
+            verdict = circuit.led_elsewhere(verdict, str(service), *self._log.led_elsewhere(service), copies)
         return self._log.of_all_callers(verdict, service)
 
     def _try(self, service: ServiceRef, untried: Iterable[str], owing: Mapping[str, Collection[str]]) -> list[str]:

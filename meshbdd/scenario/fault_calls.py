@@ -47,11 +47,13 @@ class FaultCalls:
             return [(e.pod, e) for e in entries if e.outbound and _takes_its_routes(plan, e, host)]
         names, ours = self._pods.names(), set(item.requests)
         sent = {key_of(entry) for entry in entries if entry.outbound and entry.service == host}
-        return [
+        came = [
             (names.get(e.came_from, e.came_from or "unknown"), e)
             for e in self._came(entries, service)
             if asks_so(plan, e) or e.request_id in ours or key_of(e) in sent
         ]
+        # a copy asks for another Service of these pods, where the request did: nobody sees that it is spared
+        return [(who, e) for who, e in came if not e.copied or asks_so(plan, e)] or came
 
     @staticmethod
     def spared(item: InForce, calls: Iterable[Logged]) -> list[Entry]:

@@ -11,7 +11,7 @@ from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Sample
 from meshbdd.mesh.abilities import Ability
-from meshbdd.scenario.arrivals import arrivals
+from meshbdd.scenario.arrivals import arrivals, untold_arrivals
 from meshbdd.scenario.call_log import COUNTED, CallLog
 from meshbdd.scenario.counting import Counting
 from meshbdd.scenario.environment import Environment
@@ -185,6 +185,15 @@ class Observations:
             and (entry.request_id or entry.path or entry.status)
         ]
 
+    def _untold(self, service: ServiceRef) -> list[Entry]:
+        """The mirrored copies of the scenario's calls that may have been sent to a service, or to another one of its pods."""
+        logged = untold_arrivals(service, known_to(service, self._log.everything()), self._proxies)
+        return [entry for entry in logged if self._traffic.counts(entry.request_id)]
+
+    def _with_untold(self, verdict: Verdict, service: ServiceRef, copies: int) -> Verdict:
+        others = sorted(self._proxies.beside(service)) if copies else ()
+        return mesh.with_untold_copies(verdict, str(service), others, copies)
+
     @needs(Ability.ACCESS_LOG)
     def logged(self, service: ServiceRef, wanted: int, status: int) -> Verdict:
         """The access logs of a service have at least so many requests with a status since the scenario began."""
@@ -201,12 +210,16 @@ class Observations:
             or_nothing(probe, lambda: None)
         verdict = self._traffic.met(mesh.log_has(str(service), wanted, status, statuses, why_not))
         verdict = told_by_half(verdict, service, self._proxies)
+        untold = sum(entry.status == status for entry in self._untold(service))
+        if statuses.count(status) + untold >= wanted or not statuses:
+            verdict = self._with_untold(verdict, service, untold)
         return self._log.witnesses.whole(verdict, service, unless=Outcome.PASSED)
 
     @needs(Ability.TRACES)
     def trace_reaches(self, service: ServiceRef) -> Verdict:
         """The trace context of the scenario's requests arrives with the calls that a service gets."""
-        return trace_reaches(service, self._traffic, self._log, self._inbound, self._environment.sent.are_ours)
+        verdict = trace_reaches(service, self._traffic, self._log, self._inbound, self._environment.sent.are_ours)
+        return self._with_untold(verdict, service, len(self._untold(service)))
 
     # Prometheus
 

@@ -51,6 +51,7 @@ def see_met(
     gone: Sequence[str] = (),
     caller: str = "",
     others: Mapping[str, int] = NOBODY,
+    shared: bool = False,
 ) -> None:
     """See that what the proxies tell is what the fault would do.
 
@@ -61,13 +62,14 @@ def see_met(
         gone: The pods that are gone since, with what they logged.
         caller: The only caller that the fault is for; empty: it is for everybody.
         others: Those that it is not for, by pod → how many calls they made.
+        shared: Whether other Services select its pods, so that a fault there spares copies of calls to these.
 
     Raises:
         Unmet: nobody called the service whom the fault is for.
         Inconclusive: nobody was hit: though somebody must have been, or by chance, or as far as can be told.
     """
     if not event.calls and not event.hit:
-        raise _unmet(event, gone, caller, others)
+        raise _unmet(event, gone, caller, others, shared=shared)
     if event.hit or not likely:
         return
     if doubtful:
@@ -123,7 +125,9 @@ def see_named(plan: Plan, service: ServiceRef, others: Collection[str], spared: 
     )
 
 
-def _unmet(event: FaultAccounted, gone: Sequence[str], caller: str, others: Mapping[str, int]) -> Unmet:
+def _unmet(
+    event: FaultAccounted, gone: Sequence[str], caller: str, others: Mapping[str, int], *, shared: bool
+) -> Unmet:
     """Why no call is known that a fault was for."""
     meanwhile = f"while «{event.summary}» was in force"
     if gone:
@@ -159,7 +163,7 @@ def _unmet(event: FaultAccounted, gone: Sequence[str], caller: str, others: Mapp
             f"{nobody} {event.service} {meanwhile}: {came} ({made} to another service), and a fault in the route of {event.service} "
             "meets no copy.",
             help=f"send requests that make {caller or 'its callers'} call it"
-            + ("" if caller else ", or have the fault at the server: | inject at | server |"),
+            + ("" if caller or shared else ", or have the fault at the server: | inject at | server |"),
         )
     if event.unreached:
         nowhere = " and ".join(f"{count} with {how}" for how, count in event.unreached.items())

@@ -22,6 +22,7 @@ from meshbdd.sidecars import (
     callee,
     led_to,
     port_of,
+    sent_for,
 )
 from meshbdd.telemetry.forwarded import Owner, with_callers
 
@@ -63,7 +64,8 @@ class Entry:
         copied: Whether it is known to be a mirrored copy.
         namespace: The pod's; empty where nobody knows. In another one a pod may have the same name.
         backend: Full name of the service whose endpoints it was for, where that is one: a rule may lead calls to another
-            service than ``service``, which was called.
+            service than ``service``, which was called. Of what came in, the service by whose cluster its caller's proxy sent it;
+            empty where no mutual TLS tells that.
     """
 
     pod: str
@@ -137,9 +139,10 @@ def read_entries(pod: str, text: bytes, addresses: Collection[str] = (), namespa
         cluster = str(data.get("upstream_cluster") or "")
         service = callee(cluster)
         flags = str(data.get("response_flags") or "-")
+        outbound = bool(service) or _left(data, cluster, addresses)
         yield Entry(
             pod=pod,
-            outbound=bool(service) or _left(data, cluster, addresses),
+            outbound=outbound,
             service=service,
             route=str(data.get("route_name") or ""),
             status=int(data.get("response_code") or 0),
@@ -161,7 +164,7 @@ def read_entries(pod: str, text: bytes, addresses: Collection[str] = (), namespa
             authority=str(data.get("authority") or ""),
             forwarded=str(data.get("x_forwarded_for") or ""),
             namespace=namespace,
-            backend=led_to(cluster),
+            backend=led_to(cluster) if outbound else sent_for(str(data.get("requested_server_name") or "")),
         )
 
 

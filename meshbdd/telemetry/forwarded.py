@@ -48,10 +48,10 @@ def _hides(entry: Entry) -> bool:
 
 
 def _seen(entry: Entry, made: Sequence[Entry], addresses: Mapping[Owner, str]) -> Entry:
-    """One that came, as its caller's log knows it; as it is where that is nobody, or may be one of several."""
+    """One that came, as its caller's log knows it; the address is as it is where that is nobody, or may be one of several."""
     calls = [c for c in made if c.upstream.rpartition(":")[0] == addresses.get(entry.owner)] or made
     callers = {call.owner for call in calls}
+    copied = bool(calls) and all(call.forwarded != entry.forwarded for call in calls)
     if len(callers) != 1:
-        return entry
-    copied = all(call.forwarded != entry.forwarded for call in calls)
+        return replace(entry, copied=copied)
     return replace(entry, downstream=f"{addresses[callers.pop()]}:0", copied=copied)

@@ -1,7 +1,8 @@
 """Several Services in front of the same pods: which of them a call that came there was made to. Pure functions.
 
-The log of the pod's proxy names no Service. The caller's own log does, by the cluster that the call left by; and the call says
-itself whom it asked.
+The log of the pod's proxy names the Service that a call was sent to where it came by mutual TLS, in the server name. The caller's own
+log does, by the cluster that the call left by; and the call says itself whom it asked. Of a mirrored copy the caller logs nothing, and
+it asks for whom the request asked.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def hosts_beside(
 def to_no_other(service: ServiceRef, entries: Iterable[Entry], beside: Collection[str]) -> list[Entry]:
     """Entries without those of calls that came to a service's pods and were clearly made to another Service of these.
 
-    Where a route leads from one of them to another, or nobody knows whom a call was made to, it may be the service's.
+    Where a route leads from one of them to another, or nobody knows whom a call was made to, it may be the service's. A mirrored copy
+    is of the Service that it was sent to alone; where nobody knows that, it is left out: see ``untold_copies``.
 
     Args:
         service: The service.
@@ -60,7 +62,7 @@ def whom_made_to(
     """Each call that came to pods, with the Services of these to which it may have been made: one where that is known.
 
     A call that asks for one of them, and left its caller for that one, was made to it. Where a route led a call here that was made
-    to none of them, it is taken for one to the Service that the route names.
+    to none of them, it is taken for one to the Service that the route names. A mirrored copy is made to the one that it was sent to.
 
     Args:
         came: The calls, as the pods' own proxies logged them.
@@ -74,12 +76,24 @@ def whom_made_to(
     every = frozenset(names)
 
     def hosts(entry: Entry) -> frozenset[str]:
+        if entry.copied:
+            return every & {entry.backend} or every
         calls = made.get(key_of(entry), [])
         asked = {name for name in every if is_name_of(entry.authority, name)}
-        went = every & {call.service for call in calls}
+        went = every & ({entry.backend} if entry.backend else {call.service for call in calls})
         return frozenset((asked & went) or (asked | went)) or every & {call.backend for call in calls} or every
 
     return [(entry, hosts(entry)) for entry in came]
+
+
+def untold_copies(entries: Iterable[Entry], beside: Collection[str]) -> list[Entry]:
+    """Those mirrored copies that came to a service's pods of which nobody knows to which of their Services they were sent.
+
+    Args:
+        entries: What came to the pods.
+        beside: The full names of the other Services of these.
+    """
+    return [entry for entry in entries if beside and entry.copied and not entry.backend]
 
 
 def _anothers(entry: Entry, host: str, beside: Collection[str], called: Collection[str]) -> bool:
@@ -91,7 +105,13 @@ def _anothers(entry: Entry, host: str, beside: Collection[str], called: Collecti
         beside: Those of the others.
         called: Where the callers' logs say that it went.
     """
-    if host in called or is_name_of(entry.authority, host):
+    if entry.copied:
+        return entry.backend != host
+    if entry.backend == host or is_name_of(entry.authority, host):
+        return False
+    if entry.backend in beside:
+        return True
+    if host in called:
         return False
     return any(other in called or is_name_of(entry.authority, other) for other in beside)
 

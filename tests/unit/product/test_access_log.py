@@ -59,6 +59,26 @@ def test_an_entry_tells_when_how_long_and_of_which_trace() -> None:
 
 
 @pytest.mark.parametrize(
+    ("cluster", "server_name", "backend"),
+    [
+        ("inbound|8080||", "outbound_.80_._.payment-service.shop.svc.cluster.local", "payment-service.shop.svc.cluster.local"),
+        ("inbound|8080||", "outbound_.80_.v_1_.payment.shop.svc.cluster.local", "payment.shop.svc.cluster.local"),
+        (None, "outbound_.80_._.payment.shop.svc.cluster.local", "payment.shop.svc.cluster.local"),  # denied, for instance
+        ("inbound|8080||", None, ""),
+        ("inbound|8080||", "payment.example.com", ""),  # of a DestinationRule's own
+        ("inbound|8080||", "payment.shop.serviceaccount.identity.linkerd.cluster.local", ""),
+        ("outbound|80|v1|order.shop.svc.cluster.local", "outbound_.80_._.payment.shop.svc.cluster.local", "order.shop.svc.cluster.local"),
+    ],
+)  # fmt: skip
+def test_for_which_service_a_call_came_is_told_by_the_server_name_of_mutual_tls(
+    cluster: str | None, server_name: str | None, backend: str
+) -> None:
+    line = json.dumps({"upstream_cluster": cluster, "response_code": 200, "requested_server_name": server_name})
+    (entry,) = read_entries("payment-1", line.encode())
+    assert entry.backend == backend
+
+
+@pytest.mark.parametrize(
     ("cluster", "local", "outbound"),
     [
         (None, "10.9.9.9:80", True),  # a route's own answer to a call that was to leave

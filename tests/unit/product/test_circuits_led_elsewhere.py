@@ -17,7 +17,7 @@ from meshbdd.sidecars import ISTIO, LINKERD, Sidecars
 from meshbdd.telemetry.access_log import Entry
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet
-from tests.unit.product.test_tries import BACK, EDGE, Cluster, made
+from tests.unit.product.test_tries import BACK, EDGE, Cluster, came, made
 
 
 def _at_once(probe: Callable[[], Verdict], otherwise: Callable[[], Verdict], _limit: Duration) -> Verdict:
@@ -72,6 +72,16 @@ def test_a_circuit_to_a_service_that_nobody_asked_for_was_called_by_nobody(
 ) -> None:
     for verdict in _claims([made(BACK, "back")], monkeypatch, sidecars):
         assert verdict.sentence.endswith(": nobody called it")
+        assert verdict.help == "send requests that make somebody call edge.team"
+
+
+def test_a_circuit_that_only_copies_of_calls_came_to_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    copies = [came(EDGE, "back.team", copied=True)] * 2
+    for verdict in _claims([made(BACK, "back.team"), came(BACK, "back.team"), *copies], monkeypatch):
+        assert verdict.outcome is Outcome.INCONCLUSIVE
+        assert verdict.sentence.endswith(
+            ": nobody called it itself: 2 mirrored copies of calls came to it, which no caller's proxy logs"
+        )
         assert verdict.help == "send requests that make somebody call edge.team"
 
 

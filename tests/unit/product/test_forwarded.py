@@ -40,6 +40,7 @@ def came(pod: str, forwarded: str = "192.0.2.7", **more: Any) -> Entry:
         (came("order-1", downstream="10.0.0.2:4711"), [left("client-1")], "10.0.0.2", False),  # no header's address
         (came("canary-1", "192.0.2.7,10.0.0.1"), [left("client-1")], "10.0.0.1", True),
         (came("canary-1", "192.0.2.9"), [left("client-1", forwarded="")], "10.0.0.1", True),
+        (came("canary-1", "192.0.2.9"), [left("client-1"), left("cart-1")], "192.0.2.9", True),  # a copy, whosever
         (
             came("order-1", "192.0.2.9"),
             [left("client-1", forwarded="")],

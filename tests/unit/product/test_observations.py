@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -35,7 +36,8 @@ def _pod(name: str, address: str, *containers: str) -> dict[str, Any]:
 
 
 class Proxies:
-    def __init__(self, sidecars: Any = ISTIO, *, bare: bool = False, half: bool = False) -> None:
+    def __init__(self, sidecars: Any = ISTIO, *, bare: bool = False, half: bool = False, others: Any = ()) -> None:
+        self.others = others
         self.sidecars = sidecars
         self.bare = bare
         self.half = half
@@ -54,7 +56,7 @@ class Proxies:
         return []
 
     def beside(self, _service: ServiceRef) -> frozenset[str]:
-        return frozenset()
+        return frozenset(self.others)
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +111,40 @@ def test_the_log_of_a_service_has_the_calls_of_the_scenario() -> None:
     assert seen.logged(PAYMENT, 2, 200).numbers["statuses"] == {200: 1, 503: 1}
     assert observations(*others, outbound).logged(PAYMENT, 1, 200).outcome == "inconclusive"
     assert observations(came(), proxies=Proxies(bare=True)).logged(PAYMENT, 1, 200).outcome == "inconclusive"
+
+
+ALT = "payment-alt.shop.svc.cluster.local"
+
+
+def test_the_log_of_a_service_has_the_copies_that_were_sent_to_it_and_no_others() -> None:
+    proxies = Proxies(others=[ALT])
+    asked = [came(authority="payment-service")] * 2
+    copy = came(authority="payment-service", copied=True)
+    others = observations(*asked, *[replace(copy, backend=ALT)] * 2, proxies=proxies)
+    assert others.logged(PAYMENT, 2, 200).outcome == "passed"
+    assert others.logged(PAYMENT, 3, 200).outcome == "failed"
+    own = observations(*[replace(copy, authority="payment-alt", backend=PAYMENT.host)] * 2, proxies=proxies)
+    assert own.logged(PAYMENT, 2, 200).outcome == "passed"
+    assert own.logged(PAYMENT, 3, 200).outcome == "failed"
+
+
+def test_a_copy_that_may_be_another_services_is_counted_for_none() -> None:
+    proxies = Proxies(others=[ALT])
+    copies = [came(authority="payment-service", copied=True)] * 2
+    seen = observations(came(authority="payment-service"), *copies, proxies=proxies)
+    outcomes = [seen.logged(PAYMENT, wanted, 200).outcome for wanted in (1, 2, 3, 4)]
+    assert outcomes == ["passed", "inconclusive", "inconclusive", "failed"]
+    verdict = observations(*copies, proxies=proxies).logged(PAYMENT, 1, 200)
+    told = "nobody can tell whether 2 mirrored copies that came to its pods were sent to payment-service.shop or to payment-alt.shop"
+    assert told in verdict.sentence
+    assert "mutual TLS" in verdict.help
+    alone = observations(*copies)
+    assert alone.logged(PAYMENT, 2, 200).outcome == "passed", "no other Service has these pods"
+    traced = observations(
+        *(replace(copy, traceparent=f"00-{TRACE}-0123456789abcdef-01") for copy in copies), proxies=proxies
+    )
+    verdict = traced.trace_reaches(PAYMENT)
+    assert (verdict.outcome, told in verdict.sentence) == ("inconclusive", True)
 
 
 def test_a_refused_connection_is_no_call() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from meshbdd.evidence import Call
@@ -117,6 +118,14 @@ def test_a_fault_at_pods_of_several_services_is_told_by_the_one_that_was_called(
     both = [_line(PAYMENT, "", 503, "FI", authority="alias.shop:80", request="r2")]
     assert reasons(both, [], places) == {"r2": "alias, response flag FI"}
     assert reasons([_line("strange-0", "", 503, "FI")], [], places) == {"r1": "strange-0, response flag FI"}
+
+
+def test_what_became_of_a_copy_is_no_reason_why_a_request_failed() -> None:
+    failed = _line(ORDER, "payment-service.shop", 503, "UH")
+    copy = replace(_line(PAYMENT, "", 503, "FI"), copied=True)
+    assert reasons([failed, copy], [], PLACES) == reasons([failed], [], PLACES)
+    [told] = calls_logged([_line(ORDER, "payment-service.shop", 503), copy], [], 0.0, PLACES).calls
+    assert not told.injected
 
 
 def test_why_the_calls_of_a_request_failed() -> None:

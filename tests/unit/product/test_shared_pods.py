@@ -9,15 +9,16 @@ from typing import Any, cast
 import pytest
 
 from meshbdd.errors import Inconclusive
+from meshbdd.evidence import FaultAccounted
 from meshbdd.intents import Fault, Scope, ServiceRef, Side
 from meshbdd.mesh.base import Plan
 from meshbdd.mesh.istio.hosts import authority_of
 from meshbdd.scenario import Accounting, Environment
-from meshbdd.scenario.arrivals import arrivals
+from meshbdd.scenario.arrivals import arrivals, untold_arrivals
 from meshbdd.scenario.call_log import CallLog
 from meshbdd.scenario.hits import Suspect, is_meant, told_apart
 from meshbdd.scenario.in_force import InForce
-from meshbdd.scenario.vacuity import Unmet
+from meshbdd.scenario.vacuity import Unmet, see_met
 from meshbdd.sidecars import ISTIO, LINKERD
 from meshbdd.telemetry.access_log import Entry
 from meshbdd.telemetry.proxies import Proxies
@@ -104,6 +105,46 @@ def test_only_what_clearly_came_for_another_service_is_none_of_this_ones(
     assert to_no_other(PAYMENT, [*made, entry], ()) == [*made, entry]
 
 
+FOREIGN = "elsewhere.shop.svc.cluster.local"
+
+
+@pytest.mark.parametrize(
+    ("made", "entry", "kept"),
+    [
+        # the server name of mutual TLS tells to which of them a call was sent
+        ([], {"backend": ALT.host}, True),  # by a route from here to there
+        ([], {"authority": "payment-alt", "backend": PAYMENT.host}, True),
+        ([], {"authority": "shop.example.com", "backend": ALT.host}, False),
+        ([], {"authority": "shop.example.com", "backend": PAYMENT.host}, True),
+        ([], {"authority": "shop.example.com", "backend": FOREIGN}, True),
+        ([left(PAYMENT, "shop.example.com")], {"authority": "shop.example.com", "backend": ALT.host}, False),
+        # a mirrored copy asks for whom the request asked, wherever it was sent
+        ([left(ORDER, "payment-service")], {"backend": ALT.host, "copied": True}, False),
+        ([left(ORDER, "payment-service")], {"backend": FOREIGN, "copied": True}, False),
+        ([left(ORDER, "payment-service")], {"backend": PAYMENT.host, "copied": True}, True),
+        ([left(ALT, "payment-alt")], {"authority": "payment-alt", "backend": PAYMENT.host, "copied": True}, True),
+        ([left(PAYMENT, "payment-service")], {"backend": ALT.host, "copied": True}, False),
+        ([left(PAYMENT, "payment-service")], {"copied": True}, False),  # nobody knows
+    ],
+)
+def test_whom_a_call_was_sent_to_is_told_by_its_server_name(
+    made: list[Entry], entry: dict[str, Any], *, kept: bool
+) -> None:
+    found = replace(came("payment-service"), **entry)
+    assert to_no_other(PAYMENT, [*made, found], BESIDE) == [*made, *([found] if kept else [])]
+    assert to_no_other(PAYMENT, [*made, found], ()) == [*made, found]
+
+
+def test_of_a_copy_without_a_server_name_nobody_knows_to_which_service_of_its_pods_it_came() -> None:
+    copy = replace(came("payment-service"), copied=True)
+    entries = [left(ORDER, "payment-service"), came("payment-alt"), copy, replace(copy, backend=ALT.host)]
+    proxies = Proxies(cast("Any", Cluster()))
+    assert untold_arrivals(PAYMENT, entries, proxies) == untold_arrivals(ALT, entries, proxies) == [copy]
+    assert untold_arrivals(ORDER, entries, proxies) == []
+    assert arrivals(PAYMENT, entries, proxies) == []
+    assert arrivals(ALT, entries, proxies) == entries[1::2]
+
+
 def test_another_service_of_the_pods_selects_one_of_them() -> None:
     canary = _service("canary", app="payment", version="canary")
     assert hosts_beside(PAYMENT, [*Cluster.services, canary], [Cluster.pods[1]]) == BESIDE
@@ -162,6 +203,19 @@ def test_a_fault_at_the_server_that_only_calls_to_another_service_met_is_vacuous
     own = [replace(left(PAYMENT, "payment-service"), started=2.0), came("payment-service", "r1", "FI")]
     [event] = _account(*others, *own, monkeypatch=monkeypatch)
     assert (event.calls, event.hit, dict(event.bypassed)) == (1, 1, {})
+
+
+def test_a_fault_at_shared_pods_meets_no_copy_of_a_call_to_another_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = replace(came("payment-alt"), copied=True, backend=PAYMENT.host)
+    calls = [left(ALT, "payment-alt"), came("payment-alt")]
+    with pytest.raises(Inconclusive, match="spared 1 call that came to its pods for payment-alt"):
+        _account(*calls, copy, monkeypatch=monkeypatch, authority=OWN)
+    own = [left(PAYMENT, "payment-service"), came("payment-service", "r1", "FI")]
+    [event] = _account(*own, *calls, copy, monkeypatch=monkeypatch, authority=OWN)
+    assert (event.calls, event.hit) == (1, 1), "nobody sees what becomes of the copy"
+    others = replace(came("payment-service", "r1", "FI"), copied=True, backend=ALT.host)
+    [event] = _account(*own, others, monkeypatch=monkeypatch, authority=OWN)
+    assert (event.calls, event.hit) == (1, 1), "it was sent to the other one"
 
 
 def test_a_fault_at_shared_pods_meets_the_calls_by_the_names_of_its_own_service(
@@ -245,3 +299,21 @@ def test_whom_a_call_to_shared_pods_was_made_to(
 def test_a_call_whose_caller_logs_nothing_was_made_to_whom_it_asks_for() -> None:
     came = Entry("payment-1", False, "", "", 200, frozenset(), "r1", authority="payment-alt.shop")
     assert whom_made_to([came], [came], {PAYMENT.host, ALT.host}) == [(came, {ALT.host})]
+
+
+def test_a_copy_was_made_to_the_service_that_its_server_name_tells() -> None:
+    names = {PAYMENT.host, ALT.host}
+    copy = Entry("payment-1", False, "", "", 200, frozenset(), "r1", authority="payment-service", copied=True)
+    sent = replace(copy, pod="order-1", outbound=True, service=PAYMENT.host, copied=False)
+    told = replace(copy, backend=ALT.host)
+    assert whom_made_to([told, copy], [sent, told, copy], names) == [(told, {ALT.host}), (copy, names)]
+    asked = [replace(entry, authority="www.example.com", copied=False) for entry in (sent, told)]
+    assert whom_made_to(asked[1:], asked, names) == [(asked[1], {ALT.host})], "not where another call of its kind went"
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_fault_at_the_server_is_no_remedy_where_it_would_spare_the_copies(*, shared: bool) -> None:
+    event = FaultAccounted("it fails", str(PAYMENT), 0, 0, copied={"order-1": 2})
+    with pytest.raises(Unmet) as caught:
+        see_met(event, [], shared=shared)
+    assert (caught.value.code, "at the server" in caught.value.help) == ("MB0617", not shared)
