@@ -13,12 +13,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from meshbdd.errors import NotPossible
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.base import Object, Stage
+from meshbdd.mesh.catalog import Catalog, has_ended
 from meshbdd.mesh.linkerd.fault_envoy import READY_PORT, bootstrap
 from meshbdd.mesh.linkerd.markers import EndpointsHeld
 from meshbdd.mesh.linkerd.objects import OPAQUE_PORTS, creation, fitting
 from meshbdd.sidecars import FAULT_CONTAINER, FAULT_LABEL, LINKERD
+from meshbdd.units import counted
 
 IMAGE = "envoyproxy/envoy:v1.36-latest"
 """The stock image; its filters are all in the default build."""
@@ -39,6 +42,7 @@ class FaultBackend:
         selector: What it selects.
         default: The ``default-inbound-policy`` of its pods; ``None`` where they name none.
         opaque: What it says of opaque ports; ``None`` where it says nothing, and the mesh's default counts.
+        replicas: How many pods it has, as many as the service has endpoints: each has a circuit of its own.
     """
 
     service: ServiceRef
@@ -47,6 +51,7 @@ class FaultBackend:
     selector: Mapping[str, str]
     default: str | None = None
     opaque: str | None = None
+    replicas: int = 1
 
     @property
     def own(self) -> ServiceRef:
@@ -71,7 +76,7 @@ class FaultBackend:
 
     def stage(self) -> Stage:
         """Everything that it is made of."""
-        ready = EndpointsHeld(self.own), EndpointsHeld(self.twin)
+        ready = EndpointsHeld(self.own, least=self.replicas), EndpointsHeld(self.twin)
         return Stage.of(*(creation(obj) for obj in self._objects()), markers=ready)
 
     def _objects(self) -> Iterable[Object]:
@@ -94,7 +99,7 @@ class FaultBackend:
                 "containers": [self._container()],
             },
         }
-        spec = {"replicas": 1, "selector": {"matchLabels": dict(self.labels)}, "template": template}
+        spec = {"replicas": self.replicas, "selector": {"matchLabels": dict(self.labels)}, "template": template}
         yield self._object("apps/v1", "Deployment", name, {"spec": spec})
 
     @property
@@ -139,6 +144,33 @@ def default_of(pods: Iterable[Object]) -> str | None:
     """The ``default-inbound-policy`` that pods name; where they do not agree the first that lets somebody in."""
     said = [a[DEFAULT_POLICY] for p in pods if DEFAULT_POLICY in (a := p["metadata"].get("annotations") or {})]
     return next((policy for policy in said if policy != "deny"), said[0] if said else None)
+
+
+def endpoints_among(pods: Iterable[Object]) -> int:
+    """How many pods of a Service are endpoints of it: those that run, and do not say that they are not ready."""
+    return sum(not has_ended(pod) and not _waits(pod) for pod in pods)
+
+
+def see_as_many(catalog: Catalog, backend: FaultBackend, what: str) -> None:
+    """See that a fault backend that stands already has as many pods as the service has endpoints by now.
+
+    Raises:
+        NotPossible: it does not.
+    """
+    made = catalog.find("Deployment", backend.own.name, backend.own.namespace)
+    there = int(made["spec"].get("replicas", 1)) if made else backend.replicas
+    if there != backend.replicas:
+        raise NotPossible(
+            "MB0461",
+            f"{what} is not possible on Linkerd here: the fault backend came when {backend.service} had "
+            f"{counted(there, 'endpoint')}, it has {backend.replicas} now, and each endpoint has a circuit of its own.",
+            help=f"have all pods of {backend.service} there, and ready, before the run",
+        )
+
+
+def _waits(pod: Object) -> bool:
+    said = (pod.get("status") or {}).get("conditions") or []
+    return any((condition["type"], condition["status"]) == ("Ready", "False") for condition in said)
 
 
 def backend_of(service: ServiceRef) -> ServiceRef:

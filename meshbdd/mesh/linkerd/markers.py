@@ -156,11 +156,19 @@ class BreakerHeld:
 
 @dataclass(frozen=True, slots=True)
 class EndpointsHeld:
-    """A proxy has endpoints of a service; these addresses alone, where any are named."""
+    """A proxy has endpoints of a service; these addresses alone, where any are named.
+
+    Attributes:
+        service: The service.
+        addresses: Those of the endpoints.
+        where: The proxies meant.
+        least: How many endpoints at least.
+    """
 
     service: ServiceRef
     addresses: frozenset[str] = frozenset()
     where: Where = Where()
+    least: int = 1
     pages = (HOSTS,)
     unique = True
 
@@ -173,10 +181,10 @@ class EndpointsHeld:
         ]
         if self.addresses:
             return bool(found) and all(addresses == self.addresses for addresses in found)
-        return bool(found) and all(found)
+        return bool(found) and all(len(addresses) >= self.least for addresses in found)
 
     def __str__(self) -> str:
-        return f"endpoints of {self.service}"
+        return f"{self.least} endpoints of {self.service}" if self.least > 1 else f"endpoints of {self.service}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Through, Whe
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.down import plan_down
 from meshbdd.mesh.linkerd import abilities, manifests, policies, security
-from meshbdd.mesh.linkerd.backend import SELECTOR, FaultBackend, default_of, twin_of
+from meshbdd.mesh.linkerd.backend import SELECTOR, FaultBackend, default_of, endpoints_among, see_as_many, twin_of
 from meshbdd.mesh.linkerd.beside import passes_on
 from meshbdd.mesh.linkerd.guards import guard_stages, refuse_gone
 from meshbdd.mesh.linkerd.injection import choose
@@ -114,6 +114,8 @@ class Linkerd:
         if fault.delay is not None or by is not None or stands_in:
             self._refuse_detour(backend, f"«{fault}»")
         refuse_limited(self._catalog, backend, f"«{fault}»")
+        if stands_in:
+            see_as_many(self._catalog, backend, f"«{fault}»")
         guards = () if stands_in else guard_stages(self._catalog, backend, tag, str(fault))
 
         def made(rules: Rules, place: Place) -> Rules:
@@ -137,9 +139,11 @@ class Linkerd:
         found = self._catalog.service(service)
         targets = {int(p["port"]): self._catalog.target_port(found, p) for p in http_ports(found)}
         labels = self._catalog.labels_of(self._home(service))
-        default = default_of(self._catalog.pods(labels, service.namespace))
+        pods = self._catalog.pods(labels, service.namespace)
         opaque = (found["metadata"].get("annotations") or {}).get(OPAQUE_PORTS)
-        return FaultBackend(service, http_ports(found), targets, labels, default, opaque)
+        return FaultBackend(
+            service, http_ports(found), targets, labels, default_of(pods), opaque, max(1, endpoints_among(pods))
+        )
 
     def _home(self, service: ServiceRef) -> ServiceRef:
         """The Service that selects a service's own pods: its twin, where a fault backend is in the place of its endpoints."""
@@ -180,6 +184,7 @@ class Linkerd:
         addresses = frozenset(str((pod.get("status") or {}).get("podIP") or "") for pod in pods)
         self._refuse_detour(backend, f"A fault backend in the place of {service}")
         refuse_limited(self._catalog, backend, f"A fault backend in the place of {service}")
+        see_as_many(self._catalog, backend, f"A fault backend in the place of {service}")
         switch = Edit("Service", service.name, service.namespace, SELECTOR, lambda _now: labels)
         stage = Stage.of(switch, markers=(EndpointsHeld(service, addresses),))
         return Plan(
