@@ -30,6 +30,8 @@ from meshbdd.waiting import NotYet, eventually
 _COUNTS = "a counter counts from the scenario's beginning"
 Why = tuple[str, str]
 """Why something cannot be told, and what to do."""
+_LOOKS = 3
+"""How often Prometheus is asked where a scrape just failed: on a busy machine some time out."""
 _HISTOGRAM = re.compile(r"_(?:bucket|sum|count)\b")
 
 
@@ -135,6 +137,21 @@ class Queries:
         return verdict[0]
 
     def _now(self, query: Query, claim: str, relation: str, wanted: float) -> Verdict:
+        """What a query tells while no scrape fails of a pod that it may mean: with one that does all series of the pod are gone."""
+        failed: list[str] = []
+        for _ in range(_LOOKS):
+            before = self._scrapes.failing()
+            verdict = self._told(query, claim, relation, wanted)
+            failed = self._scrapes.meant(query, before | self._scrapes.failing())
+            if not failed:
+                return verdict
+            self._scrapes.wait(self._prometheus.now(), "again")
+        why = f"Prometheus' last scrape of {' and '.join(f'pod {name}' for name in failed)} failed, and it has no series of it then"
+        return mesh.query_cannot_tell(
+            claim, why, "look at what its page /targets says of that scrape, and run the scenario again"
+        )
+
+    def _told(self, query: Query, claim: str, relation: str, wanted: float) -> Verdict:
         counters = {s.metric for s in query.selectors if s.metric and self._prometheus.is_counter(s.metric)}
         now = self._prometheus.now()
         why = _out_of_reach(query, counters, now - self._began)

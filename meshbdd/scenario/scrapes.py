@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from meshbdd.errors import Inconclusive, MeshbddError
 from meshbdd.scenario.environment import Environment
 from meshbdd.telemetry import metrics
@@ -36,6 +38,8 @@ class Scrapes:
         self._of_histograms = of_histograms
         self._unscraped: frozenset[str] = frozenset()
         """Pods that Prometheus does not scrape, though it does scrape others."""
+        self._failed: frozenset[str] = frozenset()
+        """Pods of which it was waited in vain for a scrape that does not fail."""
 
     def wait(self, since: float, when: str) -> float:
         """Wait until Prometheus knows all that was before a time (Unix, seconds); gives when it had asked the last proxy.
@@ -52,13 +56,15 @@ class Scrapes:
         return self._wait_one(asked + 0.001, when)
 
     def _wait_one(self, since: float, when: str) -> float:
-        seen: list[tuple[frozenset[str], float]] = []
+        seen: list[tuple[frozenset[str], frozenset[str], float]] = []
 
         def probe() -> float:
             seen[:] = [self._see(since)]
-            missing, at = seen[0]
+            missing, failing, at = seen[0]
             if missing - self._unscraped:
                 raise NotYet(f"it does not scrape {min(missing - self._unscraped)}")
+            if failing - self._failed:
+                raise NotYet(f"its last scrape of pod {min(failing - self._failed)} failed")
             return at
 
         try:
@@ -73,36 +79,54 @@ class Scrapes:
         except Inconclusive:
             if not seen:
                 raise
-            self._unscraped, at = seen[0]
+            self._unscraped, failing, at = seen[0]
+            self._failed |= failing
             return at
 
-    def _see(self, since: float) -> tuple[frozenset[str], float]:
-        """See that Prometheus has scraped since a time; gives the pods that it never did, and when it scraped the last one.
+    def _see(self, since: float) -> tuple[frozenset[str], frozenset[str], float]:
+        """See that Prometheus has scraped since a time.
+
+        Gives the pods that it never did, those of which the last scrape failed, and when it scraped the last one.
 
         A Prometheus whose targets go by other names than the pods' addresses is taken at its word for all that it has.
 
         Raises:
             NotYet: it has not scraped one of those that it does scrape.
         """
-        pods = {address_of(pod): str(pod["metadata"]["name"]) for pod in self._proxies.every()}
-        scrapes = self._prometheus.last_scrapes()
+        pods, scrapes = self._pods(), self._prometheus.last_scrapes()
         if not scrapes:
             raise NotYet("it scrapes nothing")
         missing = frozenset(name for address, name in pods.items() if address not in scrapes)
+        failing = _failing(pods, scrapes)
         ours = [scrapes[address] for address in pods if address in scrapes] or list(scrapes.values())
+        ours = [at for at in ours if at]
+        if not ours:
+            raise NotYet("all of its last scrapes failed")
         if min(ours) < since:
             raise NotYet(f"a target was last scraped {since - min(ours):.1f} s before")
-        return (missing if len(missing) < len(pods) else frozenset()), max(ours)
+        return (missing if len(missing) < len(pods) else frozenset()), failing, max(ours)
+
+    def _pods(self) -> dict[str, str]:
+        """The address of each pod with a proxy → its name."""
+        return {address_of(pod): str(pod["metadata"]["name"]) for pod in self._proxies.every()}
+
+    def failing(self) -> frozenset[str]:
+        """The pods of which the last scrape failed, or had failed all the time in which it was waited for."""
+        return self._failed | _failing(self._pods(), self._prometheus.last_scrapes())
 
     def unscraped_and_meant(self, query: Query) -> list[str]:
         """The pods that are not scraped and whose own page has a series that the query may mean, or cannot be read."""
-        if not self._unscraped:
+        return self.meant(query, self._unscraped)
+
+    def meant(self, query: Query, names: frozenset[str]) -> list[str]:
+        """Those of some pods whose own page has a series that a query may mean, or cannot be read."""
+        if not names:
             return []
         port, path = self._proxies.sidecars.metrics
         found = []
         for pod in self._proxies.every():
             name = str(pod["metadata"]["name"])
-            if name in self._unscraped:
+            if name in names:
                 try:
                     page = self._proxies.tunnel(pod, port).text(path)
                 except MeshbddError:
@@ -111,3 +135,7 @@ class Scrapes:
                 if any(metrics.may_have(page, query.source(selector)) for selector in query.selectors):
                     found.append(name)
         return sorted(found)
+
+
+def _failing(pods: Mapping[str, str], scrapes: Mapping[str, float]) -> frozenset[str]:
+    return frozenset(name for address, name in pods.items() if scrapes.get(address) == 0)

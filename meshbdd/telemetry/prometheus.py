@@ -138,15 +138,25 @@ class Prometheus:
         return "counter" in types or (not types and metric.endswith(OF_COUNTERS))
 
     def last_scrapes(self) -> dict[str, float]:
-        """Address of each target (host of its ``instance``) → Unix time of its last scrape."""
-        rows = self.query("timestamp(up)")
-        return {row.labels.get("instance", "").rpartition(":")[0]: row.value for row in rows}
+        """Address of each target (host of its ``instance``) → Unix time of its last scrape; 0 where that failed.
+
+        Prometheus drops the series of a target with each scrape that fails. Of an address with several targets the last
+        scrape that succeeded counts.
+        """
+        found: dict[str, float] = {}
+        for row in self.query("timestamp(up) * up"):
+            address = row.labels.get("instance", "").rpartition(":")[0]
+            found[address] = max(row.value, found.get(address, 0.0))
+        return found
 
     def why_empty(self, promql: str) -> str:
         """Which part of a query matches nothing, and what is there instead."""
         for metric, matchers in selectors(promql):
             if metric and not self.query(f"count({metric})"):
-                near = difflib.get_close_matches(metric, self._values("__name__", None), 1, 0.5)
+                known = self._values("__name__", None)  # of all that it ever scraped
+                if metric in known:
+                    return f"there was the metric {metric}, but no target has it now"
+                near = difflib.get_close_matches(metric, known, 1, 0.5)
                 return f"there is no metric {metric}" + (f"; the nearest is {near[0]}" if near else "")
             for label, operator, value in matchers:
                 if metric and not self.query(f"count({metric}{{{label}{operator}{json.dumps(value)}}})"):
