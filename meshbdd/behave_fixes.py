@@ -83,7 +83,7 @@ class _Sentences:
             return str(error)  # a converter of the vocabulary has said what is wrong
         if not isinstance(error, MeshbddError):
             return traceback.format_exc(*args, **options)
-        error.place = error.place or self._place()
+        error.met_at(self._place())
         return str(error)
 
 

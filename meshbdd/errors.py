@@ -44,6 +44,7 @@ class MeshbddError(Exception):
         place: The file and line at fault, where one is known.
 
     Attributes:
+        step: The step that it came of, where ``place`` is in another file.
         also: What else was found at fault at the same look, for one who asks for all of it.
     """
 
@@ -56,12 +57,23 @@ class MeshbddError(Exception):
         self.sentence = sentence
         self.help = help
         self.place = place
+        self.step: Place | None = None
         self.also: tuple[MeshbddError, ...] = ()
+
+    def met_at(self, step: Place | None) -> None:
+        """Say at which step it was met: that is its place, unless a line of another file is, which the step led to."""
+        if self.place is None:
+            self.place = step
+        elif step is not None and self.step is None and step.path != self.place.path:
+            self.step = step
+
+    def is_of(self, step: Place | None) -> bool:
+        """Whether it was met at a step."""
+        return step == (self.step or self.place)
 
     def __str__(self) -> str:
         lines = [f"{self.code} {self.word}: {self.sentence}"]
-        if self.place:
-            lines.append(f"  --> {self.place}")
+        lines += [f"  --> {place}" for place in (self.place, self.step) if place]
         if self.help:
             lines.append(f"  help: {self.help}")
         return "\n".join([*lines, *map(str, self.also)])

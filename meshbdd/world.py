@@ -148,7 +148,10 @@ class World:
             error.place = self._steps[number].place
             raise error
         refusal = self._rehearsal()
-        if refusal is not None and refusal.place != self.place:  # else the step that is under way says it itself
+        if refusal is not None and self.place not in (
+            refusal.place,
+            refusal.step,
+        ):  # else the step that is under way says it itself
             refusal.sentence = f"A step further on cannot be taken, so nothing was changed: {refusal.sentence}"
             raise refusal
         if not self.traffic.loading:
@@ -171,7 +174,7 @@ class World:
                 try:
                     self._environment.require(asked, step.text)
                 except MeshbddError as error:
-                    error.place = error.place or step.place
+                    error.met_at(step.place)
                     raise
 
     def _mesh_changes(self, summary: str) -> None:

@@ -181,7 +181,7 @@ def _print(report: Report, files: int, *, as_json: bool) -> None:
     for finding, place in findings:
         named = "" if finding.object == str(place) else f"{finding.object}: "
         lines = [f"{finding.code} {finding.severity}: {named}{finding.sentence}"]
-        lines += [f"  --> {place}"] if place else []
+        lines += [f"  --> {at}" for at in (place, report.steps.get(finding)) if at]
         lines += [f"  help: {finding.help}"] if finding.help else []
         click.echo("\n".join(lines))
     counts = {word: sum(f.severity == word for f, _ in findings) for word in ("error", "warning", "info")}

@@ -157,7 +157,7 @@ def first_refusal(
         world.place = Place(file, step.line)
         error = _perform(step, match, world)
         if error is not None:
-            error.place = error.place or world.place
+            error.met_at(world.place)
             return error
     return None
 

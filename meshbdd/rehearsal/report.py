@@ -14,10 +14,12 @@ class Report:
 
     Attributes:
         places: Finding → the file, or the step, that it comes from; ``None`` for one about an object of the world.
+        steps: Finding → the step that led to it, where its place is in another file.
         not_understood: Whether something is bad input, which a run would refuse.
     """
 
     places: dict[Finding, Place | None] = field(default_factory=dict)
+    steps: dict[Finding, Place] = field(default_factory=dict)
     not_understood: bool = False
 
     @property
@@ -36,15 +38,19 @@ class Report:
 
     def refused(self, error: MeshbddError, place: Place) -> None:
         """Add what somebody refuses, and what else is said with it."""
-        where = error.place or place
+        error.met_at(place)
         self.not_understood |= isinstance(error, BadInput)
         for told in (error, *error.also):
-            self.add(Finding(str(where), told.code, Severity.ERROR, told.sentence, told.help or ""), where)
+            finding = Finding(str(error.place), told.code, Severity.ERROR, told.sentence, told.help or "")
+            self.add(finding, error.place)
+            if error.step:
+                self.steps.setdefault(finding, error.step)
 
     def take(self, other: Report) -> None:
         """Add all of another report."""
         for finding, place in other.places.items():
             self.add(finding, place)
+        self.steps = {**other.steps, **self.steps}
         self.not_understood |= other.not_understood
 
     def sorted(self) -> list[tuple[Finding, Place | None]]:

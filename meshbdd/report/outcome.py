@@ -261,8 +261,9 @@ def _problem_of(step: Any) -> Problem:
 
 def _guilty(step: Any, scenario: Any) -> Any:
     """The step that an error is about: a later one where that is why this one changed nothing."""
-    place = step.exception.place if isinstance(step.exception, MeshbddError) else None
-    return next((other for other in scenario.all_steps if place and place_of(other) == place), step)
+    error = step.exception
+    steps = scenario.all_steps if isinstance(error, MeshbddError) else ()
+    return next((other for other in steps if error.is_of(place_of(other))), step)
 
 
 def _hook_problems(scenario: Any) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ import meshbdd.steps
 import pytest
 import yaml
 
-from meshbdd.errors import BadInput
+from meshbdd.errors import BadInput, Place
 from meshbdd.rehearsal import Report, manifests_of, rehearse
 from meshbdd.settings import Settings
 from tests.golden.meaning import DATA
@@ -290,6 +290,16 @@ def test_a_manifest_in_a_step_is_judged_where_it_is_applied(rehearsed: Rehearse,
     ((finding, place),) = report.sorted()
     assert (finding.code, finding.object, place and place.line) == ("MB0920", "VirtualService shop/pay", 12)
     assert manifests_of(tmp_path / "x.feature", Settings(project=tmp_path)) == {tmp_path / "pay.yaml"}
+
+
+def test_a_mistake_in_a_manifest_is_told_with_the_step_that_applies_it(rehearsed: Rehearse, tmp_path: Path) -> None:
+    report = rehearsed('Given the manifest "odd.yaml" is applied', odd="kind: VirtualServce\nmetadata: {name: a}\n")
+    [(finding, place)] = report.sorted()
+    assert (finding.code, place) == ("MB0420", Place(tmp_path / "odd.yaml", 1))
+    assert report.steps == {finding: Place(tmp_path / "x.feature", 12)}
+    whole = Report()
+    whole.take(report)
+    assert whole.steps == report.steps
 
 
 def test_a_manifest_that_istio_refuses(rehearsed: Rehearse) -> None:
