@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from meshbdd.sense import catalog
+from meshbdd.sense.destination_rules import host_of, targets
 from meshbdd.sense.finding import Finding, name_of
 from meshbdd.sense.inventory import OURS, Inventory, full_name
 from meshbdd.sense.matching import covers, matches_of
@@ -79,7 +80,6 @@ def _called(rules: list[Rule], number: int) -> str:
 
 def resilience(world: Inventory) -> Iterator[Finding]:
     """Faults that do nothing, faults that switch off what stands beside them, and tries that do not fit."""
-    breakers = _breakers(world)
     for obj in world.of("VirtualService"):
         rules = mappings(obj, "spec", "http")
         for number, rule in enumerate(rules, 1):
@@ -87,7 +87,7 @@ def resilience(world: Inventory) -> Iterator[Finding]:
             yield from _fault(obj, where, rule)
             yield from _tries(obj, where, rule)
             if mapping(rule, "fault", "abort"):
-                yield from _breaker(obj, where, rule, breakers)
+                yield from _breaker(world, obj, where, rule)
 
 
 def _fault(obj: Object, where: str, rule: Rule) -> Iterator[Finding]:
@@ -144,26 +144,28 @@ def _fitting(fit: int, tries: int) -> str:
     return f"only {fit} of {tries} can take its time" if fit == 1 else f"only {fit} of {tries} can take their time"
 
 
-def _breakers(world: Inventory) -> dict[str, Object]:
-    return {
-        full_name(text(rule, "spec", "host"), namespace_of(rule)): rule
-        for rule in world.of("DestinationRule")
-        if any(
-            at(part, "trafficPolicy", "outlierDetection") is not None  # an empty one detects by Envoy's defaults
-            for part in (mapping(rule, "spec"), *mappings(rule, "spec", "subsets"))
-        )
-    }
-
-
-def _breaker(obj: Object, where: str, rule: Rule, breakers: Mapping[str, Object]) -> Iterator[Finding]:
+def _breaker(world: Inventory, obj: Object, where: str, rule: Rule) -> Iterator[Finding]:
     status = whole(rule, "fault", "abort", "httpStatus")
     if status is not None and status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return  # no breaker counts it, from wherever it comes
     hosts = [text(r, "destination", "host") for r in mappings(rule, "route")] or texts(obj, "spec", "hosts")
     for host in dict.fromkeys(full_name(h, namespace_of(obj)) for h in hosts):
-        if host in breakers:
+        breaker = next((r for r in world.rules.over(host) if _breaks(r) and _is_taken(world, r, host)), None)
+        if breaker is not None:
             yield catalog.FAULT_BESIDE_BREAKER.on(
                 obj,
-                f"the abort on {where} never reaches {host}, so the circuit breaker of {name_of(breakers[host])} counts none of "
+                f"the abort on {where} never reaches {host}, so the circuit breaker of {name_of(breaker)} counts none of "
                 "these errors and does not open.",
             )
+
+
+def _breaks(rule: Object) -> bool:
+    parts = (mapping(rule, "spec"), *mappings(rule, "spec", "subsets"))
+    return any(
+        at(part, "trafficPolicy", "outlierDetection") is not None for part in parts
+    )  # an empty one has Envoy's defaults
+
+
+def _is_taken(world: Inventory, rule: Object, host: str) -> bool:
+    """Whether a rule counts for some caller of a host: one for a pattern of hosts only where none is more specific."""
+    return host_of(rule) == host or host in targets(world, rule)
