@@ -63,6 +63,8 @@ def guarded(function: Callable[..., Any], who: str, then: Callable[[], object] |
 def _watch_hooks() -> None:
     """A hook that calls ``sys.exit()`` ends the run, as behave has it, and is said to have failed, which it leaves out.
 
+    So does one that Ctrl-C ends, and that is kept as what it is.
+
     Of ``after_all`` behave prints an error only.
     """
     run_hook = ModelRunner.run_hook
@@ -72,9 +74,27 @@ def _watch_hooks() -> None:
         if hook is not None:
             hook = guarded(hook, f"the hook {name}", lambda: self.abort(reason=f"sys.exit() in {name}"))
             self.hooks[name] = _told(hook) if name == "after_all" else hook
-        return bool(run_hook(self, name, *arguments))
+        aborted = self.aborted
+        passed = bool(run_hook(self, name, *arguments))
+        if self.aborted and not aborted:
+            _keep_interruption(self.context, name, *arguments)
+        return passed
 
     ModelRunner.run_hook = run
+
+
+def _keep_interruption(context: Any, name: str, *arguments: Any) -> None:
+    """Let a step, a scenario or what is around it have Ctrl-C that came in a hook of its: behave says only that the hook failed.
+
+    Args:
+        context: behave's.
+        name: The hook.
+        arguments: What it is called with.
+    """
+    of_tag = (getattr(context, around, None) for around in ("scenario", "rule", "feature"))
+    about = next(filter(None, of_tag), None) if name.endswith("_tag") else next(iter(arguments), None)
+    if about is not None and about.exception is None:
+        about.exception = KeyboardInterrupt()
 
 
 def _told(after_all: Callable[..., Any]) -> Callable[..., Any]:

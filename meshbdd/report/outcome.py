@@ -205,8 +205,9 @@ def outcome_of(scenario: Any) -> Outcome:
     status = STATUS.get(scenario.status.name, Status.BROKEN)
     broken_above = next((above for above in _containers(scenario) if above.hook_failed), None)
     if status == Status.UNKNOWN and broken_above is not None:
-        told = (broken_above.error_message or "").strip() or f"a hook of the {broken_above.type} failed"
         category = category_of(broken_above.exception) if broken_above.exception else Category.UNEXPECTED
+        how = "was interrupted" if category is Category.INTERRUPTED else "failed"
+        told = (broken_above.error_message or "").strip() or f"a hook of the {broken_above.type} {how}"
         return Outcome(Status.BROKEN, (Problem(category, told),))
     if status == Status.UNKNOWN:
         return Outcome(status, note="not run: the run ended before it")
@@ -271,6 +272,10 @@ def _hook_problems(scenario: Any) -> Iterator[Problem]:
         error = scenario.exception
         if isinstance(error, MeshbddError):
             yield Problem(category_of(error), sentence_of(error))
+        if isinstance(error, KeyboardInterrupt):
+            ran = any(step.status.name not in {"untested", "skipped"} for step in scenario.all_steps)
+            when = "after the steps of this scenario" if ran else "before the first step of this scenario"
+            yield Problem(Category.INTERRUPTED, f"the run was ended {when}")
         told = (scenario.error_message or "").strip()
         if told and not (isinstance(error, MeshbddError) and told.count("HOOK-ERROR") == 1):
             category = Category.RESTORE if f"{RestoreIncomplete.__name__}: " in told else Category.UNEXPECTED

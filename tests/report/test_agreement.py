@@ -197,6 +197,23 @@ def test_a_run_that_is_ended_shows_what_ran_and_what_did_not(tmp_path: Path, num
     assert not read(toy.results, "globals"), "the results themselves say it"
 
 
+@pytest.mark.parametrize(
+    ("tag", "told"),
+    [
+        ("before_waits", "interrupted: the run was ended before the first step of this scenario"),
+        ("after_waits", "interrupted: the run was ended after the steps of this scenario"),
+        ("feature_waits", "interrupted: a hook of the feature was interrupted"),
+    ],
+)
+def test_a_run_that_is_ended_in_a_hook_is_interrupted(tmp_path: Path, tag: str, told: str) -> None:
+    toy = Toy(tmp_path / "toy", {"a.feature": f"@{tag}\nFeature: A\n  Scenario: end\n    Given it passes\n"})
+    done = toy.interrupted(signal.SIGINT, "-f", "plain")
+    (result,) = read(toy.results)
+    assert (result["status"], result["statusDetails"]["message"]) == ("broken", told)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "1 interrupted" in done.stdout
+
+
 def test_a_killed_run_leaves_what_ran(tmp_path: Path) -> None:
     toy = Toy(
         tmp_path / "toy", {"a.feature": ENDED, "b.feature": "Feature: B\n  Scenario: later\n    Given it passes\n"}

@@ -24,6 +24,7 @@ def before_all(context):
 def after_all(context):
     context.signals.restore()
 def before_feature(context, feature):
+    if "feature_waits" in feature.tags: wait()
     if "feature_boom" in feature.tags: raise RuntimeError("no feature")
 def after_feature(context, feature):
     if "after_feature_boom" in feature.tags: raise RuntimeError("after feature")
@@ -32,16 +33,24 @@ def before_rule(context, rule):
 def before_scenario(context, scenario):
     tags = scenario.effective_tags
     if "before_boom" in tags: raise RuntimeError("no before")
+    if "before_waits" in tags: wait()
     if "skipme" in tags: scenario.skip("not for today")
     if "cleanup_boom" in tags:
         def remove_fault(): raise RuntimeError("the fault is still there")
         context.add_cleanup(remove_fault)
 from meshbdd.hooks import after_step
 def after_scenario(context, scenario):
+    if "after_waits" in scenario.effective_tags: wait()
     if "after_boom" in scenario.effective_tags: raise RuntimeError("no after")
     if "restore_boom" in scenario.effective_tags:
         from meshbdd.errors import RestoreIncomplete
         raise RestoreIncomplete("MB0320", "VirtualService shop/x still carries the fault", help="meshbdd recover")
+def wait():
+    import time
+    from pathlib import Path
+    Path("waiting").touch()
+    until = time.monotonic() + 30
+    while time.monotonic() < until: time.sleep(0.05)
 """
 
 STEPS = """
