@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from meshbdd.errors import BadInput
@@ -25,14 +25,16 @@ class _Names:
     """Names by which a service is called.
 
     Attributes:
-        regex: What authorities have them, in the words that RE2 and Python share.
-        samples: Such authorities: each name, without and with each port of the service.
+        names: The names.
+        ports: The service's ports.
         namespace: Only callers in this namespace mean the service by them; empty: everybody does.
+        headless: Whether pods have names of their own below the dotted ones.
     """
 
-    regex: str
-    samples: tuple[str, ...]
+    names: tuple[str, ...]
+    ports: tuple[int, ...]
     namespace: str = ""
+    headless: bool = False
 
     def within(self, authority: Mapping[str, str]) -> dict[str, str] | None:
         """A condition for what these names and another condition both take; ``None`` where nothing is.
@@ -43,15 +45,30 @@ class _Names:
         kind, value = next(iter(authority.items()), ("", ""))
         if kind == "exact":
             return dict(authority) if re.fullmatch(self.regex, value) else None
-        if kind == "prefix":
-            taken = {sample.startswith(value) for sample in self.samples}
-        elif kind == "regex":
-            taken = {_takes(value, sample) for sample in self.samples}
-        else:
-            taken = {True}
-        if len(taken) > 1:
+        taken = {name: {_meets(kind, value, said) for said in self._said(name)} for name in self.names}
+        kept = tuple(name for name in self.names if taken[name] == {True})
+        some_of_one = any(len(found) > 1 for found in taken.values())
+        if some_of_one or (self.headless and kept and kept != self.names):  # who knows of the pods below
             raise ValueError(f"{kind} {value}")
-        return {"regex": self.regex} if taken == {True} else None
+        return {"regex": replace(self, names=kept).regex} if kept else None
+
+    @property
+    def regex(self) -> str:
+        """What authorities have the names, in the words that RE2 and Python share."""
+        told = "|".join(
+            ("([^.:]+[.])?" if self.headless and "." in name else "") + re.escape(name) for name in self.names
+        )
+        return rf"(?i)({told})\.?(:[0-9]+)?"
+
+    def _said(self, name: str) -> list[str]:
+        """Authorities with a name: without and with each port."""
+        return [name, *(f"{name}:{port}" for port in self.ports)]
+
+
+def _meets(kind: str, value: str, authority: str) -> bool:
+    if kind == "prefix":
+        return authority.startswith(value)
+    return _takes(value, authority) if kind == "regex" else True
 
 
 def _takes(regex: str, authority: str) -> bool:
@@ -126,23 +143,16 @@ def _ways(service: ServiceRef, hosts: Iterable[str], services: Sequence[Object])
     """
     spec = next((obj.get("spec") or {} for obj in services if _ref(obj) == service), {})
     refs = [service, *(_ref(obj) for obj in services if _stands_for(obj, service))]
-    headless, ports = spec.get("clusterIP") == "None", [int(port["port"]) for port in spec.get("ports") or []]
+    headless, ports = spec.get("clusterIP") == "None", tuple(int(port["port"]) for port in spec.get("ports") or [])
     addresses = [f"[{ip}]" if ":" in ip else ip for ip in _addresses(spec)]
     long = [f"{ref.name}.{ref.namespace}{rest}" for ref in refs for rest in ("", ".svc", ".svc.cluster.local")]
     others = [ref for ref in map(_ref, services) if ref not in refs]
     if not any(o.name == r.name and covers(h, service_host(o)) for o in others for r in refs for h in hosts):
-        return [_names([*(ref.name for ref in refs), *long, *addresses], ports, headless=headless)]
+        every = dict.fromkeys([*(ref.name for ref in refs), *long, *addresses])
+        return [_Names(tuple(every), ports, headless=headless)]
     homes = {ref.namespace: [r.name for r in refs if r.namespace == ref.namespace] for ref in refs}
-    short = [_names(names, ports, namespace=home) for home, names in homes.items()]
-    return [_names([*long, *addresses], ports, headless=headless), *short]
-
-
-def _names(names: Iterable[str], ports: Iterable[int], namespace: str = "", *, headless: bool = False) -> _Names:
-    """``headless``: pods have names of their own below the dotted ones."""
-    plain = list(dict.fromkeys(names))
-    told = "|".join(("([^.:]+[.])?" if headless and "." in name else "") + re.escape(name) for name in plain)
-    tails = ("", *(f":{port}" for port in ports))
-    return _Names(rf"(?i)({told})\.?(:[0-9]+)?", tuple(name + tail for name in plain for tail in tails), namespace)
+    short = [_Names(tuple(dict.fromkeys(names)), ports, home) for home, names in homes.items()]
+    return [_Names(tuple(dict.fromkeys([*long, *addresses])), ports, headless=headless), *short]
 
 
 def _ref(obj: Object) -> ServiceRef:

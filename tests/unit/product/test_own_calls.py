@@ -136,6 +136,9 @@ def test_each_match_keeps_its_other_conditions() -> None:
         ({"exact": "inventory-service"}, [], NAMES),
         ({"prefix": "order"}, NAMES, ["order-alt"]),
         ({"prefix": "inventory"}, [], NAMES),
+        ({"prefix": "order-service.shop"}, NAMES[1:], ["order-service", "inventory-service.shop"]),
+        ({"prefix": "order-service.shop.svc.cluster.local"}, NAMES[3:], NAMES[:3]),
+        ({"regex": "order-service[.]shop(:80)?"}, ["order-service.shop"], ["order-service", NAMES[2]]),
         ({"regex": "order-service.*"}, NAMES, ["order-service-2"]),
         ({"regex": "(inventory|payment)-service.*"}, [], NAMES),
     ],
@@ -152,7 +155,7 @@ def test_a_condition_on_the_authority_is_joined(condition: Object, taken: list[s
 
 
 @pytest.mark.parametrize(
-    "condition", [{"prefix": "order-service.shop"}, {"regex": "order-service"}, {"regex": r"\pL+"}]
+    "condition", [{"prefix": "order-service.shop:8"}, {"regex": "order-service"}, {"regex": r"\pL+"}]
 )
 @pytest.mark.parametrize("intent", [FAILS, Retry(ORDER, 2)])
 def test_one_that_takes_some_of_its_names_is_refused(intent: Intent, condition: Object) -> None:
@@ -161,6 +164,28 @@ def test_one_that_takes_some_of_its_names_is_refused(intent: Intent, condition: 
     assert caught.value.code == "MB0490"
     assert next(iter(condition.values())) in caught.value.sentence
     assert "order-service alone" in caught.value.help or "order-service.shop alone" in caught.value.help
+
+
+def test_a_condition_on_the_beginning_passes_over_names_that_do_not_begin_so() -> None:
+    """As a Service's address beside its names; what one step has made of it another one reads."""
+    objects = [obj for obj in WORLD if obj["metadata"]["name"] != "order-service" or obj["kind"] != "Service"]
+    theirs = {"match": [{"authority": {"prefix": "order"}}], "route": TO}
+    world = Staged(Istio, copy.deepcopy([*objects, _service("order-service", clusterIP="10.1.0.9"), _vs(theirs)]))
+    world(Timeout(ORDER, Duration(1)))
+    world(Retry(ORDER, 2))
+    first, *_ = made = _ours(_routes(world))
+    assert first.keys() >= {"timeout", "retries"}
+    for route in made:
+        assert _takes(route, "order-service:80") and _takes(route, NAMES[-1])
+        assert not _takes(route, "10.1.0.9") and not _takes(route, "inventory-service")
+
+
+def test_which_pods_of_a_headless_service_a_condition_takes_some_of_nobody_says() -> None:
+    objects = [obj for obj in WORLD if obj["metadata"]["name"] != "order-service" or obj["kind"] != "Service"]
+    theirs = {"match": [{"authority": {"prefix": "order-service.shop"}}], "route": TO}
+    world = Staged(Istio, copy.deepcopy([*objects, _service("order-service", clusterIP="None"), _vs(theirs)]))
+    with pytest.raises(BadInput, match=r"prefix order-service\.shop"):
+        world(FAILS)
 
 
 def test_routes_that_are_all_for_others_carry_nothing() -> None:
