@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 from collections.abc import Callable
 from http import HTTPStatus
@@ -17,6 +18,12 @@ from meshbdd.errors import EnvironmentBroken
 
 T = TypeVar("T")
 _SECONDS = 5.0
+_HANDSHAKE = re.compile(r"Handshake status (\d+)( [^-]*\w)?")
+"""How the client of the WebSocket says what the API answered instead; behind it stand the answer's headers and body."""
+
+
+class PodGone(EnvironmentBroken):
+    """The pod is there no more."""
 
 
 class _Connection(http.client.HTTPConnection):
@@ -62,7 +69,7 @@ class Tunnel:
         """GET a page of JSON; an empty map where the pod has no such page (Envoy has one of filters once it was sent some).
 
         Raises:
-            EnvironmentBroken: the pod does not answer.
+            EnvironmentBroken: the pod does not answer; a ``PodGone`` where it went away.
         """
         return self._ask(path, json.loads, missing={})
 
@@ -70,7 +77,7 @@ class Tunnel:
         """GET a page of text.
 
         Raises:
-            EnvironmentBroken: the pod does not answer.
+            EnvironmentBroken: the pod does not answer; a ``PodGone`` where it went away.
         """
         return self._ask(path, bytes.decode)
 
@@ -89,9 +96,15 @@ class Tunnel:
             except (OSError, http.client.HTTPException, ValueError, kubernetes_client.ApiException) as error:
                 last = error
                 self.close()
+        refused = _HANDSHAKE.search(str(getattr(last, "reason", None) or ""))
+        if refused and int(refused[1]) == HTTPStatus.NOT_FOUND:
+            raise PodGone(
+                "MB0315", f"Pod {self.pod}.{self.namespace} went away.", help="keep the pods while a scenario runs"
+            )
+        why = f"{refused[1]}{refused[2] or ''}" if refused else last
         raise EnvironmentBroken(
             "MB0315",
-            f"Port {self._port} of pod {self.pod}.{self.namespace} does not answer through the API server: {last}.",
+            f"Port {self._port} of pod {self.pod}.{self.namespace} does not answer through the API server: {why}.",
             help="check that the pod runs and that the account may create pods/portforward",
         )
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshbdd.cluster import Cluster
-from meshbdd.cluster.tunnel import Tunnel
+from meshbdd.cluster.tunnel import PodGone, Tunnel
 from meshbdd.errors import EnvironmentBroken, Inconclusive
 from meshbdd.mesh.base import Marker
 from meshbdd.sidecars import ISTIO, Sidecars
@@ -126,6 +126,10 @@ class Looks:
             def look() -> None:
                 try:
                     wrong = None if given_up.is_set() else probe(proxy)
+                except PodGone as gone:  # it does not come back by this name
+                    raise Inconclusive(
+                        code, f"{what} at {proxy.pod} cannot be seen: the pod went away.", help=gone.help
+                    ) from None
                 except EnvironmentBroken as error:  # a proxy that has only just been started does not answer yet
                     wrong = error.sentence
                 if wrong:
