@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -222,6 +223,10 @@ def _cut_off_by(error: BaseException | None) -> Problem:
     return Problem(Category.UNEXPECTED, f"the run was cut off by {type(error).__name__}: {error} ({_place_of(error)})")
 
 
+_LINE = re.compile(r":\d+$")
+"""Behind the name of a feature file: a line of it."""
+
+
 def _could_not_run(error: BaseException | None, config: Any) -> MeshbddError:
     """What to say of an error that came before the first scenario, or from a formatter of the user's."""
     if isinstance(error, ParserError):
@@ -234,6 +239,8 @@ def _could_not_run(error: BaseException | None, config: Any) -> MeshbddError:
         )
     elif isinstance(error, MeshbddError):
         return error
+    elif isinstance(error, FileNotFoundError) and str(error) in {path.removeprefix("@") for path in config.paths}:
+        told = BadInput("MB0244", f"There is no file {_LINE.sub('', str(error))}.", help="check the path")
     elif isinstance(error, ConfigError) and str(error).startswith("No steps directory"):
         told = BadInput(
             "MB0228",

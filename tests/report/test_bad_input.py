@@ -109,7 +109,8 @@ def test_a_feature_that_does_not_parse(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--tags=@a and"], "MB0224"),
-        (["nowhere.feature"], "MB0226"),
+        (["nowhere.feature"], "MB0244 error: There is no file nowhere.feature."),
+        (["nowhere.feature:3"], "MB0244 error: There is no file nowhere.feature."),
         (["-f", "nonsense"], "nonsense"),
         (["--tags=@nothing"], "MB0221"),
     ],
