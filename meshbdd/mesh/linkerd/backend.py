@@ -158,12 +158,13 @@ def see_as_many(catalog: Catalog, backend: FaultBackend, what: str) -> None:
         NotPossible: it does not.
     """
     made = catalog.find("Deployment", backend.own.name, backend.own.namespace)
-    there = int(made["spec"].get("replicas", 1)) if made else backend.replicas
-    if there != backend.replicas:
+    now = endpoints_among(catalog.pods(backend.selector, backend.service.namespace))
+    there = int(made["spec"].get("replicas", 1)) if made else now
+    if now and there != now:  # that of a service without one is nobody's to open
         raise NotPossible(
             "MB0461",
             f"{what} is not possible on Linkerd here: the fault backend came when {backend.service} had "
-            f"{counted(there, 'endpoint')}, it has {backend.replicas} now, and each endpoint has a circuit of its own.",
+            f"{counted(there, 'endpoint')}, it has {now} now, and each endpoint has a circuit of its own.",
             help=f"have all pods of {backend.service} there, and ready, before the run",
         )
 

@@ -67,6 +67,17 @@ def test_one_that_came_before_some_endpoint_does_not_take_the_place_of_all(more:
         there(FAULT)
 
 
+def test_the_circuit_of_a_service_without_endpoints_is_nobodys_to_open() -> None:
+    there = world(_service("payment-service", annotations=ACCRUAL), said=SAID)
+    there.cluster.create(_early(there))
+    for pod in ("stable", "canary"):
+        there.cluster.replace(
+            {**_pod("payment-service", pod), "status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+        )
+    [needed] = there.mesh.scenery(there.context)
+    assert needed.edits
+
+
 def _page(*addresses: str) -> Object:
     hosts = [
         {"address": {"socket_address": {"address": a}}, "health_status": {"eds_health_status": "HEALTHY"}}
