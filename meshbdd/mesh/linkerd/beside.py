@@ -20,11 +20,12 @@ from meshbdd.mesh.linkerd.guards import held_by, refuse_changed, too_late
 from meshbdd.mesh.linkerd.limits import refuse_limiting
 from meshbdd.mesh.linkerd.markers import RouteMarked
 from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, attached, compete, named, parents, routes_of
-from meshbdd.mesh.linkerd.policies import RETRY, TIMEOUT, has_words_of_its_own
+from meshbdd.mesh.linkerd.own_words import RETRY, TIMEOUT, has_words_of_its_own
 from meshbdd.mesh.linkerd.precedence import covers, matches_of, takes
 from meshbdd.mesh.linkerd.rules import headers_of
 from meshbdd.mesh.linkerd.security import lets_the_mesh_in
 from meshbdd.mesh.linkerd.servers import ACCESS, DENY, decides_at
+from meshbdd.mesh.linkerd.time_limits import refuse_ending_earlier
 
 _OWN_WORDS: Mapping[type, str] = {Timeout: TIMEOUT, Retry: RETRY}
 """What a step sets for a Service → the annotations of a route that the Service's do not reach."""
@@ -42,12 +43,14 @@ def refuse_vain(catalog: Catalog, documents: Sequence[Object], edits: Iterable[E
 
     Raises:
         BadInput: it would write over what a step has changed, take calls to itself that a step's change is for, have some
-            that a fault keeps from it and lets go on elsewhere, or bring a circuit breaker that would never see a fault in force.
+            that a fault keeps from it and lets go on elsewhere, end calls before a step's time limit does, or bring a circuit
+            breaker that would never see a fault in force.
         NotPossible: it would let only some callers pass where a fault backend passes calls on, or answers, or limit their rate.
     """
     written = tuple(edits)
     refuse_replacing(((edit.target, edit.path) for edit in written), context.in_force)
     _refuse_unseen(written, context)
+    refuse_ending_earlier(catalog, written, context)
     for document in documents:
         kind = kind_of(document)
         if kind in ROUTE_KINDS:

@@ -28,7 +28,7 @@ from meshbdd.mesh.linkerd.objects import (
     refuse_profile,
     routes_of,
 )
-from meshbdd.mesh.linkerd.policies import RETRY, TIMEOUT
+from meshbdd.mesh.linkerd.own_words import RETRY, TIMEOUT
 from meshbdd.mesh.linkerd.policy_arrival import policy_markers
 from meshbdd.mesh.linkerd.rivals import refuse_shadowed
 from meshbdd.mesh.linkerd.rules import marked

@@ -6,7 +6,7 @@ those are set as well. https://linkerd.io/2/reference/timeouts/, …/retries/, �
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,8 +16,8 @@ from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import CircuitBreaker, Retry, ServiceRef, Split, Timeout
 from meshbdd.mesh.base import Stage
 from meshbdd.mesh.catalog import Catalog, selected
-from meshbdd.mesh.linkerd.annotations import ACCRUAL, refuse_unreadable, seconds_of
-from meshbdd.mesh.linkerd.callers import grpc_routes_for_others, lack_a_route, refuse_shared
+from meshbdd.mesh.linkerd.annotations import ACCRUAL, refuse_unreadable
+from meshbdd.mesh.linkerd.callers import grpc_routes_for_others, refuse_shared
 from meshbdd.mesh.linkerd.markers import (
     BreakerHeld,
     EndpointsHeld,
@@ -29,24 +29,20 @@ from meshbdd.mesh.linkerd.markers import (
 )
 from meshbdd.mesh.linkerd.objects import (
     OPAQUE_PORTS,
-    attached,
     creation,
     fitting,
     http_ports,
-    named,
     refuse_profile,
-    routes_of,
 )
+from meshbdd.mesh.linkerd.own_words import RETRY, TIMEOUT, with_words_of_their_own
 from meshbdd.mesh.linkerd.routes import RULES, routes_stage
 from meshbdd.mesh.linkerd.rules import Rules, marked, split_rules
 from meshbdd.mesh.linkerd.scopes import Place
+from meshbdd.mesh.linkerd.time_limits import refuse_earlier
 from meshbdd.mesh.splits import weights_of
 from meshbdd.sidecars import FAULT_LABEL
 from meshbdd.units import Duration
 
-TIMEOUT = "timeout.linkerd.io/"
-_RESPONSE = f"{TIMEOUT}response"
-RETRY = "retry.linkerd.io/"
 _RETRIED_GRPC = "cancelled,deadline-exceeded,internal,resource-exhausted,unavailable"
 _LONGEST_PENALTY = 60.0
 """Seconds; Linkerd's own ``max-penalty``."""
@@ -79,47 +75,6 @@ def _constant(value: str | None, _now: Any) -> str | None:
     return value
 
 
-def has_words_of_its_own(route: Mapping[str, Any], prefix: str) -> bool:
-    """Whether a route has annotations of a kind, or a time limit in a rule: those of its Service do not reach it then."""
-    said = any(name.startswith(prefix) for name in route["metadata"].get("annotations") or {})
-    return said or (prefix == TIMEOUT and any(rule.get("timeouts") for rule in route["spec"].get("rules") or []))
-
-
-def _with_words_of_their_own(catalog: Catalog, service: ServiceRef, prefix: str) -> Iterator[Mapping[str, Any]]:
-    """The routes of a service that the Service's annotations of a kind do not reach."""
-    routes = routes_of(catalog)
-    seen: set[tuple[str, str, str]] = set()
-    for port in http_ports(catalog.service(service)):
-        for route in attached(routes, service, int(port["port"])):
-            key = named(route)
-            if key not in seen and has_words_of_its_own(route, prefix):
-                seen.add(key)
-                yield route
-
-
-def _reaches_some(catalog: Catalog, service: ServiceRef, own: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the Service's own annotations of a kind reach any call; own: the routes that go by theirs alone."""
-    routes, others = routes_of(catalog), {named(route) for route in own}
-    there = [attached(routes, service, int(port["port"])) for port in http_ports(catalog.service(service))]
-    return any(any(named(route) not in others for route in at) or lack_a_route(catalog, at, service) for at in there)
-
-
-def _refuse_earlier(obj: Mapping[str, Any], intent: Timeout) -> None:
-    """See that no other time limit ends calls before the one that is asked for does.
-
-    Raises:
-        BadInput: one does.
-    """
-    said = (obj["metadata"].get("annotations") or {}).get(_RESPONSE)
-    if said is not None and seconds_of(said) < intent.after.seconds:
-        raise BadInput(
-            "MB0467",
-            f"«{intent}» would not come true: {_RESPONSE} of {obj['kind']} {obj['metadata']['name']} is {said}, and the shorter "
-            "of the two counts.",
-            help="ask for less than that, or take the annotation away before",
-        )
-
-
 def _numbers(catalog: Catalog, service: ServiceRef) -> tuple[int, ...]:
     return tuple(int(port["port"]) for port in http_ports(catalog.service(service)))
 
@@ -134,12 +89,9 @@ def timeout_stages(catalog: Catalog, intent: Timeout, _tag: str) -> tuple[Stage,
     values = {f"{TIMEOUT}request": _words(intent.after)}
     service = catalog.service(intent.service)
     edits = list(_annotate(service, values))
-    own = list(_with_words_of_their_own(catalog, intent.service, TIMEOUT))
-    if _reaches_some(catalog, intent.service, own):
-        _refuse_earlier(service, intent)
-    for route in own:
+    refuse_earlier(catalog, intent)
+    for route in with_words_of_their_own(catalog, intent.service, TIMEOUT):
         refuse_shared(route, intent.service, str(intent))
-        _refuse_earlier(route, intent)
         edits += _annotate(route, values)
     ports = _numbers(catalog, intent.service)
     marker = RoutesSay("timeout", intent.service, ports, round(intent.after.seconds, 3), timeout_of)
@@ -165,7 +117,7 @@ def retry_stages(catalog: Catalog, intent: Retry, tag: str) -> tuple[Stage, ...]
         edits.append(_route_creation(new))
         markers.append(RouteMarked(tag, intent.service, number, route=as_proxies_name(new)))
     edits += _annotate(catalog.service(intent.service), {**http, **grpc, **limit})
-    for route in _with_words_of_their_own(catalog, intent.service, RETRY):
+    for route in with_words_of_their_own(catalog, intent.service, RETRY):
         refuse_shared(route, intent.service, str(intent))
         edits += _annotate(route, {**(grpc if route["kind"] == "GRPCRoute" else http), **limit})
     markers.append(RoutesSay("retries", intent.service, _numbers(catalog, intent.service), intent.count, retries_of))

@@ -639,6 +639,7 @@ _RESPONSE = "timeout.linkerd.io/response"
             "timeout.linkerd.io/response of Service payment-service is 300ms, and the shorter",
         ),
         ({_RESPONSE: "2s"}, None, None),
+        ({_RESPONSE: "0s"}, None, None),
         ({}, {_RESPONSE: "300ms"}, "timeout.linkerd.io/response of HTTPRoute mine is 300ms"),
         ({_RESPONSE: "300ms"}, {_RESPONSE: "2s"}, None),
         ({_RESPONSE: "300ms"}, {}, "of Service payment-service is 300ms"),

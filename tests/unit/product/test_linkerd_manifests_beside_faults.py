@@ -72,6 +72,34 @@ def test_a_breaker_that_would_never_see_a_fault_at_the_caller_is_refused() -> No
     there([_annotated("order-service", **ACCRUAL)])
 
 
+_RESPONSE = "timeout.linkerd.io/response"
+
+
+@pytest.mark.parametrize(
+    ("said", "route", "refused"),
+    [
+        ({_RESPONSE: "300ms"}, None, True),
+        ({_RESPONSE: "2s"}, None, False),
+        ({_RESPONSE: "0s"}, None, False),  # no limit
+        ({_RESPONSE: "300ms"}, {"timeout.linkerd.io/request": "5s"}, False),  # no call meets the Service's
+        ({"retry.linkerd.io/limit": "2"}, None, False),
+    ],
+)
+def test_a_shorter_time_limit_of_a_manifest_is_refused_as_it_is_before_the_step(
+    said: Object, route: Object | None, refused: bool
+) -> None:
+    there = world(*([_route([{}], "mine", annotations=route)] if route else []))
+    there(Timeout(PAYMENT, Duration(1)))
+    manifest = [_annotated("payment-service", **said)]
+    if not refused:
+        assert there(manifest).edits
+        return
+    with pytest.raises(BadInput, match=r"With the manifest .*response of Service payment-service is 300ms") as caught:
+        there(manifest)
+    assert caught.value.code == "MB0467"
+    assert caught.value.help == "take that annotation out of the manifest, or let the step ask for less"
+
+
 def test_a_breaker_comes_beside_a_fault_in_the_place_of_the_endpoints() -> None:
     """What the run itself changed in the Service is no difference of the manifest's."""
     backend = _pod("meshbdd-fault-payment-service")
