@@ -8,7 +8,7 @@ import re
 import socket
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from kubernetes import client as kubernetes_client
 from kubernetes.stream import portforward
@@ -94,6 +94,7 @@ class Tunnel:
                     return missing
                 return read(body)
             except (OSError, http.client.HTTPException, ValueError, kubernetes_client.ApiException) as error:
+                _keep_interruption(error)
                 last = error
                 self.close()
         refused = _HANDSHAKE.search(str(getattr(last, "reason", None) or ""))
@@ -101,7 +102,7 @@ class Tunnel:
             raise PodGone(
                 "MB0315", f"Pod {self.pod}.{self.namespace} went away.", help="keep the pods while a scenario runs"
             )
-        why = f"{refused[1]}{refused[2] or ''}" if refused else last
+        why = f"{refused[1]}{refused[2] or ''}" if refused else _words_of(last)
         raise EnvironmentBroken(
             "MB0315",
             f"Port {self._port} of pod {self.pod}.{self.namespace} does not answer through the API server: {why}.",
@@ -114,3 +115,19 @@ class Tunnel:
             self._connection.close()
         self._connection = None
         self._forward = None
+
+
+def _keep_interruption(error: Exception) -> None:
+    """Raise the interruption that the client of the WebSocket hides in an exception of its own."""
+    if isinstance(error.__context__, KeyboardInterrupt | SystemExit):
+        raise error.__context__ from None
+
+
+def _words_of(error: Exception | None) -> str:
+    """What an exception says, on one line; the API's client writes three, and some exceptions say nothing."""
+    if isinstance(error, kubernetes_client.ApiException):
+        said = f"{error.status or ''} {error.reason or ''}"
+        error = error if error.__context__ is None else cast("Exception", error.__context__)
+    else:
+        said = str(error)
+    return " ".join(said.split()).rstrip(".") or f"no answer came ({type(error).__name__})"

@@ -39,6 +39,46 @@ def test_another_answer_of_the_api_is_told_in_short(status: str, monkeypatch: py
     assert (caught.value.code, caught.value.sentence) == ("MB0315", told)
 
 
+def _failing(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> Tunnel:
+    def connects() -> Any:
+        raise error
+
+    def fails(_self: Tunnel) -> Any:
+        try:
+            connects()
+        except (ApiException, OSError):
+            raise
+        except BaseException as hidden:  # noqa: BLE001 - as kubernetes.stream.ws_client does
+            raise ApiException(status=0, reason=str(hidden))  # noqa: B904
+
+    monkeypatch.setattr(Tunnel, "_open", fails)
+    return Tunnel(cast("Cluster", None), "pay-1", "shop", 15020)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ApiException(status=0, reason=""), "no answer came (ApiException)"),
+        (ApiException(status=0), "no answer came (ApiException)"),
+        (AssertionError(), "no answer came (AssertionError)"),
+        (TimeoutError(), "no answer came (TimeoutError)"),
+        (ApiException(status=403, reason="Forbidden"), "403 Forbidden"),
+        (ValueError("two\n  lines.\n"), "two lines"),
+        (ConnectionRefusedError(111, "Connection refused"), "[Errno 111] Connection refused"),
+    ],
+)
+def test_what_failed_is_told_on_one_line(error: Exception, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(EnvironmentBroken) as caught:
+        _failing(error, monkeypatch).get("/")
+    told = f"Port 15020 of pod pay-1.shop does not answer through the API server: {words}."
+    assert caught.value.sentence == told
+
+
+def test_an_interruption_while_a_tunnel_opens_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        _failing(KeyboardInterrupt(), monkeypatch).get("/")
+
+
 def test_nobody_waits_for_a_pod_that_went_away(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = Looks(cast("Cluster", None), Duration(600))
     tunnel = _tunnel("404 Not Found", monkeypatch)
