@@ -14,6 +14,8 @@ from meshbdd.sense.virtual_services import destinations
 
 DEFAULT_EJECTION_PERCENT = 10
 """Envoy's own default, which Istio leaves as it is: envoy config/cluster/v3/outlier_detection.proto."""
+ALL_PERCENT = 100
+"""The most that Istio takes for a share."""
 
 
 def host_of(rule: Object) -> str:
@@ -189,12 +191,13 @@ def _breaker(
     opens = any(n != 0 and host not in few and host not in frail for host, n in numbers.items())
     # A share that somebody wrote, and that does for other services of the pattern, is meant.
     if few and not (said and opens):
+        needed = -(-ALL_PERCENT // min(few.values()))
         default = "" if said else ", the default,"
         yield catalog.NEVER_EJECTS.on(
             rule,
             f"{where}: maxEjectionPercent {percent}{default} of {_endpoints(rule, few)} is less than one: "
             "none is ever ejected, the circuit never opens.",
-            f"set maxEjectionPercent to {-(-100 // min(few.values()))} or more",
+            f"set maxEjectionPercent to {needed}{' or more' if needed < ALL_PERCENT else ''}",
         )
     if frail and not opens:
         left = _endpoints(rule, frail, lambda n: f"{n - 1} of ")

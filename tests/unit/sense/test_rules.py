@@ -140,7 +140,7 @@ def test_a_pattern_s_breaker_names_the_services_that_it_governs_and_never_opens_
     assert (found.code, found.object, found.help) == (
         "MB0934",
         "DestinationRule shop/all",
-        "set maxEjectionPercent to 100 or more",
+        "set maxEjectionPercent to 100",
     )
     assert "the default, of 1 endpoint of order-canary.shop, 1 endpoint of order-stable.shop is less" in found.sentence
 
