@@ -20,10 +20,10 @@ from meshbdd.mesh.linkerd.guards import held_by, refuse_changed, too_late
 from meshbdd.mesh.linkerd.limits import refuse_limiting
 from meshbdd.mesh.linkerd.markers import RouteMarked
 from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, attached, compete, named, parents, routes_of
+from meshbdd.mesh.linkerd.opening import lets_the_mesh_in
 from meshbdd.mesh.linkerd.own_words import RETRY, TIMEOUT, has_words_of_its_own
 from meshbdd.mesh.linkerd.precedence import covers, matches_of, takes
 from meshbdd.mesh.linkerd.rules import headers_of
-from meshbdd.mesh.linkerd.security import lets_the_mesh_in
 from meshbdd.mesh.linkerd.servers import ACCESS, DENY, decides_at
 from meshbdd.mesh.linkerd.time_limits import refuse_ending_earlier
 

@@ -11,7 +11,7 @@ from meshbdd.mesh.catalog import Catalog, has_ended
 from meshbdd.mesh.linkerd.authorizing import AUTHORIZATION, SERVER_AUTHORIZATION, is_at, is_for
 from meshbdd.mesh.linkerd.backend import DEFAULT_POLICY, FaultBackend
 from meshbdd.mesh.linkerd.objects import routes_of
-from meshbdd.mesh.linkerd.security import lets_the_mesh_in
+from meshbdd.mesh.linkerd.opening import lets_the_mesh_in
 from meshbdd.mesh.linkerd.servers import ACCESS, DENY, decider, skips
 from meshbdd.sidecars import LINKERD
 

@@ -14,8 +14,9 @@ from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import Access, MutualTls, ServiceRef, TlsMode
 from meshbdd.mesh.base import Marker, Stage
 from meshbdd.mesh.catalog import Catalog
-from meshbdd.mesh.linkerd.authorizing import AUTHORIZATION, SERVER_AUTHORIZATION, is_at, is_for
+from meshbdd.mesh.linkerd.authorizing import AUTHORIZATION, SERVER_AUTHORIZATION, is_for
 from meshbdd.mesh.linkerd.objects import POLICY, creation, routes_of
+from meshbdd.mesh.linkerd.opening import lets_the_mesh_in
 from meshbdd.mesh.linkerd.server_markers import ServerHeld
 from meshbdd.mesh.linkerd.servers import (
     ACCESS,
@@ -193,26 +194,3 @@ def refuse_detour(catalog: Catalog, service: ServiceRef, what: str, called: Serv
                 "and on Linkerd the calls that go on come from the fault backend.",
                 help="have faults and the policy in different scenarios",
             )
-
-
-def lets_the_mesh_in(catalog: Catalog, server: Mapping[str, Any]) -> bool:
-    """Whether a policy for a Server lets every identity pass; of one with routes, which have policies of their own, not."""
-    meta = server["metadata"]
-    if any(is_at(route, server) for route in routes_of(catalog, meta["namespace"])):
-        return False
-    anybody = {
-        found["metadata"]["name"]
-        for found in catalog.all("MeshTLSAuthentication", meta["namespace"])
-        if "*" in (found["spec"].get("identities") or [])
-    }
-    for policy in catalog.all(AUTHORIZATION, meta["namespace"]):
-        target, refs = policy["spec"]["targetRef"], policy["spec"].get("requiredAuthenticationRefs") or []
-        here = (target.get("group"), target["kind"], target["name"]) == (POLICY, "Server", meta["name"])
-        if here and refs and all(_is_own(ref, meta["namespace"]) and ref["name"] in anybody for ref in refs):
-            return True
-    return False
-
-
-def _is_own(ref: Mapping[str, Any], namespace: str) -> bool:
-    kind = ref.get("group"), ref["kind"], ref.get("namespace") or namespace
-    return kind == (POLICY, "MeshTLSAuthentication", namespace)

@@ -932,8 +932,63 @@ def _let_in(identities: list[str], **more: Any) -> list[Object]:
     ]
 
 
-def test_calls_may_go_on_to_a_server_that_lets_everybody_of_the_mesh_pass() -> None:
-    made, _ = plan(Fault(PAYMENT, delay=Duration(1)), *_let_in(["*"]))
+def _from_networks(*networks: Object, identities: list[str] | None = None) -> list[Object]:
+    """A Server with a policy that lets calls from these networks pass, and of these identities."""
+    kind = {"kind": "NetworkAuthentication"}
+    server, authentication, policy = _let_in(identities or [], **({} if identities else kind))
+    if identities:
+        policy["spec"]["requiredAuthenticationRefs"].append({"group": "policy.linkerd.io", "name": "callers", **kind})
+    wide = _obj("NetworkAuthentication", "callers", {"networks": list(networks)}, "policy.linkerd.io/v1alpha1")
+    return [server, wide, policy, *([authentication] if identities else [])]
+
+
+def _by_old_word(client: Object, **server: Any) -> list[Object]:
+    """A Server with a ServerAuthorization."""
+    spec = {"server": server or {"name": "theirs"}, "client": client}
+    return [_server(None), _obj("ServerAuthorization", "old", spec, "policy.linkerd.io/v1beta1")]
+
+
+def _for_the_namespace(identities: list[str]) -> list[Object]:
+    server, authentication, policy = _let_in(identities)
+    policy["spec"]["targetRef"] = {"kind": "Namespace", "name": "shop"}
+    return [server, authentication, policy]
+
+
+def _requiring_nothing() -> list[Object]:
+    server, _, policy = _let_in([])
+    policy["spec"]["requiredAuthenticationRefs"] = []
+    return [server, policy]
+
+
+def _elsewhere(identities: list[str]) -> list[Object]:
+    server, authentication, policy = _let_in(identities, namespace="other")
+    authentication["metadata"]["namespace"] = "other"
+    return [server, authentication, policy]
+
+
+_ALL: Object = {"cidr": "0.0.0.0/0"}
+_SIX: Object = {"cidr": "::/0"}
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        _let_in(["*"]),
+        _for_the_namespace(["*"]),
+        _elsewhere(["*"]),
+        _from_networks(_ALL),
+        _from_networks(_ALL, _SIX),
+        _from_networks(_ALL, identities=["*"]),
+        _requiring_nothing(),
+        _by_old_word({"unauthenticated": True}),
+        _by_old_word({"unauthenticated": True, "networks": [_ALL]}),
+        _by_old_word({"meshTLS": {"identities": ["*"]}}),
+        _by_old_word({"meshTLS": {"identities": ["*"]}}, selector={}),
+        _by_old_word({"meshTLS": {"unauthenticatedTLS": True}}),
+    ],
+)
+def test_calls_may_go_on_to_a_server_that_lets_everybody_of_the_mesh_pass(objects: list[Object]) -> None:
+    made, _ = plan(Fault(PAYMENT, delay=Duration(1)), *objects)
     assert made.through is not None
 
 
@@ -946,8 +1001,18 @@ def test_calls_may_go_on_to_a_server_that_lets_everybody_of_the_mesh_pass() -> N
         _let_in(["*"], name="there-is-none"),
         _let_in(["*"], kind="NetworkAuthentication"),
         _let_in(["*"])[:2],
+        _for_the_namespace(["client"]),
+        _elsewhere(["client"]),
+        _from_networks({"cidr": "10.0.0.0/8"}),
+        _from_networks({**_ALL, "except": ["10.1.0.0/16"]}),
+        _from_networks(_SIX),
+        _from_networks(_ALL, identities=["client"]),
+        _from_networks({"cidr": "10.0.0.0/8"}, identities=["*"]),
+        _by_old_word({"unauthenticated": True, "networks": [{"cidr": "10.0.0.0/8"}]}),
+        _by_old_word({"meshTLS": {"identities": ["client"]}}),
+        _by_old_word({"meshTLS": {"serviceAccounts": [{"name": "client"}]}}),
+        _by_old_word({"unauthenticated": True}, name="another"),
     ],
-    ids=["one", "a namespace's", "of another namespace", "none", "of networks", "no policy"],
 )
 def test_calls_may_not_go_on_to_a_server_that_lets_only_some_pass(objects: list[Object]) -> None:
     with pytest.raises(NotPossible, match="Server theirs lets only some callers"):
