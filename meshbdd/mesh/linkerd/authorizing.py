@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from meshbdd.cluster.kinds import kind_of
+from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.objects import POLICY, ROUTE_KINDS
 from meshbdd.mesh.linkerd.selecting import selects
 
@@ -81,3 +82,9 @@ def required(policy: Object) -> Iterator[tuple[str, str, str]]:
     """The authentications that an AuthorizationPolicy requires: kind, namespace and name."""
     for ref in policy["spec"].get("requiredAuthenticationRefs") or []:
         yield kind_at(ref), str(ref.get("namespace") or policy["metadata"]["namespace"]), str(ref["name"])
+
+
+def has_what_it_requires(catalog: Catalog, policy: Object) -> bool:
+    """Whether all is there that an AuthorizationPolicy requires: Linkerd leaves it out otherwise."""
+    asked = [(kind, home, name) for kind, home, name in required(policy) if kind in AUTHENTICATIONS]
+    return all(any(o["metadata"]["name"] == name for o in catalog.all(kind, home)) for kind, home, name in asked)

@@ -17,6 +17,7 @@ from meshbdd.mesh.linkerd.annotations import ACCRUAL
 from meshbdd.mesh.linkerd.callers import is_of_a_step
 from meshbdd.mesh.linkerd.fault_envoy import CHANGE
 from meshbdd.mesh.linkerd.guards import held_by, refuse_changed, too_late
+from meshbdd.mesh.linkerd.keeping_out import refuse_let_in
 from meshbdd.mesh.linkerd.limits import refuse_limiting
 from meshbdd.mesh.linkerd.markers import RouteMarked
 from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, attached, compete, named, parents, routes_of
@@ -43,8 +44,8 @@ def refuse_vain(catalog: Catalog, documents: Sequence[Object], edits: Iterable[E
 
     Raises:
         BadInput: it would write over what a step has changed, take calls to itself that a step's change is for, have some
-            that a fault keeps from it and lets go on elsewhere, end calls before a step's time limit does, or bring a circuit
-            breaker that would never see a fault in force.
+            that a fault keeps from it and lets go on elsewhere, end calls before a step's time limit does, bring a circuit
+            breaker that would never see a fault in force, or let callers pass whom a step keeps out.
         NotPossible: it would let only some callers pass where a fault backend passes calls on, or answers, or limit their rate.
     """
     written = tuple(edits)
@@ -57,6 +58,7 @@ def refuse_vain(catalog: Catalog, documents: Sequence[Object], edits: Iterable[E
             for plan in context.in_force:
                 _refuse_taking(catalog, document, plan)
     _refuse_denying(catalog, documents, context)
+    refuse_let_in(catalog, documents, context.in_force)
 
 
 def passes_on(plan: Plan) -> bool:

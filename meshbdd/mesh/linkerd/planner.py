@@ -199,9 +199,10 @@ class Linkerd:
     def _down(self, down: Down, _context: Context) -> Plan:
         return plan_down(self._catalog, down)
 
-    def _mutual_tls(self, intent: MutualTls, _context: Context) -> Plan:
+    def _mutual_tls(self, intent: MutualTls, context: Context) -> Plan:
         see_mode_held(self._catalog, intent)
-        return Plan(str(intent), (security.tls_stage(self._catalog, intent),), intent=intent, service=intent.service)
+        stage = security.tls_stage(self._catalog, intent, context.in_force)
+        return Plan(str(intent), (stage,), intent=intent, service=intent.service)
 
     def _access(self, intent: Access, context: Context) -> Plan:
         for plan in context.faults(intent.service):
@@ -219,7 +220,7 @@ class Linkerd:
                 else "have this step before the one of the fault",
             )
         see_sidecars(self._catalog, intent.service, f"«{intent}» would not hold for every call")
-        stage = security.access_stage(self._catalog, intent, self._tag())
+        stage = security.access_stage(self._catalog, intent, self._tag(), context.in_force)
         return Plan(str(intent), (stage,), intent=intent, service=intent.service)
 
     def plan_manifest(self, documents: list[Object], context: Context) -> Plan:

@@ -15,6 +15,7 @@ from meshbdd.mesh.linkerd.authorizing import (
     AUTHORIZATION,
     RATE_LIMIT,
     SERVER_AUTHORIZATION,
+    has_what_it_requires,
     is_at,
     is_for,
     is_for_whole,
@@ -111,7 +112,7 @@ def _is_on(catalog: Catalog, obj: Object, server: Object, kind: str) -> bool:
 
 def _places(catalog: Catalog, obj: Object, kind: str) -> list[Object]:
     """The Servers that a policy, or a route, is for, and that decide at a pod with a proxy."""
-    if kind == AUTHORIZATION and not _has_what_it_requires(catalog, obj):
+    if kind == AUTHORIZATION and not has_what_it_requires(catalog, obj):
         return []
     deciding = _deciding(catalog, obj["metadata"]["namespace"])
     return [s for s in deciding if _is_on(catalog, obj, s, kind) and not unseen(catalog, s)]
@@ -141,7 +142,7 @@ def leaving_markers(catalog: Catalog, stage: Stage) -> Iterator[Marker]:
     seen = [marker.where for marker in stage.markers]
     for edit in stage.edits:
         there = catalog.find(edit.kind, edit.name, edit.namespace) if edit.kind in _GROWING else None
-        if there is None or (edit.kind == AUTHORIZATION and not _has_what_it_requires(catalog, there)):
+        if there is None or (edit.kind == AUTHORIZATION and not has_what_it_requires(catalog, there)):
             continue
         with contextlib.suppress(BadInput):  # it is for nothing by now
             for server in _servers_to_leave(catalog, there, edit.kind):
@@ -218,17 +219,11 @@ def _servers_of(after: Catalog, wanted: Object, kind: str) -> list[Object]:
     if kind in AUTHENTICATIONS:
         key = kind, home, wanted["metadata"]["name"]
         asking = (p for p in after.all(AUTHORIZATION) if key in required(p))
-        policies = [policy for policy in asking if _has_what_it_requires(after, policy)]
+        policies = [policy for policy in asking if has_what_it_requires(after, policy)]
         homes = {p["metadata"]["namespace"] for p in policies}
         routes = routes_of(after) if policies else []
         return [s for h in sorted(homes) for s in _deciding(after, h) if any(is_for(p, s, routes) for p in policies)]
     return [s for s in after.all("Server", home) if is_at(wanted, s)]
-
-
-def _has_what_it_requires(after: Catalog, policy: Object) -> bool:
-    """Whether all is there that an AuthorizationPolicy requires: Linkerd leaves it out otherwise."""
-    asked = [(kind, home, name) for kind, home, name in required(policy) if kind in AUTHENTICATIONS]
-    return all(any(o["metadata"]["name"] == name for o in after.all(kind, home)) for kind, home, name in asked)
 
 
 def _deciding(after: Catalog, namespace: str) -> Iterator[Object]:

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from meshbdd.cluster import Edit
-from meshbdd.errors import BadInput, NotPossible
+from meshbdd.errors import NotPossible
 from meshbdd.intents import Access, MutualTls, ServiceRef, TlsMode
-from meshbdd.mesh.base import Marker, Stage
+from meshbdd.mesh.base import Marker, Plan, Stage
 from meshbdd.mesh.catalog import Catalog
-from meshbdd.mesh.linkerd.authorizing import AUTHORIZATION, SERVER_AUTHORIZATION, is_for
-from meshbdd.mesh.linkerd.objects import POLICY, creation, routes_of
+from meshbdd.mesh.linkerd.adding_up import refuse_undone
+from meshbdd.mesh.linkerd.objects import POLICY, creation
 from meshbdd.mesh.linkerd.opening import lets_the_mesh_in
 from meshbdd.mesh.linkerd.server_markers import ServerHeld
 from meshbdd.mesh.linkerd.servers import (
@@ -35,14 +35,15 @@ from meshbdd.sidecars import LINKERD
 MODES = {TlsMode.STRICT: "all-authenticated", TlsMode.PERMISSIVE: "all-unauthenticated"}
 
 
-def tls_stage(catalog: Catalog, intent: MutualTls) -> Stage:
+def tls_stage(catalog: Catalog, intent: MutualTls, in_force: Sequence[Plan] = ()) -> Stage:
     """Set what the ports of a service, or of every service of a namespace, take.
 
     A Server that lets nobody pass without a policy is left alone: its policies say who may call, and how.
 
     Raises:
         BadInput: no such service, or calls to a port of it go past its proxies; of a namespace such ports are left alone. Or
-            the Server of a service decides for other pods as well; those of a namespace are all meant.
+            the Server of a service decides for other pods as well; those of a namespace are all meant. Or a policy lets
+            callers without an identity pass, whom strict mutual TLS keeps out.
     """
     if intent.service is not None:
         see_not_skipped(catalog, intent.service, f"«{intent}»")
@@ -53,7 +54,9 @@ def tls_stage(catalog: Catalog, intent: MutualTls) -> Stage:
     renewed: list[ServiceRef] = []
     for service in sorted(services, key=lambda s: -len(catalog.pods(catalog.labels_of(s), s.namespace))):
         planned = [edit.new for edit in edits.values() if edit.new is not None]
-        for server, edit in _servers(catalog, service, mode, planned):
+        for server, edit in servers_at(catalog, service, mode, planned):
+            if intent.mode is TlsMode.STRICT:
+                refuse_undone(catalog, intent, server or edit.new or {}, None, in_force)
             if server is not None and server["spec"].get("accessPolicy", DENY) == DENY:
                 continue
             if server is None or server["spec"].get("accessPolicy") != mode:
@@ -83,7 +86,7 @@ def _meshed(pod: Mapping[str, Any]) -> bool:
     return LINKERD.label in (pod["metadata"].get("labels") or {})
 
 
-def _servers(
+def servers_at(
     catalog: Catalog, service: ServiceRef, access: str, planned: Sequence[Mapping[str, Any]] = ()
 ) -> Iterator[tuple[Mapping[str, Any] | None, Edit]]:
     """For each port of a service the Servers that decide there, each with the edit that sets its access policy.
@@ -115,7 +118,7 @@ def _servers(
             yield None, Edit("Server", meta["name"], service.namespace, ACCESS, lambda _now: access, new)
 
 
-def access_stage(catalog: Catalog, intent: Access, token: str) -> Stage:
+def access_stage(catalog: Catalog, intent: Access, token: str, in_force: Sequence[Plan] = ()) -> Stage:
     """Let the caller pass, and nobody else: Linkerd knows no policy that denies, so no other may allow.
 
     Raises:
@@ -126,14 +129,15 @@ def access_stage(catalog: Catalog, intent: Access, token: str) -> Stage:
     accounts = catalog.service_accounts(intent.caller)
     service, namespace = intent.service, intent.service.namespace
     refs = [{"kind": "ServiceAccount", "name": account, "namespace": intent.caller.namespace} for account in accounts]
+    allowed = frozenset((account, intent.caller.namespace) for account in accounts)
     edits = [_policy("MeshTLSAuthentication", token, namespace, {"identityRefs": refs})]
     required = [{"group": POLICY, "kind": "MeshTLSAuthentication", "name": token}]
     servers: dict[str, Edit] = {}
     markers: list[Marker] = []
-    for number, (server, edit) in enumerate(_servers(catalog, service, DENY)):
+    for number, (server, edit) in enumerate(servers_at(catalog, service, DENY)):
         if server is not None:
             refuse_shared(catalog, server, service, f"«{intent}»")
-        _refuse_others(catalog, intent, server or edit.new or {})
+        refuse_undone(catalog, intent, server or edit.new or {}, allowed, in_force)
         name = f"{token}-{number}"
         target = {"group": POLICY, "kind": "Server", "name": edit.name}
         spec = {"targetRef": target, "requiredAuthenticationRefs": required}
@@ -151,27 +155,6 @@ def _policy(kind: str, name: str, namespace: str, spec: Mapping[str, Any]) -> Ed
     return creation({"apiVersion": f"{POLICY}/v1alpha1", "kind": kind, "metadata": meta, "spec": dict(spec)})
 
 
-def _refuse_others(catalog: Catalog, intent: Access, server: Mapping[str, Any]) -> None:
-    """See that no policy lets others pass: one for a Server, for a route of it, or for all Servers of its namespace.
-
-    Raises:
-        BadInput: one does.
-    """
-    namespace, routes = server["metadata"]["namespace"], routes_of(catalog, server["metadata"]["namespace"])
-    for kind in (AUTHORIZATION, SERVER_AUTHORIZATION):
-        for policy in catalog.all(kind, namespace):
-            if is_for(policy, server, routes):
-                raise _adds_up(intent, policy["kind"], policy["metadata"]["name"])
-
-
-def _adds_up(intent: Access, kind: str, name: str) -> BadInput:
-    return BadInput(
-        "MB0448",
-        f"«{intent}» would not come true: {kind} {name} lets callers pass as well, and Linkerd's policies add up.",
-        help=f"take {name} away before, or let it say who may call",
-    )
-
-
 def refuse_detour(catalog: Catalog, service: ServiceRef, what: str, called: ServiceRef) -> None:
     """See that a service answers whoever is in the mesh: calls that a fault backend passes on bear its own identity.
 
@@ -184,7 +167,7 @@ def refuse_detour(catalog: Catalog, service: ServiceRef, what: str, called: Serv
     Raises:
         NotPossible: a Server lets only some callers pass.
     """
-    for server, _edit in _servers(catalog, service, DENY):
+    for server, _edit in servers_at(catalog, service, DENY):
         if server is None or server["spec"].get("accessPolicy", DENY) != DENY:
             continue
         if not lets_the_mesh_in(catalog, server):

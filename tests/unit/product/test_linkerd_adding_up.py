@@ -1,0 +1,212 @@
+"""A Server's policies add up: what lets pass whom a step keeps out is refused, whichever of the two comes first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from meshbdd.errors import BadInput
+from meshbdd.intents import Access, Intent, MutualTls, ServiceRef, TlsMode
+from tests.unit.product.staged import Staged
+from tests.unit.product.test_linkerd import ORDER, PAYMENT, _obj, _pod, _server, _service
+from tests.unit.product.test_linkerd_manifests_beside_faults import world
+
+Object = dict[str, Any]
+GROUP = "policy.linkerd.io"
+STRICT = MutualTls(TlsMode.STRICT, "shop", PAYMENT)
+STRICT_ALL = MutualTls(TlsMode.STRICT, "shop")
+PERMISSIVE = MutualTls(TlsMode.PERMISSIVE, "shop", PAYMENT)
+ONLY = Access(ORDER, PAYMENT)
+NAMESPACE: Object = {"kind": "Namespace", "name": "shop"}
+THEIRS: Object = {"group": GROUP, "kind": "Server", "name": "theirs"}
+ROUTE: Object = {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "probe"}
+
+ANYWHERE = _obj("NetworkAuthentication", "anywhere", {"networks": [{"cidr": "0.0.0.0/0"}]}, f"{GROUP}/v1alpha1")
+PROBE = _obj("HTTPRoute", "probe", {"parentRefs": [THEIRS]}, "gateway.networking.k8s.io/v1")
+FROM_ANYWHERE: Object = {"group": GROUP, "kind": "NetworkAuthentication", "name": "anywhere"}
+CALLERS: Object = {"group": GROUP, "kind": "MeshTLSAuthentication", "name": "callers"}
+THE_ORDERS: Object = {"kind": "ServiceAccount", "name": "order-service", "namespace": "shop"}
+THE_CLIENT: Object = {"kind": "ServiceAccount", "name": "client"}
+IDENTITY = "order-service.shop.serviceaccount.identity.linkerd.cluster.local"
+
+
+def _callers(**spec: Any) -> Object:
+    return _obj("MeshTLSAuthentication", "callers", spec, f"{GROUP}/v1alpha1")
+
+
+def _policy(target: Object, *required: Object) -> Object:
+    spec = {"targetRef": target, "requiredAuthenticationRefs": list(required)}
+    return _obj("AuthorizationPolicy", "mine", spec, f"{GROUP}/v1alpha1")
+
+
+def _older(server: str = "theirs", **client: Any) -> Object:
+    return _obj("ServerAuthorization", "mine", {"server": {"name": server}, "client": client}, f"{GROUP}/v1beta1")
+
+
+OPENING = [
+    [_policy(THEIRS, FROM_ANYWHERE), ANYWHERE],
+    [_policy(NAMESPACE, FROM_ANYWHERE), ANYWHERE],
+    [_policy(ROUTE, FROM_ANYWHERE), ANYWHERE, PROBE],
+    [_policy(THEIRS)],
+    [_older(unauthenticated=True)],
+    [_older(meshTLS={"unauthenticatedTLS": True})],
+]
+"""What lets callers without an identity pass."""
+ASKING = [
+    [_policy(THEIRS, CALLERS), _callers(identities=["*"])],
+    [_policy(THEIRS, FROM_ANYWHERE, CALLERS), _callers(identities=["*"]), ANYWHERE],
+    [_policy(THEIRS, THE_CLIENT)],
+    [_older(meshTLS={"identities": ["*"]})],
+    [_older("another", unauthenticated=True)],
+]
+"""What lets pass whoever has some identity, or is for others."""
+CONFINED = [
+    [_policy(THEIRS, CALLERS), _callers(identityRefs=[THE_ORDERS])],
+    [_policy(THEIRS, CALLERS), _callers(identities=[IDENTITY])],
+    [_policy(THEIRS, FROM_ANYWHERE, THE_ORDERS), ANYWHERE],
+    [_older(meshTLS={"serviceAccounts": [{"name": "order-service"}]})],
+    [_policy(THEIRS, FROM_ANYWHERE)],  # Linkerd leaves it out, since what it requires is not there
+]
+"""What lets nobody pass but order-service."""
+WIDER = [
+    [_policy(THEIRS, CALLERS), _callers(identityRefs=[THE_ORDERS, THE_CLIENT])],
+    [_policy(THEIRS, CALLERS), _callers(identityRefs=[{"kind": "Namespace", "name": "order-service"}])],
+    [_policy(THEIRS, CALLERS), _callers(identities=[IDENTITY, "*.shop.serviceaccount.identity.linkerd.cluster.local"])],
+    [_policy(NAMESPACE, THE_CLIENT)],
+    [_older(meshTLS={"serviceAccounts": [{"name": "order-service"}, {"name": "client"}]})],
+]
+"""What lets others with an identity pass."""
+
+
+@pytest.mark.parametrize("access", ["deny", "all-unauthenticated", "all-authenticated"])
+@pytest.mark.parametrize("policies", OPENING)
+def test_strict_is_refused_beside_a_policy_that_lets_callers_without_an_identity_pass(
+    policies: list[Object], access: str
+) -> None:
+    for intent in (STRICT, STRICT_ALL):
+        with pytest.raises(
+            BadInput, match=r"would not come true: .* mine lets callers without an identity pass"
+        ) as caught:
+            world(_server(access), *policies)(intent)
+        assert caught.value.code == "MB0448"
+    kind = policies[0]["kind"]
+    assert caught.value.help == (
+        "let mine require a MeshTLSAuthentication as well"
+        if kind == "AuthorizationPolicy"
+        else "let mine name the callers' identities (client.meshTLS)"
+    )
+
+
+@pytest.mark.parametrize("policies", [*ASKING, *CONFINED])
+def test_strict_stands_beside_policies_that_require_an_identity(policies: list[Object]) -> None:
+    there = world(_server("deny"))
+    there(STRICT)
+    if not _lacks(policies):
+        there(policies)
+    world(_server("deny"), *policies)(STRICT)
+
+
+def _lacks(policies: list[Object]) -> bool:
+    """Whether a manifest of these would be refused for what it names and nobody has."""
+    return policies == [_policy(THEIRS, FROM_ANYWHERE)] or policies[0]["spec"].get("server") == {"name": "another"}
+
+
+def test_strict_is_refused_where_a_policy_of_the_namespace_is_for_the_server_that_it_would_make() -> None:
+    with pytest.raises(BadInput, match="mine lets callers without an identity pass"):
+        world(_policy(NAMESPACE, FROM_ANYWHERE), ANYWHERE)(STRICT)
+
+
+def test_permissive_leaves_such_policies_alone() -> None:
+    world(_server("deny"), *OPENING[0])(PERMISSIVE)
+
+
+@pytest.mark.parametrize("intent", [STRICT, STRICT_ALL, ONLY])
+@pytest.mark.parametrize("policies", OPENING)
+def test_a_manifest_that_lets_callers_without_an_identity_pass_is_refused(
+    policies: list[Object], intent: Intent
+) -> None:
+    there = world(_server("deny"))
+    there(intent)
+    with pytest.raises(
+        BadInput, match=r"With the manifest «.*» would not be true any more: .* mine of the manifest"
+    ) as caught:
+        there(policies)
+    assert caught.value.code == "MB0448"
+
+
+@pytest.mark.parametrize("policies", WIDER)
+def test_only_is_refused_beside_policies_that_let_others_pass_whichever_is_first(policies: list[Object]) -> None:
+    with pytest.raises(BadInput, match="mine lets callers pass as well") as caught:
+        world(_server("deny"), *policies)(ONLY)
+    assert caught.value.help == "have mine let nobody pass but order-service.shop"
+    there = world(_server("deny"))
+    there(ONLY)
+    with pytest.raises(BadInput, match="mine of the manifest lets callers pass as well"):
+        there(policies)
+
+
+@pytest.mark.parametrize("policies", CONFINED)
+def test_only_stands_beside_a_policy_that_lets_the_caller_alone_pass(policies: list[Object]) -> None:
+    made = world(_server("deny"), *policies)(ONLY)
+    assert "AuthorizationPolicy.policy.linkerd.io" in {edit.kind for edit in made.edits}
+    if not _lacks(policies):
+        there = world(_server("deny"))
+        there(ONLY)
+        there(policies)
+
+
+def test_a_manifest_that_widens_what_a_policy_that_stands_requires_is_refused() -> None:
+    there = world(_server("deny"), *CONFINED[0])
+    there(ONLY)
+    with pytest.raises(BadInput, match="AuthorizationPolicy mine lets callers pass as well"):
+        there([_callers(identityRefs=[THE_ORDERS, THE_CLIENT])])
+
+
+def test_a_manifest_that_brings_what_a_policy_that_stands_requires_is_refused() -> None:
+    there = world(_server("deny"), *CONFINED[-1])
+    there(STRICT)
+    with pytest.raises(BadInput, match="AuthorizationPolicy mine lets callers without an identity pass"):
+        there([ANYWHERE])
+
+
+def test_a_manifest_that_opens_a_server_that_strict_found_as_it_should_be_is_refused() -> None:
+    there = world(_server("all-authenticated"))
+    there(STRICT)
+    with pytest.raises(BadInput, match="Server theirs of the manifest lets callers without an identity pass") as caught:
+        there([_server("all-unauthenticated")])
+    assert caught.value.help == "give theirs an access policy that asks for an identity"
+
+
+def test_the_latest_mode_of_a_service_is_the_one_that_a_manifest_is_held_against() -> None:
+    there = world(_server("deny"))
+    there(STRICT)
+    there(PERMISSIVE)
+    there(OPENING[0])
+
+
+def _of_the_same_pods() -> tuple[Staged, ServiceRef]:
+    twin = _service("payment-twin")
+    twin["spec"]["selector"] = {"app": "payment-service"}
+    return world(twin, _service("cart"), _pod("cart")), ServiceRef("payment-twin", "shop")
+
+
+def test_of_two_steps_about_callers_of_the_same_pods_the_other_one_is_named() -> None:
+    there, twin = _of_the_same_pods()
+    there(ONLY)
+    told = (
+        r"«only order-service.shop may call payment-service.shop» is in force and lets order-service.shop pass as well"
+    )
+    for service, shared in (
+        (PAYMENT, ", and"),
+        (twin, ", as payment-service.shop and payment-twin.shop share pods, and"),
+    ):
+        with pytest.raises(BadInput, match=told + shared) as caught:
+            there(Access(ServiceRef("cart", "shop"), service))
+        assert (caught.value.code, caught.value.help) == ("MB0448", "have the two steps in different scenarios")
+
+
+def test_the_same_caller_may_be_the_only_one_of_services_that_share_pods() -> None:
+    there, twin = _of_the_same_pods()
+    there(ONLY)
+    there(Access(ORDER, twin))
