@@ -21,6 +21,28 @@ Dump = Mapping[str, Any]
 """One page of a proxy's configuration."""
 
 
+Labels = frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of one label.
+
+    Attributes:
+        name: The label's.
+        values: Some of those that it can have; ``None`` stands for pods without the label.
+        among: Whether it is to have one of these, or none of them.
+    """
+
+    name: str
+    values: frozenset[str | None]
+    among: bool = True
+
+    def met(self, labels: Mapping[str, str]) -> bool:
+        """Whether a pod with these labels has what is asked."""
+        return (labels.get(self.name) in self.values) is self.among
+
+
 @dataclass(frozen=True, slots=True)
 class Where:
     """Which proxies are meant; everything said must hold, nothing said means every one.
@@ -30,12 +52,16 @@ class Where:
         labels: Those of pods with these labels.
         but: Those that are not meant.
         pods: Those of pods of these names.
+        asked: Those of pods whose labels have all of this.
+        alike: Those of pods with one of these sets of labels, and no label beside. A pod that is started anew is still one of them.
     """
 
     namespace: str | None = None
     labels: Mapping[str, str] | None = None
     but: tuple[Where, ...] = ()
     pods: frozenset[str] | None = None
+    asked: tuple[Asked, ...] = ()
+    alike: frozenset[Labels] | None = None
 
     def takes(self, metadata: Mapping[str, Any]) -> bool:
         """Whether the pod with this metadata is meant."""
@@ -43,7 +69,9 @@ class Where:
         return (
             self.namespace in (None, metadata["namespace"])
             and all(own.get(name) == value for name, value in (self.labels or {}).items())
+            and all(asked.met(own) for asked in self.asked)
             and (self.pods is None or metadata["name"] in self.pods)
+            and (self.alike is None or frozenset(own.items()) in self.alike)
             and not any(where.takes(metadata) for where in self.but)
         )
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from meshbdd.errors import Inconclusive
-from meshbdd.mesh.base import Object, Where
+from meshbdd.mesh.base import Labels, Object, Where
 from meshbdd.mesh.catalog import Catalog, selected
 from meshbdd.mesh.istio.hosts import ROOT_NAMESPACE
-from meshbdd.mesh.istio.transports import Labels
 
 _NOBODY = Where(pods=frozenset())
 _TARGETS = ("targetRef", "targetRefs")

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from meshbdd import peer_modes
-from meshbdd.mesh.base import Object, Where
+from meshbdd.mesh.base import Labels, Object, Where
 from meshbdd.mesh.catalog import Catalog, ports_of, selected
 from meshbdd.mesh.istio.hosts import ROOT_NAMESPACE
 from meshbdd.mesh.markers import TransportTaken
@@ -18,8 +18,6 @@ TRANSPORTS = {
     "DISABLE": frozenset({"raw_buffer"}),
 }
 """What the inbound chains of a port take in each mode: pilot's ``filterchain_options.go``."""
-
-Labels = frozenset[tuple[str, str]]
 
 
 def selector(policy: Object) -> Mapping[str, str]:

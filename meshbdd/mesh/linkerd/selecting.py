@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from meshbdd.mesh.base import Asked
 from meshbdd.mesh.catalog import selected
 
 Object = Mapping[str, Any]
@@ -15,17 +16,20 @@ _LISTS = {"In", "NotIn"}
 
 def selects(selector: Object | None, labels: Mapping[str, str]) -> bool:
     """Whether a label selector picks what has these labels; an empty one picks all."""
-    wanted = selector or {}
-    return selected(wanted.get("matchLabels") or {}, labels) and all(
-        _fits(expression, labels) for expression in wanted.get("matchExpressions") or []
-    )
+    wanted = (selector or {}).get("matchLabels") or {}
+    return selected(wanted, labels) and all(asked.met(labels) for asked in asked_by(selector))
 
 
-def _fits(expression: Object, labels: Mapping[str, str]) -> bool:
+def asked_by(selector: Object | None) -> tuple[Asked, ...]:
+    """What the expressions of a label selector ask for."""
+    return tuple(_asked(expression) for expression in (selector or {}).get("matchExpressions") or [])
+
+
+def _asked(expression: Object) -> Asked:
     """One with values where none belong, or without where some do, Linkerd takes to fit nothing."""
-    asks, values, value = str(expression["operator"]), expression.get("values"), labels.get(expression["key"])
+    asks, values, name = str(expression["operator"]), expression.get("values"), str(expression["key"])
     if (values is not None) != (asks in _LISTS):
-        return False
+        return Asked(name, frozenset())
     if values is not None:
-        return (value in values) is (asks == "In")
-    return (value is not None) is (asks == "Exists")
+        return Asked(name, frozenset(values), among=asks == "In")
+    return Asked(name, frozenset({None}), among=asks != "Exists")

@@ -11,10 +11,10 @@ from typing import Any
 
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.intents import ServiceRef
-from meshbdd.mesh.base import Where
+from meshbdd.mesh.base import Labels, Where
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.objects import is_opaque, port_list
-from meshbdd.mesh.linkerd.selecting import selects
+from meshbdd.mesh.linkerd.selecting import asked_by, selects
 from meshbdd.sidecars import LINKERD
 
 Object = Mapping[str, Any]
@@ -111,24 +111,27 @@ def decides_at(server: Object, pod: Object, there: Sequence[Object]) -> int | No
 
 
 def pods_of(catalog: Catalog, server: Object) -> Where:
-    """The pods at which a Server decides: those of its labels, but for the ones that are there and where it does not.
+    """The pods at which a Server decides: those that it selects, but for the ones that are there and where it does not.
 
-    Those that are yet to start are told by their labels alone.
+    Those that are yet to start are told by their labels alone: as those with the same ones, where all of these agree.
 
     Args:
         catalog: Reads pods, and all Servers.
         server: The Server.
     """
-    home = server["metadata"]["namespace"]
-    labels = (server["spec"].get("podSelector") or {}).get("matchLabels") or {}
-    past: frozenset[str] = frozenset()
+    home, selector = server["metadata"]["namespace"], server["spec"].get("podSelector") or {}
+    deciding, past = set[Labels](), dict[str, Labels]()
     with contextlib.suppress(Inconclusive):  # a rehearsal may not know the pods
         there = catalog.all("Server", home)
         own = next((other for other in there if other["metadata"]["name"] == server["metadata"]["name"]), server)
-        past = frozenset(
-            str(pod["metadata"]["name"]) for pod in catalog.pods(labels, home) if decides_at(own, pod, there) is None
-        )
-    return Where(home, labels or None, (Where(home, pods=past),) if past else ())
+        for pod in catalog.pods({}, home):
+            labels = frozenset((pod["metadata"].get("labels") or {}).items())
+            if decides_at(own, pod, there) is not None:
+                deciding.add(labels)
+            elif selects(selector, dict(labels)):
+                past[str(pod["metadata"]["name"])] = labels
+    but = (Where(home, pods=frozenset(past)), Where(home, alike=frozenset(past.values()) - deciding)) if past else ()
+    return Where(home, selector.get("matchLabels") or None, but, asked=asked_by(selector))
 
 
 def decides_somewhere(catalog: Catalog, server: Object, there: Sequence[Object]) -> bool:

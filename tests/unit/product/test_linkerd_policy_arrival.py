@@ -110,6 +110,38 @@ def test_a_server_is_not_looked_for_at_pods_whose_proxies_its_port_is_led_past()
     assert not marker.where.takes(skipping["metadata"])
 
 
+@pytest.mark.parametrize(
+    ("expression", "met"),
+    [
+        ({"key": "app", "operator": "In", "values": ["backup"]}, {"backup"}),
+        ({"key": "app", "operator": "NotIn", "values": ["pair", "client"]}, {"backup", "fault", "bare"}),
+        ({"key": "fault", "operator": "Exists"}, {"fault"}),
+        ({"key": "app", "operator": "DoesNotExist"}, {"fault", "bare"}),
+    ],
+)
+def test_pods_that_start_meanwhile_are_told_by_what_a_servers_expressions_ask_for(
+    expression: Object, met: set[str]
+) -> None:
+    """Such as a fault backend's, or those of a Deployment that grows: none of them is known as the change is planned."""
+    there = [
+        _obj("Pod", word, _pod(word, {"http": 8080})["spec"], "v1", **{word: "known"}) for word in ("fault", "tier")
+    ]
+    plan = _world(*there)([_server("s", {"matchExpressions": [expression]}, 8080)])
+    [marker] = plan.stages[-1].markers
+    labels = {"backup": {"app": "backup"}, "pair": {"app": "pair"}, "fault": {"fault": "x"}, "bare": {}}
+    new = {name: {"name": f"{name}-new", "namespace": "shop", "labels": own} for name, own in labels.items()}
+    assert {name for name, pod in new.items() if marker.where.takes(pod)} == met
+
+
+def test_a_pod_at_which_a_server_does_not_decide_is_known_when_it_is_started_anew() -> None:
+    plan = _world()([_server("s", {}, "http")])
+    [marker] = plan.stages[-1].markers
+    client = _pod("client", {})["metadata"]
+    assert not marker.where.takes({**client, "name": "client-2"})
+    more = {**client["labels"], "version": "v2"}
+    assert marker.where.takes({**client, "name": "client-3", "labels": more}), "one with other labels may have the port"
+
+
 def test_a_server_for_pods_that_come_with_it_is_looked_for_by_their_labels() -> None:
     template = {"metadata": {"labels": {"app": "new"}}, "spec": _pod("new", {"http": 8080})["spec"]}
     deployment = _obj("Deployment", "new", {"template": template}, "apps/v1")
