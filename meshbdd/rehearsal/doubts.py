@@ -1,12 +1,9 @@
-"""Steps that are understood and yet cannot mean what their author thinks: thin counts, delays that nobody notices."""
+"""Steps that are understood and yet cannot mean what their author thinks: thin counts, faults that nobody sees."""
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
 
 from meshbdd.claims.sequential import Band
 from meshbdd.claims.share import ShareClaim
@@ -14,11 +11,10 @@ from meshbdd.claims.statistics import at_least_probability, at_most_probability,
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Message
-from meshbdd.sense import Finding, timeouts
-from meshbdd.sense.catalog import GRPC_FAULT_OF_HTTP, THIN_COUNT, UNNOTICED_DELAY
+from meshbdd.rehearsal.delays import StepLine
+from meshbdd.sense import Finding
+from meshbdd.sense.catalog import GRPC_FAULT_OF_HTTP, THIN_COUNT
 from meshbdd.units import Duration, Rate, counted
-
-Object = Mapping[str, Any]
 
 MOST_FALSE_RED = 0.01
 """A literal count that turns a perfect system red more often than this cannot carry its claim."""
@@ -28,19 +24,8 @@ CONFIDENCE = 0.90
 
 _SENT = re.compile(r'"[^"]+" is sent(?: ([0-9]{1,9}) times(?: by [0-9]+ users)?| from outside the mesh)?')
 _SENT_AT = re.compile(r'"[^"]+" is sent at (\S+) for (\S+)')
-_SLOWED = re.compile(r"(\S+) is slowed by (\S+?)(?: for \S+ of requests)?")
 _GRPC_FAULT = re.compile(r"(\S+) fails \S+ with gRPC status \S+")
 _SENDS = re.compile(r'(?:enough )?"([^"]+)" (?:is sent|keeps being sent|requests are sent).*')
-_FAILS = re.compile(r"(\S+) fails \S+(?: with .+)?")
-_RETRIED = re.compile(r"calls to (\S+) are retried up to ([0-9]{1,9}) times")
-_TIMES_OUT = re.compile(r"calls to (\S+) time out after (\S+)")
-_SHOWN_WITHIN = re.compile(
-    r"(?:every response has status|the response status is) 2\d\d|(?:more than|at least) \S+ of requests succeed"
-    r"|at most \S+ of requests fail|the response (?:arrives within|takes at least) \S+|the \S+ latency is below \S+"
-    r'|a slow \S+ does not slow ".*"'
-)
-"""Claims that a delay within a timeout is to show: that it is borne, and how long answers take with it."""
-_GIVES_UP = re.compile(r"(\S+) gives up on (\S+) within (\S+)")
 
 
 def planned_count(text: str, before: int | None) -> int | None:
@@ -83,64 +68,6 @@ def thin_count(claim: object, count: int | None, place: str) -> Finding | None:
             f"{red:.1%} of runs; {instead}.",
         )
     return None
-
-
-@dataclass(frozen=True, slots=True)
-class StepLine:
-    """A step's text, and where it stands."""
-
-    text: str
-    place: str
-
-
-def unnoticed_delays(steps: Sequence[StepLine], objects: Iterable[Object], namespace: str) -> Iterator[Finding]:
-    """Delays no longer than the limit which is to notice them: the claim holds also of a caller that never gives up.
-
-    Where success is claimed, or how long answers take, that a delay stays within a timeout is what the scenario is to show.
-
-    Args:
-        steps: Those of one scenario.
-        objects: What is in the world with all that the scenario wrote; its VirtualServices may have timeouts.
-        namespace: Where services without one lie.
-    """
-    delays: list[tuple[ServiceRef, Duration, StepLine]] = []
-    meant = any(_SHOWN_WITHIN.fullmatch(step.text) for step in steps)
-    limits: list[tuple[ServiceRef, Duration, str]] = [
-        (ServiceRef.parse(host, namespace), limit, f"{name} (timeout: {limit})")
-        for host, limit, name in (() if meant else timeouts(objects))
-    ]
-    tries = _tries(steps, namespace)
-    for step in steps:
-        try:
-            if found := _SLOWED.fullmatch(step.text):
-                delays.append((ServiceRef.parse(found[1], namespace), Duration.parse(found[2]), step))
-            elif not meant and (found := _TIMES_OUT.fullmatch(step.text)):
-                limits.append((ServiceRef.parse(found[1], namespace), Duration.parse(found[2]), f"«{step.text}»"))
-            elif found := _GIVES_UP.fullmatch(step.text):
-                limits.append((ServiceRef.parse(found[2], namespace), Duration.parse(found[3]), f"«{step.text}»"))
-        except BadInput:
-            continue  # said already, where the step is not understood
-    for service, delay, step in delays:
-        whole = delay.seconds * tries.get(service, 1)
-        unmet = [(limit, text) for its, limit, text in limits if its == service and whole <= limit.seconds]
-        if unmet:
-            limit, text = max(unmet)
-            yield UNNOTICED_DELAY.on(
-                step.place,
-                f"a delay of {delay} is no longer than {text} allows: nobody has to give up, so nothing is shown.",
-                f"slow {service.name} by more than {limit}",
-            )
-
-
-def _tries(steps: Sequence[StepLine], namespace: str) -> Mapping[ServiceRef, int]:
-    """How often a call is tried, each time with its delay: services that fail and whose calls are retried."""
-    found: dict[ServiceRef, int] = {}
-    failing = {fails[1] for step in steps if (fails := _FAILS.fullmatch(step.text))}
-    for step in steps:
-        if (retried := _RETRIED.fullmatch(step.text)) and retried[1] in failing:
-            with contextlib.suppress(BadInput):  # said already, where the step is not understood
-                found[ServiceRef.parse(retried[1], namespace)] = int(retried[2]) + 1
-    return found
 
 
 def grpc_faults_of_http(

@@ -24,7 +24,8 @@ from meshbdd.mesh import MESHES, Gate
 from meshbdd.mesh.manifest import find_manifest
 from meshbdd.options import table_rows
 from meshbdd.phrases import problem_of
-from meshbdd.rehearsal.doubts import StepLine, grpc_faults_of_http, planned_count, thin_count, unnoticed_delays
+from meshbdd.rehearsal.delays import StepLine, unnoticed_delays
+from meshbdd.rehearsal.doubts import grpc_faults_of_http, planned_count, thin_count
 from meshbdd.rehearsal.following import follows
 from meshbdd.rehearsal.judged import Said, unjudged
 from meshbdd.rehearsal.report import Report

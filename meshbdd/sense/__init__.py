@@ -7,18 +7,19 @@ Pure functions from objects to findings: nothing is asked of a cluster, nothing 
 from meshbdd.sense.checking import check, check_changes
 from meshbdd.sense.finding import Check, Finding, Severity, name_of
 from meshbdd.sense.kinds import unknown_kinds
-from meshbdd.sense.routes import injects_fault, timeouts
+from meshbdd.sense.routes import Patience, injects_fault, patience
 from meshbdd.sense.whose import linkerds_alone
 
 __all__ = [
     "Check",
     "Finding",
+    "Patience",
     "Severity",
     "check",
     "check_changes",
     "injects_fault",
     "linkerds_alone",
     "name_of",
-    "timeouts",
+    "patience",
     "unknown_kinds",
 ]

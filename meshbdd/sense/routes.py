@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -31,14 +33,39 @@ def injects_fault(obj: Object) -> bool:
     return text(obj, "kind") == "VirtualService" and any(mapping(r, "fault") for r in mappings(obj, "spec", "http"))
 
 
-def timeouts(objects: Iterable[Object]) -> Iterator[tuple[str, Duration, str]]:
-    """The timeouts that VirtualServices set: ``name.namespace`` of the service, the shortest of its rules, the object."""
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long, and how often, one rule of a VirtualService has callers try.
+
+    Attributes:
+        host: ``name.namespace`` of the service that is called.
+        object: The VirtualService.
+        timeout: Of all tries together; ``None``: no limit.
+        per_try: Of one try; ``None``: no limit but that of all.
+        tries: How many there are at most of a call that fails.
+    """
+
+    host: str
+    object: str
+    timeout: Duration | None
+    per_try: Duration | None
+    tries: int
+
+
+def patience(objects: Iterable[Object]) -> Iterator[Patience]:
+    """What the rules of VirtualServices say of timeouts and retries."""
     for obj in objects:
-        if text(obj, "kind") != "VirtualService":
-            continue
-        limits = [limit for r in mappings(obj, "spec", "http") if (limit := duration(r, "timeout")) and limit.seconds]
-        for host in texts(obj, "spec", "hosts") if limits else ():
-            yield full_name(host, namespace_of(obj)).removesuffix(".svc.cluster.local"), min(limits), name_of(obj)
+        rules = mappings(obj, "spec", "http") if text(obj, "kind") == "VirtualService" else []
+        for host, rule in itertools.product(texts(obj, "spec", "hosts"), rules):
+            attempts = max(whole(rule, "retries", "attempts") or 0, 0)
+            timeout, each = duration(rule, "timeout"), duration(rule, "retries", "perTryTimeout")
+            yield Patience(
+                full_name(host, namespace_of(obj)).removesuffix(".svc.cluster.local"),
+                name_of(obj),
+                timeout if timeout and timeout.seconds else None,
+                each if each and each.seconds and attempts else None,  # without attempts there is no policy of retries
+                attempts + 1,
+            )
 
 
 def _covers(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:

@@ -375,6 +375,41 @@ def test_a_delay_that_nobodys_timeout_notices(rehearsed: Rehearse, steps: str, f
     assert len(told) == found, told
 
 
+_GIVEN_UP = 'When "checkout" is sent\nThen order-service gives up on inventory-service within '
+
+
+@pytest.mark.parametrize(
+    ("rule", "steps", "found"),
+    [
+        ("timeout: 10s, retries: {attempts: 2, perTryTimeout: 400ms}", "is slowed by 3s\n" + _GIVEN_UP + "500ms", 0),
+        ("timeout: 10s, retries: {attempts: 2, perTryTimeout: 400ms}", "is slowed by 3s", 0),
+        ("timeout: 10s, retries: {attempts: 2, perTryTimeout: 400ms}", "is slowed by 400ms", 1),
+        ("timeout: 10s, retries: {attempts: 0, perTryTimeout: 400ms}", "is slowed by 3s", 1),
+        ("timeout: 10s, retries: {attempts: 2, perTryTimeout: 400ms}", "is slowed by 1s\n" + _GIVEN_UP + "1100ms", 0),
+        ("timeout: 10s, retries: {attempts: 2, perTryTimeout: 400ms}", "is slowed by 1s\n" + _GIVEN_UP + "2s", 1),
+        ("timeout: 1s, retries: {attempts: 3}", "is slowed by 400ms\nAnd inventory-service fails 100% with status 503\n" + _GIVEN_UP + "1100ms", 0),
+        ("timeout: 1s, retries: {attempts: 3}", "is slowed by 400ms\nAnd inventory-service.shop fails 100%", 0),
+        ("timeout: 1s, retries: {attempts: 1}", "is slowed by 400ms\nAnd inventory-service fails 100%", 1),
+        ("timeout: 1s, retries: {attempts: 3}", "is slowed by 400ms\n" + _GIVEN_UP + "1100ms", 1),
+        ("timeout: 1s", "is slowed by 400ms\nAnd calls to inventory-service time out after 300ms", 0),
+        ("timeout: 10s", "is slowed by 3s\n" + _GIVEN_UP + "2s", 0),
+        ("timeout: 1s", "is slowed by 3s\n" + _GIVEN_UP + "5s", 1),
+        ("match: [{uri: {prefix: /slow}}], timeout: 10s, route: [{destination: {host: inventory-service}}]}, {timeout: 1s", "is slowed by 3s", 0),
+        ("match: [{uri: {prefix: /slow}}], timeout: 10s, route: [{destination: {host: inventory-service}}]}, {timeout: 4s", "is slowed by 3s", 1),
+    ],
+)  # fmt: skip
+def test_any_limit_that_notices_a_delay_will_do(rehearsed: Rehearse, rule: str, steps: str, found: int) -> None:
+    manifest = TIMEOUT.replace("timeout: 3s", rule)
+    report = rehearsed(f'Given the manifest "stock.yaml" is applied\nAnd inventory-service {steps}', stock=manifest)
+    told = [line for line in _found(report) if line.startswith("MB0926")]
+    assert len(told) == found, told
+
+
+def test_a_timeout_as_a_safety_net_does_not_take_a_claim_its_meaning(rehearsed: Rehearse) -> None:
+    steps = f"Given calls to inventory-service time out after 5s\nAnd inventory-service is slowed by 3s\n{_GIVEN_UP}2s"
+    assert _found(rehearsed(steps)) == []
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -1,0 +1,132 @@
+"""Delays that nobody's timeout notices: a claim about who gives up holds also of a caller that never does. Pure functions."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from meshbdd.errors import BadInput
+from meshbdd.intents import ServiceRef
+from meshbdd.sense import Finding, Patience, patience
+from meshbdd.sense.catalog import UNNOTICED_DELAY
+from meshbdd.units import Duration
+
+Object = Mapping[str, Any]
+_Limit = tuple[Duration, str]
+
+_SLOWED = re.compile(r"(\S+) is slowed by (\S+?)(?: for \S+ of requests)?")
+_FAILS = re.compile(r"(\S+) fails \S+(?: with .+)?")
+_RETRIED = re.compile(r"calls to (\S+) are retried up to ([0-9]{1,9}) times")
+_TIMES_OUT = re.compile(r"calls to (\S+) time out after (\S+)")
+_GIVES_UP = re.compile(r"\S+ gives up on (\S+) within (\S+)")
+_SHOWN_WITHIN = re.compile(
+    r"(?:every response has status|the response status is) 2\d\d|(?:more than|at least) \S+ of requests succeed"
+    r"|at most \S+ of requests fail|the response (?:arrives within|takes at least) \S+|the \S+ latency is below \S+"
+    r'|a slow \S+ does not slow ".*"'
+)
+"""Claims that a delay within a timeout is to show: that it is borne, and how long answers take with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepLine:
+    """A step's text, and where it stands."""
+
+    text: str
+    place: str
+
+
+@dataclass(slots=True)
+class _Told:
+    """What a scenario says of one service.
+
+    Attributes:
+        delays: Those that it gets, and the steps.
+        claims: Within which somebody is to give up on it.
+        timeouts: Those that steps set.
+        tries: How often steps have a call tried that fails.
+        fails: Whether it is made to fail.
+        rules: Those of VirtualServices.
+    """
+
+    delays: list[tuple[Duration, StepLine]] = field(default_factory=list)
+    claims: list[_Limit] = field(default_factory=list)
+    timeouts: list[_Limit] = field(default_factory=list)
+    tries: int = 1
+    fails: bool = False
+    rules: list[Patience] = field(default_factory=list)
+
+    def unnoticed(self, delay: Duration, *, meant: bool) -> _Limit | None:
+        """The limit which is to notice a delay, and does not.
+
+        A claim is what the delay is for, whatever else sets a limit; where there is none, one limit that notices it will do.
+        """
+        longest = max(self._seconds(delay, rule) for rule in (None, *self.rules))
+        if self.claims:
+            return max((claim for claim in self.claims if longest <= claim[0].seconds), default=None)
+        if meant:
+            return None
+        limits = self.timeouts + [(r.timeout, f"{r.object} (timeout: {r.timeout})") for r in self.rules if r.timeout]
+        cut = any(rule.per_try and rule.per_try < delay for rule in self.rules)
+        if cut or any(longest > limit.seconds for limit, _ in limits):
+            return None
+        return min(limits, key=lambda limit: limit[0], default=None)
+
+    def _seconds(self, delay: Duration, rule: Patience | None) -> float:
+        """How long a call takes at most where nothing but a timeout of a single try ends it."""
+        tries, each = max(self.tries, rule.tries if rule else 1), rule.per_try if rule else None
+        if each and each < delay:
+            return each.seconds * tries
+        return delay.seconds * (tries if self.fails else 1)
+
+
+def unnoticed_delays(steps: Sequence[StepLine], objects: Iterable[Object], namespace: str) -> Iterator[Finding]:
+    """Delays no longer than the limit which is to notice them: the claim holds also of a caller that never gives up.
+
+    Where success is claimed, or how long answers take, that a delay stays within a timeout is what the scenario is to show.
+
+    Args:
+        steps: Those of one scenario.
+        objects: What is in the world with all that the scenario wrote; its VirtualServices may have timeouts and retries.
+        namespace: Where services without one lie.
+    """
+    told: dict[ServiceRef, _Told] = {}
+    for step in steps:
+        with contextlib.suppress(BadInput):  # said already, where the step is not understood
+            _read(step, told, namespace)
+    for rule in patience(objects):
+        with contextlib.suppress(BadInput):  # a host outside the mesh, or a pattern
+            told.setdefault(ServiceRef.parse(rule.host, namespace), _Told()).rules.append(rule)
+    meant = any(_SHOWN_WITHIN.fullmatch(step.text) for step in steps)
+    for service, of in told.items():
+        for delay, step in of.delays:
+            if limit := of.unnoticed(delay, meant=meant):
+                yield UNNOTICED_DELAY.on(
+                    step.place,
+                    f"a delay of {delay} is no longer than {limit[1]} allows: nobody has to give up, so nothing is shown.",
+                    f"slow {service.name} by more than {limit[0]}",
+                )
+
+
+def _read(step: StepLine, told: dict[ServiceRef, _Told], namespace: str) -> None:
+    """Take in what a step says.
+
+    Raises:
+        BadInput: it is not understood.
+    """
+
+    def of(name: str) -> _Told:
+        return told.setdefault(ServiceRef.parse(name, namespace), _Told())
+
+    if found := _SLOWED.fullmatch(step.text):
+        of(found[1]).delays.append((Duration.parse(found[2]), step))
+    elif found := _TIMES_OUT.fullmatch(step.text):
+        of(found[1]).timeouts.append((Duration.parse(found[2]), f"«{step.text}»"))
+    elif found := _GIVES_UP.fullmatch(step.text):
+        of(found[1]).claims.append((Duration.parse(found[2]), f"«{step.text}»"))
+    elif found := _RETRIED.fullmatch(step.text):
+        of(found[1]).tries = int(found[2]) + 1
+    elif found := _FAILS.fullmatch(step.text):
+        of(found[1]).fails = True
