@@ -25,14 +25,6 @@ from meshbdd.mesh.linkerd.objects import routes_of
 Accounts = frozenset[tuple[str, str]]
 """Service accounts: name and namespace."""
 
-_OPEN = {"all-unauthenticated", "cluster-unauthenticated", "audit"}
-"""The access policies of Servers that let callers without an identity pass."""
-
-
-def is_open(server: Object) -> bool:
-    """Whether a Server itself lets callers without an identity pass."""
-    return server["spec"].get("accessPolicy") in _OPEN
-
 
 def undoing(catalog: Catalog, server: Object, accounts: Accounts | None) -> Iterator[Object]:
     """The policies for a Server, for a route of it, or for all of its namespace that let pass whom a step keeps out.
@@ -96,8 +88,6 @@ def adds_up(intent: Access | MutualTls, policy: Object, what: str, whose: str = 
         whom, action = "callers", f"have {name} let nobody pass but {intent.caller}"
     elif kind_of(policy) == SERVER_AUTHORIZATION:
         whom, action = "callers without an identity", f"let {name} name the callers' identities (client.meshTLS)"
-    elif kind_of(policy) == "Server":
-        whom, action = "callers without an identity", f"give {name} an access policy that asks for an identity"
     else:
         whom, action = "callers without an identity", f"let {name} require a MeshTLSAuthentication as well"
     return BadInput(

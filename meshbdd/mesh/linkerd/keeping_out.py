@@ -1,17 +1,25 @@
-"""Whom steps in force keep out: no manifest that comes after them may let these pass."""
+"""Whom steps in force keep out: no manifest that comes after them may let these pass, by a policy or by a Server that it changes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from meshbdd.cluster.kinds import kind_of
+from meshbdd.errors import BadInput
 from meshbdd.intents import Access, MutualTls, ServiceRef, TlsMode
 from meshbdd.mesh.base import Plan
+from meshbdd.mesh.beside import BEFORE
 from meshbdd.mesh.catalog import Catalog
-from meshbdd.mesh.linkerd.adding_up import Accounts, adds_up, is_open, undoing
+from meshbdd.mesh.linkerd.adding_up import Accounts, adds_up, undoing
 from meshbdd.mesh.linkerd.security import servers_at, services_of
-from meshbdd.mesh.linkerd.servers import DENY
+from meshbdd.mesh.linkerd.servers import ACCESS, DENY
+
+Key = tuple[str, str, str]
+"""Kind, name and namespace."""
+
+_OPEN = {"all-unauthenticated", "cluster-unauthenticated", "audit"}
+"""The access policies of Servers that let callers without an identity pass."""
 
 
 def refuse_let_in(catalog: Catalog, documents: Sequence[Mapping[str, Any]], in_force: Sequence[Plan]) -> None:
@@ -26,20 +34,44 @@ def refuse_let_in(catalog: Catalog, documents: Sequence[Mapping[str, Any]], in_f
         BadInput: with it somebody would pass.
     """
     after = catalog.with_written(dict(document) for document in documents)
-    written = {(kind_of(d), d["metadata"]["name"], d["metadata"].get("namespace")) for d in documents}
+    written = {_key(document) for document in documents}
     for intent, service, plan in _kept_out(catalog, in_force):
+        if isinstance(intent, MutualTls):
+            _refuse_servers(catalog, after, service, written, plan)
         own = {edit.target for edit in plan.edits}
+        accounts = _accounts_of(plan) if isinstance(intent, Access) else None
         for server, edit in servers_at(after, service, DENY):
             there = server or edit.new or {}
-            accounts = _accounts_of(plan) if isinstance(intent, Access) else None
             before = [_key(policy) for policy in undoing(catalog, there, accounts)]
-            opened = [there] if accounts is None and server is not None and is_open(server) else []
-            for found in (*(o for o in opened if _key(o) in written), *undoing(after, there, accounts)):
+            for found in undoing(after, there, accounts):
                 if _key(found) not in own and _key(found) not in before:
                     whose = " of the manifest" if _key(found) in written else ""
-                    raise adds_up(
-                        intent, found, f"With the manifest «{plan.summary}» would not be true any more", whose
-                    )
+                    what = f"With the manifest «{plan.summary}» would not be true any more"
+                    raise adds_up(intent, found, what, whose)
+
+
+def _refuse_servers(catalog: Catalog, after: Catalog, service: ServiceRef, written: Container[Key], plan: Plan) -> None:
+    """See that a manifest leaves the Servers as they are that strict mutual TLS found as it wants them, and did not change.
+
+    Raises:
+        BadInput: it opens one, or takes it away from pods for which none decides then.
+    """
+    before, then = ([*servers_at(there, service, DENY)] for there in (catalog, after))
+    bare = {edit.name for server, edit in then if server is None} - {e.name for server, e in before if server is None}
+    opened = {edit.name for server, edit in then if server is not None and server["spec"].get(ACCESS[-1]) in _OPEN}
+    for server, edit in before:
+        if server is None or _key(server) not in written or not (bare or edit.name in opened):
+            continue
+        how = (
+            f"open Server {edit.name}"
+            if edit.name in opened
+            else f"take Server {edit.name} away from pods of {service}"
+        )
+        raise BadInput(
+            "MB0471",
+            f"The manifest would {how}, by which «{plan.summary}» is in force, so that would be lost.",
+            help=BEFORE,
+        )
 
 
 def _kept_out(catalog: Catalog, in_force: Sequence[Plan]) -> Iterator[tuple[Access | MutualTls, ServiceRef, Plan]]:
@@ -63,5 +95,5 @@ def _accounts_of(plan: Plan) -> Accounts:
     return frozenset((ref["name"], ref["namespace"]) for refs in made for ref in refs)
 
 
-def _key(obj: Mapping[str, Any]) -> tuple[str, str, str]:
-    return kind_of(obj), obj["metadata"]["name"], obj["metadata"]["namespace"]
+def _key(obj: Mapping[str, Any]) -> Key:
+    return kind_of(obj), obj["metadata"]["name"], obj["metadata"].get("namespace", "")

@@ -170,12 +170,38 @@ def test_a_manifest_that_brings_what_a_policy_that_stands_requires_is_refused() 
         there([ANYWHERE])
 
 
-def test_a_manifest_that_opens_a_server_that_strict_found_as_it_should_be_is_refused() -> None:
-    there = world(_server("all-authenticated"))
+def _moved() -> Object:
+    server = _server("deny")
+    server["spec"]["podSelector"] = {"matchLabels": {"app": "order-service"}}
+    return server
+
+
+@pytest.mark.parametrize(
+    ("access", "wanted", "how"),
+    [
+        ("all-authenticated", _server("all-unauthenticated"), "open Server theirs"),
+        ("deny", _server("audit"), "open Server theirs"),
+        ("deny", _moved(), "take Server theirs away from pods of payment-service.shop"),
+    ],
+)
+def test_a_manifest_may_not_change_a_server_that_strict_found_as_it_should_be(
+    access: str, wanted: Object, how: str
+) -> None:
+    there = world(_server(access))
     there(STRICT)
-    with pytest.raises(BadInput, match="Server theirs of the manifest lets callers without an identity pass") as caught:
-        there([_server("all-unauthenticated")])
-    assert caught.value.help == "give theirs an access policy that asks for an identity"
+    with pytest.raises(BadInput, match=f"would {how}, by which «{STRICT}» is in force") as caught:
+        there([wanted])
+    assert (caught.value.code, caught.value.help) == ("MB0471", "apply the manifest before that step")
+    before = world(_server(access))
+    before([wanted])
+    before(STRICT)
+
+
+def test_a_manifest_may_change_such_a_server_as_long_as_it_asks_for_an_identity() -> None:
+    for access, wanted in (("all-authenticated", "deny"), ("deny", "all-authenticated")):
+        there = world(_server(access))
+        there(STRICT)
+        there([_server(wanted)])
 
 
 def test_the_latest_mode_of_a_service_is_the_one_that_a_manifest_is_held_against() -> None:
