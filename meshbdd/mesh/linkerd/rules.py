@@ -167,14 +167,27 @@ def _check_free(rule: Rule, fault: Fault, callers: Iterable[str]) -> str | None:
     own = DELAY if fault.delay is not None else ABORT
     if not kinds:
         return None
-    if own in kinds or theirs.get(CALLER, "") != ",".join(callers):
+    other = theirs.get(CALLER, "")
+    if other != ",".join(callers):
+        raise NotPossible(
+            "MB0443",
+            f"{fault} would be in a route by which another fault is in force for {_named(other)}; on Linkerd a route does not tell "
+            "who calls, and the fault backend behind it has one failure and one delay, both for the same callers.",
+            help="let the first one recover, or give the two methods, paths or headers that exclude each other",
+        )
+    if own in kinds:
         raise NotPossible(
             "MB0443",
             f"{fault} meets calls for which another fault is in force already; on Linkerd the same calls can have one "
-            "failure and one delay at a time, both for the same callers.",
-            help="let the first one recover, or give the two scopes that exclude each other",
+            "failure and one delay at a time.",
+            help="let the first one recover, or give the two methods, paths or headers that exclude each other",
         )
     return kinds[0]
+
+
+def _named(callers: str) -> str:
+    """Callers as a fault's header names them, in words."""
+    return f"calls of {callers.replace(',', ', ')} alone" if callers else "every caller"
 
 
 def _sent(rule: Rule, service: ServiceRef) -> int:

@@ -338,9 +338,9 @@ def test_a_fault_for_one_caller_is_known_by_the_identity_that_its_proxy_shows() 
     assert made.callers == Where(ORDER.namespace, {"app": "order-service"})
 
 
-def _then(first: Fault, second: Fault) -> Object:
-    _, [once] = plan(first)
-    cluster = Objects(once)
+def _then(first: Fault, second: Fault, *more: Object) -> Object:
+    _, [once] = plan(first, *more)
+    cluster = Objects(once, *more)
     mesh = Linkerd(cast("Cluster", cluster), "r2")
     [edit] = mesh.plan(second, Context()).edits
     return preview(edit, once)
@@ -361,6 +361,25 @@ def test_a_failure_and_a_delay_together_are_drawn_by_the_backend() -> None:
 def test_two_failures_of_the_same_calls_are_refused() -> None:
     with pytest.raises(NotPossible, match="another fault is in force"):
         _then(Fault(PAYMENT, Percent(25), status=503), Fault(PAYMENT, Percent(50), status=500))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "whose"),
+    [
+        (Scope(called_by=ORDER), Scope(called_by=CLIENT), r"calls of order-service\.shop alone"),
+        (Scope(), Scope(called_by=CLIENT), "every caller"),
+    ],
+)
+def test_faults_of_different_callers_are_refused_since_no_route_tells_who_calls(
+    first: Scope, second: Scope, whose: str
+) -> None:
+    """That callers exclude each other does not help, so nobody is told to give the two scopes that do."""
+    failing, slow = Fault(PAYMENT, status=503, scope=first), Fault(PAYMENT, delay=Duration(1), scope=second)
+    with pytest.raises(
+        NotPossible, match=f"in force for {whose}; on Linkerd a route does not tell who calls"
+    ) as caught:
+        _then(failing, slow, _service("client"))
+    assert "methods, paths or headers that exclude each other" in str(caught.value.help)
 
 
 def test_two_failures_of_different_calls_stand_side_by_side() -> None:
