@@ -27,13 +27,14 @@ from meshbdd.phrases import problem_of
 from meshbdd.rehearsal.delays import StepLine, unnoticed_delays
 from meshbdd.rehearsal.doubts import grpc_faults_of_http, planned_count, thin_count
 from meshbdd.rehearsal.following import follows
-from meshbdd.rehearsal.judged import Said, unjudged
+from meshbdd.rehearsal.judged import Said, sends, unjudged
 from meshbdd.rehearsal.report import Report
 from meshbdd.rehearsal.stage import Admit, Object, StageCluster, StageGate, everything, namespaces
+from meshbdd.rehearsal.writes import Writes
 from meshbdd.scenario import Environment, StepText, mentions
 from meshbdd.scenario.asides import mixed
 from meshbdd.scenario.hosts import resolves
-from meshbdd.sense import Finding, Severity, check_changes
+from meshbdd.sense import Finding, Severity
 from meshbdd.settings import Settings
 from meshbdd.skipping import demanded
 from meshbdd.vocabulary import is_ours
@@ -189,6 +190,7 @@ def _scenario(scenario: Scenario, file: Path, stage: _Stage, report: Report) -> 
     if found := mixed([step.name for step in steps]):
         report.refused(found[1], Place(file, steps[found[0]].line))
     refused: dict[str, str] = {}
+    writes = Writes(stage.settings.mesh, report)
     said: list[Said] = []
     for step in steps:
         place = Place(file, step.line)
@@ -212,7 +214,10 @@ def _scenario(scenario: Scenario, file: Path, stage: _Stage, report: Report) -> 
         count = planned_count(step.name, count)
         if (thin := thin_count(world.claim_made, count, str(place))) is not None:
             report.add(thin, place)
-        _written(before, cluster.objects, place, stage.settings.mesh, report)
+        if sends(step.name):
+            writes.used()
+        writes.written(before, cluster.objects, place)
+    writes.used()
     delays = unnoticed_delays(lines, cluster.objects, cluster.namespace)
     for finding in (*delays, *grpc_faults_of_http(lines, world.traffic.requests.all, cluster.namespace)):
         report.add(finding, next(Place(file, s.line) for s in steps if str(Place(file, s.line)) == finding.object))
@@ -256,11 +261,3 @@ def _refused(error: MeshbddError, place: Place, report: Report) -> None:
         report.add(Finding(str(place), error.code, Severity.INFO, error.sentence, error.help or ""), place)
     else:
         report.refused(error, place)
-
-
-def _written(before: list[Object], after: list[Object], place: Place, mesh: str, report: Report) -> None:
-    known = {id(obj) for obj in before}
-    changed = [obj for obj in after if id(obj) not in known]
-    if changed:
-        for finding in check_changes(changed, before, mesh):
-            report.add(finding, place)

@@ -34,6 +34,11 @@ class Said:
     understood: bool = True
 
 
+def sends(text: str) -> bool:
+    """Whether a step sends requests."""
+    return _SENDS.fullmatch(text) is not None
+
+
 def unjudged(steps: Iterable[Said]) -> Iterator[tuple[Inconclusive, Place]]:
     """Why one scenario's run could end in neither red nor green, whatever the mesh does, and the step that it is for.
 

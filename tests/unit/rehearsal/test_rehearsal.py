@@ -410,6 +410,43 @@ def test_a_timeout_as_a_safety_net_does_not_take_a_claim_its_meaning(rehearsed: 
     assert _found(rehearsed(steps)) == []
 
 
+SUBSET = """
+    apiVersion: networking.istio.io/v1
+    kind: DestinationRule
+    metadata: {name: order}
+    spec:
+      host: order-service
+      subsets: [{name: stable, labels: {version: stable}, trafficPolicy: {loadBalancer: {simple: RANDOM}}}]
+    """
+ROUTE = """
+    apiVersion: networking.istio.io/v1
+    kind: VirtualService
+    metadata: {name: order}
+    spec: {hosts: [order-service], http: [{route: [{destination: {host: order-service, subset: stable}}]}]}
+    """
+_RULE, _ROUTE, _SENT = (
+    'the manifest "rule.yaml" is applied',
+    'the manifest "route.yaml" is applied',
+    '"checkout" is sent',
+)
+
+
+@pytest.mark.parametrize(
+    ("steps", "found"),
+    [
+        (f"Given {_RULE}\nAnd {_ROUTE}\nWhen {_SENT}", []),
+        (f"Given {_RULE}\nAnd payment-service fails 100%\nAnd {_ROUTE}\nWhen {_SENT}", []),
+        (f"Given {_RULE}\nWhen {_SENT}", ["MB0941 12"]),
+        (f"Given {_RULE}", ["MB0941 12"]),
+        (f"Given {_RULE}\nWhen {_SENT}\nGiven {_ROUTE}\nWhen {_SENT}", ["MB0941 12"]),
+        (f'Given {_RULE}\nGiven the manifest "rule.yaml" is removed\nWhen {_SENT}', ["MB0941 12"]),
+    ],
+)
+def test_a_subset_may_be_defined_before_a_route_leads_to_it(rehearsed: Rehearse, steps: str, found: list[str]) -> None:
+    told = [line[:9] for line in _found(rehearsed(steps, rule=SUBSET, route=ROUTE)) if "MB0941" in line]
+    assert told == found
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
