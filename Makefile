@@ -38,8 +38,8 @@ bench: $(READY)  ## Print measured figures, and hold those that are claimed
 fidelity: $(READY)  ## How true the lab is: every comparison, each rule by traffic, and the page that says so
 	@$(BIN)/python -m tests.fidelity --page docs/how-true-is-the-lab.md
 
-steps: $(READY)  ## Write the page of the steps, and of what each mesh can do
-	$(BIN)/python -m tests.vocabulary docs/steps.md
+steps: $(READY)  ## Write the page of the steps and of what each mesh can do, and that of the settings
+	$(BIN)/python -m tests.vocabulary docs/steps.md docs/settings.md
 
 detect: $(READY)  ## Seed each defect of the shop and its mesh: its scenarios see it, and no other (FULL=1, MESH=linkerd, LABS=1)
 	$(BIN)/python -m pytest -q -s tests/defects

@@ -22,7 +22,10 @@ from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
 
 ADMIN_PORT = 15000
-_SLOW_MESH = "raise gate_timeout if the mesh is that slow; otherwise look at the proxy's configuration"
+_SLOW_MESH = (
+    "raise gate_timeout if the mesh is that slow (in [tool.meshbdd] of pyproject.toml, or -D gate_timeout=30s for one run); "
+    "otherwise look at the proxy's configuration"
+)
 
 
 @dataclass(frozen=True, slots=True)
