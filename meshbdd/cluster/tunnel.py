@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import http.client
 import json
 import re
@@ -56,7 +57,8 @@ class Tunnel:
         self._connection: _Connection | None = None
 
     def _open(self) -> _Connection:
-        core = kubernetes_client.CoreV1Api(self._cluster.client)
+        # The library alters the client while a WebSocket opens, and several threads open theirs at a time.
+        core = kubernetes_client.CoreV1Api(copy.copy(self._cluster.client))
         self._forward = portforward(
             core.connect_get_namespaced_pod_portforward, self.pod, self.namespace, ports=str(self._port)
         )
