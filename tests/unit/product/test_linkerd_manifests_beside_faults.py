@@ -100,6 +100,14 @@ def test_a_shorter_time_limit_of_a_manifest_is_refused_as_it_is_before_the_step(
     assert caught.value.help == "take that annotation out of the manifest, or let the step ask for less"
 
 
+def test_a_shorter_time_limit_of_a_route_that_the_step_annotated_is_refused() -> None:
+    there = world(_route([{}], "mine", annotations={"timeout.linkerd.io/request": "9s"}))
+    there(Timeout(PAYMENT, Duration(1)))
+    with pytest.raises(BadInput, match="response of HTTPRoute mine is 300ms") as caught:
+        there([_route([{}], "mine", annotations={_RESPONSE: "300ms"})])
+    assert caught.value.code == "MB0467"
+
+
 def test_a_breaker_comes_beside_a_fault_in_the_place_of_the_endpoints() -> None:
     """What the run itself changed in the Service is no difference of the manifest's."""
     backend = _pod("meshbdd-fault-payment-service")
