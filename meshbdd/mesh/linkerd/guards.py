@@ -17,9 +17,9 @@ from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.authorizing import (
     AUTHORIZATION,
     SERVER_AUTHORIZATION,
+    has_what_it_requires,
     is_at,
     is_for,
-    required,
 )
 from meshbdd.mesh.linkerd.backend import FaultBackend
 from meshbdd.mesh.linkerd.closing import Closing, closing_at, not_held, refuse_closed_backend
@@ -67,7 +67,9 @@ def guard_stages(catalog: Catalog, backend: FaultBackend, tag: str, what: str) -
         name = f"{tag}-guard-{port}"
         copies = [_copied(p, f"{name}-{n}", name) for n, p in enumerate(closing.policies) if not _is_for_all(p)]
         made += [*copies, _server(backend, closing.server, name, port)]
-        allowed = [p["metadata"]["name"] for p in copies if kind_of(p) == AUTHORIZATION and _has_all(catalog, p)]
+        allowed = [
+            p["metadata"]["name"] for p in copies if kind_of(p) == AUTHORIZATION and has_what_it_requires(catalog, p)
+        ]
         if there is None:
             where = Where(backend.service.namespace, backend.labels)
             markers.append(ServerHeld(name, DENY, frozenset(allowed), where))
@@ -113,12 +115,6 @@ def _made(kind: str, name: str, namespace: str, spec: Object, holds: str) -> Obj
     version, word = KINDS[kind].group_version, kind.partition(".")[0]
     meta = {"name": name, "namespace": namespace, "annotations": {HOLDS: holds}}
     return {"apiVersion": version, "kind": word, "metadata": meta, "spec": spec}
-
-
-def _has_all(catalog: Catalog, policy: Object) -> bool:
-    """Whether all is there that a policy requires; one that lacks some Linkerd leaves out."""
-    asked = (need for need in required(policy) if need[0] != "ServiceAccount")
-    return all(catalog.find(kind, name, namespace) is not None for kind, namespace, name in asked)
 
 
 # What changes while a fault is in force
