@@ -34,12 +34,14 @@ class Sidecars:
         label: Selects the pods that have one; the mesh's injector sets it.
         container: Name of the proxy's container.
         metrics: Port and path of its metrics, under the mesh's own names.
+        scraped: Ports at which Prometheus may ask for them.
         injection: How a pod asks for one, or for none.
     """
 
     label: str
     container: str
     metrics: tuple[int, str]
+    scraped: tuple[int, ...]
     injection: Injection
 
 
@@ -47,6 +49,7 @@ ISTIO = Sidecars(
     "security.istio.io/tlsMode=istio",
     "istio-proxy",
     (15020, "/stats/prometheus"),
+    (15020, 15090),
     Injection("labels", "sidecar.istio.io/inject", wanted="true", unwanted="false"),
 )
 """https://istio.io/latest/docs/ops/deployment/application-requirements/ lists the ports."""
@@ -55,6 +58,7 @@ LINKERD = Sidecars(
     "linkerd.io/control-plane-ns",
     "linkerd-proxy",
     (4191, "/metrics"),
+    (4191,),
     Injection("annotations", "linkerd.io/inject", wanted="enabled", unwanted="disabled"),
 )
 """https://linkerd.io/2/reference/proxy-metrics/ and https://linkerd.io/2/features/proxy-injection/;

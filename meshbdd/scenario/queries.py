@@ -32,6 +32,7 @@ Why = tuple[str, str]
 """Why something cannot be told, and what to do."""
 _LOOKS = 3
 """How often Prometheus is asked where a scrape just failed: on a busy machine some time out."""
+_FAILED = "look at what its page /targets says of that scrape, and run the scenario again"
 _HISTOGRAM = re.compile(r"_(?:bucket|sum|count)\b")
 
 
@@ -98,7 +99,7 @@ class Queries:
             address_of(pod) for pod in self._proxies.every() if not pod["metadata"].get("deletionTimestamp")
         )
         self._still = self._prometheus.now()
-        return self._scrapes.wait(self._still, "before the first request")
+        return self._scrapes.wait_first(self._still)
 
     def judge(self, claim: str, promql: str, relation: str, wanted: float, within: Duration | None) -> Verdict:
         """Hold the one number that a query gives against another, now or as soon as it fits.
@@ -138,6 +139,11 @@ class Queries:
 
     def _now(self, query: Query, claim: str, relation: str, wanted: float) -> Verdict:
         """What a query tells while no scrape fails of a pod that it may mean: with one that does all series of the pod are gone."""
+        counts = any(s.metric and self._prometheus.is_counter(s.metric) for s in query.selectors)
+        unknown = self._scrapes.meant(query, self._scrapes.uncounted) if counts else []
+        if unknown:
+            why = f"Prometheus' scrapes of {_pods(unknown)} failed when counting began, and nobody knows what it had counted by then"
+            return mesh.query_cannot_tell(claim, why, _FAILED)
         failed: list[str] = []
         for _ in range(_LOOKS):
             before = self._scrapes.failing()
@@ -146,10 +152,8 @@ class Queries:
             if not failed:
                 return verdict
             self._scrapes.wait(self._prometheus.now(), "again")
-        why = f"Prometheus' last scrape of {' and '.join(f'pod {name}' for name in failed)} failed, and it has no series of it then"
-        return mesh.query_cannot_tell(
-            claim, why, "look at what its page /targets says of that scrape, and run the scenario again"
-        )
+        why = f"Prometheus' last scrape of {_pods(failed)} failed, and it has no series of it then"
+        return mesh.query_cannot_tell(claim, why, _FAILED)
 
     def _told(self, query: Query, claim: str, relation: str, wanted: float) -> Verdict:
         counters = {s.metric for s in query.selectors if s.metric and self._prometheus.is_counter(s.metric)}
@@ -244,13 +248,17 @@ class Queries:
             return (why, f"write {source} without a window: {_COUNTS}") if young else None
         since = f"{source}[{int((now - self._began) * 1000) + 1}ms] @ {now:.3f}"
         before = self._prometheus.query(f"count by (instance) ({source} @ {self._began:.3f} unless {source})")
-        ended = ended_of(before, self._there, self._prometheus.last_scrapes())
+        ended = ended_of(before, self._there, self._prometheus.last_scrapes(self._proxies.sidecars.scraped))
         ended += self._prometheus.number(
             f"count(last_over_time({since}) unless {source} unless {source} @ {self._began:.3f})"
         )
         anew = self._prometheus.number(f"sum(resets({since}))")
         why = f"{ended:.0f} series of {selector.metric} ended in this scenario, and {anew:.0f} began anew"
         return (why, "keep the pods while it runs") if ended or anew else None
+
+
+def _pods(names: Iterable[str]) -> str:
+    return " and ".join(f"pod {name}" for name in names)
 
 
 def _out_of_reach(query: Query, counters: set[str], age: float) -> Why | None:

@@ -39,7 +39,16 @@ class Scrapes:
         self._unscraped: frozenset[str] = frozenset()
         """Pods that Prometheus does not scrape, though it does scrape others."""
         self._failed: frozenset[str] = frozenset()
-        """Pods of which it was waited in vain for a scrape that does not fail."""
+        """Pods of which it was waited in vain for a scrape that does not fail: it is not waited for again."""
+        self.uncounted: frozenset[str] = frozenset()
+        """Those of which it was so when counting began."""
+
+    def wait_first(self, since: float) -> float:
+        """The same as ``wait``, as counting begins."""
+        self._failed = frozenset()
+        at = self.wait(since, "before the first request")
+        self.uncounted = self._failed
+        return at
 
     def wait(self, since: float, when: str) -> float:
         """Wait until Prometheus knows all that was before a time (Unix, seconds); gives when it had asked the last proxy.
@@ -93,7 +102,7 @@ class Scrapes:
         Raises:
             NotYet: it has not scraped one of those that it does scrape.
         """
-        pods, scrapes = self._pods(), self._prometheus.last_scrapes()
+        pods, scrapes = self._pods(), self._last()
         if not scrapes:
             raise NotYet("it scrapes nothing")
         missing = frozenset(name for address, name in pods.items() if address not in scrapes)
@@ -111,8 +120,11 @@ class Scrapes:
         return {address_of(pod): str(pod["metadata"]["name"]) for pod in self._proxies.every()}
 
     def failing(self) -> frozenset[str]:
-        """The pods of which the last scrape failed, or had failed all the time in which it was waited for."""
-        return self._failed | _failing(self._pods(), self._prometheus.last_scrapes())
+        """The pods of which the last scrape failed."""
+        return _failing(self._pods(), self._last())
+
+    def _last(self) -> Mapping[str, float]:
+        return self._prometheus.last_scrapes(self._proxies.sidecars.scraped)
 
     def unscraped_and_meant(self, query: Query) -> list[str]:
         """The pods that are not scraped and whose own page has a series that the query may mean, or cannot be read."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
@@ -137,17 +137,22 @@ class Prometheus:
         types = {str(item.get("type")) for item in declared.get(metric) or []} - {"unknown"}
         return "counter" in types or (not types and metric.endswith(OF_COUNTERS))
 
-    def last_scrapes(self) -> dict[str, float]:
+    def last_scrapes(self, ports: Collection[int]) -> dict[str, float]:
         """Address of each target (host of its ``instance``) → Unix time of its last scrape; 0 where that failed.
 
-        Prometheus drops the series of a target with each scrape that fails. Of an address with several targets the last
-        scrape that succeeded counts.
+        Prometheus drops the series of a target with each scrape that fails. Of an address with several targets those at the
+        proxy's ports count, or all where it has none there; of these the last scrape that succeeded.
+
+        Args:
+            ports: Those of the proxies' metrics.
         """
-        found: dict[str, float] = {}
+        own: dict[str, float] = {}
+        others: dict[str, float] = {}
         for row in self.query("timestamp(up) * up"):
-            address = row.labels.get("instance", "").rpartition(":")[0]
+            address, _, port = row.labels.get("instance", "").rpartition(":")
+            found = own if port.isdigit() and int(port) in ports else others
             found[address] = max(row.value, found.get(address, 0.0))
-        return found
+        return {**others, **own}
 
     def why_empty(self, promql: str) -> str:
         """Which part of a query matches nothing, and what is there instead."""

@@ -12,6 +12,7 @@ from meshbdd.claims import Verdict
 from meshbdd.errors import Inconclusive
 from meshbdd.scenario import scrapes
 from meshbdd.scenario.queries import Queries
+from meshbdd.sidecars import ISTIO
 from meshbdd.telemetry.prometheus import Prometheus
 from meshbdd.units import Duration
 
@@ -56,8 +57,9 @@ class _TwoPods:
 class _Scenario:
     """A scenario with one query; the pages of its pods have ``a_total``."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, fails: int = 0) -> None:
         self.prometheus = _TwoPods()
+        self.prometheus.fails = fails
         monkeypatch.setattr("meshbdd.scenario.queries.over_http", lambda _url: self.prometheus)
         monkeypatch.setitem(scrapes._SCRAPE, "lab", Duration(0.05))
         environment = SimpleNamespace(
@@ -73,7 +75,7 @@ class _Scenario:
         pods = [{"metadata": {"name": f"p{number}"}, "status": {"podIP": f"127.1.0.{number}"}} for number in (1, 2)]
         proxies = SimpleNamespace(
             every=lambda: pods,
-            sidecars=SimpleNamespace(metrics=(15020, "/")),
+            sidecars=SimpleNamespace(metrics=(15020, "/"), scraped=(15020, 15090)),
             tunnel=lambda _pod, _port: SimpleNamespace(text=lambda _path: "# TYPE a_total counter\na_total 3\n"),
         )
         log = SimpleNamespace(proxies=proxies, everything=list)
@@ -100,19 +102,6 @@ def test_one_scrape_that_failed_is_waited_out(monkeypatch: pytest.MonkeyPatch) -
     assert judge().outcome == "passed"
 
 
-def test_counting_does_not_begin_with_a_scrape_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was not known then would be counted from the pod's start."""
-    assert _Scenario(monkeypatch)().outcome == "passed"
-    monkeypatch.setattr(_TwoPods, "__init__", _failing_at_first)
-    verdict = _Scenario(monkeypatch)()
-    assert verdict.outcome == "inconclusive"
-    assert "last scrape of pod p2 failed" in verdict.sentence
-
-
-def _failing_at_first(self: _TwoPods) -> None:
-    self.now, self.fails = 0.0, 100_000
-
-
 def test_a_prometheus_all_of_whose_scrapes_fail_is_no_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
     def scraped(self: _TwoPods) -> Any:
         return tuple((labels, 0.0) for labels in ({"instance": "127.1.0.1:15020"}, {"instance": "127.1.0.2:15020"}))
@@ -134,11 +123,35 @@ def test_a_metric_that_no_target_has_any_more_is_not_offered_as_the_nearest_one(
     assert Prometheus(ask).why_empty("a_totals") == "there is no metric a_totals; the nearest is a_total"
 
 
-def test_of_an_address_with_several_targets_one_that_succeeds_counts() -> None:
-    rows = [("10.0.0.1:8080", "0"), ("10.0.0.1:15020", "9"), ("10.0.0.1:9", "0")]
+def test_of_an_address_with_several_targets_that_at_the_proxys_port_counts() -> None:
+    rows = [
+        ("10.0.0.1:8080", "0"), ("10.0.0.1:15020", "9"), ("10.0.0.1:15090", "0"),
+        ("10.0.0.2:8080", "9"), ("10.0.0.2:15020", "0"),
+        ("10.0.0.3:8080", "9"), ("10.0.0.3:9", "0"), ("pod", "7"),
+    ]  # fmt: skip
 
     def ask(_path: str, _parameters: Mapping[str, str]) -> Any:
         result = [{"metric": {"instance": instance}, "value": [0, value]} for instance, value in rows]
         return {"status": "success", "data": {"resultType": "vector", "result": result}}
 
-    assert Prometheus(ask).last_scrapes() == {"10.0.0.1": 9.0}
+    found = Prometheus(ask).last_scrapes(ISTIO.scraped)
+    assert found == {"10.0.0.1": 9.0, "10.0.0.2": 0.0, "10.0.0.3": 9.0, "": 7.0}
+
+
+def test_a_pod_whose_scrapes_succeed_again_is_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = _Scenario(monkeypatch)
+    judge.prometheus.fails = 10_000
+    assert judge().outcome == "inconclusive"
+    judge.prometheus.fails = 0
+    assert judge().outcome == "passed"
+
+
+def test_what_a_pod_had_counted_is_not_known_where_its_scrapes_failed_when_counting_began(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    judge = _Scenario(monkeypatch, fails=10_000)
+    judge.prometheus.fails = 0
+    verdict = judge()
+    assert verdict.outcome == "inconclusive"
+    assert "scrapes of pod p2 failed when counting began" in verdict.sentence
+    assert judge("b_gauge").outcome == "passed", "which has no beginning"
