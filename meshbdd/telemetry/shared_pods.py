@@ -59,10 +59,11 @@ def to_no_other(service: ServiceRef, entries: Iterable[Entry], beside: Collectio
 def whom_made_to(
     came: Iterable[Entry], everything: Iterable[Entry], names: Collection[str]
 ) -> list[tuple[Entry, frozenset[str]]]:
-    """Each call that came to pods, with the Services of these to which it may have been made: one where that is known.
+    """Each call that came to pods, with the Services of these to which it was made: none where that is not known.
 
-    A call that asks for one of them, and left its caller for that one, was made to it. Where a route led a call here that was made
-    to none of them, it is taken for one to the Service that the route names. A mirrored copy is made to the one that it was sent to.
+    A call that asks for one of them, and left its caller for that one, was made to it; one that a route led from one of them to
+    another is a call to both, as in the access logs. Where a route led a call here that was made to none of them, it is taken for one
+    to the Service that the route names. A mirrored copy is made to the one that it was sent to.
 
     Args:
         came: The calls, as the pods' own proxies logged them.
@@ -77,11 +78,11 @@ def whom_made_to(
 
     def hosts(entry: Entry) -> frozenset[str]:
         if entry.copied:
-            return every & {entry.backend} or every
+            return every & {entry.backend}
         calls = made.get(key_of(entry), [])
         asked = {name for name in every if is_name_of(entry.authority, name)}
         went = every & ({entry.backend} if entry.backend else {call.service for call in calls})
-        return frozenset((asked & went) or (asked | went)) or every & {call.backend for call in calls} or every
+        return frozenset((asked & went) or (asked | went)) or every & {call.backend for call in calls}
 
     return [(entry, hosts(entry)) for entry in came]
 

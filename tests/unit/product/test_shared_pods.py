@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,6 +19,7 @@ from meshbdd.scenario.arrivals import arrivals, untold_arrivals
 from meshbdd.scenario.call_log import CallLog
 from meshbdd.scenario.hits import Suspect, is_meant, told_apart
 from meshbdd.scenario.in_force import InForce
+from meshbdd.scenario.shares import share_of
 from meshbdd.scenario.vacuity import Unmet, see_met
 from meshbdd.sidecars import ISTIO, LINKERD
 from meshbdd.telemetry.access_log import Entry
@@ -283,7 +285,7 @@ def test_faults_of_two_services_at_the_same_pods_are_told_apart_by_whom_calls_as
         ("payment-service.shop:80", ALT, "", {ALT, PAYMENT}),
         ("", PAYMENT, "", {PAYMENT}),
         ("order-service", ORDER, ALT.host, {ALT}),
-        ("order-service", ORDER, "", {ALT, PAYMENT}),
+        ("order-service", ORDER, "", set()),
     ],
 )
 def test_whom_a_call_to_shared_pods_was_made_to(
@@ -296,6 +298,17 @@ def test_whom_a_call_to_shared_pods_was_made_to(
     assert found == [(came, {one.host for one in made})]
 
 
+def test_a_call_that_a_route_led_from_one_service_to_another_is_counted_for_both() -> None:
+    """A canary by Services of the same pods."""
+    came = Entry("payment-1", False, "", "", 200, frozenset(), "r1", authority="payment-service", backend=ALT.host)
+    sent = replace(came, pod="order-1", outbound=True, service=ALT.host, backend="")
+    third = ServiceRef("payment-all", "shop")
+    for ref, number in ((PAYMENT, 1), (ALT, 1), (third, 0)):
+        others = {one.host for one in (PAYMENT, ALT, third)} - {ref.host}
+        share = share_of(ref, others, Counter(mutual_tls=1), [came], [sent, came], lambda _id: True)
+        assert (share.calls, share.by_policy.total(), share.unknown, share.mixed) == (number, number, "", "")
+
+
 def test_a_call_whose_caller_logs_nothing_was_made_to_whom_it_asks_for() -> None:
     came = Entry("payment-1", False, "", "", 200, frozenset(), "r1", authority="payment-alt.shop")
     assert whom_made_to([came], [came], {PAYMENT.host, ALT.host}) == [(came, {ALT.host})]
@@ -306,7 +319,7 @@ def test_a_copy_was_made_to_the_service_that_its_server_name_tells() -> None:
     copy = Entry("payment-1", False, "", "", 200, frozenset(), "r1", authority="payment-service", copied=True)
     sent = replace(copy, pod="order-1", outbound=True, service=PAYMENT.host, copied=False)
     told = replace(copy, backend=ALT.host)
-    assert whom_made_to([told, copy], [sent, told, copy], names) == [(told, {ALT.host}), (copy, names)]
+    assert whom_made_to([told, copy], [sent, told, copy], names) == [(told, {ALT.host}), (copy, frozenset())]
     asked = [replace(entry, authority="www.example.com", copied=False) for entry in (sent, told)]
     assert whom_made_to(asked[1:], asked, names) == [(asked[1], {ALT.host})], "not where another call of its kind went"
 
