@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -150,17 +151,14 @@ class Run:
     Attributes:
         errors: Server's errors.
         gateway_errors: Those of 502, 503 and 504; another server's error ends them.
-        ended: Unix time of the end of the last one.
     """
 
     errors: int = 0
     gateway_errors: int = 0
-    ended: float = field(default=0.0, compare=False)
 
     def most(self, other: Run) -> Run:
         """The longer of each."""
-        errors, gateway_errors = max(self.errors, other.errors), max(self.gateway_errors, other.gateway_errors)
-        return Run(errors, gateway_errors, max(self.ended, other.ended))
+        return Run(max(self.errors, other.errors), max(self.gateway_errors, other.gateway_errors))
 
     def ejects(self, breaker: Breaker) -> bool:
         """Whether it is long enough for a breaker."""
@@ -175,16 +173,25 @@ class Counts:
     Attributes:
         now: Endpoint → its errors in a row.
         most: Endpoint → the most of them that there ever were.
+        anew: Endpoint → those since it was ejected last, when Envoy begins to count anew.
+        out: Endpoint → Unix time at which it was ejected, where no call was sent to it since.
     """
 
     now: Mapping[str, Run] = field(default_factory=dict)
     most: Mapping[str, Run] = field(default_factory=dict)
+    anew: Mapping[str, Run] = field(default_factory=dict)
+    out: Mapping[str, float] = field(default_factory=dict)
 
     def after(self, call: Call, breaker: Breaker) -> Counts:
         """The counts after a call that reached its endpoint."""
-        run = _counted(self.now.get(call.endpoint, Run()), _code(call, breaker.of(call.endpoint)), call.ended)
-        most = self.most.get(call.endpoint, Run()).most(run)
-        return Counts({**self.now, call.endpoint: run}, {**self.most, call.endpoint: most})
+        endpoint, rule = call.endpoint, breaker.of(call.endpoint)
+        code = _code(call, rule)
+        run, anew = (_counted(runs.get(endpoint, Run()), code) for runs in (self.now, self.anew))
+        most = self.most.get(endpoint, Run()).most(run)
+        out = {other: at for other, at in self.out.items() if other != endpoint or call.started <= at}
+        if anew.ejects(rule):
+            anew, out = Run(), {**out, endpoint: call.ended}
+        return Counts({**self.now, endpoint: run}, {**self.most, endpoint: most}, {**self.anew, endpoint: anew}, out)
 
     @property
     def longest(self) -> int:
@@ -198,8 +205,8 @@ class Counts:
     def opens(self, breaker: Breaker, at: float) -> bool:
         """Whether a refused call tells that the circuit was open.
 
-        Endpoints are refused by the subset. That those of the other subsets were ejected at that time is known by errors enough at
-        the end of their calls, and not longer ago than an ejection lasts at least.
+        Endpoints are refused by the subset. Those of the other subsets were ejected at that time where their errors were enough, no
+        longer ago than an ejection lasts at least. Of an endpoint in several of them nobody knows by which one a call came.
 
         Args:
             breaker: The circuit's.
@@ -207,8 +214,8 @@ class Counts:
         """
         if not breaker.parts:
             return self.ejects_all(breaker)
-        runs = ((self.now.get(endpoint, Run()), breaker.of(endpoint)) for endpoint in breaker.sent)
-        return all(run.ejects(rule) and at - run.ended < rule.base for run, rule in runs)
+        apart = sum(len(part.sent) for part in breaker.parts) == len(breaker.sent)
+        return apart and all(at < self.out.get(e, -math.inf) + breaker.of(e).base for e in breaker.sent)
 
     def ejected(self, breaker: Breaker) -> list[str]:
         """The endpoints whose last errors in a row are enough."""
@@ -241,7 +248,7 @@ def _code(call: Call, breaker: Breaker) -> int:
     return 500 if call.status in breaker.codes else 200
 
 
-def _counted(run: Run, code: int, ended: float) -> Run:
+def _counted(run: Run, code: int) -> Run:
     if code < 500:
         return Run()
-    return Run(run.errors + 1, run.gateway_errors + 1 if code in _GATEWAY_ERRORS else 0, ended)
+    return Run(run.errors + 1, run.gateway_errors + 1 if code in _GATEWAY_ERRORS else 0)

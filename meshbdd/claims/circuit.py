@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
-from meshbdd.claims.breaker import Breaker, Counts
+from meshbdd.claims.breaker import Breaker, Counts, is_counted
 from meshbdd.claims.calls import Call, told_seconds, untold_statuses
-from meshbdd.claims.circuit_phases import GRACE_SECONDS, Phase, replay
+from meshbdd.claims.circuit_phases import GRACE_SECONDS, UNDER_WAY, Phase, replay
 from meshbdd.claims.ejection import doubts
 from meshbdd.claims.verdict import Outcome, Verdict
 from meshbdd.units import Duration, counted
@@ -186,7 +186,7 @@ def opens_within(
         own = [phase for phase in phases if phase.circuit == breaker.circuit]
         lag = _lag(own)
         if lag is None:
-            return _not_opened(claim, service, breaker, own, sightings, evidence)
+            return _not_opened(claim, service, breaker, own, calls or (), sightings, evidence)
         lags[breaker.circuit] = lag
     told = ", ".join(f"{circuit} after {told_seconds(lag)}" for circuit, lag in lags.items())
     outcome = Outcome.PASSED if max(lags.values()) <= limit.seconds else Outcome.FAILED
@@ -198,6 +198,7 @@ def _not_opened(
     service: str,
     breaker: Breaker,
     own: Sequence[Phase],
+    calls: Sequence[Call],
     sightings: Sequence[Breaker],
     evidence: Mapping[str, object],
 ) -> Verdict:
@@ -207,14 +208,16 @@ def _not_opened(
     if len(counts.most) > 1:
         each = sorted(run.errors for run in counts.most.values())
         met = f"{breaker.circuit} met {' and '.join(map(str, each))} errors in a row of {len(each)} endpoints"
-    called = len(counts.most) >= breaker.endpoints - breaker.unready
+    called = counts.most.keys() >= breaker.sent.keys() and len(counts.most) >= (
+        len(breaker.sent) or breaker.endpoints - breaker.unready
+    )
     if not (called and counts.ejects_all(breaker)):
         return Verdict.cannot_tell(
             f"{claim}: {met}, and the circuit opens at {breaker.told_limits()}",
             f"let {service} fail at its own side, and send more requests",
             **evidence,
         )
-    if not (breaker.why_never() or _was_seen_closed(breaker, own[-1], sightings)):
+    if not (breaker.why_never() or _was_seen_closed(breaker, calls, sightings)):
         return Verdict.cannot_tell(
             f"{claim}: {met}, and nobody called it or looked at it for as long as it may have been open then",
             "claim it right after the requests that are to open it",
@@ -223,22 +226,21 @@ def _not_opened(
     return Verdict(Outcome.FAILED, f"{claim}: {met}, and its circuit did not open{breaker.why_never()}", evidence)
 
 
-def _was_seen_closed(breaker: Breaker, last: Phase, sightings: Sequence[Breaker]) -> bool:
+def _was_seen_closed(breaker: Breaker, calls: Sequence[Call], sightings: Sequence[Breaker]) -> bool:
     """Whether a circuit that met errors enough is known not to have opened by them, and not just to be over.
 
-    A call was let through after them, or somebody looked, before the shortest ejection could have ended.
+    Somebody looked, or a call was let through that had been sent after them, before the shortest ejection could have ended.
     """
-    if last.last_error is None:
-        return True
-    over = last.last_error + min(part.base for part in breaker.parts or (breaker,))
-    looks = (seen.seen for seen in (breaker, *sightings) if seen.circuit == breaker.circuit)
-    if any(at is None or last.last_error <= at < over for at in looks):
-        return True
-    more = any(
-        replace(run, errors=run.errors - 1, gateway_errors=run.gateway_errors - 1).ejects(breaker.of(endpoint))
-        for endpoint, run in last.counts.most.items()
-    )
-    return more or (last.recovered is not None and last.recovered < over)
+    counts, enough = Counts(), 0.0
+    own = [c for c in calls if c.circuit == breaker.circuit and is_counted(c) and c.started >= breaker.since]
+    for call in sorted(own, key=lambda call: call.ended):
+        counts, enough = counts.after(call, breaker), call.ended
+        if counts.most.keys() >= breaker.sent.keys() and counts.ejects_all(breaker):
+            break
+    over = enough + min(part.base for part in breaker.parts or (breaker,))
+    looks = [seen.seen for seen in (breaker, *sightings) if seen.circuit == breaker.circuit]
+    seen = any(at is None or enough <= at < over for at in looks)
+    return seen or any(enough + UNDER_WAY < call.started < over for call in own)
 
 
 def _lag(phases: Sequence[Phase]) -> float | None:

@@ -142,3 +142,50 @@ def test_a_circuit_that_nobody_asked_in_time_may_have_opened(more: list[Call], s
     assert verdict.outcome == wanted, verdict.sentence
     if wanted == OPEN:
         assert "nobody called it or looked at it for as long as it may have been open" in verdict.sentence
+
+
+def test_errors_since_an_ejection_are_counted_anew() -> None:
+    """One error of an endpoint that is back is none of three."""
+    rule = circuit(subset("a"), subset("b"))
+    calls = [
+        *errors_of("a", 3),
+        at("b", 1.0, 200),
+        at("b", 2.0, 200),
+        at("a", 4.2),
+        *errors_of("b", 3, 4.3),
+        refused(4.5),
+    ]
+    assert states(calls, rule) == ["closed"]
+    assert states([*calls[:5], *errors_of("a", 3, 4.2), *errors_of("b", 3, 4.3), refused(4.5)], rule) == [
+        "closed",
+        "open",
+    ]
+
+
+def test_calls_that_were_under_way_do_not_keep_an_endpoint_in() -> None:
+    rule = circuit(subset("a"), subset("b"))
+    late = at("a", 0.0, seconds=0.3)
+    assert states([*errors_of("a", 3), late, *errors_of("b", 3, 0.1), refused(0.5)], rule) == ["closed", "open"]
+
+
+def test_of_an_endpoint_that_two_routes_lead_to_nobody_knows_which_counted_its_errors() -> None:
+    whole = replace(breaker(0, endpoints=2), sent={"a": 50, "b": 50}, seen=60.0)
+    rule = replace(whole, endpoints=3, parts=(subset("b", errors=2), whole))
+    calls = [*errors_of("a", 9), *errors_of("b", 9), refused(0.2)]
+    assert states(calls, rule) == ["closed"]
+    verdict = opens_within("payment", Duration(5), [replace(rule, seen=1.0)], calls)
+    assert verdict.outcome is FAILED, verdict.sentence
+
+
+@pytest.mark.parametrize("seen", [0.3, 60.0])
+def test_a_burst_that_was_under_way_as_the_circuit_opened_does_not_prove_it_closed(seen: float) -> None:
+    burst = [call(0.001 * n, 503, seconds=0.2, request="") for n in range(20)]
+    verdict = opens_within("payment", Duration(5), [replace(breaker(0), seen=seen)], burst)
+    assert verdict.outcome is (FAILED if seen < 1 else OPEN), verdict.sentence
+
+
+def test_an_error_after_the_ejection_may_have_ended_does_not_prove_it_either() -> None:
+    calls = [*ERRORS, call(5.0, 503, request="")]
+    for seen in (5.1, 60.0):
+        verdict = opens_within("payment", Duration(9), [replace(breaker(0), seen=seen)], calls)
+        assert verdict.outcome is OPEN, verdict.sentence
