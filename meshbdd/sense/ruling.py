@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from meshbdd.sense.reading import EVERYWHERE, Object, namespace_of, visible_in
+from meshbdd.sense.reading import EVERYWHERE, Object, at, namespace_of, visible_in
 
 
 class Rules:
@@ -31,7 +31,7 @@ class Rules:
 
         They look into their own namespace, the host's and the root namespace; the first with a rule that they see decides. There
         the most specific host wins, and Istio merges the rules for one and the same (istio/istio
-        ``pilot/pkg/model/push_context.go``, ``destinationRule``).
+        ``pilot/pkg/model/push_context.go``, ``destinationRule``). One for some pods is for these alone: see ``for_some``.
 
         Args:
             host: The full name.
@@ -40,10 +40,14 @@ class Rules:
         """
         for namespace in dict.fromkeys((caller, home, self._root)):
             for found in self._over(namespace, host):
-                seen = [rule for rule in found if visible_in(rule) & {EVERYWHERE, caller}]
+                seen = [rule for rule in found if visible_in(rule) & {EVERYWHERE, caller} and not _chooses(rule)]
                 if seen:
                     return seen
         return []
+
+    def for_some(self, host: str, caller: str) -> list[Object]:
+        """The rules that some pods of a namespace alone take for a host; they are never exported."""
+        return [rule for found in self._over(caller, host) for rule in found if _chooses(rule)]
 
     def over(self, host: str) -> list[Object]:
         """Every rule that takes a host in, whoever looks at it."""
@@ -56,3 +60,7 @@ class Rules:
         for name in (host, *patterns):
             if name in by_host:
                 yield by_host[name]
+
+
+def _chooses(rule: Object) -> bool:
+    return bool(at(rule, "spec", "workloadSelector"))

@@ -8,7 +8,7 @@ from typing import Any
 from meshbdd.sense import catalog
 from meshbdd.sense.finding import Finding, name_of
 from meshbdd.sense.inventory import Inventory, full_name
-from meshbdd.sense.reading import EVERYWHERE, Object, mapping, mappings, namespace_of, text, told, visible_in
+from meshbdd.sense.reading import EVERYWHERE, Object, at, mapping, mappings, namespace_of, text, told, visible_in
 
 
 def led_to(world: Inventory, obj: Object, where: str, destination: Any, target: Object) -> Iterator[Finding]:
@@ -26,8 +26,10 @@ def led_to(world: Inventory, obj: Object, where: str, destination: Any, target: 
         return
     host = full_name(text(destination, "host"), near)
     home = namespace_of(target) or near
-    governing = [world.rules.governing(host, home, caller) for caller in _callers(world, obj, home)]
-    defined = (labels for rules in governing if (labels := _labels(rules, subset)) is not None)
+    callers = _callers(world, obj, home, destination)
+    governing = [world.rules.governing(host, home, caller) for caller in callers]
+    for_some = [world.rules.for_some(host, caller) for caller in callers]
+    defined = (labels for rules in [*governing, *for_some] if (labels := _labels(rules, subset)) is not None)
     labels = next(defined, None)
     if labels is None:
         yield _undefined(world, obj, f'{where} leads to subset "{subset}" of {host}', (host, subset), governing)
@@ -39,12 +41,29 @@ def led_to(world: Inventory, obj: Object, where: str, destination: Any, target: 
         )
 
 
-def _callers(world: Inventory, obj: Object, home: str) -> Sequence[str]:
-    """The namespaces whose callers are asked about: the rule's own and the host's, and others where no caller is in these."""
-    near = list(dict.fromkeys((namespace_of(obj), home)))
-    seen = visible_in(obj)
+def _callers(world: Inventory, obj: Object, home: str, destination: Any) -> Sequence[str]:
+    """The namespaces whose callers are asked about: those that the route names or, where it names none, its own and the host's.
+
+    Where no caller is in these, or the route is for callers by their labels, they are all that have the route.
+    """
+    seen, conditions = visible_in(obj), _conditions(obj, destination)
+    everybody = sorted({w.namespace for w in world.workloads if seen & {EVERYWHERE, w.namespace}})
+    if any(at(condition, "sourceLabels") for condition in conditions):
+        return everybody
+    named = [text(condition, "sourceNamespace") for condition in conditions]
+    near = list(dict.fromkeys(named if named and all(named) else (namespace_of(obj), home)))
     inhabited = [namespace for namespace in near if world.pods_of(namespace) and seen & {EVERYWHERE, namespace}]
-    return inhabited or sorted({w.namespace for w in world.workloads if seen & {EVERYWHERE, w.namespace}}) or near
+    return inhabited or everybody or near
+
+
+def _conditions(obj: Object, destination: Any) -> list[Any]:
+    """What a call has to be like to take the route that leads to a destination; empty where it takes any."""
+    for route in mappings(obj, "spec", "http"):
+        led = [at(way, "destination") for way in mappings(route, "route")] + [at(route, "mirror")]
+        led += [at(copy, "destination") for copy in mappings(route, "mirrors")]
+        if any(destination is one for one in led):
+            return mappings(route, "match")
+    return []
 
 
 def _labels(rules: Sequence[Object], subset: str) -> Mapping[str, Any] | None:
