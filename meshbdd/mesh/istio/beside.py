@@ -16,6 +16,7 @@ from meshbdd.mesh.istio.injection import Objects, stands
 MadeBy = Mapping[tuple[str, str, str], Plan]
 """Kind, name and namespace of an object → the plan of a step that has changed it."""
 
+_APART = "have the manifest and that step in different scenarios"
 _LAST = "9999"
 """A creation time that makes an object the youngest: one that is still to be made."""
 
@@ -78,7 +79,7 @@ def _refuse_overruling(
                 "MB0497",
                 f"With the manifest callers in namespace {namespace} take what DestinationRule {meta['name']}.{meta['namespace']} "
                 f"says of {service}, and «{plan.summary}» would hold no more for their calls.",
-                help=BEFORE,
+                help=_APART if other["spec"].get("workloadSelector") else BEFORE,
             )
 
 
@@ -162,11 +163,17 @@ def _refuse_beside(document: Object, rules: Sequence[Object], in_force: Iterable
             else:  # of what is for a pattern the step took nothing: the rule was for the host before it
                 host, hidden = standing.get(edit.target), ruled_host(document) == standing.get(edit.target)
             if hidden:
+                name, to_some = document["metadata"]["name"], document["spec"].get("exportTo")
+                takes_over = bool(to_some) and ruled_host(document) == host
                 raise BadInput(
                     "MB0409",
-                    f"{host} is governed by DestinationRule {edit.name}.{edit.namespace}, by which «{plan.summary}» is in "
-                    f"force, so Istio would ignore what {document['metadata']['name']} says of it.",
-                    help=BEFORE if edit.new else f"write it into {edit.name}, before that step",
+                    f"{host} is governed by DestinationRule {edit.name}.{edit.namespace}, by which «{plan.summary}» is in force, so "
+                    + (
+                        f"callers that see both would take {name} in its place."
+                        if takes_over
+                        else f"Istio would ignore what {name} says of it."
+                    ),
+                    help=_APART if to_some else BEFORE if edit.new else f"write it into {edit.name}, before that step",
                 )
 
 

@@ -12,7 +12,7 @@ from meshbdd.errors import BadInput
 from meshbdd.intents import CircuitBreaker, Limit, ServiceRef
 from meshbdd.mesh.base import Marker, Stage, Where
 from meshbdd.mesh.catalog import Catalog, selected
-from meshbdd.mesh.istio.hosts import Object, Ruling, governing_rule, ruled_host, rulings, service_host
+from meshbdd.mesh.istio.hosts import Object, Ruling, governing_rule, is_for_some, ruled_host, rulings, service_host
 from meshbdd.mesh.markers import SubsetHeld
 
 Spec = dict[str, Any]
@@ -38,12 +38,15 @@ def rules_stage(catalog: Catalog, service: ServiceRef, marker: str, change: Call
         change: Changes a spec, in place.
 
     Raises:
-        BadInput: a rule that is made beside one for a pattern would be merged with another for the service.
+        BadInput: a rule that is made would have to stand beside another one for the service, or some pods take one of their own.
     """
     edits: list[Edit] = []
     markers: list[Marker] = []
-    host = service_host(service)
-    found = rulings(service, catalog.all("DestinationRule"), catalog.calling_namespaces(), governing_rule)
+    host, rules, callers = service_host(service), catalog.all("DestinationRule"), catalog.calling_namespaces()
+    own = next((rule for caller in callers for rule in rules if is_for_some(rule, service, caller)), None)
+    if own is not None:
+        raise _for_some(service, own)
+    found = rulings(service, rules, callers, governing_rule)
     homes = Counter(_home(service, ruling) for ruling in found)
     for ruling in found:
 
@@ -59,6 +62,11 @@ def rules_stage(catalog: Catalog, service: ServiceRef, marker: str, change: Call
         else:
             if ruling.obj is not None and homes[_home(service, ruling)] > 1:
                 raise _merged(service, ruling.obj)
+            beside = next(
+                (r for r in rules if _is_exact(r, host) and r["metadata"]["namespace"] == _home(service, ruling)), None
+            )
+            if beside is not None:
+                raise _hidden(service, beside)
             edits.append(_create(service, ruling, make))
         markers += [SubsetHeld(host, marker, Where(namespace)) for namespace in ruling.namespaces or (None,)]
     return Stage.of(*edits, markers=markers)
@@ -86,6 +94,30 @@ def _create(service: ServiceRef, ruling: Ruling, make: Callable[[Any], Any]) -> 
     }
     of = ("DestinationRule", str(ruling.obj["metadata"]["name"]), home) if ruling.obj is not None else None
     return Edit("DestinationRule", name, home, ("spec",), make, new, of)
+
+
+def _is_exact(rule: Object, host: str) -> bool:
+    return ruled_host(rule) == host and not rule["spec"].get("workloadSelector")
+
+
+def _hidden(service: ServiceRef, private: Object) -> BadInput:
+    name = f"{private['metadata']['name']}.{private['metadata']['namespace']}"
+    return BadInput(
+        "MB0491",
+        f"DestinationRule {name} is for {service} and not exported to all of its callers. One for the others would have to stand beside "
+        f"it, and callers that see both would take that in its place.",
+        help=f"export {name} to all callers of {service}",
+    )
+
+
+def _for_some(service: ServiceRef, rule: Object) -> BadInput:
+    name = f"{rule['metadata']['name']}.{rule['metadata']['namespace']}"
+    return BadInput(
+        "MB0489",
+        f"DestinationRule {name} is for some pods of its namespace alone (workloadSelector), which take it for {service} before any "
+        "other, so what the step changes would not hold for their calls.",
+        help=f"have the step in a scenario without {name}",
+    )
 
 
 def _merged(service: ServiceRef, pattern: Object) -> BadInput:

@@ -248,7 +248,10 @@ def test_a_manifest_after_it_may_not_overrule_it_for_some_callers(
         BadInput, match=r"callers in namespace other take what DestinationRule theirs.other says"
     ) as caught:
         there([theirs])
-    assert (caught.value.code, caught.value.help) == ("MB0497", "apply the manifest before that step")
+    action = (
+        "have the manifest and that step in different scenarios" if selector else "apply the manifest before that step"
+    )
+    assert (caught.value.code, caught.value.help) == ("MB0497", action)
     there([_rule("payment-service.shop.svc.cluster.local", "other", "others")])
     with pytest.raises(BadInput, match="comes before it") as caught:
         there([_rule(ORDER.host, "istio-system", "root")])
@@ -327,3 +330,35 @@ def test_callers_of_the_root_namespace_take_the_services_rule_before_one_for_the
     public, private = _rule("*.local", "istio-system"), _rule("*.local", "istio-system", exportTo=["."])
     for rules, governs in (([public, _EXACT], _EXACT), ([private, _EXACT], private), ([public], public)):
         assert governing_rule(ORDER, rules, "istio-system") is governs
+
+
+def test_a_step_makes_no_rule_beside_one_that_only_some_callers_see() -> None:
+    with pytest.raises(
+        BadInput, match=r"own.shop is for order-service.shop and not exported to all of its callers"
+    ) as caught:
+        _world(_rule("order-service", name="own", exportTo=["other"]))(BREAKER)
+    assert (caught.value.code, caught.value.help) == ("MB0491", "export own.shop to all callers of order-service.shop")
+    _world(_rule("payment-service", name="own", exportTo=["other"]))(BREAKER)
+
+
+def test_a_step_is_not_taken_where_some_pods_have_a_rule_of_their_own() -> None:
+    selector = {"matchLabels": {"app": "client"}}
+    for rule in (_rule(ORDER.host, "other", "some", workloadSelector=selector), _rule(workloadSelector=selector)):
+        with pytest.raises(BadInput, match="is for some pods of its namespace alone") as caught:
+            _world(rule)(BREAKER)
+        assert caught.value.code == "MB0489"
+    _world(_rule(ORDER.host, "nobody", "some", workloadSelector=selector))(BREAKER)
+
+
+@pytest.mark.parametrize(
+    ("host", "told"), [("order-service", "callers that see both would take"), ("*.local", "Istio would ignore what")]
+)
+def test_a_manifest_after_it_that_only_some_callers_see_goes_into_a_scenario_of_its_own(host: str, told: str) -> None:
+    there = _world()
+    there(BREAKER)
+    with pytest.raises(BadInput, match=told) as caught:
+        there([_rule(host, name="some", exportTo=["other"])])
+    assert (caught.value.code, caught.value.help) == (
+        "MB0409",
+        "have the manifest and that step in different scenarios",
+    )
