@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,12 +23,14 @@ _FAILS = re.compile(r"(\S+) fails \S+(?: with .+)?")
 _RETRIED = re.compile(r"calls to (\S+) are retried up to ([0-9]{1,9}) times")
 _TIMES_OUT = re.compile(r"calls to (\S+) time out after (\S+)")
 _GIVES_UP = re.compile(r"\S+ gives up on (\S+) within (\S+)")
+_RECOVERS = re.compile(r"(\S+) recovers")
 _SHOWN_WITHIN = re.compile(
-    r"(?:every response has status|the response status is) 2\d\d|(?:more than|at least) \S+ of requests succeed"
+    r"(?:every response has status|the response status is) [1-4]\d\d(?: or \d\d\d)?|(?:more than|at least) \S+ of requests succeed"
     r"|at most \S+ of requests fail|the response (?:arrives within|takes at least) \S+|the \S+ latency is below \S+"
-    r'|a slow \S+ does not slow ".*"'
+    r'|a slow \S+ does not slow ".*"|the response field .+|(?:about|between) .+ of responses have .+|the access log of .+'
+    r'|\S+ calls \S+ at (?:most|least) .+|the mesh reports .+|calls from .+ use mutual TLS|the query ".+" is .+'
 )
-"""Claims that a delay within a timeout is to show: that it is borne, and how long answers take with it."""
+"""Claims that a delay within a timeout is to show: that it is borne, how long answers take with it, and what becomes of calls then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,32 +46,49 @@ class _Told:
     """What a scenario says of one service.
 
     Attributes:
-        delays: Those that it gets, and the steps.
-        claims: Within which somebody is to give up on it.
+        delays: Those that it gets: the number of the step, and the step.
+        ends: The numbers of the steps by which it recovers.
+        claims: Within which somebody is to give up on it, by the number of the step.
         timeouts: Those that steps set.
         tries: How often steps have a call tried that fails.
         fails: Whether it is made to fail.
         rules: Those of VirtualServices.
     """
 
-    delays: list[tuple[Duration, StepLine]] = field(default_factory=list)
-    claims: list[_Limit] = field(default_factory=list)
+    delays: list[tuple[Duration, int, StepLine]] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+    claims: list[tuple[int, _Limit]] = field(default_factory=list)
     timeouts: list[_Limit] = field(default_factory=list)
     tries: int = 1
     fails: bool = False
     rules: list[Patience] = field(default_factory=list)
 
-    def unnoticed(self, delay: Duration, *, meant: bool) -> _Limit | None:
+    @property
+    def limits(self) -> list[_Limit]:
+        """The timeouts for it, of steps and of rules."""
+        return self.timeouts + [(r.timeout, f"{r.object} (timeout: {r.timeout})") for r in self.rules if r.timeout]
+
+    def until(self, number: int) -> int:
+        """The number of the step that ends what a step began; past the last one where none does."""
+        return min((end for end in self.ends if end > number), default=sys.maxsize)
+
+    def unnoticed(self, delay: Duration, number: int, *, meant: bool) -> _Limit | None:
         """The limit which is to notice a delay, and does not.
 
         A claim is what the delay is for, whatever else sets a limit; where there is none, one limit that notices it will do.
+
+        Args:
+            delay: How long.
+            number: Of the step.
+            meant: Whether something else is to be shown with it.
         """
         longest = max(self._seconds(delay, rule) for rule in (None, *self.rules))
-        if self.claims:
-            return max((claim for claim in self.claims if longest <= claim[0].seconds), default=None)
+        claims = [claim for at, claim in self.claims if number < at < self.until(number)]
+        if claims:
+            return max((claim for claim in claims if longest <= claim[0].seconds), default=None)
         if meant:
             return None
-        limits = self.timeouts + [(r.timeout, f"{r.object} (timeout: {r.timeout})") for r in self.rules if r.timeout]
+        limits = self.limits
         cut = any(rule.per_try and rule.per_try < delay for rule in self.rules)
         if cut or any(longest > limit.seconds for limit, _ in limits):
             return None
@@ -93,16 +113,17 @@ def unnoticed_delays(steps: Sequence[StepLine], objects: Iterable[Object], names
         namespace: Where services without one lie.
     """
     told: dict[ServiceRef, _Told] = {}
-    for step in steps:
+    for number, step in enumerate(steps):
         with contextlib.suppress(BadInput):  # said already, where the step is not understood
-            _read(step, told, namespace)
+            _read(number, step, told, namespace)
     for rule in patience(objects):
         with contextlib.suppress(BadInput):  # a host outside the mesh, or a pattern
             told.setdefault(ServiceRef.parse(rule.host, namespace), _Told()).rules.append(rule)
-    meant = any(_SHOWN_WITHIN.fullmatch(step.text) for step in steps)
+    shown = [number for number, step in enumerate(steps) if _SHOWN_WITHIN.fullmatch(step.text)]
     for service, of in told.items():
-        for delay, step in of.delays:
-            if limit := of.unnoticed(delay, meant=meant):
+        for delay, number, step in of.delays:
+            meant = any(number < at < of.until(number) for at in shown) or _is_noticed_before(service, delay, told)
+            if limit := of.unnoticed(delay, number, meant=meant):
                 yield UNNOTICED_DELAY.on(
                     step.place,
                     f"a delay of {delay} is no longer than {limit[1]} allows: nobody has to give up, so nothing is shown.",
@@ -110,7 +131,15 @@ def unnoticed_delays(steps: Sequence[StepLine], objects: Iterable[Object], names
                 )
 
 
-def _read(step: StepLine, told: dict[ServiceRef, _Told], namespace: str) -> None:
+def _is_noticed_before(service: ServiceRef, delay: Duration, told: Mapping[ServiceRef, _Told]) -> bool:
+    """Whether a limit for another service may notice a delay, which its callers wait for as well, with those of others perhaps."""
+    others = [other for ref, other in told.items() if ref != service]
+    seconds = delay.seconds + sum(also.seconds for other in others for also, _, _ in other.delays)
+    limits = [limit for other in others for limit in (*other.limits, *(claim for _, claim in other.claims))]
+    return any(limit.seconds < seconds for limit, _ in limits)
+
+
+def _read(number: int, step: StepLine, told: dict[ServiceRef, _Told], namespace: str) -> None:
     """Take in what a step says.
 
     Raises:
@@ -121,11 +150,13 @@ def _read(step: StepLine, told: dict[ServiceRef, _Told], namespace: str) -> None
         return told.setdefault(ServiceRef.parse(name, namespace), _Told())
 
     if found := _SLOWED.fullmatch(step.text):
-        of(found[1]).delays.append((Duration.parse(found[2]), step))
+        of(found[1]).delays.append((Duration.parse(found[2]), number, step))
+    elif found := _RECOVERS.fullmatch(step.text):
+        of(found[1]).ends.append(number)
     elif found := _TIMES_OUT.fullmatch(step.text):
         of(found[1]).timeouts.append((Duration.parse(found[2]), f"«{step.text}»"))
     elif found := _GIVES_UP.fullmatch(step.text):
-        of(found[1]).claims.append((Duration.parse(found[2]), f"«{step.text}»"))
+        of(found[1]).claims.append((number, (Duration.parse(found[2]), f"«{step.text}»")))
     elif found := _RETRIED.fullmatch(step.text):
         of(found[1]).tries = int(found[2]) + 1
     elif found := _FAILS.fullmatch(step.text):

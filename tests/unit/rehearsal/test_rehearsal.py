@@ -410,6 +410,41 @@ def test_a_timeout_as_a_safety_net_does_not_take_a_claim_its_meaning(rehearsed: 
     assert _found(rehearsed(steps)) == []
 
 
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "the response status is 200 or 201",
+        'the response field "status" is "confirmed"',
+        "the access log of inventory-service has at least 1 requests with status 200",
+        "order-service calls inventory-service at most 1 times per request",
+    ],
+)
+def test_what_becomes_of_calls_with_a_delay_within_the_timeout_is_shown(rehearsed: Rehearse, claim: str) -> None:
+    slow = "Given calls to inventory-service time out after 3s\nAnd inventory-service is slowed by 2s\n"
+    report = rehearsed(f'{slow}When "checkout" is sent\nThen {claim}')
+    assert not any(line.startswith("MB0926") for line in _found(report))
+
+
+@pytest.mark.parametrize(("limit", "found"), [("1500ms", 0), ("2500ms", 1)])
+def test_who_calls_the_caller_may_give_up_as_well(rehearsed: Rehearse, limit: str, found: int) -> None:
+    steps = f"""Given calls to inventory-service time out after 5s
+    And calls to order-service time out after {limit}
+    And inventory-service is slowed by 2s
+    When "checkout" is sent
+    Then the response status is 504"""
+    assert sum(line.startswith("MB0926") for line in _found(rehearsed(steps))) == found
+
+
+def test_each_delay_has_the_claims_that_are_made_while_it_lasts(rehearsed: Rehearse) -> None:
+    first = 'Given inventory-service is slowed by 500ms\nWhen "checkout" is sent\nThen the response status is 200\n'
+    then = "When inventory-service recovers\nAnd inventory-service is slowed by SECONDS\nAnd " + _GIVEN_UP.removeprefix(
+        "When "
+    )
+    for seconds, found in (("5s", 0), ("1s", 1)):
+        report = rehearsed(first + then.replace("SECONDS", seconds) + "2s")
+        assert sum(line.startswith("MB0926") for line in _found(report)) == found
+
+
 SUBSET = """
     apiVersion: networking.istio.io/v1
     kind: DestinationRule
