@@ -40,9 +40,13 @@ class Rules:
         """
         for namespace in dict.fromkeys((caller, home, self._root)):
             for found in self._over(namespace, host):
-                seen = [rule for rule in found if visible_in(rule) & {EVERYWHERE, caller} and not _chooses(rule)]
+                rules = [rule for rule in found if not _chooses(rule)]
+                exported = [rule for rule in rules if namespace == caller or visible_in(rule) != {namespace}]
+                seen = [rule for rule in exported if visible_in(rule) & {EVERYWHERE, caller}]
                 if seen:
                     return seen
+                if exported and namespace != caller:
+                    break  # Istio finds the most specific host before it asks who sees it
         return []
 
     def for_some(self, host: str, caller: str) -> list[Object]:

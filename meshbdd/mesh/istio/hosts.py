@@ -131,20 +131,26 @@ def governing_rule(service: ServiceRef, objects: Iterable[Object], namespace: st
 
     Looked for in the callers' namespace, then the service's, then the root namespace: the first that has one decides.
     There the most specific host wins, then the oldest. Of the root namespace's its own callers look for what is private there
-    alone before they look into the service's.
+    alone before they look into the service's. In a namespace that is not the callers' the most specific host is found first, among
+    all that is exported to anybody, and then it is asked who sees it (istio/istio ``pilot/pkg/model/push_context.go``,
+    ``getExportedDestinationRuleFromNamespace``).
     """
     host, where = service_host(service), namespace or service.namespace
-    found = [
-        obj
-        for obj in objects
-        if covers(ruled_host(obj), host) and not obj["spec"].get("workloadSelector") and _visible(obj, where)
-    ]
-    first = [obj for obj in found if where != ROOT_NAMESPACE or _is_private(obj)]
-    for place, rules in ((where, first), (service.namespace, found), (ROOT_NAMESPACE, found)):
+    found = [obj for obj in objects if covers(ruled_host(obj), host) and not obj["spec"].get("workloadSelector")]
+    own = [obj for obj in found if where != ROOT_NAMESPACE or _is_private(obj)]
+    for place, rules in ((where, own), (service.namespace, found), (ROOT_NAMESPACE, found)):
         here = [obj for obj in rules if obj["metadata"]["namespace"] == place]
-        if here:
-            return min(here, key=lambda obj: (-_precision(obj), *_age(obj)))
+        if place != where:
+            here = _most_specific([obj for obj in here if not _is_private(obj)])
+        seen = [obj for obj in here if _visible(obj, where)]
+        if seen:
+            return min(seen, key=lambda obj: (-_precision(obj), *_age(obj)))
     return None
+
+
+def _most_specific(rules: Sequence[Object]) -> list[Object]:
+    best = max(map(_precision, rules), default=0)
+    return [obj for obj in rules if _precision(obj) == best]
 
 
 def is_for_some(rule: Object, service: ServiceRef, namespace: str) -> bool:

@@ -12,9 +12,10 @@ from meshbdd.intents import CircuitBreaker, Intent, Limit, Mirror, ServiceRef, S
 from meshbdd.lab.compile import Mesh, compile_pod
 from meshbdd.mesh import Istio
 from meshbdd.mesh.base import Dump
-from meshbdd.mesh.istio.hosts import governing_rule
+from meshbdd.mesh.istio.hosts import governing_rule, ruled_host
 from meshbdd.mesh.markers import CLUSTERS, SubsetHeld
 from meshbdd.sense import check
+from meshbdd.sense.ruling import Rules
 from meshbdd.units import Duration, Percent
 from tests.golden.meaning import world
 from tests.unit.product.staged import Staged
@@ -362,3 +363,24 @@ def test_a_manifest_after_it_that_only_some_callers_see_goes_into_a_scenario_of_
         "MB0409",
         "have the manifest and that step in different scenarios",
     )
+
+
+@pytest.mark.parametrize(
+    ("exact", "caller", "governs"),
+    [
+        (["other"], "other", "exact"),
+        (["other"], "team", None),
+        (["other"], "shop", "wide"),
+        (["."], "team", "wide"),
+        (["."], "shop", "exact"),
+        (None, "team", "exact"),
+    ],
+)
+def test_a_host_is_found_before_it_is_asked_who_sees_its_rule(
+    exact: list[str] | None, caller: str, governs: str | None
+) -> None:
+    rules = [_rule(), _rule("order-service", name="exact", **({"exportTo": exact} if exact else {}))]
+    found = governing_rule(ORDER, rules, caller)
+    assert (found and found["metadata"]["name"]) == governs
+    sensed = Rules([(ruled_host(rule), rule) for rule in rules], "istio-system").governing(ORDER.host, "shop", caller)
+    assert [rule["metadata"]["name"] for rule in sensed] == ([governs] if governs else [])
