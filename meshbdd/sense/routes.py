@@ -13,7 +13,20 @@ from meshbdd.sense.destination_rules import host_of, targets
 from meshbdd.sense.finding import Finding, name_of
 from meshbdd.sense.inventory import OURS, Inventory, full_name
 from meshbdd.sense.matching import covers, matches_of
-from meshbdd.sense.reading import Object, at, duration, mapping, mappings, namespace_of, text, texts, told, whole
+from meshbdd.sense.reading import (
+    EVERYWHERE,
+    Object,
+    at,
+    duration,
+    mapping,
+    mappings,
+    namespace_of,
+    text,
+    texts,
+    told,
+    visible_in,
+    whole,
+)
 from meshbdd.units import Duration
 
 Rule = Mapping[str, Any]
@@ -177,7 +190,9 @@ def _breaker(world: Inventory, obj: Object, where: str, rule: Rule) -> Iterator[
         return  # no breaker counts it, from wherever it comes
     hosts = [text(r, "destination", "host") for r in mappings(rule, "route")] or texts(obj, "spec", "hosts")
     for host in dict.fromkeys(full_name(h, namespace_of(obj)) for h in hosts):
-        breaker = next((r for r in world.rules.over(host) if _breaks(r) and _is_taken(world, r, host)), None)
+        breaker = next(
+            (r for r in world.rules.over(host) if _breaks(r) and _meet(obj, r) and _is_taken(world, r, host)), None
+        )
         if breaker is not None:
             yield catalog.FAULT_BESIDE_BREAKER.on(
                 obj,
@@ -191,6 +206,12 @@ def _breaks(rule: Object) -> bool:
     return any(
         at(part, "trafficPolicy", "outlierDetection") is not None for part in parts
     )  # an empty one has Envoy's defaults
+
+
+def _meet(obj: Object, rule: Object) -> bool:
+    """Whether some callers may see a VirtualService and a DestinationRule both."""
+    seen = visible_in(obj), visible_in(rule)
+    return any(EVERYWHERE in each for each in seen) or not seen[0].isdisjoint(seen[1])
 
 
 def _is_taken(world: Inventory, rule: Object, host: str) -> bool:
