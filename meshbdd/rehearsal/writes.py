@@ -9,6 +9,7 @@ from meshbdd.rehearsal.report import Report
 from meshbdd.rehearsal.stage import Object
 from meshbdd.sense import Finding, check, check_changes, name_of
 from meshbdd.sense.catalog import UNUSED_SUBSET_POLICY
+from meshbdd.sense.reading import mapping, mappings, text
 
 _OPEN = {UNUSED_SUBSET_POLICY.code}
 """What is so only until something follows: subsets are defined before a route leads to them, lest calls be lost between
@@ -37,7 +38,12 @@ class Writes:
         if self._open:
             there, still = {name_of(obj) for obj in after}, set(check(after, self._mesh))
             # Of an object that is gone it was true all the while.
-            self._open = {f: at for f, at in self._open.items() if f in still or f.object not in there}
+            led = _subsets(changed)
+            self._open = {
+                f: at
+                for f, at in self._open.items()
+                if f.object not in there or (f in still and not any(f'subset "{name}"' in f.sentence for name in led))
+            }
         for finding in check_changes(changed, before, self._mesh):
             if finding.code in _OPEN:
                 self._open.setdefault(finding, place)
@@ -49,3 +55,13 @@ class Writes:
         for finding, place in self._open.items():
             self._report.add(finding, place)
         self._open.clear()
+
+
+def _subsets(objects: Sequence[Object]) -> set[str]:
+    """The subsets to which VirtualServices lead, the steps' own too."""
+    routes = (r for obj in objects if obj.get("kind") == "VirtualService" for r in mappings(obj, "spec", "http"))
+    return {
+        text(way, "destination", "subset") or text(way, "subset")
+        for route in routes
+        for way in (*mappings(route, "route"), *mappings(route, "mirrors"), mapping(route, "mirror"))
+    } - {""}

@@ -471,6 +471,7 @@ _RULE, _ROUTE, _SENT = (
     [
         (f"Given {_RULE}\nAnd {_ROUTE}\nWhen {_SENT}", []),
         (f"Given {_RULE}\nAnd payment-service fails 100%\nAnd {_ROUTE}\nWhen {_SENT}", []),
+        (f"Given {_RULE}\nAnd traffic to order-service is split 90% to stable and 10% to canary\nWhen {_SENT}", []),
         (f"Given {_RULE}\nWhen {_SENT}", ["MB0941 12"]),
         (f"Given {_RULE}", ["MB0941 12"]),
         (f"Given {_RULE}\nWhen {_SENT}\nGiven {_ROUTE}\nWhen {_SENT}", ["MB0941 12"]),
