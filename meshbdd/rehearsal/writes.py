@@ -35,20 +35,17 @@ class Writes:
         changed = [obj for obj in after if id(obj) not in known]
         if not changed:
             return
+        led = [f'subset "{name}"' for name in _subsets(after)]
         if self._open:
             there, still = {name_of(obj) for obj in after}, set(check(after, self._mesh))
             # Of an object that is gone it was true all the while.
-            led = _subsets(changed)
-            self._open = {
-                f: at
-                for f, at in self._open.items()
-                if f.object not in there or (f in still and not any(f'subset "{name}"' in f.sentence for name in led))
-            }
+            self._open = {f: at for f, at in self._open.items() if f in still or f.object not in there}
         for finding in check_changes(changed, before, self._mesh):
             if finding.code in _OPEN:
                 self._open.setdefault(finding, place)
             else:
                 self._report.add(finding, place)
+        self._open = {f: at for f, at in self._open.items() if not any(word in f.sentence for word in led)}
 
     def used(self) -> None:
         """Requests meet what is written so far, or nothing more will be."""
