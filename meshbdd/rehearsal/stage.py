@@ -56,6 +56,10 @@ def copied(tree: Any) -> Any:
     return pickle.loads(pickle.dumps(tree, pickle.HIGHEST_PROTOCOL))  # noqa: S301 - nobody else's
 
 
+_SINCE_EVER, _LATER = "1970-01-01T00:00:00Z", "2999-01-01T00:{:06}Z"
+"""When objects of files were made, and what a scenario brings, in its order: of rivals a mesh takes the oldest."""
+
+
 class _Silent:
     """Whatever else is asked of a stand-in is for a run to answer."""
 
@@ -82,9 +86,11 @@ class StageCluster(_Silent):
         self._admit = admit
         self._versions = itertools.count(1)
         self._objects: dict[tuple[str, str, str], Object] = {}
+        self._first: frozenset[tuple[str, str, str]] = frozenset()
+        self._born = _SINCE_EVER
         for obj in objects:
             self._keep(obj)
-        self._first = frozenset(self._objects)
+        self._first, self._born = frozenset(self._objects), _LATER
 
     def _keep(self, obj: Object) -> Object:
         kept: Object = copied(obj)
@@ -92,7 +98,10 @@ class StageCluster(_Silent):
         number = next(self._versions)
         meta.setdefault("uid", f"rehearsal-{number}")
         meta["resourceVersion"] = str(number)
-        self._objects[_key(kind_of(kept), meta["name"], meta.get("namespace"))] = kept
+        key = _key(kind_of(kept), meta["name"], meta.get("namespace"))
+        there = self._objects.get(key, {"metadata": {}})["metadata"].get("creationTimestamp")
+        meta.setdefault("creationTimestamp", there or self._born.format(number))
+        self._objects[key] = kept
         return kept
 
     @property

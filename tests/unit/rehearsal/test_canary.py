@@ -115,3 +115,14 @@ def test_an_unknown_word_of_a_namespace_keeps_the_proxy_from_its_pods(word: str,
     }
     [pod] = StageCluster([home, _deployment("v1")], "shop", lambda _: None).list("Pod", "shop")
     assert ("linkerd.io/control-plane-ns" in pod["metadata"]["labels"]) is meshed
+
+
+def test_what_a_scenario_brings_is_younger_than_all_that_was_there() -> None:
+    """Of rivals a mesh takes the oldest, whatever their names."""
+    made = [{"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "shop"}} for name in "zyxa"]
+    dated = {**made[1], "metadata": {**made[1]["metadata"], "creationTimestamp": "2026-01-01T00:00:00Z"}}
+    held = StageCluster([made[0], dated], "shop", lambda _: None)
+    for obj in made[2:]:
+        held.create(obj)
+    found = sorted(held.list("Service", "shop"), key=lambda service: str(service["metadata"]["creationTimestamp"]))
+    assert [service["metadata"]["name"] for service in found] == ["z", "y", "x", "a"]
