@@ -29,17 +29,23 @@ def see_sidecars(catalog: Catalog, service: ServiceRef, what: str) -> None:
         )
 
 
-def see_mode_held(catalog: Catalog, intent: MutualTls) -> None:
+def see_mode_held(catalog: Catalog, intent: MutualTls, home: ServiceRef | None = None) -> None:
     """See that a mode of mutual TLS comes true: a pod without a sidecar takes plaintext, whatever is demanded.
 
     The pods without a sidecar that a namespace has are often there on purpose: of a whole one it is enough that any pod has one.
 
+    Args:
+        catalog: Reads the cluster.
+        intent: The mode.
+        home: The Service that selects the service's own pods; ``None``: the service's does.
+
     Raises:
         BadInput: it does not; or there is no such service, or it selects nothing.
     """
-    if intent.service is not None and intent.mode is TlsMode.STRICT:
-        see_sidecars(catalog, intent.service, f"«{intent}» would not hold for every call to {intent.service}")
-    labels = catalog.labels_of(intent.service) if intent.service else {}
+    home = home or intent.service
+    if home is not None and intent.mode is TlsMode.STRICT:
+        see_sidecars(catalog, home, f"«{intent}» would not hold for every call to {intent.service}")
+    labels = catalog.labels_of(home) if home else {}
     if bare := _one_of_all_bare(catalog, labels, intent.namespace):
         raise BadInput(
             "MB0428",

@@ -29,7 +29,8 @@ from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Through, Whe
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.down import plan_down
 from meshbdd.mesh.linkerd import abilities, manifests, policies, security
-from meshbdd.mesh.linkerd.backend import SELECTOR, FaultBackend, default_of, endpoints_among, see_as_many, twin_of
+from meshbdd.mesh.linkerd.backend import SELECTOR, FaultBackend, default_of, endpoints_among, see_as_many
+from meshbdd.mesh.linkerd.behind import home_of
 from meshbdd.mesh.linkerd.beside import passes_on
 from meshbdd.mesh.linkerd.guards import guard_stages, refuse_gone
 from meshbdd.mesh.linkerd.injection import choose
@@ -138,22 +139,15 @@ class Linkerd:
     def _backend(self, service: ServiceRef) -> FaultBackend:
         found = self._catalog.service(service)
         targets = {int(p["port"]): self._catalog.target_port(found, p) for p in http_ports(found)}
-        labels = self._catalog.labels_of(self._home(service))
+        labels = self._catalog.labels_of(home_of(self._catalog, service))
         pods = self._catalog.pods(labels, service.namespace)
         opaque = (found["metadata"].get("annotations") or {}).get(OPAQUE_PORTS)
         return FaultBackend(
             service, http_ports(found), targets, labels, default_of(pods), opaque, max(1, endpoints_among(pods))
         )
 
-    def _home(self, service: ServiceRef) -> ServiceRef:
-        """The Service that selects a service's own pods: its twin, where a fault backend is in the place of its endpoints."""
-        twin = twin_of(service)
-        stood_in = FAULT_LABEL in self._catalog.labels_of(service)
-        return twin if stood_in and self._catalog.find("Service", twin.name, twin.namespace) else service
-
     def _refuse_detour(self, backend: FaultBackend, what: str) -> None:
-        for ref in dict.fromkeys((backend.service, self._home(backend.service))):
-            security.refuse_detour(self._catalog, ref, what, backend.service)
+        security.refuse_detour(self._catalog, backend.service, what)
 
     def _faulted(self, context: Context) -> Iterator[tuple[ServiceRef, Side]]:
         """The services that steps of the scenario let fail, and how; those that no plan can be made for are left out."""
@@ -200,7 +194,7 @@ class Linkerd:
         return plan_down(self._catalog, down)
 
     def _mutual_tls(self, intent: MutualTls, context: Context) -> Plan:
-        see_mode_held(self._catalog, intent)
+        see_mode_held(self._catalog, intent, home_of(self._catalog, intent.service) if intent.service else None)
         stage = security.tls_stage(self._catalog, intent, context.in_force)
         return Plan(str(intent), (stage,), intent=intent, service=intent.service)
 

@@ -15,6 +15,7 @@ from meshbdd.intents import Access, MutualTls, ServiceRef, TlsMode
 from meshbdd.mesh.base import Marker, Plan, Stage
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.adding_up import refuse_undone
+from meshbdd.mesh.linkerd.behind import behind
 from meshbdd.mesh.linkerd.objects import POLICY, creation
 from meshbdd.mesh.linkerd.opening import lets_the_mesh_in
 from meshbdd.mesh.linkerd.server_markers import ServerHeld
@@ -52,7 +53,7 @@ def tls_stage(catalog: Catalog, intent: MutualTls, in_force: Sequence[Plan] = ()
     edits: dict[str, Edit] = {}
     markers: list[Marker] = []
     renewed: list[ServiceRef] = []
-    for service in sorted(services, key=lambda s: -len(catalog.pods(catalog.labels_of(s), s.namespace))):
+    for service in sorted(services, key=lambda s: -len(_pods(catalog, s))):
         planned = [edit.new for edit in edits.values() if edit.new is not None]
         for server, edit in servers_at(catalog, service, mode, planned):
             if intent.mode is TlsMode.STRICT:
@@ -77,9 +78,14 @@ def services_of(catalog: Catalog, namespace: str) -> tuple[ServiceRef, ...]:
     found = []
     for service in catalog.all("Service", namespace):
         wanted, name = service["spec"].get("selector"), service["metadata"]["name"]
-        if wanted and not name.startswith(OURS) and any(_meshed(p) for p in catalog.pods(wanted, namespace)):
-            found.append(ServiceRef(name, namespace))
+        ref = ServiceRef(name, namespace)
+        if wanted and not name.startswith(OURS) and any(_meshed(pod) for pod in _pods(catalog, ref)):
+            found.append(ref)
     return tuple(found)
+
+
+def _pods(catalog: Catalog, service: ServiceRef) -> list[Mapping[str, Any]]:
+    return [pod for some in behind(catalog, service) for pod in some.pods]
 
 
 def _meshed(pod: Mapping[str, Any]) -> bool:
@@ -89,7 +95,7 @@ def _meshed(pod: Mapping[str, Any]) -> bool:
 def servers_at(
     catalog: Catalog, service: ServiceRef, access: str, planned: Sequence[Mapping[str, Any]] = ()
 ) -> Iterator[tuple[Mapping[str, Any] | None, Edit]]:
-    """For each port of a service the Servers that decide there, each with the edit that sets its access policy.
+    """For each port of the pods behind a service the Servers that decide there, each with the edit that sets its access policy.
 
     Where none does, the edit of one that will: with it comes ``None``. A port that all pods skip has none.
 
@@ -99,23 +105,27 @@ def servers_at(
         access: The access policy.
         planned: Servers that are to be made for other services: of two for a port of a pod Linkerd heeds one alone.
     """
-    labels = catalog.labels_of(service)
-    everybody = catalog.pods(labels, service.namespace)
-    for port in catalog.target_ports(service):
-        pods = [pod for pod in everybody if not skips(pod, port)]
-        if everybody and not pods:
-            continue
-        covered = {p["metadata"]["name"] for p in pods for server in planned if decides(server, p, port)}
-        there = catalog.all("Server", service.namespace)
-        found = {p["metadata"]["name"]: server for p in pods if (server := decider(p, port, there)) is not None}
-        covered |= found.keys()
-        for name, server in sorted({server["metadata"]["name"]: server for server in found.values()}.items()):
-            yield server, Edit("Server", name, service.namespace, ACCESS, lambda _now: access)
-        if any(pod["metadata"]["name"] not in covered for pod in pods) or not pods:
-            spec = {"podSelector": {"matchLabels": dict(labels)}, "port": port, "accessPolicy": access}
-            meta = {"name": f"{OURS}{service.name}-{port}", "namespace": service.namespace}
-            new = {"apiVersion": f"{POLICY}/v1beta3", "kind": "Server", "metadata": meta, "spec": spec}
-            yield None, Edit("Server", meta["name"], service.namespace, ACCESS, lambda _now: access, new)
+    there = catalog.all("Server", service.namespace)
+    for some in behind(catalog, service):
+        for port in some.ports:
+            pods = [pod for pod in some.pods if not skips(pod, port)]
+            if some.pods and not pods:
+                continue
+            covered = {p["metadata"]["name"] for p in pods for server in planned if decides(server, p, port)}
+            found = {p["metadata"]["name"]: server for p in pods if (server := decider(p, port, there)) is not None}
+            covered |= found.keys()
+            for name, server in sorted({server["metadata"]["name"]: server for server in found.values()}.items()):
+                yield server, Edit("Server", name, service.namespace, ACCESS, lambda _now: access)
+            if any(pod["metadata"]["name"] not in covered for pod in pods) or not pods:
+                name = f"{OURS}{service.name}-{port}{'-fault' if some.stands_in else ''}"
+                new = _server(name, service.namespace, some.labels, port, access)
+                yield None, Edit("Server", name, service.namespace, ACCESS, lambda _now: access, new)
+
+
+def _server(name: str, namespace: str, labels: Mapping[str, str], port: int, access: str) -> dict[str, Any]:
+    spec = {"podSelector": {"matchLabels": dict(labels)}, "port": port, "accessPolicy": access}
+    meta = {"name": name, "namespace": namespace}
+    return {"apiVersion": f"{POLICY}/v1beta3", "kind": "Server", "metadata": meta, "spec": spec}
 
 
 def access_stage(catalog: Catalog, intent: Access, token: str, in_force: Sequence[Plan] = ()) -> Stage:
@@ -155,14 +165,13 @@ def _policy(kind: str, name: str, namespace: str, spec: Mapping[str, Any]) -> Ed
     return creation({"apiVersion": f"{POLICY}/v1alpha1", "kind": kind, "metadata": meta, "spec": dict(spec)})
 
 
-def refuse_detour(catalog: Catalog, service: ServiceRef, what: str, called: ServiceRef) -> None:
+def refuse_detour(catalog: Catalog, service: ServiceRef, what: str) -> None:
     """See that a service answers whoever is in the mesh: calls that a fault backend passes on bear its own identity.
 
     Args:
         catalog: Reads the cluster.
-        service: The service, or whatever selects its pods.
+        service: The service.
         what: What sends calls on.
-        called: The service as its callers name it.
 
     Raises:
         NotPossible: a Server lets only some callers pass.
@@ -173,7 +182,7 @@ def refuse_detour(catalog: Catalog, service: ServiceRef, what: str, called: Serv
         if not lets_the_mesh_in(catalog, server):
             raise NotPossible(
                 "MB0449",
-                f"{what} is not possible here: Server {server['metadata']['name']} lets only some callers of {called} pass, "
+                f"{what} is not possible here: Server {server['metadata']['name']} lets only some callers of {service} pass, "
                 "and on Linkerd the calls that go on come from the fault backend.",
                 help="have faults and the policy in different scenarios",
             )

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.base import Labels, Where
 from meshbdd.mesh.catalog import Catalog
+from meshbdd.mesh.linkerd.behind import behind
 from meshbdd.mesh.linkerd.objects import is_opaque, port_list
 from meshbdd.mesh.linkerd.selecting import asked_by, selects
 from meshbdd.sidecars import LINKERD
@@ -171,8 +173,8 @@ def see_not_skipped(catalog: Catalog, service: ServiceRef, what: str) -> None:
     Raises:
         BadInput: some go past one.
     """
-    for port in catalog.target_ports(service):
-        for pod in catalog.pods(catalog.labels_of(service), service.namespace):
+    for some in behind(catalog, service):
+        for port, pod in product(some.ports, some.pods):
             if skips(pod, port):
                 raise BadInput(
                     "MB0488",

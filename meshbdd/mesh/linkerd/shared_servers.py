@@ -8,6 +8,7 @@ from typing import Any
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.catalog import Catalog, selected
+from meshbdd.mesh.linkerd.behind import home_of
 from meshbdd.mesh.linkerd.servers import OURS, container_ports, decides_at
 from meshbdd.sidecars import FAULT_LABEL, LINKERD
 
@@ -29,7 +30,7 @@ def refuse_shared(catalog: Catalog, server: Object, service: ServiceRef, what: s
     Raises:
         BadInput: it decides as well at a pod with a proxy that the service does not select.
     """
-    there, own = catalog.all("Server", service.namespace), catalog.labels_of(service)
+    there, own = catalog.all("Server", service.namespace), catalog.labels_of(home_of(catalog, service))
     for pod in catalog.pods({}, service.namespace):
         labels = pod["metadata"].get("labels") or {}
         if LINKERD.label not in labels or FAULT_LABEL in labels or selected(own, labels):

@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from meshbdd.errors import BadInput
-from meshbdd.intents import Access, Intent, MutualTls, ServiceRef, TlsMode
+from meshbdd.intents import Access, Intent, Mention, MutualTls, ServiceRef, TlsMode, Topic
+from meshbdd.mesh import Plan
+from meshbdd.mesh.base import preview
+from meshbdd.sidecars import FAULT_LABEL
 from tests.unit.product.staged import Staged
 from tests.unit.product.test_linkerd import ORDER, PAYMENT, _obj, _pod, _server, _service
-from tests.unit.product.test_linkerd_manifests_beside_faults import world
+from tests.unit.product.test_linkerd_manifests_beside_faults import ACCRUAL, world
 
 Object = dict[str, Any]
 GROUP = "policy.linkerd.io"
@@ -236,3 +239,68 @@ def test_the_same_caller_may_be_the_only_one_of_services_that_share_pods() -> No
     there, twin = _of_the_same_pods()
     there(ONLY)
     there(Access(ORDER, twin))
+
+
+# A fault backend in the place of the endpoints
+
+
+def _stood_in(*more: Object) -> Staged:
+    """A world in which a fault backend is in the place of payment-service, as the scenery of its scenario puts it there."""
+    said = (Mention(Topic.BREAKER, PAYMENT, "opens"), Mention(Topic.FAULT, PAYMENT, "fails"))
+    there = world(_service("payment-service", annotations=ACCRUAL), *more, said=said)
+    for stage in there.mesh.early(there.context):
+        for edit in stage.edits:
+            there.cluster.replace(preview(edit, there.cluster.find(edit.kind, edit.name, edit.namespace)))
+    for needed in there.mesh.scenery(there.context):
+        there.write(needed)
+    return there
+
+
+def _chosen(plan: Plan) -> dict[str, tuple[Object, int, str]]:
+    made = [edit.new for edit in plan.edits if edit.new is not None and edit.kind == "Server"]
+    return {
+        new["metadata"]["name"]: (
+            new["spec"]["podSelector"]["matchLabels"],
+            new["spec"]["port"],
+            new["spec"]["accessPolicy"],
+        )
+        for new in made
+    }
+
+
+OWN, BACKEND = {"app": "payment-service"}, {FAULT_LABEL: "payment-service"}
+
+
+@pytest.mark.parametrize(("mode", "access"), [(STRICT, "all-authenticated"), (PERMISSIVE, "all-unauthenticated")])
+def test_a_mode_holds_for_the_services_own_pods_and_for_the_fault_backend_in_their_place(
+    mode: MutualTls, access: str
+) -> None:
+    made = {
+        "meshbdd-payment-service-8080": (OWN, 8080, access),
+        "meshbdd-payment-service-8080-fault": (BACKEND, 8080, access),
+    }
+    assert _chosen(_stood_in()(mode)) == made
+    whole = _chosen(_stood_in()(MutualTls(mode.mode, "shop")))
+    assert {name: spec for name, spec in whole.items() if "payment" in name} == made
+
+
+def test_a_server_that_decides_for_the_own_pods_is_changed_while_a_fault_backend_is_in_their_place() -> None:
+    plan = _stood_in(_server("all-unauthenticated"))(STRICT)
+    assert [edit.name for edit in plan.edits] == ["theirs", "meshbdd-payment-service-8080-fault"]
+
+
+def test_what_keeps_strict_from_the_own_pods_is_told_while_a_fault_backend_is_in_their_place() -> None:
+    with pytest.raises(BadInput, match="mine lets callers without an identity pass"):
+        _stood_in(_server("all-authenticated"), *OPENING[0])(STRICT)
+    there = _stood_in(_server("all-authenticated"))
+    there(STRICT)
+    with pytest.raises(BadInput, match="mine of the manifest lets callers without an identity pass"):
+        there(OPENING[0])
+    bare = _pod("payment-service", "bare")
+    del bare["metadata"]["labels"]["linkerd.io/control-plane-ns"]
+    with pytest.raises(BadInput, match="pod payment-service-bare has no sidecar"):
+        _stood_in(bare)(STRICT)
+    past = _pod("payment-service", "past")
+    past["metadata"]["annotations"] = {"config.linkerd.io/skip-inbound-ports": "8080"}
+    with pytest.raises(BadInput, match="would not hold at port 8080 of pod payment-service-past"):
+        _stood_in(past)(STRICT)
