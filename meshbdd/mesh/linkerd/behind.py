@@ -62,3 +62,11 @@ def behind(catalog: Catalog, service: ServiceRef) -> tuple[Behind, ...]:
     # A fault backend listens where HTTP is spoken, and nowhere else.
     listening = {"spec": {"ports": list(http_ports(found))}}
     return own, Behind(labels, pods, ports_of(listening, pods), stands_in=True)
+
+
+def share_pods(catalog: Catalog, one: ServiceRef, other: ServiceRef) -> bool:
+    """Whether two services have own pods in common."""
+    if one == other or one.namespace != other.namespace:
+        return one == other
+    first, second = ({pod["metadata"]["name"] for pod in behind(catalog, service)[0].pods} for service in (one, other))
+    return not first.isdisjoint(second)

@@ -8,7 +8,7 @@ from typing import Any
 
 from meshbdd.cluster import Cluster, Edit
 from meshbdd.cluster.record import ROUTE_PREFIX
-from meshbdd.errors import BadInput, NotPossible
+from meshbdd.errors import BadInput
 from meshbdd.intents import (
     Access,
     CircuitBreaker,
@@ -31,12 +31,12 @@ from meshbdd.mesh.down import plan_down
 from meshbdd.mesh.linkerd import abilities, manifests, policies, security
 from meshbdd.mesh.linkerd.backend import SELECTOR, FaultBackend, default_of, endpoints_among, see_as_many
 from meshbdd.mesh.linkerd.behind import home_of
-from meshbdd.mesh.linkerd.beside import passes_on
 from meshbdd.mesh.linkerd.guards import guard_stages, refuse_gone
 from meshbdd.mesh.linkerd.injection import choose
 from meshbdd.mesh.linkerd.limits import refuse_limited
 from meshbdd.mesh.linkerd.markers import EndpointsHeld, OpenOnesEnded
 from meshbdd.mesh.linkerd.objects import OPAQUE_PORTS, http_ports
+from meshbdd.mesh.linkerd.only_beside_faults import refuse_beside_backends
 from meshbdd.mesh.linkerd.policy_arrival import leaving_markers
 from meshbdd.mesh.linkerd.routes import routes_stage
 from meshbdd.mesh.linkerd.rules import Rules, faulted_rules
@@ -199,20 +199,7 @@ class Linkerd:
         return Plan(str(intent), (stage,), intent=intent, service=intent.service)
 
     def _access(self, intent: Access, context: Context) -> Plan:
-        for plan in context.faults(intent.service):
-            goes_on = passes_on(plan)
-            raise NotPossible(
-                "MB0449",
-                f"«{intent}» is not possible on Linkerd while «{plan.intent}» is in force: "
-                + (
-                    "the calls that go on come from the fault backend."
-                    if goes_on
-                    else "the fault backend answers, and holds the policies that were there when the fault came."
-                ),
-                help="have faults and the policy in different scenarios"
-                if goes_on
-                else "have this step before the one of the fault",
-            )
+        refuse_beside_backends(self._catalog, intent, context.in_force)
         see_sidecars(self._catalog, intent.service, f"«{intent}» would not hold for every call")
         stage = security.access_stage(self._catalog, intent, self._tag(), context.in_force)
         return Plan(str(intent), (stage,), intent=intent, service=intent.service)

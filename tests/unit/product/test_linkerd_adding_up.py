@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from meshbdd.errors import BadInput
-from meshbdd.intents import Access, Intent, Mention, MutualTls, ServiceRef, TlsMode, Topic
+from meshbdd.errors import BadInput, NotPossible
+from meshbdd.intents import Access, Fault, Intent, Mention, MutualTls, ServiceRef, TlsMode, Topic
 from meshbdd.mesh import Plan
 from meshbdd.mesh.base import preview
 from meshbdd.sidecars import FAULT_LABEL
+from meshbdd.units import Duration
 from tests.unit.product.staged import Staged
 from tests.unit.product.test_linkerd import ORDER, PAYMENT, _obj, _pod, _server, _service
 from tests.unit.product.test_linkerd_manifests_beside_faults import ACCRUAL, world
@@ -304,3 +305,31 @@ def test_what_keeps_strict_from_the_own_pods_is_told_while_a_fault_backend_is_in
     past["metadata"]["annotations"] = {"config.linkerd.io/skip-inbound-ports": "8080"}
     with pytest.raises(BadInput, match="would not hold at port 8080 of pod payment-service-past"):
         _stood_in(past)(STRICT)
+
+
+def test_only_is_refused_while_a_fault_backend_is_in_the_place_of_the_pods_whichever_service_selects_them() -> None:
+    twin = _service("payment-twin")
+    twin["spec"]["selector"] = {"app": "payment-service"}
+    for service, shared in ((PAYMENT, ""), (ServiceRef("payment-twin", "shop"), "; .* share pods")):
+        with pytest.raises(NotPossible, match=f"the calls that go on come from the fault backend.*{shared}") as caught:
+            _stood_in(twin)(Access(ORDER, service))
+        assert (caught.value.code, caught.value.help) == (
+            "MB0449",
+            "have faults and the policy in different scenarios",
+        )
+
+
+@pytest.mark.parametrize(
+    ("fault", "how"),
+    [
+        (Fault(ServiceRef("payment-twin", "shop"), delay=Duration(0.3)), "the calls that go on come from the fault"),
+        (Fault(ServiceRef("payment-twin", "shop"), status=503), "the fault backend answers, and holds the policies"),
+    ],
+)
+def test_only_is_refused_after_a_fault_of_a_service_that_shares_the_pods(fault: Fault, how: str) -> None:
+    there, _twin = _of_the_same_pods()
+    there(fault)
+    with pytest.raises(NotPossible, match=f"{how}.*; payment-twin.shop and payment-service.shop share pods") as caught:
+        there(ONLY)
+    assert caught.value.code == "MB0449"
+    there(Access(ORDER, ServiceRef("cart", "shop")))
