@@ -18,9 +18,13 @@ from meshbdd.mesh.linkerd.authorizing import (
     Object,
     has_what_it_requires,
     is_for,
+    is_for_whole,
+    kind_at,
     required,
+    routes_for,
 )
-from meshbdd.mesh.linkerd.objects import routes_of
+from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, routes_of
+from meshbdd.mesh.linkerd.probes import are_for_probes_alone
 
 Accounts = frozenset[tuple[str, str]]
 """Service accounts: name and namespace."""
@@ -28,6 +32,8 @@ Accounts = frozenset[tuple[str, str]]
 
 def undoing(catalog: Catalog, server: Object, accounts: Accounts | None) -> Iterator[Object]:
     """The policies for a Server, for a route of it, or for all of its namespace that let pass whom a step keeps out.
+
+    One for a route of the kubelet's probes is none: they have no identity, and what they ask for is all that it opens.
 
     Args:
         catalog: Reads the cluster.
@@ -38,8 +44,16 @@ def undoing(catalog: Catalog, server: Object, accounts: Accounts | None) -> Iter
     routes = routes_of(catalog, home)
     for kind in (AUTHORIZATION, SERVER_AUTHORIZATION):
         for policy in catalog.all(kind, home):
-            if is_for(policy, server, routes) and _lets_others_pass(catalog, policy, accounts):
+            if not is_for(policy, server, routes) or not _lets_others_pass(catalog, policy, accounts):
+                continue
+            if not _is_for_probes_alone(catalog, policy, server, routes):
                 yield policy
+
+
+def _is_for_probes_alone(catalog: Catalog, policy: Object, server: Object, routes: Iterable[Object]) -> bool:
+    if kind_of(policy) == SERVER_AUTHORIZATION or is_for_whole(policy, server):
+        return False
+    return are_for_probes_alone(catalog, routes_for(policy, server, routes), server)
 
 
 def refuse_undone(
@@ -90,6 +104,9 @@ def adds_up(intent: Access | MutualTls, policy: Object, what: str, whose: str = 
         whom, action = "callers without an identity", f"let {name} name the callers' identities (client.meshTLS)"
     else:
         whom, action = "callers without an identity", f"let {name} require a MeshTLSAuthentication as well"
+    target = policy["spec"].get("targetRef") or {}
+    if target and kind_at(target) in ROUTE_KINDS:
+        action = f"where it is for probes let {target['kind']} {target['name']} match GET of their paths alone (type: Exact), else {action}"
     return BadInput(
         "MB0448",
         f"{what}: {policy['kind']} {name}{whose} lets {whom} pass{' as well' if isinstance(intent, Access) else ''}, and "

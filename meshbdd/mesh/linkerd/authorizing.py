@@ -47,14 +47,22 @@ def is_for(policy: Object, server: Object, routes: Iterable[Object]) -> bool:
         return _is_chosen(policy["spec"]["server"], server["metadata"])
     if is_for_whole(policy, server):
         return True
+    return any(True for _ in routes_for(policy, server, routes))
+
+
+def routes_for(policy: Object, server: Object, routes: Iterable[Object]) -> Iterator[Object]:
+    """The routes of a Server for which a policy of its namespace is that is not for all of it.
+
+    Args:
+        policy: An AuthorizationPolicy.
+        server: The Server.
+        routes: All routes there are.
+    """
     target = policy["spec"]["targetRef"]
     kind = kind_at(target)
-    if kind not in ROUTE_KINDS:
-        return False
-    return any(
-        (kind_of(route), route["metadata"]["name"]) == (kind, target["name"]) and is_at(route, server)
-        for route in routes
-    )
+    for route in routes if kind in ROUTE_KINDS else ():
+        if (kind_of(route), route["metadata"]["name"]) == (kind, target["name"]) and is_at(route, server):
+            yield route
 
 
 def is_for_whole(policy: Object, server: Object) -> bool:

@@ -27,7 +27,18 @@ THEIRS: Object = {"group": GROUP, "kind": "Server", "name": "theirs"}
 ROUTE: Object = {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "probe"}
 
 ANYWHERE = _obj("NetworkAuthentication", "anywhere", {"networks": [{"cidr": "0.0.0.0/0"}]}, f"{GROUP}/v1alpha1")
-PROBE = _obj("HTTPRoute", "probe", {"parentRefs": [THEIRS]}, "gateway.networking.k8s.io/v1")
+
+
+def _matching(*matches: Object) -> Object:
+    spec = {"parentRefs": [THEIRS], "rules": [{"matches": list(matches)}] if matches else []}
+    return _obj("HTTPRoute", "probe", spec, "gateway.networking.k8s.io/v1")
+
+
+def _exactly(path: str, **more: str) -> Object:
+    return {"path": {"type": "Exact", "value": path}, **more}
+
+
+PROBE: Object = _exactly("/healthz", method="GET")
 FROM_ANYWHERE: Object = {"group": GROUP, "kind": "NetworkAuthentication", "name": "anywhere"}
 CALLERS: Object = {"group": GROUP, "kind": "MeshTLSAuthentication", "name": "callers"}
 THE_ORDERS: Object = {"kind": "ServiceAccount", "name": "order-service", "namespace": "shop"}
@@ -51,7 +62,7 @@ def _older(server: str = "theirs", **client: Any) -> Object:
 OPENING = [
     [_policy(THEIRS, FROM_ANYWHERE), ANYWHERE],
     [_policy(NAMESPACE, FROM_ANYWHERE), ANYWHERE],
-    [_policy(ROUTE, FROM_ANYWHERE), ANYWHERE, PROBE],
+    [_policy(ROUTE, FROM_ANYWHERE), ANYWHERE, _matching(PROBE)],  # no pod has such a probe
     [_policy(THEIRS)],
     [_older(unauthenticated=True)],
     [_older(meshTLS={"unauthenticatedTLS": True})],
@@ -94,12 +105,57 @@ def test_strict_is_refused_beside_a_policy_that_lets_callers_without_an_identity
         ) as caught:
             world(_server(access), *policies)(intent)
         assert caught.value.code == "MB0448"
-    kind = policies[0]["kind"]
-    assert caught.value.help == (
-        "let mine require a MeshTLSAuthentication as well"
-        if kind == "AuthorizationPolicy"
-        else "let mine name the callers' identities (client.meshTLS)"
-    )
+    own = "let mine require a MeshTLSAuthentication as well"
+    if policies[0]["kind"] == "ServerAuthorization":
+        own = "let mine name the callers' identities (client.meshTLS)"
+    if policies[0]["spec"].get("targetRef") == ROUTE:
+        own = f"where it is for probes let HTTPRoute probe match GET of their paths alone (type: Exact), else {own}"
+    assert caught.value.help == own
+
+
+def _probed(version: str = "stable", **probes: Object) -> Object:
+    pod = _pod("payment-service", version)
+    pod["spec"]["containers"][0].update({name: {"httpGet": get} for name, get in probes.items()})
+    return pod
+
+
+READY = {"path": "/ready", "port": 8080}
+PODS = [
+    _probed(livenessProbe={"path": "/healthz", "port": "http"}, readinessProbe=READY),
+    _probed("canary", startupProbe={"path": "/healthz?slow", "port": 8080}, readinessProbe=READY),
+]
+
+
+@pytest.mark.parametrize("intent", [STRICT, STRICT_ALL, ONLY])
+@pytest.mark.parametrize("matches", [[PROBE], [PROBE, _exactly("/ready", method="GET")]])
+def test_a_policy_that_opens_the_probes_alone_is_none_of_those(matches: list[Object], intent: Intent) -> None:
+    policies = [_policy(ROUTE, FROM_ANYWHERE), ANYWHERE, _matching(*matches)]
+    world(*PODS, _server("deny"), *policies)(intent)
+    there = world(*PODS, _server("deny"))
+    there(intent)
+    there(policies)
+
+
+@pytest.mark.parametrize(
+    ("pods", "matches"),
+    [
+        (PODS, [{"path": {"type": "PathPrefix", "value": "/healthz"}, "method": "GET"}]),
+        (PODS, [{"path": {"value": "/healthz"}, "method": "GET"}]),
+        (PODS, [_exactly("/healthz")]),
+        (PODS, [_exactly("/healthz", method="POST")]),
+        (PODS, [PROBE, _exactly("/pay", method="GET")]),
+        (PODS, []),
+        (PODS[:1], [PROBE]),
+        ([PODS[0], _probed("canary", livenessProbe={"path": "/healthz", "port": 9090})], [PROBE]),
+    ],
+)
+def test_one_that_opens_more_than_the_probes_is_refused(pods: list[Object], matches: list[Object]) -> None:
+    for intent in (STRICT, ONLY):
+        with pytest.raises(BadInput, match=r"AuthorizationPolicy mine lets callers .*pass") as caught:
+            world(*pods, _server("deny"), _policy(ROUTE, FROM_ANYWHERE), ANYWHERE, _matching(*matches))(intent)
+        assert (caught.value.help or "").startswith(
+            "where it is for probes let HTTPRoute probe match GET of their paths"
+        )
 
 
 @pytest.mark.parametrize("policies", [*ASKING, *CONFINED])
