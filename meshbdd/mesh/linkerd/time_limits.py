@@ -48,12 +48,13 @@ def refuse_earlier(catalog: Catalog, intent: Timeout, written: Sequence[Edit] = 
 
 
 def refuse_ending_earlier(catalog: Catalog, written: Iterable[Edit], context: Context) -> None:
-    """See that a manifest brings no time limit that ends calls before that of a step in force does.
+    """See that a manifest brings no time limit that ends calls before that of a step in force does: a service's latest.
 
     Raises:
         BadInput: it does.
     """
     limits = tuple(edit for edit in written if edit.path[-1] == _RESPONSE)
-    for plan in context.in_force if limits else ():
-        if isinstance(plan.intent, Timeout):
-            refuse_earlier(catalog, plan.intent, limits)
+    in_force = (plan.intent for plan in context.in_force)
+    latest = {intent.service: intent for intent in in_force if isinstance(intent, Timeout)}
+    for intent in latest.values() if limits else ():
+        refuse_earlier(catalog, intent, limits)

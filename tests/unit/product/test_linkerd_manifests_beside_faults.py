@@ -108,6 +108,18 @@ def test_a_shorter_time_limit_of_a_route_that_the_step_annotated_is_refused() ->
     assert caught.value.code == "MB0467"
 
 
+def test_a_manifests_time_limit_is_held_against_the_latest_of_a_service() -> None:
+    there = world()
+    for service, seconds in ((PAYMENT, 5), (PAYMENT, 1), (ORDER, 5)):
+        there(Timeout(service, Duration(seconds)))
+    there([_annotated("payment-service", **{_RESPONSE: "2s"})])
+    there = world()
+    for seconds in (1, 5):
+        there(Timeout(PAYMENT, Duration(seconds)))
+    with pytest.raises(BadInput, match=r"time out after 5s» would not come true: .* is 2s"):
+        there([_annotated("payment-service", **{_RESPONSE: "2s"})])
+
+
 def test_a_breaker_comes_beside_a_fault_in_the_place_of_the_endpoints() -> None:
     """What the run itself changed in the Service is no difference of the manifest's."""
     backend = _pod("meshbdd-fault-payment-service")
