@@ -183,7 +183,7 @@ class Linkerd:
         stage = Stage.of(switch, markers=(EndpointsHeld(service, addresses),))
         return Plan(
             f"a fault backend takes the place of {service}",
-            (stage,),
+            (*security.stand_in_stages(self._catalog, backend), stage),
             service=service,
             reason="failure accrual is about endpoints, so the endpoint that fails has to be the service's own",
         )

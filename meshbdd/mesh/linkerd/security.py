@@ -12,9 +12,10 @@ from typing import Any
 from meshbdd.cluster import Edit
 from meshbdd.errors import NotPossible
 from meshbdd.intents import Access, MutualTls, ServiceRef, TlsMode
-from meshbdd.mesh.base import Marker, Plan, Stage
+from meshbdd.mesh.base import Marker, Plan, Stage, Where
 from meshbdd.mesh.catalog import Catalog
-from meshbdd.mesh.linkerd.adding_up import refuse_undone
+from meshbdd.mesh.linkerd.adding_up import refuse_undone, undoing
+from meshbdd.mesh.linkerd.backend import FaultBackend
 from meshbdd.mesh.linkerd.behind import behind
 from meshbdd.mesh.linkerd.objects import POLICY, creation
 from meshbdd.mesh.linkerd.opening import lets_the_mesh_in
@@ -34,6 +35,8 @@ from meshbdd.mesh.linkerd.shared_servers import refuse_shared
 from meshbdd.sidecars import LINKERD
 
 MODES = {TlsMode.STRICT: "all-authenticated", TlsMode.PERMISSIVE: "all-unauthenticated"}
+OPEN = {"all-unauthenticated", "cluster-unauthenticated", "audit"}
+"""The access policies of Servers that let callers without an identity pass."""
 
 
 def tls_stage(catalog: Catalog, intent: MutualTls, in_force: Sequence[Plan] = ()) -> Stage:
@@ -117,15 +120,49 @@ def servers_at(
             for name, server in sorted({server["metadata"]["name"]: server for server in found.values()}.items()):
                 yield server, Edit("Server", name, service.namespace, ACCESS, lambda _now: access)
             if any(pod["metadata"]["name"] not in covered for pod in pods) or not pods:
-                name = f"{OURS}{service.name}-{port}{'-fault' if some.stands_in else ''}"
+                name = _name(service, port, stands_in=some.stands_in)
                 new = _server(name, service.namespace, some.labels, port, access)
                 yield None, Edit("Server", name, service.namespace, ACCESS, lambda _now: access, new)
+
+
+def _name(service: ServiceRef, port: int, *, stands_in: bool) -> str:
+    return f"{OURS}{service.name}-{port}{'-fault' if stands_in else ''}"
 
 
 def _server(name: str, namespace: str, labels: Mapping[str, str], port: int, access: str) -> dict[str, Any]:
     spec = {"podSelector": {"matchLabels": dict(labels)}, "port": port, "accessPolicy": access}
     meta = {"name": name, "namespace": namespace}
     return {"apiVersion": f"{POLICY}/v1beta3", "kind": "Server", "metadata": meta, "spec": spec}
+
+
+def stand_in_stages(catalog: Catalog, backend: FaultBackend) -> tuple[Stage, ...]:
+    """What lets a fault backend in the place of a service's endpoints take plaintext where their Servers do, and there alone.
+
+    One that decides at the backend already is left alone, and so is the backend where the endpoints do not agree.
+
+    Args:
+        catalog: Reads the cluster, in which the service selects its own pods as yet.
+        backend: The fault backend.
+    """
+    home = backend.service.namespace
+    servers, pods = catalog.all("Server", home), catalog.pods(backend.selector, home)
+    made: list[Edit] = []
+    markers: list[Marker] = []
+    for port in sorted(set(backend.targets.values())):
+        deciding = [decider(pod, port, servers) for pod in pods if not skips(pod, port)]
+        taken = {_takes_plaintext(catalog, server) if server is not None else None for server in deciding}
+        if decider(backend.pod, port, servers) is not None or len(taken) != 1 or None in taken:
+            continue
+        access = MODES[TlsMode.PERMISSIVE if taken == {True} else TlsMode.STRICT]
+        name = _name(backend.service, port, stands_in=True)
+        made.append(creation(_server(name, home, backend.labels, port, access)))
+        markers.append(ServerHeld(name, access, frozenset(), Where(home, backend.labels)))
+    return (Stage.of(*made, markers=markers),) if made else ()
+
+
+def _takes_plaintext(catalog: Catalog, server: Mapping[str, Any]) -> bool:
+    """Whether a Server, or a policy for it, lets callers without an identity pass."""
+    return server["spec"].get("accessPolicy", DENY) in OPEN or any(undoing(catalog, server, None))
 
 
 def access_stage(catalog: Catalog, intent: Access, token: str, in_force: Sequence[Plan] = ()) -> Stage:

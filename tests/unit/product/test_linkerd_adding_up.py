@@ -341,6 +341,42 @@ def test_a_mode_holds_for_the_services_own_pods_and_for_the_fault_backend_in_the
     assert {name: spec for name, spec in whole.items() if "payment" in name} == made
 
 
+@pytest.mark.parametrize(
+    ("there", "access"),
+    [
+        ([_server("all-authenticated")], "all-authenticated"),
+        ([_server("audit")], "all-unauthenticated"),
+        ([_server("deny"), _policy(THEIRS, CALLERS), _callers(identities=["*"])], "all-authenticated"),
+        ([_server("deny"), *OPENING[0]], "all-unauthenticated"),
+        ([], None),
+    ],
+)
+def test_a_fault_backend_takes_plaintext_where_the_pods_do_in_whose_place_it_comes(
+    there: list[Object], access: str | None
+) -> None:
+    [scenery] = _stood_in(*there).plans
+    assert _chosen(scenery) == (
+        {"meshbdd-payment-service-8080-fault": (BACKEND, 8080, access)} if access is not None else {}
+    )
+    assert scenery.edits[-1].path == ("spec", "selector"), "no call comes before it is so"
+
+
+def test_strict_holds_at_a_fault_backend_that_a_later_manifest_needs() -> None:
+    there = world(said=(Mention(Topic.FAULT, PAYMENT, "it fails"),))
+    assert there.mesh.scenery(there.context) == ()
+    there(STRICT)
+    there(
+        [
+            {
+                **_service("payment-service"),
+                "metadata": {"name": PAYMENT.name, "namespace": "shop", "annotations": ACCRUAL},
+            }
+        ]
+    )
+    [needed] = there.mesh.scenery(there.context)
+    assert _chosen(needed) == {"meshbdd-payment-service-8080-fault": (BACKEND, 8080, "all-authenticated")}
+
+
 def test_a_server_that_decides_for_the_own_pods_is_changed_while_a_fault_backend_is_in_their_place() -> None:
     plan = _stood_in(_server("all-unauthenticated"))(STRICT)
     assert [edit.name for edit in plan.edits] == ["theirs", "meshbdd-payment-service-8080-fault"]
