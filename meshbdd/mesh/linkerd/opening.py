@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from meshbdd.errors import Inconclusive
@@ -22,9 +23,15 @@ from meshbdd.mesh.linkerd.authorizing import (
 from meshbdd.mesh.linkerd.objects import routes_of
 
 Object = Mapping[str, Any]
+Network = IPv4Network | IPv6Network
 _ANYBODY = "*"
-_WHOLE = {"0.0.0.0/0": 4, "::/0": 6}
-"""Networks in which all addresses of a family are."""
+_IPV4 = 4
+_WHOLE = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+_RANGES = tuple(
+    ip_network(each)
+    for each in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "fd00::/8")
+)
+"""Ranges from one of which a cluster takes the addresses of its pods; of a lab they are on the loopback."""
 
 
 def lets_the_mesh_in(catalog: Catalog, server: Object) -> bool:
@@ -35,7 +42,7 @@ def lets_the_mesh_in(catalog: Catalog, server: Object) -> bool:
     return any(
         is_for_whole(policy, server) and _asks_nothing(catalog, policy) for policy in catalog.all(AUTHORIZATION, home)
     ) or any(
-        is_for(policy, server, ()) and _lets_in(catalog, policy["spec"]["client"], home)
+        is_for(policy, server, ()) and _lets_in(catalog, policy["spec"]["client"])
         for policy in catalog.all(SERVER_AUTHORIZATION, home)
     )
 
@@ -46,7 +53,7 @@ def _asks_nothing(catalog: Catalog, policy: Object) -> bool:
         there = (found for found in catalog.all(kind, namespace) if found["metadata"]["name"] == name)
         spec: Object = next((found["spec"] for found in there), {})
         if kind == "NetworkAuthentication":
-            met = _holds_all(catalog, spec.get("networks") or (), namespace)
+            met = _holds_all(catalog, spec.get("networks") or ())
         else:
             met = kind == "MeshTLSAuthentication" and _ANYBODY in (spec.get("identities") or ())
         if not met:
@@ -54,20 +61,45 @@ def _asks_nothing(catalog: Catalog, policy: Object) -> bool:
     return True
 
 
-def _lets_in(catalog: Catalog, client: Object, namespace: str) -> bool:
+def _lets_in(catalog: Catalog, client: Object) -> bool:
     """Whether what a ServerAuthorization says of clients takes all of the mesh; without networks those of the cluster are meant."""
     networks, tls = client.get("networks") or (), client.get("meshTLS") or {}
-    if networks and not _holds_all(catalog, networks, namespace):
+    if networks and not _holds_all(catalog, networks):
         return False
     return bool(
         client.get("unauthenticated") or tls.get("unauthenticatedTLS") or _ANYBODY in (tls.get("identities") or ())
     )
 
 
-def _holds_all(catalog: Catalog, networks: Iterable[Object], namespace: str) -> bool:
-    """Whether the address of every pod is in some networks; pods of a namespace show of which family these are."""
-    families = {4}
+def _holds_all(catalog: Catalog, networks: Iterable[Object]) -> bool:
+    """Whether the address of every pod of the mesh is in some networks, also of one that is yet to start.
+
+    Where a pod has its address decides about others to come, so a network has to hold the whole range in which that is. Where
+    no pod tells its address, as in a rehearsal, any range of pods of the older family will do.
+    """
+    held = [
+        room for entry in networks if not entry.get("except") and (room := _network(str(entry["cidr"]))) is not None
+    ]
+    wide = [each for each in (*_RANGES, *_WHOLE) if any(_is_within(each, room) for room in held)]
+    told = [str((pod.get("status") or {}).get("podIP") or "") for pod in _meshed(catalog)]
+    addresses = [ip_address(address) for address in told if address]
+    if not addresses:
+        return any(each.version == _IPV4 for each in wide)
+    return all(any(address in each for each in wide) for address in addresses)
+
+
+def _network(cidr: str) -> Network | None:
+    """``None`` for what is none, which Linkerd refuses."""
+    with contextlib.suppress(ValueError):
+        return ip_network(cidr, strict=False)
+    return None
+
+
+def _meshed(catalog: Catalog) -> list[dict[str, Any]]:
     with contextlib.suppress(Inconclusive):  # a rehearsal may not know the pods
-        told = [str((pod.get("status") or {}).get("podIP") or "") for pod in catalog.pods({}, namespace)]
-        families = {6 if ":" in address else 4 for address in told if address} or families
-    return families <= {_WHOLE.get(str(entry["cidr"])) for entry in networks if not entry.get("except")}
+        return catalog.everybody()
+    return []
+
+
+def _is_within(inner: Network, outer: Network) -> bool:
+    return inner.version == outer.version and inner.network_address in outer and inner.prefixlen >= outer.prefixlen

@@ -1022,12 +1022,12 @@ def test_calls_may_go_on_to_a_server_that_lets_everybody_of_the_mesh_pass(object
         _let_in(["*"])[:2],
         _for_the_namespace(["client"]),
         _elsewhere(["client"]),
-        _from_networks({"cidr": "10.0.0.0/8"}),
+        _from_networks({"cidr": "10.1.0.0/16"}),
         _from_networks({**_ALL, "except": ["10.1.0.0/16"]}),
         _from_networks(_SIX),
         _from_networks(_ALL, identities=["client"]),
-        _from_networks({"cidr": "10.0.0.0/8"}, identities=["*"]),
-        _by_old_word({"unauthenticated": True, "networks": [{"cidr": "10.0.0.0/8"}]}),
+        _from_networks({"cidr": "10.1.0.0/16"}, identities=["*"]),
+        _by_old_word({"unauthenticated": True, "networks": [{"cidr": "10.1.0.0/16"}]}),
         _by_old_word({"meshTLS": {"identities": ["client"]}}),
         _by_old_word({"meshTLS": {"serviceAccounts": [{"name": "client"}]}}),
         _by_old_word({"unauthenticated": True}, name="another"),
@@ -1036,6 +1036,41 @@ def test_calls_may_go_on_to_a_server_that_lets_everybody_of_the_mesh_pass(object
 def test_calls_may_not_go_on_to_a_server_that_lets_only_some_pass(objects: list[Object]) -> None:
     with pytest.raises(NotPossible, match="Server theirs lets only some callers"):
         plan(Fault(PAYMENT, delay=Duration(1)), *objects)
+
+
+def _at(*addresses: str) -> list[Object]:
+    """The pods of the mesh, at these addresses."""
+    pods = [_pod("payment-service"), _pod("order-service"), _pod("order-service", "canary"), _pod("client")]
+    return [{**pod, "status": {"podIP": address}} for pod, address in zip(pods, addresses * len(pods), strict=False)]
+
+
+@pytest.mark.parametrize(
+    ("networks", "pods", "passes"),
+    [
+        (["10.0.0.0/8"], [], True),  # a rehearsal: no pod tells its address
+        (["fd00::/8"], [], False),
+        (["10.0.0.0/8"], _at("10.244.0.7"), True),
+        (["10.0.0.0/8", "192.168.0.0/16"], _at("10.244.0.7", "192.168.3.4"), True),
+        (["8.0.0.0/5"], _at("10.244.0.7"), True),
+        (["127.0.0.0/8"], _at("127.3.0.9"), True),
+        (["fd00::/8"], _at("fd00:10::7"), True),
+        (["10.0.0.0/8"], _at("10.244.0.7", "192.168.3.4"), False),
+        (["10.244.0.0/16"], _at("10.244.0.7"), False),  # who knows where the next pod is
+        (["10.0.0.0/8"], _at("127.3.0.9"), False),
+        (["0.0.0.0/0"], _at("fd00:10::7"), False),
+        (["192.0.2.0/24"], _at("192.0.2.7"), False),
+        (["what"], [], False),
+    ],
+)
+def test_networks_let_the_mesh_in_that_hold_the_ranges_of_its_pods(
+    networks: list[str], pods: list[Object], *, passes: bool
+) -> None:
+    for objects in (
+        _from_networks(*({"cidr": cidr} for cidr in networks)),
+        _by_old_word({"unauthenticated": True, "networks": [{"cidr": cidr} for cidr in networks]}),
+    ):
+        with contextlib.nullcontext() if passes else pytest.raises(NotPossible, match="Server theirs lets only some"):
+            plan(Fault(PAYMENT, delay=Duration(1)), *objects, *pods)
 
 
 # Manifests
