@@ -56,8 +56,8 @@ def copied(tree: Any) -> Any:
     return pickle.loads(pickle.dumps(tree, pickle.HIGHEST_PROTOCOL))  # noqa: S301 - nobody else's
 
 
-_SINCE_EVER, _LATER = "1970-01-01T00:00:00Z", "2999-01-01T00:{:06}Z"
-"""When objects of files were made, and what a scenario brings, in its order: of rivals a mesh takes the oldest."""
+_BEFORE, _LATER = "2998-01-01T00:00:00Z", "2999-01-01T00:{:06}Z"
+"""When objects of files were made that do not tell, and what a scenario brings, in its order: of rivals a mesh takes the oldest."""
 
 
 class _Silent:
@@ -87,7 +87,7 @@ class StageCluster(_Silent):
         self._versions = itertools.count(1)
         self._objects: dict[tuple[str, str, str], Object] = {}
         self._first: frozenset[tuple[str, str, str]] = frozenset()
-        self._born = _SINCE_EVER
+        self._born = _BEFORE
         for obj in objects:
             self._keep(obj)
         self._first, self._born = frozenset(self._objects), _LATER

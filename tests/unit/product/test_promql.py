@@ -15,6 +15,7 @@ from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.scenario.asides import mixed
 from meshbdd.scenario.last_change import none_met
 from meshbdd.scenario.queries import Queries, _out_of_reach
+from meshbdd.sidecars import ISTIO
 from meshbdd.telemetry.access_log import Entry
 from meshbdd.telemetry.metrics import may_have
 from meshbdd.telemetry.prometheus import Prometheus, Row, ended_of, through_api
@@ -203,7 +204,7 @@ def _queries(monkeypatch: pytest.MonkeyPatch, traffic: Any, logged: Sequence[Ent
         sent=SimpleNamespace(are_earlier=lambda request_id: request_id == "late"),
     )
     pod = {"metadata": {"name": "p"}, "status": {"podIP": "127.1.0.1"}}
-    proxies = SimpleNamespace(every=lambda: [pod])
+    proxies = SimpleNamespace(sidecars=ISTIO, every=lambda: [pod])
     log = SimpleNamespace(proxies=proxies, everything=lambda: list(logged))
     return Queries(cast("Any", environment), traffic, cast("Any", log), [COUNTS])
 

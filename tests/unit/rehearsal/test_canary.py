@@ -125,4 +125,4 @@ def test_what_a_scenario_brings_is_younger_than_all_that_was_there() -> None:
     for obj in made[2:]:
         held.create(obj)
     found = sorted(held.list("Service", "shop"), key=lambda service: str(service["metadata"]["creationTimestamp"]))
-    assert [service["metadata"]["name"] for service in found] == ["z", "y", "x", "a"]
+    assert [service["metadata"]["name"] for service in found] == ["y", "z", "x", "a"]
