@@ -27,6 +27,7 @@ from meshbdd.mesh.linkerd.precedence import covers, matches_of, takes
 from meshbdd.mesh.linkerd.rules import headers_of
 from meshbdd.mesh.linkerd.servers import ACCESS, DENY, decides_at
 from meshbdd.mesh.linkerd.time_limits import refuse_ending_earlier
+from meshbdd.mesh.linkerd.turning import Turn
 
 _OWN_WORDS: Mapping[type, str] = {Timeout: TIMEOUT, Retry: RETRY}
 """What a step sets for a Service → the annotations of a route that the Service's do not reach."""
@@ -58,7 +59,7 @@ def refuse_vain(catalog: Catalog, documents: Sequence[Object], edits: Iterable[E
             for plan in context.in_force:
                 _refuse_taking(catalog, document, plan)
     _refuse_denying(catalog, documents, context)
-    refuse_let_in(catalog, documents, context.in_force)
+    refuse_let_in(Turn.applied(catalog, documents), context.in_force)
 
 
 def passes_on(plan: Plan) -> bool:

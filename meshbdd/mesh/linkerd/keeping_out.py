@@ -1,99 +1,185 @@
-"""Whom steps in force keep out: no manifest that comes after them may let these pass, by a policy or by a Server that it changes."""
+"""Whom steps in force keep out: no manifest that comes or goes after them may let these pass, by a policy or by a Server.
+
+What counts is which Server decides at each port of each pod, before and after, whoever's it is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from meshbdd.cluster.kinds import kind_of
 from meshbdd.errors import BadInput
 from meshbdd.intents import Access, MutualTls, ServiceRef, TlsMode
 from meshbdd.mesh.base import Plan
-from meshbdd.mesh.beside import BEFORE
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.adding_up import Accounts, adds_up, undoing
-from meshbdd.mesh.linkerd.security import servers_at, services_of
-from meshbdd.mesh.linkerd.servers import ACCESS, DENY
+from meshbdd.mesh.linkerd.security import services_of
+from meshbdd.mesh.linkerd.servers import ACCESS, DENY, decider, skips
+from meshbdd.mesh.linkerd.turning import Turn, key
 
-Key = tuple[str, str, str]
-"""Kind, name and namespace."""
-
+Object = Mapping[str, Any]
 _OPEN = {"all-unauthenticated", "cluster-unauthenticated", "audit"}
 """The access policies of Servers that let callers without an identity pass."""
 
 
-def refuse_let_in(catalog: Catalog, documents: Sequence[Mapping[str, Any]], in_force: Sequence[Plan]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A step that is in force at a port of a pod.
+
+    Attributes:
+        intent: The step's.
+        plan: Its plan.
+        service: The service by which the step is about the pod.
+        pod: The pod.
+        port: Its port.
+    """
+
+    intent: Access | MutualTls
+    plan: Plan
+    service: ServiceRef
+    pod: Object
+    port: int
+
+
+def refuse_let_in(turn: Turn, in_force: Sequence[Plan]) -> None:
     """See that a manifest lets nobody pass whom a step in force keeps out.
 
     Args:
-        catalog: Reads the cluster.
-        documents: The manifest's.
+        turn: What it makes of the cluster.
         in_force: The plans that are in force.
 
     Raises:
-        BadInput: with it somebody would pass.
+        BadInput: with it, or without it, somebody would pass, or nobody decides any more as the step wants it.
     """
-    after = catalog.with_written(dict(document) for document in documents)
-    written = {_key(document) for document in documents}
-    for intent, service, plan in _kept_out(catalog, in_force):
-        if isinstance(intent, MutualTls):
-            _refuse_servers(catalog, after, service, written, plan)
-        own = {edit.target for edit in plan.edits}
-        accounts = _accounts_of(plan) if isinstance(intent, Access) else None
-        for server, edit in servers_at(after, service, DENY):
-            there = server or edit.new or {}
-            before = [_key(policy) for policy in undoing(catalog, there, accounts)]
-            for found in undoing(after, there, accounts):
-                if _key(found) not in own and _key(found) not in before:
-                    whose = " of the manifest" if _key(found) in written else ""
-                    what = f"With the manifest «{plan.summary}» would not be true any more"
-                    raise adds_up(intent, found, what, whose)
+    seen = set[tuple[Any, ...]]()
+    for kept in _kept_out(turn.lasting, in_force):
+        home = kept.service.namespace
+        before, then = (decider(kept.pod, kept.port, there.all("Server", home)) for there in (turn.before, turn.after))
+        case = (id(kept.plan), kept.service, before and key(before), then and key(then))
+        if case in seen:
+            continue
+        seen.add(case)
+        if before is not None and _holds(kept, before) and not _holds(kept, then):
+            raise _lost(turn, kept, before, then)
+        if then is not None:
+            _refuse_policies(turn, kept, before, then)
 
 
-def _refuse_servers(catalog: Catalog, after: Catalog, service: ServiceRef, written: Container[Key], plan: Plan) -> None:
-    """See that a manifest leaves the Servers as they are that strict mutual TLS found as it wants them, and did not change.
+def _holds(kept: _Kept, server: Object | None) -> bool:
+    """Whether a step is in force where a Server decides: Linkerd's ``only`` is by policies for one of its own."""
+    if server is None:
+        return False
+    access = server["spec"].get(ACCESS[-1], DENY)
+    if isinstance(kept.intent, MutualTls):
+        return access not in _OPEN
+    return access == DENY and key(server) in {edit.target for edit in kept.plan.edits}
+
+
+def _lost(turn: Turn, kept: _Kept, before: Object, then: Object | None) -> BadInput:
+    server, pods = f"Server {before['metadata']['name']}", f"pods of {kept.service}"
+    if then is None:
+        applied, back = f"take {server} away from {pods}", f"{server} does not decide at {pods}"
+    elif key(then) == key(before):
+        applied, back = f"open {server}", f"{server} is open"
+    else:
+        other = f"Server {then['metadata']['name']}"
+        applied, back = (
+            f"have {other} decide at {pods} instead of {server}",
+            f"{other} decides at {pods} instead of {server}",
+        )
+    what = f"{turn.how} {back}" if turn.back else f"The manifest would {applied}"
+    return BadInput(
+        "MB0471",
+        f"{what}, by which «{kept.plan.summary}» is in force, so that would be lost.",
+        help=turn.action,
+    )
+
+
+def _refuse_policies(turn: Turn, kept: _Kept, before: Object | None, then: Object) -> None:
+    """See that no policy lets somebody pass by the Server that decides then who did not pass by the one before.
 
     Raises:
-        BadInput: it opens one, or takes it away from pods for which none decides then.
+        BadInput: one does.
     """
-    before, then = ([*servers_at(there, service, DENY)] for there in (catalog, after))
-    bare = {edit.name for server, edit in then if server is None} - {e.name for server, e in before if server is None}
-    opened = {edit.name for server, edit in then if server is not None and server["spec"].get(ACCESS[-1]) in _OPEN}
-    for server, edit in before:
-        if server is None or _key(server) not in written or not (bare or edit.name in opened):
+    own = {edit.target for edit in kept.plan.edits}
+    accounts = _accounts_of(kept.plan) if isinstance(kept.intent, Access) else None
+    already = [key(policy) for policy in undoing(turn.before, before, accounts)] if before is not None else []
+    for found in undoing(turn.after, then, accounts):
+        if key(found) not in own and key(found) not in already:
+            whose = turn.whose if turn.has_turned(found) else ""
+            what = f"{turn.how} «{kept.plan.summary}» would not be true any more"
+            raise adds_up(kept.intent, found, what, whose)
+
+
+def refuse_other_mode(catalog: Catalog, intent: MutualTls, in_force: Sequence[Plan]) -> None:
+    """See that a mode of mutual TLS for a service undoes none that a step has set for another one with the same pods.
+
+    Of a namespace's mode it is an exception, as a later one for the same service, or for the namespace, is meant.
+
+    Args:
+        catalog: Reads the cluster.
+        intent: The step's.
+        in_force: What is in force.
+
+    Raises:
+        BadInput: it would.
+    """
+    if intent.service is None:
+        return
+    modes = _modes(catalog, in_force)
+    for pod, port in _ports_at(catalog, intent.service):
+        there = modes.get((*key(pod), port))
+        if there is None or not isinstance(there.intent, MutualTls) or there.intent.mode is intent.mode:
             continue
-        how = (
-            f"open Server {edit.name}"
-            if edit.name in opened
-            else f"take Server {edit.name} away from pods of {service}"
-        )
-        raise BadInput(
-            "MB0471",
-            f"The manifest would {how}, by which «{plan.summary}» is in force, so that would be lost.",
-            help=BEFORE,
-        )
+        if there.intent.service not in {None, intent.service}:
+            raise BadInput(
+                "MB0448",
+                f"«{intent}» would undo «{there.intent}», which is in force: {there.service} and {intent.service} share pods.",
+                help="have the two steps in different scenarios",
+            )
 
 
-def _kept_out(catalog: Catalog, in_force: Sequence[Plan]) -> Iterator[tuple[Access | MutualTls, ServiceRef, Plan]]:
-    """The steps in force that keep callers out, each with the service; of modes of a service the latest is in force."""
-    modes: dict[ServiceRef, tuple[MutualTls, Plan]] = {}
+def _kept_out(catalog: Catalog, in_force: Sequence[Plan]) -> Iterator[_Kept]:
+    """Where steps in force keep callers out; of modes for a port of a pod the latest is in force."""
     for plan in in_force:
         intent = plan.intent
-        if isinstance(intent, Access):
-            yield intent, intent.service, plan
-        elif isinstance(intent, MutualTls):
-            services = (intent.service,) if intent.service else services_of(catalog, intent.namespace)
-            modes |= dict.fromkeys(services, (intent, plan))
-    for service, (mode, plan) in modes.items():
-        if mode.mode is TlsMode.STRICT:
-            yield mode, service, plan
+        if isinstance(intent, Access) and catalog.find("Service", intent.service.name, intent.service.namespace):
+            for pod, port in _ports_at(catalog, intent.service):
+                yield _Kept(intent, plan, intent.service, pod, port)
+    for kept in _modes(catalog, in_force).values():
+        if isinstance(kept.intent, MutualTls) and kept.intent.mode is TlsMode.STRICT:
+            yield kept
+
+
+def _modes(catalog: Catalog, in_force: Sequence[Plan]) -> Mapping[tuple[str, str, str, int], _Kept]:
+    """The mode of mutual TLS that is in force at each port of pods, as steps have set it."""
+    modes: dict[tuple[str, str, str, int], _Kept] = {}
+    for plan in in_force:
+        intent = plan.intent
+        if not isinstance(intent, MutualTls):
+            continue
+        services = (intent.service,) if intent.service else services_of(catalog, intent.namespace)
+        for service in services:
+            if catalog.find("Service", service.name, service.namespace) is None:
+                continue  # it went with the manifest that brought it
+            for pod, port in _ports_at(catalog, service):
+                modes[(*key(pod), port)] = _Kept(intent, plan, service, pod, port)
+    return modes
+
+
+def _ports_at(catalog: Catalog, service: ServiceRef) -> Iterator[tuple[Object, int]]:
+    """The ports of the pods behind a service that their proxies see; where there is none, those of one that may come."""
+    labels = catalog.labels_of(service)
+    meta = {"name": service.name, "namespace": service.namespace, "labels": dict(labels)}
+    to_come: dict[str, Any] = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {}}
+    for port in catalog.target_ports(service):
+        for pod in catalog.pods(labels, service.namespace) or [to_come]:
+            if not skips(pod, port):
+                yield pod, port
 
 
 def _accounts_of(plan: Plan) -> Accounts:
     """The service accounts of the caller whom a step lets pass, as it wrote them: by now its pods may be gone."""
     made = (edit.new["spec"].get("identityRefs") or () for edit in plan.edits if edit.new is not None)
     return frozenset((ref["name"], ref["namespace"]) for refs in made for ref in refs)
-
-
-def _key(obj: Mapping[str, Any]) -> Key:
-    return kind_of(obj), obj["metadata"]["name"], obj["metadata"].get("namespace", "")

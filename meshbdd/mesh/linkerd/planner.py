@@ -33,6 +33,7 @@ from meshbdd.mesh.linkerd.backend import SELECTOR, FaultBackend, default_of, end
 from meshbdd.mesh.linkerd.behind import home_of
 from meshbdd.mesh.linkerd.guards import guard_stages, refuse_gone
 from meshbdd.mesh.linkerd.injection import choose
+from meshbdd.mesh.linkerd.keeping_out import refuse_other_mode
 from meshbdd.mesh.linkerd.limits import refuse_limited
 from meshbdd.mesh.linkerd.markers import EndpointsHeld, OpenOnesEnded
 from meshbdd.mesh.linkerd.objects import OPAQUE_PORTS, http_ports
@@ -195,6 +196,7 @@ class Linkerd:
 
     def _mutual_tls(self, intent: MutualTls, context: Context) -> Plan:
         see_mode_held(self._catalog, intent, home_of(self._catalog, intent.service) if intent.service else None)
+        refuse_other_mode(self._catalog, intent, context.in_force)
         stage = security.tls_stage(self._catalog, intent, context.in_force)
         return Plan(str(intent), (stage,), intent=intent, service=intent.service)
 

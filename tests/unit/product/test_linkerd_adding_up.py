@@ -24,6 +24,7 @@ PERMISSIVE = MutualTls(TlsMode.PERMISSIVE, "shop", PAYMENT)
 ONLY = Access(ORDER, PAYMENT)
 NAMESPACE: Object = {"kind": "Namespace", "name": "shop"}
 THEIRS: Object = {"group": GROUP, "kind": "Server", "name": "theirs"}
+THE_NEXT: Object = {"group": GROUP, "kind": "Server", "name": "next"}
 ROUTE: Object = {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "probe"}
 
 ANYWHERE = _obj("NetworkAuthentication", "anywhere", {"networks": [{"cidr": "0.0.0.0/0"}]}, f"{GROUP}/v1alpha1")
@@ -425,3 +426,70 @@ def test_only_is_refused_after_a_fault_of_a_service_that_shares_the_pods(fault: 
         there(ONLY)
     assert caught.value.code == "MB0449"
     there(Access(ORDER, ServiceRef("cart", "shop")))
+
+
+def test_a_mode_for_a_service_undoes_none_of_another_one_with_the_same_pods() -> None:
+    there, twin = _of_the_same_pods()
+    there(STRICT)
+    for_twin = MutualTls(TlsMode.PERMISSIVE, "shop", twin)
+    told = (
+        f"«{for_twin}» would undo «{STRICT}», which is in force: payment-service.shop and payment-twin.shop share pods"
+    )
+    with pytest.raises(BadInput, match=told) as caught:
+        there(for_twin)
+    assert (caught.value.code, caught.value.help) == ("MB0448", "have the two steps in different scenarios")
+    there(MutualTls(TlsMode.STRICT, "shop", twin))
+
+
+def test_an_exception_from_the_mode_of_a_namespace_holds_for_pods_that_other_services_select_too() -> None:
+    there, _twin = _of_the_same_pods()
+    there.cluster.create(_server("deny"))
+    there(STRICT_ALL)
+    there(PERMISSIVE)
+    there(OPENING[0])
+
+
+def test_an_exception_holds_at_the_ports_of_its_service_alone() -> None:
+    other = _service("payment-admin")
+    other["spec"] |= {"selector": {"app": "payment-service"}, "ports": [{"port": 9000, "targetPort": 9090}]}
+    there = world(other, _server("deny"), _server("deny", name="admin", port=9090))
+    there(STRICT_ALL)
+    there(PERMISSIVE)
+    there(OPENING[0])
+    with pytest.raises(BadInput, match="would open Server admin"):
+        there([_server("all-unauthenticated", name="admin", port=9090)])
+
+
+def _of_orders(server: Object) -> Object:
+    server["spec"]["podSelector"] = {"matchLabels": {"app": "order-service"}}
+    return server
+
+
+@pytest.mark.parametrize("access", ["all-unauthenticated", "audit", None])
+def test_strict_is_lost_where_another_server_that_is_open_takes_over(access: str | None) -> None:
+    """A Server that was there for others keeps its age, and its policies."""
+    there = world(_server("all-authenticated"), _of_orders(_server("deny", name="next")), _policy(THE_NEXT))
+    there(STRICT)
+    manifest = [_of_orders(_server("all-authenticated")), _server(access or "deny", name="next")]
+    told = (
+        f"The manifest would have Server next decide at pods of payment-service.shop instead of Server theirs, by which «{STRICT}»"
+        if access
+        else "With the manifest .* would not be true any more: AuthorizationPolicy mine lets callers without an identity"
+    )
+    with pytest.raises(BadInput, match=told):
+        there(manifest)
+
+
+def test_strict_may_pass_to_another_server_that_asks_for_an_identity() -> None:
+    there = world(_server("all-authenticated"), _of_orders(_server("all-authenticated", name="next")))
+    there(STRICT)
+    there([_of_orders(_server("all-authenticated")), _server("all-authenticated", name="next")])
+
+
+def test_only_is_lost_where_another_server_takes_over() -> None:
+    there = world(_server("deny"), _of_orders(_server("deny", name="a-older")))
+    there(ONLY)
+    with pytest.raises(
+        BadInput, match=r"would have Server a-older decide at pods of payment-service.shop instead of Server theirs"
+    ):
+        there([_server("all-authenticated", name="a-older")])
