@@ -30,7 +30,7 @@ from meshbdd.cluster.record import (
     without_routes,
     write_path,
 )
-from meshbdd.cluster.revert import Make
+from meshbdd.cluster.revert import Make, revert
 from meshbdd.cluster.undo import leaves_it, undo_object
 from meshbdd.errors import Refused
 from meshbdd.units import Duration
@@ -250,6 +250,22 @@ class Change:
             Unanswered: no answer came.
         """
         return leaves_it(self._cluster, self.edit.target, self.run, ids, again)
+
+    def left(self, ids: Collection[str], again: Mapping[str, Make]) -> Object | None:
+        """What the object will be once some changes of it are taken back; ``None``: it will be gone, or is already.
+
+        Args:
+            ids: The changes, this one among them.
+            again: How to make the changes of it that stay again, by their ids.
+
+        Raises:
+            ApiFailure: the API does not tell what the object says.
+            Unanswered: no answer came.
+            BadInput: a change that stays has nothing to stand on any more.
+        """
+        live = self._cluster.find(*self.edit.target)
+        record = Record.of(live) if live is not None else None
+        return live if live is None or record is None else revert(live, record, ids, again).obj
 
 
 def _may_pass(failure: Unanswered | ApiFailure) -> bool:

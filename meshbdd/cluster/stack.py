@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 
 from meshbdd.cluster.change import Change
+from meshbdd.cluster.record import Object
 from meshbdd.cluster.revert import Make
 from meshbdd.errors import RestoreIncomplete
 from meshbdd.units import Duration
@@ -70,6 +71,18 @@ class UndoStack:
         ids = {change.id for change in changes}
         one_each = {change.edit.target: change for change in changes}
         return {target for target, one in one_each.items() if one.leaves_it(ids, self._again(one, changes))}
+
+    def left(self, changes: Collection[Change]) -> dict[tuple[str, str, str], Object | None]:
+        """What objects of some changes will be once these are undone; without those that will say nothing else.
+
+        Raises:
+            ApiFailure: the API does not tell what an object says.
+            Unanswered: no answer came.
+            BadInput: a change that is to stay stands on one of these.
+        """
+        ids, covered = {change.id for change in changes}, self.covered(changes)
+        one_each = {change.edit.target: change for change in changes if change.edit.target not in covered}
+        return {target: one.left(ids, self._again(one, changes)) for target, one in one_each.items()}
 
     def _again(self, change: Change, unwanted: Collection[Change]) -> Mapping[str, Make]:
         """How to make again what stays of a change's object."""

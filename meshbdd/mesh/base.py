@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,6 +22,8 @@ Dump = Mapping[str, Any]
 
 
 Labels = frozenset[tuple[str, str]]
+Left = Mapping[tuple[str, str, str], Object | None]
+"""Kind, name and namespace of objects → what each will be once something is taken back; ``None``: gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,15 +288,16 @@ class Mesh(Protocol):
         """
         ...
 
-    def see_removable(self, going: Sequence[Plan], staying: Sequence[Plan]) -> None:
+    def see_removable(self, going: Sequence[Plan], staying: Sequence[Plan], left: Callable[[], Left]) -> None:
         """See that a manifest can go while the rest stays.
 
         Args:
             going: Its plans.
             staying: Those that stay in force.
+            left: Tells what the objects that it changed will be then; those that will say nothing else are left out.
 
         Raises:
-            BadInput: something that stays needs it; it has to be taken back first.
+            BadInput: something that stays needs it, and has to be taken back first; or would not be true any more.
             NotPossible: on this mesh what stays would no longer be what it is.
         """
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -48,6 +48,7 @@ class Catalog:
         self._cluster = cluster
         self._sidecars = sidecars
         self._written: tuple[Object, ...] = ()
+        self._instead: Mapping[tuple[str, str, str], Object | None] = {}
 
     def with_written(self, documents: Iterable[Object]) -> Catalog:
         """The same, but ``all`` has these objects as well, in the place of those that they will be written over."""
@@ -55,10 +56,25 @@ class Catalog:
         made._written = tuple(documents)
         return made
 
+    def with_instead(self, states: Mapping[tuple[str, str, str], Object | None]) -> Catalog:
+        """The same with other states of objects in the place of those that are there; with a Deployment its pods go.
+
+        Args:
+            states: Kind, name and namespace → the object; ``None``: it is gone.
+        """
+        made = Catalog(self._cluster, self._sidecars)
+        made._instead = states
+        return made
+
     def all(self, kind: str, namespace: str | None = None) -> list[Object]:
         """All objects of a kind; none where the kind is not installed."""
         found = self._cluster.list(kind, namespace)
         there = {(obj["metadata"].get("namespace"), obj["metadata"]["name"]): obj for obj in found}
+        for (its_kind, name, home), state in self._instead.items():
+            if its_kind == kind and state is None:
+                there.pop((home, name), None)
+            elif its_kind == kind and state is not None and namespace in {None, home}:
+                there[home, name] = state
         for new in self._written:
             key = new["metadata"].get("namespace"), new["metadata"]["name"]
             if kind_of(new) == kind and namespace in {None, key[0]}:
@@ -76,6 +92,8 @@ class Catalog:
 
     def find(self, kind: str, name: str, namespace: str) -> Object | None:
         """One object, or ``None``."""
+        if (kind, name, namespace) in self._instead:
+            return self._instead[kind, name, namespace]
         return self._cluster.find(kind, name, namespace)
 
     def service(self, ref: ServiceRef) -> Object:
@@ -84,7 +102,7 @@ class Catalog:
         Raises:
             BadInput: there is none; the nearest name is offered.
         """
-        found = self._cluster.find("Service", ref.name, ref.namespace)
+        found = self.find("Service", ref.name, ref.namespace)
         if found is not None:
             return found
         there = (s["metadata"]["name"] for s in self._cluster.list("Service", ref.namespace))
@@ -147,11 +165,22 @@ class Catalog:
 
     def pods(self, labels: Mapping[str, str], namespace: str | None) -> list[Object]:
         """The pods of a namespace, or of all, with these labels that are not on their way out."""
+        going = list(self._going())
         return [
             pod
             for pod in self._cluster.list("Pod", namespace)
-            if selected(labels, pod["metadata"].get("labels") or {}) and not pod["metadata"].get("deletionTimestamp")
+            if selected(labels, own := pod["metadata"].get("labels") or {})
+            and not pod["metadata"].get("deletionTimestamp")
+            and not any(home == pod["metadata"]["namespace"] and selected(its, own) for home, its in going)
         ]
+
+    def _going(self) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """The namespaces and the labels of the pods of Deployments that are taken to be gone."""
+        for (kind, name, home), state in self._instead.items():
+            there = self._cluster.find(kind, name, home) if kind == "Deployment" and state is None else None
+            labels = there["spec"]["selector"].get("matchLabels") if there is not None else None
+            if labels:
+                yield home, labels
 
     def calling_namespaces(self) -> tuple[str, ...]:
         """Every namespace with meshed pods: whoever has a sidecar can call."""

@@ -116,7 +116,9 @@ class Changes:
         if not found:
             raise BadInput("MB0506", f'The manifest "{name}" was not applied in this scenario.', help="apply it first")
         staying = [item.plan for item in self.in_force if item not in found]
-        self._environment.mesh.see_removable([item.plan for item in found], staying)
+        changes = [change for item in found for change in item.changes if change in self.undo_stack.changes]
+        left = partial(self.undo_stack.left, changes)
+        self._environment.mesh.see_removable([item.plan for item in found], staying, left)
         self._withdraw(found)
 
     def _read(self, name: str) -> list[Object]:

@@ -29,7 +29,7 @@ from meshbdd.intents import (
 )
 from meshbdd.mesh.abilities import Answer, Need
 from meshbdd.mesh.bare_pods import see_calls_leave_by_sidecars, see_mode_held, see_sidecars
-from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Where
+from meshbdd.mesh.base import Context, Left, Marker, Object, Plan, Stage, Where
 from meshbdd.mesh.catalog import Catalog, check_http
 from meshbdd.mesh.down import plan_down
 from meshbdd.mesh.istio import abilities, arming, manifests, policies, security
@@ -194,7 +194,12 @@ class Istio:
         self._ambient.check_manifest(documents)
         return manifests.plan(self._catalog, documents, context, self._tag)
 
-    def see_removable(self, going: Sequence[Plan], staying: Sequence[Plan]) -> None:
+    def see_removable(
+        self,
+        going: Sequence[Plan],
+        staying: Sequence[Plan],
+        left: Callable[[], Left],  # noqa: ARG002 - the protocol's
+    ) -> None:
         """See ``Mesh.see_removable``: a rule of a service's own may be a copy of a manifest's."""
         see_copies_stand(going, staying)
 

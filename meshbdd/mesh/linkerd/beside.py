@@ -10,7 +10,7 @@ from meshbdd.cluster import Edit
 from meshbdd.cluster.kinds import kind_of
 from meshbdd.errors import BadInput, NotPossible
 from meshbdd.intents import EVERY_REQUEST, Fault, Retry, ServiceRef, Side, Timeout
-from meshbdd.mesh.base import Context, Object, Plan, Through
+from meshbdd.mesh.base import Context, Left, Object, Plan, Through
 from meshbdd.mesh.beside import BEFORE, refuse_replacing
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.annotations import ACCRUAL
@@ -26,8 +26,8 @@ from meshbdd.mesh.linkerd.own_words import RETRY, TIMEOUT, has_words_of_its_own
 from meshbdd.mesh.linkerd.precedence import covers, matches_of, takes
 from meshbdd.mesh.linkerd.rules import headers_of
 from meshbdd.mesh.linkerd.servers import ACCESS, DENY, decides_at
-from meshbdd.mesh.linkerd.time_limits import refuse_ending_earlier
-from meshbdd.mesh.linkerd.turning import Turn
+from meshbdd.mesh.linkerd.time_limits import refuse_earlier_again, refuse_ending_earlier
+from meshbdd.mesh.linkerd.turning import Turn, key
 
 _OWN_WORDS: Mapping[type, str] = {Timeout: TIMEOUT, Retry: RETRY}
 """What a step sets for a Service → the annotations of a route that the Service's do not reach."""
@@ -58,8 +58,32 @@ def refuse_vain(catalog: Catalog, documents: Sequence[Object], edits: Iterable[E
         if kind in ROUTE_KINDS:
             for plan in context.in_force:
                 _refuse_taking(catalog, document, plan)
-    _refuse_denying(catalog, documents, context)
-    refuse_let_in(Turn.applied(catalog, documents), context.in_force)
+    turn = Turn.applied(catalog, documents)
+    _refuse_denying(turn, context.in_force)
+    refuse_let_in(turn, context.in_force)
+
+
+def refuse_vain_return(catalog: Catalog, left: Left, staying: Sequence[Plan]) -> None:
+    """See that what is there once a manifest is taken back takes no effect of a change away that stays in force.
+
+    Args:
+        catalog: Reads the cluster.
+        left: What the manifest's objects will be then.
+        staying: What stays in force.
+
+    Raises:
+        BadInput: it would take calls to itself that a step's change is for, end calls before a step's time limit does, or let
+            callers pass whom a step keeps out.
+        NotPossible: it would let only some callers pass where a fault backend passes calls on, or answers, or limit their rate.
+    """
+    turn = Turn.taken_back(catalog, left)
+    refuse_earlier_again(turn.after, left, staying)
+    for obj in turn.objects:
+        for plan in staying if kind_of(obj) in ROUTE_KINDS else ():
+            if key(obj) not in {edit.target for edit in plan.edits}:  # there the step's own words are put back, too
+                _refuse_taking(turn.after, obj, plan, back=True)
+    _refuse_denying(turn, staying)
+    refuse_let_in(turn, staying)
 
 
 def passes_on(plan: Plan) -> bool:
@@ -82,15 +106,17 @@ def _refuse_unseen(written: Iterable[Edit], context: Context) -> None:
                 )
 
 
-def _refuse_taking(catalog: Catalog, route: Object, plan: Plan) -> None:
+def _refuse_taking(catalog: Catalog, route: Object, plan: Plan, *, back: bool = False) -> None:
     taken = next(_taken(catalog, route, plan), None)
     if taken is not None:
         would, how = taken
         meta = route["metadata"]
         raise BadInput(
             "MB0472",
-            f"«{plan.summary}» {would}: {route['kind']} {meta['name']} of the manifest {how}.",
-            help=BEFORE,
+            f"Without the manifest «{plan.summary}» {would}: {route['kind']} {meta['name']} {how}."
+            if back
+            else f"«{plan.summary}» {would}: {route['kind']} {meta['name']} of the manifest {how}.",
+            help="remove the manifest before that step" if back else BEFORE,
         )
 
 
@@ -168,30 +194,33 @@ def _beats(route: Object, other: Mapping[str, Any]) -> bool:
     return (route["kind"], other["kind"]) == ("GRPCRoute", "HTTPRoute")
 
 
-def _refuse_denying(catalog: Catalog, documents: Sequence[Object], context: Context) -> None:
-    """See that the manifest leaves whoever decides about a fault's calls as its backend needs it.
+def _refuse_denying(turn: Turn, in_force: Sequence[Plan]) -> None:
+    """See that a manifest leaves whoever decides about a fault's calls as its backend needs it.
 
     Where calls go on from there, everybody has to be let in; where it answers, it holds the policies of before.
     """
-    after = catalog.with_written(documents)
-    refuse_limiting(catalog, after, context.in_force)
-    for plan in context.in_force:
+    refuse_limiting(turn, in_force)
+    for plan in in_force:
         if plan.through is None:
             continue
-        for document in documents:
-            refuse_changed(after, document, plan)
+        for document in turn.objects:
+            refuse_changed(turn, document, plan)
         held, home = held_by(plan), plan.through.twin.namespace
-        for server in after.all("Server", home):
+        for server in turn.after.all("Server", home):
             name = server["metadata"]["name"]
-            denied = _denied(after, server, plan.through)
-            before = next((there for there in catalog.all("Server", home) if there["metadata"]["name"] == name), None)
-            if not denied or f"Server/{name}" in held or (before and denied == _denied(catalog, before, plan.through)):
+            denied = _denied(turn.after, server, plan.through)
+            before = next((it for it in turn.before.all("Server", home) if it["metadata"]["name"] == name), None)
+            if (
+                not denied
+                or f"Server/{name}" in held
+                or (before and denied == _denied(turn.before, before, plan.through))
+            ):
                 continue
             if not passes_on(plan):
-                raise too_late(f"With Server {name} of the manifest", plan)
+                raise too_late(turn.with_object(server), plan)
             raise NotPossible(
                 "MB0449",
-                f"With the manifest Server {name} lets only some callers of {plan.service} pass, which is "
+                f"{turn.how} Server {name} lets only some callers of {plan.service} pass, which is "
                 f"not possible on Linkerd while «{plan.summary}» is in force: the calls that go on come from the fault backend.",
                 help="have faults and the policy in different scenarios",
             )

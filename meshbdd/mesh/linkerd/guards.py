@@ -12,7 +12,7 @@ from typing import Any
 
 from meshbdd.cluster.kinds import KINDS, kind_of
 from meshbdd.errors import BadInput, NotPossible
-from meshbdd.mesh.base import Object, Plan, Stage, Where
+from meshbdd.mesh.base import Left, Object, Plan, Stage, Where
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.authorizing import (
     AUTHORIZATION,
@@ -26,6 +26,7 @@ from meshbdd.mesh.linkerd.closing import Closing, closing_at, not_held, refuse_c
 from meshbdd.mesh.linkerd.objects import POLICY, creation
 from meshbdd.mesh.linkerd.server_markers import ServerHeld
 from meshbdd.mesh.linkerd.servers import ACCESS, DENY, decider
+from meshbdd.mesh.linkerd.turning import Turn
 
 HOLDS = "meshbdd.dev/holds"
 """Annotation of a copy: kind and name of what it is a copy of."""
@@ -127,12 +128,12 @@ def held_by(plan: Plan) -> frozenset[str]:
     return frozenset(found - {""})
 
 
-def refuse_changed(after: Catalog, document: Object, plan: Plan) -> None:
-    """See that a manifest's object leaves who may call a service as the fault backend holds it.
+def refuse_changed(turn: Turn, document: Object, plan: Plan) -> None:
+    """See that an object leaves who may call a service as the fault backend holds it.
 
     Args:
-        after: The cluster with the manifest.
-        document: The object.
+        turn: What a manifest makes of the cluster.
+        document: One of the objects that say something else then.
         plan: A fault in force.
 
     Raises:
@@ -143,7 +144,7 @@ def refuse_changed(after: Catalog, document: Object, plan: Plan) -> None:
         return
     kind, name = kind_of(document), document["metadata"]["name"]
     changed = f"{document['kind']}/{name}" in held
-    for server in after.all("Server", service.namespace) if not changed else ():
+    for server in turn.after.all("Server", service.namespace) if not changed else ():
         if f"Server/{server['metadata']['name']}" not in held:
             continue
         if kind in {AUTHORIZATION, SERVER_AUTHORIZATION}:
@@ -151,14 +152,14 @@ def refuse_changed(after: Catalog, document: Object, plan: Plan) -> None:
         else:
             changed |= is_at(document, server)
     if changed:
-        raise too_late(f"With {document['kind']} {name} of the manifest", plan)
+        raise too_late(turn.with_object(document), plan)
 
 
-def refuse_gone(going: Sequence[Plan], staying: Sequence[Plan]) -> None:
+def refuse_gone(left: Left, staying: Sequence[Plan]) -> None:
     """See that nothing goes of which a fault backend holds a copy as long as its fault stays.
 
     Args:
-        going: The plans that are to be taken back.
+        left: What will be of objects that a manifest changed.
         staying: Those that stay in force.
 
     Raises:
@@ -166,10 +167,10 @@ def refuse_gone(going: Sequence[Plan], staying: Sequence[Plan]) -> None:
     """
     for plan in staying:
         held = held_by(plan)
-        for edit in (edit for other in going for edit in other.edits):
-            home = plan.service.namespace if plan.service else None
-            if edit.namespace == home and f"{edit.kind.partition('.')[0]}/{edit.name}" in held:
-                raise too_late(f"Without {edit.kind.partition('.')[0]} {edit.name} of the manifest", plan)
+        for kind, name, namespace in left:
+            home, word = plan.service.namespace if plan.service else None, kind.partition(".")[0]
+            if namespace == home and f"{word}/{name}" in held:
+                raise too_late(f"Without {word} {name} of the manifest", plan)
 
 
 def too_late(how: str, plan: Plan) -> NotPossible:

@@ -14,6 +14,7 @@ from meshbdd.intents import Access, MutualTls, ServiceRef, TlsMode
 from meshbdd.mesh.base import Plan
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.adding_up import Accounts, adds_up, undoing
+from meshbdd.mesh.linkerd.backend import DEFAULT_POLICY
 from meshbdd.mesh.linkerd.security import services_of
 from meshbdd.mesh.linkerd.servers import ACCESS, DENY, decider, skips
 from meshbdd.mesh.linkerd.turning import Turn, key
@@ -56,31 +57,39 @@ def refuse_let_in(turn: Turn, in_force: Sequence[Plan]) -> None:
     for kept in _kept_out(turn.lasting, in_force):
         home = kept.service.namespace
         before, then = (decider(kept.pod, kept.port, there.all("Server", home)) for there in (turn.before, turn.after))
-        case = (id(kept.plan), kept.service, before and key(before), then and key(then))
+        case = (id(kept.plan), kept.service, before and key(before), then and key(then), _default_of(kept.pod))
         if case in seen:
             continue
         seen.add(case)
-        if before is not None and _holds(kept, before) and not _holds(kept, then):
+        if _holds(kept, before) and not _holds(kept, then):
             raise _lost(turn, kept, before, then)
         if then is not None:
             _refuse_policies(turn, kept, before, then)
 
 
 def _holds(kept: _Kept, server: Object | None) -> bool:
-    """Whether a step is in force where a Server decides: Linkerd's ``only`` is by policies for one of its own."""
+    """Whether a step is in force where a Server decides, or the default of a pod: ``only`` is by policies for one of its own."""
     if server is None:
-        return False
+        return isinstance(kept.intent, MutualTls) and _default_of(kept.pod) not in {None, *_OPEN}
     access = server["spec"].get(ACCESS[-1], DENY)
     if isinstance(kept.intent, MutualTls):
         return access not in _OPEN
     return access == DENY and key(server) in {edit.target for edit in kept.plan.edits}
 
 
-def _lost(turn: Turn, kept: _Kept, before: Object, then: Object | None) -> BadInput:
-    server, pods = f"Server {before['metadata']['name']}", f"pods of {kept.service}"
+def _default_of(pod: Object) -> str | None:
+    """What a pod itself says of who may call it where no Server decides; ``None``: the mesh's default counts."""
+    return (pod["metadata"].get("annotations") or {}).get(DEFAULT_POLICY)
+
+
+def _lost(turn: Turn, kept: _Kept, before: Object | None, then: Object | None) -> BadInput:
+    pods, server = (
+        f"pods of {kept.service}",
+        f"Server {before['metadata']['name']}" if before else "their default policy",
+    )
     if then is None:
         applied, back = f"take {server} away from {pods}", f"{server} does not decide at {pods}"
-    elif key(then) == key(before):
+    elif before is not None and key(then) == key(before):
         applied, back = f"open {server}", f"{server} is open"
     else:
         other = f"Server {then['metadata']['name']}"

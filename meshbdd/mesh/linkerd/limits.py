@@ -14,6 +14,7 @@ from meshbdd.mesh.catalog import Catalog, has_ended
 from meshbdd.mesh.linkerd.authorizing import RATE_LIMIT, is_limited
 from meshbdd.mesh.linkerd.backend import SELECTOR, FaultBackend, backend_of, twin_of
 from meshbdd.mesh.linkerd.servers import decider, older_first, skips
+from meshbdd.mesh.linkerd.turning import Turn
 from meshbdd.sidecars import LINKERD
 
 Object = Mapping[str, Any]
@@ -75,28 +76,28 @@ def refuse_limited(catalog: Catalog, backend: FaultBackend, what: str) -> None:
             )
 
 
-def refuse_limiting(catalog: Catalog, after: Catalog, plans: Iterable[Plan]) -> None:
+def refuse_limiting(turn: Turn, plans: Iterable[Plan]) -> None:
     """See that a manifest brings no rate limit for a service whose calls a fault backend gets, nor a Server that one is for.
 
     Args:
-        catalog: Reads the cluster.
-        after: The cluster with the manifest.
+        turn: What the manifest makes of the cluster.
         plans: What is in force.
 
     Raises:
-        NotPossible: it does.
+        NotPossible: it does, or leaves one once it is taken back.
     """
+    catalog = turn.lasting
     for plan in plans:
         service = plan.service
         if service is None or (plan.through is None and not takes_the_place(plan)):
             continue
         for ref, whose in ((twin_of(service), str(service)), (backend_of(service), f"the fault backend of {service}")):
             pods, ports = catalog.pods(catalog.labels_of(ref), ref.namespace), catalog.target_ports(ref)
-            there = limits_at(catalog, ref.namespace, pods, ports)
-            for server, limit in sorted(limits_at(after, ref.namespace, pods, ports) - there):
+            there = limits_at(turn.before, ref.namespace, pods, ports)
+            for server, limit in sorted(limits_at(turn.after, ref.namespace, pods, ports) - there):
                 raise NotPossible(
                     "MB0449",
-                    f"With the manifest {RATE_LIMIT} {limit} limits the calls of {whose} (Server {server}), which is not possible "
+                    f"{turn.how} {RATE_LIMIT} {limit} limits the calls of {whose} (Server {server}), which is not possible "
                     f"on Linkerd while «{plan.summary}» is in force: {_WHY}.",
                     help=_APART,
                 )

@@ -25,12 +25,13 @@ from meshbdd.intents import (
 )
 from meshbdd.mesh.abilities import Answer, Need, refuse_impossible
 from meshbdd.mesh.bare_pods import see_mode_held, see_sidecars
-from meshbdd.mesh.base import Context, Marker, Object, Plan, Stage, Through, Where
+from meshbdd.mesh.base import Context, Left, Marker, Object, Plan, Stage, Through, Where
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.down import plan_down
 from meshbdd.mesh.linkerd import abilities, manifests, policies, security
 from meshbdd.mesh.linkerd.backend import SELECTOR, FaultBackend, default_of, endpoints_among, see_as_many
 from meshbdd.mesh.linkerd.behind import home_of
+from meshbdd.mesh.linkerd.beside import refuse_vain_return
 from meshbdd.mesh.linkerd.guards import guard_stages, refuse_gone
 from meshbdd.mesh.linkerd.injection import choose
 from meshbdd.mesh.linkerd.keeping_out import refuse_other_mode
@@ -210,9 +211,16 @@ class Linkerd:
         """See ``Mesh.plan_manifest``."""
         return manifests.plan(self._catalog, documents, context, self._tag)
 
-    def see_removable(self, going: Sequence[Plan], staying: Sequence[Plan]) -> None:
-        """See ``Mesh.see_removable``: not what a fault backend holds a copy of."""
-        refuse_gone(going, staying)
+    def see_removable(
+        self,
+        going: Sequence[Plan],  # noqa: ARG002 - the protocol's
+        staying: Sequence[Plan],
+        left: Callable[[], Left],
+    ) -> None:
+        """See ``Mesh.see_removable``: what comes back is held against the same rules as what a manifest brings."""
+        then = left()
+        refuse_gone(then, staying)
+        refuse_vain_return(self._catalog, then, staying)
 
     def leaving(self, stage: Stage) -> tuple[Marker, ...]:
         """See ``Mesh.leaving``: authorizations, for Servers and in policies that came later."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshbdd.cluster.kinds import kind_of
-from meshbdd.mesh.base import Object
+from meshbdd.mesh.base import Left, Object
 from meshbdd.mesh.beside import BEFORE
 from meshbdd.mesh.catalog import Catalog
 
@@ -36,6 +36,11 @@ class Turn:
         """The documents of a manifest are written."""
         objects = tuple(documents)
         return cls(catalog, catalog.with_written(objects), objects)
+
+    @classmethod
+    def taken_back(cls, catalog: Catalog, left: Left) -> Turn:
+        """Objects will be as they were before a manifest, or be gone."""
+        return cls(catalog, catalog.with_instead(left), tuple(obj for obj in left.values() if obj), back=True)
 
     @property
     def lasting(self) -> Catalog:

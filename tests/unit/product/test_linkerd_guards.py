@@ -279,10 +279,11 @@ def test_what_the_backend_holds_does_not_go_before_the_fault() -> None:
     there = world(_server("deny"))
     manifest = there([_policy()])
     fault = there(FAULT)
+    left = dict.fromkeys(edit.target for edit in manifest.edits)
     with pytest.raises(NotPossible, match="Without AuthorizationPolicy callers of the manifest others may call"):
-        there.mesh.see_removable([manifest], [fault])
-    there.mesh.see_removable([manifest], [])
-    there.mesh.see_removable([fault], [manifest])
+        there.mesh.see_removable([manifest], [fault], lambda: left)
+    there.mesh.see_removable([manifest], [], lambda: left)
+    there.mesh.see_removable([manifest], [fault], dict)  # a later one says the same
 
 
 def test_a_step_about_callers_comes_before_the_fault() -> None:

@@ -147,9 +147,9 @@ def test_a_manifest_after_it_may_not_say_what_istio_would_not_look_at() -> None:
     first([_rule()])
     first(BREAKER)
     with pytest.raises(BadInput, match=r"cannot be removed: .* by a copy of its DestinationRule wide") as caught:
-        first.mesh.see_removable(first.plans[:1], first.plans[1:])
+        first.mesh.see_removable(first.plans[:1], first.plans[1:], dict)
     assert caught.value.code == "MB0316"
-    first.mesh.see_removable(first.plans[1:], first.plans[:1])
+    first.mesh.see_removable(first.plans[1:], first.plans[:1], dict)
 
 
 def test_where_no_rule_is_one_is_made_as_before() -> None:
