@@ -15,13 +15,12 @@ from meshbdd.mesh.base import Plan
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.adding_up import Accounts, adds_up, undoing
 from meshbdd.mesh.linkerd.backend import DEFAULT_POLICY
-from meshbdd.mesh.linkerd.security import services_of
+from meshbdd.mesh.linkerd.behind import behind
+from meshbdd.mesh.linkerd.security import OPEN, services_of
 from meshbdd.mesh.linkerd.servers import ACCESS, DENY, decider, skips
 from meshbdd.mesh.linkerd.turning import Turn, key
 
 Object = Mapping[str, Any]
-_OPEN = {"all-unauthenticated", "cluster-unauthenticated", "audit"}
-"""The access policies of Servers that let callers without an identity pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +69,10 @@ def refuse_let_in(turn: Turn, in_force: Sequence[Plan]) -> None:
 def _holds(kept: _Kept, server: Object | None) -> bool:
     """Whether a step is in force where a Server decides, or the default of a pod: ``only`` is by policies for one of its own."""
     if server is None:
-        return isinstance(kept.intent, MutualTls) and _default_of(kept.pod) not in {None, *_OPEN}
+        return isinstance(kept.intent, MutualTls) and _default_of(kept.pod) not in {None, *OPEN}
     access = server["spec"].get(ACCESS[-1], DENY)
     if isinstance(kept.intent, MutualTls):
-        return access not in _OPEN
+        return access not in OPEN
     return access == DENY and key(server) in {edit.target for edit in kept.plan.edits}
 
 
@@ -179,13 +178,13 @@ def _modes(catalog: Catalog, in_force: Sequence[Plan]) -> Mapping[tuple[str, str
 
 def _ports_at(catalog: Catalog, service: ServiceRef) -> Iterator[tuple[Object, int]]:
     """The ports of the pods behind a service that their proxies see; where there is none, those of one that may come."""
-    labels = catalog.labels_of(service)
-    meta = {"name": service.name, "namespace": service.namespace, "labels": dict(labels)}
-    to_come: dict[str, Any] = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {}}
-    for port in catalog.target_ports(service):
-        for pod in catalog.pods(labels, service.namespace) or [to_come]:
-            if not skips(pod, port):
-                yield pod, port
+    for part in behind(catalog, service):
+        meta = {"name": service.name, "namespace": service.namespace, "labels": dict(part.labels)}
+        to_come: dict[str, Any] = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {}}
+        for port in part.ports:
+            for pod in part.pods or [to_come]:
+                if not skips(pod, port):
+                    yield pod, port
 
 
 def _accounts_of(plan: Plan) -> Accounts:

@@ -184,7 +184,7 @@ def test_a_route_does_not_come_back_that_leads_calls_past_a_fault() -> None:
 
 
 def test_what_concerns_no_step_goes() -> None:
-    there = Recorded(_server("deny", name="orders"), _for("/"))
+    there = Recorded(_of_orders(_server("deny", name="orders")), _for("/"))
     orders = _of_orders(_server("all-authenticated", name="orders"))
     applied = there([orders, _annotated("order-service", **{RESPONSE: "10s"})])
     for step in (STRICT, SOON, FAULT):
