@@ -117,8 +117,11 @@ class Queries:
         query = parse(promql)
         self._traffic.wait_met()
         verdict = self._settled(query, claim, relation, wanted, within)
-        of_calls = any(s.metric and self._prometheus.is_counter(s.metric) for s in query.selectors)
-        return self._traffic.met(verdict) if of_calls else verdict
+        return self._traffic.met(verdict) if self._counters(query) else verdict
+
+    def _counters(self, query: Query) -> set[str]:
+        """The metrics of a query that only grow."""
+        return {s.metric for s in query.selectors if s.metric and self._prometheus.is_counter(s.metric)}
 
     def _settled(self, query: Query, claim: str, relation: str, wanted: float, within: Duration | None) -> Verdict:
         """What a query tells once Prometheus has asked every proxy after the last request, or as soon as it fits."""
@@ -139,8 +142,8 @@ class Queries:
 
     def _now(self, query: Query, claim: str, relation: str, wanted: float) -> Verdict:
         """What a query tells while no scrape fails of a pod that it may mean: with one that does all series of the pod are gone."""
-        counts = any(s.metric and self._prometheus.is_counter(s.metric) for s in query.selectors)
-        unknown = self._scrapes.meant(query, self._scrapes.uncounted) if counts else []
+        uncounted = self._scrapes.uncounted
+        unknown = self._scrapes.meant(query, uncounted) if uncounted and self._counters(query) else []
         if unknown:
             why = f"Prometheus' scrapes of {_pods(unknown)} failed when counting began, and nobody knows what it had counted by then"
             return mesh.query_cannot_tell(claim, why, _FAILED)
@@ -156,7 +159,7 @@ class Queries:
         return mesh.query_cannot_tell(claim, why, _FAILED)
 
     def _told(self, query: Query, claim: str, relation: str, wanted: float) -> Verdict:
-        counters = {s.metric for s in query.selectors if s.metric and self._prometheus.is_counter(s.metric)}
+        counters = self._counters(query)
         now = self._prometheus.now()
         why = _out_of_reach(query, counters, now - self._began)
         if any(selector.metric in counters for selector in query.selectors):
