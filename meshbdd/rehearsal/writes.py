@@ -35,7 +35,6 @@ class Writes:
         changed = [obj for obj in after if id(obj) not in known]
         if not changed:
             return
-        led = [f'subset "{name}"' for name in _subsets(after)]
         if self._open:
             there, still = {name_of(obj) for obj in after}, set(check(after, self._mesh))
             # Of an object that is gone it was true all the while.
@@ -45,7 +44,9 @@ class Writes:
                 self._open.setdefault(finding, place)
             else:
                 self._report.add(finding, place)
-        self._open = {f: at for f, at in self._open.items() if not any(word in f.sentence for word in led)}
+        if self._open:
+            led = [f'subset "{name}"' for name in _subsets(after)]
+            self._open = {f: at for f, at in self._open.items() if not any(word in f.sentence for word in led)}
 
     def used(self) -> None:
         """Requests meet what is written so far, or nothing more will be."""
