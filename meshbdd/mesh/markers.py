@@ -37,10 +37,14 @@ def _clusters(dump: Dump, host: str) -> Iterator[Mapping[str, Any]]:
 
 
 def _inbound_chains(dump: Dump) -> Iterator[Mapping[str, Any]]:
-    """The filter chains that new connections to the pod meet; those of draining listeners are left out."""
+    """The filter chains that new connections to the pod meet; those of draining listeners are left out.
+
+    Istio's sidecars have one listener for all ports of their pod where connections are redirected to it, and one for each
+    port where the proxy binds it: as ``captureMode: NONE`` of a Sidecar asks, and on the lab.
+    """
     for config in dump.get("configs") or []:
         listener = (config.get("active_state") or {}).get("listener") or {}
-        if listener.get("name") == "virtualInbound":
+        if listener.get("traffic_direction") == "INBOUND":
             yield from listener.get("filter_chains") or []
 
 

@@ -28,7 +28,9 @@ def plain(node: Any) -> Any:
     if isinstance(node, Mapping):
         kept = {key: plain(value) for key, value in node.items() if key not in _GROWS}
         if isinstance(kept.get("configs"), list):
-            kept["configs"].sort(key=lambda config: json.dumps(config, sort_keys=True))
+            # Nothing goes yet, or any more, by what warms or drains alone.
+            held = [config for config in kept["configs"] if config.keys() != {"name"}]
+            kept["configs"] = sorted(held, key=lambda config: json.dumps(config, sort_keys=True))
         return {key: value for key, value in kept.items() if value != {}}
     return [plain(item) for item in node] if isinstance(node, list) else node
 

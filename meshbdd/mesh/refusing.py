@@ -135,13 +135,16 @@ def _refused(first: Mapping[str, int], now: Mapping[str, int], tunnel: Tunnel) -
 
 
 def listener_errors(page: Dump) -> list[str]:
-    """What is wrong with the listeners whose last update a proxy refused, a sentence for each."""
-    found = []
+    """What is wrong with the listeners whose last update a proxy refused, a sentence for each reason."""
+    refused: dict[str, list[str]] = {}
     for config in page.get("configs") or []:
         details = " ".join(str((config.get("error_state") or {}).get("details", "")).split())
         if details:
-            found.append(f"it refuses the listener {config.get('name')}: {_short(details)}")
-    return found
+            refused.setdefault(_short(details), []).append(str(config.get("name")))
+    return [
+        f"it refuses the listener{'s' * (len(names) > 1)} {' and '.join(sorted(names))}: {details}"
+        for details, names in refused.items()
+    ]
 
 
 def _short(text: str) -> str:

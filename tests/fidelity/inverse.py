@@ -52,7 +52,8 @@ class Dump:
         def found(kind: str, key: str) -> list[dict[str, Any]]:
             return list(by_type.get(kind, {}).get(key, []))
 
-        listeners = [item["active_state"]["listener"] for item in found("ListenersConfigDump", "dynamic_listeners")]
+        states = [item.get("active_state") for item in found("ListenersConfigDump", "dynamic_listeners")]
+        listeners = [state["listener"] for state in states if state is not None]  # others drain
         clusters = [item["cluster"] for item in found("ClustersConfigDump", "dynamic_active_clusters")]
         routes = [item["route_config"] for item in found("RoutesConfigDump", "dynamic_route_configs")]
         places = [item["endpoint_config"] for item in found("EndpointsConfigDump", "dynamic_endpoint_configs")]
@@ -153,13 +154,25 @@ def one_route_table(dump: Dump) -> None:
 
 def inbound_at_the_pod_address(dump: Dump) -> None:
     """The inbound listener catches redirected connections again."""
-    listener = dump.listeners["virtualInbound"]
-    bound = [listener["address"], *(item["address"] for item in listener.pop("additional_addresses", []))]
-    assert {place["socket_address"]["address"] for place in bound} == {dump.ip}
-    ports = {place["socket_address"]["port_value"] for place in bound}
-    named = {chain["filter_chain_match"]["destination_port"] for chain in listener["filter_chains"]}
-    for_root = {port for port in named if port < 1024 and f"inbound|{port}||" not in dump.clusters}
-    assert ports == named - (RESERVED_PORTS - {transforms.INBOUND_PORT}) - for_root
+    names = [name for name in dump.listeners if name.startswith(transforms.INBOUND)]
+    listener = {**dump.listeners[transforms.INBOUND], "filter_chains": []}
+    for name in names:
+        of_port = dump.listeners.pop(name)
+        place, chains = of_port["address"]["socket_address"], of_port["filter_chains"]
+        ports = {chain["filter_chain_match"]["destination_port"] for chain in chains}
+        root = {port for port in ports if port < 1024 and f"inbound|{port}||" not in dump.clusters}
+        if name == transforms.INBOUND:
+            assert place["port_value"] == transforms.INBOUND_PORT
+            assert ports <= RESERVED_PORTS | root
+        else:
+            assert name == f"{transforms.INBOUND}:{place['port_value']}"
+            assert ports == {place["port_value"]}
+            assert not ports & (RESERVED_PORTS | root)
+        assert place["address"] == dump.ip
+        same = {key for key in of_port if key not in {"name", "address", "filter_chains"}}
+        assert {key: of_port[key] for key in same} == {key: listener[key] for key in same}
+        listener["filter_chains"] += chains
+    dump.listeners[transforms.INBOUND] = listener
     listener["address"] = {"socket_address": {"address": "0.0.0.0", "port_value": 15006}}
     redirected = typed("envoy.filters.listener.original_dst", ORIGINAL_DST)
     listener["listener_filters"] = [redirected, *listener.get("listener_filters", [])]
@@ -171,8 +184,7 @@ def application_at_the_private_address(dump: Dump) -> None:
         (group,) = dump.clusters.pop(name)["load_assignment"]["endpoints"]
         place = group["lb_endpoints"][0]["endpoint"]["address"]["socket_address"]
         assert place == {"address": private_side(dump.ip), "port_value": int(name.rpartition(":")[2])}
-        whole = json.dumps(dump.listeners["virtualInbound"])
-        dump.listeners["virtualInbound"] = json.loads(whole.replace(f'"{name}"', f'"{transforms.PASSTHROUGH}"'))
+        dump.listeners = json.loads(json.dumps(dump.listeners).replace(f'"{name}"', f'"{transforms.PASSTHROUGH}"'))
     for name, cluster in dump.clusters.items():
         if not name.startswith("inbound|"):
             continue

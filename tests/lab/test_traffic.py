@@ -43,9 +43,9 @@ CHARGE = "http://payment-service/charge"
 
 
 def _inbound(lab: LabUnderTest) -> str:
-    """The inbound listener that new connections to payment-service meet; draining ones are left out."""
+    """The inbound listeners that new connections to payment-service meet; draining ones are left out."""
     dump = json.loads(lab.admin("payment-service", "/config_dump?resource=dynamic_listeners"))
-    return json.dumps([c.get("active_state") for c in dump["configs"] if c["name"] == "virtualInbound"])
+    return json.dumps([c.get("active_state") for c in dump["configs"] if c["name"].startswith("virtualInbound")])
 
 
 def _charge(lab: LabUnderTest, app: str = "client") -> tuple[requests.Response, str]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from meshbdd.lab.linkerd.envoy import scripts
-from meshbdd.lab.linkerd.envoy.inbound import INBOUND
 from meshbdd.lab.linkerd.envoy.pod import OUTBOUND
 from meshbdd.lab.sidecar import telemetry
 from meshbdd.lab.sidecar.bootstrap import SidecarIdentity
@@ -86,9 +85,10 @@ def _managers(listener: Json) -> list[Json]:
 
 def with_telemetry(identity: SidecarIdentity, log: Path, resources: Resources) -> Resources:
     """Add logs and counters to the listeners, and the caller's name to the requests, in place."""
-    for manager in _managers(resources[LISTENER].get(INBOUND, {"filter_chains": []})):
-        manager["access_log"] = [telemetry.access_log(log), _stats("inbound", _INBOUND)]
-        manager["http_filters"].insert(0, telemetry.peer_filter())
+    for listener in resources[LISTENER].values():
+        for manager in _managers(listener) if listener.get("traffic_direction") == "INBOUND" else ():
+            manager["access_log"] = [telemetry.access_log(log), _stats("inbound", _INBOUND)]
+            manager["http_filters"].insert(0, telemetry.peer_filter())
     for manager in _managers(resources[LISTENER][OUTBOUND]):
         manager["access_log"] = [telemetry.access_log(log), _stats("route", _ROUTE)]
         router = next(item for item in manager["http_filters"] if item["name"] == _ROUTER)

@@ -23,6 +23,9 @@ from meshbdd.lab.xds.resources import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, R
 OUTBOUND = "outbound"
 """Name of the one outbound listener and of its route table."""
 
+INBOUND = "virtualInbound"
+"""Name of Istio's one inbound listener; those of the lab's ports have it before theirs."""
+
 ORIGINAL = "original-destination/"
 """What the endpoints' name begins with of a cluster that goes by the address, on a real mesh."""
 
@@ -165,7 +168,7 @@ def one_outbound_listener(delivery: Delivery) -> None:
 
     It has the connection manager of Istio's per-port listeners, which differ in name and route table alone.
     """
-    outbound = {name: item for name, item in delivery.listeners.items() if name != "virtualInbound"}
+    outbound = {name: item for name, item in delivery.listeners.items() if name != INBOUND}
     for name in outbound:
         del delivery.listeners[name]
     managers = [manager for _, item in sorted(outbound.items()) for manager in _managers(item)]
@@ -214,33 +217,35 @@ def one_route_table(delivery: Delivery) -> None:
 
 
 def inbound_at_the_pod_address(delivery: Delivery) -> None:
-    """The inbound listener binds the pod's address at every port it has chains for, instead of catching redirections.
+    """Each port of the pod has an inbound listener of its own, instead of one that catches redirections to all.
 
-    Chains without a port of their own catch what was redirected from undeclared ports; nothing arrives there. Nor is
-    anything bound at a sidecar's own ports, and at undeclared ones that only root may bind.
+    One alone with an address for each would close all its sockets when a port is added, and reset what waits there. Chains
+    without a port of their own catch what was redirected from undeclared ports; nothing arrives there. Nor is anything bound
+    at a sidecar's own ports, and at undeclared ones that only root may bind: their chains stay with the listener's own.
     """
-    listener = delivery.listeners.get("virtualInbound")
+    listener = delivery.listeners.get(INBOUND)
     if listener is None:
         return
-    chains = [c for c in listener["filter_chains"] if "destination_port" in c.get("filter_chain_match", {})]
-    ports = sorted(
-        {chain["filter_chain_match"]["destination_port"] for chain in chains}
-        - RESERVED_PORTS
-        - {port for port, _ in _undeclared(listener) if port < _FREE_PORTS}
-    )
-    listener["filter_chains"] = chains
-    listener["address"] = _address(delivery.identity.ip, INBOUND_PORT)
-    listener["additional_addresses"] = [{"address": _address(delivery.identity.ip, port)} for port in ports]
-    listener["listener_filters"] = [
-        item for item in listener.get("listener_filters", []) if item["name"] != "envoy.filters.listener.original_dst"
-    ]
+    at: dict[int, list[dict[str, Any]]] = {}
+    beside = RESERVED_PORTS | {port for port, _ in _undeclared(listener) if port < _FREE_PORTS}
+    for chain in listener["filter_chains"]:
+        port = chain.get("filter_chain_match", {}).get("destination_port")
+        if port is not None:
+            at.setdefault(INBOUND_PORT if port in beside else port, []).append(chain)
+    redirected = "envoy.filters.listener.original_dst"
+    own = _without(listener, "filter_chains")
+    own["listener_filters"] = [f for f in listener.get("listener_filters", []) if f["name"] != redirected]
+    for port, chains in at.items():
+        name = INBOUND if port == INBOUND_PORT else f"{INBOUND}:{port}"
+        place = _address(delivery.identity.ip, port)
+        delivery.listeners[name] = {**_copied(own), "name": name, "address": place, "filter_chains": chains}
 
 
 def _undeclared(listener: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
     """The chains of ports that no Service leads to but a PeerAuthentication names, with their port."""
     for chain in listener.get("filter_chains", ()):
         port = chain.get("filter_chain_match", {}).get("destination_port")
-        if port is not None and chain["name"].startswith("virtualInbound") and port != INBOUND_PORT:
+        if port is not None and chain.get("name", "").startswith(INBOUND) and port != INBOUND_PORT:
             yield port, chain
 
 
@@ -268,10 +273,11 @@ def _at_the_private_address(cluster: Mapping[str, Any], name: str, delivery: Del
 def application_at_the_private_address(delivery: Delivery) -> None:
     """Inbound clusters lead to the application's private address, where Istio has the original destination."""
     passthrough = delivery.clusters.get(PASSTHROUGH, {})
-    for port, chain in _undeclared(delivery.listeners.get("virtualInbound", {})):
-        own = f"{PASSTHROUGH}:{port}"
-        chain["filters"] = _with_cluster(chain["filters"], PASSTHROUGH, own)
-        delivery.clusters[own] = _at_the_private_address(passthrough, own, delivery, port)
+    for listener in delivery.listeners.values():
+        for port, chain in _undeclared(listener):
+            own = f"{PASSTHROUGH}:{port}"
+            chain["filters"] = _with_cluster(chain["filters"], PASSTHROUGH, own)
+            delivery.clusters[own] = _at_the_private_address(passthrough, own, delivery, port)
     for name, cluster in delivery.clusters.items():
         if not name.startswith("inbound|"):
             continue

@@ -102,7 +102,7 @@ def test_a_port_past_the_proxy_has_neither_identity_nor_hint(control_plane: str,
 def test_no_policy_is_asked_at_a_port_past_the_proxy(skip: str, asked: bool) -> None:
     """The pod's own iptables rules lead there: linkerd2 pkg/k8s/labels.go, ``ProxyIgnoreInboundPortsAnnotation``."""
     policies = Policies(objects(SERVER, _pod(f"{{config.linkerd.io/skip-inbound-ports: '{skip}'}}")))
-    chains = Compiler(policies).compile("order-1", "shop").listeners["inbound"]["filter_chains"]
+    chains = Compiler(policies).compile("order-1", "shop").listeners["inbound:8080"]["filter_chains"]
     (filters,) = (chain["filters"] for chain in chains if chain["name"] == "unmeshed:8080")
     assert [found["name"].rpartition(".")[2] for found in filters] == (
         ["http_connection_manager"] if asked else ["rbac", "tcp_proxy"]

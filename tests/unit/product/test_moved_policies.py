@@ -218,7 +218,8 @@ def _page(*policies: str) -> Object:
     rules: Object = {"policies": {name: {} for name in policies}}
     http = {"http_filters": [{"name": "rbac", "typed_config": {"rules": rules}}]}
     chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": http}]}
-    return {"configs": [{"active_state": {"listener": {"name": "virtualInbound", "filter_chains": [chain]}}}]}
+    listener = {"name": "virtualInbound", "traffic_direction": "INBOUND", "filter_chains": [chain]}
+    return {"configs": [{"active_state": {"listener": listener}}]}
 
 
 def test_what_a_policy_leaves_shows_by_its_name_when_it_is_back() -> None:

@@ -20,7 +20,6 @@ from meshbdd.lab.linkerd.envoy.labels import labels
 from meshbdd.lab.linkerd.envoy.matches import answer_of, direct, header, modifiers, write_match
 from meshbdd.lab.linkerd.envoy.order import Entry, ordered
 from meshbdd.lab.linkerd.model import InboundServer, Meta, RpcMatch, ServerRoute, ServerRule
-from meshbdd.lab.linkerd.ports import INBOUND_PORT
 
 Json = dict[str, Any]
 
@@ -179,42 +178,45 @@ def _filters(server: InboundServer, port: int, *, meshed: bool) -> list[Json]:
     return [_manager(server, port, meshed=meshed)]
 
 
-def listener(ip: str, identity: str, servers: dict[int, InboundServer]) -> Json:
-    """The inbound listener: Linkerd's port and every port of the pod."""
-    chains: list[Json] = []
-    for port, server in sorted(servers.items()):
-        where = {"destination_port": port}
-        secured = {**where, "transport_protocol": "tls", "server_names": [identity]}
-        chains.append(
-            {
-                "name": f"meshed:{port}",
-                "filter_chain_match": secured,
-                "filters": _filters(server, port, meshed=True),
-                "transport_socket": tls.downstream(),
-            }
-        )
-        chains.append(
-            {
-                "name": f"unmeshed:{port}",
-                "filter_chain_match": {**where, "transport_protocol": "raw_buffer"},
-                "filters": _filters(server, port, meshed=False),
-            }
-        )
-        passing = typed(
-            "envoy.filters.network.tcp_proxy", TCP_PROXY, {"cluster": cluster_name(port), "stat_prefix": INBOUND}
-        )
-        chains.append(
-            {
-                "name": f"foreign-tls:{port}",
-                "filter_chain_match": {**where, "transport_protocol": "tls"},
-                "filters": [rbac.network_filter(server.authorizations), passing],
-            }
-        )
+def _chains(identity: str, server: InboundServer, port: int) -> list[Json]:
+    """By what a connection to a port speaks: the mesh's own TLS, no TLS, or somebody else's."""
+    where = {"destination_port": port}
+    passing = typed(
+        "envoy.filters.network.tcp_proxy", TCP_PROXY, {"cluster": cluster_name(port), "stat_prefix": INBOUND}
+    )
+    return [
+        {
+            "name": f"meshed:{port}",
+            "filter_chain_match": {**where, "transport_protocol": "tls", "server_names": [identity]},
+            "filters": _filters(server, port, meshed=True),
+            "transport_socket": tls.downstream(),
+        },
+        {
+            "name": f"unmeshed:{port}",
+            "filter_chain_match": {**where, "transport_protocol": "raw_buffer"},
+            "filters": _filters(server, port, meshed=False),
+        },
+        {
+            "name": f"foreign-tls:{port}",
+            "filter_chain_match": {**where, "transport_protocol": "tls"},
+            "filters": [rbac.network_filter(server.authorizations), passing],
+        },
+    ]
+
+
+def listeners(ip: str, identity: str, servers: dict[int, InboundServer]) -> dict[str, Json]:
+    """The inbound listeners by name, one for each port of the pod.
+
+    One alone with an address for each port would close all its sockets when a port is added, and reset the connections that
+    wait there; nobody redirects connections here, and a linkerd-proxy has but the one socket that they are redirected to.
+    """
     return {
-        "name": INBOUND,
-        "address": address(ip, INBOUND_PORT),
-        "additional_addresses": [{"address": address(ip, port)} for port in sorted(servers)],
-        "listener_filters": [typed("envoy.filters.listener.tls_inspector", TLS_INSPECTOR)],
-        "traffic_direction": "INBOUND",
-        "filter_chains": chains,
+        f"{INBOUND}:{port}": {
+            "name": f"{INBOUND}:{port}",
+            "address": address(ip, port),
+            "listener_filters": [typed("envoy.filters.listener.tls_inspector", TLS_INSPECTOR)],
+            "traffic_direction": "INBOUND",
+            "filter_chains": _chains(identity, server, port),
+        }
+        for port, server in servers.items()
     }

@@ -114,9 +114,8 @@ class _Compilation:
         listeners = {
             OUTBOUND: self._outbound_listener(),
             scripts.TIMER: self._timer(),
+            **write_inbound.listeners(self._ip, identity, servers),
         }
-        if servers:
-            listeners[write_inbound.INBOUND] = write_inbound.listener(self._ip, identity, servers)
         routes = {
             OUTBOUND: {
                 "name": OUTBOUND,
