@@ -136,11 +136,14 @@ def _refused(first: Mapping[str, int], now: Mapping[str, int], tunnel: Tunnel) -
 
 def listener_errors(page: Dump) -> list[str]:
     """What is wrong with the listeners whose last update a proxy refused, a sentence for each reason."""
-    refused: dict[str, list[str]] = {}
+    refused: dict[str, set[str]] = {}
     for config in page.get("configs") or []:
-        details = " ".join(str((config.get("error_state") or {}).get("details", "")).split())
+        error = config.get("error_state") or {}
+        details = " ".join(str(error.get("details", "")).split())
         if details:
-            refused.setdefault(_short(details), []).append(str(config.get("name")))
+            # Of one that it never held, the name stands in what it refuses alone.
+            name = config.get("name") or (error.get("failed_configuration") or {}).get("name")
+            refused.setdefault(_short(details), set()).add(str(name))
     return [
         f"it refuses the listener{'s' * (len(names) > 1)} {' and '.join(sorted(names))}: {details}"
         for details, names in refused.items()

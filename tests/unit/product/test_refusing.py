@@ -11,7 +11,7 @@ import pytest
 from meshbdd.cluster import Edit
 from meshbdd.errors import Inconclusive
 from meshbdd.mesh import refusing as refusing_room
-from meshbdd.mesh.refusing import Refusing
+from meshbdd.mesh.refusing import Refusing, listener_errors
 
 EDIT = Edit("DestinationRule", "ring", "shop", ("spec",), lambda spec: spec)
 
@@ -87,3 +87,14 @@ def test_what_a_proxy_refuses_meanwhile_is_told_and_what_it_refused_before_is_no
     counts["cluster_manager.cds.update_rejected"] = 4
     assert _looked(refusing, _tunnel(page)) == "the proxy has refused an update of its clusters meanwhile"
     assert "istiod" in str(refusing.action())
+
+
+def test_what_a_proxy_refuses_at_several_listeners_is_told_once() -> None:
+    """A name that it never held before stands in what it refuses alone."""
+    error = {"details": "no such\n  filter", "failed_configuration": {"name": "virtualInbound:9090"}}
+    named = {"name": "virtualInbound:8080", "error_state": {"details": "no such filter"}}
+    fine = {"name": "outbound", "active_state": {}}
+    assert listener_errors({"configs": [named, {"error_state": error}, fine]}) == [
+        "it refuses the listeners virtualInbound:8080 and virtualInbound:9090: no such filter"
+    ]
+    assert listener_errors({"configs": [named]}) == ["it refuses the listener virtualInbound:8080: no such filter"]
