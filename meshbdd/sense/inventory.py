@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
+from meshbdd.sense.own_changes import OURS, without_ours
 from meshbdd.sense.pods import MACHINES, Workload, led_to, machine, planned, running, template_of
 from meshbdd.sense.reading import Object, mapping, mappings, namespace_of, selects, text, texts, whole, without_topology
 from meshbdd.sense.ruling import Rules
-from meshbdd.sidecars import CHANGE_HEADER
 
 ROOT_NAMESPACE = "istio-system"
 """Where Istio takes policies for the whole mesh from (``meshConfig.rootNamespace``)."""
@@ -19,8 +19,6 @@ ROOT_NAMESPACE = "istio-system"
 _ENDED = {"Succeeded", "Failed"}
 _ANY = ("", "")
 """Stands for every label in the index of workloads: no label is called so."""
-OURS = "meshbdd-"
-"""How the names of objects and routes begin that a scenario made."""
 _SERVICE_SUFFIX = ".svc.cluster.local"
 
 
@@ -36,8 +34,9 @@ class Inventory:
     """Objects, found by what one wants to know of them.
 
     Args:
-        objects: Everything there is. What meshbdd itself put there for a scenario is left out: its routes, and the
-            objects that it made, but for policies of mutual TLS, which say what servers ask of the testers' own clients.
+        objects: Everything there is. What meshbdd itself put there for a scenario is left out: its routes, that it
+            took a service down, and the objects that it made, but for policies of mutual TLS, which say what servers ask of the
+            testers' own clients.
         mesh: Whose reading of them counts where it is not the same on every mesh.
     """
 
@@ -47,7 +46,7 @@ class Inventory:
         for obj in objects:
             kind = text(obj, "kind")
             if kind == "PeerAuthentication" or not text(obj, "metadata", "name").startswith(OURS):
-                self._by_kind[kind].append(_without_our_routes(obj))
+                self._by_kind[kind].append(without_ours(obj))
 
     def of(self, kind: str) -> list[Object]:
         """The objects of a kind."""
@@ -230,33 +229,3 @@ def ports_of(host: Object) -> list[int]:
     """The port numbers of a Service or ServiceEntry."""
     key = "number" if text(host, "kind") == "ServiceEntry" else "port"
     return [number for port in mappings(host, "spec", "ports") if (number := whole(port, key)) is not None]
-
-
-_ROUTES = {"VirtualService": "http", "HTTPRoute": "rules", "GRPCRoute": "rules"}
-"""Where objects have the routes that a scenario's own are put before."""
-
-
-def _without_our_routes(obj: Object) -> Object:
-    """An object without the copies of its routes that a scenario put in front of them for a fault or a split.
-
-    The last route is the tester's own. It has a tag too where a scenario applied the manifest that it comes from.
-    """
-    field = _ROUTES.get(text(obj, "kind"), "")
-    routes = mappings(obj, "spec", field)
-    if not routes:
-        return obj
-    own = _tag(routes[-1])
-    kept = [route for route in routes if _tag(route) in {"", own}]
-    return obj if len(kept) == len(routes) else {**obj, "spec": {**mapping(obj, "spec"), field: kept}}
-
-
-def _tag(route: Mapping[str, Any]) -> str:
-    """By which a route is known as a scenario's; empty for one that no scenario made.
-
-    A VirtualService's has a name, ``meshbdd-RUN-NUMBER-INDEX``. The Gateway API's set a request header.
-    """
-    name = text(route, "name")
-    if name.startswith(OURS):
-        return name.rpartition("-")[0]
-    headers = (h for f in mappings(route, "filters") for h in mappings(f, "requestHeaderModifier", "set"))
-    return next((text(h, "value") for h in headers if text(h, "name").lower() == CHANGE_HEADER), "")

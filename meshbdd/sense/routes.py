@@ -11,8 +11,9 @@ from typing import Any
 from meshbdd.sense import catalog
 from meshbdd.sense.destination_rules import host_of, targets
 from meshbdd.sense.finding import Finding, name_of
-from meshbdd.sense.inventory import OURS, Inventory, full_name
+from meshbdd.sense.inventory import Inventory, full_name
 from meshbdd.sense.matching import covers, matches_of
+from meshbdd.sense.own_changes import OURS
 from meshbdd.sense.reading import (
     EVERYWHERE,
     Object,
