@@ -164,6 +164,19 @@ class Draw:
 
 
 @dataclass(frozen=True, slots=True)
+class Aim:
+    """Whose calls to a service a manifest makes fail, where it does not everybody's.
+
+    Attributes:
+        service: The service.
+        callers: Those of whom it does; none: nobody's.
+    """
+
+    service: ServiceRef
+    callers: tuple[Where, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The outcome of planning one intent.
 
@@ -183,6 +196,7 @@ class Plan:
         authority: Regular expression of whom a call has to ask for so that a fault at the server is for it; empty: anybody.
         missed_with: Services that have no endpoint either while a service is down: whoever calls one meets its absence.
         as_one: Those of ``faulty`` that one and the same object makes fail: it is enough that one of these was called.
+        aims: Those of ``faulty`` that a manifest makes fail for some callers alone.
     """
 
     summary: str
@@ -200,6 +214,7 @@ class Plan:
     authority: str = ""
     missed_with: tuple[ServiceRef, ...] = ()
     as_one: tuple[frozenset[ServiceRef], ...] = ()
+    aims: tuple[Aim, ...] = ()
 
     @property
     def edits(self) -> tuple[Edit, ...]:

@@ -121,7 +121,7 @@ class Accounting:
                 f"No call came to «{item.plan.summary}»: the proxies of {service} denied all of {counted(len(came), 'call')} before.",
                 help="send a request of a caller that may call it, or have the policy in a scenario of its own",
             )
-        meant = self._found.meant(item)
+        meant = self._found.meant(item, service)
         calls = [(who, entry) for who, entry in everybodys if meant is None or who in meant]
         if everybodys and not calls and not final:
             item.accounted = False
@@ -143,7 +143,7 @@ class Accounting:
             len(sent),
             len(sent & {entry.request_id for entry in entries if entry.outbound}),
             self._found.bypassed(entries, service, left),
-            self._found.unreached(item, entries, service.host),
+            self._found.unreached(item, entries, service),
             sum(entry.request_id not in sent for _, entry in calls),
             self._found.led(item, entries, service),
             self._found.copied(entries, service, left),
@@ -157,6 +157,7 @@ class Accounting:
             gone=self._found.gone(item, service),
             caller=_only_caller(item),
             others=Counter(who for who, _ in everybodys if meant is not None and who not in meant),
+            absent=meant is not None and not meant and bool(item.plan.aims),
             shared=bool(event.copied and self._found.beside(service)),
         )
         see_grpc(item.plan, [entry for _, entry in hit])

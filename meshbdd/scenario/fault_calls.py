@@ -120,7 +120,7 @@ class FaultCalls:
 
         Of the caller alone whom the change is for.
         """
-        plan, meant = item.plan, self.meant(item)
+        plan, meant = item.plan, self.meant(item, service)
         if plan.through is not None or (plan.side is not Side.SERVER and not isinstance(plan.intent, Down)):
             return {}
         made = (e for e in entries if e.outbound and e.service and (meant is None or e.pod in meant))
@@ -154,10 +154,17 @@ class FaultCalls:
         came = Counter(e.request_id for e in let_in)  # each try of a call is one
         return came <= Counter(e.request_id for e in self._logs.injections)
 
-    def meant(self, item: InForce) -> set[str] | None:
-        """The pods of the only caller that a fault is for; ``None``: everybody."""
-        callers = item.plan.callers
-        return None if callers is None else self._pods.meant(callers)
+    def meant(self, item: InForce, service: ServiceRef | None = None) -> set[str] | None:
+        """The pods of the only callers that a fault is for; ``None``: everybody.
+
+        Args:
+            item: The fault.
+            service: The service that is called, where it is a manifest's and for some callers of it.
+        """
+        if item.plan.callers is not None:
+            return self._pods.meant(item.plan.callers)
+        aim = next((aim for aim in item.plan.aims if aim.service == service), None)
+        return None if aim is None else {pod for where in aim.callers for pod in self._pods.meant(where)}
 
     def told_apart(self, item: InForce, calls: Sequence[Logged]) -> tuple[list[Logged], list[Logged]]:
         """Of some calls those that a fault hit for sure, and those of which nobody can tell which of several did."""
@@ -208,13 +215,13 @@ class FaultCalls:
         counted = Counter(names.get(e.came_from, e.came_from or "unknown") for e in came)
         return dict(counted)  # the report reads it by dataclasses.asdict, which makes nonsense of a counter
 
-    def unreached(self, item: InForce, entries: Sequence[Entry], host: str) -> Mapping[str, int]:
+    def unreached(self, item: InForce, entries: Sequence[Entry], service: ServiceRef) -> Mapping[str, int]:
         """Calls that callers' sidecars answered before the fault, by response flag or status.
 
         They are those that no endpoint was for, where the service's side decides, and those that no rule of a route led to it;
         of the caller alone whom the fault is for.
         """
-        meant = self.meant(item)
+        meant, host = self.meant(item, service), service.host
         there = item.plan.side is Side.SERVER and not isinstance(item.plan.intent, Down)
         nowhere = [e for e in entries if e.outbound and not e.upstream and (meant is None or e.pod in meant)]
         led = [flag for e in nowhere if there and e.service == host for flag in sorted(e.flags)]

@@ -51,6 +51,7 @@ def see_met(
     gone: Sequence[str] = (),
     caller: str = "",
     others: Mapping[str, int] = NOBODY,
+    absent: bool = False,
     shared: bool = False,
 ) -> None:
     """See that what the proxies tell is what the fault would do.
@@ -62,6 +63,7 @@ def see_met(
         gone: The pods that are gone since, with what they logged.
         caller: The only caller that the fault is for; empty: it is for everybody.
         others: Those that it is not for, by pod → how many calls they made.
+        absent: Whether no pod is such a caller as a manifest says that it is for.
         shared: Whether other Services select its pods, so that a fault there spares copies of calls to these.
 
     Raises:
@@ -69,7 +71,7 @@ def see_met(
         Inconclusive: nobody was hit: though somebody must have been, or by chance, or as far as can be told.
     """
     if not event.calls and not event.hit:
-        raise _unmet(event, gone, caller, others, shared=shared)
+        raise _unmet(event, gone, caller, others, absent=absent, shared=shared)
     if event.hit or not likely:
         return
     if doubtful:
@@ -126,7 +128,7 @@ def see_named(plan: Plan, service: ServiceRef, others: Collection[str], spared: 
 
 
 def _unmet(
-    event: FaultAccounted, gone: Sequence[str], caller: str, others: Mapping[str, int], *, shared: bool
+    event: FaultAccounted, gone: Sequence[str], caller: str, others: Mapping[str, int], *, absent: bool, shared: bool
 ) -> Unmet:
     """Why no call is known that a fault was for."""
     meanwhile = f"while «{event.summary}» was in force"
@@ -136,6 +138,13 @@ def _unmet(
             f"Whether {caller or 'anybody'} called {event.service} {meanwhile} cannot be told: pod {gone[0]} or its proxy went away "
             "meanwhile, with what it logged, and no other one logged a call.",
             help="keep the pods while the fault is in force, or send requests after they were replaced",
+        )
+    if absent:
+        return Unmet(
+            "MB0603",
+            f"«{event.summary}» makes {event.service} fail for callers of whom there is no pod, so it can hit no call"
+            + (f"; others called, for whom the fault is not: {_counted(others)}." if others else "."),
+            help="correct for whom it is: exportTo, and the sourceLabels and sourceNamespace of the routes, in their order",
         )
     nobody = f"{caller} did not call" if caller else "Nobody whom it is for called" if others else "Nobody called"
     if event.led and not others:

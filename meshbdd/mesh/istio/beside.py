@@ -41,7 +41,7 @@ def refuse_vain(
     for document in documents:
         _refuse_ignored(document, there.virtual_services, made_by)
         _refuse_beside(document, there.rules, context.in_force)
-    then = _with(there, documents)
+    then = with_manifest(there, documents)
     for plan in context.in_force:
         if plan.service is not None and any(plan.tags):
             _refuse_shadowing(plan, plan.service, then)
@@ -103,7 +103,7 @@ def _key(document: Mapping[str, Any]) -> tuple[str, str, str]:
     return document["kind"], meta["name"], meta["namespace"]
 
 
-def _with(there: Objects, documents: Sequence[Object]) -> Objects:
+def with_manifest(there: Objects, documents: Sequence[Object]) -> Objects:
     """What will stand in the cluster once the manifest is applied."""
 
     def laid(kind: str, objects: Iterable[Object]) -> list[Object]:

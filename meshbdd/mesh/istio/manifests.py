@@ -14,7 +14,8 @@ from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef, Side
 from meshbdd.mesh.base import Context, Draw, Marker, Object, Plan, Stage
 from meshbdd.mesh.catalog import Catalog
-from meshbdd.mesh.istio.beside import refuse_vain
+from meshbdd.mesh.istio.aims import aims
+from meshbdd.mesh.istio.beside import refuse_vain, with_manifest
 from meshbdd.mesh.istio.hosts import full_name
 from meshbdd.mesh.istio.http_routes import http_route_changed, http_route_held
 from meshbdd.mesh.istio.injection import Objects
@@ -57,7 +58,8 @@ def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Calla
     """
     for document in documents:
         _refuse_targets(document)
-    refuse_vain(documents, Objects.read(catalog), context, catalog.calling_namespaces)
+    there = Objects.read(catalog)
+    refuse_vain(documents, there, context, catalog.calling_namespaces)
     routed = [tuple(dict.fromkeys(_faulted(catalog, document, documents))) for document in documents]
     filtered = [] if any(routed) else [tuple(dict.fromkeys(_filtered(catalog, document))) for document in documents]
     stages = [
@@ -76,6 +78,10 @@ def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Calla
         side=Side.SERVER if any(filtered) else Side.CALLER,
         faulty=tuple(dict.fromkeys(service for services in (*routed, *filtered) for service in services)),
         as_one=tuple(frozenset(services) for services in (*routed, *filtered) if len(services) > 1),
+        aims=aims(
+            [(d, services) for d, services in zip(documents, routed, strict=True) if services],
+            with_manifest(there, documents).virtual_services,
+        ),
         draws=tuple(Draw(route["name"], _share(route["fault"])) for route in routes if route.get("fault")),
     )
 

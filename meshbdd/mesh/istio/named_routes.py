@@ -51,11 +51,12 @@ def _delegating(root: Object, delegate: Object) -> Iterator[Object]:
 def _merged(root: Object, delegate: Object) -> list[Object]:
     """What the routes of a delegate come to be by one that delegates to it, as far as their matches tell whose calls they take."""
     routes = delegate["spec"].get("http") or []
-    made = [(_both(whole, own)) for whole in _delegating(root, delegate) for own in routes]
+    made = [joined(whole, own) for whole in _delegating(root, delegate) for own in routes]
     return [{"match": matches} for matches in made if matches]
 
 
-def _both(whole: Object, own: Object) -> list[Object]:
+def joined(whole: Object, own: Object) -> list[Object]:
+    """The matches of a delegate's route, by a route that delegates to it, as far as they tell whose calls they take."""
     pairs = ((first, second) for first in whole.get("match") or [{}] for second in own.get("match") or [{}])
     return [_narrowed(first, second) for first, second in pairs if _within(first, second)]
 
@@ -70,6 +71,8 @@ def _within(first: Object, second: Object) -> bool:
 def _narrowed(first: Object, second: Object) -> Object:
     inherited = {field: first[field] for field in ("sourceNamespace", "gateways") if first.get(field)}
     return {
+        **first,
+        **second,
         **inherited,
         **{field: second[field] for field in ("sourceNamespace", "gateways") if second.get(field)},
         "sourceLabels": {**(first.get("sourceLabels") or {}), **(second.get("sourceLabels") or {})},

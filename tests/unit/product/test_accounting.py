@@ -15,7 +15,7 @@ from meshbdd.errors import BadInput, EnvironmentBroken, Inconclusive
 from meshbdd.evidence import FaultAccounted
 from meshbdd.intents import Down, Fault, Scope, ServiceRef, Side
 from meshbdd.mesh import Context, Istio, Linkerd, Plan, Stage
-from meshbdd.mesh.base import Draw, Object, Where
+from meshbdd.mesh.base import Aim, Draw, Object, Where
 from meshbdd.rehearsal.stage import StageCluster
 from meshbdd.report.overview import overview
 from meshbdd.scenario import Accounting, Environment
@@ -687,6 +687,31 @@ def test_calls_that_the_route_of_a_manifest_leads_to_another_service_meet_its_ow
     _logged_by([], met).account([InForce(plan, requests=["r1"])])
     with pytest.raises(Unmet, match=r"Nobody called a\.b"):
         _logged_by([], replace(met, authority="b")).account([InForce(plan, requests=["r1"])])
+
+
+def test_a_manifests_fault_for_certain_callers_is_met_by_their_calls_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meshbdd.scenario.accounting._LOG_SECONDS", Duration(0.1))
+    pods = [("order-1", "b", "order", "1.0.0.2"), ("client-1", "b", "client", "1.0.0.3")]
+    plan = Plan(
+        "the manifest's VirtualService a", (Stage((), ("t1-",)),), side=Side.CALLER, faulty=(A,),
+        draws=(Draw("t1-0", 1.0),), aims=(Aim(A, (Where(labels={"app": "order"}),)),),
+    )  # fmt: skip
+    others = Entry("client-1", True, A.host, "t1-1", 200, frozenset(), "r1", started=9.0, namespace="b")
+    own = replace(others, pod="order-1", route="t1-0", status=503, flags=frozenset({"FI"}))
+    elsewhere = replace(own, route="t1-1", status=200, flags=frozenset())
+    told = "Nobody whom it is for called a.b while .*; others did, for whom the fault is not: 1 call from client-1"
+    with pytest.raises(Unmet, match=told):
+        _logged_by(pods, others).account([InForce(plan, requests=["r1"])], final=True)
+    events: list[FaultAccounted] = []
+    for entries in ([others, own], [own], [others, elsewhere]):
+        accounting = _logged_by(pods, *entries)
+        accounting._environment.tell = events.append  # type: ignore[method-assign]
+        accounting.account([InForce(plan, requests=["r1"])], final=True)
+    assert [(event.calls, event.hit) for event in events] == [(1, 1), (1, 1), (1, 0)]
+    with pytest.raises(
+        Unmet, match=r"fail for callers of whom there is no pod.*others called.*: 1 call from client-1\."
+    ):
+        _logged_by(pods[1:], others).account([InForce(plan, requests=["r1"])], final=True)
 
 
 @pytest.mark.parametrize("caller", [None, ServiceRef("order", "b")])

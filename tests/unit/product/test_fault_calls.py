@@ -122,4 +122,4 @@ def test_calls_that_met_no_endpoint_did_not_reach_a_fault_at_the_service(plan: P
     nowhere = replace(_went("r1", A, "a"), status=503, flags=frozenset({"UH"}), upstream="")
     no_rule = replace(nowhere, service="", status=404, flags=frozenset({"NR"}), authority="a.b")
     logged = [nowhere, replace(nowhere, service=OTHER.host), no_rule, _went("r2", A, "a")]
-    assert _find().unreached(InForce(plan), logged, A.host) == told
+    assert _find().unreached(InForce(plan), logged, A) == told
