@@ -11,7 +11,7 @@ from meshbdd.intents import Fault, ServiceRef, Side
 from meshbdd.mesh.base import Context, Object, Plan
 from meshbdd.mesh.beside import BEFORE, refuse_replacing
 from meshbdd.mesh.istio.hosts import covers, governing, governing_rule, http_route_before, is_for_some, ruled_host
-from meshbdd.mesh.istio.injection import Objects, stands
+from meshbdd.mesh.istio.standing import Objects, stands
 
 MadeBy = Mapping[tuple[str, str, str], Plan]
 """Kind, name and namespace of an object → the plan of a step that has changed it."""
@@ -48,7 +48,7 @@ def refuse_vain(
         if plan.service is not None and plan.intent is not None:
             _refuse_overruling(plan, plan.service, there, then, callers)
         if isinstance(plan.intent, Fault) and plan.side is Side.CALLER:
-            _refuse_unseen(plan, plan.intent.service, there, then)
+            _refuse_unseen(plan, plan.intent, there, then)
 
 
 def _refuse_shadowing(plan: Plan, service: ServiceRef, then: Objects) -> None:
@@ -87,9 +87,9 @@ def _rule_key(rule: Mapping[str, Any]) -> tuple[str, str, str]:
     return _key({"kind": "DestinationRule", **rule})
 
 
-def _refuse_unseen(plan: Plan, service: ServiceRef, there: Objects, then: Objects) -> None:
-    known = set(stands(service, there))
-    brought = next((word for word in stands(service, then) if word not in known), None)
+def _refuse_unseen(plan: Plan, fault: Fault, there: Objects, then: Objects) -> None:
+    known = set(stands(fault, there))
+    brought = next((word for word in stands(fault, then) if word not in known), None)
     if brought is not None:
         raise BadInput(
             "MB0429",

@@ -93,6 +93,19 @@ def governing(service: ServiceRef, objects: Iterable[Object], namespace: str | N
     return min(found, key=rank, default=None)
 
 
+def concerns(obj: Object, service: ServiceRef) -> bool:
+    """Whether a VirtualService, an HTTPRoute or a DestinationRule is for calls to a service, whoever sees it."""
+    spec, host = obj["spec"], service_host(service)
+    named = [*_hosts_of(obj), *([ruled_host(obj)] if spec.get("host") else [])]
+    return any(covers(name, host) for name in named) or service in parents(obj)
+
+
+def is_everybodys(obj: Object, service: ServiceRef) -> bool:
+    """Whether a resource that concerns a service is the same for callers in every namespace: one of its own, exported to all."""
+    told, some = obj["spec"].get("exportTo") or ["*"], obj["spec"].get("workloadSelector")
+    return obj["metadata"]["namespace"] == service.namespace and "*" in told and not some
+
+
 def parents(route: Object) -> tuple[ServiceRef, ...]:
     """The Services whose calls an HTTPRoute is for."""
     home = route["metadata"]["namespace"]

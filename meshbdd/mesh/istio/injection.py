@@ -7,17 +7,13 @@ judges who may call it, and has the logs and counters of what came.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 from meshbdd.errors import BadInput
 from meshbdd.intents import EVERY_REQUEST, CircuitBreaker, Fault, Limit, Mirror, Retry, ServiceRef, Side, Timeout, Topic
 from meshbdd.mesh.base import Context
-from meshbdd.mesh.catalog import Catalog, selected
-from meshbdd.mesh.istio.hosts import ROOT_NAMESPACE, Object, governing, governing_rule, http_route_before, rulings
-from meshbdd.mesh.istio.own_calls import routes_of
+from meshbdd.mesh.istio.standing import Objects, delegating, stands
 
 AT_CALLER = (
     "at the callers' sidecars (a VirtualService fault): nothing in this scenario or in the rules of {service} needs a "
@@ -51,42 +47,6 @@ class Choice:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Objects:
-    """The resources that say what becomes of calls.
-
-    Attributes:
-        virtual_services: All VirtualServices.
-        rules: All DestinationRules.
-        http_routes: All HTTPRoutes.
-        policies: All AuthorizationPolicies.
-        pods: Gives the labels of each pod of a service that has a sidecar; asked only where a policy stands.
-        services: Gives all Services; asked only where a VirtualService is for several hosts.
-        callers: Gives the namespaces with callers; asked only where a VirtualService delegates.
-    """
-
-    virtual_services: Sequence[Any] = ()
-    rules: Sequence[Any] = ()
-    http_routes: Sequence[Any] = ()
-    policies: Sequence[Any] = ()
-    pods: Callable[[ServiceRef], Sequence[Mapping[str, str]]] = lambda _service: ()
-    services: Callable[[], Sequence[Any]] = lambda: ()
-    callers: Callable[[], Sequence[str]] = lambda: ()
-
-    @classmethod
-    def read(cls, catalog: Catalog) -> Objects:
-        """Those that are there."""
-        return cls(
-            catalog.all("VirtualService"),
-            catalog.all("DestinationRule"),
-            catalog.readable("HTTPRoute"),
-            catalog.readable("AuthorizationPolicy"),
-            catalog.meshed_labels,
-            partial(catalog.readable, "Service"),
-            catalog.calling_namespaces,
-        )
-
-
 def choose(fault: Fault, context: Context, objects: Objects) -> Choice:
     """Choose the side of a fault.
 
@@ -99,7 +59,6 @@ def choose(fault: Fault, context: Context, objects: Objects) -> Choice:
         BadInput: ``at`` says the caller, and a step of the scenario could then never see the fault.
     """
     said = next(_said(fault.service, context), None)
-    standing = next(stands(fault.service, objects), None)
     if fault.at is Side.CALLER:
         if said is not None:
             raise BadInput(
@@ -108,16 +67,17 @@ def choose(fault: Fault, context: Context, objects: Objects) -> Choice:
                 "scenario would prove nothing.",
                 help="write | inject at | server |, or leave that option out",
             )
+        standing = next(stands(fault, objects), None)
         aside = f"; meanwhile {standing} does not see it" if standing else ""
         return Choice(Side.CALLER, f"at the callers' sidecars (a VirtualService fault), as the step says{aside}")
     if fault.at is Side.SERVER:
         return Choice(Side.SERVER, "at the server's sidecars (an armed fault filter), as the step says")
-    why = said or next(_mentioned(fault.service, context, _SEES_CALLS), None) or standing
+    why = said or next(_mentioned(fault.service, context, _SEES_CALLS), None) or next(stands(fault, objects), None)
     if why is not None:
         return Choice(Side.SERVER, _AT_SERVER.format(why=why))
-    delegating = next(_delegating(fault, objects), None)
-    if delegating is not None:
-        name = delegating["metadata"]["name"]
+    root = next(delegating(fault, objects), None)
+    if root is not None:
+        name = root["metadata"]["name"]
         return Choice(Side.SERVER, _DELEGATED.format(name=name, service=fault.service))
     return Choice(Side.CALLER, AT_CALLER.format(service=fault.service))
 
@@ -171,68 +131,3 @@ def _mentioned(service: ServiceRef, context: Context, topics: Container[Topic]) 
     for mention in context.said:
         if mention.topic in topics and mention.service == service:
             yield f"the step «{mention.step}» is about its {mention.topic}"
-
-
-def _delegating(fault: Fault, objects: Objects) -> Iterator[Object]:
-    """The VirtualServices by which callers that a fault is for go, and that leave routes of the service to others."""
-    if not any(_has_delegates(obj["spec"].get("http")) for obj in objects.virtual_services):
-        return
-    by = fault.scope.called_by
-    for ruling in rulings(fault.service, objects.virtual_services, (by.namespace,) if by else objects.callers()):
-        if ruling.obj is not None and _has_delegates(routes_of(fault.service, ruling.obj, objects.services)):
-            yield ruling.obj
-
-
-def _has_delegates(routes: Iterable[Mapping[str, Any]] | None) -> bool:
-    return any(route.get("delegate") for route in routes or ())
-
-
-def stands(service: ServiceRef, objects: Objects) -> Iterator[str]:
-    """What the rules that stand in the cluster have that would see a fault at the server, and none at the callers."""
-    ruling = governing(service, objects.virtual_services)
-    other = http_route_before(service, ruling, objects.http_routes)
-    if other is not None:
-        yield f"HTTPRoute {other['metadata']['name']} routes its calls, beside which Istio ignores a VirtualService"
-    elif ruling is not None:
-        own = routes_of(service, ruling, objects.services)
-        yield from _routes(f"VirtualService {ruling['metadata']['name']}", own)
-    rule = governing_rule(service, objects.rules)
-    if rule is not None:
-        name = f"DestinationRule {rule['metadata']['name']}"
-        for policy in _policies(rule["spec"]):
-            if policy.get("outlierDetection") is not None:  # an empty one detects by Envoy's defaults
-                yield f"{name} has outlier detection (a circuit breaker)"
-            if policy.get("connectionPool"):
-                yield f"{name} limits its connections"
-    yield from _judges(service, objects)
-
-
-def _judges(service: ServiceRef, objects: Objects) -> Iterator[str]:
-    """The policies that the service's own proxies ask; one that only audits, or is for gateways, denies nobody here."""
-    for policy in objects.policies:
-        spec, meta = policy.get("spec") or {}, policy["metadata"]
-        wanted = (spec.get("selector") or {}).get("matchLabels") or {}
-        if (
-            meta["namespace"] in (service.namespace, ROOT_NAMESPACE)
-            and spec.get("action") != "AUDIT"
-            and not (spec.get("targetRef") or spec.get("targetRefs"))
-            and any(selected(wanted, labels) for labels in objects.pods(service))
-        ):
-            yield f"AuthorizationPolicy {meta['name']} says who may call it"
-
-
-def _routes(name: str, routes: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    for route in routes:
-        if (route.get("retries") or {}).get("attempts"):
-            yield f"{name} retries its calls"
-        if route.get("timeout") not in (None, "0s"):
-            yield f"{name} gives its calls a timeout"
-        if route.get("mirror") or route.get("mirrors"):
-            yield f"{name} mirrors its calls"
-
-
-def _policies(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    outers = [spec.get("trafficPolicy") or {}, *(s.get("trafficPolicy") or {} for s in spec.get("subsets") or [])]
-    for outer in outers:
-        yield outer
-        yield from outer.get("portLevelSettings") or []

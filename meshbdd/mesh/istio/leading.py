@@ -8,7 +8,7 @@ from typing import Any
 from meshbdd.errors import BadInput
 from meshbdd.intents import Fault, ServiceRef
 from meshbdd.mesh.istio.hosts import Object, full_name, governing, http_route_before, service_host
-from meshbdd.mesh.istio.injection import Objects
+from meshbdd.mesh.istio.standing import Objects
 
 _DOMAIN = ".svc.cluster.local"
 

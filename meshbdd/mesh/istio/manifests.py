@@ -18,12 +18,12 @@ from meshbdd.mesh.istio.aims import aims
 from meshbdd.mesh.istio.beside import refuse_vain, with_manifest
 from meshbdd.mesh.istio.hosts import full_name
 from meshbdd.mesh.istio.http_routes import http_route_changed, http_route_held
-from meshbdd.mesh.istio.injection import Objects
 from meshbdd.mesh.istio.named_routes import name_routes, roots_of
 from meshbdd.mesh.istio.rule_arrival import rule_held
 from meshbdd.mesh.istio.security import services_of
 from meshbdd.mesh.istio.selecting import Moved, has_targets, pods_for
 from meshbdd.mesh.istio.sidecars import sidecar_markers
+from meshbdd.mesh.istio.standing import Objects
 from meshbdd.mesh.istio.transports import transports
 from meshbdd.mesh.markers import (
     CLUSTERS,

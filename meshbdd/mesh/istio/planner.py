@@ -36,9 +36,10 @@ from meshbdd.mesh.istio import abilities, arming, manifests, policies, security
 from meshbdd.mesh.istio.ambient import Ambient
 from meshbdd.mesh.istio.beside import see_copies_stand
 from meshbdd.mesh.istio.hosts import authority_of
-from meshbdd.mesh.istio.injection import BESIDE_ANOTHER, Choice, Objects, choose, refuse_hidden
+from meshbdd.mesh.istio.injection import BESIDE_ANOTHER, Choice, choose, refuse_hidden
 from meshbdd.mesh.istio.leading import at_server, refuse_led_away
 from meshbdd.mesh.istio.routes import faulted_routes
+from meshbdd.mesh.istio.standing import Objects
 from meshbdd.mesh.istio.virtual_services import has_room, routes_stage
 from meshbdd.mesh.seen import check_seen
 from meshbdd.sidecars import ISTIO

@@ -11,7 +11,8 @@ import pytest
 from meshbdd.errors import BadInput, Place
 from meshbdd.intents import CircuitBreaker, Fault, Mention, Retry, Scope, ServiceRef, Side, Timeout, Topic
 from meshbdd.mesh.base import Context, Plan
-from meshbdd.mesh.istio.injection import Objects, choose, refuse_hidden
+from meshbdd.mesh.istio.injection import choose, refuse_hidden
+from meshbdd.mesh.istio.standing import Objects
 from meshbdd.scenario import StepText, mentions
 from meshbdd.units import Duration, Percent
 

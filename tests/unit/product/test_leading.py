@@ -8,8 +8,8 @@ import pytest
 
 from meshbdd.errors import BadInput
 from meshbdd.intents import Fault, Scope, ServiceRef
-from meshbdd.mesh.istio.injection import Objects
 from meshbdd.mesh.istio.leading import refuse_led_away
+from meshbdd.mesh.istio.standing import Objects
 from meshbdd.units import Duration
 
 PAYMENT, ORDER = ServiceRef("payment-service", "shop"), ServiceRef("order-service", "shop")

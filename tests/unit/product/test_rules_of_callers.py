@@ -1,0 +1,144 @@
+"""A fault is held against the rules that govern its callers, in whatever namespace these lie, and against no other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from meshbdd.errors import BadInput
+from meshbdd.intents import Fault, Mention, Scope, ServiceRef, Side, Topic
+from meshbdd.mesh import Context, Istio
+from meshbdd.units import Duration
+from tests.unit.product.staged import Staged
+
+Object = dict[str, Any]
+LEDGER, PORTAL, CLIENT = (
+    ServiceRef("ledger", "billing"),
+    ServiceRef("portal", "front"),
+    ServiceRef("client", "shop"),
+)
+HOST = "ledger.billing.svc.cluster.local"
+SLOW = Fault(LEDGER, delay=Duration(1))
+
+
+def _meshed(ref: ServiceRef) -> list[Object]:
+    labels = {"app": ref.name, "version": "v1", "security.istio.io/tlsMode": "istio"}
+    meta = {"name": ref.name, "namespace": ref.namespace}
+    ports = [{"name": "http", "port": 80, "targetPort": 8080}]
+    return [
+        {"kind": "Namespace", "metadata": {"name": ref.namespace}},
+        {"kind": "Service", "metadata": meta, "spec": {"selector": {"app": ref.name}, "ports": ports}},
+        {
+            "kind": "Pod",
+            "metadata": {**meta, "name": f"{ref.name}-1", "labels": labels},
+            "spec": {"serviceAccountName": ref.name},
+        },
+    ]
+
+
+WORLD = [obj for ref in (LEDGER, PORTAL, CLIENT) for obj in _meshed(ref)]
+
+
+def _object(kind: str, namespace: str, spec: Object, name: str = "theirs") -> Object:
+    return {"kind": kind, "metadata": {"name": name, "namespace": namespace}, "spec": spec}
+
+
+def _vs(namespace: str = "front", export_to: tuple[str, ...] = (".",), **route: Any) -> Object:
+    plain = {"route": [{"destination": {"host": HOST}}]}
+    http = [{**plain, **route}, *([plain] if "match" in route else [])]
+    return _object("VirtualService", namespace, {"hosts": [HOST], "exportTo": list(export_to), "http": http})
+
+
+def _rule(namespace: str = "front", export_to: tuple[str, ...] = (".",), **spec: Any) -> Object:
+    return _object("DestinationRule", namespace, {"host": HOST, "exportTo": list(export_to), **spec})
+
+
+BREAKER = {"trafficPolicy": {"outlierDetection": {"consecutive5xxErrors": 3}}}
+HTTP_ROUTE = _object(
+    "HTTPRoute", "front", {"parentRefs": [{"kind": "Service", "name": "ledger", "namespace": "billing"}], "rules": []}
+)
+GOVERNING = [
+    (_vs(timeout="300ms"), "VirtualService theirs.front gives its calls a timeout"),
+    (_vs("shop", retries={"attempts": 3}), "VirtualService theirs.shop retries its calls"),
+    (_vs(mirror={"host": HOST}), "VirtualService theirs.front mirrors its calls"),
+    (_vs("billing", ("shop", "front"), timeout="300ms"), "VirtualService theirs gives its calls a timeout"),
+    (_vs("shop", ("front",), timeout="300ms"), "VirtualService theirs.shop gives its calls a timeout"),
+    (_vs(timeout="1s", match=[{"sourceNamespace": "front"}]), "VirtualService theirs.front gives its calls a timeout"),
+    (_rule(**BREAKER), "DestinationRule theirs.front has outlier detection"),
+    (_rule("billing", ("front",), **BREAKER), "DestinationRule theirs has outlier detection"),
+    (_rule(trafficPolicy={"connectionPool": {"http": {}}}), "DestinationRule theirs.front limits its connections"),
+    (_rule(workloadSelector={"matchLabels": {"app": "portal"}}, **BREAKER), "DestinationRule theirs.front has outlier"),
+    (HTTP_ROUTE, "HTTPRoute theirs.front routes its calls"),
+]
+GOVERNING_NOBODY = [
+    _vs("shop", ("nobody",), timeout="300ms"),
+    _vs("nobody", timeout="300ms"),
+    _vs(timeout="300ms", match=[{"sourceNamespace": "shop"}]),  # whose callers do not see it
+    _vs(retries={"attempts": 0}),
+    _rule("shop", ("front",), **BREAKER),  # callers in front do not look there
+    _rule("nobody", **BREAKER),
+    _rule("nobody", workloadSelector={"matchLabels": {"app": "portal"}}, **BREAKER),
+]
+
+
+@pytest.mark.parametrize(("rule", "words"), GOVERNING)
+def test_a_rule_that_governs_some_callers_alone_has_to_see_the_fault(rule: Object, words: str) -> None:
+    standing, brought = Staged(Istio, [*WORLD, rule]), Staged(Istio, WORLD)
+    brought([rule])
+    for there in (standing, brought):
+        plan = there(SLOW)
+        assert plan.side is Side.SERVER
+        assert words in plan.reason
+        assert plan.standing, "the filter is armed where none was early"
+
+
+@pytest.mark.parametrize("rule", GOVERNING_NOBODY)
+def test_a_rule_that_governs_no_caller_leaves_the_fault_there(rule: Object) -> None:
+    assert Staged(Istio, [*WORLD, rule])(SLOW).side is Side.CALLER
+
+
+@pytest.mark.parametrize(
+    ("caller", "rule", "side"),
+    [
+        (PORTAL, _vs(timeout="300ms"), Side.SERVER),
+        (CLIENT, _vs(timeout="300ms"), Side.CALLER),
+        (PORTAL, _vs("billing", timeout="300ms"), Side.CALLER),  # seen by those in billing alone
+        (PORTAL, _vs(timeout="300ms", match=[{"sourceLabels": {"app": "portal"}}]), Side.SERVER),
+        (PORTAL, _vs(timeout="300ms", match=[{"sourceLabels": {"app": "desk"}}]), Side.CALLER),
+        (PORTAL, _rule(**BREAKER), Side.SERVER),
+        (CLIENT, _rule(**BREAKER), Side.CALLER),
+        (PORTAL, _rule(workloadSelector={"matchLabels": {"app": "portal", "version": "v1"}}, **BREAKER), Side.SERVER),
+        (PORTAL, _rule(workloadSelector={"matchLabels": {"app": "desk"}}, **BREAKER), Side.CALLER),
+    ],
+)
+def test_of_a_fault_for_one_caller_the_rules_of_that_one_count(caller: ServiceRef, rule: Object, side: Side) -> None:
+    assert Staged(Istio, [*WORLD, rule])(replace(SLOW, scope=Scope(called_by=caller))).side is side
+
+
+def test_where_the_step_says_the_caller_it_is_told_what_does_not_see_it() -> None:
+    plan = Staged(Istio, [*WORLD, _vs(timeout="300ms")])(replace(SLOW, at=Side.CALLER))
+    assert plan.side is Side.CALLER
+    assert "meanwhile VirtualService theirs.front gives its calls a timeout does not see it" in plan.reason
+
+
+@pytest.mark.parametrize(
+    ("rules", "armed"), [([_vs(timeout="300ms")], 1), ([_vs("nobody", timeout="300ms")], 0), ([], 0)]
+)
+def test_a_filter_is_armed_early_for_the_sake_of_callers_rules(rules: list[Object], armed: int) -> None:
+    said = (Mention(Topic.FAULT, LEDGER, "ledger.billing is slowed by 1s"),)
+    assert len(Staged(Istio, [*WORLD, *rules]).mesh.early(Context(said=said))) == armed
+
+
+def test_a_manifest_whose_rule_for_some_callers_would_not_see_a_fault_in_force_is_refused() -> None:
+    there = Staged(Istio, WORLD)
+    assert there(SLOW).side is Side.CALLER
+    with pytest.raises(
+        BadInput, match=r"With the manifest DestinationRule theirs\.front has outlier detection"
+    ) as caught:
+        there([_rule(**BREAKER)])
+    assert caught.value.code == "MB0429"
+    there = Staged(Istio, WORLD)
+    there(replace(SLOW, scope=Scope(called_by=CLIENT)))
+    there([_rule(**BREAKER)])
