@@ -107,6 +107,9 @@ UNKNOWN_RULED_PORT = Check(
 UNUSED_SUBSET_POLICY = Check(
     "MB0941", _I, "a subset's policy that no route uses", "route to the subset, or move the policy up"
 )
+SUBSET_NOT_FOR_ALL = Check(
+    "MB0942", _W, "a subset that some callers of its route do not have", "export the rule that defines it to them"
+)
 
 # What policies select
 SELECTS_NOTHING = Check(

@@ -9,7 +9,7 @@ from typing import Any
 from meshbdd.sense import catalog
 from meshbdd.sense.finding import Finding, name_of
 from meshbdd.sense.inventory import ROOT_NAMESPACE, Inventory, full_name, ports_of
-from meshbdd.sense.reading import Object, at, mapping, mappings, namespace_of, text, told, visible_in, whole
+from meshbdd.sense.reading import EVERYWHERE, Object, at, mapping, mappings, namespace_of, text, told, visible_in, whole
 from meshbdd.sense.virtual_services import destinations
 
 DEFAULT_EJECTION_PERCENT = 10
@@ -119,6 +119,30 @@ def rivals(world: Inventory) -> Iterator[Finding]:
                 yield catalog.TWO_DESTINATION_RULES.on(
                     rule, f"{told([name_of(r) for r in others])} is for {host} too; {_lost(rule, others)}."
                 )
+    yield from _overruled(world)
+
+
+def _overruled(world: Inventory) -> Iterator[Finding]:
+    """Rules of the root namespace behind others, for every caller there is. One for a pattern may be meant for hosts to come."""
+    callers = {workload.namespace for workload in world.workloads if workload.meshed}
+    for rule in world.of("DestinationRule"):
+        host, target = host_of(rule), world.destination(host_of(rule), "")
+        if (
+            target is None
+            or host.startswith("*")
+            or namespace_of(rule) != ROOT_NAMESPACE
+            or at(rule, "spec", "workloadSelector")
+        ):
+            continue
+        seeing = sorted(callers & visible_in(rule) if EVERYWHERE not in visible_in(rule) else callers)
+        taken = [world.rules.governing(host, namespace_of(target), caller) for caller in seeing]
+        if taken and all(taken) and not any(rule is one for rules in taken for one in rules):
+            before = list(dict.fromkeys(name_of(one) for rules in taken for one in rules))
+            yield catalog.TWO_DESTINATION_RULES.on(
+                rule,
+                f"callers with a sidecar all take {told(before)} for {host}, and nothing of this rule.",
+                f"write what it says into {before[0]}",
+            )
 
 
 def _lost(rule: Object, others: list[Object]) -> str:

@@ -23,7 +23,7 @@ from meshbdd.sense.reading import (
     visible_in,
 )
 from meshbdd.sense.selectors import selected_pods, selector_of
-from meshbdd.sense.virtual_services import on_mesh
+from meshbdd.sense.takers import on_mesh
 
 
 def check(world: Inventory) -> Iterator[Finding]:

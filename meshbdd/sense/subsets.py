@@ -9,6 +9,7 @@ from meshbdd.sense import catalog
 from meshbdd.sense.finding import Finding, name_of
 from meshbdd.sense.inventory import Inventory, full_name
 from meshbdd.sense.reading import EVERYWHERE, Object, at, mapping, mappings, namespace_of, text, told, visible_in
+from meshbdd.sense.takers import takers
 
 
 def led_to(world: Inventory, obj: Object, where: str, destination: Any, target: Object) -> Iterator[Finding]:
@@ -39,6 +40,38 @@ def led_to(world: Inventory, obj: Object, where: str, destination: Any, target: 
             f'{where} leads to subset "{subset}" of {host}, and no pod has its labels '
             f"({told([f'{k}: {v}' for k, v in labels.items()])}); these requests get 503 (UH).",
         )
+    else:
+        yield from unseen(world, obj, where, destination, home)
+
+
+def unseen(world: Inventory, obj: Object, where: str, destination: Any, home: str) -> Iterator[Finding]:
+    """Callers that have a route to a subset and not the subset: what defines it is not exported to them, or others come before.
+
+    Whether they ever call, nobody knows: for all others the route does what it says.
+
+    Args:
+        world: Everything there is.
+        obj: The VirtualService that has the route.
+        where: Names the route.
+        destination: Where it leads.
+        home: The namespace of the Service or ServiceEntry that this means.
+    """
+    subset, host = text(destination, "subset"), full_name(text(destination, "host"), namespace_of(obj))
+    instead: dict[str, list[str]] = {}
+    for caller in takers(world, obj, destination):
+        rules = world.rules.governing(host, home, caller)
+        if _labels([*rules, *world.rules.for_some(host, caller)], subset) is None:
+            instead[caller] = [name_of(rule) for rule in rules]
+    if not instead:
+        return
+    defining = [name_of(rule) for rule in world.rules.over(host) if _labels([rule], subset) is not None]
+    others = list(dict.fromkeys(name for names in instead.values() for name in names))
+    yield catalog.SUBSET_NOT_FOR_ALL.on(
+        obj,
+        f'{where} leads to subset "{subset}" of {host}, which {told(defining)} defines, but callers in namespace '
+        f"{told(sorted(instead))} take {told(others) or 'no DestinationRule'} for that host; their calls get 503.",
+        f"define the subset in {others[0]}" if others else None,
+    )
 
 
 def _callers(world: Inventory, obj: Object, home: str, destination: Any) -> Sequence[str]:

@@ -24,11 +24,7 @@ from meshbdd.sense.reading import (
     whole,
     without_topology,
 )
-
-
-def on_mesh(obj: Object) -> bool:
-    """Whether sidecars use it: with no gateway named, or with the word ``mesh`` among them."""
-    return "mesh" in (texts(obj, "spec", "gateways") or ["mesh"])
+from meshbdd.sense.takers import on_mesh
 
 
 def destinations(obj: Object) -> Iterator[tuple[int, str, Any]]:
