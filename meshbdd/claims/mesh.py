@@ -18,6 +18,9 @@ _OF_ANOTHER = "claim it of a service whose pods no other one selects, or what th
 """What to do where calls to a service are counted together with others'."""
 
 
+NONE: Mapping[str, int] = {}
+
+
 def _unknown(claim: str, why: str, action: str, **numbers: object) -> Verdict:
     return Verdict.cannot_tell(f"{claim}: {why}", action, **numbers)
 
@@ -231,7 +234,17 @@ def with_untold_copies(verdict: Verdict, service: str, others: Sequence[str], co
     )
 
 
-def log_has(service: str, wanted: int, status: int, statuses: Sequence[int], why_not: str = "") -> Verdict:
+def log_has(
+    service: str,
+    wanted: int,
+    status: int,
+    statuses: Sequence[int],
+    why_not: str = "",
+    *,
+    sent: bool = True,
+    ended: Mapping[str, int] = NONE,
+    unread: int = 0,
+) -> Verdict:
     """The access logs of a service's proxies have at least so many requests with a status since the scenario began.
 
     Args:
@@ -240,14 +253,26 @@ def log_has(service: str, wanted: int, status: int, statuses: Sequence[int], why
         status: With which status.
         statuses: The statuses that were logged.
         why_not: Why nothing could be logged; empty where something could.
+        sent: Whether the scenario sent anything at all.
+        ended: What became of the calls to it that did not come to it, by the logs of their callers → how many.
+        unread: Calls that came to it by the logs of their callers.
     """
     claim = f"the access log of {service} has at least {wanted} requests with status {status}"
     if why_not:
         return _unknown(claim, why_not, "give it a sidecar")
     counts = Counter(statuses)
-    told = ", ".join(f"{number} × {code}" for code, number in counts.most_common()) or "no request at all"
+    if not counts and not sent:
+        return _unknown(claim, "this scenario sent no request before", "send requests before the claim")
+    if not counts and unread:
+        why = f"it has no request, though by its callers' logs {counted(unread, 'call')} came to it"
+        return _unknown(claim, why, "let its proxies log accesses, at a port that is HTTP to the mesh and not skipped")
+    if not counts and ended:
+        told = " and ".join(f"{number} {how}" for how, number in ended.items())
+        return Verdict.of(False, f"{claim}: it has no request, for no call came to it: {told}", statuses={})
     if not counts:
-        return _unknown(claim, told, "send requests before the claim")
+        why = "it has no request, and as far as the proxies tell nobody called it"
+        return _unknown(claim, why, "send requests that make its callers call it")
+    told = ", ".join(f"{number} × {code}" for code, number in counts.most_common())
     return Verdict.of(counts[status] >= wanted, f"{claim}: it has {told}", statuses=dict(counts))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from meshbdd.claims import Outcome, Verdict, mesh
@@ -15,6 +16,7 @@ from meshbdd.scenario.arrivals import arrivals, untold_arrivals
 from meshbdd.scenario.call_log import COUNTED, CallLog
 from meshbdd.scenario.counting import Counting
 from meshbdd.scenario.environment import Environment
+from meshbdd.scenario.kept_away import kept_away
 from meshbdd.scenario.needs import needs
 from meshbdd.scenario.plaintext import ask_in_plaintext
 from meshbdd.scenario.queries import Queries
@@ -26,7 +28,7 @@ from meshbdd.sidecars import LINKERD
 from meshbdd.telemetry import certificates
 from meshbdd.telemetry.access_log import Entry
 from meshbdd.telemetry.pod_names import known_to
-from meshbdd.telemetry.proxies import Object
+from meshbdd.telemetry.proxies import Object, address_of
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet
 
@@ -208,12 +210,28 @@ class Observations:
         self._traffic.wait_met()
         if not why_not:
             or_nothing(probe, lambda: None)
-        verdict = self._traffic.met(mesh.log_has(str(service), wanted, status, statuses, why_not))
+        ended, came = self._kept_away(service)
+        verdict = mesh.log_has(
+            str(service),
+            wanted,
+            status,
+            statuses,
+            why_not,
+            sent=self._traffic.has_sent,
+            ended=ended,
+            unread=came.total(),
+        )
+        verdict = self._traffic.met(verdict)
         verdict = told_by_half(verdict, service, self._proxies)
         untold = sum(entry.status == status for entry in self._untold(service))
         if statuses.count(status) + untold >= wanted or not statuses:
             verdict = self._with_untold(verdict, service, untold)
         return self._log.witnesses.whole(verdict, service, unless=Outcome.PASSED)
+
+    def _kept_away(self, service: ServiceRef) -> tuple[Counter[str], Counter[str]]:
+        logged = known_to(service, self._log.everything())
+        made = [entry for entry in logged if not entry.probe and self._traffic.counts(entry.request_id)]
+        return kept_away(service, made, {address_of(pod) for pod in self._proxies.pods(service)})
 
     @needs(Ability.TRACES)
     def trace_reaches(self, service: ServiceRef) -> Verdict:

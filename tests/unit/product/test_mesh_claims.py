@@ -174,7 +174,16 @@ def test_a_trace_that_came_to_a_pod_without_a_proxy_is_logged_by_nobody() -> Non
 def test_access_logs() -> None:
     assert_that(mesh.log_has("x", 2, 200, [200, 200, 503]), is_passed())
     assert_that(mesh.log_has("x", 2, 200, [200, 503]), is_failed())
-    assert_that(mesh.log_has("x", 2, 200, []), is_inconclusive())
+    assert_that(mesh.log_has("x", 2, 200, [], sent=False), is_inconclusive("this scenario sent no request before"))
+    assert_that(mesh.log_has("x", 2, 200, []), is_inconclusive("as far as the proxies tell nobody called it"))
+    ended = {"ended at their callers' proxies with response flag FI": 5, "were led to other pods": 1}
+    assert_that(
+        mesh.log_has("x", 2, 200, [], ended=ended), is_failed("no call came to it: 5 ended at their callers' proxies")
+    )
+    assert_that(
+        mesh.log_has("x", 2, 200, [], ended=ended, unread=1), is_inconclusive("by its callers' logs 1 call came")
+    )
+    assert_that(mesh.log_has("x", 2, 200, [503], ended=ended), is_failed("it has 1 × 503"))
     assert_that(mesh.log_has("x", 1, 200, [200], "no pod of it has a sidecar"), is_inconclusive())
 
 

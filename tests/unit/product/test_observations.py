@@ -83,6 +83,7 @@ def observations(*entries: Entry, proxies: Proxies | None = None, change: str = 
         traces=lambda: [TRACE],
         samples=[],
         loading=False,
+        has_sent=True,
         wait_met=lambda: None,
         met=lambda verdict, _ids=(): none_met(verdict, change),
     )
@@ -103,13 +104,36 @@ def came(request_id: str = ID, status: int = 200, pod: str = "payment-1", **more
     return Entry(pod, False, "", "", status, frozenset(), request_id, path="/charge", **more)
 
 
+@pytest.mark.parametrize(
+    ("made", "outcome", "words"),
+    [
+        ({"status": 503, "flags": frozenset({"FI"})}, "failed", "for no call came to it: 1 ended at their callers' proxies with "),
+        ({"status": 503, "flags": frozenset({"UF"}), "upstream": "127.1.0.2:8080"}, "failed", "no connection to the service"),
+        ({"status": 301, "service": "", "authority": "payment-service"}, "failed", "proxies with status 301"),
+        ({"service": "other.shop.svc.cluster.local", "upstream": "127.1.0.9:8080", "authority": "payment-service"},
+         "failed", "1 were led to other pods"),
+        ({"upstream": "127.1.0.2:8080"}, "inconclusive", "though by its callers' logs 1 call came to it"),
+        ({"service": "other.shop.svc.cluster.local", "upstream": "127.1.0.9:8080"}, "inconclusive", "nobody called it"),
+        ({"request_id": "earlier"}, "inconclusive", "nobody called it"),
+        ({"request_id": "aside"}, "inconclusive", "nobody called it"),
+    ],
+)  # fmt: skip
+def test_calls_that_never_came_to_a_service_are_known_by_its_callers_logs(
+    made: dict[str, Any], outcome: str, words: str
+) -> None:
+    call = Entry("client-1", True, PAYMENT.host, "", 200, frozenset(), ID, path="/charge", namespace="shop")
+    verdict = observations(replace(call, **made)).logged(PAYMENT, 1, 503)
+    assert verdict.outcome == outcome
+    assert words in verdict.sentence
+
+
 def test_the_log_of_a_service_has_the_calls_of_the_scenario() -> None:
     others = [came("aside"), came("earlier"), came("p", probe=True), came(pod="order-1")]
     outbound = Entry("payment-1", True, PAYMENT.host, "", 200, frozenset(), ID)
     seen = observations(came(), came("r2", 503), *others, outbound)
     assert seen.logged(PAYMENT, 1, 200).outcome == "passed"
     assert seen.logged(PAYMENT, 2, 200).numbers["statuses"] == {200: 1, 503: 1}
-    assert observations(*others, outbound).logged(PAYMENT, 1, 200).outcome == "inconclusive"
+    assert observations(*others).logged(PAYMENT, 1, 200).outcome == "inconclusive"
     assert observations(came(), proxies=Proxies(bare=True)).logged(PAYMENT, 1, 200).outcome == "inconclusive"
 
 
