@@ -34,9 +34,9 @@ def calls_use_mutual_tls(context: Context, source: str, target: str) -> None:
 
 @step("{service:Service} rejects plaintext")
 def rejects_plaintext(context: Context, service: str) -> None:
-    """A client without a sidecar is refused or reset at every HTTP port, at which a meshed client is answered.
+    """A client without a sidecar is refused or reset at every HTTP port, at which a meshed client is answered, or others are let in.
 
-    Evidence: for each port what the client without a sidecar met, and what the meshed one did.
+    Evidence: for each port what the client without a sidecar met, and what the meshed one did; where both were denied, what lets others in.
 
     Example: Then payment-service rejects plaintext
     """

@@ -11,6 +11,8 @@ from meshbdd.grpc_statuses import GRPC_CODES
 from meshbdd.load.sample import Sample
 from meshbdd.units import counted
 
+_SENT_OUTSIDE = "look at what is named, or send a request from outside the mesh and claim that it is turned away"
+
 
 @dataclass(frozen=True, slots=True)
 class Plain:
@@ -21,7 +23,9 @@ class Plain:
         pod: The endpoint's pod.
         sidecar: Whether that pod has a sidecar.
         sample: What the client met.
-        denied: Whether the pod's own proxy says that it denied the request for having no identity.
+        denied: Whether the pod's own proxy says that it denied the request.
+        let_in: What lets others in there by their identity, in words; told where a meshed client was denied as well.
+        doubt: Why it may have been denied for something else than for having no identity; told in the same case.
     """
 
     port: int
@@ -29,6 +33,8 @@ class Plain:
     sidecar: bool
     sample: Sample
     denied: bool = False
+    let_in: str = ""
+    doubt: str = ""
 
     @property
     def rejected(self) -> bool:
@@ -41,6 +47,8 @@ def rejects_plaintext(
 ) -> Verdict:
     """A client outside the mesh gets a reset, or a proxy's denial, at every endpoint of every port that answers a meshed one.
 
+    A meshed client that is denied too may be the wrong one: then it counts whether others are let in by their identity.
+
     Args:
         service: The service.
         answers: What the client outside the mesh met, at every ready endpoint.
@@ -51,6 +59,7 @@ def rejects_plaintext(
     left = f"; not looked at: {', '.join(others)}" if others else ""
     numbers = {
         "answers": [{"port": a.port, "pod": a.pod, "sidecar": a.sidecar, "met": a.sample.told} for a in answers],
+        "let_in": {f"port {a.port} of pod {a.pod}": a.let_in for a in answers if a.let_in},
         "with_certificate": {port: sample.told for port, sample in control.items()},
         "not_looked_at": list(others),
     }
@@ -63,11 +72,13 @@ def rejects_plaintext(
             told = f"{where}{bare} answered a client without a certificate with {answer.sample.told}"
             return Verdict.of(False, f"{claim}: {told}", **numbers)
     for port, meshed in control.items():
-        doubt = _doubt(port, [answer for answer in answers if answer.port == port], meshed)
-        if doubt:
+        here = [answer for answer in answers if answer.port == port]
+        if doubt := _doubt(port, here, meshed):
             return Verdict.cannot_tell(f"{claim}: {doubt}", "look at the service", **numbers)
+        if denied_too(here, meshed) and (doubt := _doubt_of_reason(port, here, meshed)):
+            return Verdict.cannot_tell(f"{claim}: {doubt}", _SENT_OUTSIDE, **numbers)
     told = ", ".join(f"port {port} {_met(port, answers)}" for port in control)
-    return Verdict.of(True, f"{claim}: {told} without a certificate, answered with one{left}", **numbers)
+    return Verdict.of(True, f"{claim}: {told} without a certificate, {_let_in(answers, control)}{left}", **numbers)
 
 
 def _doubt(port: int, answers: Sequence[Plain], meshed: Sample) -> str:
@@ -81,9 +92,31 @@ def _doubt(port: int, answers: Sequence[Plain], meshed: Sample) -> str:
             return f"at port {port} of pod {answer.pod} the client outside the mesh met a {answer.sample.told}"
     if not _came_from_the_service(meshed):
         return f"port {port} does not answer a meshed client either ({meshed.told})"
-    if _denies(meshed) and any(answer.denied for answer in answers):
-        return f"port {port} turns a meshed client away as well ({meshed.told})"
     return ""
+
+
+def denied_too(answers: Sequence[Plain], meshed: Sample) -> bool:
+    """Whether a meshed client was denied at a port as the one outside the mesh was, so that its answer tells the two not apart."""
+    return _denies(meshed) and any(answer.denied for answer in answers)
+
+
+def _doubt_of_reason(port: int, answers: Sequence[Plain], meshed: Sample) -> str:
+    """Why it cannot be told for what the client outside the mesh was denied where a meshed one is denied too; empty where it can."""
+    for answer in answers:
+        if answer.denied and not answer.let_in:
+            why = answer.doubt or f"nothing tells whom pod {answer.pod} lets in"
+            return f"port {port} turns a meshed client away as well ({meshed.told}), and {why}"
+    return ""
+
+
+def _let_in(answers: Sequence[Plain], control: Mapping[int, Sample]) -> str:
+    """How clients with a certificate fare at each port, in words."""
+    denied = [port for port in control if any(answer.let_in for answer in answers if answer.port == port)]
+    told = ["answered with one"] if len(denied) < len(control) else []
+    for port in denied:
+        ways = dict.fromkeys(answer.let_in for answer in answers if answer.port == port and answer.let_in)
+        told.append(f"as a meshed client was at port {port} ({control[port].told}), but {' and '.join(ways)}")
+    return ", ".join(told)
 
 
 def _came_from_the_service(meshed: Sample) -> bool:

@@ -204,7 +204,7 @@ class Catalog:
         labels = self.caller_labels(caller)
         pods = self._cluster.list("Pod", caller.namespace)
         own = [p for p in pods if selected(labels, p["metadata"].get("labels") or {})]
-        accounts = sorted({_account(pod) for pod in own})
+        accounts = sorted({account_of(pod) for pod in own})
         if not accounts:
             raise BadInput(
                 "MB0422", f"{caller} has no pod, so nobody knows its service account.", help="start it, or name another"
@@ -215,7 +215,7 @@ class Catalog:
                 f"{caller} cannot be told from others by an identity: its pod {bare[0]} has no sidecar.",
                 help="give its pods sidecars, or name a caller that has them",
             )
-        sharing = sorted({p["metadata"]["name"] for p in pods if p not in own and _account(p) in accounts})
+        sharing = sorted({p["metadata"]["name"] for p in pods if p not in own and account_of(p) in accounts})
         if sharing:
             raise BadInput(
                 "MB0423",
@@ -295,7 +295,8 @@ def has_ended(pod: Mapping[str, Any]) -> bool:
     return (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
 
 
-def _account(pod: Mapping[str, Any]) -> str:
+def account_of(pod: Mapping[str, Any]) -> str:
+    """The service account that a pod runs with."""
     return str(pod["spec"].get("serviceAccountName") or "default")
 
 

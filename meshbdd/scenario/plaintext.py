@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 
 from meshbdd.claims import Verdict
-from meshbdd.claims.plaintext import Plain, rejects_plaintext
+from meshbdd.claims.plaintext import Plain, denied_too, rejects_plaintext
 from meshbdd.cluster import Cluster
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef
 from meshbdd.load import Message, Sample
+from meshbdd.mesh.catalog import Catalog
+from meshbdd.mesh.linkerd.letting_in import letting_in
 from meshbdd.port_protocols import may_carry_http
 from meshbdd.scenario.hosts import endpoints
 from meshbdd.scenario.traffic import Traffic
 from meshbdd.sense.protocols import protocol_of
 from meshbdd.sidecars import PROBE_AGENT
-from meshbdd.telemetry.proxies import Proxies, address_of
+from meshbdd.telemetry.proxies import Object, Proxies, address_of
 
 
 def ask_in_plaintext(
@@ -43,7 +46,7 @@ def ask_in_plaintext(
         raise BadInput("MB0647", f'Service "{service}" does not exist.', help="correct the name")
     leads = proxies.leading_to(service) or found
     own = ServiceRef(leads["metadata"]["name"], service.namespace)
-    pods = {address_of(pod): str(pod["metadata"]["name"]) for pod in proxies.pods(service)}
+    pods = {address_of(pod): pod for pod in proxies.pods(service)}
     meshed = {str(pod["metadata"]["name"]) for pod in proxies.meshed(service)}
     answers: list[Plain] = []
     control: dict[int, Sample] = {}
@@ -54,13 +57,31 @@ def ask_in_plaintext(
             others.append(f"port {port} ({protocol})")
             continue
         message = _probe(service, port)
+        here: dict[str, Plain] = {}
         for address in endpoints(cluster, _probe(own, port), service.namespace):
             sample = traffic.own.probe(message, straight_to=address)
-            pod = pods.get(address.rpartition(":")[0].strip("[]"), address)
+            pod = pods.get(_ip(address))
+            name = str(pod["metadata"]["name"]) if pod else address
             turned_away = sample.status == HTTPStatus.FORBIDDEN and denied(sample)
-            answers.append(Plain(port, pod, pod in meshed, sample, turned_away))
+            here[address] = Plain(port, name, name in meshed, sample, turned_away)
         control[port] = traffic.own.probe(_call(service, port) if protocol == "grpc" else message)
+        told = denied_too(list(here.values()), control[port])
+        answers += _with_reasons(here, pods, Catalog(cluster, proxies.sidecars)) if told else here.values()
     return rejects_plaintext(str(service), answers, control, others)
+
+
+def _ip(address: str) -> str:
+    return address.rpartition(":")[0].strip("[]")
+
+
+def _with_reasons(answers: Mapping[str, Plain], pods: Mapping[str, Object], catalog: Catalog) -> Sequence[Plain]:
+    """Answers, by the address that was asked, each with what tells whether it was for the want of an identity."""
+    told = []
+    for address, answer in answers.items():
+        pod = pods.get(_ip(address))
+        found = letting_in(catalog, pod, int(address.rpartition(":")[2])) if pod and answer.denied else None
+        told.append(replace(answer, let_in=found.by, doubt=found.doubt) if found else answer)
+    return told
 
 
 def _probe(service: ServiceRef, port: int) -> Message:

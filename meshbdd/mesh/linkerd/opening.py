@@ -53,7 +53,7 @@ def _asks_nothing(catalog: Catalog, policy: Object) -> bool:
         there = (found for found in catalog.all(kind, namespace) if found["metadata"]["name"] == name)
         spec: Object = next((found["spec"] for found in there), {})
         if kind == "NetworkAuthentication":
-            met = _holds_all(catalog, spec.get("networks") or ())
+            met = holds_all(catalog, spec.get("networks") or ())
         else:
             met = kind == "MeshTLSAuthentication" and _ANYBODY in (spec.get("identities") or ())
         if not met:
@@ -64,14 +64,14 @@ def _asks_nothing(catalog: Catalog, policy: Object) -> bool:
 def _lets_in(catalog: Catalog, client: Object) -> bool:
     """Whether what a ServerAuthorization says of clients takes all of the mesh; without networks those of the cluster are meant."""
     networks, tls = client.get("networks") or (), client.get("meshTLS") or {}
-    if networks and not _holds_all(catalog, networks):
+    if networks and not holds_all(catalog, networks):
         return False
     return bool(
         client.get("unauthenticated") or tls.get("unauthenticatedTLS") or _ANYBODY in (tls.get("identities") or ())
     )
 
 
-def _holds_all(catalog: Catalog, networks: Iterable[Object]) -> bool:
+def holds_all(catalog: Catalog, networks: Iterable[Object]) -> bool:
     """Whether the address of every pod of the mesh is in some networks, also of one that is yet to start.
 
     Where a pod has its address decides about others to come, so a network has to hold the whole range in which that is. Where

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,9 +10,12 @@ import pytest
 
 from meshbdd.claims import Outcome
 from meshbdd.claims.plaintext import Plain, rejects_plaintext
-from meshbdd.intents import ServiceRef
+from meshbdd.intents import Intent, ServiceRef
 from meshbdd.load import Message, Sample
 from meshbdd.scenario.plaintext import ask_in_plaintext
+from meshbdd.sidecars import LINKERD
+from tests.unit.product.test_linkerd import PAYMENT, _server
+from tests.unit.product.test_linkerd_adding_up import ONLY, STRICT, world
 
 BY_THE_SERVICE = {"x-envoy-upstream-service-time": "1"}
 
@@ -51,6 +55,20 @@ def test_a_denial_for_want_of_an_identity_counts_where_one_with_an_identity_is_l
     denied = [Plain(80, "p", True, sample(403), denied=True)]
     assert rejects_plaintext("x", denied, {80: ANSWERED}).outcome is Outcome.PASSED
     assert rejects_plaintext("x", denied, {80: sample(403, headers=BY_THE_SERVICE)}).outcome is Outcome.INCONCLUSIVE
+
+
+def test_where_a_meshed_client_is_denied_too_it_counts_whether_others_are_let_in_by_their_identity() -> None:
+    meshed = {80: sample(403, headers=BY_THE_SERVICE)}
+    good = Plain(80, "p", True, sample(403), denied=True, let_in="AuthorizationPolicy a lets b pass")
+    verdict = rejects_plaintext("x", [good], meshed)
+    assert verdict.outcome is Outcome.PASSED
+    assert "without a certificate, as a meshed client was at port 80 (403), but AuthorizationPolicy a lets b pass" in (
+        verdict.sentence
+    )
+    verdict = rejects_plaintext("x", [good, replace(good, pod="q", let_in="", doubt="nobody is let in")], meshed)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "turns a meshed client away as well (403), and nobody is let in" in verdict.sentence
+    assert "from outside the mesh" in str(verdict.help)
 
 
 @pytest.mark.parametrize(
@@ -126,3 +144,47 @@ def test_every_endpoint_of_every_http_port_is_asked_and_other_ports_are_named() 
     assert verdict.outcome is Outcome.FAILED
     assert "port 9000 of pod b, which has no sidecar" in verdict.sentence
     assert verdict.numbers["not_looked_at"] == ["port 3306 (mysql)"]
+
+
+@pytest.mark.parametrize(
+    ("intents", "more", "outcome", "told"),
+    [
+        (
+            [ONLY],
+            [],
+            Outcome.PASSED,
+            "lets service account order-service.shop pass at Server meshbdd-payment-service-8080",
+        ),
+        ([STRICT, ONLY], [], Outcome.PASSED, "lets service account order-service.shop pass at Server"),
+        (
+            [],
+            [_server("deny")],
+            Outcome.INCONCLUSIVE,
+            "no policy is known to let any pod of the mesh pass at Server theirs",
+        ),
+        ([], [], Outcome.INCONCLUSIVE, "no Server decides at port 8080 of pod payment-service-stable"),
+    ],
+)
+def test_who_is_let_in_is_read_from_what_decides_at_the_pod_where_a_meshed_client_is_denied_too(
+    intents: list[Intent], more: list[dict[str, Any]], outcome: Outcome, told: str
+) -> None:
+    staged = world(*more)
+    for intent in intents:
+        staged(intent)
+    there = staged.cluster
+    listed = {"EndpointSlice": [_endpoints("10.0.0.1", name="http", port=8080)]}
+    cluster = SimpleNamespace(
+        find=there.find,
+        list=lambda kind, *args, **more: listed[kind] if kind in listed else there.list(kind, *args, **more),
+    )
+    pods = [
+        {**pod, "status": {"podIP": "10.0.0.1"}}
+        for pod in there.list("Pod", "shop")
+        if pod["metadata"]["name"] == "payment-service-stable"
+    ]
+    proxies = SimpleNamespace(pods=lambda _: pods, meshed=lambda _: pods, leading_to=lambda _: None, sidecars=LINKERD)
+    denied = sample(403, headers=BY_THE_SERVICE)
+    traffic = SimpleNamespace(own=SimpleNamespace(probe=lambda *_args, **_more: denied))
+    verdict = ask_in_plaintext(PAYMENT, cluster, proxies, traffic, lambda _: True)  # type: ignore[arg-type]
+    assert verdict.outcome is outcome
+    assert told in verdict.sentence
