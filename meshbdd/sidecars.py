@@ -124,10 +124,15 @@ def port_of(cluster: str) -> str:
     return cluster.partition("/")[0].rpartition(":")[2] if callee(cluster) else ""
 
 
+def subset_of(cluster: str) -> str:
+    """The subset of its service that a proxy's cluster has; empty where it has none."""
+    return cluster.split("|")[2] if cluster.startswith("outbound|") else ""
+
+
 def whole(cluster: str) -> bool:
     """Whether a cluster has the endpoints of its service, all of them and no others: no subset, no split, no fault backend."""
     if cluster.startswith("outbound|"):
-        return cluster.split("|")[2] == ""
+        return not subset_of(cluster)
     called, _, backend = cluster.partition("/")
     return called == backend.partition("/")[0]
 

@@ -38,6 +38,7 @@ class Breaker:
         sent: Address of each endpoint that it may send to, ejected ones too → requests sent to it; empty where nobody knows.
         out: The addresses of those that are ejected.
         parts: Where routes lead to several of its subsets, the breaker of each: it ejects its own endpoints alone, by its own rule.
+        subset: The subset that it is for; empty where it is for all endpoints.
     """
 
     caller: str
@@ -58,6 +59,7 @@ class Breaker:
     sent: Mapping[str, int] = field(default_factory=dict)
     out: tuple[str, ...] = ()
     parts: tuple[Breaker, ...] = ()
+    subset: str = ""
 
     @property
     def circuit(self) -> str:
@@ -80,8 +82,13 @@ class Breaker:
 
     @property
     def unguarded(self) -> list[str]:
-        """The endpoints of which nothing is counted, where it is of others."""
-        found = {endpoint for part in self.parts if not part.detects for endpoint in part.sent}
+        """What is not counted, where other endpoints are: the subset, or the endpoints of something without a name."""
+        found = {
+            name
+            for part in self.parts
+            if not part.detects
+            for name in ([f'subset "{part.subset}"'] if part.subset else part.sent)
+        }
         return sorted(found) if any(part.detects for part in self.parts) else []
 
     def of(self, endpoint: str) -> Breaker:
@@ -103,7 +110,17 @@ class Breaker:
         """Without what changes while it stands: two breakers with one rule are the same one, looked at twice."""
         parts = tuple(self._rules) if len(self._rules) > 1 else ()
         return replace(
-            self, endpoints=0, ejected=0, unready=0, requests=0, since=0.0, seen=None, sent={}, out=(), parts=parts
+            self,
+            endpoints=0,
+            ejected=0,
+            unready=0,
+            requests=0,
+            since=0.0,
+            seen=None,
+            sent={},
+            out=(),
+            parts=parts,
+            subset="",
         )
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 
 from meshbdd.claims.breaker import Breaker
 from meshbdd.mesh.hosts_page import HOSTS, Host, HostsOf, hosts_to
-from meshbdd.sidecars import port_of
+from meshbdd.sidecars import port_of, subset_of
 from meshbdd.telemetry.pod_names import name_to
 from meshbdd.telemetry.proxies import ADMIN_PORT, Object, Proxies
 
@@ -122,6 +122,7 @@ def _breaker(caller: str, port: str, clusters: list[HostsOf], dump: Any) -> Brea
         sent=_sent(hosts),
         out=tuple(sorted({host.address for host in hosts if host.ejected})),
         parts=tuple(parts),
+        subset=subset_of(next(iter(names))) if len(names) == 1 else "",
     )
 
 

@@ -54,6 +54,8 @@ def test_a_subset_without_a_breaker_leaves_no_circuit_to_open() -> None:
         assert verdict.outcome is FAILED
         assert verdict.sentence.endswith("the proxy of order has no circuit breaker for a")
     assert states(calls, rule) == []
+    named = circuit(replace(subset("a", errors=None), subset="v2"), replace(subset("b"), subset="v1"))
+    assert is_open("payment", [named], calls).sentence.endswith('has no circuit breaker for subset "v2"')
     verdict = opens_within("payment", Duration(2), [circuit(subset("a", None), subset("b", None))], calls)
     assert verdict.sentence.endswith("has no circuit breaker for it")
 
@@ -122,7 +124,8 @@ def test_the_subsets_of_a_proxy() -> None:
     ]
     found = _breaker("order", "80", [*clusters, HostsOf(names[2], "", ())], dump)
     assert [(part.errors, list(part.sent)) for part in found.parts] == [(None, ["a"]), (3, ["b"])]
-    assert (found.unguarded, found.detects, found.of("b").base) == (["a"], False, 5.0)
+    assert (found.unguarded, found.detects, found.of("b").base) == (['subset "v1"'], False, 5.0)
+    assert (found.subset, found.rule.subset) == ("", "")
     assert not _breaker("order", "80", [clusters[1], HostsOf(names[2], "", ())], dump).parts
 
 
