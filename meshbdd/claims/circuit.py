@@ -214,7 +214,9 @@ def _not_opened(
     if not (called and counts.ejects_all(breaker)):
         return Verdict.cannot_tell(
             f"{claim}: {met}, and the circuit opens at {breaker.told_limits()}",
-            f"let {service} fail at its own side, and send more requests",
+            "send more requests that fail, one right after the other"
+            if counts.longest  # so the breaker sees failures
+            else f"let {service} fail at its own side, and send more requests",
             **evidence,
         )
     if not (breaker.why_never() or _was_seen_closed(breaker, calls, sightings)):

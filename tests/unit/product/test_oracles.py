@@ -690,6 +690,9 @@ def test_errors_are_counted_for_each_endpoint() -> None:
     verdict = opens_within("order", Duration(2), [breaker(0, endpoints=2)], calls)
     assert verdict.outcome is OPEN
     assert "met 4 and 4 errors in a row of 2 endpoints, and the circuit opens at 5 of each endpoint" in verdict.sentence
+    assert verdict.help == "send more requests that fail, one right after the other"
+    verdict = opens_within("order", Duration(2), [breaker(0, endpoints=2)], [at("a", 0.1, 200)])
+    assert "let order fail at its own side" in str(verdict.help)
     calls = [at("ab"[n % 2], n / 10) for n in range(10)]
     assert opens_within("order", Duration(2), [breaker(0, endpoints=2)], calls).outcome is FAILED
     assert opens_within("order", Duration(2), [breaker(0, endpoints=3)], calls).outcome is OPEN, "one was not called"
