@@ -203,8 +203,15 @@ def refuse_foreign(documents: Iterable[Mapping[str, Any]], mesh: str) -> None:
             raise NotPossible(
                 "MB0452",
                 f"On {word} meshbdd applies no {document['kind']}, which the manifest's {name} is ({document.get('apiVersion')}).",
-                help=f"put {word}'s words for it into a file of the same name in a folder {mesh}/ beside it",
+                help="let the world have it before the run: on a lab, meshbdd lab up -f"
+                if _is_of_the_world(document)
+                else f"put {word}'s words for it into a file of the same name in a folder {mesh}/ beside it",
             )
+
+
+def _is_of_the_world(document: Mapping[str, Any]) -> bool:
+    """Whether an object is one of Kubernetes' own, for which a mesh has no other words; a Service may only annotate one."""
+    return document.get("apiVersion") in {"v1", "apps/v1"} and "spec" in document
 
 
 def _check_kind(document: dict[str, Any], file: Path, mesh: str) -> None:

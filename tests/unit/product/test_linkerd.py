@@ -1087,6 +1087,21 @@ def test_a_manifest_in_another_meshs_words_is_not_possible() -> None:
         refuse_foreign([istios], "linkerd")
 
 
+@pytest.mark.parametrize(
+    ("kind", "body", "advice"),
+    [
+        ("Service", {"spec": {"ports": []}}, "let the world have it before the run"),
+        ("Deployment", {"spec": {}}, "let the world have it before the run"),
+        ("Service", {}, "put Istio's words for it into a file of the same name in a folder istio/"),
+    ],
+)
+def test_what_has_no_other_words_belongs_into_the_world(kind: str, body: dict[str, Any], advice: str) -> None:
+    version = "v1" if kind == "Service" else "apps/v1"
+    with pytest.raises(NotPossible) as caught:
+        refuse_foreign([{"apiVersion": version, "kind": kind, "metadata": {"name": "cart"}, **body}], "istio")
+    assert str(caught.value.help).startswith(advice)
+
+
 def test_the_rules_of_a_manifests_route_are_marked_and_else_as_written() -> None:
     rules = [{"backendRefs": [{"name": "nobody", "port": 80}]}]
     made = linkerd().plan_manifest([_route(rules)], Context())
