@@ -403,6 +403,8 @@ def test_any_limit_that_notices_a_delay_will_do(rehearsed: Rehearse, rule: str, 
     report = rehearsed(f'Given the manifest "stock.yaml" is applied\nAnd inventory-service {steps}', stock=manifest)
     told = [line for line in _found(report) if line.startswith("MB0926")]
     assert len(told) == found, told
+    claimed = _GIVEN_UP in steps  # the rule may end the calls nevertheless
+    assert all(("nobody has to give up" in line) != claimed for line in told)
 
 
 def test_a_timeout_as_a_safety_net_does_not_take_a_claim_its_meaning(rehearsed: Rehearse) -> None:
