@@ -59,6 +59,8 @@ class Catalog:
     def with_instead(self, states: Mapping[tuple[str, str, str], Object | None]) -> Catalog:
         """The same with other states of objects in the place of those that are there; with a Deployment its pods go.
 
+        Pods that are yet to come may be among them.
+
         Args:
             states: Kind, name and namespace → the object; ``None``: it is gone.
         """
@@ -166,9 +168,14 @@ class Catalog:
     def pods(self, labels: Mapping[str, str], namespace: str | None) -> list[Object]:
         """The pods of a namespace, or of all, with these labels that are not on their way out."""
         going = list(self._going())
+        coming = [
+            state
+            for (kind, _, home), state in self._instead.items()
+            if kind == "Pod" and state is not None and namespace in {None, home}
+        ]
         return [
             pod
-            for pod in self._cluster.list("Pod", namespace)
+            for pod in (*self._cluster.list("Pod", namespace), *coming)
             if selected(labels, own := pod["metadata"].get("labels") or {})
             and not pod["metadata"].get("deletionTimestamp")
             and not any(home == pod["metadata"]["namespace"] and selected(its, own) for home, its in going)

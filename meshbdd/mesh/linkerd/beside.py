@@ -20,6 +20,7 @@ from meshbdd.mesh.linkerd.guards import held_by, refuse_changed, too_late
 from meshbdd.mesh.linkerd.keeping_out import refuse_let_in
 from meshbdd.mesh.linkerd.limits import refuse_limiting
 from meshbdd.mesh.linkerd.markers import RouteMarked
+from meshbdd.mesh.linkerd.newcomers import refuse_unheld
 from meshbdd.mesh.linkerd.objects import ROUTE_KINDS, attached, compete, named, parents, routes_of
 from meshbdd.mesh.linkerd.opening import lets_the_mesh_in
 from meshbdd.mesh.linkerd.own_words import RETRY, TIMEOUT, has_words_of_its_own
@@ -46,7 +47,8 @@ def refuse_vain(catalog: Catalog, documents: Sequence[Object], edits: Iterable[E
     Raises:
         BadInput: it would write over what a step has changed, take calls to itself that a step's change is for, have some
             that a fault keeps from it and lets go on elsewhere, end calls before a step's time limit does, bring a circuit
-            breaker that would never see a fault in force, or let callers pass whom a step keeps out.
+            breaker that would never see a fault in force, let callers pass whom a step keeps out, or bring ports or pods at which
+            no step would keep them out.
         NotPossible: it would let only some callers pass where a fault backend passes calls on, or answers, or limit their rate.
     """
     written = tuple(edits)
@@ -61,6 +63,7 @@ def refuse_vain(catalog: Catalog, documents: Sequence[Object], edits: Iterable[E
     turn = Turn.applied(catalog, documents)
     _refuse_denying(turn, context.in_force)
     refuse_let_in(turn, context.in_force)
+    refuse_unheld(turn, context.in_force)
 
 
 def refuse_vain_return(catalog: Catalog, left: Left, staying: Sequence[Plan]) -> None:
