@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from meshbdd.cli.admission import admitting
-from meshbdd.cli.judging import Manifest, judge
+from meshbdd.cli.judging import Manifest, judge, judge_wherever, orders_for
 from meshbdd.errors import BadInput, Place
 
 if TYPE_CHECKING:  # imported by the command itself, so that --help is quick
@@ -44,7 +44,8 @@ def check(files: tuple[Path, ...], world: Path | None, mesh: str | None, as_json
 
     FILES are .feature and .yaml files, or folders of them, but for those in a folder istio/ or linkerd/ that are another
     mesh's. Manifests are judged together, as if all of them were applied. Those with a fault, and those that a given
-    feature applies, are for one test each: they are judged one by one, on top of the others.
+    feature applies, are for one test each: they are judged one by one, on top of the others and of what the feature's
+    scenarios apply before them.
 
     Exit code: 0 no error, 1 an error, 2 something is not understood.
     """
@@ -61,12 +62,12 @@ def check(files: tuple[Path, ...], world: Path | None, mesh: str | None, as_json
         settings = replace(settings, mesh=words)
     features, files_of_objects = _sort(files, words)
     manifests = _read(files_of_objects, namespace, report)
-    applied = {manifest for feature in features for manifest in manifests_of(feature, settings)}
-    applied |= {file.parent / words / file.name for file in applied}
-    tests = [m for m in manifests if m.file.resolve() in applied or any(map(injects_fault, m.objects))]
+    orders = [manifests_of(feature, settings) for feature in features]
+    before = orders_for(words, orders)
+    tests = [m for m in manifests if m.file.resolve() in before or any(map(injects_fault, m.objects))]
     there = judge([m for m in manifests if m not in tests], _world(world, namespace, words), words, report)
     for manifest in tests:
-        judge([manifest], there, words, report)
+        judge_wherever(manifest, before.get(manifest.file.resolve(), ()), there, words, report, namespace)
     if features:
         _load_steps(features)
     for feature in features:

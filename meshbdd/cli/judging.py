@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshbdd.cli.admission import refusal, see_fields
 from meshbdd.cli.planned import UNREADABLE, refused
-from meshbdd.errors import Place
+from meshbdd.errors import BadInput, Place
 
 if TYPE_CHECKING:
     from meshbdd.rehearsal import Report
@@ -71,6 +72,65 @@ def judge(manifests: Iterable[Manifest], there: list[Object], mesh: str, report:
         elif denial is not None:
             report.add(catalog.WOULD_BE_REFUSED.on(document.obj, denial), Place(document.file))
     return [*without, *objects]
+
+
+def orders_for(
+    mesh: str, orders: Iterable[Mapping[Path, Iterable[tuple[Path, ...]]]]
+) -> dict[Path, set[tuple[Path, ...]]]:
+    """What features apply before each of their manifests, with the files that a run on a mesh would read instead of these.
+
+    Args:
+        mesh: The mesh.
+        orders: Of each feature: manifest → those applied before it, each time.
+    """
+    found: dict[Path, set[tuple[Path, ...]]] = {}
+    for order in orders:
+        for manifest, times in order.items():
+            for file in {manifest, _in_words_of(mesh, manifest)}:
+                found.setdefault(file, set()).update(tuple(_in_words_of(mesh, f) for f in before) for before in times)
+    return found
+
+
+def _in_words_of(mesh: str, file: Path) -> Path:
+    own = file.parent / mesh / file.name
+    return own if own.is_file() else file
+
+
+def judge_wherever(
+    manifest: Manifest,
+    times: Collection[tuple[Path, ...]],
+    there: list[Object],
+    mesh: str,
+    report: Report,
+    namespace: str,
+) -> None:
+    """Judge a manifest that is for one test: what is said of it is so each time that it is applied.
+
+    What is so some of the times alone the rehearsal says, at the step.
+
+    Args:
+        manifest: It.
+        times: For each time what the scenario has applied before.
+        there: The world without all of these.
+        mesh: The mesh that reads them.
+        report: Takes what is found.
+        namespace: The default one of manifests.
+    """
+    from meshbdd.mesh.manifest import read_objects  # noqa: PLC0415 - slow to import
+
+    found: list[Report] = []
+    for before in times or [()]:
+        world = there
+        for file in before:
+            with contextlib.suppress(BadInput):  # the rehearsal says so
+                world = judge([Manifest(file, read_objects(file, namespace))], world, mesh, type(report)())
+        found.append(type(report)())
+        judge([manifest], world, mesh, found[-1])
+    first, *others = found
+    always = [finding for finding in first.findings if all(finding in other.places for other in others)]
+    for finding in always:
+        report.add(finding, first.places[finding])
+    report.not_understood |= bool(always) and all(one.not_understood for one in found)
 
 
 def _has_its_fields(document: _Document, world: Iterable[Object], mesh: str, report: Report) -> bool:

@@ -4,7 +4,8 @@ What a step would refuse at run time it refuses here too, in the same words, bec
 running mesh can tell (answers, logs, arrival) is left open.
 """
 
-from meshbdd.rehearsal.features import first_refusal, manifests_of, rehearse
+from meshbdd.rehearsal.applied import manifests_of
+from meshbdd.rehearsal.features import first_refusal, rehearse
 from meshbdd.rehearsal.report import Report
 
 __all__ = ["Report", "first_refusal", "manifests_of", "rehearse"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,6 @@ from meshbdd.cluster import Cluster
 from meshbdd.cluster.client import ApiFailure
 from meshbdd.errors import BadInput, MeshbddError, NotPossible, Place, Refused
 from meshbdd.mesh import MESHES, Gate
-from meshbdd.mesh.manifest import find_manifest
 from meshbdd.options import table_rows
 from meshbdd.phrases import problem_of
 from meshbdd.rehearsal.delays import StepLine, unnoticed_delays
@@ -41,7 +39,6 @@ from meshbdd.vocabulary import is_ours
 from meshbdd.waiting import asked_once
 from meshbdd.world import World
 
-_MANIFEST = re.compile(r'the manifest "([^"]+)" is (?:applied|removed)')
 _CODE = re.compile(r"(MB\d{4}): (.*)", re.DOTALL)
 
 
@@ -87,26 +84,14 @@ def rehearse(file: Path, objects: Iterable[Object], settings: Settings, namespac
         admit,
     )
     try:
-        for scenario in _read(file).walk_scenarios():
+        for scenario in read_feature(file).walk_scenarios():
             _scenario(scenario, file, stage, report)
     except BadInput as error:
         report.refused(error, Place(file))
     return report
 
 
-def manifests_of(file: Path, settings: Settings) -> set[Path]:
-    """The manifests that a feature's steps apply, as far as they exist."""
-    found = set()
-    with contextlib.suppress(BadInput):  # the rehearsal says what is wrong with the file
-        for scenario in _read(file).walk_scenarios():
-            for step in scenario.all_steps:
-                named = _MANIFEST.fullmatch(step.name)
-                with contextlib.suppress(BadInput):
-                    found |= {find_manifest(named[1], file, settings.project)} if named else set()
-    return found
-
-
-def _read(file: Path) -> Feature:
+def read_feature(file: Path) -> Feature:
     """Parse a feature file.
 
     Raises:

@@ -381,6 +381,58 @@ def test_a_manifest_of_a_step_is_refused_for_the_same(check: Check, tmp_path: Pa
     assert "field.yaml:7" in ran.stdout
 
 
+SUBSETS = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: rule}
+spec:
+  host: payment-service
+  subsets: [{name: stable, labels: {version: stable}}]
+"""
+
+
+@pytest.mark.parametrize("more", ["", '  Scenario: T\n    Given the manifest "route.yaml" is applied\n'])
+def test_a_manifest_of_a_step_is_judged_with_what_its_scenario_applies_before(
+    check: Check, tmp_path: Path, more: str
+) -> None:
+    route = _route().replace("host: payment-service}", "host: payment-service, subset: stable}")
+    _write(tmp_path, rule_yaml=SUBSETS, route_yaml=route)
+    steps = [f'    Given the manifest "{name}.yaml" is applied\n' for name in ("rule", "route")]
+    (tmp_path / "x.feature").write_text(f"Feature: F\n  Scenario: S\n{''.join(steps)}{more}")
+    assert [f["code"] for f in check("--json", "route.yaml").findings if f["severity"] == "error"] == ["MB0903"]
+    alone, beside = (
+        check("--json", *files).findings for files in (["x.feature"], ["x.feature", "rule.yaml", "route.yaml"])
+    )
+    assert [f["code"] for f in alone if f["severity"] == "error"] == (["MB0903"] if more else [])
+    assert beside == alone, "what is so at one of the steps alone is told there"
+
+
+SERVER = """
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {name: mine}
+spec: {podSelector: {matchLabels: {app: payment-service}}, port: http}
+"""
+OF_THE_SERVER = """
+apiVersion: policy.linkerd.io/v1alpha1
+kind: AuthorizationPolicy
+metadata: {name: all}
+spec: {targetRef: {group: policy.linkerd.io, kind: Server, name: NAME}, requiredAuthenticationRefs: []}
+"""
+
+
+@pytest.mark.parametrize(("name", "told"), [("mine", set()), ("other", {"MB0480"})])
+def test_so_is_a_policy_for_a_server_of_another_manifest(
+    check: Check, tmp_path: Path, name: str, told: set[str]
+) -> None:
+    _write(tmp_path, server_yaml=SERVER, policy_yaml=OF_THE_SERVER.replace("NAME", name))
+    steps = [f'    Given the manifest "{file}.yaml" is applied\n' for file in ("server", "policy")]
+    (tmp_path / "x.feature").write_text(f"Feature: F\n  Scenario: S\n{''.join(steps)}")
+    ran = check("--mesh", "linkerd", "--json", "x.feature", "server.yaml", "policy.yaml")
+    assert {f["code"] for f in ran.findings if f["severity"] == "error"} == told
+    assert ran.returncode == (2 if told else 0)
+
+
 def test_features_are_judged_for_the_mesh_that_is_asked_for(check: Check, tmp_path: Path) -> None:
     step = "    Given order-service accepts at most 2 concurrent requests\n"
     (tmp_path / "x.feature").write_text(f"Feature: F\n  Scenario: S\n{step}")

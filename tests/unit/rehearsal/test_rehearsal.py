@@ -289,7 +289,17 @@ def test_a_manifest_in_a_step_is_judged_where_it_is_applied(rehearsed: Rehearse,
     )
     ((finding, place),) = report.sorted()
     assert (finding.code, finding.object, place and place.line) == ("MB0920", "VirtualService shop/pay", 12)
-    assert manifests_of(tmp_path / "x.feature", Settings(project=tmp_path)) == {tmp_path / "pay.yaml"}
+    assert manifests_of(tmp_path / "x.feature", Settings(project=tmp_path)) == {tmp_path / "pay.yaml": {()}}
+
+
+def test_what_a_scenario_applies_before_a_manifest_is_known(rehearsed: Rehearse, tmp_path: Path) -> None:
+    names = ("pay", "b", "c")
+    pay, b, c = (tmp_path / f"{name}.yaml" for name in names)
+    given = ["pay applied", "c applied", "pay removed", "b applied", "c applied"]
+    steps = [f'Given the manifest "{name}.yaml" is {done}' for name, done in (step.split() for step in given)]
+    rehearsed("\n".join(steps), **dict.fromkeys(names, FAULT))
+    found = manifests_of(tmp_path / "x.feature", Settings(project=tmp_path))
+    assert found == {pay: {()}, c: {(pay,), (b,)}, b: {(c,)}}
 
 
 def test_a_mistake_in_a_manifest_is_told_with_the_step_that_applies_it(rehearsed: Rehearse, tmp_path: Path) -> None:
