@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from meshbdd.errors import EnvironmentBroken, Inconclusive
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.carried import EITHER, under_way
+from meshbdd.mesh.catalog import Catalog
+from meshbdd.mesh.endpoints import Own, clusters_with, not_got, not_lost
 from meshbdd.mesh.hosts_page import HOSTS, hosts_to, read_hosts
 from meshbdd.mesh.looking import Looks, Proxy
 from meshbdd.mesh.pages import DRAINING, draining
@@ -16,6 +22,8 @@ from meshbdd.waiting import NotYet, eventually
 
 _DRAIN = 60
 """Seconds: Istio's drain time is 45 (istio/api mesh/v1alpha1/proxy.proto, ``drainDuration``)."""
+_LONGEST = 30
+"""Seconds at least that a service's endpoints are waited for, whatever the gate's timeout: its pods have to start."""
 _MERGE_WINDOW = 1.0
 """Seconds in which Envoy gathers changes of endpoints' health before it heeds them: ``update_merge_window``'s default."""
 
@@ -84,8 +92,30 @@ class Stillness(Looks):
 
         self.wait(self.proxies(), probe, f"the end of the ejections of {host}")
 
-    def wait_endpoints(self, service: ServiceRef, *, some: bool) -> None:
+    def endpoints(self, service: ServiceRef) -> Own:
+        """What is a service's own, as the API and the proxies tell. Asked before it loses its endpoints."""
+        addresses = self._addresses(service)
+        found = set[str]()
+        for proxy in self.proxies():
+            with contextlib.suppress(EnvironmentBroken):  # one that has only just been started does not answer yet
+                found.update(clusters_with(proxy.tunnel.get(HOSTS), service.host, addresses))
+        return Own(addresses, frozenset(found))
+
+    def _addresses(self, service: ServiceRef) -> frozenset[str]:
+        """The addresses of the ready pods behind a service."""
+        catalog = Catalog(self._cluster, self._sidecars)
+        statuses = [pod.get("status") or {} for pod in catalog.pods(catalog.labels_of(service), service.namespace)]
+        ready = [s for s in statuses if any(_is_ready(condition) for condition in s.get("conditions") or [])]
+        own = [address for s in ready for address in (s.get("podIP"), *(ip.get("ip") for ip in s.get("podIPs") or []))]
+        return frozenset(str(address) for address in own if address)
+
+    def wait_endpoints(self, service: ServiceRef, before: Own, *, some: bool) -> None:
         """Wait until every proxy has (or has no) ready endpoints of a service.
+
+        Args:
+            service: The service.
+            before: What ``endpoints`` said of it before it lost them.
+            some: Whether they are to be there.
 
         Raises:
             EnvironmentBroken: it does not come to pass.
@@ -94,12 +124,15 @@ class Stillness(Looks):
 
         def probe() -> None:
             nonlocal ready_since
+            own = replace(before, addresses=self._addresses(service)) if some else before
+            if some and not own.addresses:
+                ready_since = math.inf
+                raise NotYet(f"no pod behind {service} is ready")
             for proxy in self.proxies():
-                clusters = hosts_to(proxy.tunnel.get(HOSTS), service.host)
-                ready = sum(host.ready for cluster in clusters if cluster.whole for host in cluster.hosts)
-                if bool(ready) != some:
+                wrong = (not_got if some else not_lost)(proxy.tunnel.get(HOSTS), service.host, own)
+                if wrong:
                     ready_since = math.inf
-                    raise NotYet(f"{proxy.pod} has {ready} ready endpoints of {service}")
+                    raise NotYet(f"{proxy.pod} has {wrong} of {service}")
             ready_since = min(ready_since, time.monotonic())
             if some and time.monotonic() - ready_since < _MERGE_WINDOW:
                 raise NotYet(f"the proxies know endpoints of {service} to be ready, and may not heed it yet")
@@ -107,11 +140,15 @@ class Stillness(Looks):
         eventually(
             probe,
             what=f"{service} {'getting' if some else 'losing'} its endpoints",
-            within=Duration(max(self._timeout.seconds, 30)),
+            within=Duration(max(self._timeout.seconds, _LONGEST)),
             code="MB0413",
             failure=EnvironmentBroken,
             help="look at the pods of the service",
         )
+
+
+def _is_ready(condition: Mapping[str, Any]) -> bool:
+    return condition.get("type") == "Ready" and condition.get("status") == "True"
 
 
 def _busy(proxy: Proxy) -> str | None:

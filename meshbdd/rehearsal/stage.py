@@ -12,6 +12,7 @@ from meshbdd.cluster import Cluster
 from meshbdd.cluster.kinds import KINDS, kind_of
 from meshbdd.cluster.refusals import see_namespace
 from meshbdd.errors import Inconclusive
+from meshbdd.mesh.endpoints import Own
 from meshbdd.mesh.looking import Arrival
 from meshbdd.scenario.vantages import OUTBOUND_ANNOTATION
 from meshbdd.sidecars import ISTIO, LINKERD, linkerd_injects
@@ -263,6 +264,10 @@ class StageGate(_Silent):
     def ejected(self) -> dict[str, tuple[str, ...]]:
         """Nothing is ejected."""
         return {}
+
+    def endpoints(self, *_args: Any, **_options: Any) -> Own:
+        """There is no proxy that would know any."""
+        return Own()
 
     def wait_endpoints(self, *_args: Any, **_options: Any) -> None:
         """There is no endpoint to wait for."""

@@ -189,12 +189,14 @@ class Changes:
         findings = refuse_nonsense(self._environment.cluster, made, self._environment.mesh.name)
         self._changing(plan.summary)
         item = InForce(plan, manifest)
+        if plan.moves_endpoints:
+            item.own = self._environment.gate.endpoints(_service_of(plan))
         self.in_force.append(item)
         began = time.time()
         for stage in plan.stages:
             self._write(item, stage)
         if plan.moves_endpoints:
-            self._environment.gate.wait_endpoints(_service_of(plan), some=False)
+            self._environment.gate.wait_endpoints(_service_of(plan), item.own, some=False)
         self._arrived(item)
         self._environment.tell(
             ChangeArrived(
@@ -279,7 +281,7 @@ class Changes:
                 self._undo(together, kept, problems)
         for item in found:
             if item.plan.moves_endpoints and item.changes:
-                back = partial(self._environment.gate.wait_endpoints, _service_of(item.plan), some=True)
+                back = partial(self._environment.gate.wait_endpoints, _service_of(item.plan), item.own, some=True)
                 self._attempt(problems, back)
             if item.changes:
                 self._environment.tell(ChangeWithdrawn(item.plan.summary, began, tuple(kept)))

@@ -9,6 +9,7 @@ from pathlib import Path
 from meshbdd.cluster import Change
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh import Plan, Stage
+from meshbdd.mesh.endpoints import Own
 from meshbdd.mesh.gate import Before
 from meshbdd.mesh.looking import Arrival
 from meshbdd.scenario.known_pods import Life
@@ -47,6 +48,7 @@ class InForce:
         logged: How much the access logs held when it arrived.
         gone: The pods that were seen before and were there no more when it arrived.
         beside: The changes that were in force at some time while it was.
+        own: The endpoints that its service had before, where it takes them away.
     """
 
     plan: Plan
@@ -58,6 +60,7 @@ class InForce:
     logged: int = 0
     gone: Collection[Life] = ()
     beside: list[InForce] = field(default_factory=list)
+    own: Own = Own()
 
     @property
     def changes(self) -> list[Change]:

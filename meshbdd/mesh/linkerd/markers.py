@@ -174,11 +174,11 @@ class EndpointsHeld:
 
     def held(self, dumps: Sequence[Dump]) -> bool | None:
         """See ``Marker``."""
-        found = [
-            {host.address for host in cluster.hosts}
-            for cluster in hosts_to(dumps[0], self.service.host)
-            if cluster.whole
-        ]
+        clusters = hosts_to(dumps[0], self.service.host)
+        asked = [
+            cluster for cluster in clusters if cluster.whole
+        ] or clusters  # a route or a profile may lead elsewhere
+        found = [{host.address for host in cluster.hosts} for cluster in asked]
         if self.addresses:
             return bool(found) and all(addresses == self.addresses for addresses in found)
         return bool(found) and all(len(addresses) >= self.least for addresses in found)

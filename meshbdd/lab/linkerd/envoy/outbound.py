@@ -95,10 +95,11 @@ class OutboundWriter:
         """Write one Service's port that a ServiceProfile governs: neither its routes nor its annotations count."""
         own = Resource("linkerd.io", "ServiceProfile", profile.name, profile.namespace)
         parts = [self._override(authority, weight) for authority, weight in profile.overrides]
+        name = f"{policy.meta}/{own}"
         if not parts and isinstance(policy.meta, Resource):
             meta = policy.meta
             parts = [Part(str(meta), 1, self._destinations.endpoints(meta.name, meta.namespace, meta.port))]
-        name = f"{policy.meta}/{own}"
+            name = f"{meta}/{meta}/{own}"  # they are the Service's own, as the second part tells of a route's
         self._made.clusters[name] = balancer(name, parts, None)
         self._made.endpoints[name] = assignment(name, parts)
         host = {"name": str(policy.meta), "domains": domains, "include_attempt_count_in_response": True}

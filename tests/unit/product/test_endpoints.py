@@ -1,0 +1,144 @@
+"""That proxies have lost, or got, the endpoints of a service is seen wherever calls to it are led."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+
+from meshbdd.cluster import Cluster
+from meshbdd.errors import EnvironmentBroken
+from meshbdd.intents import ServiceRef
+from meshbdd.lab.linkerd.envoy.pod import Compiler
+from meshbdd.lab.linkerd.policies import Policies
+from meshbdd.mesh import Gate
+from meshbdd.mesh.endpoints import Own, not_got, not_lost
+from meshbdd.mesh.linkerd.markers import EndpointsHeld
+from meshbdd.mesh.looking import Proxy
+from meshbdd.sidecars import LINKERD, led_to, whole
+from meshbdd.units import Duration
+from tests.unit.compile.linkerd_worlds import world
+
+Object = dict[str, Any]
+PAY = ServiceRef("pay", "shop")
+OWN, OTHER = "10.0.0.1", "10.0.0.9"
+CALLED = "Service.shop.pay:80"
+PLAIN = f"{CALLED}/{CALLED}"
+SPLIT = f"{CALLED}/HTTPRoute.shop.pay/0"
+PROFILE = f"{CALLED}/ServiceProfile.shop.pay.shop.svc.cluster.local"
+
+
+def _page(**clusters: list[str]) -> Object:
+    made = [
+        {"name": name, "host_statuses": [{"address": {"socket_address": {"address": a}}} for a in addresses]}
+        for name, addresses in clusters.items()
+    ]
+    return {"cluster_statuses": made}
+
+
+@pytest.mark.parametrize(
+    ("page", "lost", "got"),
+    [
+        ({PLAIN: []}, True, False),
+        ({PLAIN: [OWN]}, False, True),
+        ({f"{CALLED}/{PROFILE}": [OWN]}, False, True),
+        ({SPLIT: [OWN]}, False, True),
+        ({SPLIT: []}, True, False),
+        ({SPLIT: [OTHER]}, True, False),
+        ({PROFILE: [OTHER]}, True, True),
+        ({"Service.shop.other:80/Service.shop.other:80": [OTHER]}, True, True),
+        ({"inbound|8080||": [OWN]}, True, True),
+        ({}, True, False),
+        ({"outbound|80||pay.shop.svc.cluster.local": [OWN], "outbound|80|v1|pay.shop.svc.cluster.local": []}, False, True),
+        ({"outbound|80||pay.shop.svc.cluster.local": [], "outbound|80|v1|pay.shop.svc.cluster.local": [OWN]}, False, False),
+    ],
+)  # fmt: skip
+def test_a_proxy_has_them_where_calls_go_to_them(page: dict[str, list[str]], *, lost: bool, got: bool) -> None:
+    own = Own(frozenset({OWN}), frozenset({SPLIT}))
+    assert (not_lost(_page(**page), PAY.host, own) is None) is lost
+    assert (not_got(_page(**page), PAY.host, own) is None) is got
+
+
+@pytest.mark.parametrize(
+    ("spec", "is_whole", "led"),
+    [
+        ("routes: [{name: r, condition: {method: GET}}]", True, "order.shop.svc.cluster.local"),
+        ("dstOverrides: [{authority: client.other.svc.cluster.local, weight: 1}]", False, ""),
+    ],
+)
+def test_the_name_of_a_profiles_cluster_tells_whose_endpoints_it_has(spec: str, *, is_whole: bool, led: str) -> None:
+    profile = f"""
+apiVersion: linkerd.io/v1alpha2
+kind: ServiceProfile
+metadata: {{name: order.shop.svc.cluster.local}}
+spec: {{{spec}}}
+"""
+    made = Compiler(Policies(world(profile))).compile("order-1", "shop")
+    [name] = [name for name in made.clusters if "ServiceProfile" in name]
+    assert (whole(name), led_to(name)) == (is_whole, led)
+
+
+def test_a_new_service_that_a_profile_leads_elsewhere_is_known_by_whoever_answers() -> None:
+    marker = EndpointsHeld(PAY)
+    assert [marker.held([_page(**{PROFILE: there})]) for there in ([], [OTHER])] == [False, True]
+    assert marker.held([_page(**{PLAIN: [], PROFILE: [OTHER]})]) is False
+
+
+class _Cluster:
+    """One Service with one pod, which is ready or gone."""
+
+    def __init__(self) -> None:
+        self.ready = True
+
+    def find(self, *_named: str) -> Object:
+        return {"metadata": {"name": "pay", "namespace": "shop"}, "spec": {"selector": {"app": "pay"}}}
+
+    def list(self, *_asked: str | None, **_more: str) -> list[Object]:
+        meta = {"name": "pay-1", "namespace": "shop", "labels": {"app": "pay"}}
+        status = {"podIP": OWN, "conditions": [{"type": "Ready", "status": str(self.ready)}]}
+        return [{"metadata": meta, "status": status}]
+
+
+class _Tunnel:
+    pod, namespace = "client-1", "shop"
+
+    def __init__(self) -> None:
+        self.hosts = [OWN]
+
+    def get(self, _page_of: str) -> Object:
+        return _page(**{SPLIT: self.hosts})
+
+
+class _Gate(Gate):
+    def __init__(self) -> None:
+        self.cluster, self.tunnel = _Cluster(), _Tunnel()
+        super().__init__(cast("Cluster", self.cluster), Duration(0.05), LINKERD)
+
+    def proxies(self) -> list[Proxy]:
+        return [Proxy(cast("Any", self.tunnel), {"name": "client-1", "namespace": "shop"})]
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Gate]:
+    monkeypatch.setattr("meshbdd.mesh.stillness._LONGEST", 0.1)
+    monkeypatch.setattr("meshbdd.mesh.stillness._MERGE_WINDOW", 0)
+    made = _Gate()
+    yield made
+    made.close()
+
+
+def test_both_ways_are_waited_for_where_a_route_leads_to_the_same_pods(gate: _Gate) -> None:
+    before = gate.endpoints(PAY)
+    assert before == Own(frozenset({OWN}), frozenset({SPLIT}))
+    with pytest.raises(EnvironmentBroken, match=r"last seen: client-1 has 1 ready endpoints of pay\.shop"):
+        gate.wait_endpoints(PAY, before, some=False)
+    gate.tunnel.hosts = [OTHER]
+    gate.wait_endpoints(PAY, before, some=False)
+    with pytest.raises(EnvironmentBroken, match=r"last seen: client-1 has 0 ready endpoints of pay\.shop"):
+        gate.wait_endpoints(PAY, before, some=True)
+    gate.cluster.ready = False
+    with pytest.raises(EnvironmentBroken, match=r"last seen: no pod behind pay\.shop is ready"):
+        gate.wait_endpoints(PAY, before, some=True)
+    gate.cluster.ready, gate.tunnel.hosts = True, [OWN, OTHER]
+    gate.wait_endpoints(PAY, before, some=True)
