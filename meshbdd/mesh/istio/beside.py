@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from meshbdd.errors import BadInput
+from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.intents import Fault, ServiceRef, Side
-from meshbdd.mesh.base import Context, Object, Plan
+from meshbdd.mesh.base import Context, Object, Plan, Where
 from meshbdd.mesh.beside import BEFORE, refuse_replacing
-from meshbdd.mesh.istio.hosts import covers, governing, governing_rule, http_route_before, is_for_some, ruled_host
+from meshbdd.mesh.istio.hosts import (
+    concerns,
+    covers,
+    governing,
+    governing_rule,
+    http_route_before,
+    is_for_some,
+    ruled_host,
+)
+from meshbdd.mesh.istio.named_routes import exported
 from meshbdd.mesh.istio.standing import Objects, stands
 
 MadeBy = Mapping[tuple[str, str, str], Plan]
@@ -30,7 +40,7 @@ def refuse_vain(
         documents: The manifest's.
         there: What stands in the cluster.
         context: What is in force.
-        callers: Gives the namespaces with callers; asked only where a step has changed a DestinationRule.
+        callers: Gives the namespaces with callers; asked only where a step has changed rules, or some callers may have others.
 
     Raises:
         BadInput: it would replace an object that a step has changed, Istio would ignore one of its routes, it has a rule that some
@@ -39,52 +49,66 @@ def refuse_vain(
     made_by: MadeBy = {edit.target: plan for plan in context.in_force if plan.intent is not None for edit in plan.edits}
     refuse_replacing(((_key(document), ("spec",)) for document in documents), context.in_force)
     for document in documents:
-        _refuse_ignored(document, there.virtual_services, made_by)
+        _refuse_ignored(document, there, made_by, callers)
         _refuse_beside(document, there.rules, context.in_force)
     then = with_manifest(there, documents)
     for plan in context.in_force:
         if plan.service is not None and any(plan.tags):
-            _refuse_shadowing(plan, plan.service, then)
+            _refuse_shadowing(plan, plan.service, then, callers)
         if plan.service is not None and plan.intent is not None:
             _refuse_overruling(plan, plan.service, there, then, callers)
         if isinstance(plan.intent, Fault) and plan.side is Side.CALLER:
             _refuse_unseen(plan, plan.intent, there, then)
 
 
-def _refuse_shadowing(plan: Plan, service: ServiceRef, then: Objects) -> None:
-    other = http_route_before(service, governing(service, then.virtual_services), then.http_routes)
-    if other is not None:
-        raise BadInput(
-            "MB0472",
-            f"«{plan.summary}» would have no effect any more: HTTPRoute {other['metadata']['name']} then routes the calls to "
-            f"{service}, beside which Istio ignores a VirtualService.",
-            help=f"{BEFORE}; then a fault goes to the server, and a policy has to be written into the HTTPRoute",
-        )
+def _refuse_shadowing(plan: Plan, service: ServiceRef, then: Objects, callers: Callable[[], Sequence[str]]) -> None:
+    routed = any(concerns(route, service) for route in then.http_routes)
+    for namespace in _spaces(plan, callers) or (service.namespace,) if routed else ():
+        ruling = governing(service, then.virtual_services, namespace)
+        other = http_route_before(service, ruling, then.http_routes, namespace)
+        if other is not None:
+            raise BadInput(
+                "MB0472",
+                f"«{plan.summary}» would have no effect any more: HTTPRoute {other['metadata']['name']} then routes the calls to "
+                f"{service}, beside which Istio ignores a VirtualService.",
+                help=f"{BEFORE}; then a fault goes to the server, and a policy has to be written into the HTTPRoute",
+            )
 
 
 def _refuse_overruling(
     plan: Plan, service: ServiceRef, there: Objects, then: Objects, callers: Callable[[], Sequence[str]]
 ) -> None:
-    """See that no caller takes another DestinationRule than the one that a step has changed: its own namespace's come first."""
-    changed = {edit.target for edit in plan.edits if edit.kind == "DestinationRule"}
-    for namespace in callers() if changed else ():
-        was, now = (governing_rule(service, objects.rules, namespace) for objects in (there, then))
-        if was is None or _rule_key(was) not in changed:
-            continue
-        for_some = (r for r in then.rules if r not in there.rules and is_for_some(r, service, namespace))
-        other = next(for_some, now if now is not None and _rule_key(now) != _rule_key(was) else None)
-        if other is not None:
-            meta = other["metadata"]
-            raise BadInput(
-                "MB0497",
-                f"With the manifest callers in namespace {namespace} take what DestinationRule {meta['name']}.{meta['namespace']} "
-                f"says of {service}, and «{plan.summary}» would hold no more for their calls.",
-                help=_APART if other["spec"].get("workloadSelector") else BEFORE,
-            )
+    """See that no caller takes another rule than the one that a step has changed for it: its own namespace's come first."""
+    for kind, govern, before, after in (
+        ("DestinationRule", governing_rule, there.rules, then.rules),
+        ("VirtualService", governing, there.virtual_services, then.virtual_services),
+    ):
+        changed = {edit.target for edit in plan.edits if edit.kind == kind}
+        for namespace in _spaces(plan, callers) if changed else ():
+            was, now = (govern(service, objects, namespace) for objects in (before, after))
+            if was is None or _named(kind, was) not in changed:
+                continue
+            for_some = (r for r in after if r not in before and is_for_some(r, service, namespace))
+            other = next(for_some, now if now is not None and _named(kind, now) != _named(kind, was) else None)
+            if other is not None:
+                meta = other["metadata"]
+                raise BadInput(
+                    "MB0497",
+                    f"With the manifest callers in namespace {namespace} take what {kind} {meta['name']}.{meta['namespace']} "
+                    f"says of {service}, and «{plan.summary}» would hold no more for their calls.",
+                    help=_APART if other["spec"].get("workloadSelector") else BEFORE,
+                )
 
 
-def _rule_key(rule: Mapping[str, Any]) -> tuple[str, str, str]:
-    return _key({"kind": "DestinationRule", **rule})
+def _spaces(plan: Plan, callers: Callable[[], Sequence[str]]) -> Sequence[str]:
+    """The namespaces whose callers a plan is for."""
+    only = plan.callers.namespace if plan.callers is not None else None
+    return (only,) if only is not None else callers()
+
+
+def _named(kind: str, obj: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The key of an object as an API lists it: without its kind."""
+    return _key({"kind": kind, **obj})
 
 
 def _refuse_unseen(plan: Plan, fault: Fault, there: Objects, then: Objects) -> None:
@@ -126,20 +150,18 @@ def with_manifest(there: Objects, documents: Sequence[Object]) -> Objects:
     )
 
 
-def _refuse_ignored(document: Object, existing: Sequence[Object], made_by: MadeBy) -> None:
-    """See that no older VirtualService routes what one of the manifest is for."""
+def _refuse_ignored(document: Object, there: Objects, made_by: MadeBy, callers: Callable[[], Sequence[str]]) -> None:
+    """See that no older VirtualService routes what one of the manifest is for: a private one comes before those of others."""
     meta, kind = document["metadata"], document["kind"]
     if kind != "VirtualService" or "mesh" not in (document["spec"].get("gateways") or ["mesh"]):
         return
     for host in document["spec"].get("hosts") or []:
         ref = ServiceRef.parse(host.removesuffix(".svc.cluster.local"), meta["namespace"])
-        ruling = governing(ref, existing)
+        ruling = _before(document, ref, there, callers)
         if ruling is None:
             continue
         other = ruling["metadata"]
-        if (other["name"], other["namespace"]) == (meta["name"], meta["namespace"]):
-            continue
-        maker = made_by.get((kind, other["name"], other["namespace"]))
+        maker = made_by.get(_named(kind, ruling))
         whose = f", by which «{maker.summary}» is in force," if maker else " already,"
         raise BadInput(
             "MB0409",
@@ -149,11 +171,27 @@ def _refuse_ignored(document: Object, existing: Sequence[Object], made_by: MadeB
         )
 
 
+def _before(
+    document: Object, service: ServiceRef, there: Objects, callers: Callable[[], Sequence[str]]
+) -> Mapping[str, Any] | None:
+    """The VirtualService that stands before one of a manifest for all callers that see it, or for those beside the service."""
+    kind, then = document["kind"], with_manifest(there, [document]).virtual_services
+    rivals = [obj for obj in then if concerns(obj, service)]
+    spaces: Sequence[str] = ()
+    if rivals[1:] and any(exported(obj["spec"], obj["metadata"]) != [Where()] for obj in rivals):
+        with contextlib.suppress(Inconclusive):  # a rehearsal may not know the pods
+            spaces = callers()
+    seen = [name for name in spaces or (service.namespace,) if governing(service, [document], name) is not None]
+    found = {name: governing(service, rivals, name) for name in seen}
+    others = {name: obj for name, obj in found.items() if obj is not None and _named(kind, obj) != _key(document)}
+    return others.get(service.namespace) if len(others) < len(found) else next(iter(others.values()), None)
+
+
 def _refuse_beside(document: Object, rules: Sequence[Object], in_force: Iterable[Plan]) -> None:
     """See that no rule which a step has made or changed for a service hides what a DestinationRule of the manifest says of it."""
     if document["kind"] != "DestinationRule" or document["spec"].get("workloadSelector"):
         return
-    standing = {_rule_key(rule): ruled_host(rule) for rule in rules}
+    standing = {_named("DestinationRule", rule): ruled_host(rule) for rule in rules}
     for plan in in_force:
         for edit in plan.edits if plan.intent is not None else ():
             if edit.target == _key(document) or edit.target[::2] != _key(document)[::2]:

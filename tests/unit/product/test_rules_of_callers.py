@@ -142,3 +142,69 @@ def test_a_manifest_whose_rule_for_some_callers_would_not_see_a_fault_in_force_i
     there = Staged(Istio, WORLD)
     there(replace(SLOW, scope=Scope(called_by=CLIENT)))
     there([_rule(**BREAKER)])
+
+
+FAILS = Fault(LEDGER, status=503)
+PUBLIC = _vs("billing", ("*",))
+
+
+@pytest.mark.parametrize(
+    ("there", "manifest", "callers"),
+    [
+        ([], _vs(), "front"),
+        ([PUBLIC], _vs(), "front"),
+        ([], _vs("shop", ("front",)), "front"),
+        ([], _vs("billing"), "billing"),
+        ([], {**_vs(), "spec": {**_vs()["spec"], "hosts": ["*.billing.svc.cluster.local"]}}, "front"),
+    ],
+)
+def test_a_manifest_whose_routes_some_callers_would_take_in_the_place_of_a_steps_is_refused(
+    there: list[Object], manifest: Object, callers: str
+) -> None:
+    manifest = {**manifest, "metadata": {**manifest["metadata"], "name": "own"}}
+    world = Staged(Istio, [*WORLD, *there])
+    assert world(FAILS).side is Side.CALLER
+    name = f"own.{manifest['metadata']['namespace']}"
+    with pytest.raises(
+        BadInput, match=f"callers in namespace {callers} take what VirtualService {name} says"
+    ) as caught:
+        world([manifest])
+    assert (caught.value.code, caught.value.help) == ("MB0497", "apply the manifest before that step")
+
+
+def test_an_http_route_that_some_callers_would_take_in_the_place_of_a_steps_is_refused() -> None:
+    world = Staged(Istio, WORLD)
+    world(FAILS)
+    with pytest.raises(BadInput, match="HTTPRoute theirs then routes the calls to ledger") as caught:
+        world([HTTP_ROUTE])
+    assert caught.value.code == "MB0472"
+
+
+def test_a_manifest_for_callers_whom_a_step_is_not_for_is_applied_beside_it() -> None:
+    world = Staged(Istio, WORLD)
+    world(replace(FAILS, scope=Scope(called_by=CLIENT)))
+    world([_vs(timeout="300ms")])
+
+
+@pytest.mark.parametrize(
+    ("there", "manifest", "ignored"),
+    [
+        ([PUBLIC], _vs(), False),
+        ([_vs()], _vs("billing", ("*",)), False),
+        ([_vs("shop", ("*",))], _vs("billing"), False),
+        ([_vs("billing")], _vs("billing", ("*",)), True),
+        ([_vs()], _vs(), True),
+        ([PUBLIC], _vs("front", ("*",)), True),
+    ],
+)
+def test_istio_ignores_a_manifests_routes_where_others_come_first(
+    there: list[Object], manifest: Object, ignored: bool
+) -> None:
+    world = Staged(Istio, [*WORLD, *there])
+    young = {**manifest, "metadata": {**manifest["metadata"], "name": "young"}}
+    if not ignored:
+        world([young])
+        return
+    with pytest.raises(BadInput, match=r"already, so Istio would ignore young \(IST0109\)") as caught:
+        world([young])
+    assert caught.value.code == "MB0409"
