@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -262,39 +262,39 @@ class Catalog:
         Raises:
             BadInput: it goes by a name that no pod has.
         """
-        found = _target(port, _port_names(self._behind(service)))
-        if found is None:
+        found = _targets(port, _port_names(self._behind(service)))
+        if not found:
             name = service["metadata"]["name"]
             raise BadInput(
                 "MB0451",
                 f'Port {port["port"]} of Service "{name}" leads to "{port["targetPort"]}", and no pod has a port of that name.',
                 help="start its pods, or correct targetPort",
             )
-        return found
+        return found[-1]
 
     def _behind(self, service: Object) -> list[Object]:
         return self.pods(service["spec"].get("selector") or {}, service["metadata"]["namespace"])
 
 
 def ports_of(service: Object, pods: Iterable[Object]) -> tuple[int, ...]:
-    """The ports of these pods that a Service leads to, as numbers."""
+    """The ports of these pods that a Service leads to, as numbers: a name may be another one's at each of them."""
     names = _port_names(pods)
-    found = [_target(port, names) for port in service["spec"].get("ports") or []]
-    return tuple(sorted({number for number in found if number is not None}))
+    found = (number for port in service["spec"].get("ports") or [] for number in _targets(port, names))
+    return tuple(sorted(set(found)))
 
 
-def _port_names(pods: Iterable[Object]) -> Mapping[str, int]:
-    return {
-        str(port.get("name")): int(port["containerPort"])
-        for pod in pods
-        for container in pod["spec"].get("containers") or []
-        for port in container.get("ports") or []
-    }
+def _port_names(pods: Iterable[Object]) -> Mapping[str, Sequence[int]]:
+    found: dict[str, list[int]] = {}
+    for pod in pods:
+        for container in pod["spec"].get("containers") or []:
+            for port in container.get("ports") or []:
+                found.setdefault(str(port.get("name")), []).append(int(port["containerPort"]))
+    return found
 
 
-def _target(port: Mapping[str, Any], names: Mapping[str, int]) -> int | None:
+def _targets(port: Mapping[str, Any], names: Mapping[str, Sequence[int]]) -> Sequence[int]:
     target = port.get("targetPort", port["port"])
-    return target if isinstance(target, int) else names.get(str(target))
+    return [target] if isinstance(target, int) else names.get(str(target), [])
 
 
 def has_ended(pod: Mapping[str, Any]) -> bool:

@@ -25,13 +25,19 @@ class Behind:
         labels: The selector.
         pods: They.
         ports: Those of theirs to which the service leads.
+        leading: What leads there: a Service, or as much of one as says where.
         stands_in: Whether they are a fault backend's.
     """
 
     labels: Mapping[str, str]
     pods: tuple[Object, ...]
     ports: tuple[int, ...]
+    leading: Object
     stands_in: bool = False
+
+    def ports_at(self, pod: Object) -> tuple[int, ...]:
+        """The ports of one of these pods to which the service leads: by a name it may lead to others at each of them."""
+        return ports_of(self.leading, [pod])
 
 
 def home_of(catalog: Catalog, service: ServiceRef) -> ServiceRef:
@@ -54,14 +60,14 @@ def behind(catalog: Catalog, service: ServiceRef) -> tuple[Behind, ...]:
     found, home = catalog.service(service), home_of(catalog, service)
     labels = catalog.labels_of(home)
     pods = tuple(catalog.pods(labels, service.namespace))
-    own = Behind(labels, pods, ports_of(found, pods))
+    own = Behind(labels, pods, ports_of(found, pods), found)
     if home == service:
         return (own,)
     labels = catalog.labels_of(service)
     pods = tuple(catalog.pods(labels, service.namespace))
     # A fault backend listens where HTTP is spoken, and nowhere else.
     listening = {"spec": {"ports": list(http_ports(found))}}
-    return own, Behind(labels, pods, ports_of(listening, pods), stands_in=True)
+    return own, Behind(labels, pods, ports_of(listening, pods), listening, stands_in=True)
 
 
 def share_pods(catalog: Catalog, one: ServiceRef, other: ServiceRef) -> bool:

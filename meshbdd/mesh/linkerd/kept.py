@@ -86,8 +86,8 @@ def ports_at(catalog: Catalog, service: ServiceRef) -> Iterator[tuple[Object, in
     for part in behind(catalog, service):
         meta = {"name": service.name, "namespace": service.namespace, "labels": dict(part.labels)}
         to_come: dict[str, Any] = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {}}
-        for port in part.ports:
-            for pod in part.pods or [to_come]:
+        for pod in part.pods or [to_come]:
+            for port in part.ports_at(pod):
                 if not skips(pod, port):
                     yield pod, port
 

@@ -111,7 +111,7 @@ def servers_at(
     there = catalog.all("Server", service.namespace)
     for some in behind(catalog, service):
         for port in some.ports:
-            pods = [pod for pod in some.pods if not skips(pod, port)]
+            pods = [pod for pod in some.pods if port in some.ports_at(pod) and not skips(pod, port)]
             if some.pods and not pods:
                 continue
             covered = {p["metadata"]["name"] for p in pods for server in planned if decides(server, p, port)}

@@ -175,8 +175,16 @@ def test_new_pods_of_a_service_are_not_beyond_the_server_that_decides_for_the_ot
 
 @pytest.mark.parametrize("step", [STRICT_ALL, STRICT, ONLY])
 def test_a_port_that_goes_by_a_name_may_be_another_at_new_pods(step: Intent) -> None:
-    told = "payment-service.shop: it would not at port 8081 of pod .*, since no Server decides there"
+    told = "payment-service.shop: it would not at port 8081 of pod of Deployment payment-service-next, since no Server decides there"
     _refused(_world(**INJECTED), step, [_deployment("payment-service", 8081)], told)
+    next_one = _pod("payment-service", "next")
+    next_one["spec"]["containers"][0]["ports"][0]["containerPort"] = 8081
+    for pods in ([next_one], [next_one, _pod("payment-service")]):
+        made = [edit.new for edit in _world(*pods, **INJECTED)(step).edits if edit.kind == "Server" and edit.new]
+        theirs = {
+            new["spec"]["port"] for new in made if new["spec"]["podSelector"]["matchLabels"]["app"] == "payment-service"
+        }
+        assert theirs == {8080, 8081}
 
 
 @pytest.mark.parametrize("step", [STRICT, ONLY])
