@@ -178,6 +178,7 @@ def _items(document: Any) -> list[Any]:
     return items if isinstance(items, list) else [document]
 
 
+_PROFILE = "ServiceProfile"
 _OWN = {"istio": ("Istio", OF_ISTIO), "linkerd": ("Linkerd", OF_LINKERD)}
 
 
@@ -216,6 +217,14 @@ def _is_of_the_world(document: Mapping[str, Any]) -> bool:
 
 def _check_kind(document: dict[str, Any], file: Path, mesh: str) -> None:
     if document.get("kind") not in ALLOWED:
+        if document.get("kind") == _PROFILE and mesh == "linkerd":
+            raise BadInput(
+                "MB0420",
+                f"{file.name} holds a {_PROFILE}, which no step applies: beside one Linkerd ignores routes, and the retries, "
+                "timeouts and failure accrual that its Service's annotations ask for.",
+                place=place_of(file, document, "kind"),
+                help="write what it asks for into a route, or into annotations of the Service",
+            )
         kinds = kinds_of(mesh) if mesh else ", ".join(ALLOWED)
         near = difflib.get_close_matches(str(document.get("kind")), kinds.split(", "), 1, _SURELY)
         raise BadInput(

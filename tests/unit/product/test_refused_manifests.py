@@ -241,6 +241,8 @@ def test_an_object_that_may_not_be_applied_is_told_with_its_line(
         ("Servr", "linkerd", "did you mean Server?"),
         ("TCPRoute", "istio", "take it out of the manifest"),
         ("ServiceEntry", "linkerd", "take it out of the manifest"),
+        ("ServiceProfile", "istio", "take it out of the manifest"),
+        ("ServiceProfile", "linkerd", "write what it asks for into a route, or into annotations of the Service"),
     ],
 )
 def test_a_kind_that_is_like_one_that_may_be_applied(kind: str, mesh: str, action: str, tmp_path: Path) -> None:
@@ -249,6 +251,7 @@ def test_a_kind_that_is_like_one_that_may_be_applied(kind: str, mesh: str, actio
     with pytest.raises(BadInput) as caught:
         read_manifest(file, "shop", mesh)
     assert (caught.value.code, caught.value.help) == ("MB0420", action)
+    assert ("beside one Linkerd ignores routes" in caught.value.sentence) == ("into a route" in action)
 
 
 @pytest.mark.parametrize(
