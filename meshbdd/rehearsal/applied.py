@@ -1,4 +1,4 @@
-"""Which manifests a feature's steps apply, and what they have applied before each."""
+"""Which manifests a feature's steps apply, what is in them, and what has been applied before each."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from meshbdd.errors import BadInput
-from meshbdd.mesh.manifest import find_manifest
-from meshbdd.rehearsal.features import read_feature
+from meshbdd.mesh.manifest import find_manifest, read_objects
+from meshbdd.rehearsal.feature_file import read_feature
 from meshbdd.settings import Settings
 
 _MANIFEST = re.compile(r'the manifest "([^"]+)" is (applied|removed)')
@@ -41,3 +41,20 @@ def manifests_of(file: Path, settings: Settings) -> Orders:
                     before.add(tuple(other for other in there if other != manifest))
                     there[manifest] = None
     return found
+
+
+def names_in(text: str, feature: Path, settings: Settings) -> set[str]:
+    """The names of the objects in the manifest that a step applies; of a file that cannot be read nothing is known.
+
+    Args:
+        text: The step's text.
+        feature: The feature file.
+        settings: As a run's.
+    """
+    named = _MANIFEST.fullmatch(text)
+    if named is None or named[2] == "removed":
+        return set()
+    with contextlib.suppress(BadInput):
+        file = find_manifest(named[1], feature, settings.project, settings.mesh)
+        return {str(document["metadata"]["name"]) for document in read_objects(file, settings.namespace or "")}
+    return set()

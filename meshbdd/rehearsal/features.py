@@ -10,8 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from behave.model import Feature, Scenario, Step
-from behave.parser import ParserError, parse_file
+from behave.model import Scenario, Step
 from behave.step_registry import registry
 
 from meshbdd.claims import Claim
@@ -22,8 +21,10 @@ from meshbdd.errors import BadInput, MeshbddError, NotPossible, Place, Refused
 from meshbdd.mesh import MESHES, Gate
 from meshbdd.options import table_rows
 from meshbdd.phrases import problem_of
+from meshbdd.rehearsal.applied import names_in
 from meshbdd.rehearsal.delays import StepLine, unnoticed_delays
 from meshbdd.rehearsal.doubts import grpc_faults_of_http, planned_count, thin_count
+from meshbdd.rehearsal.feature_file import read_feature
 from meshbdd.rehearsal.following import follows
 from meshbdd.rehearsal.judged import Said, sends, unjudged
 from meshbdd.rehearsal.report import Report
@@ -91,26 +92,6 @@ def rehearse(file: Path, objects: Iterable[Object], settings: Settings, namespac
     return report
 
 
-def read_feature(file: Path) -> Feature:
-    """Parse a feature file.
-
-    Raises:
-        BadInput: it cannot be read, or is none.
-    """
-    try:
-        feature = parse_file(str(file))
-    except ParserError as error:
-        told = [line.removeprefix("REASON: ") for line in str(error.args[0]).splitlines() if line.strip()]
-        said = f"{told[-1].rstrip('.')} («{error.line_text}»)" if error.line_text else told[-1].rstrip(".")
-        place = Place(file, getattr(error, "line", None))
-        raise BadInput("MB0241", f"{file} is no feature file: {said}.", help="mend that line", place=place) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput("MB0242", f"{file} cannot be read: {error}.", help="check the path") from None
-    if feature is None:
-        raise BadInput("MB0243", f"{file} holds no feature.", help="begin it with Feature:")
-    return cast("Feature", feature)
-
-
 def first_refusal(
     steps: Sequence[Step], live: Cluster, settings: Settings, known: Any, run: str = "rehearsal"
 ) -> MeshbddError | None:
@@ -175,6 +156,7 @@ def _scenario(scenario: Scenario, file: Path, stage: _Stage, report: Report) -> 
     if found := mixed([step.name for step in steps]):
         report.refused(found[1], Place(file, steps[found[0]].line))
     refused: dict[str, str] = {}
+    left_out = set[str]()
     writes = Writes(stage.settings.mesh, report)
     said: list[Said] = []
     for step in steps:
@@ -193,8 +175,9 @@ def _scenario(scenario: Scenario, file: Path, stage: _Stage, report: Report) -> 
             claim = world.claim_made
             said[-1] = replace(said[-1], claim=claim.text if claim else "", understood=error is None)
             if error is not None:
-                if not follows(error.code, step.name, refused):
+                if not follows(error, step.name, refused, left_out):
                     _refused(error, place, report)
+                left_out |= names_in(step.name, file, stage.settings)
                 refused[step.name] = error.code
         count = planned_count(step.name, count)
         if (thin := thin_count(world.claim_made, count, str(place))) is not None:

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+
+from meshbdd.errors import MeshbddError
 
 _NO_REQUEST, _NOT_APPLIED, _NOTHING_DONE = "MB0502", "MB0506", "MB0507"
 _UNKNOWN = {"MB0404", "MB0405", "MB0414", "MB0508"}
 """A namespace, a service, a manifest or a step that nobody knows: it may be any one, misspelt."""
+_LACKING = {"MB0404", "MB0405", "MB0525", "MB0528"}
+"""A service, or a port of one, that is not there: a manifest that is not applied may have brought it."""
 
 _DEFINES = re.compile(r'the request "([^"]+)":')
 _APPLIES = re.compile(r'the manifest "([^"]+)" is applied')
 _REMOVES = re.compile(r'the manifest "([^"]+)" is removed')
 
 
-def follows(code: str, text: str, refused: Mapping[str, str]) -> bool:
+def follows(error: MeshbddError, text: str, refused: Mapping[str, str], left_out: Iterable[str] = ()) -> bool:
     """Whether a step is refused only since one was that would have made what it lacks.
 
     Args:
-        code: What the step is refused for.
+        error: What the step is refused for.
         text: The step.
         refused: The earlier steps of its scenario that were refused, or not understood → their codes.
+        left_out: The names of the objects in manifests that earlier steps did not apply, be it that a run skips them.
     """
+    code = error.code
+    if code in _LACKING and any(f'"{name}"' in error.sentence for name in left_out):
+        return True
     if code == _NO_REQUEST:
         return any(f'"{name}"' in text for name in _named(_DEFINES, refused))
     if code not in {_NOT_APPLIED, _NOTHING_DONE}:

@@ -292,6 +292,40 @@ def test_a_manifest_in_a_step_is_judged_where_it_is_applied(rehearsed: Rehearse,
     assert manifests_of(tmp_path / "x.feature", Settings(project=tmp_path)) == {tmp_path / "pay.yaml": {()}}
 
 
+TOLD = """
+    kind: Service
+    apiVersion: v1
+    metadata: {name: NAME}
+    spec: {selector: {app: payment-service}, ports: [{name: http, port: 80}, {name: admin, port: 81}]}
+    """
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "told"),
+    [
+        ("payment-service", "payment-service:81", ["MB0454"]),
+        ("payment-service", "order-service:81", ["MB0454", "MB0528"]),
+        ("payment-service", "nobody", ["MB0454", "MB0525"]),
+    ],
+)
+def test_what_a_manifest_that_is_skipped_would_have_brought_is_no_mistake_of_a_later_step(
+    tmp_path: Path, name: str, host: str, told: list[str]
+) -> None:
+    steps = f'''
+    Given the request "there":
+      """
+      GET http://{host}/
+      """
+    And the manifest "told.yaml" is applied
+    When "there" is sent
+    '''
+    (tmp_path / "x.feature").write_text(HEAD + steps)
+    (tmp_path / "told.yaml").write_text(textwrap.dedent(TOLD.replace("NAME", name)))
+    settings = Settings(project=tmp_path, mesh="linkerd")
+    report = rehearse(tmp_path / "x.feature", WORLD, settings, "shop", _admit)
+    assert [finding.code for finding, _ in report.sorted()] == told
+
+
 def test_what_a_scenario_applies_before_a_manifest_is_known(rehearsed: Rehearse, tmp_path: Path) -> None:
     names = ("pay", "b", "c")
     pay, b, c = (tmp_path / f"{name}.yaml" for name in names)
