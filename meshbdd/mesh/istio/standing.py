@@ -5,11 +5,13 @@ Which VirtualService, HTTPRoute or DestinationRule governs a call is a matter of
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from meshbdd.errors import Inconclusive
 from meshbdd.intents import Fault, ServiceRef
 from meshbdd.mesh.catalog import Catalog, selected
 from meshbdd.mesh.istio.hosts import (
@@ -101,7 +103,10 @@ def _namespaces(fault: Fault, objects: Objects) -> Sequence[str]:
     there = (*objects.virtual_services, *objects.rules, *objects.http_routes)
     if all(is_everybodys(obj, service) for obj in there if concerns(obj, service)):
         return (service.namespace,)
-    return sorted(objects.callers() or (service.namespace,), key=lambda name: (name != service.namespace, name))
+    spaces: Sequence[str] = ()
+    with contextlib.suppress(Inconclusive):  # a rehearsal may not know the pods
+        spaces = objects.callers()
+    return sorted(spaces or (service.namespace,), key=lambda name: (name != service.namespace, name))
 
 
 def _of_routes(fault: Fault, objects: Objects, namespace: str) -> Iterator[str]:

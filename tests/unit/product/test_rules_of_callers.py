@@ -131,6 +131,12 @@ def test_a_filter_is_armed_early_for_the_sake_of_callers_rules(rules: list[Objec
     assert len(Staged(Istio, [*WORLD, *rules]).mesh.early(Context(said=said))) == armed
 
 
+def test_where_nobody_knows_the_pods_nothing_is_armed_for_callers_rules() -> None:
+    said = (Mention(Topic.FAULT, LEDGER, "ledger.billing is slowed by 1s"),)
+    there = Staged(Istio, [*(obj for obj in WORLD if obj["kind"] != "Pod"), _vs(timeout="300ms")])
+    assert there.mesh.early(Context(said=said)) == ()
+
+
 def test_a_manifest_whose_rule_for_some_callers_would_not_see_a_fault_in_force_is_refused() -> None:
     there = Staged(Istio, WORLD)
     assert there(SLOW).side is Side.CALLER
