@@ -17,7 +17,7 @@ from meshbdd.cluster import Cluster
 from meshbdd.cluster.tunnel import PodGone, Tunnel
 from meshbdd.errors import EnvironmentBroken, Inconclusive
 from meshbdd.mesh.base import Marker
-from meshbdd.sidecars import ISTIO, Sidecars
+from meshbdd.sidecars import FAULT_LABEL, ISTIO, Sidecars
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
 
@@ -94,7 +94,7 @@ class Looks:
         self._pool.shutdown(wait=False)
 
     def proxies(self) -> list[Proxy]:
-        """Every sidecar that runs."""
+        """Every sidecar that runs, those of fault backends last: where several lag, the tester's own is named."""
         found = []
         for pod in self._cluster.list("Pod", labels=self._sidecars.label):
             meta = pod["metadata"]
@@ -104,7 +104,7 @@ class Looks:
             if key not in self._tunnels:
                 self._tunnels[key] = Tunnel(self._cluster, meta["name"], meta["namespace"], ADMIN_PORT)
             found.append(Proxy(self._tunnels[key], meta))
-        return found
+        return sorted(found, key=lambda proxy: FAULT_LABEL in (proxy.metadata.get("labels") or {}))
 
     def wait(
         self,

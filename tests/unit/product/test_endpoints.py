@@ -16,7 +16,7 @@ from meshbdd.mesh import Gate
 from meshbdd.mesh.endpoints import Own, not_got, not_lost
 from meshbdd.mesh.linkerd.markers import EndpointsHeld
 from meshbdd.mesh.looking import Proxy
-from meshbdd.sidecars import LINKERD, led_to, whole
+from meshbdd.sidecars import FAULT_LABEL, LINKERD, led_to, whole
 from meshbdd.units import Duration
 from tests.unit.compile.linkerd_worlds import world
 
@@ -142,3 +142,17 @@ def test_both_ways_are_waited_for_where_a_route_leads_to_the_same_pods(gate: _Ga
         gate.wait_endpoints(PAY, before, some=True)
     gate.cluster.ready, gate.tunnel.hosts = True, [OWN, OTHER]
     gate.wait_endpoints(PAY, before, some=True)
+
+
+def test_of_proxies_that_lag_the_testers_own_is_named_first() -> None:
+    class _Pods:
+        def list(self, *_asked: str, **_more: str) -> list[Object]:
+            labels = [{FAULT_LABEL: "pay"}, {"app": "client"}]
+            return [
+                {"metadata": {"name": f"p-{n}", "namespace": "shop", "uid": str(n), "labels": its}, "status": {"phase": "Running"}}
+                for n, its in enumerate(labels)
+            ]  # fmt: skip
+
+    gate = Gate(cast("Cluster", _Pods()), Duration(0.05), LINKERD)
+    assert [proxy.pod for proxy in gate.proxies()] == ["p-1", "p-0"]
+    gate.close()
