@@ -34,6 +34,7 @@ from meshbdd.mesh.linkerd.rivals import refuse_shadowed
 from meshbdd.mesh.linkerd.rules import marked
 from meshbdd.mesh.linkerd.servers import turns
 from meshbdd.mesh.linkerd.stand_ins import draws, replaced
+from meshbdd.mesh.linkerd.target_ports import refuse_no_target
 from meshbdd.mesh.markers import CLUSTERS, ROUTES, ConfigChanged
 from meshbdd.mesh.staging import staged
 
@@ -94,7 +95,7 @@ def _stages(
         if kind == "Deployment":
             edits, markers = [_new_deployment(catalog, wanted)], list[Marker](joined(catalog, documents, wanted))
         elif kind == "Service":
-            edits, markers = _service(catalog, wanted, context)
+            edits, markers = _service(catalog, wanted, context, documents)
         elif kind in ROUTE_KINDS:
             edits, markers = _route(catalog, wanted, kind), list(_route_markers(catalog, wanted, tag, own, documents))
             markers += policy_markers(catalog, after, wanted, kind)
@@ -166,12 +167,15 @@ def _route_markers(
 # Services
 
 
-def _service(catalog: Catalog, wanted: Object, context: Context) -> tuple[list[Edit], list[Marker]]:
+def _service(
+    catalog: Catalog, wanted: Object, context: Context, documents: Sequence[Object]
+) -> tuple[list[Edit], list[Marker]]:
     meta = wanted["metadata"]
     ref = ServiceRef(meta["name"], meta["namespace"])
     live = catalog.find("Service", ref.name, ref.namespace)
     if live is None:
         refuse_unreadable({k: v for k, v in (meta.get("annotations") or {}).items() if k.startswith(_LINKERD)}, {})
+        refuse_no_target(catalog, wanted, documents)
         return [creation(wanted)], [EndpointsHeld(ref)]
     ours = {
         edit.path
