@@ -213,3 +213,25 @@ def test_what_came_before_the_step_goes_while_it_is_in_force_and_comes_again() -
     other["metadata"]["name"] = "payment-other"
     with pytest.raises(BadInput, match=r"every call to payment-other\.shop: it would not at port 7000"):
         there([other])
+
+
+@pytest.mark.parametrize(("namespace", "refused"), [(None, True), (INJECTED, True), ({}, False)])
+def test_a_rehearsal_tells_the_same_of_a_world_of_files(namespace: dict[str, str] | None, refused: bool) -> None:
+    """Where they do not tell of the namespace its pods do."""
+    payment = _deployment("payment-service", **INJECTED)
+    payment["metadata"]["name"] = "payment"
+    world = [payment, _service("payment-service")]
+    if namespace is not None:
+        meta = {"name": "shop", "annotations": namespace}
+        world.append({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
+    manifest = [_service("fresh"), _deployment("fresh")]
+    there = Staged(Linkerd, world)
+    if refused:
+        told = "fresh.shop: it would not at port 8080 of pod of Deployment fresh-next, since no Server decides there"
+        _refused(there, STRICT_ALL, manifest, told)
+    else:
+        there(STRICT_ALL)
+        there(manifest)
+    admin = _admin(9090)
+    told = "payment-admin.shop: it would not at port 9090 of pod of Deployment payment, since no Server decides there"
+    _refused(Staged(Linkerd, world), STRICT_ALL, [admin], told)
