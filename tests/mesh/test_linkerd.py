@@ -279,6 +279,13 @@ def test_a_grpc_route_of_a_step_hides_not_that_plaintext_is_rejected(scenario: S
         world.claim(world.observed.rejects_plaintext(PAYMENT))
 
 
+def test_that_plaintext_is_rejected_is_told_of_a_service_that_only_another_may_call(scenario: Scenario) -> None:
+    """The meshed client that is asked beside is denied there too."""
+    with scenario("payment-service rejects plaintext") as world:
+        world.changes.make(Access(ORDER, PAYMENT))
+        world.claim(world.observed.rejects_plaintext(PAYMENT))
+
+
 def test_a_service_profile_is_refused_by_its_name(scenario: Scenario, lab: LabUnderTest) -> None:
     lab.apply(PROFILE)
     try:
