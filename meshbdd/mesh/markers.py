@@ -44,7 +44,7 @@ def _inbound_chains(dump: Dump) -> Iterator[Mapping[str, Any]]:
     """
     for config in dump.get("configs") or []:
         listener = (config.get("active_state") or {}).get("listener") or {}
-        if listener.get("traffic_direction") == "INBOUND":
+        if listener.get("traffic_direction") == "INBOUND" and "internal_listener" not in listener:
             yield from listener.get("filter_chains") or []
 
 
