@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,7 +98,7 @@ def _in_words_of(mesh: str, file: Path) -> Path:
 
 def judge_wherever(
     manifest: Manifest,
-    times: Collection[tuple[Path, ...]],
+    times: Mapping[tuple[Path, ...], bool],
     there: list[Object],
     mesh: str,
     report: Report,
@@ -106,11 +106,11 @@ def judge_wherever(
 ) -> None:
     """Judge a manifest that is for one test: what is said of it is so each time that it is applied.
 
-    What is so some of the times alone the rehearsal says, at the step.
+    What is so some of the times alone the rehearsal says, at the step; where it cannot, the errors of that time are said here.
 
     Args:
         manifest: It.
-        times: For each time what the scenario has applied before.
+        times: For each time what the scenario has applied before → whether only a run can tell what comes of the step.
         there: The world without all of these.
         mesh: The mesh that reads them.
         report: Takes what is found.
@@ -119,7 +119,8 @@ def judge_wherever(
     from meshbdd.mesh.manifest import read_objects  # noqa: PLC0415 - slow to import
 
     found: list[Report] = []
-    for before in times or [()]:
+    times = times or {(): False}
+    for before in times:
         world = there
         for file in before:
             with contextlib.suppress(BadInput):  # the rehearsal says so
@@ -131,6 +132,10 @@ def judge_wherever(
     for finding in always:
         report.add(finding, first.places[finding])
     report.not_understood |= bool(always) and all(one.not_understood for one in found)
+    for one in (one for one, left_open in zip(found, times.values(), strict=True) if left_open and one.errors):
+        for finding in (finding for finding in one.findings if finding.severity == "error"):
+            report.add(finding, one.places[finding])
+        report.not_understood |= one.not_understood
 
 
 def _has_its_fields(document: _Document, world: Iterable[Object], mesh: str, report: Report) -> bool:

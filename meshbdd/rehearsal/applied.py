@@ -27,20 +27,41 @@ def manifests_of(file: Path, settings: Settings) -> Orders:
     found: Orders = {}
     with contextlib.suppress(BadInput):  # the rehearsal says what is wrong with the file
         for scenario in read_feature(file).walk_scenarios():
-            there: dict[Path, None] = {}
+            applied = Applied(file, settings)
             for step in scenario.all_steps:
-                named = _MANIFEST.fullmatch(step.name)
-                if named is None:
-                    continue
-                with contextlib.suppress(BadInput):
-                    manifest = find_manifest(named[1], file, settings.project)
-                    before = found.setdefault(manifest, set())
-                    if named[2] == "removed":
-                        there.pop(manifest, None)
-                        continue
-                    before.add(tuple(other for other in there if other != manifest))
-                    there[manifest] = None
+                for manifest, times in applied.met(step.name).items():
+                    found.setdefault(manifest, set()).update(times)
     return found
+
+
+class Applied:
+    """The manifests that the steps of one scenario have applied so far.
+
+    Args:
+        feature: The feature file.
+        settings: As a run's.
+    """
+
+    def __init__(self, feature: Path, settings: Settings) -> None:
+        self._feature = feature
+        self._settings = settings
+        self._there: dict[Path, None] = {}
+
+    def met(self, text: str) -> Orders:
+        """Go on by a step: the manifest that it names, if there is one, and where it applies this, those applied before."""
+        named = _MANIFEST.fullmatch(text)
+        if named is None:
+            return {}
+        try:
+            manifest = find_manifest(named[1], self._feature, self._settings.project)
+        except BadInput:
+            return {}
+        if named[2] == "removed":
+            self._there.pop(manifest, None)
+            return {manifest: set()}
+        before = tuple(other for other in self._there if other != manifest)
+        self._there[manifest] = None
+        return {manifest: {before}}
 
 
 def names_in(text: str, feature: Path, settings: Settings) -> set[str]:

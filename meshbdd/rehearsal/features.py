@@ -21,14 +21,14 @@ from meshbdd.errors import BadInput, MeshbddError, NotPossible, Place, Refused
 from meshbdd.mesh import MESHES, Gate
 from meshbdd.options import table_rows
 from meshbdd.phrases import problem_of
-from meshbdd.rehearsal.applied import names_in
+from meshbdd.rehearsal.applied import Applied, names_in
 from meshbdd.rehearsal.delays import StepLine, unnoticed_delays
 from meshbdd.rehearsal.doubts import grpc_faults_of_http, planned_count, thin_count
 from meshbdd.rehearsal.feature_file import read_feature
 from meshbdd.rehearsal.following import follows
 from meshbdd.rehearsal.judged import Said, sends, unjudged
 from meshbdd.rehearsal.report import Report
-from meshbdd.rehearsal.stage import Admit, Object, StageCluster, StageGate, everything, namespaces
+from meshbdd.rehearsal.stage import Admit, Object, OnlyInARun, StageCluster, StageGate, everything, namespaces
 from meshbdd.rehearsal.writes import Writes
 from meshbdd.scenario import Environment, StepText, mentions
 from meshbdd.scenario.asides import mixed
@@ -124,7 +124,7 @@ def first_refusal(
             return None
         world.place = Place(file, step.line)
         error = _perform(step, match, world)
-        if error is not None:
+        if error is not None and not isinstance(error, OnlyInARun):
             error.met_at(world.place)
             return error
     return None
@@ -159,8 +159,9 @@ def _scenario(scenario: Scenario, file: Path, stage: _Stage, report: Report) -> 
     left_out = set[str]()
     writes = Writes(stage.settings.mesh, report)
     said: list[Said] = []
+    applied = Applied(file, stage.settings)
     for step in steps:
-        place = Place(file, step.line)
+        place, times = Place(file, step.line), applied.met(step.name)
         lines.append(StepLine(step.name, str(place)))
         problem = problem_of(step)
         said.append(Said(step.name, place, understood=False))
@@ -172,6 +173,9 @@ def _scenario(scenario: Scenario, file: Path, stage: _Stage, report: Report) -> 
         match = registry.find_match(step)
         if is_ours(match.func):  # those that a project wrote itself are not ours to run without a mesh
             error = _perform(step, match, world)
+            if isinstance(error, OnlyInARun):
+                report.leave_open(times)
+                error = None
             claim = world.claim_made
             said[-1] = replace(said[-1], claim=claim.text if claim else "", understood=error is None)
             if error is not None:
@@ -211,7 +215,7 @@ def _not_understood(text: str, problem: str, place: Place, report: Report) -> st
 
 
 def _perform(step: Step, match: Any, world: World) -> MeshbddError | None:
-    """Run a step; gives what it is refused for. What only a run can tell is passed over: nothing answers here."""
+    """Run a step; gives what it is refused for, or that only a run can tell what comes of it: nothing answers here."""
     named = {argument.name: argument.value for argument in match.arguments}
     context = SimpleNamespace(world=world, table=step.table, text=step.text)
     try:
@@ -219,8 +223,8 @@ def _perform(step: Step, match: Any, world: World) -> MeshbddError | None:
             match.func(context, **named)
     except (BadInput, Refused, NotPossible) as error:
         return error
-    except Exception:  # noqa: BLE001, S110 - only a run can tell: there are no answers, logs and proxies here
-        pass
+    except Exception:  # noqa: BLE001 - there are no answers, logs and proxies here
+        return OnlyInARun(f"what comes of «{step.name}»")
     return None
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from meshbdd.errors import BadInput, MeshbddError, Place
 from meshbdd.sense import Finding, Severity
@@ -13,6 +15,8 @@ class Report:
     """Findings, each once.
 
     Attributes:
+        left_open: Manifest → for each time that a step applies it and only a run can tell what comes of that, those that
+            its scenario has applied before.
         places: Finding → the file, or the step, that it comes from; ``None`` for one about an object of the world.
         steps: Finding → the step that led to it, where its place is in another file.
         not_understood: Whether something is bad input, which a run would refuse.
@@ -21,6 +25,7 @@ class Report:
     places: dict[Finding, Place | None] = field(default_factory=dict)
     steps: dict[Finding, Place] = field(default_factory=dict)
     not_understood: bool = False
+    left_open: dict[Path, set[tuple[Path, ...]]] = field(default_factory=dict)
 
     @property
     def findings(self) -> list[Finding]:
@@ -52,6 +57,12 @@ class Report:
             self.add(finding, place)
         self.steps = {**other.steps, **self.steps}
         self.not_understood |= other.not_understood
+        self.leave_open(other.left_open)
+
+    def leave_open(self, times: Mapping[Path, Iterable[tuple[Path, ...]]]) -> None:
+        """Add times that manifests are applied of which only a run can tell what comes."""
+        for manifest, befores in times.items():
+            self.left_open.setdefault(manifest, set()).update(befores)
 
     def sorted(self) -> list[tuple[Finding, Place | None]]:
         """By file and line, then by object and code."""

@@ -407,6 +407,20 @@ def test_a_manifest_of_a_step_is_judged_with_what_its_scenario_applies_before(
     assert beside == alone, "what is so at one of the steps alone is told there"
 
 
+def test_what_is_so_at_one_step_alone_is_told_of_the_manifest_where_only_a_run_can_tell_of_the_step(
+    check: Check, tmp_path: Path
+) -> None:
+    service = "apiVersion: v1\nkind: Service\nmetadata: {name: payment-service}\nspec: {ports: [{port: 80}]}\n"
+    route = _route().replace("host: payment-service}", "host: payment-service, subset: stable}")
+    _write(tmp_path, rule_yaml=SUBSETS, route_yaml=route, world_yaml=service)
+    rule, lead = (f'    Given the manifest "{name}.yaml" is applied\n' for name in ("rule", "route"))
+    for scenarios, told in ([rule + lead, lead], ["MB0903"]), ([rule + lead], []):
+        text = "".join(f"  Scenario: {n}\n{steps}" for n, steps in enumerate(scenarios))
+        (tmp_path / "x.feature").write_text(f"Feature: F\n{text}")
+        found = check("--json", "--world", "world.yaml", "x.feature", "rule.yaml", "route.yaml").findings
+        assert [f["code"] for f in found if f["severity"] == "error"] == told, scenarios
+
+
 SERVER = """
 apiVersion: policy.linkerd.io/v1beta3
 kind: Server
