@@ -12,6 +12,7 @@ from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.intents import Down, ServiceRef
 from meshbdd.mesh.base import Plan, Stage
 from meshbdd.mesh.catalog import Catalog, selected
+from meshbdd.mesh.workloads import pod_labels
 
 
 def plan_down(catalog: Catalog, down: Down) -> Plan:
@@ -23,7 +24,9 @@ def plan_down(catalog: Catalog, down: Down) -> Plan:
     ref = down.service
     labels = catalog.labels_of(ref)
     behind = [
-        deployment for deployment in catalog.all("Deployment", ref.namespace) if selected(labels, _labels(deployment))
+        deployment
+        for deployment in catalog.all("Deployment", ref.namespace)
+        if selected(labels, pod_labels(deployment))
     ]
     if not behind:
         raise BadInput(
@@ -57,10 +60,5 @@ def _missed_with(catalog: Catalog, ref: ServiceRef, behind: Sequence[Mapping[str
         if name == ref.name or name.startswith(ROUTE_PREFIX) or not wanted:
             continue
         pods = [pod["metadata"].get("labels") or {} for pod in catalog.pods(wanted, ref.namespace)]
-        if pods and all(any(selected(_labels(deployment), own) for deployment in behind) for own in pods):
+        if pods and all(any(selected(pod_labels(deployment), own) for deployment in behind) for own in pods):
             yield ServiceRef(name, ref.namespace)
-
-
-def _labels(deployment: Mapping[str, Any]) -> Mapping[str, str]:
-    """The labels of a Deployment's pods."""
-    return (deployment["spec"]["template"].get("metadata") or {}).get("labels") or {}

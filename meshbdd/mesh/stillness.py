@@ -17,6 +17,7 @@ from meshbdd.mesh.endpoints import Own, clusters_with, not_got, not_lost
 from meshbdd.mesh.hosts_page import HOSTS, hosts_to, read_hosts
 from meshbdd.mesh.looking import Looks, Proxy
 from meshbdd.mesh.pages import DRAINING, draining
+from meshbdd.mesh.workloads import has_pods_due
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
 
@@ -112,6 +113,9 @@ class Stillness(Looks):
     def wait_endpoints(self, service: ServiceRef, before: Own, *, some: bool) -> None:
         """Wait until every proxy has (or has no) ready endpoints of a service.
 
+        None is waited for where none is due: the Service, or what brought its pods, may have been undone together with
+        what took them away.
+
         Args:
             service: The service.
             before: What ``endpoints`` said of it before it lost them.
@@ -124,6 +128,8 @@ class Stillness(Looks):
 
         def probe() -> None:
             nonlocal ready_since
+            if some and not has_pods_due(Catalog(self._cluster, self._sidecars), service):
+                return
             own = replace(before, addresses=self._addresses(service)) if some else before
             if some and not own.addresses:
                 ready_since = math.inf

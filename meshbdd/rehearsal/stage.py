@@ -14,6 +14,7 @@ from meshbdd.cluster.refusals import see_namespace
 from meshbdd.errors import Inconclusive
 from meshbdd.mesh.endpoints import Own
 from meshbdd.mesh.looking import Arrival
+from meshbdd.mesh.workloads import replicas_of
 from meshbdd.scenario.vantages import OUTBOUND_ANNOTATION
 from meshbdd.sidecars import ISTIO, LINKERD, linkerd_injects
 
@@ -155,7 +156,7 @@ class StageCluster(_Silent):
             place = (self.find("Namespace", home) or {}).get("metadata", {})
             labels |= _sidecars(template.get("metadata") or {}, place)
             annotations = _annotations(template.get("metadata") or {}, place, injected=LINKERD.label in labels)
-            for number in range(workload["spec"].get("replicas", 1) if brought else 1):
+            for number in range(replicas_of(workload) if brought else 1):
                 uid = f"{meta['name']}-{number}"
                 # Nobody knows the name that it will have; it stands in sentences only, after the word "pod".
                 name = f"of {workload['kind']} {meta['name']}"

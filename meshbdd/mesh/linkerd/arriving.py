@@ -7,6 +7,7 @@ from typing import Any
 
 from meshbdd.mesh.base import Object
 from meshbdd.mesh.catalog import Catalog
+from meshbdd.mesh.workloads import replicas_of
 from meshbdd.sidecars import LINKERD, linkerd_injects
 
 Key = tuple[str, str, str]
@@ -30,7 +31,7 @@ def _new(catalog: Catalog, documents: Iterable[Object]) -> Iterator[tuple[Key, O
         spec = document.get("spec") or {}
         if document["kind"] == "Service" and spec.get("selector") and catalog.find("Service", name, home) is None:
             yield ("Service", name, home), document
-        elif document["kind"] == "Deployment" and spec.get("replicas", 1):
+        elif document["kind"] == "Deployment" and replicas_of(document) > 0:
             pod = _pod_of(catalog, document)
             yield ("Pod", pod["metadata"]["name"], home), pod
 

@@ -13,6 +13,7 @@ from meshbdd.mesh.base import Object
 from meshbdd.mesh.catalog import Catalog, selected
 from meshbdd.mesh.linkerd.markers import EndpointsAdded
 from meshbdd.mesh.linkerd.objects import attached, http_ports, refuse_profile, routes_of
+from meshbdd.mesh.workloads import pod_labels, replicas_of
 
 
 def joined(catalog: Catalog, documents: Sequence[Object], deployment: Object) -> Iterator[EndpointsAdded]:
@@ -29,16 +30,16 @@ def joined(catalog: Catalog, documents: Sequence[Object], deployment: Object) ->
     for service in catalog.all("Service", home):
         wanted = (service.get("spec") or {}).get("selector") or {}
         if (
-            not _replicas(deployment)
+            not replicas_of(deployment)
             or not _is_balanced(catalog, service, routes)
-            or not selected(wanted, _labels(deployment))
+            or not selected(wanted, pod_labels(deployment))
         ):
             continue
         known = frozenset[str]()
         with contextlib.suppress(Inconclusive):  # a rehearsal may not know the pods
             pods = catalog.pods(wanted, home)
             known = frozenset(str((pod.get("status") or {}).get("podIP") or "") for pod in pods)
-        count = sum(_replicas(other) for other in new if selected(wanted, _labels(other)))
+        count = sum(replicas_of(other) for other in new if selected(wanted, pod_labels(other)))
         yield EndpointsAdded(ServiceRef(service["metadata"]["name"], home), count, known)
 
 
@@ -57,12 +58,3 @@ def _is_balanced(catalog: Catalog, service: Object, routes: Sequence[Mapping[str
         return not any(attached(routes, ref, int(port["port"])) for port in http_ports(service))
     except BadInput:
         return False
-
-
-def _labels(deployment: Object) -> Object:
-    """The labels of a Deployment's pods."""
-    return (deployment["spec"]["template"].get("metadata") or {}).get("labels") or {}
-
-
-def _replicas(deployment: Object) -> int:
-    return int(deployment["spec"].get("replicas", 1))
