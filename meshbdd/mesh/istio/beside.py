@@ -12,12 +12,16 @@ from meshbdd.intents import Fault, ServiceRef, Side
 from meshbdd.mesh.base import Context, Object, Plan, Where
 from meshbdd.mesh.beside import BEFORE, refuse_replacing
 from meshbdd.mesh.istio.hosts import (
+    Ruling,
     concerns,
     covers,
+    full_name,
     governing,
     governing_rule,
+    has_host,
     http_route_before,
     is_for_some,
+    routing,
     ruled_host,
 )
 from meshbdd.mesh.istio.named_routes import exported
@@ -156,35 +160,35 @@ def _refuse_ignored(document: Object, there: Objects, made_by: MadeBy, callers: 
     if kind != "VirtualService" or "mesh" not in (document["spec"].get("gateways") or ["mesh"]):
         return
     for host in document["spec"].get("hosts") or []:
-        ref = ServiceRef.parse(host.removesuffix(".svc.cluster.local"), meta["namespace"])
-        ruling = _before(document, ref, there, callers)
-        if ruling is None:
+        ruling = _before(document, full_name(host, meta["namespace"]), there, callers)
+        if ruling.obj is None:
             continue
-        other = ruling["metadata"]
-        maker = made_by.get(_named(kind, ruling))
+        other = ruling.obj["metadata"]
+        maker = made_by.get(_named(kind, ruling.obj))
         whose = f", by which «{maker.summary}» is in force," if maker else " already,"
         raise BadInput(
             "MB0409",
             f'Host "{host}" is routed by VirtualService {other["name"]}.{other["namespace"]}{whose} so Istio would ignore '
-            f"{meta['name']} (IST0109).",
+            f"{meta['name']}{''.join(f' for callers in namespace {name}' for name in ruling.namespaces)} (IST0109).",
             help=BEFORE if maker else "merge the two, or give the manifest the other's name",
         )
 
 
-def _before(
-    document: Object, service: ServiceRef, there: Objects, callers: Callable[[], Sequence[str]]
-) -> Mapping[str, Any] | None:
+def _before(document: Object, host: str, there: Objects, callers: Callable[[], Sequence[str]]) -> Ruling:
     """The VirtualService that stands before one of a manifest for all callers that see it, or for those beside the service."""
     kind, then = document["kind"], with_manifest(there, [document]).virtual_services
-    rivals = [obj for obj in then if concerns(obj, service)]
+    home = ServiceRef.parse(host.removesuffix(".svc.cluster.local"), document["metadata"]["namespace"]).namespace
+    rivals = [obj for obj in then if has_host(obj, host)]
     spaces: Sequence[str] = ()
     if rivals[1:] and any(exported(obj["spec"], obj["metadata"]) != [Where()] for obj in rivals):
         with contextlib.suppress(Inconclusive):  # a rehearsal may not know the pods
             spaces = callers()
-    seen = [name for name in spaces or (service.namespace,) if governing(service, [document], name) is not None]
-    found = {name: governing(service, rivals, name) for name in seen}
+    seen = [name for name in spaces or (home,) if routing(host, [document], name) is not None]
+    found = {name: routing(host, rivals, name) for name in seen}
     others = {name: obj for name, obj in found.items() if obj is not None and _named(kind, obj) != _key(document)}
-    return others.get(service.namespace) if len(others) < len(found) else next(iter(others.values()), None)
+    if len(others) < len(found):
+        return Ruling(others.get(home), (home,))
+    return Ruling(next(iter(others.values()), None))
 
 
 def _refuse_beside(document: Object, rules: Sequence[Object], in_force: Iterable[Plan]) -> None:

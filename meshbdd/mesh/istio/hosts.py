@@ -1,7 +1,7 @@
 """Hosts, and which resource governs one for which callers: pure functions on dicts.
 
 Sources: https://istio.io/latest/docs/ops/best-practices/traffic-management/ for who sees what, and pilot's
-``push_context.go`` (VirtualServicesForGateway, destinationRule) for the order in which it looks.
+``push_context.go`` (initVirtualServices, VirtualServicesForGateway, destinationRule) for the order in which it looks.
 """
 
 from __future__ import annotations
@@ -67,30 +67,39 @@ def _hosts_of(obj: Object) -> list[str]:
 def governing(service: ServiceRef, objects: Iterable[Object], namespace: str | None = None) -> Object | None:
     """The VirtualService that sidecars of a namespace use for a service.
 
-    The private one of their own namespace comes before one exported to it by name, and that one before the public; of
-    several the one with the exact host, then the oldest. A second one for the same host is ignored by Istio, which is
-    why everything goes into this one.
+    An exact host comes before any pattern and a longer pattern before a shorter one, whoever sees it (``sidecar.go``,
+    computeWildcardHostVirtualServiceIndex). Of several for the same one of their own namespace that is not public comes before
+    one exported to it by name, and that one before the public; then the oldest. A second one for the same host is ignored by
+    Istio, which is why everything goes into this one.
 
     Args:
         service: The service that is called.
         objects: All VirtualServices.
         namespace: The callers' namespace; the service's own where ``None``.
     """
-    host, where = service_host(service), namespace or service.namespace
+    return routing(service_host(service), objects, namespace or service.namespace)
+
+
+def routing(host: str, objects: Iterable[Object], namespace: str) -> Object | None:
+    """The VirtualService that sidecars of a namespace use for a host, or a pattern of hosts, in full: see ``governing``."""
     found = [
         obj
         for obj in objects
-        if "mesh" in (obj["spec"].get("gateways") or ["mesh"])
-        and _visible(obj, where)
-        and any(covers(name, host) for name in _hosts_of(obj))
+        if "mesh" in (obj["spec"].get("gateways") or ["mesh"]) and _visible(obj, namespace) and has_host(obj, host)
     ]
 
     def rank(obj: Object) -> tuple[Any, ...]:
-        told = obj["spec"].get("exportTo") or ["*"]
-        reach = 2 if "*" in told else 0 if told == ["."] else 1
-        return reach, host not in _hosts_of(obj), *_age(obj)
+        hosts = [name for name in _hosts_of(obj) if covers(name, host)]
+        public = "*" in (obj["spec"].get("exportTo") or ["*"])
+        reach = 2 if public else 0 if obj["metadata"]["namespace"] == namespace else 1
+        return host not in hosts, -max(map(len, hosts)), reach, *_age(obj)
 
     return min(found, key=rank, default=None)
+
+
+def has_host(obj: Object, host: str) -> bool:
+    """Whether a VirtualService is for a host, or a pattern of hosts, in full, whoever sees it."""
+    return any(covers(name, host) for name in _hosts_of(obj))
 
 
 def concerns(obj: Object, service: ServiceRef) -> bool:
@@ -118,8 +127,8 @@ def http_route_before(
 ) -> Object | None:
     """The HTTPRoute that sidecars of a namespace use for a service in the place of a VirtualService.
 
-    Pilot makes a public VirtualService of it, looked at before others where it lies in the callers' namespace, and by its
-    age elsewhere.
+    Pilot makes a public VirtualService of it, for the service's exact host, looked at before others where it lies in the callers'
+    namespace, and by its age elsewhere.
 
     Args:
         service: The service that is called.
@@ -127,6 +136,8 @@ def http_route_before(
         http_routes: All HTTPRoutes.
         namespace: The callers' namespace; the service's own where ``None``.
     """
+    if ruling is not None and service_host(service) not in _hosts_of(ruling):
+        ruling = None  # one for a pattern comes after every one for the host itself, private or older though it may be
     if ruling is not None and "*" not in (ruling["spec"].get("exportTo") or ["*"]):
         return None
     where = namespace or service.namespace

@@ -106,6 +106,11 @@ def test_a_fault_is_not_for_those_who_have_another_rule_before_it() -> None:
     ]  # fmt: skip
 
 
+def test_a_fault_is_for_those_whose_own_rule_is_for_a_pattern_alone() -> None:
+    private = _routing(PLAIN, name="wide", namespace="front", exportTo=["."], hosts=["*.shop.svc.cluster.local"])
+    assert _callers(_routing(_fault()), there=(private,)) is None
+
+
 def test_a_delegates_fault_is_for_those_of_them_whom_its_root_takes() -> None:
     def root(**match: Any) -> Object:
         return _routing({"match": [match] if match else [], "delegate": {"name": "led"}}, PLAIN, name="root")

@@ -20,6 +20,7 @@ LEDGER, PORTAL, CLIENT = (
     ServiceRef("client", "shop"),
 )
 HOST = "ledger.billing.svc.cluster.local"
+WIDE = "*.billing.svc.cluster.local"
 SLOW = Fault(LEDGER, delay=Duration(1))
 
 
@@ -49,6 +50,12 @@ def _vs(namespace: str = "front", export_to: tuple[str, ...] = (".",), **route: 
     plain = {"route": [{"destination": {"host": HOST}}]}
     http = [{**plain, **route}, *([plain] if "match" in route else [])]
     return _object("VirtualService", namespace, {"hosts": [HOST], "exportTo": list(export_to), "http": http})
+
+
+def _wide(namespace: str = "front", export_to: tuple[str, ...] = (".",), host: str = WIDE, **route: Any) -> Object:
+    """One for a pattern that takes ledger in, with a name of its own."""
+    made = _vs(namespace, export_to, **route)
+    return _object("VirtualService", namespace, {**made["spec"], "hosts": [host]}, "wide")
 
 
 def _rule(namespace: str = "front", export_to: tuple[str, ...] = (".",), **spec: Any) -> Object:
@@ -161,7 +168,8 @@ PUBLIC = _vs("billing", ("*",))
         ([PUBLIC], _vs(), "front"),
         ([], _vs("shop", ("front",)), "front"),
         ([], _vs("billing"), "billing"),
-        ([], {**_vs(), "spec": {**_vs()["spec"], "hosts": ["*.billing.svc.cluster.local"]}}, "front"),
+        ([_wide("billing", ("*",))], _wide(), "front"),
+        ([_vs("billing", ("front",))], _vs("front", ("front",)), "front"),
     ],
 )
 def test_a_manifest_whose_routes_some_callers_would_take_in_the_place_of_a_steps_is_refused(
@@ -186,6 +194,23 @@ def test_an_http_route_that_some_callers_would_take_in_the_place_of_a_steps_is_r
     assert caught.value.code == "MB0472"
 
 
+@pytest.mark.parametrize(
+    ("there", "manifest"),
+    [
+        ([], _wide()),
+        ([], _wide("billing")),
+        ([], _vs("shop", ("shop",), match=[{"uri": {"exact": "/"}}])),
+        ([_wide("billing", ("*",))], _wide("billing", ("*",), "*.svc.cluster.local")),
+    ],
+)
+def test_what_comes_after_a_steps_routes_is_applied_beside_them(there: list[Object], manifest: Object) -> None:
+    manifest = {**manifest, "metadata": {**manifest["metadata"], "name": "own"}}
+    world = Staged(Istio, [*WORLD, *there])
+    called_by = PORTAL if manifest["metadata"]["namespace"] == "shop" else None
+    assert world(replace(FAILS, scope=Scope(called_by=called_by))).side is Side.CALLER
+    world([manifest])
+
+
 def test_a_manifest_for_callers_whom_a_step_is_not_for_is_applied_beside_it() -> None:
     world = Staged(Istio, WORLD)
     world(replace(FAILS, scope=Scope(called_by=CLIENT)))
@@ -198,9 +223,13 @@ def test_a_manifest_for_callers_whom_a_step_is_not_for_is_applied_beside_it() ->
         ([PUBLIC], _vs(), False),
         ([_vs()], _vs("billing", ("*",)), False),
         ([_vs("shop", ("*",))], _vs("billing"), False),
-        ([_vs("billing")], _vs("billing", ("*",)), True),
         ([_vs()], _vs(), True),
         ([PUBLIC], _vs("front", ("*",)), True),
+        ([_vs("billing", ("front",))], _vs("front", ("front",)), False),
+        ([_vs("billing", ("front",))], _vs("front", (".", "shop")), False),
+        ([_vs("shop", ("front",))], _vs("billing", ("front",)), True),
+        ([_wide("front", ("*",))], PUBLIC, False),
+        ([_wide()], PUBLIC, False),
     ],
 )
 def test_istio_ignores_a_manifests_routes_where_others_come_first(
@@ -214,3 +243,34 @@ def test_istio_ignores_a_manifests_routes_where_others_come_first(
     with pytest.raises(BadInput, match=r"already, so Istio would ignore young \(IST0109\)") as caught:
         world([young])
     assert caught.value.code == "MB0409"
+
+
+WIDE_AND_EXACT = [_wide(timeout="300ms"), _vs("billing", ("*",))]
+
+
+def test_a_rule_for_the_host_governs_those_whose_own_namespace_has_one_for_a_pattern() -> None:
+    world = Staged(Istio, [*WORLD, *WIDE_AND_EXACT])
+    plan = world(SLOW)
+    assert (plan.side, "timeout" in plan.reason) == (Side.CALLER, False)
+    plan = Staged(Istio, [*WORLD, *WIDE_AND_EXACT])(replace(FAILS, scope=Scope(called_by=PORTAL)))
+    assert [(edit.name, edit.namespace) for edit in plan.edits] == [("theirs", "billing")]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_patterns_the_longer_one_governs(order: int) -> None:
+    both = [_wide(host="*.svc.cluster.local", timeout="300ms"), _wide("billing", ("*",))]
+    plan = Staged(Istio, [*WORLD, *both[::order]])(replace(FAILS, scope=Scope(called_by=PORTAL)))
+    assert [(edit.name, edit.namespace) for edit in plan.edits] == [("wide", "billing")]
+
+
+def test_an_http_route_governs_those_who_else_have_a_rule_for_a_pattern() -> None:
+    world = Staged(Istio, [*WORLD, _wide("shop"), HTTP_ROUTE])
+    plan = world(replace(SLOW, scope=Scope(called_by=CLIENT)))
+    assert "HTTPRoute theirs.front routes its calls" in plan.reason
+
+
+def test_a_manifest_that_stands_after_another_for_the_services_own_callers_says_so() -> None:
+    world = Staged(Istio, [*WORLD, _vs("billing")])
+    young = {**PUBLIC, "metadata": {"name": "young", "namespace": "billing"}}
+    with pytest.raises(BadInput, match=r"Istio would ignore young for callers in namespace billing \(IST0109\)"):
+        world([young])
