@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.base import Aim, Object, Where
-from meshbdd.mesh.istio.hosts import full_name, governing, service_host
-from meshbdd.mesh.istio.named_routes import exported, joined, roots_of
+from meshbdd.mesh.istio.hosts import full_name, service_host
+from meshbdd.mesh.istio.named_routes import exported, joined, key_of, narrowed, roots_of, ruled_by_others
 from meshbdd.mesh.istio.routes import sources
 
 _OF_THE_CALLER = {"sourceLabels", "sourceNamespace", "gateways", "name"}
@@ -43,14 +42,10 @@ def _callers(document: Object, service: ServiceRef, objects: Sequence[Object]) -
         if _MESH not in (spec.get("gateways") or [_MESH]):
             yield Where()  # for pods of gateways, whose calls are told by nothing that is known here
             continue
-        ruled = ((name, governing(service, objects, name)) for name in _named(objects))
-        others = tuple(Where(name) for name, obj in ruled if obj is not None and _key(obj) != _key(owner))
-        for where in _faulted(owner, objects, _key(document)):
+        others = ruled_by_others(owner, service_host(service), objects)
+        for where in _faulted(owner, objects, key_of(document)):
             for seen_by in exported(spec, meta):
-                if None in (seen_by.namespace, where.namespace) or seen_by.namespace == where.namespace:
-                    home = seen_by.namespace or where.namespace
-                    hidden = tuple(other for other in others if home in (None, other.namespace))
-                    yield replace(where, namespace=home, but=(*where.but, *hidden))
+                yield from narrowed(where, seen_by, others)
 
 
 def _faulted(owner: Object, objects: Sequence[Object], whose: tuple[str, str]) -> Iterator[Where]:
@@ -71,22 +66,12 @@ def _matches(owner: Object, objects: Sequence[Object]) -> Iterator[tuple[Object,
 
     A delegate's route has that of who delegates where it has none itself (``mergeHTTPRoute``, see ``named_routes``).
     """
-    there = {_key(obj): obj for obj in objects if not obj["spec"].get("hosts")}
+    there = {key_of(obj): obj for obj in objects if not obj["spec"].get("hosts")}
     for route in owner["spec"].get("http") or []:
-        own, target = (_key(owner) if route.get("fault") else None), route.get("delegate") or {}
+        own, target = (key_of(owner) if route.get("fault") else None), route.get("delegate") or {}
         if not target:
             yield from ((match, own) for match in route.get("match") or [{}])
             continue
         key = str(target.get("namespace") or owner["metadata"]["namespace"]), str(target.get("name"))
         for led in ((there.get(key) or {}).get("spec") or {}).get("http") or []:
             yield from ((match, key if led.get("fault") else own) for match in joined(route, led))
-
-
-def _named(objects: Iterable[Object]) -> list[str]:
-    """The namespaces to which one of some objects is exported by name: everywhere else the same ones are seen."""
-    seen_by = (where.namespace for obj in objects for where in exported(obj["spec"], obj["metadata"]))
-    return sorted({namespace for namespace in seen_by if namespace})
-
-
-def _key(obj: Mapping[str, Any]) -> tuple[str, str]:
-    return str(obj["metadata"]["namespace"]), str(obj["metadata"]["name"])

@@ -60,13 +60,16 @@ def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Calla
         _refuse_targets(document)
     there = Objects.read(catalog)
     refuse_vain(documents, there, context, catalog.calling_namespaces)
+    routing = with_manifest(there, documents).virtual_services
     routed = [tuple(dict.fromkeys(_faulted(catalog, document, documents))) for document in documents]
     filtered = [] if any(routed) else [tuple(dict.fromkeys(_filtered(catalog, document))) for document in documents]
     stages = [
         stage
         for first in (True, False)
         for stage in staged(
-            _stages(catalog, [d for d in documents if (d["kind"] == "DestinationRule") is first], documents, tag)
+            _stages(
+                catalog, [d for d in documents if (d["kind"] == "DestinationRule") is first], documents, routing, tag
+            )
         )
     ]
     names = ", ".join(f"{d['kind']} {d['metadata']['name']}" for d in documents)
@@ -78,10 +81,7 @@ def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Calla
         side=Side.SERVER if any(filtered) else Side.CALLER,
         faulty=tuple(dict.fromkeys(service for services in (*routed, *filtered) for service in services)),
         as_one=tuple(frozenset(services) for services in (*routed, *filtered) if len(services) > 1),
-        aims=aims(
-            [(d, services) for d, services in zip(documents, routed, strict=True) if services],
-            with_manifest(there, documents).virtual_services,
-        ),
+        aims=aims([(d, services) for d, services in zip(documents, routed, strict=True) if services], routing),
         draws=tuple(Draw(route["name"], _share(route["fault"])) for route in routes if route.get("fault")),
     )
 
@@ -168,7 +168,11 @@ def _filtered(catalog: Catalog, document: Object) -> Iterator[ServiceRef]:
 
 
 def _stages(
-    catalog: Catalog, group: Iterable[Object], documents: Sequence[Object], tag: Callable[[], str]
+    catalog: Catalog,
+    group: Iterable[Object],
+    documents: Sequence[Object],
+    routing: Sequence[Object],
+    tag: Callable[[], str],
 ) -> Iterator[Stage]:
     """For each of some documents of a manifest what is written, and how it is seen to arrive."""
     for document in group:
@@ -176,7 +180,9 @@ def _stages(
         wanted = copy.deepcopy(document)
         wanted["apiVersion"] = KINDS[kind].group_version
         own = tag() if kind in {"VirtualService", "DestinationRule"} else ""
-        markers = _markers(catalog, wanted, own, documents)
+        markers = (
+            name_routes(wanted, own, routing) if kind == "VirtualService" else _markers(catalog, wanted, own, documents)
+        )
         edit = Edit(kind, meta["name"], meta["namespace"], ("spec",), _constant(wanted["spec"]), wanted)
         live = catalog.find(kind, meta["name"], meta["namespace"]) if kind in _AT_SERVERS else None
         renewed = _selected_services(catalog, live, wanted) if kind in _AT_SERVERS else []
@@ -184,10 +190,8 @@ def _stages(
 
 
 def _markers(catalog: Catalog, wanted: Object, tag: str, documents: Sequence[Object]) -> list[Marker]:
-    """How proxies show that they hold an object; names its routes, or gives it a subset, by which they do."""
+    """How proxies show that they hold an object; gives it a subset by which they do where it is a DestinationRule."""
     kind, meta, spec = wanted["kind"], wanted["metadata"], wanted["spec"]
-    if kind == "VirtualService":
-        return name_routes(wanted, tag, catalog.with_written(documents).all("VirtualService"))
     if kind == "DestinationRule":
         name = tag.removesuffix("-")
         spec["subsets"] = [*(spec.get("subsets") or []), {"name": name, "labels": {"meshbdd.dev/marker": name}}]

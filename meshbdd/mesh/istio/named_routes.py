@@ -6,16 +6,17 @@ istio/istio ``pilot/pkg/model/virtualservice.go`` merges them (``mergeHTTPRoute`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from meshbdd.mesh.base import Marker, Object, Where
-from meshbdd.mesh.istio.hosts import full_name
+from meshbdd.mesh.istio.hosts import full_name, routing
 from meshbdd.mesh.istio.routes import sources
 from meshbdd.mesh.markers import RouteHeld
 
 
-def name_routes(wanted: Object, tag: str, objects: Iterable[Object]) -> list[Marker]:
+def name_routes(wanted: Object, tag: str, objects: Sequence[Object]) -> list[Marker]:
     """Name the routes of a VirtualService.
 
     Args:
@@ -30,8 +31,8 @@ def name_routes(wanted: Object, tag: str, objects: Iterable[Object]) -> list[Mar
     for index, route in enumerate(spec.get("http") or []):
         route["name"] = f"{tag}{index}"
     if spec.get("hosts"):
-        return [*_held(wanted, spec.get("http") or [], tag)]
-    led = [marker for root in roots_of(wanted, objects) for marker in _held(root, _merged(root, wanted), tag)]
+        return [*_held(wanted, spec.get("http") or [], tag, objects)]
+    led = [marker for root in roots_of(wanted, objects) for marker in _held(root, _merged(root, wanted), tag, objects)]
     return led or [RouteHeld(tag, (), needed=False)]
 
 
@@ -79,16 +80,53 @@ def _narrowed(first: Object, second: Object) -> Object:
     }
 
 
-def _held(owner: Object, routes: Iterable[Object], tag: str) -> Iterator[Marker]:
+def _held(owner: Object, routes: Iterable[Object], tag: str, objects: Iterable[Object]) -> Iterator[Marker]:
     """How proxies show that they hold routes, by the VirtualService that has the hosts; no sidecar is sent one for gateways."""
     spec, meta = owner["spec"], owner["metadata"]
     if "mesh" not in (spec.get("gateways") or ["mesh"]):
         return
-    hosts = tuple(full_name(host, meta["namespace"]) for host in spec["hosts"])
-    for where in sources(routes):
-        for seen_by in exported(spec, meta):
-            if None in (seen_by.namespace, where.namespace) or seen_by.namespace == where.namespace:
-                yield RouteHeld(tag, hosts, Where(seen_by.namespace or where.namespace, where.labels))
+    by_others: dict[tuple[Where, ...], list[str]] = {}
+    for host in (full_name(name, meta["namespace"]) for name in spec["hosts"]):
+        by_others.setdefault(ruled_by_others(owner, host, objects), []).append(host)
+    sourced = sources(routes)
+    for others, hosts in by_others.items():
+        for where in sourced:
+            for seen_by in exported(spec, meta):
+                for left in narrowed(where, seen_by, others):
+                    yield RouteHeld(tag, tuple(hosts), left)
+
+
+def ruled_by_others(owner: Object, host: str, objects: Iterable[Object]) -> tuple[Where, ...]:
+    """The callers who have another VirtualService for a host: no proxy of theirs is sent the routes of this one for it.
+
+    Args:
+        owner: The VirtualService.
+        host: One of its hosts, in full.
+        objects: Every VirtualService that is there then. Those alone to whom one is exported by name may have others than the rest.
+    """
+    there = [*objects]
+    seen_by = (where.namespace for obj in there for where in exported(obj["spec"], obj["metadata"]))
+    ruling = ((name, routing(host, there, name)) for name in sorted({name for name in seen_by if name}))
+    return tuple(Where(name) for name, obj in ruling if obj is not None and key_of(obj) != key_of(owner))
+
+
+def narrowed(where: Where, seen_by: Where, others: Iterable[Where]) -> Iterator[Where]:
+    """Those of some callers who are in a namespace that sees a VirtualService and have no other one; none where nobody is left.
+
+    Args:
+        where: The callers.
+        seen_by: One of those who see it: see ``exported``.
+        others: Those who have another: see ``ruled_by_others``.
+    """
+    home = seen_by.namespace or where.namespace
+    hidden = tuple(other for other in others if home in (None, other.namespace))
+    if where.namespace in (None, home) and (home is None or not hidden):
+        yield replace(where, namespace=home, but=(*where.but, *hidden))
+
+
+def key_of(obj: Mapping[str, Any]) -> tuple[str, str]:
+    """Namespace and name of an object."""
+    return str(obj["metadata"]["namespace"]), str(obj["metadata"]["name"])
 
 
 def exported(spec: Object, meta: Mapping[str, Any]) -> list[Where]:

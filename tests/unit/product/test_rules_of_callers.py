@@ -10,6 +10,8 @@ import pytest
 from meshbdd.errors import BadInput
 from meshbdd.intents import Fault, Mention, Scope, ServiceRef, Side, Topic
 from meshbdd.mesh import Context, Istio
+from meshbdd.mesh.base import Where
+from meshbdd.mesh.markers import RouteHeld
 from meshbdd.units import Duration
 from tests.unit.product.staged import Staged
 
@@ -274,3 +276,50 @@ def test_a_manifest_that_stands_after_another_for_the_services_own_callers_says_
     young = {**PUBLIC, "metadata": {"name": "young", "namespace": "billing"}}
     with pytest.raises(BadInput, match=r"Istio would ignore young for callers in namespace billing \(IST0109\)"):
         world([young])
+
+
+BUT_FRONT = Where(but=(Where("front"),))
+STOCK = "stock.billing.svc.cluster.local"
+
+
+def _for(*matches: Object) -> Object:
+    http = [{"match": list(matches), "route": [{"destination": {"host": HOST}}]}]
+    return {**PUBLIC, "spec": {**PUBLIC["spec"], "http": http}}
+
+
+def _awaited(manifest: Object, *there: Object) -> list[tuple[tuple[str, ...], Where]]:
+    """The hosts and the proxies of the markers of a manifest's routes."""
+    young = {**manifest, "metadata": {**manifest["metadata"], "name": "young"}}
+    plan = Staged(Istio, [*WORLD, *there])([young])
+    return [(marker.hosts, marker.where) for marker in plan.markers if isinstance(marker, RouteHeld)]
+
+
+@pytest.mark.parametrize(
+    ("there", "manifest", "wheres"),
+    [
+        ([], PUBLIC, [Where()]),
+        ([_vs()], PUBLIC, [BUT_FRONT]),
+        ([_wide()], PUBLIC, [Where()]),
+        ([_vs()], _wide("billing", ("*",)), [Where()]),
+        ([_wide()], _wide("billing", ("*",)), [BUT_FRONT]),
+        ([_vs("shop", ("front",))], _vs("billing", ("front", "shop")), [Where("shop")]),
+        ([_vs()], _for({"sourceLabels": {"app": "a"}}), [Where(None, {"app": "a"}, BUT_FRONT.but)]),
+        ([_vs()], _for({"sourceNamespace": "shop"}, {"sourceNamespace": "front"}), [Where("shop")]),
+    ],
+)  # fmt: skip
+def test_a_manifests_routes_are_awaited_of_no_proxy_whose_namespace_has_another_rule(
+    there: list[Object], manifest: Object, wheres: list[Where]
+) -> None:
+    assert [where for _, where in _awaited(manifest, *there)] == wheres
+
+
+def test_of_several_hosts_each_is_awaited_where_the_manifest_governs_it() -> None:
+    both = {**PUBLIC, "spec": {**PUBLIC["spec"], "hosts": [HOST, STOCK]}}
+    assert _awaited(both, _vs()) == [((HOST,), BUT_FRONT), ((STOCK,), Where())]
+    assert _awaited(both) == [((HOST, STOCK), Where())]
+
+
+def test_where_all_who_call_have_another_rule_the_manifest_is_refused() -> None:
+    theirs = [_vs(namespace) for namespace in ("front", "shop", "billing")]
+    with pytest.raises(BadInput, match=r"would ignore young \(IST0109\)"):
+        _awaited(PUBLIC, *theirs)
