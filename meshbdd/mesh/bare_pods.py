@@ -9,13 +9,15 @@ from meshbdd.intents import MutualTls, ServiceRef, TlsMode
 from meshbdd.mesh.catalog import Catalog
 
 
-def see_sidecars(catalog: Catalog, service: ServiceRef, what: str) -> None:
+def see_sidecars(catalog: Catalog, service: ServiceRef, what: str, because: str = "", instead: str = "") -> None:
     """See that each pod behind a service has a sidecar, without which it would answer whoever asks.
 
     Args:
         catalog: Reads the cluster.
         service: The service.
         what: What needs them, and is not to be had else.
+        because: Why it needs them, where its step does not say so.
+        instead: What else may be written; empty: what needs them is to go.
 
     Raises:
         BadInput: one has none; or there is no such service, or it selects nothing.
@@ -24,8 +26,8 @@ def see_sidecars(catalog: Catalog, service: ServiceRef, what: str) -> None:
     if bare := catalog.without_sidecar(pods, service.namespace):
         raise BadInput(
             "MB0428",
-            f"{what}: pod {bare[0]} has no sidecar.",
-            help="give its pods sidecars, or take what needs them out of the scenario",
+            f"{what}: pod {bare[0]} has no sidecar{because}.",
+            help=f"give its pods sidecars, or {instead or 'take what needs them out of the scenario'}",
         )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from meshbdd.errors import BadInput
 from meshbdd.intents import EVERY_REQUEST, CircuitBreaker, Fault, Limit, Mirror, Retry, ServiceRef, Side, Timeout, Topic
 from meshbdd.mesh.base import Context
-from meshbdd.mesh.istio.standing import Objects, delegating, stands
+from meshbdd.mesh.istio.standing import Objects, delegating, instead_of_server, stands
 
 AT_CALLER = (
     "at the callers' sidecars (a VirtualService fault): nothing in this scenario or in the rules of {service} needs a "
@@ -41,10 +41,12 @@ class Choice:
     Attributes:
         side: The side.
         reason: A sentence for the evidence.
+        instead: What may be written where the server cannot have it; empty where nothing would help.
     """
 
     side: Side
     reason: str
+    instead: str = ""
 
 
 def choose(fault: Fault, context: Context, objects: Objects) -> Choice:
@@ -72,9 +74,11 @@ def choose(fault: Fault, context: Context, objects: Objects) -> Choice:
         return Choice(Side.CALLER, f"at the callers' sidecars (a VirtualService fault), as the step says{aside}")
     if fault.at is Side.SERVER:
         return Choice(Side.SERVER, "at the server's sidecars (an armed fault filter), as the step says")
-    why = said or next(_mentioned(fault.service, context, _SEES_CALLS), None) or next(stands(fault, objects), None)
+    if said is not None:
+        return Choice(Side.SERVER, _AT_SERVER.format(why=said))
+    why = next(_mentioned(fault.service, context, _SEES_CALLS), None) or next(stands(fault, objects), None)
     if why is not None:
-        return Choice(Side.SERVER, _AT_SERVER.format(why=why))
+        return Choice(Side.SERVER, _AT_SERVER.format(why=why), instead_of_server(fault, objects))
     root = next(delegating(fault, objects), None)
     if root is not None:
         name = root["metadata"]["name"]

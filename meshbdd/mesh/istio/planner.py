@@ -121,9 +121,9 @@ class Istio:
                 choice = Choice(Side.SERVER, BESIDE_ANOTHER)
         refuse_hidden(fault, context, choice.side)
         plan = self._fault_at_server if choice.side is Side.SERVER else self._fault_at_callers
-        return plan(fault, context, choice.reason)
+        return plan(fault, context, choice)
 
-    def _fault_at_callers(self, fault: Fault, _context: Context, reason: str) -> Plan:
+    def _fault_at_callers(self, fault: Fault, _context: Context, choice: Choice) -> Plan:
         if fault.scope.called_by:
             see_calls_leave_by_sidecars(self._catalog, fault.scope.called_by, f"«{fault}»")
         caller, tag = self._caller(fault), self._tag()
@@ -132,15 +132,15 @@ class Istio:
         instead = partial(at_server, fault, shared=shared)
         stage = routes_stage(self._catalog, fault.service, tag, tagged, str(fault), caller, instead)
         only = caller if fault.scope.called_by else None
-        return Plan(str(fault), (stage,), (), fault, fault.service, reason, only, Side.CALLER, (fault.service,))
+        return Plan(str(fault), (stage,), (), fault, fault.service, choice.reason, only, Side.CALLER, (fault.service,))
 
     def _caller(self, fault: Fault) -> Where:
         by = fault.scope.called_by
         return Where(by.namespace, self._catalog.caller_labels(by)) if by else Where()
 
-    def _fault_at_server(self, fault: Fault, context: Context, reason: str) -> Plan:
-        service = fault.service
-        labels = self._meshed_labels(fault)
+    def _fault_at_server(self, fault: Fault, context: Context, choice: Choice) -> Plan:
+        service, reason = fault.service, choice.reason
+        labels = self._meshed_labels(fault, choice)
         ports = self._catalog.service(service)["spec"].get("ports") or []
         shared, authority = security.at_listeners_of(self._catalog, service)[1:], ""
         if fault.at is None:
@@ -167,14 +167,16 @@ class Istio:
         taken = {edit.name for plan in context.faults(service) for edit in plan.edits}
         return next(n for n in itertools.count(1) if arming.object_name(service, n) not in taken)
 
-    def _meshed_labels(self, fault: Fault) -> Mapping[str, str]:
+    def _meshed_labels(self, fault: Fault, choice: Choice) -> Mapping[str, str]:
         labels = self._catalog.labels_of(fault.service)
-        see_sidecars(self._catalog, fault.service, f"{fault} cannot be injected at the server")
+        because = "" if fault.at else f"; the fault's place is {choice.reason}"
+        what = f"{fault} cannot be injected at the server"
+        see_sidecars(self._catalog, fault.service, what, because, choice.instead)
         if not self._catalog.pods(labels, fault.service.namespace):
             raise BadInput(
                 "MB0428",
-                f"{fault} cannot be injected at the server: it has no pod.",
-                help="start its pods, or take what needs a fault at the server out of the scenario",
+                f"{what}: it has no pod{because}.",
+                help=f"start its pods, or {choice.instead or 'take what needs a fault at the server out of the scenario'}",
             )
         return labels
 

@@ -95,6 +95,24 @@ def stands(fault: Fault, objects: Objects) -> Iterator[str]:
     yield from _judges(fault.service, objects)
 
 
+def instead_of_server(fault: Fault, objects: Objects) -> str:
+    """What may be written of a fault for which something stands and that cannot be at the server; empty where nothing helps.
+
+    Beside an HTTPRoute no fault can be at the callers that go by it; what stands for some callers is not for the others.
+    """
+    spaces = _namespaces(fault, objects)
+    ways = [] if any(_http_route(fault.service, objects, space) for space in spaces) else ["| inject at | caller |"]
+    free = [s for s in spaces if not any((*_of_routes(fault, objects, s), *_of_rules(fault, objects, s)))]
+    if len(free) < len(spaces) and free and not any(_judges(fault.service, objects)):
+        ways.append(f"| called by | … | with a caller in namespace {', '.join(free)}")
+    return f"write {' or '.join(ways)}" if ways else ""
+
+
+def _http_route(service: ServiceRef, objects: Objects, namespace: str) -> Object | None:
+    ruling = governing(service, objects.virtual_services, namespace)
+    return http_route_before(service, ruling, objects.http_routes, namespace)
+
+
 def _namespaces(fault: Fault, objects: Objects) -> Sequence[str]:
     """The namespaces whose callers a fault is for, the service's own first; that alone where all have the same rules."""
     service, by = fault.service, fault.scope.called_by
@@ -112,7 +130,7 @@ def _namespaces(fault: Fault, objects: Objects) -> Sequence[str]:
 def _of_routes(fault: Fault, objects: Objects, namespace: str) -> Iterator[str]:
     service = fault.service
     ruling = governing(service, objects.virtual_services, namespace)
-    other = http_route_before(service, ruling, objects.http_routes, namespace)
+    other = _http_route(service, objects, namespace)
     if other is not None:
         yield f"HTTPRoute {_name(other, service)} routes its calls, beside which Istio ignores a VirtualService"
     elif ruling is not None:

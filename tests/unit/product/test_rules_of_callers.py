@@ -103,6 +103,35 @@ def test_a_rule_that_governs_some_callers_alone_has_to_see_the_fault(rule: Objec
         assert plan.standing, "the filter is armed where none was early"
 
 
+@pytest.mark.parametrize(
+    ("rules", "instead"),
+    [
+        ([_rule(**BREAKER)], "write | inject at | caller | or | called by | … | with a caller in namespace shop"),
+        ([_rule("billing", ("*",), **BREAKER)], "write | inject at | caller |"),
+        ([HTTP_ROUTE, _vs("shop")], "write | called by | … | with a caller in namespace shop"),
+        ([HTTP_ROUTE], "take what needs "),
+    ],
+)
+def test_where_the_server_cannot_have_the_fault_the_rule_that_would_have_it_there_is_told(
+    rules: list[Object], instead: str
+) -> None:
+    """Of a rule of callers who may never call, too: which of them do, nobody knows before."""
+    bare = _meshed(LEDGER)
+    del bare[-1]["metadata"]["labels"]["security.istio.io/tlsMode"]
+    elsewhere = [*_meshed(PORTAL), *_meshed(CLIENT), *rules]
+    other = {**bare[-1], "metadata": {"name": "other", "namespace": LEDGER.namespace}}
+    for ledger, what in (bare, "pod ledger-1 has no sidecar"), ([*bare[:-1], other], "it has no pod"):
+        with pytest.raises(BadInput) as caught:
+            Staged(Istio, [*ledger, *elsewhere])(SLOW)
+        assert caught.value.code == "MB0428"
+        assert f"{what}; the fault's place is at the server's sidecars" in caught.value.sentence
+        assert rules[0]["kind"] in caught.value.sentence
+        assert f", or {instead}" in (caught.value.help or "")
+    with pytest.raises(BadInput) as caught:
+        Staged(Istio, [*bare, *elsewhere])(replace(SLOW, at=Side.SERVER))
+    assert caught.value.sentence.endswith("pod ledger-1 has no sidecar.")
+
+
 @pytest.mark.parametrize("rule", GOVERNING_NOBODY)
 def test_a_rule_that_governs_no_caller_leaves_the_fault_there(rule: Object) -> None:
     assert Staged(Istio, [*WORLD, rule])(SLOW).side is Side.CALLER
