@@ -8,7 +8,7 @@ from typing import Any
 from meshbdd.sense import catalog
 from meshbdd.sense.finding import Finding, name_of
 from meshbdd.sense.inventory import Inventory, full_name
-from meshbdd.sense.reading import EVERYWHERE, Object, at, mapping, mappings, namespace_of, text, told, visible_in
+from meshbdd.sense.reading import EVERYWHERE, Object, at, mapping, mappings, namespace_of, text, told, visible_in, whole
 from meshbdd.sense.takers import takers
 
 
@@ -58,6 +58,9 @@ def unseen(world: Inventory, obj: Object, where: str, destination: Any, home: st
     """
     subset, host = text(destination, "subset"), full_name(text(destination, "host"), namespace_of(obj))
     instead: dict[str, list[str]] = {}
+    lost = _lost(obj, destination)
+    if not lost:
+        return
     for caller in takers(world, obj, destination):
         rules = world.rules.governing(host, home, caller)
         if _labels([*rules, *world.rules.for_some(host, caller)], subset) is None:
@@ -69,9 +72,28 @@ def unseen(world: Inventory, obj: Object, where: str, destination: Any, home: st
     yield catalog.SUBSET_NOT_FOR_ALL.on(
         obj,
         f'{where} leads to subset "{subset}" of {host}, which {told(defining)} defines, but callers in namespace '
-        f"{told(sorted(instead))} take {told(others) or 'no DestinationRule'} for that host; their calls get 503.",
+        f"{told(sorted(instead))} take {told(others) or 'no DestinationRule'} for that host; {lost}.",
         f"define the subset in {others[0]}" if others else None,
     )
+
+
+def _lost(obj: Object, destination: Any) -> str:
+    """What becomes of the calls of a caller for whom a destination does not exist; empty where none is led there."""
+    for rule in mappings(obj, "spec", "http"):
+        ways = mappings(rule, "route")
+        weights = [whole(way, "weight") or 0 for way in ways]
+        for way, weight in zip(ways, weights, strict=True):
+            if at(way, "destination") is not destination:
+                continue
+            if len(ways) == 1 or weight == sum(weights):  # of a sole one the weight does not count
+                return "their calls get 503"
+            return f"{100 * weight / sum(weights):.3g}% of their calls get 503" if weight else ""
+        copies = [(at(rule, "mirror"), at(rule, "mirrorPercentage", "value"))]
+        copies += [(at(copy, "destination"), at(copy, "percentage", "value")) for copy in mappings(rule, "mirrors")]
+        for copy, percent in copies:
+            if copy is destination:
+                return "" if percent == 0 else "the copies of their calls are lost"
+    return ""
 
 
 def _callers(world: Inventory, obj: Object, home: str, destination: Any) -> Sequence[str]:

@@ -169,6 +169,52 @@ def test_a_subset_of_a_rule_that_is_overruled_is_told_with_the_rule_that_counts(
     assert "which no DestinationRule defines" in found.sentence
 
 
+_STABLE = "{destination: {host: order-service, subset: stable}"
+
+
+@pytest.mark.parametrize(
+    ("rule", "lost"),
+    [
+        (f"{{route: [{_STABLE}}}]}}", "their calls get 503."),
+        (f"{{route: [{_STABLE}, weight: 0}}]}}", "their calls get 503."),
+        (
+            f"{{route: [{_STABLE}, weight: 1}}, {{destination: {{host: order-service}}, weight: 9}}]}}",
+            "10% of their calls get 503.",
+        ),
+        (f"{{route: [{_STABLE}, weight: 0}}, {{destination: {{host: order-service}}, weight: 9}}]}}", ""),
+        (f"{{route: [{_STABLE}}}, {{destination: {{host: order-service}}, weight: 100}}]}}", ""),
+        (
+            "{route: [{destination: {host: order-service}}], mirror: {host: order-service, subset: stable}}",
+            "the copies of their calls are lost.",
+        ),
+        (
+            f"{{route: [{{destination: {{host: order-service}}}}], mirrors: [{_STABLE}}}]}}",
+            "the copies of their calls are lost.",
+        ),
+        (
+            f"{{route: [{{destination: {{host: order-service}}}}], mirrors: [{_STABLE}, percentage: {{value: 0}}}}]}}",
+            "",
+        ),
+    ],
+)
+def test_what_callers_lose_that_do_not_have_a_subset_is_told_as_much_as_the_route_leads_there(
+    rule: str, lost: str
+) -> None:
+    objects = documents(f"""
+        apiVersion: networking.istio.io/v1
+        kind: DestinationRule
+        metadata: {{name: private, namespace: shop}}
+        spec: {{host: order-service, exportTo: ["."], subsets: [{{name: stable, labels: {{version: stable}}}}]}}
+        ---
+        apiVersion: networking.istio.io/v1
+        kind: VirtualService
+        metadata: {{name: a, namespace: shop}}
+        spec: {{hosts: [order-service], http: [{rule}]}}
+        """)
+    found = [f.sentence for f in sense.check_changes(objects, WORLD) if f.code == "MB0942"]
+    assert [sentence.rpartition("for that host; ")[2] for sentence in found] == ([lost] if lost else [])
+
+
 def _shop_of(size: int) -> list[dict[str, Any]]:
     """A sound world of so many services, each with pods, rules and policies of its own."""
     template = """
