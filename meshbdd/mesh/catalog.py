@@ -303,8 +303,8 @@ def has_ended(pod: Mapping[str, Any]) -> bool:
 
 
 def account_of(pod: Mapping[str, Any]) -> str:
-    """The service account that a pod runs with."""
-    return str(pod["spec"].get("serviceAccountName") or "default")
+    """The service account that a pod, or one of a template, runs with; ``serviceAccount`` is an alias of before."""
+    return str(pod["spec"].get("serviceAccountName") or pod["spec"].get("serviceAccount") or "default")
 
 
 def check_http(ref: ServiceRef, service: Mapping[str, Any]) -> None:

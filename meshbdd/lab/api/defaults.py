@@ -52,7 +52,7 @@ def _container(container: Object) -> None:
 def _pod(obj: Object) -> None:
     spec = obj.setdefault("spec", {})
     _pod_spec(spec)
-    spec.setdefault("serviceAccountName", "default")
+    spec.setdefault("serviceAccountName", spec.get("serviceAccount") or "default")
     spec.setdefault("serviceAccount", spec["serviceAccountName"])
     spec.setdefault("enableServiceLinks", True)
     if "status" not in obj:
@@ -61,7 +61,8 @@ def _pod(obj: Object) -> None:
 
 def _workload(obj: Object) -> None:
     spec = obj.setdefault("spec", {})
-    spec.setdefault("replicas", 1)
+    if spec.get("replicas") is None:  # a field that is left empty is one that is not there
+        spec["replicas"] = 1
     _pod_spec(spec.setdefault("template", {}).setdefault("spec", {}))
 
 

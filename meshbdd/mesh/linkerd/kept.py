@@ -53,19 +53,27 @@ def default_of(pod: Object) -> str | None:
     return (pod["metadata"].get("annotations") or {}).get(DEFAULT_POLICY)
 
 
-def kept_out(catalog: Catalog, in_force: Sequence[Plan]) -> Iterator[Kept]:
-    """Where steps in force keep callers out; of modes for a port of a pod the latest is in force."""
+def kept_out(catalog: Catalog, in_force: Sequence[Plan], *, past: bool = False) -> Iterator[Kept]:
+    """Where steps in force keep callers out; of modes for a port of a pod the latest is in force.
+
+    Args:
+        catalog: Reads the cluster.
+        in_force: The plans that are in force.
+        past: Have those ports alone, instead, at which the proxies would have to, but let all calls pass unseen.
+    """
     for plan in in_force:
         intent = plan.intent
         if isinstance(intent, Access) and catalog.find("Service", intent.service.name, intent.service.namespace):
-            for pod, port in ports_at(catalog, intent.service):
+            for pod, port in ports_at(catalog, intent.service, past=past):
                 yield Kept(intent, plan, intent.service, pod, port)
-    for kept in modes_at(catalog, in_force).values():
+    for kept in modes_at(catalog, in_force, past=past).values():
         if isinstance(kept.intent, MutualTls) and kept.intent.mode is TlsMode.STRICT:
             yield kept
 
 
-def modes_at(catalog: Catalog, in_force: Sequence[Plan]) -> Mapping[tuple[str, str, str, int], Kept]:
+def modes_at(
+    catalog: Catalog, in_force: Sequence[Plan], *, past: bool = False
+) -> Mapping[tuple[str, str, str, int], Kept]:
     """The mode of mutual TLS that is in force at each port of pods, as steps have set it."""
     found: dict[tuple[str, str, str, int], Kept] = {}
     for plan in in_force:
@@ -76,19 +84,25 @@ def modes_at(catalog: Catalog, in_force: Sequence[Plan]) -> Mapping[tuple[str, s
         for service in services:
             if catalog.find("Service", service.name, service.namespace) is None:
                 continue  # it went with the manifest that brought it
-            for pod, port in ports_at(catalog, service):
+            for pod, port in ports_at(catalog, service, past=past):
                 found[(*key(pod), port)] = Kept(intent, plan, service, pod, port)
     return found
 
 
-def ports_at(catalog: Catalog, service: ServiceRef) -> Iterator[tuple[Object, int]]:
-    """The ports of the pods behind a service that their proxies see; where there is none, those of one that may come."""
+def ports_at(catalog: Catalog, service: ServiceRef, *, past: bool = False) -> Iterator[tuple[Object, int]]:
+    """The ports of the pods behind a service that their proxies see; where there is none, those of one that may come.
+
+    Args:
+        catalog: Reads the cluster.
+        service: The service.
+        past: Have those that they do not see, instead.
+    """
     for part in behind(catalog, service):
         meta = {"name": service.name, "namespace": service.namespace, "labels": dict(part.labels)}
         to_come: dict[str, Any] = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {}}
         for pod in part.pods or [to_come]:
             for port in part.ports_at(pod):
-                if not skips(pod, port):
+                if skips(pod, port) is past:
                     yield pod, port
 
 

@@ -5,18 +5,18 @@ A step makes Servers for what is there: for the ports to which Services lead the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from meshbdd.errors import BadInput
-from meshbdd.intents import Access
+from meshbdd.intents import Access, ServiceRef
 from meshbdd.mesh.base import Plan
 from meshbdd.mesh.beside import BEFORE
-from meshbdd.mesh.catalog import Catalog, has_ended, selected
+from meshbdd.mesh.catalog import Catalog, account_of, has_ended, selected
 from meshbdd.mesh.linkerd.arriving import arrived
 from meshbdd.mesh.linkerd.keeping_out import refuse_policies
 from meshbdd.mesh.linkerd.kept import Kept, Object, accounts_of, holds, kept_out
-from meshbdd.mesh.linkerd.servers import decider
+from meshbdd.mesh.linkerd.servers import decider, skipped
 from meshbdd.mesh.linkerd.turning import Turn, key
 from meshbdd.sidecars import LINKERD
 
@@ -31,7 +31,8 @@ def refuse_unheld(turn: Turn, in_force: Sequence[Plan]) -> None:
         in_force: The plans that are in force.
 
     Raises:
-        BadInput: it would not at some port, or pods come that show the identity of the only caller that may pass.
+        BadInput: it would not at some port, or pods come that show the identity of the only caller that may pass, or are its own
+            and show another one.
     """
     then = arrived(turn.before, turn.objects)
     known = {_place(kept) for kept in kept_out(turn.before, in_force)}
@@ -47,8 +48,13 @@ def refuse_unheld(turn: Turn, in_force: Sequence[Plan]) -> None:
             raise _unheld(turn, kept, server)
         if server is not None:
             refuse_policies(turn, kept, None, server)
+    there = {key(kept.pod) for kept in kept_out(turn.before, in_force, past=True)}
+    for kept in kept_out(then, in_force, past=True):
+        # of a namespace such ports are left alone, of pods that are there already as well as of these
+        if kept.intent.service is not None and key(kept.pod) not in there and _meshed(kept.pod):
+            raise skipped(f"{turn.how} «{kept.plan.summary}»", kept.pod, kept.port)
     for plan in in_force:
-        _refuse_same_identity(turn, then, plan)
+        _see_identities(turn, then, plan)
 
 
 def _place(kept: Kept) -> tuple[Any, ...]:
@@ -89,26 +95,61 @@ def _see_proxy(turn: Turn, kept: Kept) -> None:
         )
 
 
-def _refuse_same_identity(turn: Turn, then: Catalog, plan: Plan) -> None:
-    """See that no pods come that proxies cannot tell from the only caller that a step lets pass.
+def _see_identities(turn: Turn, then: Catalog, plan: Plan) -> None:
+    """See that the pods that come are told from the only caller that a step lets pass, and that its own ones are taken for it.
 
     Raises:
-        BadInput: some do.
+        BadInput: some are not.
     """
     intent = plan.intent
     if not isinstance(intent, Access):
         return
-    home = intent.caller.namespace
+    caller, home = intent.caller, intent.caller.namespace
     accounts = {name for name, namespace in accounts_of(plan) if namespace == home}
     known = {key(pod) for pod in turn.before.pods({}, home)}
-    for pod in then.pods({}, home):
-        labels, account = pod["metadata"].get("labels") or {}, str(pod["spec"].get("serviceAccountName") or "default")
-        if key(pod) in known or account not in accounts or not _meshed(pod):
-            continue
-        if not selected(then.caller_labels(intent.caller), labels):
+    coming = [pod for pod in then.pods({}, home) if key(pod) not in known]
+    wanted = _labels_of(turn, then, caller) if coming else {}
+    for pod in coming:
+        own = bool(wanted) and selected(wanted, pod["metadata"].get("labels") or {})
+        if own:
+            _see_own(turn, plan, caller, pod, accounts)
+        elif _meshed(pod) and account_of(pod) in accounts:
             raise BadInput(
                 "MB0423",
                 f"{turn.how} «{plan.summary}» would let pod {pod['metadata']['name']} pass as well, which has the service account "
-                f"{account} of {intent.caller}, so no proxy can tell the two apart.",
+                f"{account_of(pod)} of {caller}, so no proxy can tell the two apart.",
                 help="give the pods of the manifest a service account of their own",
             )
+
+
+def _labels_of(turn: Turn, then: Catalog, caller: ServiceRef) -> Mapping[str, str]:
+    """The labels by which a caller is known; none where it went with the manifest that brought it."""
+    names = {("Service", caller.name, caller.namespace), ("Deployment", caller.name, caller.namespace)}
+    if not any(then.find(*name) for name in names):
+        made = next((obj for obj in turn.objects if key(obj) in names), None)
+        return dict(made["spec"]["selector"].get("matchLabels") or {}) if made is not None else {}
+    return then.caller_labels(caller)
+
+
+def _see_own(turn: Turn, plan: Plan, caller: ServiceRef, pod: Object, accounts: Collection[str]) -> None:
+    """See that a pod that comes to the only caller that a step lets pass shows an identity of that caller.
+
+    Raises:
+        BadInput: it shows none, or another one.
+    """
+    name, account = pod["metadata"]["name"], account_of(pod)
+    if turn.before.without_sidecar([dict(pod)], caller.namespace):
+        raise BadInput(
+            "MB0474",
+            f"{turn.how} «{plan.summary}» would not let pod {name} pass, which is one of {caller}: it has no sidecar, so it shows no "
+            "identity.",
+            help="give it one, or take what needs it out of the scenario",
+        )
+    if _meshed(pod) and account not in accounts:
+        told = ", ".join(sorted(accounts))
+        raise BadInput(
+            "MB0471",
+            f"{turn.how} «{plan.summary}» would not let pod {name} pass, which is one of {caller}: it has the service account "
+            f"{account}, and the step lets {told} pass.",
+            help=f"give it the service account {told}, or {turn.action}",
+        )

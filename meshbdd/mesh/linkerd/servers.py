@@ -176,12 +176,17 @@ def see_not_skipped(catalog: Catalog, service: ServiceRef, what: str) -> None:
     for some in behind(catalog, service):
         for port, pod in product(some.ports, some.pods):
             if skips(pod, port):
-                raise BadInput(
-                    "MB0488",
-                    f"{what} would not hold at port {port} of pod {pod['metadata']['name']}, whose proxy lets all calls there pass "
-                    f"unseen ({_SKIPPED}).",
-                    help="take the port out of that annotation, or the step out of the scenario",
-                )
+                raise skipped(what, pod, port)
+
+
+def skipped(what: str, pod: Object, port: int) -> BadInput:
+    """Why something would not hold at a port of a pod that its proxy skips."""
+    return BadInput(
+        "MB0488",
+        f"{what} would not hold at port {port} of pod {pod['metadata']['name']}, whose proxy lets all calls there pass "
+        f"unseen ({_SKIPPED}).",
+        help="take the port out of that annotation, or the step out of the scenario",
+    )
 
 
 def _ports_for(server: Object, pod: Object) -> set[int]:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from meshbdd.errors import BadInput
-from meshbdd.intents import Intent
+from meshbdd.intents import Intent, MutualTls, TlsMode
 from meshbdd.mesh import Linkerd
 from tests.unit.product.staged import Staged
-from tests.unit.product.test_linkerd import Objects, _obj, _pod, _server, _service
+from tests.unit.product.test_linkerd import PAYMENT, Objects, _obj, _pod, _server, _service
 from tests.unit.product.test_linkerd_adding_up import (
     ANYWHERE,
     FROM_ANYWHERE,
@@ -201,6 +201,70 @@ def test_nobody_comes_with_the_identity_of_the_only_caller() -> None:
     there = _world(**INJECTED)
     there(ONLY)
     there([_deployment("order-service", account="order-service"), _deployment("fresh", account="fresh")])
+
+
+SKIPPED = "config.linkerd.io/skip-inbound-ports"
+
+
+@pytest.mark.parametrize("step", [STRICT, ONLY])
+@pytest.mark.parametrize("place", ["the namespace", "the pods"])
+def test_a_service_that_a_step_is_about_gets_no_pod_whose_proxy_skips_its_port(step: Intent, place: str) -> None:
+    past = {SKIPPED: "8080"}
+    there = _world(**INJECTED, **(past if place == "the namespace" else {}))
+    told = f"With the manifest «{step}» would not hold at port 8080 of pod of Deployment payment-service-next, whose proxy lets"
+    _refused(there, step, [_deployment("payment-service", **(past if place == "the pods" else {}))], told, "MB0488")
+
+
+def test_a_port_that_is_skipped_is_taken_where_the_step_is_not_about_it() -> None:
+    past = _deployment("payment-service", **{SKIPPED: "8080"})
+    elsewhere = _deployment("payment-service", **{SKIPPED: "7000"})
+    permissive_again = MutualTls(TlsMode.PERMISSIVE, "shop", PAYMENT)
+    for steps, manifest in (
+        ([STRICT_ALL], past),
+        ([STRICT], elsewhere),
+        ([ONLY], elsewhere),
+        ([STRICT, permissive_again], past),
+        ([STRICT], _deployment("fresh", **{SKIPPED: "8080"})),
+    ):
+        there = _world(**INJECTED)
+        for step in steps:
+            there(step)
+        there([manifest])
+
+
+def test_new_pods_of_the_only_caller_have_its_service_account() -> None:
+    told = "would not let pod of Deployment order-service-next pass, which is one of order-service.*: it has the service account default"
+    found = _refused(_world(**INJECTED), ONLY, [_deployment("order-service")], told)
+    assert found.help == "give it the service account order-service, or apply the manifest before that step"
+    by_alias = _deployment("order-service")
+    by_alias["spec"]["template"]["spec"]["serviceAccount"] = "order-service"
+    there = _world(**INJECTED)
+    there(ONLY)
+    there([by_alias])
+    there([_deployment("fresh")])
+    none = _deployment("order-service")
+    none["spec"]["replicas"] = 0
+    there = _world(**INJECTED)
+    there(ONLY)
+    there([none])
+
+
+def test_new_pods_of_the_only_caller_have_a_proxy() -> None:
+    bare = _deployment("order-service", account="order-service", **{"linkerd.io/inject": "disabled"})
+    told = "would not let pod of Deployment order-service-next pass, which is one of order-service.*: it has no sidecar"
+    _refused(_world(**INJECTED), ONLY, [bare], told, "MB0474")
+
+
+def test_replicas_that_are_left_empty_are_one() -> None:
+    fresh = _deployment("fresh")
+    fresh["spec"]["replicas"] = None
+    _refused(_world(**INJECTED), STRICT_ALL, [_service("fresh"), fresh], "at port 8080 of pod of Deployment fresh-next")
+    canary = _deployment("payment-service")
+    canary["spec"]["replicas"] = None
+    for step in (STRICT_ALL, STRICT, ONLY):
+        there = _world(**INJECTED)
+        there(step)
+        there([canary])
 
 
 def test_what_came_before_the_step_goes_while_it_is_in_force_and_comes_again() -> None:
