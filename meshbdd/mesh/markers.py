@@ -5,7 +5,7 @@ The pages are the same on every Envoy: https://www.envoyproxy.io/docs/envoy/late
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,10 @@ def _http_filters(chain: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     ]
 
 
+def _is_among(name: str, hosts: Iterable[str]) -> bool:
+    return any(name == host or (host.startswith("*") and name.endswith(host[1:])) for host in hosts)
+
+
 @dataclass(frozen=True, slots=True)
 class RouteHeld:
     """A route with ``tag`` in its name; a proxy that knows none of ``hosts`` calls none of them.
@@ -66,12 +70,14 @@ class RouteHeld:
         hosts: Those whose calls it takes.
         where: The proxies meant.
         needed: Whether some proxy has to hold it; none does as long as nothing leads to it.
+        elsewhere: Hosts, and patterns of hosts, whose calls other routes take, though a pattern among ``hosts`` is for them, too.
     """
 
     tag: str
     hosts: tuple[str, ...]
     where: Where = Where()
     needed: bool = True
+    elsewhere: frozenset[str] = frozenset()
     pages = (ROUTES,)
     unique = True
 
@@ -80,7 +86,7 @@ class RouteHeld:
         known = False
         for host in virtual_hosts(dumps[0]):
             name = str(host.get("name", "")).rpartition(":")[0]
-            known = known or any(name == h or (h.startswith("*") and name.endswith(h[1:])) for h in self.hosts)
+            known = known or (_is_among(name, self.hosts) and not _is_among(name, self.elsewhere))
             if any(self.tag in str(route.get("name", "")) for route in host.get("routes") or []):
                 return True
         return False if known else None

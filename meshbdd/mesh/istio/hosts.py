@@ -60,7 +60,8 @@ def _age(obj: Object) -> tuple[str, str, str]:
     return str(meta.get("creationTimestamp", "")), meta["name"], meta["namespace"]
 
 
-def _hosts_of(obj: Object) -> list[str]:
+def hosts_of(obj: Object) -> list[str]:
+    """The hosts of a VirtualService, and patterns of hosts, in full."""
     return [full_name(name, obj["metadata"]["namespace"]) for name in obj["spec"].get("hosts") or []]
 
 
@@ -89,7 +90,7 @@ def routing(host: str, objects: Iterable[Object], namespace: str) -> Object | No
     ]
 
     def rank(obj: Object) -> tuple[Any, ...]:
-        hosts = [name for name in _hosts_of(obj) if covers(name, host)]
+        hosts = [name for name in hosts_of(obj) if covers(name, host)]
         public = "*" in (obj["spec"].get("exportTo") or ["*"])
         reach = 2 if public else 0 if obj["metadata"]["namespace"] == namespace else 1
         return host not in hosts, -max(map(len, hosts)), reach, *_age(obj)
@@ -99,13 +100,13 @@ def routing(host: str, objects: Iterable[Object], namespace: str) -> Object | No
 
 def has_host(obj: Object, host: str) -> bool:
     """Whether a VirtualService is for a host, or a pattern of hosts, in full, whoever sees it."""
-    return any(covers(name, host) for name in _hosts_of(obj))
+    return any(covers(name, host) for name in hosts_of(obj))
 
 
 def concerns(obj: Object, service: ServiceRef) -> bool:
     """Whether a VirtualService, an HTTPRoute or a DestinationRule is for calls to a service, whoever sees it."""
     spec, host = obj["spec"], service_host(service)
-    named = [*_hosts_of(obj), *([ruled_host(obj)] if spec.get("host") else [])]
+    named = [*hosts_of(obj), *([ruled_host(obj)] if spec.get("host") else [])]
     return any(covers(name, host) for name in named) or service in parents(obj)
 
 
@@ -136,7 +137,7 @@ def http_route_before(
         http_routes: All HTTPRoutes.
         namespace: The callers' namespace; the service's own where ``None``.
     """
-    if ruling is not None and service_host(service) not in _hosts_of(ruling):
+    if ruling is not None and service_host(service) not in hosts_of(ruling):
         ruling = None  # one for a pattern comes after every one for the host itself, private or older though it may be
     if ruling is not None and "*" not in (ruling["spec"].get("exportTo") or ["*"]):
         return None

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from meshbdd.mesh.base import Marker, Object, Where
-from meshbdd.mesh.istio.hosts import full_name, routing
+from meshbdd.mesh.istio.hosts import covers, full_name, hosts_of, routing
 from meshbdd.mesh.istio.routes import sources
 from meshbdd.mesh.markers import RouteHeld
 
@@ -85,15 +85,38 @@ def _held(owner: Object, routes: Iterable[Object], tag: str, objects: Iterable[O
     spec, meta = owner["spec"], owner["metadata"]
     if "mesh" not in (spec.get("gateways") or ["mesh"]):
         return
-    by_others: dict[tuple[Where, ...], list[str]] = {}
+    shares: dict[tuple[tuple[Where, ...], str | None, frozenset[str]], list[str]] = {}
     for host in (full_name(name, meta["namespace"]) for name in spec["hosts"]):
-        by_others.setdefault(ruled_by_others(owner, host, objects), []).append(host)
+        for share in _shares(owner, host, [*objects]):
+            shares.setdefault(share, []).append(host)
     sourced = sources(routes)
-    for others, hosts in by_others.items():
-        for where in sourced:
+    for (others, only, elsewhere), hosts in shares.items():
+        meant = [
+            where if only is None else replace(where, namespace=only)
+            for where in sourced
+            if not only or where.namespace in (None, only)
+        ]
+        for where in meant:
             for seen_by in exported(spec, meta):
                 for left in narrowed(where, seen_by, others):
-                    yield RouteHeld(tag, tuple(hosts), left)
+                    yield RouteHeld(tag, tuple(hosts), left, elsewhere=elsewhere)
+
+
+def _shares(
+    owner: Object, host: str, objects: Sequence[Object]
+) -> Iterator[tuple[tuple[Where, ...], str | None, frozenset[str]]]:
+    """Who has a VirtualService for a host: all but some, or those of one namespace; and which of a pattern's hosts others route there."""
+    others = ruled_by_others(owner, host, objects)
+    within = {name for obj in objects for name in hosts_of(obj) if name != host and covers(host, name)}
+
+    def elsewhere(namespace: str) -> frozenset[str]:
+        ruling = ((name, routing(name, objects, namespace)) for name in within)
+        return frozenset(name for name, obj in ruling if obj is not None and key_of(obj) != key_of(owner))
+
+    spaces = [name for name in _named(objects) if within and Where(name) not in others]
+    apart = [name for name in spaces if elsewhere(name) != elsewhere("")]
+    yield (*others, *map(Where, apart)), None, elsewhere("")
+    yield from (((), name, elsewhere(name)) for name in apart)
 
 
 def ruled_by_others(owner: Object, host: str, objects: Iterable[Object]) -> tuple[Where, ...]:
@@ -105,9 +128,14 @@ def ruled_by_others(owner: Object, host: str, objects: Iterable[Object]) -> tupl
         objects: Every VirtualService that is there then. Those alone to whom one is exported by name may have others than the rest.
     """
     there = [*objects]
-    seen_by = (where.namespace for obj in there for where in exported(obj["spec"], obj["metadata"]))
-    ruling = ((name, routing(host, there, name)) for name in sorted({name for name in seen_by if name}))
+    ruling = ((name, routing(host, there, name)) for name in _named(there))
     return tuple(Where(name) for name, obj in ruling if obj is not None and key_of(obj) != key_of(owner))
+
+
+def _named(objects: Iterable[Object]) -> list[str]:
+    """The namespaces to which one of some objects is exported by name: everywhere else the same ones are seen."""
+    seen_by = (where.namespace for obj in objects for where in exported(obj["spec"], obj["metadata"]))
+    return sorted({name for name in seen_by if name})
 
 
 def narrowed(where: Where, seen_by: Where, others: Iterable[Where]) -> Iterator[Where]:

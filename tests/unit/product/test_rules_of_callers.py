@@ -329,7 +329,7 @@ def _awaited(manifest: Object, *there: Object) -> list[tuple[tuple[str, ...], Wh
         ([], PUBLIC, [Where()]),
         ([_vs()], PUBLIC, [BUT_FRONT]),
         ([_wide()], PUBLIC, [Where()]),
-        ([_vs()], _wide("billing", ("*",)), [Where()]),
+        ([_vs()], _wide("billing", ("*",)), [BUT_FRONT, Where("front")]),
         ([_wide()], _wide("billing", ("*",)), [BUT_FRONT]),
         ([_vs("shop", ("front",))], _vs("billing", ("front", "shop")), [Where("shop")]),
         ([_vs()], _for({"sourceLabels": {"app": "a"}}), [Where(None, {"app": "a"}, BUT_FRONT.but)]),
@@ -352,3 +352,23 @@ def test_where_all_who_call_have_another_rule_the_manifest_is_refused() -> None:
     theirs = [_vs(namespace) for namespace in ("front", "shop", "billing")]
     with pytest.raises(BadInput, match=r"would ignore young \(IST0109\)"):
         _awaited(PUBLIC, *theirs)
+
+
+def _page(*routes: tuple[str, str]) -> Object:
+    hosts = [{"name": f"{host}:80", "routes": [{"name": name}]} for host, name in routes]
+    return {"configs": [{"route_config": {"virtual_hosts": hosts}}]}
+
+
+@pytest.mark.parametrize("there", [_vs(), PUBLIC])
+def test_the_routes_for_a_pattern_are_not_awaited_of_who_knows_those_hosts_alone_that_others_route(
+    there: Object,
+) -> None:
+    plan = Staged(Istio, [*WORLD, there])([_wide("shop", ("*",))])
+    markers = [marker for marker in plan.markers if isinstance(marker, RouteHeld)]
+    front = markers[-1]
+    assert front.held([_page((HOST, "theirs"))]) is None
+    assert front.held([_page((HOST, "theirs"), (STOCK, "default"))]) is False
+    assert front.held([_page((HOST, "theirs"), (STOCK, f"{front.tag}0"))]) is True
+    if there is not PUBLIC:
+        assert markers[0].where == BUT_FRONT
+        assert markers[0].held([_page((HOST, "default"))]) is False
