@@ -6,18 +6,18 @@ import contextlib
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from meshbdd.errors import EnvironmentBroken, Inconclusive
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.carried import EITHER, under_way
-from meshbdd.mesh.catalog import Catalog
-from meshbdd.mesh.endpoints import Own, clusters_with, not_got, not_lost
+from meshbdd.mesh.catalog import Catalog, Object
+from meshbdd.mesh.endpoints import Own, clusters_with, leads_of, not_got, not_lost
 from meshbdd.mesh.hosts_page import HOSTS, hosts_to, read_hosts
 from meshbdd.mesh.looking import Looks, Proxy
 from meshbdd.mesh.pages import DRAINING, draining
 from meshbdd.mesh.workloads import has_pods_due
+from meshbdd.sidecars import LINKERD
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
 
@@ -27,6 +27,7 @@ _LONGEST = 30
 """Seconds at least that a service's endpoints are waited for, whatever the gate's timeout: its pods have to start."""
 _MERGE_WINDOW = 1.0
 """Seconds in which Envoy gathers changes of endpoints' health before it heeds them: ``update_merge_window``'s default."""
+_ROUTES = ("HTTPRoute", "HTTPRoute.policy.linkerd.io", "GRPCRoute", "ServiceProfile")
 
 
 class Stillness(Looks):
@@ -100,7 +101,13 @@ class Stillness(Looks):
         for proxy in self.proxies():
             with contextlib.suppress(EnvironmentBroken):  # one that has only just been started does not answer yet
                 found.update(clusters_with(proxy.tunnel.get(HOSTS), service.host, addresses))
-        return Own(addresses, frozenset(found))
+        routes = self._routes()
+        return Own(addresses, {name: leads_of(name, routes) for name in found})
+
+    def _routes(self) -> list[Object]:
+        """The objects that clusters of Linkerd's proxies are called by."""
+        catalog = Catalog(self._cluster, self._sidecars)
+        return [obj for kind in _ROUTES for obj in catalog.readable(kind)] if self._sidecars is LINKERD else []
 
     def _addresses(self, service: ServiceRef) -> frozenset[str]:
         """The addresses of the ready pods behind a service."""
@@ -125,12 +132,13 @@ class Stillness(Looks):
             EnvironmentBroken: it does not come to pass.
         """
         ready_since = math.inf
+        routes = self._routes() if some else []
 
         def probe() -> None:
             nonlocal ready_since
             if some and not has_pods_due(Catalog(self._cluster, self._sidecars), service):
                 return
-            own = replace(before, addresses=self._addresses(service)) if some else before
+            own = before.now(self._addresses(service), routes) if some else before
             if some and not own.addresses:
                 ready_since = math.inf
                 raise NotYet(f"no pod behind {service} is ready")

@@ -13,7 +13,7 @@ from meshbdd.intents import ServiceRef
 from meshbdd.lab.linkerd.envoy.pod import Compiler
 from meshbdd.lab.linkerd.policies import Policies
 from meshbdd.mesh import Gate
-from meshbdd.mesh.endpoints import Own, not_got, not_lost
+from meshbdd.mesh.endpoints import Own, leads_of, not_got, not_lost
 from meshbdd.mesh.linkerd.markers import EndpointsHeld
 from meshbdd.mesh.looking import Proxy
 from meshbdd.sidecars import FAULT_LABEL, LINKERD, led_to, whole
@@ -27,6 +27,15 @@ CALLED = "Service.shop.pay:80"
 PLAIN = f"{CALLED}/{CALLED}"
 SPLIT = f"{CALLED}/HTTPRoute.shop.pay/0"
 PROFILE = f"{CALLED}/ServiceProfile.shop.pay.shop.svc.cluster.local"
+
+
+BACKENDS = [{"name": "pay", "port": 80}, {"name": "other", "port": 80}]
+LED = (BACKENDS,)
+
+
+def _route(*rules: list[Object], name: str = "pay") -> Object:
+    meta = {"name": name, "namespace": "shop"}
+    return {"kind": "HTTPRoute", "metadata": meta, "spec": {"rules": [{"backendRefs": refs} for refs in rules]}}
 
 
 def _page(**clusters: list[str]) -> Object:
@@ -47,6 +56,7 @@ def _page(**clusters: list[str]) -> Object:
         ({SPLIT: []}, True, False),
         ({SPLIT: [OTHER]}, True, False),
         ({PROFILE: [OTHER]}, True, True),
+        ({SPLIT: [OTHER], f"{CALLED.replace('80', '81')}/{CALLED.replace('80', '81')}": [OWN]}, False, False),
         ({"Service.shop.other:80/Service.shop.other:80": [OTHER]}, True, True),
         ({"inbound|8080||": [OWN]}, True, True),
         ({}, True, False),
@@ -55,7 +65,7 @@ def _page(**clusters: list[str]) -> Object:
     ],
 )  # fmt: skip
 def test_a_proxy_has_them_where_calls_go_to_them(page: dict[str, list[str]], *, lost: bool, got: bool) -> None:
-    own = Own(frozenset({OWN}), frozenset({SPLIT}))
+    own = Own(frozenset({OWN}), {SPLIT: LED})
     assert (not_lost(_page(**page), PAY.host, own) is None) is lost
     assert (not_got(_page(**page), PAY.host, own) is None) is got
 
@@ -90,11 +100,14 @@ class _Cluster:
 
     def __init__(self) -> None:
         self.ready = True
+        self.routes = [_route(BACKENDS)]
 
     def find(self, *_named: str) -> Object:
         return {"metadata": {"name": "pay", "namespace": "shop"}, "spec": {"selector": {"app": "pay"}}}
 
-    def list(self, *_asked: str | None, **_more: str) -> list[Object]:
+    def list(self, kind: str, *_asked: str | None, **_more: str) -> list[Object]:
+        if kind != "Pod":
+            return self.routes if kind == "HTTPRoute" else []
         meta = {"name": "pay-1", "namespace": "shop", "labels": {"app": "pay"}}
         status = {"podIP": OWN, "conditions": [{"type": "Ready", "status": str(self.ready)}]}
         return [{"metadata": meta, "status": status}]
@@ -130,7 +143,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Gate]:
 
 def test_both_ways_are_waited_for_where_a_route_leads_to_the_same_pods(gate: _Gate) -> None:
     before = gate.endpoints(PAY)
-    assert before == Own(frozenset({OWN}), frozenset({SPLIT}))
+    assert before == Own(frozenset({OWN}), {SPLIT: LED})
     with pytest.raises(EnvironmentBroken, match=r"last seen: client-1 has 1 ready endpoints of pay\.shop"):
         gate.wait_endpoints(PAY, before, some=False)
     gate.tunnel.hosts = [OTHER]
@@ -156,3 +169,35 @@ def test_of_proxies_that_lag_the_testers_own_is_named_first() -> None:
     gate = Gate(cast("Cluster", _Pods()), Duration(0.05), LINKERD)
     assert [proxy.pod for proxy in gate.proxies()] == ["p-1", "p-0"]
     gate.close()
+
+
+@pytest.mark.parametrize(
+    ("now", "asked"),
+    [
+        ([_route(BACKENDS)], True),
+        ([_route(BACKENDS, [])], True),
+        ([_route([{"name": "others"}, {"name": "other"}], BACKENDS)], False),
+        ([_route(BACKENDS[:1])], False),
+        ([_route(BACKENDS, name="another")], False),
+        ([_route()], False),
+        ([], False),
+    ],
+)
+def test_a_cluster_that_leads_elsewhere_by_now_is_not_asked(now: list[Object], gate: _Gate, *, asked: bool) -> None:
+    """Its name is the place of a rule: one that a step put before the tester's went, or a manifest changed it."""
+    before = gate.endpoints(PAY)
+    gate.cluster.routes, gate.tunnel.hosts = now, [OTHER, "10.0.0.8"]
+    if asked:
+        with pytest.raises(EnvironmentBroken, match=r"last seen: client-1 has 0 ready endpoints of pay\.shop"):
+            gate.wait_endpoints(PAY, before, some=True)
+    else:
+        gate.wait_endpoints(PAY, before, some=True)
+
+
+def test_what_a_cluster_leads_to_is_told_by_the_objects_of_its_name() -> None:
+    overrides = [{"authority": "other.shop.svc.cluster.local", "weight": 1}]
+    profile = {"kind": "ServiceProfile", "metadata": {"name": "pay.shop.svc.cluster.local", "namespace": "shop"}}
+    there = [_route(BACKENDS), {**profile, "spec": {"dstOverrides": overrides}}]
+    assert leads_of(PROFILE, there) == (overrides,)
+    assert leads_of(f"{SPLIT}/grpc-retries", there) == LED
+    assert leads_of("outbound|80|v1|pay.shop.svc.cluster.local", there) == leads_of(PLAIN, there) == ()
