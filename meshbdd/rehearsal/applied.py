@@ -64,8 +64,8 @@ class Applied:
         return {manifest: {before}}
 
 
-def names_in(text: str, feature: Path, settings: Settings) -> set[str]:
-    """The names of the objects in the manifest that a step applies; of a file that cannot be read nothing is known.
+def names_in(text: str, feature: Path, settings: Settings) -> set[tuple[str, str]]:
+    """The kinds and names of the objects in the manifest that a step applies; of a file that cannot be read nothing is known.
 
     Args:
         text: The step's text.
@@ -77,5 +77,6 @@ def names_in(text: str, feature: Path, settings: Settings) -> set[str]:
         return set()
     with contextlib.suppress(BadInput):
         file = find_manifest(named[1], feature, settings.project, settings.mesh)
-        return {str(document["metadata"]["name"]) for document in read_objects(file, settings.namespace or "")}
+        objects = read_objects(file, settings.namespace or "")
+        return {(str(document["kind"]), str(document["metadata"]["name"])) for document in objects}
     return set()

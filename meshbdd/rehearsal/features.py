@@ -156,7 +156,7 @@ def _scenario(scenario: Scenario, file: Path, stage: _Stage, report: Report) -> 
     if found := mixed([step.name for step in steps]):
         report.refused(found[1], Place(file, steps[found[0]].line))
     refused: dict[str, str] = {}
-    left_out = set[str]()
+    left_out = set[tuple[str, str]]()
     writes = Writes(stage.settings.mesh, report)
     said: list[Said] = []
     applied = Applied(file, stage.settings)

@@ -297,6 +297,11 @@ TOLD = """
     apiVersion: v1
     metadata: {name: NAME}
     spec: {selector: {app: payment-service}, ports: [{name: http, port: 80}, {name: admin, port: 81}]}
+    ---
+    kind: HTTPRoute
+    apiVersion: gateway.networking.k8s.io/v1
+    metadata: {name: order-service}
+    spec: {parentRefs: [{name: NAME, kind: Service, group: core, port: 80}], rules: [{backendRefs: [{name: NAME, port: 80}]}]}
     """
 
 
