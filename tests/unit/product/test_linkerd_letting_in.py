@@ -38,11 +38,12 @@ def _at(*objects: Object) -> LettingIn:
 @pytest.mark.parametrize("policies", OPENING)
 @pytest.mark.parametrize("access", ["deny", "all-authenticated"])
 def test_a_policy_for_callers_without_an_identity_leaves_a_doubt(policies: list[Object], access: str) -> None:
-    found = _at(_server(access), *policies, *CONFINED[3])
-    assert not found.by or policies[0]["kind"] == CONFINED[3][0]["kind"]
-    found = _at(_server(access), *policies)
-    assert not found.by
-    assert f"{policies[0]['kind']} mine lets callers without an identity pass at Server theirs" in found.doubt
+    [confined] = CONFINED[3]
+    named_anew = {**confined, "metadata": {**confined["metadata"], "name": "beside"}}
+    for more in ([], [named_anew]):
+        found = _at(_server(access), *policies, *more)
+        assert not found.by
+        assert f"{policies[0]['kind']} mine lets callers without an identity pass at Server theirs" in found.doubt
 
 
 @pytest.mark.parametrize("policies", [*ASKING[:2], ASKING[3], *CONFINED[:4]])
