@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from meshbdd.route_matches import EVERY_PATH, NO_CONDITION
 from meshbdd.sense.reading import mapping, mappings, texts
 
 Match = Mapping[str, Any]
@@ -16,19 +17,14 @@ Match = Mapping[str, Any]
 _ON_TEXT = ("uri", "scheme", "method", "authority")
 _BY_NAME = ("headers", "queryParams")
 _EQUAL = ("sourceLabels", "withoutHeaders")
-_ALWAYS = ({"prefix": "/"}, {"regex": ".*"}, {"regex": "*"}, {"regex": "/.*"})
-"""URI matches that every path meets."""
-
 _LITERAL_THEN_ANYTHING = re.compile(r"([\w/:@=,~-]*)\.\*")
 """The one form of regular expression that is looked into: running a tester's own one could take for ever."""
-
-_NO_CONDITION = {"name", "statPrefix", "ignoreUriCase"}
 
 
 def covers(first: Match, second: Match) -> bool:
     """Whether every request that ``second`` takes is taken by ``first``."""
     known = {*_ON_TEXT, *_BY_NAME, "withoutHeaders", "port", "sourceLabels", "sourceNamespace", "gateways"}
-    if any(key not in known for key in first if key not in _NO_CONDITION):
+    if any(key not in known for key in first if key not in NO_CONDITION):
         return False  # a condition that nobody here has heard of: nothing is certain
     ignoring = first.get("ignoreUriCase") is True
     return (
@@ -42,7 +38,7 @@ def covers(first: Match, second: Match) -> bool:
 
 def _text_covers(first: Match, second: Match, key: str, ignore_case: bool) -> bool:
     wide = mapping(first, key)
-    if not wide or (key == "uri" and wide in _ALWAYS):
+    if not wide or (key == "uri" and wide in EVERY_PATH):
         return True
     narrow = mapping(second, key)
     if not ignore_case and key == "uri" and second.get("ignoreUriCase") is True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from meshbdd.route_matches import takes_every_request
 from meshbdd.sense.inventory import ROOT_NAMESPACE, Inventory, full_name
 from meshbdd.sense.matching import matches_of
 from meshbdd.sense.pods import Workload
@@ -20,9 +21,6 @@ from meshbdd.sense.reading import (
     texts,
     visible_in,
 )
-
-_OF_CALLERS = {"name", "statPrefix", "sourceNamespace", "sourceLabels"}
-"""What a match may say and yet take every request of the callers that it means."""
 
 
 def on_mesh(obj: Object) -> bool:
@@ -85,8 +83,9 @@ def _sidecars(world: Inventory) -> list[Object]:
 def _means_any(matches: Sequence[Mapping[str, Any]], caller: Workload, *, whole: bool = False) -> bool:
     """Whether one of some matches means a caller; ``whole``: and all of its requests."""
     return any(
-        text(match, "sourceNamespace") in {"", caller.namespace}
+        "mesh" in (texts(match, "gateways") or ["mesh"])
+        and text(match, "sourceNamespace") in {"", caller.namespace}
         and selects(mapping(match, "sourceLabels"), caller.labels)
-        and (not whole or match.keys() <= _OF_CALLERS)
+        and (not whole or takes_every_request(match))
         for match in matches
     )

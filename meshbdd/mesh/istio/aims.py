@@ -10,9 +10,7 @@ from meshbdd.mesh.base import Aim, Object, Where
 from meshbdd.mesh.istio.hosts import full_name, service_host
 from meshbdd.mesh.istio.named_routes import exported, joined, key_of, narrowed, roots_of, ruled_by_others
 from meshbdd.mesh.istio.routes import sources
-
-_OF_THE_CALLER = {"sourceLabels", "sourceNamespace", "gateways", "name"}
-"""What a match asks of the caller alone, or of nothing: without a word beside these it takes all calls of whom it names."""
+from meshbdd.route_matches import takes_every_request
 
 _MESH = "mesh"
 """The name of all sidecars among gateways."""
@@ -57,7 +55,7 @@ def _faulted(owner: Object, objects: Sequence[Object], whose: tuple[str, str]) -
         for where in sources([{"match": [match]}]):
             if made_by == whose:
                 yield replace(where, but=tuple(taken))
-            elif {name for name, asked in match.items() if asked} <= _OF_THE_CALLER:
+            elif takes_every_request(match):
                 taken.append(where)
 
 
