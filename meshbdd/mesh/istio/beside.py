@@ -13,24 +13,19 @@ from meshbdd.mesh.base import Context, Object, Plan, Where
 from meshbdd.mesh.beside import BEFORE, refuse_replacing
 from meshbdd.mesh.istio.hosts import (
     Ruling,
-    concerns,
     covers,
     full_name,
-    governing,
-    governing_rule,
     has_host,
-    http_route_before,
-    is_for_some,
     routing,
     ruled_host,
 )
 from meshbdd.mesh.istio.named_routes import exported
+from meshbdd.mesh.istio.overruling import APART, refuse_overruling, target_of
 from meshbdd.mesh.istio.standing import Objects, stands
 
 MadeBy = Mapping[tuple[str, str, str], Plan]
 """Kind, name and namespace of an object → the plan of a step that has changed it."""
 
-_APART = "have the manifest and that step in different scenarios"
 _LAST = "9999"
 """A creation time that makes an object the youngest: one that is still to be made."""
 
@@ -57,62 +52,9 @@ def refuse_vain(
         _refuse_beside(document, there.rules, context.in_force)
     then = with_manifest(there, documents)
     for plan in context.in_force:
-        if plan.service is not None and any(plan.tags):
-            _refuse_shadowing(plan, plan.service, then, callers)
-        if plan.service is not None and plan.intent is not None:
-            _refuse_overruling(plan, plan.service, there, then, callers)
+        refuse_overruling(plan, there, then, callers)
         if isinstance(plan.intent, Fault) and plan.side is Side.CALLER:
             _refuse_unseen(plan, plan.intent, there, then)
-
-
-def _refuse_shadowing(plan: Plan, service: ServiceRef, then: Objects, callers: Callable[[], Sequence[str]]) -> None:
-    routed = any(concerns(route, service) for route in then.http_routes)
-    for namespace in _spaces(plan, callers) or (service.namespace,) if routed else ():
-        ruling = governing(service, then.virtual_services, namespace)
-        other = http_route_before(service, ruling, then.http_routes, namespace)
-        if other is not None:
-            raise BadInput(
-                "MB0472",
-                f"«{plan.summary}» would have no effect any more: HTTPRoute {other['metadata']['name']} then routes the calls to "
-                f"{service}, beside which Istio ignores a VirtualService.",
-                help=f"{BEFORE}; then a fault goes to the server, and a policy has to be written into the HTTPRoute",
-            )
-
-
-def _refuse_overruling(
-    plan: Plan, service: ServiceRef, there: Objects, then: Objects, callers: Callable[[], Sequence[str]]
-) -> None:
-    """See that no caller takes another rule than the one that a step has changed for it: its own namespace's come first."""
-    for kind, govern, before, after in (
-        ("DestinationRule", governing_rule, there.rules, then.rules),
-        ("VirtualService", governing, there.virtual_services, then.virtual_services),
-    ):
-        changed = {edit.target for edit in plan.edits if edit.kind == kind}
-        for namespace in _spaces(plan, callers) if changed else ():
-            was, now = (govern(service, objects, namespace) for objects in (before, after))
-            if was is None or _named(kind, was) not in changed:
-                continue
-            for_some = (r for r in after if r not in before and is_for_some(r, service, namespace))
-            other = next(for_some, now if now is not None and _named(kind, now) != _named(kind, was) else None)
-            if other is not None:
-                meta = other["metadata"]
-                raise BadInput(
-                    "MB0497",
-                    f"With the manifest callers in namespace {namespace} take what {kind} {meta['name']}.{meta['namespace']} "
-                    f"says of {service}, and «{plan.summary}» would hold no more for their calls.",
-                    help=_APART if other["spec"].get("workloadSelector") else BEFORE,
-                )
-
-
-def _spaces(plan: Plan, callers: Callable[[], Sequence[str]]) -> Sequence[str]:
-    """The namespaces whose callers a plan is for."""
-    only = plan.callers.namespace if plan.callers is not None else None
-    return (only,) if only is not None else callers()
-
-
-def _named(kind: str, obj: Mapping[str, Any]) -> tuple[str, str, str]:
-    """The key of an object as an API lists it: without its kind."""
-    return _key({"kind": kind, **obj})
 
 
 def _refuse_unseen(plan: Plan, fault: Fault, there: Objects, then: Objects) -> None:
@@ -164,7 +106,7 @@ def _refuse_ignored(document: Object, there: Objects, made_by: MadeBy, callers: 
         if ruling.obj is None:
             continue
         other = ruling.obj["metadata"]
-        maker = made_by.get(_named(kind, ruling.obj))
+        maker = made_by.get(target_of(kind, ruling.obj))
         whose = f", by which «{maker.summary}» is in force," if maker else " already,"
         raise BadInput(
             "MB0409",
@@ -185,7 +127,7 @@ def _before(document: Object, host: str, there: Objects, callers: Callable[[], S
             spaces = callers()
     seen = [name for name in spaces or (home,) if routing(host, [document], name) is not None]
     found = {name: routing(host, rivals, name) for name in seen}
-    others = {name: obj for name, obj in found.items() if obj is not None and _named(kind, obj) != _key(document)}
+    others = {name: obj for name, obj in found.items() if obj is not None and target_of(kind, obj) != _key(document)}
     if len(others) < len(found):
         return Ruling(others.get(home), (home,))
     return Ruling(next(iter(others.values()), None))
@@ -195,7 +137,7 @@ def _refuse_beside(document: Object, rules: Sequence[Object], in_force: Iterable
     """See that no rule which a step has made or changed for a service hides what a DestinationRule of the manifest says of it."""
     if document["kind"] != "DestinationRule" or document["spec"].get("workloadSelector"):
         return
-    standing = {_named("DestinationRule", rule): ruled_host(rule) for rule in rules}
+    standing = {target_of("DestinationRule", rule): ruled_host(rule) for rule in rules}
     for plan in in_force:
         for edit in plan.edits if plan.intent is not None else ():
             if edit.target == _key(document) or edit.target[::2] != _key(document)[::2]:
@@ -215,7 +157,7 @@ def _refuse_beside(document: Object, rules: Sequence[Object], in_force: Iterable
                         if takes_over
                         else f"Istio would ignore what {name} says of it."
                     ),
-                    help=_APART if to_some else BEFORE if edit.new else f"write it into {edit.name}, before that step",
+                    help=APART if to_some else BEFORE if edit.new else f"write it into {edit.name}, before that step",
                 )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from meshbdd.errors import BadInput
-from meshbdd.intents import Fault, Mention, Scope, ServiceRef, Side, Topic
+from meshbdd.intents import Fault, Mention, Scope, ServiceRef, Side, Timeout, Topic
 from meshbdd.mesh import Context, Istio
 from meshbdd.mesh.base import Where
 from meshbdd.mesh.markers import RouteHeld
@@ -240,6 +240,76 @@ def test_what_comes_after_a_steps_routes_is_applied_beside_them(there: list[Obje
     called_by = PORTAL if manifest["metadata"]["namespace"] == "shop" else None
     assert world(replace(FAILS, scope=Scope(called_by=called_by))).side is Side.CALLER
     world([manifest])
+
+
+def _failing(manifest: Object, **match: Any) -> Object:
+    """A manifest's routes with a fault in the first, that of the calls that match."""
+    fault = {"fault": {"abort": {"httpStatus": 503, "percentage": {"value": 100}}}}
+    [first, *_] = manifest["spec"]["http"]
+    http = [{**first, **fault, **({"match": [match]} if match else {})}, *([first] if match else [])]
+    meta = {**manifest["metadata"], "name": "fault"}
+    return {**manifest, "metadata": meta, "spec": {**manifest["spec"], "http": http}}
+
+
+OTHERS_ROUTE = {**HTTP_ROUTE, "spec": {"parentRefs": [{"kind": "Service", "name": "portal"}], "rules": []}}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "told"),
+    [
+        (_vs(), ("MB0497", "callers in namespace front take what VirtualService theirs.front says of ledger")),
+        (_vs("shop", ("front",)), ("MB0497", "callers in namespace front take what VirtualService theirs.shop says")),
+        (
+            HTTP_ROUTE,
+            ("MB0472", "«the manifest's VirtualService fault» would have no effect any more: HTTPRoute theirs"),
+        ),
+        (_vs("nobody"), None),
+        (_rule(**BREAKER), None),
+        (OTHERS_ROUTE, None),
+    ],
+)
+def test_a_manifest_that_leads_some_callers_past_the_fault_of_one_before_is_refused(
+    manifest: Object, told: tuple[str, str] | None
+) -> None:
+    world = Staged(Istio, WORLD)
+    world([_failing(PUBLIC)])
+    if told is None:
+        world([manifest])
+        return
+    with pytest.raises(BadInput, match=told[1]) as caught:
+        world([manifest])
+    assert caught.value.code == told[0]
+
+
+def test_one_that_leads_callers_past_a_fault_of_a_delegate_is_refused() -> None:
+    led, root = _failing(PUBLIC), _vs("billing", ("*",))
+    del led["spec"]["hosts"]
+    root["spec"]["http"] = [{"delegate": {"name": "fault"}}]
+    world = Staged(Istio, [*WORLD, root])
+    world([led])
+    with pytest.raises(BadInput, match="callers in namespace front take") as caught:
+        world([_vs()])
+    assert caught.value.code == "MB0497"
+
+
+def test_callers_whom_the_fault_of_a_manifest_is_not_for_may_be_led_elsewhere() -> None:
+    for fault in (_failing(PUBLIC, sourceNamespace="shop"), _failing(_vs("billing", ("shop",)))):
+        world = Staged(Istio, WORLD)
+        world([fault])
+        world([_vs()])
+    world = Staged(Istio, [*WORLD, _vs("shop", ("front",))])
+    world([_failing(PUBLIC)])
+    world([{**_vs(), "metadata": {"name": "own", "namespace": "front"}}])
+
+
+def test_an_http_route_that_stood_before_a_step_is_not_the_blame_of_a_manifest_after_it() -> None:
+    old = {**PUBLIC, "metadata": {**PUBLIC["metadata"], "creationTimestamp": "2020-01-01T00:00:00Z"}}
+    young = {**HTTP_ROUTE, "metadata": {**HTTP_ROUTE["metadata"], "creationTimestamp": "2021-01-01T00:00:00Z"}}
+    world = Staged(Istio, [*WORLD, old, young])
+    world(Timeout(LEDGER, Duration(1)))
+    portal = "portal.front.svc.cluster.local"
+    http = [{"route": [{"destination": {"host": portal}}]}]
+    world([_object("VirtualService", "front", {"hosts": [portal], "http": http})])
 
 
 def test_a_manifest_for_callers_whom_a_step_is_not_for_is_applied_beside_it() -> None:
