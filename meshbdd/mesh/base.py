@@ -317,6 +317,19 @@ class Mesh(Protocol):
         """
         ...
 
+    def see_recoverable(self, service: ServiceRef, staying: Sequence[Plan], left: Callable[[], Left]) -> None:
+        """See that a service that is down can have its pods again while the rest stays in force.
+
+        Args:
+            service: The service.
+            staying: The plans that stay in force.
+            left: Tells what its Deployments will be then.
+
+        Raises:
+            BadInput: something that stays would not be true of its pods.
+        """
+        ...
+
     def leaving(self, stage: Stage) -> tuple[Marker, ...]:
         """What will show that a stage goes where its own markers do not look, because of changes that were made after it.
 

@@ -128,11 +128,19 @@ class Changes:
         return find_manifest(name, self._feature, self._environment.settings.project, self._environment.mesh.name)
 
     def recover(self, service: ServiceRef) -> None:
-        """Withdraw the faults that this scenario made at a service; its policies stay."""
+        """Withdraw the faults that this scenario made at a service; its policies stay.
+
+        Raises:
+            BadInput: there is none, or a policy that stays would not be true of the pods that come; nothing was undone.
+        """
         # a fault filter of the tester's own leaves no name in a proxy: nobody could see it go before what came after it
         found = [i for i in self.in_force if service in i.plan.faulty and (i.plan.intent or i.plan.side is Side.CALLER)]
         if not found:
             raise self._well(service)
+        changes = [change for item in found if item.plan.moves_endpoints for change in item.changes]
+        if changes:
+            staying = [item.plan for item in self.in_force if item not in found]
+            self._environment.mesh.see_recoverable(service, staying, partial(self.undo_stack.left, changes))
         self._withdraw(found)
 
     def _well(self, service: ServiceRef) -> BadInput:

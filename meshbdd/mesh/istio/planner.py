@@ -206,6 +206,9 @@ class Istio:
         """See ``Mesh.see_removable``: a rule of a service's own may be a copy of a manifest's."""
         see_copies_stand(going, staying)
 
+    def see_recoverable(self, service: ServiceRef, staying: Sequence[Plan], left: Callable[[], Left]) -> None:
+        """See ``Mesh.see_recoverable``: policies select pods by their labels, whenever these come and at all their ports."""
+
     def leaving(self, stage: Stage) -> tuple[Marker, ...]:  # noqa: ARG002 - the protocol's
         """See ``Mesh.leaving``: nothing of Istio's needs an object that was made after it."""
         return ()

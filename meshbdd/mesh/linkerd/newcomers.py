@@ -1,4 +1,4 @@
-"""Ports and pods that a manifest brings, at which a step in force would not keep callers out as it does elsewhere.
+"""Ports and pods that come, by a manifest or with a service that recovers, at which a step in force would not hold as it does elsewhere.
 
 A step makes Servers for what is there: for the ports to which Services lead then, and for the pods that these select.
 """
@@ -11,7 +11,6 @@ from typing import Any
 from meshbdd.errors import BadInput
 from meshbdd.intents import Access, ServiceRef
 from meshbdd.mesh.base import Plan
-from meshbdd.mesh.beside import BEFORE
 from meshbdd.mesh.catalog import Catalog, account_of, has_ended, selected
 from meshbdd.mesh.linkerd.arriving import arrived
 from meshbdd.mesh.linkerd.keeping_out import refuse_policies
@@ -22,12 +21,12 @@ from meshbdd.sidecars import LINKERD
 
 
 def refuse_unheld(turn: Turn, in_force: Sequence[Plan]) -> None:
-    """See that a step that keeps callers out does so at what a manifest brings, too.
+    """See that a step that keeps callers out does so at what comes after it, too.
 
     Pods without a proxy are none of a namespace's that the step was about, as those that were there before it.
 
     Args:
-        turn: What the manifest makes of the cluster, as it is applied.
+        turn: What a manifest makes of the cluster as it is applied, or a service as it recovers.
         in_force: The plans that are in force.
 
     Raises:
@@ -76,7 +75,7 @@ def _unheld(turn: Turn, kept: Kept, server: Object | None) -> BadInput:
         "MB0471",
         f"{turn.how} «{kept.plan.summary}» would not hold for every call to {kept.service}: it would not at port {kept.port} of "
         f"pod {kept.pod['metadata']['name']}, since {why}.",
-        help=BEFORE,
+        help=turn.action,
     )
 
 
@@ -118,7 +117,7 @@ def _see_identities(turn: Turn, then: Catalog, plan: Plan) -> None:
                 "MB0423",
                 f"{turn.how} «{plan.summary}» would let pod {pod['metadata']['name']} pass as well, which has the service account "
                 f"{account_of(pod)} of {caller}, so no proxy can tell the two apart.",
-                help="give the pods of the manifest a service account of their own",
+                help=f"give the pods{turn.whose} a service account of their own",
             )
 
 

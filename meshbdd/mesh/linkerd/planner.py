@@ -37,12 +37,14 @@ from meshbdd.mesh.linkerd.injection import choose
 from meshbdd.mesh.linkerd.keeping_out import refuse_other_mode
 from meshbdd.mesh.linkerd.limits import refuse_limited
 from meshbdd.mesh.linkerd.markers import EndpointsHeld, OpenOnesEnded
+from meshbdd.mesh.linkerd.newcomers import refuse_unheld
 from meshbdd.mesh.linkerd.objects import OPAQUE_PORTS, http_ports
 from meshbdd.mesh.linkerd.only_beside_faults import refuse_beside_backends
 from meshbdd.mesh.linkerd.policy_arrival import leaving_markers
 from meshbdd.mesh.linkerd.routes import routes_stage
 from meshbdd.mesh.linkerd.rules import Rules, faulted_rules
 from meshbdd.mesh.linkerd.scopes import Place
+from meshbdd.mesh.linkerd.turning import Turn
 from meshbdd.mesh.seen import check_seen
 from meshbdd.sidecars import FAULT_LABEL, LINKERD
 
@@ -221,6 +223,10 @@ class Linkerd:
         then = left()
         refuse_gone(then, staying)
         refuse_vain_return(self._catalog, then, staying)
+
+    def see_recoverable(self, service: ServiceRef, staying: Sequence[Plan], left: Callable[[], Left]) -> None:
+        """See ``Mesh.see_recoverable``: Servers were made for the ports of the pods that were there."""
+        refuse_unheld(Turn.recovered(self._catalog, left(), service), staying)
 
     def leaving(self, stage: Stage) -> tuple[Marker, ...]:
         """See ``Mesh.leaving``: authorizations, for Servers and in policies that came later."""
