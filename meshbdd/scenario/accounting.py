@@ -92,6 +92,8 @@ class Accounting:
                 item.accounted = True
                 missed: dict[ServiceRef, Unmet] = {}
                 for service in item.plan.faulty:
+                    if item.told.get(service) == len(item.requests):
+                        continue
                     try:
                         self._account(item, service, final=final)
                     except Unmet as error:
@@ -162,6 +164,7 @@ class Accounting:
         )
         see_grpc(item.plan, [entry for _, entry in hit])
         self._environment.tell(event)
+        item.told[service] = len(item.requests)
 
     def _entries(self, item: InForce, met: Callable[[Sequence[Entry]], bool]) -> Sequence[Entry]:
         """What was logged of requests that began while the change was in force, once the logs have stopped growing.

@@ -45,6 +45,7 @@ class InForce:
         requests: Ids of the requests that were sent meanwhile.
         unseen: Those of them that perhaps no proxy has seen, since a client outside the mesh found no connection → whom it asked.
         accounted: Whether the accounting is done for all of these.
+        told: Service → of how many of these its accounting was told, while that of another one may still wait.
         logged: How much the access logs held when it arrived.
         gone: The pods that were seen before and were there no more when it arrived.
         beside: The changes that were in force at some time while it was.
@@ -57,6 +58,7 @@ class InForce:
     requests: list[str] = field(default_factory=list)
     unseen: dict[str, ServiceRef] = field(default_factory=dict)
     accounted: bool = False
+    told: dict[ServiceRef, int] = field(default_factory=dict)
     logged: int = 0
     gone: Collection[Life] = ()
     beside: list[InForce] = field(default_factory=list)

@@ -428,6 +428,24 @@ def test_what_one_object_makes_fail_is_met_where_one_of_its_services_is_called(
         accounting.account([InForce(plan, requests=["r1"])], final=True)
 
 
+def test_what_one_service_of_a_change_met_is_told_once_while_another_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meshbdd.scenario.accounting._LOG_SECONDS", Duration(0.1))
+    told: list[FaultAccounted] = []
+    entries = [Entry("client-1", True, A.host, "t1-0", 503, frozenset({"FI"}), "r1", started=9.0)]
+    plan = Plan("the manifest", (Stage((), ("t1-",), ()),), side=Side.CALLER, faulty=(A, B))
+    accounting, item = _accounting(_Cluster(), entries, told), InForce(plan, requests=["r1"])
+    for _ in range(2):
+        accounting.account([item], more=True)
+        assert [event.service for event in told] == [str(A)]
+    with pytest.raises(Unmet, match=r"Nobody called b\.b"):
+        accounting.account([item])
+    item.requests.append("r2")
+    item.accounted = False
+    entries += [replace(entries[0], service=ref.host, request_id="r2") for ref in (A, B)]
+    accounting.account([item], final=True)
+    assert [event.service for event in told] == [str(A), str(A), str(B)], "further requests are told, too"
+
+
 def _at_server(status: int = 503, share: float = 100, **scope: Any) -> Plan:
     fault = Fault(A, Percent(share), status=status, scope=Scope(**scope))
     return Plan(str(fault), (), intent=fault, side=Side.SERVER, faulty=(A,))
@@ -566,6 +584,7 @@ def test_an_absence_is_met_by_calls_that_another_services_rule_leads_there(monke
     )
     _logged_by([], went).account([down])
     down.accounted = False
+    down.told.clear()
     with pytest.raises(Inconclusive, match=r"Nobody called a\.b"):
         _logged_by([], replace(went, backend=B.host)).account([down])
 
