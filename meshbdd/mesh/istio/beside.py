@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.intents import Fault, ServiceRef, Side
@@ -46,7 +45,7 @@ def refuse_vain(
             callers take before a step's, or it brings what would never see a fault in force at the callers.
     """
     made_by: MadeBy = {edit.target: plan for plan in context.in_force if plan.intent is not None for edit in plan.edits}
-    refuse_replacing(((_key(document), ("spec",)) for document in documents), context.in_force)
+    refuse_replacing(((target_of(document["kind"], document), ("spec",)) for document in documents), context.in_force)
     for document in documents:
         _refuse_ignored(document, there, made_by, callers)
         _refuse_beside(document, there.rules, context.in_force)
@@ -68,17 +67,12 @@ def _refuse_unseen(plan: Plan, fault: Fault, there: Objects, then: Objects) -> N
         )
 
 
-def _key(document: Mapping[str, Any]) -> tuple[str, str, str]:
-    meta = document["metadata"]
-    return document["kind"], meta["name"], meta["namespace"]
-
-
 def with_manifest(there: Objects, documents: Sequence[Object]) -> Objects:
     """What will stand in the cluster once the manifest is applied."""
 
     def laid(kind: str, objects: Iterable[Object]) -> list[Object]:
-        ours = {_key(document): document for document in documents if document["kind"] == kind}
-        known = {(kind, *_key(obj)[1:]): obj for obj in ({"kind": kind, **obj} for obj in objects)}
+        ours = {target_of(kind, document): document for document in documents if document["kind"] == kind}
+        known = {target_of(kind, obj): {"kind": kind, **obj} for obj in objects}
         kept = [obj for key, obj in known.items() if key not in ours]
         for key, document in ours.items():
             created = (known.get(key) or {"metadata": {}})["metadata"].get(
@@ -127,7 +121,11 @@ def _before(document: Object, host: str, there: Objects, callers: Callable[[], S
             spaces = callers()
     seen = [name for name in spaces or (home,) if routing(host, [document], name) is not None]
     found = {name: routing(host, rivals, name) for name in seen}
-    others = {name: obj for name, obj in found.items() if obj is not None and target_of(kind, obj) != _key(document)}
+    others = {
+        name: obj
+        for name, obj in found.items()
+        if obj is not None and target_of(kind, obj) != target_of(kind, document)
+    }
     if len(others) < len(found):
         return Ruling(others.get(home), (home,))
     return Ruling(next(iter(others.values()), None))
@@ -137,10 +135,11 @@ def _refuse_beside(document: Object, rules: Sequence[Object], in_force: Iterable
     """See that no rule which a step has made or changed for a service hides what a DestinationRule of the manifest says of it."""
     if document["kind"] != "DestinationRule" or document["spec"].get("workloadSelector"):
         return
+    own = target_of("DestinationRule", document)
     standing = {target_of("DestinationRule", rule): ruled_host(rule) for rule in rules}
     for plan in in_force:
         for edit in plan.edits if plan.intent is not None else ():
-            if edit.target == _key(document) or edit.target[::2] != _key(document)[::2]:
+            if edit.target == own or edit.target[::2] != own[::2]:
                 continue
             if edit.new:
                 host, hidden = edit.new["spec"]["host"], covers(ruled_host(document), edit.new["spec"]["host"])

@@ -61,7 +61,7 @@ def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Calla
     there = Objects.read(catalog)
     refuse_vain(documents, there, context, catalog.calling_namespaces)
     routing = with_manifest(there, documents).virtual_services
-    routed = [tuple(dict.fromkeys(_faulted(catalog, document, documents))) for document in documents]
+    routed = [tuple(dict.fromkeys(_made_to_fail(catalog, document, documents))) for document in documents]
     filtered = [] if any(routed) else [tuple(dict.fromkeys(_filtered(catalog, document))) for document in documents]
     stages = [
         stage
@@ -118,7 +118,7 @@ def _share(fault: Object) -> float:
     return 1 - spared
 
 
-def _faulted(catalog: Catalog, document: Object, documents: Sequence[Object]) -> Iterator[ServiceRef]:
+def _made_to_fail(catalog: Catalog, document: Object, documents: Sequence[Object]) -> Iterator[ServiceRef]:
     """The services for which a VirtualService of the manifest has a fault.
 
     Raises:
