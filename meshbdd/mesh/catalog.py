@@ -14,6 +14,7 @@ from meshbdd.cluster.kinds import kind_of
 from meshbdd.cluster.record import ROUTE_PREFIX
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.intents import ServiceRef
+from meshbdd.pod_ports import named_ports
 from meshbdd.port_protocols import declared, may_carry_http
 from meshbdd.sidecars import ISTIO, Sidecars
 
@@ -286,9 +287,8 @@ def ports_of(service: Object, pods: Iterable[Object]) -> tuple[int, ...]:
 def _port_names(pods: Iterable[Object]) -> Mapping[str, Sequence[int]]:
     found: dict[str, list[int]] = {}
     for pod in pods:
-        for container in pod["spec"].get("containers") or []:
-            for port in container.get("ports") or []:
-                found.setdefault(str(port.get("name")), []).append(int(port["containerPort"]))
+        for name, number in named_ports(pod["spec"]).items():
+            found.setdefault(name, []).append(number)
     return found
 
 

@@ -13,6 +13,7 @@ from meshbdd.lab.admission.definitions import definition_of
 from meshbdd.lab.compile import Mesh, compile_pod
 from meshbdd.lab.compile.kept import Keeper
 from meshbdd.lab.lifecycle import applied, read_objects, replacing, shop_objects
+from meshbdd.pod_ports import named_ports
 
 OWN = frozenset({"Namespace", "Node", "Pod", "Service", "EndpointSlice", "Deployment", "ServiceAccount"})
 """Kinds of Kubernetes' own that the compiler has a use for."""
@@ -75,8 +76,7 @@ def _number(port: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> int |
     target = port.get("targetPort", port["port"])
     if isinstance(target, int):
         return target
-    containers = (container for pod in pods for container in pod["spec"].get("containers") or ())
-    return next((p["containerPort"] for c in containers for p in c.get("ports") or () if p.get("name") == target), None)
+    return next((names[target] for pod in pods if target in (names := named_ports(pod["spec"]))), None)
 
 
 def _slices_of(services: Iterable[dict[str, Any]], pods: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 from meshbdd.lab.api.core import Api
 from meshbdd.lab.controllers.queue import Key, WorkQueue, key_of
 from meshbdd.lab.controllers.workloads import is_ready
+from meshbdd.pod_ports import named_ports
 
 SLICES = "endpointslices.discovery.k8s.io"
 SERVICE_LABEL = "kubernetes.io/service-name"
@@ -18,11 +19,7 @@ def target_port(port: Mapping[str, Any], pod: Mapping[str, Any]) -> int | None:
     target = port.get("targetPort", port["port"])
     if isinstance(target, int) or str(target).isdigit():
         return int(target)
-    for container in pod["spec"]["containers"]:
-        for declared in container.get("ports") or []:
-            if declared.get("name") == target:
-                return int(declared["containerPort"])
-    return None
+    return named_ports(pod["spec"]).get(str(target))
 
 
 def selects(selector: Mapping[str, str] | None, pod: Mapping[str, Any]) -> bool:

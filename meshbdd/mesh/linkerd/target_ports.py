@@ -1,4 +1,4 @@
-"""Ports of new Services that lead to no port of their pods: such a Service gets no endpoint, and nothing else would say why."""
+"""Ports of new Services that lead to no port of their pods: such a port gets no endpoint, and nothing else would say why."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from collections.abc import Iterator, Sequence
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.mesh.base import Object
 from meshbdd.mesh.catalog import Catalog, selected
+from meshbdd.pod_ports import named_ports
 
 
 def refuse_no_target(catalog: Catalog, service: Object, documents: Sequence[Object]) -> None:
     """See that some pod behind a new Service has each port that the Service's ports lead to by name.
-
-    Kubernetes looks the name up in a pod's containers and, of those that run beside them, in its init containers.
 
     Args:
         catalog: What stands in the cluster.
@@ -25,13 +24,7 @@ def refuse_no_target(catalog: Catalog, service: Object, documents: Sequence[Obje
         BadInput: there are pods behind it, and none has.
     """
     specs = list(_specs(catalog, service, documents))
-    names = {
-        str(port["name"])
-        for spec in specs
-        for container in (*(spec.get("containers") or []), *(spec.get("initContainers") or []))
-        for port in container.get("ports") or []
-        if port.get("name")
-    }
+    names = {name for spec in specs for name in named_ports(spec)}
     for port in (service.get("spec") or {}).get("ports") or [] if specs else []:
         target = port.get("targetPort")
         if isinstance(target, str) and target not in names:
@@ -39,7 +32,7 @@ def refuse_no_target(catalog: Catalog, service: Object, documents: Sequence[Obje
             raise BadInput(
                 "MB0451",
                 f'Port {port["port"]} of Service {service["metadata"]["name"]} leads to target port "{target}", which no container '
-                "of its pods has, so it would have no endpoint.",
+                "of its pods has, so that port would have no endpoint.",
                 help=f'did you mean "{near[0]}"?' if near else "correct targetPort",
             )
 

@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from meshbdd.errors import BadInput
+from meshbdd.lab.controllers.endpoints import target_port
 from meshbdd.mesh import Linkerd
+from meshbdd.mesh.catalog import ports_of
+from meshbdd.pod_ports import named_ports
 from tests.unit.product.staged import Staged
 from tests.unit.product.test_linkerd import Objects, _obj
 
@@ -55,5 +58,29 @@ def test_the_manifests_own_deployment_counts() -> None:
     assert _world()([_new("web", "made"), _deployment("made", named)]).edits
     beside = {"initContainers": [{"name": "side", "restartPolicy": "Always", "ports": named}]}
     assert _world()([_new("web", "made"), _deployment("made", [], **beside)]).edits
-    with pytest.raises(BadInput, match='leads to target port "web"'):
-        _world()([_new("web", "made"), _deployment("made", [])])
+    only_first = {"initContainers": [{"name": "once", "ports": named}]}
+    for more in ({}, only_first):
+        with pytest.raises(BadInput, match=r'leads to target port "web".* so that port would have no endpoint'):
+            _world()([_new("web", "made"), _deployment("made", [], **more)])
+
+
+def _spec(**more: Any) -> Object:
+    first = {"name": "app", "ports": [{"name": "web", "containerPort": 8080}, {"containerPort": 9090}]}
+    return {"containers": [first, {"name": "b", "ports": [{"name": "web", "containerPort": 8081}]}], **more}
+
+
+def test_a_name_is_looked_up_as_kubernetes_does_it() -> None:
+    ports = [{"name": "web", "containerPort": 1}, {"name": "side", "containerPort": 2}]
+    beside = {"name": "side", "restartPolicy": "Always", "ports": ports}
+    once = {"name": "once", "ports": [{"name": "once", "containerPort": 3}]}
+    assert named_ports(_spec()) == {"web": 8080}
+    assert named_ports(_spec(initContainers=[once, beside])) == {"web": 8080, "side": 2}
+
+
+def test_the_lab_and_the_catalog_look_it_up_so_too() -> None:
+    beside = {"name": "side", "restartPolicy": "Always", "ports": [{"name": "side", "containerPort": 2}]}
+    pod = {"spec": _spec(initContainers=[beside])}
+    assert target_port({"port": 80, "targetPort": "side"}, pod) == 2
+    assert target_port({"port": 80, "targetPort": "once"}, pod) is None
+    service = {"spec": {"ports": [{"port": 80, "targetPort": "side"}, {"port": 81, "targetPort": "web"}]}}
+    assert ports_of(service, [pod]) == (2, 8080)
