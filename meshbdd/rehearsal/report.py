@@ -38,8 +38,8 @@ class Report:
         return any(finding.severity is Severity.ERROR for finding in self.places)
 
     def add(self, finding: Finding, place: Place | None) -> None:
-        """Add a finding, unless it is there already."""
-        self.places.setdefault(finding, place)
+        """Add a finding, unless it is there already; where it was there without a place it gets this one."""
+        self.places[finding] = self.places.get(finding) or place
 
     def refused(self, error: MeshbddError, place: Place) -> None:
         """Add what somebody refuses, and what else is said with it."""

@@ -13,6 +13,7 @@ import yaml
 
 from meshbdd.errors import BadInput, Place
 from meshbdd.rehearsal import Report, manifests_of, rehearse
+from meshbdd.sense import Finding, Severity
 from meshbdd.settings import Settings
 from tests.golden.meaning import DATA
 
@@ -687,3 +688,14 @@ def test_the_shipped_features_are_sound(project: Path) -> None:
         found = _found(rehearse(file, shop, Settings(project=project), "shop", _admit))
         told |= {file.name: found} if found else {}
     assert told == {}
+
+
+def test_a_finding_without_a_place_gets_the_one_that_is_found_later() -> None:
+    finding = Finding("DestinationRule shop/base", "MB0933", Severity.WARNING, "Another one is for it too.", "")
+    step = Place(Path("b.feature"), 9)
+    whole, rehearsed = Report(), Report()
+    for report, places in ((whole, [None]), (rehearsed, [step, Place(Path("b.feature"), 12), None])):
+        for place in places:
+            report.add(finding, place)
+    whole.take(rehearsed)
+    assert whole.places == rehearsed.places == {finding: step}
