@@ -40,7 +40,9 @@ def _inbound_chains(dump: Dump) -> Iterator[Mapping[str, Any]]:
     """The filter chains that new connections to the pod meet; those of draining listeners are left out.
 
     Istio's sidecars have one listener for all ports of their pod where connections are redirected to it, and one for each
-    port where the proxy binds it: as ``captureMode: NONE`` of a Sidecar asks, and on the lab.
+    port where the proxy binds it: as ``captureMode: NONE`` of a Sidecar asks, and on the lab. Ambient mode's tunnel leads
+    to an internal one, whose chains name no transport (istio/istio ``pilot/pkg/networking/core/listener_inbound.go``,
+    ``buildInboundHBONEListeners``); nobody connects to it.
     """
     for config in dump.get("configs") or []:
         listener = (config.get("active_state") or {}).get("listener") or {}
