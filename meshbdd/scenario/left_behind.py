@@ -34,7 +34,9 @@ def left_behind(
     undone = [obj for obj in changed if _run(obj) not in alive]
     catalog = Catalog(cluster)
     markers: list[Marker] = [Remains(name) for name in dict.fromkeys(name for obj in undone for name in _names(obj))]
-    markers += [http_route_held(obj) for obj in undone if kind_of(obj) == "HTTPRoute" and _created(obj)]
+    markers += [
+        held for obj in undone if kind_of(obj) == "HTTPRoute" and _created(obj) for held in http_route_held(obj, [obj])
+    ]
     if homes := _namespaces(catalog, undone, {"PeerAuthentication"}):
         markers += [Otherwise(taken) for taken in transports(catalog, [Where(home) for home in homes])]
     renewed = [ref for name in _namespaces(catalog, undone, _AT_SERVERS) for ref in services_of(catalog, name)]

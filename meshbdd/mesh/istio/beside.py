@@ -13,10 +13,12 @@ from meshbdd.mesh.beside import BEFORE, refuse_replacing
 from meshbdd.mesh.istio.hosts import (
     Ruling,
     covers,
-    full_name,
     has_host,
+    hosts_of,
+    is_http_route,
     routing,
     ruled_host,
+    same_rule,
 )
 from meshbdd.mesh.istio.named_routes import exported
 from meshbdd.mesh.istio.overruling import APART, refuse_overruling, target_of
@@ -91,43 +93,51 @@ def with_manifest(there: Objects, documents: Sequence[Object]) -> Objects:
 
 
 def _refuse_ignored(document: Object, there: Objects, made_by: MadeBy, callers: Callable[[], Sequence[str]]) -> None:
-    """See that no older VirtualService routes what one of the manifest is for: a private one comes before those of others."""
+    """See that nothing older leads the calls that a resource of the manifest is for: a private one comes before those of others."""
     meta, kind = document["metadata"], document["kind"]
-    if kind != "VirtualService" or "mesh" not in (document["spec"].get("gateways") or ["mesh"]):
+    if kind not in {"VirtualService", "HTTPRoute"}:
         return
-    for host in document["spec"].get("hosts") or []:
-        ruling = _before(document, full_name(host, meta["namespace"]), there, callers)
+    for host in dict.fromkeys(hosts_of(document)):
+        ruling = _before(document, host, there, callers)
         if ruling.obj is None:
             continue
+        if is_http_route(ruling.obj):
+            instead = (
+                "inject the fault by a step" if any(r.get("fault") for r in document["spec"].get("http") or []) else ""
+            )
+            raise BadInput(
+                "MB0472",
+                f"{kind} {meta['name']} would have no effect: HTTPRoute {ruling.obj['metadata']['name']} routes the calls to {host}, "
+                "beside which Istio ignores a VirtualService.",
+                help=instead or "write it into the HTTPRoute",
+            )
         other = ruling.obj["metadata"]
-        maker = made_by.get(target_of(kind, ruling.obj))
+        maker = made_by.get(target_of("VirtualService", ruling.obj))
         whose = f", by which «{maker.summary}» is in force," if maker else " already,"
+        merged = "merge the two, or give the manifest the other's name" if kind == "VirtualService" else "merge the two"
         raise BadInput(
             "MB0409",
             f'Host "{host}" is routed by VirtualService {other["name"]}.{other["namespace"]}{whose} so Istio would ignore '
             f"{meta['name']}{''.join(f' for callers in namespace {name}' for name in ruling.namespaces)} (IST0109).",
-            help=BEFORE if maker else "merge the two, or give the manifest the other's name",
+            help=BEFORE if maker else merged,
         )
 
 
 def _before(document: Object, host: str, there: Objects, callers: Callable[[], Sequence[str]]) -> Ruling:
-    """The VirtualService that stands before one of a manifest for all callers that see it, or for those beside the service."""
-    kind, then = document["kind"], with_manifest(there, [document]).virtual_services
+    """What leads calls before a manifest's resource does: those of all who see it, or a VirtualService those made beside the service."""
+    rivals = [obj for obj in with_manifest(there, [document]).routing if has_host(obj, host)]
     home = ServiceRef.parse(host.removesuffix(".svc.cluster.local"), document["metadata"]["namespace"]).namespace
-    rivals = [obj for obj in then if has_host(obj, host)]
     spaces: Sequence[str] = ()
-    if rivals[1:] and any(exported(obj["spec"], obj["metadata"]) != [Where()] for obj in rivals):
+    if rivals[1:] and any(is_http_route(obj) or exported(obj["spec"], obj["metadata"]) != [Where()] for obj in rivals):
         with contextlib.suppress(Inconclusive):  # a rehearsal may not know the pods
             spaces = callers()
     seen = [name for name in spaces or (home,) if routing(host, [document], name) is not None]
     found = {name: routing(host, rivals, name) for name in seen}
-    others = {
-        name: obj
-        for name, obj in found.items()
-        if obj is not None and target_of(kind, obj) != target_of(kind, document)
-    }
+    others = {name: obj for name, obj in found.items() if obj is not None and not same_rule(obj, document)}
     if len(others) < len(found):
-        return Ruling(others.get(home), (home,))
+        other = others.get(home)
+        apart = other is None or is_http_route(other) or is_http_route(document)
+        return Ruling(None if apart else other, (home,))
     return Ruling(next(iter(others.values()), None))
 
 

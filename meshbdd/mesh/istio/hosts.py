@@ -46,6 +46,31 @@ def covers(name: str, host: str) -> bool:
     return name == host or (name.startswith("*") and host.endswith(name[1:]))
 
 
+def is_http_route(obj: Object) -> bool:
+    """Whether a resource that routes calls is an HTTPRoute of the Gateway API."""
+    return "parentRefs" in obj["spec"]
+
+
+def same_rule(one: Object, other: Object) -> bool:
+    """Whether two resources that route calls are one to Istio: of the HTTPRoutes of a namespace for one Service it makes one."""
+    if is_http_route(one) or is_http_route(other):
+        return (
+            is_http_route(one) is is_http_route(other)
+            and one["metadata"]["namespace"] == other["metadata"]["namespace"]
+        )
+    return all(one["metadata"][field] == other["metadata"][field] for field in ("namespace", "name"))
+
+
+def _sees(obj: Object, host: str, namespace: str) -> bool:
+    """Whether callers in a namespace may go by a resource for a host: by an HTTPRoute those of its own, and all where the Service lies."""
+    if is_http_route(obj):
+        home = obj["metadata"]["namespace"]
+        return home == namespace or any(
+            service_host(parent) == host and parent.namespace == home for parent in parents(obj)
+        )
+    return "mesh" in (obj["spec"].get("gateways") or ["mesh"]) and _visible(obj, namespace)
+
+
 def _visible(obj: Object, namespace: str) -> bool:
     told = obj["spec"].get("exportTo") or ["*"]
     return "*" in told or namespace in told or ("." in told and obj["metadata"]["namespace"] == namespace)
@@ -61,7 +86,9 @@ def _age(obj: Object) -> tuple[str, str, str]:
 
 
 def hosts_of(obj: Object) -> list[str]:
-    """The hosts of a VirtualService, and patterns of hosts, in full."""
+    """The hosts of a VirtualService, and patterns of hosts, or those of an HTTPRoute, in full."""
+    if is_http_route(obj):
+        return [service_host(parent) for parent in parents(obj)]
     return [full_name(name, obj["metadata"]["namespace"]) for name in obj["spec"].get("hosts") or []]
 
 
@@ -82,24 +109,25 @@ def governing(service: ServiceRef, objects: Iterable[Object], namespace: str | N
 
 
 def routing(host: str, objects: Iterable[Object], namespace: str) -> Object | None:
-    """The VirtualService that sidecars of a namespace use for a host, or a pattern of hosts, in full: see ``governing``."""
-    found = [
-        obj
-        for obj in objects
-        if "mesh" in (obj["spec"].get("gateways") or ["mesh"]) and _visible(obj, namespace) and has_host(obj, host)
-    ]
+    """What sidecars of a namespace use for a host, or a pattern of hosts, in full: see ``governing``.
+
+    Of an HTTPRoute among the objects pilot makes a public VirtualService for the Service's own host, which comes before the other
+    public ones where it lies in the callers' namespace.
+    """
+    found = [obj for obj in objects if has_host(obj, host) and _sees(obj, host, namespace)]
 
     def rank(obj: Object) -> tuple[Any, ...]:
         hosts = [name for name in hosts_of(obj) if covers(name, host)]
+        own = obj["metadata"]["namespace"] == namespace
         public = "*" in (obj["spec"].get("exportTo") or ["*"])
-        reach = 2 if public else 0 if obj["metadata"]["namespace"] == namespace else 1
-        return host not in hosts, -max(map(len, hosts)), reach, *_age(obj)
+        reach = 2 if public else 0 if own else 1
+        return host not in hosts, -max(map(len, hosts)), reach, not (own and is_http_route(obj)), *_age(obj)
 
     return min(found, key=rank, default=None)
 
 
 def has_host(obj: Object, host: str) -> bool:
-    """Whether a VirtualService is for a host, or a pattern of hosts, in full, whoever sees it."""
+    """Whether a VirtualService or an HTTPRoute is for a host, or a pattern of hosts, in full, whoever sees it."""
     return any(covers(name, host) for name in hosts_of(obj))
 
 
@@ -107,7 +135,7 @@ def concerns(obj: Object, service: ServiceRef) -> bool:
     """Whether a VirtualService, an HTTPRoute or a DestinationRule is for calls to a service, whoever sees it."""
     spec, host = obj["spec"], service_host(service)
     named = [*hosts_of(obj), *([ruled_host(obj)] if spec.get("host") else [])]
-    return any(covers(name, host) for name in named) or service in parents(obj)
+    return any(covers(name, host) for name in named)
 
 
 def is_everybodys(obj: Object, service: ServiceRef) -> bool:
@@ -126,10 +154,7 @@ def parents(route: Object) -> tuple[ServiceRef, ...]:
 def http_route_before(
     service: ServiceRef, ruling: Object | None, http_routes: Iterable[Object], namespace: str | None = None
 ) -> Object | None:
-    """The HTTPRoute that sidecars of a namespace use for a service in the place of a VirtualService.
-
-    Pilot makes a public VirtualService of it, for the service's exact host, looked at before others where it lies in the callers'
-    namespace, and by its age elsewhere.
+    """The HTTPRoute that sidecars of a namespace use for a service in the place of a VirtualService: see ``routing``.
 
     Args:
         service: The service that is called.
@@ -137,18 +162,9 @@ def http_route_before(
         http_routes: All HTTPRoutes.
         namespace: The callers' namespace; the service's own where ``None``.
     """
-    if ruling is not None and service_host(service) not in hosts_of(ruling):
-        ruling = None  # one for a pattern comes after every one for the host itself, private or older though it may be
-    if ruling is not None and "*" not in (ruling["spec"].get("exportTo") or ["*"]):
-        return None
-    where = namespace or service.namespace
-    found = [
-        route
-        for route in http_routes
-        if service in parents(route)
-        and (ruling is None or route["metadata"]["namespace"] == where or _age(route) < _age(ruling))
-    ]
-    return min(found, key=lambda route: (route["metadata"]["namespace"] != where, *_age(route)), default=None)
+    there = [*http_routes, *([ruling] if ruling is not None else [])]
+    found = routing(service_host(service), there, namespace or service.namespace)
+    return found if found is not None and is_http_route(found) else None
 
 
 def governing_rule(service: ServiceRef, objects: Iterable[Object], namespace: str | None = None) -> Object | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from meshbdd.mesh.base import Dump, Marker, Object, Where
-from meshbdd.mesh.istio.hosts import parents, service_host
+from meshbdd.mesh.istio.hosts import is_http_route, parents, service_host
+from meshbdd.mesh.istio.named_routes import going_by, key_of
 from meshbdd.mesh.markers import ROUTES, ConfigChanged, RouteHeld, virtual_hosts
 from meshbdd.mesh.remains import Otherwise
 
@@ -38,29 +39,47 @@ class RulesHeld:
         return f"route {self.tag}* of {self.host}"
 
 
-def http_route_held(route: Object) -> Marker:
-    """How proxies show that they hold one which is new."""
-    return RouteHeld(_tag(route), _hosts(route))
+def http_route_held(route: Object, objects: Sequence[Object]) -> Iterator[Marker]:
+    """How proxies show that they hold one which is new.
+
+    Args:
+        route: The HTTPRoute.
+        objects: Every VirtualService and HTTPRoute that is there then.
+    """
+    by_callers: dict[Where, list[str]] = {}
+    for host in _hosts(route):
+        for where in going_by(route, host, objects):
+            by_callers.setdefault(where, []).append(host)
+    for where, hosts in by_callers.items():
+        yield RouteHeld(_tag(route), tuple(hosts), where)
 
 
-def http_route_changed(live: Object, wanted: Object, changed: ConfigChanged) -> Iterator[Marker]:
+def http_route_changed(
+    live: Object, wanted: Object, changed: ConfigChanged, objects: Sequence[Object]
+) -> Iterator[Marker]:
     """How they show that one has come to some services' calls, has left those of others, or says something else.
 
     Args:
         live: What stands there.
         wanted: What is written.
         changed: That something did.
+        objects: Every VirtualService and HTTPRoute that is there then.
     """
+    there = [obj for obj in objects if not (is_http_route(obj) and key_of(obj) == key_of(live))]
     before, after = _hosts(live), _hosts(wanted)
     for host in after:
         if host not in before:
-            yield RulesHeld(_tag(wanted), host)
+            yield from (RulesHeld(_tag(wanted), host, where) for where in going_by(wanted, host, objects))
     for host in before:
         if host not in after:
-            yield Otherwise(RulesHeld(_tag(wanted), host), f"routes of {host} without {_tag(wanted)}*")
+            for where in going_by(live, host, [*there, live]):
+                yield Otherwise(RulesHeld(_tag(wanted), host, where), f"routes of {host} without {_tag(wanted)}*")
     both = [host for host in before if host in after]
-    if (both or not before + after) and _said(live, both) != _said(wanted, both):
+    if not before + after and _said(live, both) != _said(wanted, both):
         yield changed
+    elif both and _said(live, both) != _said(wanted, both):
+        led = (where for host in both for where in going_by(wanted, host, objects))
+        yield from (replace(changed, where=where) for where in dict.fromkeys(led))
 
 
 def _tag(route: Object) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from meshbdd.errors import BadInput
 from meshbdd.intents import Fault, ServiceRef
-from meshbdd.mesh.istio.hosts import Object, full_name, governing, http_route_before, service_host
+from meshbdd.mesh.istio.hosts import Object, full_name, governing, http_route_before, is_http_route, service_host
 from meshbdd.mesh.istio.standing import Objects
 
 _DOMAIN = ".svc.cluster.local"
@@ -81,7 +81,7 @@ def at_server(fault: Fault, route: Object, shared: Collection[ServiceRef]) -> st
 
 
 def _name(rule: Object) -> str:
-    kind = "HTTPRoute" if "parentRefs" in rule["spec"] else "VirtualService"
+    kind = "HTTPRoute" if is_http_route(rule) else "VirtualService"
     return f"{kind} {rule['metadata']['name']}"
 
 

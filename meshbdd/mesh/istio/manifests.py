@@ -60,7 +60,7 @@ def plan(catalog: Catalog, documents: list[Object], context: Context, tag: Calla
         _refuse_targets(document)
     there = Objects.read(catalog)
     refuse_vain(documents, there, context, catalog.calling_namespaces)
-    routing = with_manifest(there, documents).virtual_services
+    routing = with_manifest(there, documents).routing
     routed = [tuple(dict.fromkeys(_made_to_fail(catalog, document, documents))) for document in documents]
     filtered = [] if any(routed) else [tuple(dict.fromkeys(_filtered(catalog, document))) for document in documents]
     stages = [
@@ -181,7 +181,9 @@ def _stages(
         wanted["apiVersion"] = KINDS[kind].group_version
         own = tag() if kind in {"VirtualService", "DestinationRule"} else ""
         markers = (
-            name_routes(wanted, own, routing) if kind == "VirtualService" else _markers(catalog, wanted, own, documents)
+            name_routes(wanted, own, routing)
+            if kind == "VirtualService"
+            else _markers(catalog, wanted, own, documents, routing)
         )
         edit = Edit(kind, meta["name"], meta["namespace"], ("spec",), _constant(wanted["spec"]), wanted)
         live = catalog.find(kind, meta["name"], meta["namespace"]) if kind in _AT_SERVERS else None
@@ -189,7 +191,9 @@ def _stages(
         yield Stage((edit,), (own if kind == "VirtualService" else "",), tuple(markers), tuple(renewed))
 
 
-def _markers(catalog: Catalog, wanted: Object, tag: str, documents: Sequence[Object]) -> list[Marker]:
+def _markers(
+    catalog: Catalog, wanted: Object, tag: str, documents: Sequence[Object], routing: Sequence[Object]
+) -> list[Marker]:
     """How proxies show that they hold an object; gives it a subset by which they do where it is a DestinationRule."""
     kind, meta, spec = wanted["kind"], wanted["metadata"], wanted["spec"]
     if kind == "DestinationRule":
@@ -206,7 +210,8 @@ def _markers(catalog: Catalog, wanted: Object, tag: str, documents: Sequence[Obj
         places = [pods_for(policy) for policy in (live, wanted) if policy is not None]
         return [*transports(catalog.with_written(documents), places)]
     if kind == "HTTPRoute":
-        return [http_route_held(wanted)] if live is None else [*http_route_changed(live, wanted, changed)]
+        shown = http_route_held(wanted, routing) if live is None else http_route_changed(live, wanted, changed, routing)
+        return [*shown]
     moved = Moved.between(catalog, live, wanted)
     return [*(_policy_moved if kind == "AuthorizationPolicy" else _patches_moved)(moved, changed, meta)]
 

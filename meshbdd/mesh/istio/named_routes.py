@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from meshbdd.mesh.base import Marker, Object, Where
-from meshbdd.mesh.istio.hosts import covers, full_name, hosts_of, routing
+from meshbdd.mesh.istio.hosts import covers, full_name, hosts_of, is_http_route, routing, same_rule
 from meshbdd.mesh.istio.routes import sources
 from meshbdd.mesh.markers import RouteHeld
 
@@ -22,7 +22,7 @@ def name_routes(wanted: Object, tag: str, objects: Sequence[Object]) -> list[Mar
     Args:
         wanted: The VirtualService; its routes get their names.
         tag: What the names begin with.
-        objects: Every VirtualService that is there then.
+        objects: Every VirtualService and HTTPRoute that is there then.
 
     Returns:
         How proxies show that they hold them.
@@ -111,7 +111,7 @@ def _shares(
 
     def elsewhere(namespace: str) -> frozenset[str]:
         ruling = ((name, routing(name, objects, namespace)) for name in within)
-        return frozenset(name for name, obj in ruling if obj is not None and key_of(obj) != key_of(owner))
+        return frozenset(name for name, obj in ruling if obj is not None and not same_rule(obj, owner))
 
     spaces = [name for name in _named(objects) if within and Where(name) not in others]
     apart = [name for name in spaces if elsewhere(name) != elsewhere("")]
@@ -120,22 +120,43 @@ def _shares(
 
 
 def ruled_by_others(owner: Object, host: str, objects: Iterable[Object]) -> tuple[Where, ...]:
-    """The callers who have another VirtualService for a host: no proxy of theirs is sent the routes of this one for it.
+    """The callers who have another rule for a host: no proxy of theirs is sent the routes of this one for it.
 
     Args:
-        owner: The VirtualService.
+        owner: The VirtualService or the HTTPRoute.
         host: One of its hosts, in full.
-        objects: Every VirtualService that is there then. Those alone to whom one is exported by name may have others than the rest.
+        objects: Every VirtualService and HTTPRoute that is there then. Those alone to whom one is exported by name, or who have an
+            HTTPRoute of their own, may have others than the rest.
     """
     there = [*objects]
     ruling = ((name, routing(host, there, name)) for name in _named(there))
-    return tuple(Where(name) for name, obj in ruling if obj is not None and key_of(obj) != key_of(owner))
+    return tuple(Where(name) for name, obj in ruling if obj is not None and not same_rule(obj, owner))
+
+
+def going_by(owner: Object, host: str, objects: Iterable[Object]) -> list[Where]:
+    """The callers whose calls to a host an HTTPRoute leads.
+
+    Args:
+        owner: The HTTPRoute.
+        host: The full name of one of its Services.
+        objects: Every VirtualService and HTTPRoute that is there then.
+    """
+    there = [*objects]
+
+    def leads(namespace: str) -> bool:
+        rule = routing(host, there, namespace)
+        return rule is not None and same_rule(rule, owner)
+
+    if leads(""):
+        return [Where(but=ruled_by_others(owner, host, there))]
+    return [Where(name) for name in _named(there) if leads(name)]
 
 
 def _named(objects: Iterable[Object]) -> list[str]:
-    """The namespaces to which one of some objects is exported by name: everywhere else the same ones are seen."""
+    """The namespaces in which one of some objects may count that does not everywhere: everywhere else the same ones do."""
     seen_by = (where.namespace for obj in objects for where in exported(obj["spec"], obj["metadata"]))
-    return sorted({name for name in seen_by if name})
+    homes = (obj["metadata"]["namespace"] for obj in objects if is_http_route(obj))
+    return sorted({name for name in (*seen_by, *homes) if name})
 
 
 def narrowed(where: Where, seen_by: Where, others: Iterable[Where]) -> Iterator[Where]:

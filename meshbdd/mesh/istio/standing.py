@@ -39,7 +39,7 @@ class Objects:
         http_routes: All HTTPRoutes.
         policies: All AuthorizationPolicies.
         pods: Gives the labels of each pod of a service that has a sidecar; asked only where a policy stands.
-        services: Gives all Services; asked only where a VirtualService is for several hosts.
+        services: Gives all Services; asked only where a VirtualService is for several hosts, or an HTTPRoute for a port.
         callers: Gives the namespaces with callers; asked only where these may have different rules, or a VirtualService delegates.
         labels: Gives the labels by which a caller is known; asked only where a rule or a route is for some pods.
     """
@@ -52,6 +52,26 @@ class Objects:
     services: Callable[[], Sequence[Any]] = lambda: ()
     callers: Callable[[], Sequence[str]] = lambda: ()
     labels: Callable[[ServiceRef], Mapping[str, str]] = lambda _caller: {}
+
+    @property
+    def routing(self) -> list[Any]:
+        """What leads calls: the VirtualServices, and of the HTTPRoutes those parents whose calls these lead at every port."""
+        return [*self.virtual_services, *(self._at_all_ports(route) for route in self.http_routes)]
+
+    def _at_all_ports(self, route: Object) -> Object:
+        kept = [
+            ref
+            for ref in route["spec"].get("parentRefs") or []
+            if not ref.get("port") or self._has_one_port(ref, route)
+        ]
+        return {**route, "spec": {**route["spec"], "parentRefs": kept}}
+
+    def _has_one_port(self, ref: Mapping[str, Any], route: Object) -> bool:
+        home = ref.get("namespace") or route["metadata"]["namespace"]
+        named = (
+            s for s in self.services() if (s["metadata"]["namespace"], s["metadata"]["name"]) == (home, ref.get("name"))
+        )
+        return any(len(service["spec"].get("ports") or []) == 1 for service in named)
 
     @classmethod
     def read(cls, catalog: Catalog) -> Objects:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -56,10 +56,11 @@ def routes_stage(
         BadInput: the routes that are there leave no room for them, or an HTTPRoute stands in their place.
     """
     http_routes, services = catalog.readable("HTTPRoute"), partial(catalog.readable, "Service")
+    callers = _callers(catalog, caller)
     edits: list[Edit] = []
     markers: list[Marker] = []
     for ruling in _rulings(catalog, service, caller):
-        _refuse_ignored(service, ruling, http_routes, what, instead)
+        _refuse_ignored(service, ruling, ruling.namespaces or callers, http_routes, what, instead)
         own = own_calls(service, ruling.obj, services)
         edit = _insert(service, ruling.obj, own, tagged, what) if ruling.obj is not None else _create(service, tagged)
         edits.append(edit)
@@ -69,23 +70,33 @@ def routes_stage(
 
 
 def _refuse_ignored(
-    service: ServiceRef, ruling: Ruling, http_routes: Iterable[Mapping[str, Any]], what: str, instead: Instead
+    service: ServiceRef,
+    ruling: Ruling,
+    callers: Iterable[str],
+    http_routes: Iterable[Mapping[str, Any]],
+    what: str,
+    instead: Instead,
 ) -> None:
-    for namespace in ruling.namespaces or (service.namespace,):
+    for namespace in callers or (service.namespace,):
         other = http_route_before(service, ruling.obj, http_routes, namespace)
         if other is not None:
-            name = other["metadata"]["name"]
+            name, home = other["metadata"]["name"], other["metadata"]["namespace"]
+            whose = "" if home == service.namespace else f" from namespace {home}"
             raise BadInput(
                 "MB0472",
-                f"«{what}» would have no effect: HTTPRoute {name} routes the calls to {service}, beside which Istio ignores a "
+                f"«{what}» would have no effect: HTTPRoute {name} routes the calls to {service}{whose}, beside which Istio ignores a "
                 "VirtualService.",
                 help=instead(other),
             )
 
 
 def _rulings(catalog: Catalog, service: ServiceRef, caller: Where) -> tuple[Ruling, ...]:
-    namespaces = (caller.namespace,) if caller.namespace else catalog.calling_namespaces()
-    return rulings(service, catalog.all("VirtualService"), namespaces)
+    return rulings(service, catalog.all("VirtualService"), _callers(catalog, caller))
+
+
+def _callers(catalog: Catalog, caller: Where) -> Sequence[str]:
+    """The namespaces of the callers that are meant."""
+    return (caller.namespace,) if caller.namespace else catalog.calling_namespaces()
 
 
 def has_room(catalog: Catalog, fault: Fault, caller: Where, own: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from meshbdd.errors import BadInput
-from meshbdd.intents import Fault, Mention, Scope, ServiceRef, Side, Timeout, Topic
+from meshbdd.intents import Fault, Mention, Scope, ServiceRef, Side, Topic
 from meshbdd.mesh import Context, Istio
 from meshbdd.mesh.base import Where
 from meshbdd.mesh.markers import RouteHeld
@@ -68,6 +68,7 @@ BREAKER = {"trafficPolicy": {"outlierDetection": {"consecutive5xxErrors": 3}}}
 HTTP_ROUTE = _object(
     "HTTPRoute", "front", {"parentRefs": [{"kind": "Service", "name": "ledger", "namespace": "billing"}], "rules": []}
 )
+PRODUCER = _object("HTTPRoute", "billing", HTTP_ROUTE["spec"])
 GOVERNING = [
     (_vs(timeout="300ms"), "VirtualService theirs.front gives its calls a timeout"),
     (_vs("shop", retries={"attempts": 3}), "VirtualService theirs.shop retries its calls"),
@@ -109,7 +110,8 @@ def test_a_rule_that_governs_some_callers_alone_has_to_see_the_fault(rule: Objec
         ([_rule(**BREAKER)], "write | inject at | caller | or | called by | … | with a caller in namespace shop"),
         ([_rule("billing", ("*",), **BREAKER)], "write | inject at | caller |"),
         ([HTTP_ROUTE, _vs("shop")], "write | called by | … | with a caller in namespace shop"),
-        ([HTTP_ROUTE], "take what needs "),
+        ([HTTP_ROUTE], "write | called by | … | with a caller in namespace shop"),
+        ([PRODUCER], "take what needs "),
     ],
 )
 def test_where_the_server_cannot_have_the_fault_the_rule_that_would_have_it_there_is_told(
@@ -306,7 +308,7 @@ def test_an_http_route_that_stood_before_a_step_is_not_the_blame_of_a_manifest_a
     old = {**PUBLIC, "metadata": {**PUBLIC["metadata"], "creationTimestamp": "2020-01-01T00:00:00Z"}}
     young = {**HTTP_ROUTE, "metadata": {**HTTP_ROUTE["metadata"], "creationTimestamp": "2021-01-01T00:00:00Z"}}
     world = Staged(Istio, [*WORLD, old, young])
-    world(Timeout(LEDGER, Duration(1)))
+    world([{**_failing(PUBLIC), "metadata": old["metadata"]}])
     portal = "portal.front.svc.cluster.local"
     http = [{"route": [{"destination": {"host": portal}}]}]
     world([_object("VirtualService", "front", {"hosts": [portal], "http": http})])
@@ -365,9 +367,9 @@ def test_of_two_patterns_the_longer_one_governs(order: int) -> None:
 
 
 def test_an_http_route_governs_those_who_else_have_a_rule_for_a_pattern() -> None:
-    world = Staged(Istio, [*WORLD, _wide("shop"), HTTP_ROUTE])
+    world = Staged(Istio, [*WORLD, _wide("shop"), PRODUCER])
     plan = world(replace(SLOW, scope=Scope(called_by=CLIENT)))
-    assert "HTTPRoute theirs.front routes its calls" in plan.reason
+    assert "HTTPRoute theirs routes its calls" in plan.reason
 
 
 def test_a_manifest_that_stands_after_another_for_the_services_own_callers_says_so() -> None:
