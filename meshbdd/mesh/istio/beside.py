@@ -20,7 +20,7 @@ from meshbdd.mesh.istio.hosts import (
     ruled_host,
     same_rule,
 )
-from meshbdd.mesh.istio.named_routes import exported
+from meshbdd.mesh.istio.named_routes import exported, with_every_host_of
 from meshbdd.mesh.istio.overruling import APART, refuse_overruling, target_of
 from meshbdd.mesh.istio.standing import Objects, stands
 
@@ -125,7 +125,8 @@ def _refuse_ignored(document: Object, there: Objects, made_by: MadeBy, callers: 
 
 def _before(document: Object, host: str, there: Objects, callers: Callable[[], Sequence[str]]) -> Ruling:
     """What leads calls before a manifest's resource does: those of all who see it, or a VirtualService those made beside the service."""
-    rivals = [obj for obj in with_manifest(there, [document]).routing if has_host(obj, host)]
+    then = with_every_host_of(document, with_manifest(there, [document]).routing)
+    rivals = [obj for obj in then if has_host(obj, host)]
     home = ServiceRef.parse(host.removesuffix(".svc.cluster.local"), document["metadata"]["namespace"]).namespace
     spaces: Sequence[str] = ()
     if rivals[1:] and any(is_http_route(obj) or exported(obj["spec"], obj["metadata"]) != [Where()] for obj in rivals):

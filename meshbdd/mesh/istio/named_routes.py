@@ -141,7 +141,7 @@ def going_by(owner: Object, host: str, objects: Iterable[Object]) -> list[Where]
         host: The full name of one of its Services.
         objects: Every VirtualService and HTTPRoute that is there then.
     """
-    there = [*objects]
+    there = with_every_host_of(owner, objects)
 
     def leads(namespace: str) -> bool:
         rule = routing(host, there, namespace)
@@ -150,6 +150,14 @@ def going_by(owner: Object, host: str, objects: Iterable[Object]) -> list[Where]
     if leads(""):
         return [Where(but=ruled_by_others(owner, host, there))]
     return [Where(name) for name in _named(there) if leads(name)]
+
+
+def with_every_host_of(owner: Object, objects: Iterable[Object]) -> list[Object]:
+    """Some objects with one of them for all of its hosts: of an HTTPRoute also for those that it leads at some ports alone."""
+    there = [*objects]
+    known = [is_http_route(obj) is is_http_route(owner) and key_of(obj) == key_of(owner) for obj in there]
+    whole = [{**obj, "spec": owner["spec"]} if own else obj for obj, own in zip(there, known, strict=True)]
+    return whole if any(known) else [*whole, owner]
 
 
 def _named(objects: Iterable[Object]) -> list[str]:

@@ -116,12 +116,27 @@ def test_a_virtual_service_that_comes_after_an_http_route_of_everybody_is_refuse
     assert (caught.value.code, caught.value.help) == ("MB0472", instead)
 
 
-def test_one_for_a_port_leaves_those_of_other_ports_to_the_virtual_service() -> None:
+def _with_two_ports() -> list[Object]:
     world = copy.deepcopy(WORLD)
     [ledger] = [obj for obj in world if obj["kind"] == "Service" and obj["metadata"]["name"] == "ledger"]
     ledger["spec"]["ports"] = TWO_PORTS
-    plan = Staged(Istio, [*world, OF_PORT])([PUBLIC])
+    return world
+
+
+def test_one_for_a_port_leaves_those_of_other_ports_to_the_virtual_service() -> None:
+    plan = Staged(Istio, [*_with_two_ports(), OF_PORT])([PUBLIC])
     assert [marker.where for marker in plan.markers] == [Where()]
+
+
+@pytest.mark.parametrize(("there", "where"), [([], Where()), ([PUBLIC], Where("billing"))])
+def test_one_for_a_port_is_awaited_there(there: list[Object], where: Where) -> None:
+    world = Staged(Istio, [*_with_two_ports(), *there])
+    [held] = world([OF_PORT]).markers
+    assert (held.hosts, held.where) == ((HOST,), where)
+    said = copy.deepcopy(OF_PORT)
+    said["spec"]["rules"][0]["timeouts"] = {"request": "1s"}
+    [changed] = world([said]).markers
+    assert changed.where == where
 
 
 @pytest.mark.parametrize("there", [CONSUMER, _route("front", {**PARENT, "port": 80})])
