@@ -69,7 +69,7 @@ def revert(
         foreign = _peel(obj, layer) or foreign
         if layer.id not in unwanted:
             lifted.append((layer, routes))
-    if lifted and not layers and record.created and read_path(obj, ("spec",)) is None:
+    if lifted and not layers and record.created and not _carried(obj, record.layers[0], [layer for layer, _ in lifted]):
         raise BadInput(
             "MB0316",
             f"{obj['kind']} {obj['metadata']['name']} cannot be removed: another change of this scenario stands on it.",
@@ -84,6 +84,15 @@ def revert(
         return Reverted(None, foreign, complete=True)
     unmark(obj)
     return Reverted(obj, foreign and digest(obj) != record.before, complete=True)
+
+
+def _carried(obj: Mapping[str, Any], creation: Layer, staying: Collection[Layer]) -> bool:
+    """Whether changes that stay can do without the one that created their object.
+
+    Kinds require the field by which a creation is known, as a Deployment does its selector: one of the changes has to write it.
+    """
+    written = any(creation.path[: len(layer.path)] == layer.path for layer in staying)
+    return written and read_path(obj, ("spec",)) is not None
 
 
 def says_the_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from meshbdd.cluster import Edit
@@ -51,6 +51,26 @@ def plan_down(catalog: Catalog, down: Down) -> Plan:
         faulty=(ref,),
         missed_with=tuple(with_it),
     )
+
+
+def see_none_down(changed: Collection[tuple[str, str, str]], staying: Iterable[Plan]) -> None:
+    """See that no service that is down and stays so has its Deployments from a manifest that goes.
+
+    Args:
+        changed: Kind, name and namespace of the objects that go with the manifest.
+        staying: What else is in force.
+
+    Raises:
+        BadInput: one has; how many pods it had is written in its Deployment.
+    """
+    for plan in staying:
+        gone = next((edit for edit in plan.edits if isinstance(plan.intent, Down) and edit.target in changed), None)
+        if gone is not None and plan.service is not None:
+            raise BadInput(
+                "MB0316",
+                f"The manifest cannot be removed: «{plan.summary}» has changed its {gone.kind} {gone.name}.",
+                help=f"let {plan.service.name} recover first",
+            )
 
 
 def _missed_with(catalog: Catalog, ref: ServiceRef, behind: Sequence[Mapping[str, Any]]) -> Iterator[ServiceRef]:

@@ -22,6 +22,7 @@ from meshbdd.intents import Intent, Mention, ServiceRef, Side
 from meshbdd.mesh import Context, Plan, Stage
 from meshbdd.mesh.abilities import Ability
 from meshbdd.mesh.base import Object, difference, preview
+from meshbdd.mesh.down import see_none_down
 from meshbdd.mesh.gate import Before
 from meshbdd.mesh.manifest import find_manifest, read_manifest, refuse_foreign
 from meshbdd.mesh.manifest_lines import place_of
@@ -117,6 +118,7 @@ class Changes:
             raise BadInput("MB0506", f'The manifest "{name}" was not applied in this scenario.', help="apply it first")
         staying = [item.plan for item in self.in_force if item not in found]
         changes = [change for item in found for change in item.changes if change in self.undo_stack.changes]
+        see_none_down({change.edit.target for change in changes if change.before is None}, staying)
         left = partial(self.undo_stack.left, changes)
         self._environment.mesh.see_removable([item.plan for item in found], staying, left)
         self._withdraw(found)

@@ -10,12 +10,14 @@ import pytest
 import yaml
 
 from meshbdd.cluster import Cluster
-from meshbdd.errors import EnvironmentBroken
+from meshbdd.cluster.record import Layer, Owner, Record
+from meshbdd.cluster.revert import revert
+from meshbdd.errors import BadInput, EnvironmentBroken
 from meshbdd.intents import Down, ServiceRef
 from meshbdd.mesh import Gate
 from meshbdd.mesh.looking import Proxy
 from meshbdd.mesh.workloads import replicas_of
-from meshbdd.rehearsal.stage import StageGate
+from meshbdd.rehearsal.stage import StageCluster, StageGate
 from meshbdd.scenario.changes import Changes
 from meshbdd.sidecars import LINKERD
 from meshbdd.units import Duration
@@ -75,22 +77,55 @@ def _apply(changes: Changes, project: Path, *objects: Object) -> None:
     changes.apply_manifest("new.yaml")
 
 
-@pytest.mark.parametrize("removed", [False, True])
 @pytest.mark.parametrize("brought", ["service and pods", "pods"])
-def test_what_a_manifest_brought_and_is_down_is_undone(
-    brought: str, tmp_path: Path, gate: _Gate, *, removed: bool
-) -> None:
+def test_what_a_manifest_brought_and_is_down_is_undone(brought: str, tmp_path: Path, gate: _Gate) -> None:
     fresh = ServiceRef("fresh", "shop")
     new, there = ([_service("fresh")], []) if brought == "service and pods" else ([], [_service("fresh")])
     changes = _world(tmp_path, gate, *there)
     _apply(changes, tmp_path, *new, _deployment("fresh"))
     changes.make(Down(fresh))
-    if removed:
-        changes.remove_manifest("new.yaml")
     changes.take_back_all()
     cluster = changes._environment.cluster
     assert cluster.find("Deployment", "fresh", "shop") is None
     assert (cluster.find("Service", "fresh", "shop") is not None) is bool(there)
+
+
+@pytest.mark.parametrize("count", [None, 3])
+@pytest.mark.parametrize("brought", ["service and pods", "pods"])
+def test_pods_that_are_down_go_only_once_they_have_recovered(
+    brought: str, count: int | None, tmp_path: Path, gate: _Gate
+) -> None:
+    fresh, pods = ServiceRef("fresh", "shop"), _deployment("fresh")
+    new, there = ([_service("fresh")], []) if brought == "service and pods" else ([], [_service("fresh")])
+    if count is not None:
+        pods["spec"]["replicas"] = count
+    changes = _world(tmp_path, gate, *there)
+    _apply(changes, tmp_path, *new, pods)
+    changes.make(Down(fresh))
+    before, cluster = list(changes.in_force), cast("StageCluster", changes._environment.cluster)
+    objects = cluster.objects
+    with pytest.raises(BadInput, match=r"«fresh\.shop is down» has changed its Deployment fresh") as caught:
+        changes.remove_manifest("new.yaml")
+    assert (caught.value.code, caught.value.help) == ("MB0316", "let fresh recover first")
+    assert (changes.in_force, cluster.objects) == (before, objects)
+    gate.real.wait_endpoints = lambda *_, **__: None  # type: ignore[method-assign]
+    changes.recover(fresh)
+    changes.remove_manifest("new.yaml")
+    assert cluster.find("Deployment", "fresh", "shop") is None
+
+
+@pytest.mark.parametrize("by_others", [{}, {"strategy": {"type": "RollingUpdate"}}])
+def test_nothing_stays_without_what_its_kind_requires(by_others: Object) -> None:
+    created = Layer("one", ("spec", "selector"), None, {"matchLabels": {"app": "fresh"}})
+    obj = _deployment("fresh")
+    obj["spec"] |= {"replicas": 0, **by_others}
+    down = Layer("two", ("spec", "replicas"), 1, 0)
+    record = Record("r1", Owner.me(), "here", "", True, (created, down), "", None)
+    with pytest.raises(BadInput, match="another change of this scenario stands on it"):
+        revert(obj, record, {"one"}, {"two": lambda _now: 0})
+    left = revert(obj, record, {"two"}).obj
+    assert left is not None
+    assert left["spec"]["replicas"] == 1
 
 
 def test_pods_of_the_world_are_waited_for(tmp_path: Path, gate: _Gate) -> None:
