@@ -31,6 +31,19 @@ from meshbdd.units import Duration
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 5.0
 _RECOVER = "run the features again when the API answers: the next run undoes it before anything else"
+_MEND = "mend what it refuses, then run the features again: the next run undoes it before anything else"
+_FORBIDDEN = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+_REFUSED = {
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.METHOD_NOT_ALLOWED,
+    HTTPStatus.NOT_ACCEPTABLE,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+"""Statuses of what the API will not take. A conflict passes, and so may what is too much at the moment or blames the server."""
+_WEBHOOK = "admission webhook"
+"""Whose own words these are: what one denies now, it may let pass later."""
 
 
 def undo_object(
@@ -62,11 +75,12 @@ def undo_object(
         A sentence about what others had changed and was kept; ``None`` where the object is as it was.
 
     Raises:
-        RestoreIncomplete: it could not be done within the budget.
+        RestoreIncomplete: it could not be done within the budget, or the API refuses it and says so again.
         BadInput: a change that stays stands on this one.
     """
     deadline = time.monotonic() + budget.seconds
     pause = _FIRST_PAUSE_SECONDS
+    refused = ""
     while True:
         try:
             live = cluster.find(kind, name, namespace)
@@ -76,13 +90,16 @@ def undo_object(
         except BadInput:
             raise
         except MeshbddError as error:
-            forbidden = isinstance(error, ApiFailure) and error.status in {401, 403}
-            if forbidden or time.monotonic() + pause > deadline:
+            status = error.status if isinstance(error, ApiFailure) else 0
+            # somebody may have written between the look and the write, so a refusal counts once it is repeated
+            lasts = status in _REFUSED and error.sentence == refused and _WEBHOOK not in error.sentence
+            if status in _FORBIDDEN or lasts or time.monotonic() + pause > deadline:
                 raise RestoreIncomplete(
                     "MB0313",
                     f"{kind} {name}.{namespace} still carries the change of run {run}: {error.sentence}",
-                    help=_RECOVER,
+                    help=_MEND if status in _FORBIDDEN | _REFUSED else _RECOVER,
                 ) from error
+            refused = error.sentence if status in _REFUSED else ""
         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads runs that wait for the same API
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
