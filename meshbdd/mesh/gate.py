@@ -25,9 +25,13 @@ from meshbdd.mesh.markers import (
 from meshbdd.mesh.pages import fingerprint, newest
 from meshbdd.mesh.refusing import Refusing
 from meshbdd.mesh.stillness import Stillness
+from meshbdd.sidecars import ISTIO
 
 Before = Mapping[tuple[str, tuple[str, str]], bool | str | None]
 """(marker, (pod, its namespace)) → what the pod's proxy held before a change: whether, or a fingerprint."""
+
+_NOT_HIDDEN = ", and that no Sidecar and no exportTo hides the service"
+"""What may keep a service from a proxy of Istio's."""
 
 
 class _Pages:
@@ -100,7 +104,8 @@ class Gate(Stillness):
                 raise Inconclusive(
                     "MB0412",
                     f"No meshed pod is there to hold the change ({marker}): none runs that it is for, or none knows the service.",
-                    help="check that these pods run and have sidecars, and that no Sidecar and no exportTo hides the service",
+                    help="check that these pods run and have sidecars"
+                    + (_NOT_HIDDEN if self._sidecars == ISTIO else ""),
                 )
         return Arrival({pod: ms for pod, ms in found.proxies.items() if pod in since}, since)
 

@@ -14,7 +14,7 @@ from meshbdd.cluster.refusals import see_namespace
 from meshbdd.errors import Inconclusive
 from meshbdd.mesh.endpoints import Own
 from meshbdd.mesh.looking import Arrival
-from meshbdd.mesh.workloads import replicas_of
+from meshbdd.mesh.workloads import pod_labels, replicas_of
 from meshbdd.scenario.vantages import OUTBOUND_ANNOTATION
 from meshbdd.sidecars import ISTIO, LINKERD, linkerd_injects
 
@@ -89,10 +89,12 @@ class StageCluster(_Silent):
         self._versions = itertools.count(1)
         self._objects: dict[tuple[str, str, str], Object] = {}
         self._first: frozenset[tuple[str, str, str]] = frozenset()
+        self._resting: frozenset[tuple[str, str, str]] = frozenset()
         self._born = _BEFORE
         for obj in objects:
             self._keep(obj)
         self._first, self._born = frozenset(self._objects), _LATER
+        self._resting = frozenset(key for key in self._first if self._has_none(key))
 
     def _keep(self, obj: Object) -> Object:
         kept: Object = copied(obj)
@@ -105,6 +107,10 @@ class StageCluster(_Silent):
         meta.setdefault("creationTimestamp", there or self._born.format(number))
         self._objects[key] = kept
         return kept
+
+    def _has_none(self, key: tuple[str, str, str]) -> bool:
+        """Whether an object is a workload that is to have no pod."""
+        return key[0] in _WORKLOADS and replicas_of(self._objects[key]) == 0
 
     @property
     def objects(self) -> list[Object]:
@@ -134,11 +140,16 @@ class StageCluster(_Silent):
     def _pods(self, namespace: str | None) -> Iterator[Object]:
         """The pods of the world, and one for each workload in it that has none, as it would be injected.
 
-        Of a Deployment that a scenario brings these are all of its pods: a run awaits them before it goes on.
+        Of a Deployment that a scenario brings these are all of its pods: a run awaits them before it goes on, as it does that
+        none is left of one that a scenario takes down.
         """
         there: list[Object] = []
+        down = [self._objects[key] for key in self._objects if key not in self._resting and self._has_none(key)]
+        gone = [(one["metadata"].get("namespace") or self.namespace, dict(pod_labels(one))) for one in down]
         for (kind, home, _), obj in self._objects.items():
             if kind == "Pod" and namespace in (None, home):
+                if any(_runs(obj, place, labels, self.namespace) for place, labels in gone):
+                    continue
                 pod = copied(obj)
                 # Of a live client pod the steps would find the way in, and send the scenario's requests for real.
                 (pod["metadata"].get("annotations") or {}).pop(OUTBOUND_ANNOTATION, None)
@@ -148,7 +159,8 @@ class StageCluster(_Silent):
         for workload in workloads:
             meta = workload["metadata"]
             home = meta.get("namespace") or self.namespace
-            brought = _key(workload["kind"], meta["name"], meta.get("namespace")) not in self._first
+            key = _key(workload["kind"], meta["name"], meta.get("namespace"))
+            brought = key not in self._first or (key not in self._resting and self._has_none(key))
             template = copied(workload["spec"]["template"])
             labels = (template.get("metadata") or {}).get("labels") or {}
             if not brought and any(_runs(pod, home, labels, self.namespace) for pod in there):

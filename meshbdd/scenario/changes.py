@@ -22,11 +22,13 @@ from meshbdd.intents import Intent, Mention, ServiceRef, Side
 from meshbdd.mesh import Context, Plan, Stage
 from meshbdd.mesh.abilities import Ability
 from meshbdd.mesh.base import Object, difference, preview
+from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.down import see_none_down
 from meshbdd.mesh.gate import Before
 from meshbdd.mesh.manifest import find_manifest, read_manifest, refuse_foreign
 from meshbdd.mesh.manifest_lines import place_of
 from meshbdd.mesh.shares import configured_shares
+from meshbdd.mesh.taken_down import see_pods_there, told_of_absence
 from meshbdd.scenario.doubts import refuse_nonsense
 from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.in_force import InForce, Written
@@ -71,6 +73,7 @@ class Changes:
         self.made = False
         self.in_force: list[InForce] = []
         self.undo_stack = UndoStack(environment.settings.undo_budget)
+        self._catalog = Catalog(environment.cluster, environment.mesh.sidecars)
 
     def make(self, intent: Intent) -> None:
         """Make an intent come true.
@@ -80,8 +83,11 @@ class Changes:
             NotPossible: this mesh cannot do it; nothing was written.
             Inconclusive: it did not arrive everywhere.
         """
-        self._environment.require(Asked(intent, services_in(intent)), str(intent))
-        self._carry_out(self._environment.mesh.plan(intent, self._context()))
+        services, context = services_in(intent), self._context()
+        self._environment.require(Asked(intent, services), str(intent))
+        with told_of_absence(self._catalog, str(intent), services, context.in_force):
+            plan = self._environment.mesh.plan(intent, context)
+        self._carry_out(plan)
 
     def _context(self) -> Context:
         return Context(tuple(item.plan for item in self.in_force), self.said)
@@ -187,6 +193,7 @@ class Changes:
         self._environment.standing.ensure(self._environment.mesh.early(self._context()))
 
     def _carry_out(self, plan: Plan, manifest: Path | None = None) -> None:
+        see_pods_there(self._catalog, plan, self._context().in_force)
         self.prepare()
         for needed in self._environment.mesh.scenery(self._context()):  # a manifest may have brought the need for it
             self._put_in_force(needed)

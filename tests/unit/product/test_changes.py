@@ -24,13 +24,13 @@ SHOP = Path(__file__).resolve().parents[3] / "manifests" / "shop"
 PAYMENT = ServiceRef("payment-service", "shop")
 
 
-def _changes(project: Path, more: Sequence[dict[str, Any]] = (), stage: StageGate | None = None) -> Changes:
+def _changes(
+    project: Path, more: Sequence[dict[str, Any]] = (), stage: StageGate | None = None, on: str = "linkerd"
+) -> Changes:
     objects = [obj for file in sorted(SHOP.glob("*.yaml")) for obj in yaml.safe_load_all(file.read_text("utf-8"))]
     cluster = cast("Cluster", StageCluster([*objects, *more], "shop", lambda _: None))
-    gate, mesh = cast("Gate", stage or StageGate()), MESHES["linkerd"](cluster, "r1")
-    environment = Environment(
-        Settings(project=project, mesh="linkerd"), cluster, mesh, gate, "r1", "lab", lambda _e: None
-    )
+    gate, mesh = cast("Gate", stage or StageGate()), MESHES[on](cluster, "r1")
+    environment = Environment(Settings(project=project, mesh=on), cluster, mesh, gate, "r1", "lab", lambda _e: None)
 
     def nothing(*_: Any) -> None:
         pass

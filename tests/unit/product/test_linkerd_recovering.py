@@ -64,14 +64,6 @@ def test_pods_for_which_servers_were_made_come_back(step: Intent | None, target:
     changes.recover(FRESH)
 
 
-@pytest.mark.parametrize("step", [STRICT, ONLY])
-def test_a_port_by_its_number_has_its_server_without_pods(step: Intent, tmp_path: Path) -> None:
-    changes = _with_fresh(tmp_path, 8080)
-    changes.make(Down(FRESH))
-    changes.make(step)
-    changes.recover(FRESH)
-
-
 def test_nobody_comes_back_with_the_identity_of_the_only_caller(tmp_path: Path) -> None:
     changes = _with_fresh(tmp_path, 8080, "order-service")
     changes.make(Down(FRESH))

@@ -1,0 +1,158 @@
+"""What needs pods that a step of the scenario has taken away is told so before it is written, and comes true once they are back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+
+from meshbdd.cluster import Cluster
+from meshbdd.errors import BadInput, Inconclusive
+from meshbdd.intents import (
+    Access,
+    CircuitBreaker,
+    Down,
+    Fault,
+    Intent,
+    MutualTls,
+    Retry,
+    Scope,
+    ServiceRef,
+    Side,
+    Split,
+    Timeout,
+    TlsMode,
+)
+from meshbdd.mesh import Gate
+from meshbdd.mesh.markers import RouteHeld
+from meshbdd.rehearsal.stage import StageCluster
+from meshbdd.scenario.changes import Changes
+from meshbdd.sidecars import ISTIO, LINKERD, Sidecars
+from meshbdd.units import Duration, Percent
+from tests.unit.product.test_changes import PAYMENT, _changes
+
+Object = dict[str, Any]
+ORDER = ServiceRef("order-service", "shop")
+STRICT = MutualTls(TlsMode.STRICT, "shop", PAYMENT)
+STRICT_ALL = MutualTls(TlsMode.STRICT, "shop")
+ONLY = Access(ORDER, PAYMENT)
+SPLIT = Split(PAYMENT, (("stable", Percent(100)),))
+AT_SERVER = Fault(PAYMENT, status=503, at=Side.SERVER)
+OF_ORDERS = Fault(PAYMENT, status=503, scope=Scope(called_by=ORDER))
+
+
+def _refused(changes: Changes, make: Callable[[], object], down: ServiceRef = PAYMENT) -> str:
+    cluster = cast("StageCluster", changes._environment.cluster)
+    before, objects = list(changes.in_force), cluster.objects
+    with pytest.raises(BadInput, match=rf"«{down} is down» has taken its pods away") as caught:
+        make()
+    assert (caught.value.code, caught.value.help) == ("MB0481", f"let {down.name} recover before that step")
+    assert (changes.in_force, cluster.objects) == (before, objects)
+    return caught.value.sentence
+
+
+@pytest.mark.parametrize(
+    ("mesh", "step", "down"),
+    [
+        *((mesh, step, PAYMENT) for mesh in ("istio", "linkerd") for step in (STRICT, ONLY, SPLIT)),
+        *((mesh, ONLY, ORDER) for mesh in ("istio", "linkerd")),
+        ("istio", AT_SERVER, PAYMENT),
+        ("istio", OF_ORDERS, ORDER),
+        ("linkerd", OF_ORDERS, ORDER),
+    ],
+)
+def test_a_step_that_needs_the_pods_waits_for_their_return(
+    mesh: str, step: Intent, down: ServiceRef, tmp_path: Path
+) -> None:
+    changes = _changes(tmp_path, on=mesh)
+    changes.make(Down(down))
+    _refused(changes, lambda: changes.make(step), down)
+    changes.recover(down)
+    changes.make(step)
+
+
+@pytest.mark.parametrize("mesh", ["istio", "linkerd"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        STRICT_ALL,
+        MutualTls(TlsMode.STRICT, "shop", ORDER),
+        Timeout(PAYMENT, Duration(1)),
+        Retry(PAYMENT, 2),
+        CircuitBreaker(ORDER, 3, Duration(5)),
+        Down(ORDER),
+        Down(PAYMENT),
+    ],
+)
+def test_a_step_that_others_hold_is_made(mesh: str, step: Intent, tmp_path: Path) -> None:
+    changes = _changes(tmp_path, on=mesh)
+    changes.make(Down(PAYMENT))
+    changes.make(step)
+
+
+def _manifest(project: Path, *more: Object, selector: Object, target: int | str = 8080) -> str:
+    spec = {"selector": selector, "ports": [{"name": "http", "port": 80, "targetPort": target}]}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "one", "namespace": "shop"}, "spec": spec}
+    (project / "one.yaml").write_text(yaml.safe_dump_all([service, *more]))
+    return "one.yaml"
+
+
+def _pods(labels: Object, count: int = 1) -> Object:
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "app", "image": "a"}]}}
+    spec = {"replicas": count, "selector": {"matchLabels": labels}, "template": template}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "own", "namespace": "shop"},
+        "spec": spec,
+    }
+
+
+def test_a_new_service_has_pods_that_are_there(tmp_path: Path) -> None:
+    changes = _changes(tmp_path)
+    changes.make(Down(PAYMENT))
+    name = _manifest(tmp_path, selector={"app": "payment-service", "version": "stable"})
+    told = _refused(changes, lambda: changes.apply_manifest(name))
+    assert told.startswith("With the manifest Service one would have no endpoint")
+    changes.recover(PAYMENT)
+    changes.apply_manifest(name)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"selector": {"app": "inventory-service"}},
+        {"selector": {"app": "payment-service"}, "pods": {"app": "payment-service", "version": "own"}},
+    ],
+)
+def test_a_new_service_of_other_pods_is_applied(more: Object, tmp_path: Path) -> None:
+    changes = _changes(tmp_path)
+    changes.make(Down(PAYMENT))
+    own = [_pods(more["pods"])] if "pods" in more else []
+    changes.apply_manifest(_manifest(tmp_path, *own, selector=more["selector"]))
+
+
+def test_pods_that_no_step_took_away_are_told_of_as_before(tmp_path: Path) -> None:
+    changes = _changes(tmp_path)
+    changes.make(Down(PAYMENT))
+    with pytest.raises(BadInput, match="has no subset") as caught:
+        changes.make(Split(ORDER, (("none", Percent(100)),)))
+    assert caught.value.code == "MB0424"
+
+
+@pytest.mark.parametrize(("sidecars", "hidden"), [(ISTIO, True), (LINKERD, False)])
+def test_where_nobody_is_there_to_hold_it_the_help_is_in_the_meshs_words(sidecars: Sidecars, *, hidden: bool) -> None:
+    class _Nobody:
+        def list(self, *_: Any, **__: Any) -> list[Object]:
+            return []
+
+    gate = Gate(cast("Cluster", _Nobody()), Duration(0.1), sidecars)
+    try:
+        with pytest.raises(Inconclusive, match="No meshed pod is there") as caught:
+            gate.wait_present([RouteHeld("meshbdd-r1-2-", ())], {})
+    finally:
+        gate.close()
+    assert ("exportTo" in str(caught.value.help)) is hidden
