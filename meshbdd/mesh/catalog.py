@@ -316,7 +316,7 @@ def check_http(ref: ServiceRef, service: Mapping[str, Any]) -> None:
         BadInput: each port of the Service is declared to be something else.
     """
     ports = service["spec"].get("ports") or []
-    if ports and not any(_may_carry_http(port) for port in ports):
+    if ports and not any(carries_http(port) for port in ports):
         told = ", ".join(f"{port.get('name') or 'unnamed'} {port['port']}" for port in ports)
         raise BadInput(
             "MB0410",
@@ -325,6 +325,7 @@ def check_http(ref: ServiceRef, service: Mapping[str, Any]) -> None:
         )
 
 
-def _may_carry_http(port: Mapping[str, Any]) -> bool:
+def carries_http(port: Mapping[str, Any]) -> bool:
+    """Whether a Service's port is declared HTTP, or may turn out to be."""
     said = declared(str(port.get("name") or ""), str(port.get("appProtocol") or ""), int(port["port"]))
     return str(port.get("protocol") or "TCP") == "TCP" and may_carry_http(said)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from meshbdd.intents import ServiceRef
 from meshbdd.mesh.base import Aim, Object, Where
-from meshbdd.mesh.istio.hosts import full_name, service_host
+from meshbdd.mesh.istio.hosts import full_name, is_http_route, service_host
 from meshbdd.mesh.istio.named_routes import exported, joined, key_of, narrowed, roots_of, ruled_by_others
 from meshbdd.mesh.istio.routes import sources
 from meshbdd.route_matches import takes_every_request
@@ -64,7 +64,7 @@ def _matches(owner: Object, objects: Sequence[Object]) -> Iterator[tuple[Object,
 
     A delegate's route has that of who delegates where it has none itself (``mergeHTTPRoute``, see ``named_routes``).
     """
-    there = {key_of(obj): obj for obj in objects if not obj["spec"].get("hosts")}
+    there = {key_of(obj): obj for obj in objects if not obj["spec"].get("hosts") and not is_http_route(obj)}
     for route in owner["spec"].get("http") or []:
         own, target = (key_of(owner) if route.get("fault") else None), route.get("delegate") or {}
         if not target:

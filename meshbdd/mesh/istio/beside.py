@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.intents import Fault, ServiceRef, Side
@@ -95,22 +96,15 @@ def with_manifest(there: Objects, documents: Sequence[Object]) -> Objects:
 def _refuse_ignored(document: Object, there: Objects, made_by: MadeBy, callers: Callable[[], Sequence[str]]) -> None:
     """See that nothing older leads the calls that a resource of the manifest is for: a private one comes before those of others."""
     meta, kind = document["metadata"], document["kind"]
-    if kind not in {"VirtualService", "HTTPRoute"}:
+    if kind not in {"VirtualService", "HTTPRoute"} or "mesh" not in (document["spec"].get("gateways") or ["mesh"]):
         return
-    for host in dict.fromkeys(hosts_of(document)):
-        ruling = _before(document, host, there, callers)
-        if ruling.obj is None:
+    hosts = {host: _before(document, host, there, callers) for host in hosts_of(document)}
+    led = {host: ruling.obj for host, ruling in hosts.items() if ruling.obj is not None and is_http_route(ruling.obj)}
+    if led and len(led) == len(hosts) and _is_for_sidecars(document):
+        _refuse_led(document, led)
+    for host, ruling in hosts.items():
+        if ruling.obj is None or host in led:
             continue
-        if is_http_route(ruling.obj):
-            instead = (
-                "inject the fault by a step" if any(r.get("fault") for r in document["spec"].get("http") or []) else ""
-            )
-            raise BadInput(
-                "MB0472",
-                f"{kind} {meta['name']} would have no effect: HTTPRoute {ruling.obj['metadata']['name']} routes the calls to {host}, "
-                "beside which Istio ignores a VirtualService.",
-                help=instead or "write it into the HTTPRoute",
-            )
         other = ruling.obj["metadata"]
         maker = made_by.get(target_of("VirtualService", ruling.obj))
         whose = f", by which «{maker.summary}» is in force," if maker else " already,"
@@ -121,6 +115,26 @@ def _refuse_ignored(document: Object, there: Objects, made_by: MadeBy, callers: 
             f"{meta['name']}{''.join(f' for callers in namespace {name}' for name in ruling.namespaces)} (IST0109).",
             help=BEFORE if maker else merged,
         )
+
+
+def _is_for_sidecars(document: Object) -> bool:
+    """Whether a resource says something of HTTP calls, and only of those of sidecars."""
+    spec = document["spec"]
+    return is_http_route(document) or (bool(spec.get("http")) and set(spec.get("gateways") or ["mesh"]) == {"mesh"})
+
+
+def _refuse_led(document: Object, led: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse what HTTPRoutes leave without any call."""
+    meta, kind = document["metadata"], document["kind"]
+    host, other = next(iter(led.items()))
+    faulty = any(route.get("fault") for route in document["spec"].get("http") or [])
+    beside = ", beside which Istio ignores a VirtualService" if kind == "VirtualService" else ""
+    raise BadInput(
+        "MB0472",
+        f"{kind} {meta['name']}.{meta['namespace']} would have no effect: HTTPRoute {other['metadata']['name']}."
+        f"{other['metadata']['namespace']} routes the calls to {host} of all who would go by it{beside}.",
+        help="inject the fault by a step" if faulty else "write it into that HTTPRoute",
+    )
 
 
 def _before(document: Object, host: str, there: Objects, callers: Callable[[], Sequence[str]]) -> Ruling:

@@ -114,7 +114,10 @@ def routing(host: str, objects: Iterable[Object], namespace: str) -> Object | No
     Of an HTTPRoute among the objects pilot makes a public VirtualService for the Service's own host, which comes before the other
     public ones where it lies in the callers' namespace.
     """
-    found = [obj for obj in objects if has_host(obj, host) and _sees(obj, host, namespace)]
+    there = [obj for obj in objects if has_host(obj, host)]
+    # The VirtualService that pilot makes of an HTTPRoute is public: it takes the host from every pattern, also where it is not heeded.
+    exact = any(is_http_route(obj) for obj in there)
+    found = [obj for obj in there if _sees(obj, host, namespace) and (host in hosts_of(obj) or not exact)]
 
     def rank(obj: Object) -> tuple[Any, ...]:
         hosts = [name for name in hosts_of(obj) if covers(name, host)]
@@ -147,7 +150,8 @@ def is_everybodys(obj: Object, service: ServiceRef) -> bool:
 def parents(route: Object) -> tuple[ServiceRef, ...]:
     """The Services whose calls an HTTPRoute is for."""
     home = route["metadata"]["namespace"]
-    named = (p for p in route["spec"].get("parentRefs") or [] if p.get("kind") == "Service" and p.get("name"))
+    refs = route["spec"].get("parentRefs") or []
+    named = (p for p in refs if p.get("group") in {"", "core"} and p.get("kind") == "Service" and p.get("name"))
     return tuple(ServiceRef(str(parent["name"]), str(parent.get("namespace") or home)) for parent in named)
 
 

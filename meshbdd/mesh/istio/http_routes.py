@@ -50,7 +50,7 @@ def http_route_held(route: Object, objects: Sequence[Object]) -> Iterator[Marker
     for host in _hosts(route):
         for where in going_by(route, host, objects):
             by_callers.setdefault(where, []).append(host)
-    for where, hosts in by_callers.items():
+    for where, hosts in by_callers.items() or [(Where(), _hosts(route))]:  # where nobody goes by it, nobody shows it
         yield RouteHeld(_tag(route), tuple(hosts), where)
 
 

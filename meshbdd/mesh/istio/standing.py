@@ -13,7 +13,7 @@ from typing import Any
 
 from meshbdd.errors import Inconclusive
 from meshbdd.intents import Fault, ServiceRef
-from meshbdd.mesh.catalog import Catalog, selected
+from meshbdd.mesh.catalog import Catalog, carries_http, selected
 from meshbdd.mesh.istio.hosts import (
     ROOT_NAMESPACE,
     Object,
@@ -59,19 +59,22 @@ class Objects:
         return [*self.virtual_services, *(self._at_all_ports(route) for route in self.http_routes)]
 
     def _at_all_ports(self, route: Object) -> Object:
-        kept = [
-            ref
-            for ref in route["spec"].get("parentRefs") or []
-            if not ref.get("port") or self._has_one_port(ref, route)
-        ]
+        refs = route["spec"].get("parentRefs") or []
+        kept = [ref for ref in refs if not ref.get("port") or self._has_no_other(ref, route, refs)]
         return {**route, "spec": {**route["spec"], "parentRefs": kept}}
 
-    def _has_one_port(self, ref: Mapping[str, Any], route: Object) -> bool:
-        home = ref.get("namespace") or route["metadata"]["namespace"]
-        named = (
-            s for s in self.services() if (s["metadata"]["namespace"], s["metadata"]["name"]) == (home, ref.get("name"))
+    def _has_no_other(self, ref: Mapping[str, Any], route: Object, refs: Iterable[Mapping[str, Any]]) -> bool:
+        """Whether some parents of a route name every port of a Service that may carry HTTP."""
+
+        def key(parent: Mapping[str, Any]) -> tuple[str, str]:
+            return str(parent.get("namespace") or route["metadata"]["namespace"]), str(parent.get("name"))
+
+        named = {parent.get("port") for parent in refs if key(parent) == key(ref)}
+        own = (s for s in self.services() if (s["metadata"]["namespace"], s["metadata"]["name"]) == key(ref))
+        return any(
+            {port["port"] for port in service["spec"].get("ports") or [] if carries_http(port)} <= named
+            for service in own
         )
-        return any(len(service["spec"].get("ports") or []) == 1 for service in named)
 
     @classmethod
     def read(cls, catalog: Catalog) -> Objects:

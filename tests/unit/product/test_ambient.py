@@ -148,7 +148,10 @@ def _document(kind: str, namespace: str = "shop", **spec: Any) -> Object:
         (_document("VirtualService", hosts=["payment-service"]), "has no waypoint"),
         (_document("VirtualService", "other", hosts=["payment-service.shop.svc.cluster.local"]), "has no waypoint"),
         (_document("DestinationRule", host="payment-service"), "has no waypoint"),
-        (_document("HTTPRoute", parentRefs=[{"kind": "Service", "name": "payment-service"}]), "has no waypoint"),
+        (
+            _document("HTTPRoute", parentRefs=[{"group": "", "kind": "Service", "name": "payment-service"}]),
+            "has no waypoint",
+        ),
         (_document("PeerAuthentication", mtls={"mode": "STRICT"}), "ztunnel"),
         (_document("PeerAuthentication", "istio-system", mtls={"mode": "STRICT"}), "ztunnel"),
         (_document("AuthorizationPolicy", selector={"matchLabels": {"app": "payment-service"}}), "ztunnel"),

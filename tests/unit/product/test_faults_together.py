@@ -168,7 +168,9 @@ def _rule(**policy: Any) -> Object:
 
 
 HTTP_ROUTE = _object(
-    "HTTPRoute", "pay", {"parentRefs": [{"kind": "Service", "name": "payment-service"}], "rules": [{"backendRefs": []}]}
+    "HTTPRoute",
+    "pay",
+    {"parentRefs": [{"group": "", "kind": "Service", "name": "payment-service"}], "rules": [{"backendRefs": []}]},
 )
 TO_CALLER, TO_SERVER = Fault(PAYMENT, status=503), Fault(PAYMENT, status=503, at=Side.SERVER)
 
@@ -278,7 +280,9 @@ def test_where_an_http_route_leads_a_fault_at_the_callers_has_its_place(
 
 
 def test_an_http_route_for_another_service_or_behind_a_private_virtual_service_is_no_matter() -> None:
-    other = _object("HTTPRoute", "orders", {"parentRefs": [{"kind": "Service", "name": "order-service"}], "rules": []})
+    other = _object(
+        "HTTPRoute", "orders", {"parentRefs": [{"group": "", "kind": "Service", "name": "order-service"}], "rules": []}
+    )
     private = _virtual_service()
     private["spec"]["exportTo"] = ["."]
     for objects in ([other], [HTTP_ROUTE, private]):

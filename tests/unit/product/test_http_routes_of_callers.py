@@ -12,6 +12,7 @@ from meshbdd.errors import BadInput
 from meshbdd.intents import Scope, Side, Timeout
 from meshbdd.mesh import Istio
 from meshbdd.mesh.base import Where
+from meshbdd.mesh.istio.hosts import routing
 from meshbdd.mesh.istio.http_routes import RulesHeld
 from meshbdd.mesh.markers import ConfigChanged, RouteHeld
 from meshbdd.mesh.remains import Otherwise
@@ -105,13 +106,14 @@ def test_an_http_route_that_comes_after_a_private_rule_of_all_whom_it_would_lead
 
 
 @pytest.mark.parametrize(
-    ("manifest", "instead"), [(PUBLIC, "write it into the HTTPRoute"), (_failing(PUBLIC), "inject the fault by a step")]
+    ("manifest", "instead"),
+    [(PUBLIC, "write it into that HTTPRoute"), (_failing(PUBLIC), "inject the fault by a step")],
 )
 @pytest.mark.parametrize("route", [PRODUCER, OF_PORT])
 def test_a_virtual_service_that_comes_after_an_http_route_of_everybody_is_refused(
     route: Object, manifest: Object, instead: str
 ) -> None:
-    with pytest.raises(BadInput, match=r"HTTPRoute led routes the calls to ledger\.billing") as caught:
+    with pytest.raises(BadInput, match=r"HTTPRoute led\.billing routes the calls to ledger\.billing") as caught:
         _planned(manifest, route)
     assert (caught.value.code, caught.value.help) == ("MB0472", instead)
 
@@ -151,6 +153,73 @@ def test_a_private_rule_and_one_of_a_pattern_keep_their_places_beside_it(there: 
     young = {**PUBLIC, "metadata": {"name": "young", "namespace": "billing"}}
     plan = Staged(Istio, [*WORLD, CONSUMER, there])([young])
     assert [marker.where for marker in plan.markers] == [BUT_FRONT]
+
+
+@pytest.mark.parametrize(
+    "parents", [[], [{"name": "ledger"}], [{"kind": "Service", "name": "ledger"}], [{"kind": "Gateway", "name": "in"}]]
+)
+def test_a_route_that_hangs_on_no_service_is_awaited_of_somebody_so_that_it_is_not_taken_for_arrived(
+    parents: list[Object],
+) -> None:
+    alone = _route("billing")
+    alone["spec"]["parentRefs"] = parents
+    [held] = _planned(alone)
+    assert (held.hosts, held.where) == ((), Where())
+    assert held.held([{"configs": []}]) is None
+    [young] = _planned(PUBLIC, alone)
+    assert young.where == Where()
+
+
+HOSTS = {**PUBLIC, "spec": {**PUBLIC["spec"], "hosts": [HOST, AUDIT_HOST]}}
+OF_TCP = {**PUBLIC, "spec": {"hosts": [HOST], "tcp": [{"route": [{"destination": {"host": HOST}}]}]}}
+OF_GATEWAY = {**PUBLIC, "spec": {**PUBLIC["spec"], "gateways": ["mesh", "ingress"]}}
+
+
+@pytest.mark.parametrize("manifest", [HOSTS, OF_TCP, OF_GATEWAY])
+def test_a_virtual_service_of_which_an_http_route_leaves_something_is_applied(manifest: Object) -> None:
+    _planned(manifest, PRODUCER)
+
+
+def test_one_that_an_http_route_beside_the_service_leaves_nobody_is_told_as_what_it_is() -> None:
+    only_front = [obj for obj in WORLD if obj["kind"] != "Pod" or obj["metadata"]["namespace"] == "front"]
+    with pytest.raises(
+        BadInput, match=r"HTTPRoute led\.billing would have no effect: HTTPRoute theirs\.front routes"
+    ) as caught:
+        Staged(Istio, [*only_front, _route("front", name="theirs")])([PRODUCER])
+    assert (caught.value.code, caught.value.help) == ("MB0472", "write it into that HTTPRoute")
+    assert "VirtualService" not in caught.value.sentence
+
+
+@pytest.mark.parametrize(
+    ("ports", "named"),
+    [
+        ([{"name": "http", "port": 80}, {"name": "tcp-db", "port": 5432}], [80]),
+        (TWO_PORTS, [80, 81]),
+    ],
+)
+def test_one_for_every_port_that_may_carry_http_leaves_nothing(ports: list[Object], named: list[int]) -> None:
+    world = copy.deepcopy(WORLD)
+    [ledger] = [obj for obj in world if obj["kind"] == "Service" and obj["metadata"]["name"] == "ledger"]
+    ledger["spec"]["ports"] = ports
+    route = _route("billing", *({**PARENT, "port": port} for port in named))
+    with pytest.raises(BadInput, match=r"HTTPRoute led\.billing routes the calls"):
+        Staged(Istio, [*world, route])([PUBLIC])
+
+
+def test_no_pattern_is_for_a_host_for_which_somebody_has_an_http_route() -> None:
+    """Pilot finds the host among the exact ones, and then takes the route for the callers of its own namespace alone."""
+    for namespace in ("shop", "front"):
+        assert routing(HOST, [_wide("billing", ("*",)), _route("front")], namespace) == (
+            _route("front") if namespace == "front" else None
+        )
+
+
+def test_an_http_route_of_a_delegates_name_is_no_delegate() -> None:
+    led, root = _failing(PUBLIC), _vs("billing", ("*",))
+    del led["spec"]["hosts"]
+    root["spec"]["http"] = [{"delegate": {"name": "fault"}}]
+    world = Staged(Istio, [*WORLD, AUDIT, root, _route("billing", AUDITED, name="fault")])
+    assert world([led]).aims == ()
 
 
 def test_those_whose_namespace_has_none_meet_a_steps_change_at_the_callers() -> None:

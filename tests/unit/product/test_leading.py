@@ -22,7 +22,7 @@ def _vs(host: str, *led: Any, **spec: Any) -> dict[str, Any]:
 
 
 def _route(*backends: dict[str, Any], port: int | None = None, parent: str = "payment-service", **rule: Any) -> Any:
-    parents = [{"kind": "Service", "name": parent, **({"port": port} if port else {})}]
+    parents = [{"group": "", "kind": "Service", "name": parent, **({"port": port} if port else {})}]
     spec = {"parentRefs": parents, "rules": [{"backendRefs": list(backends), **rule}]}
     return {"metadata": {"name": "theirs", "namespace": "shop"}, "spec": spec}
 

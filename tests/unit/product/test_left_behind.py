@@ -15,7 +15,7 @@ from meshbdd.scenario.left_behind import left_behind
 def _route(*, created: bool) -> dict[str, Any]:
     record = Record("dead", Owner("host", 1, "1"), "cluster", "uid", created, ())
     meta = {"name": "canary", "namespace": "shop", "labels": {RUN: "dead"}, "annotations": {UNDO: record.dump()}}
-    spec = {"parentRefs": [{"kind": "Service", "name": "payment-service"}], "rules": [{}]}
+    spec = {"parentRefs": [{"group": "", "kind": "Service", "name": "payment-service"}], "rules": [{}]}
     return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": meta, "spec": spec}
 
 

@@ -66,7 +66,9 @@ def _rule(namespace: str = "front", export_to: tuple[str, ...] = (".",), **spec:
 
 BREAKER = {"trafficPolicy": {"outlierDetection": {"consecutive5xxErrors": 3}}}
 HTTP_ROUTE = _object(
-    "HTTPRoute", "front", {"parentRefs": [{"kind": "Service", "name": "ledger", "namespace": "billing"}], "rules": []}
+    "HTTPRoute",
+    "front",
+    {"parentRefs": [{"group": "", "kind": "Service", "name": "ledger", "namespace": "billing"}], "rules": []},
 )
 PRODUCER = _object("HTTPRoute", "billing", HTTP_ROUTE["spec"])
 GOVERNING = [
@@ -253,7 +255,7 @@ def _failing(manifest: Object, **match: Any) -> Object:
     return {**manifest, "metadata": meta, "spec": {**manifest["spec"], "http": http}}
 
 
-OTHERS_ROUTE = {**HTTP_ROUTE, "spec": {"parentRefs": [{"kind": "Service", "name": "portal"}], "rules": []}}
+OTHERS_ROUTE = {**HTTP_ROUTE, "spec": {"parentRefs": [{"group": "", "kind": "Service", "name": "portal"}], "rules": []}}
 
 
 @pytest.mark.parametrize(
