@@ -266,3 +266,41 @@ def test_open_connections_obey_a_new_policy_at_once(lab: LabUnderTest) -> None:
         until("the denial's end", lambda: requests.get(address, timeout=5).status_code != 403)
         assert denied == [403, 403]
         assert 403 not in [call().status_code for call in calls]
+
+
+UNDECLARED = 9321
+MORE = f"""
+apiVersion: v1
+kind: Service
+metadata: {{name: more}}
+spec: {{selector: {{app: payment-service}}, ports: [{{name: http, port: {UNDECLARED}}}]}}
+"""
+
+
+@pytest.mark.parametrize("callers", [("client", "client-plain"), ("client-plain", "client"), ("client", "client")])
+@pytest.mark.parametrize("first", ["before the Server", "after it"])
+def test_one_request_alone_precedes_what_a_server_says_of_a_port_that_no_container_declares(
+    lab: LabUnderTest, callers: tuple[str, str], first: str
+) -> None:
+    """Nobody listens there, so whoever passes the proxy meets none. A proxy that has just started has asked for no policy."""
+    pod = lab.pod("payment-service")["metadata"]["name"]
+    lab.kubectl("delete", "pod", "-n", "shop", pod)
+    until("the next pod", lambda: [p for p in lab.pods("payment-service") if p["metadata"]["name"] != pod])
+    lab.kubectl("wait", "-n", "shop", "--for=condition=Ready", "pod", "-l", "app=payment-service", "--timeout=30s")
+    lab.apply(MORE)
+    lab.in_listeners("payment-service", f"inbound:{UNDECLARED}")
+    lab.in_routes("client", "more.shop")
+    server = SERVER.replace("8080", str(UNDECLARED)).replace("name: payments", "name: more")
+    statuses = []
+
+    def call(app: str) -> None:
+        statuses.append(lab.get(f"http://more:{UNDECLARED}/", app).status_code)
+
+    if first == "before the Server":
+        call(callers[0])
+    lab.apply(server)
+    lab.in_routes("payment-service", "server|more")
+    for app in callers if first == "after it" else callers[1:]:
+        call(app)
+    call(callers[1])
+    assert [status == 403 for status in statuses] == [False, True, True], statuses

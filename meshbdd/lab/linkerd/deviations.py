@@ -94,9 +94,10 @@ DEVIATIONS = (
     ),
     Deviation(
         "undeclared-port",
-        "To a port that a pod does not declare the first meshed and the first plaintext request are each judged by the "
-        "pod's default; in Linkerd it is the first connection. One that no Service leads to either cannot be reached.",
-        "One more request may slip through.",
+        "To a port that a pod does not declare the first request is judged by the pod's default; in Linkerd it is the first "
+        "connection, also one without HTTP, and again the first one after nobody has been connected for 90 seconds. While a "
+        "Server says that such a port is opaque no connection is. A port that no Service leads to either cannot be reached.",
+        "A later connection is judged by the port's policy where Linkerd would take the default once more.",
     ),
     Deviation(
         "authority",

@@ -141,8 +141,18 @@ def test_a_default_policy_that_is_none_counts_as_not_said(policy: str, name: str
         (f"[{{name: a, image: x, {_probe('8080', name='startupProbe')}}}]", False),
     ],
 )
-def test_a_proxy_knows_the_ports_from_the_start_that_its_pod_declares_or_is_probed_at(containers: str, asked: bool) -> None:  # fmt: skip
-    """linkerd2 pkg/inject/inject.go, ``getPodInboundPorts``."""
-    policies = Policies(objects(SERVER, _pod(containers)))
+@pytest.mark.parametrize("server", ["", SERVER])
+def test_a_proxy_knows_the_ports_from_the_start_that_its_pod_declares_or_is_probed_at(containers: str, asked: bool, server: str) -> None:  # fmt: skip
+    """linkerd2 pkg/inject/inject.go, ``getPodInboundPorts``; whether a Server says something else by then is all the same."""
+    policies = Policies(objects(server, _pod(containers)))
     (pod,) = policies.objects.pods.values()
     assert (policies.inbound.before_fetched(pod, 8080) is None) == asked
+
+
+def test_the_first_request_to_an_opaque_port_that_is_not_declared_passes() -> None:
+    pod = _pod("[{name: a, image: x}]", annotations="{config.linkerd.io/opaque-ports: '8080'}")
+    policies = Policies(objects(SERVER, pod))
+    (pod,) = policies.objects.pods.values()
+    first = policies.inbound.before_fetched(pod, 8080)
+    assert first is not None
+    assert (first.protocol, [str(route.meta) for route in first.routes]) == ("detect", ["default.default"])

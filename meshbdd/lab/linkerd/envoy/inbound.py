@@ -118,7 +118,7 @@ def route_tables(servers: dict[int, InboundServer], first: dict[int, InboundServ
 
     Args:
         servers: The policies by port.
-        first: By which the first request to a port is judged, where that is another.
+        first: By which the first request to a port is judged; ``None``: by the port's policy, as every other one.
     """
     made = {}
     for port, server in servers.items():
@@ -147,7 +147,7 @@ def _manager(server: InboundServer, port: int, *, meshed: bool) -> Json:
         "codec_type": "AUTO" if meshed else codec,
         "rds": {"config_source": ADS, "route_config_name": _table_name(port, meshed=meshed)},
         "http_filters": [
-            scripts.inbound(APPLICATION_WAIT),
+            scripts.inbound(port, APPLICATION_WAIT),
             _identity_filter(meshed=meshed),
             rbac.http_filter(),
             ratelimit.http_filter(),

@@ -210,8 +210,12 @@ local fetched = false
 function envoy_on_request(handle)
   if not fetched and handle:metadata():get("undeclared") then
     fetched = true
-    handle:headers():replace("%(unfetched)s", "true")
-    handle:clearRouteCache()
+    local told = handle:httpCall("%(timer)s", {[":method"] = "GET", [":path"] = "/", [":authority"] = "timer",
+      ["%(asked)s"] = "%(port)d"}, "", 1000)
+    if told[":status"] == "%(first)d" then
+      handle:headers():replace("%(unfetched)s", "true")
+      handle:clearRouteCache()
+    end
   end
 end
 function envoy_on_response(handle)
@@ -226,5 +230,16 @@ function envoy_on_response(handle)
       headers:replace(":status", headers:get("grpc-status") and "200" or "504")
     end
   end
+end
+"""
+
+FETCHED = """
+local fetched = {}
+function envoy_on_request(handle)
+  local port = handle:headers():get("%(asked)s")
+  if not port then return end
+  local status = fetched[port] and "200" or "%(first)d"
+  fetched[port] = true
+  handle:respond({[":status"] = status}, "")
 end
 """

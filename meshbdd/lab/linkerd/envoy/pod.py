@@ -167,13 +167,14 @@ class _Compilation:
         }
 
     def _timer(self) -> Json:
-        """Answers after the delay that a request asks for: a script's way to wait."""
+        """Answers after the delay that a request asks for, a script's way to wait; or whether it is the first for a port."""
         delay = {"delay": {"header_delay": {}, "percentage": {"numerator": 100}}}
         route = {"match": {"prefix": "/"}, "direct_response": {"status": 200}}
         config = {
             "stat_prefix": "timer",
             "route_config": {"virtual_hosts": [{"name": "timer", "domains": ["*"], "routes": [route]}]},
             "http_filters": [
+                scripts.fetched(),
                 typed("envoy.filters.http.fault", FAULT, delay),
                 typed("envoy.filters.http.router", ROUTER),
             ],

@@ -90,13 +90,27 @@ def downstream(wait_milliseconds: int) -> Json:
 
 PROTOCOL, UNFETCHED = "x-meshbdd-lab-protocol", "x-meshbdd-lab-unfetched"
 """Of an answer that the application did not give: by which protocol it was called. Of a request: no policy is known yet."""
+_ASKED, _FIRST = "x-meshbdd-lab-asked", 201
+"""For which port a policy is to be known, and the answer that nobody has asked for it before."""
 
 
-def inbound(wait_milliseconds: int) -> Json:
+def inbound(port: int, wait_milliseconds: int) -> Json:
     """The filter of one port's inbound side.
 
     An application that refuses is waited for where the caller speaks HTTP/2. The first request to a port that the pod
-    does not declare is judged before its policy is known.
+    does not declare is judged before its policy is known; whether one is the first, ``fetched`` knows.
     """
-    code = lua.INBOUND % {"protocol": PROTOCOL, "timer": TIMER, "wait": wait_milliseconds, "unfetched": UNFETCHED}
+    code = lua.INBOUND % {
+        "protocol": PROTOCOL, "timer": TIMER, "wait": wait_milliseconds, "unfetched": UNFETCHED,
+        "port": port, "asked": _ASKED, "first": _FIRST,
+    }  # fmt: skip
     return _filter(ANSWERS, code)
+
+
+def fetched() -> Json:
+    """What remembers the ports whose policies have been asked for, at the timer.
+
+    Every filter has a memory of its own, and a port has one for each kind of connection, which a change of the port's
+    protocol makes anew; the timer's lasts as long as the sidecar.
+    """
+    return _filter("meshbdd.lab.fetched", lua.FETCHED % {"asked": _ASKED, "first": _FIRST})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from meshbdd.lab.compile.ir import Match
@@ -70,16 +71,19 @@ class InboundPolicies:
         return self._of_server(servers[0], pod, port) if servers else self._default(pod, port)
 
     def before_fetched(self, pod: Object, port: int) -> InboundServer | None:
-        """By what a proxy judges the first connection to a port, where that is another policy than the port's.
+        """By what a proxy judges the first connection to a port; ``None``: by the policy of the port, as every other one.
 
         A proxy asks for the policies of the ports that its pod declares or is probed at when it starts, and for that of
         any other port when the first connection comes, which it judges by the default that it was injected with: linkerd2-proxy
-        app/inbound/src/policy/store.rs.
+        app/inbound/src/policy/store.rs. That one counts as the first also where the two agree when it comes.
         """
         if port in declared_ports(pod) | probed_ports(pod):
             return None
         default = self._default(pod, port)
-        return default if default.authorizations != self.at_port(pod, port).authorizations else None
+        if default.protocol == "detect":
+            return default
+        # The bytes of an opaque port pass as they come; what carries them here are routes.
+        return replace(default, protocol="detect", routes=tuple(self._built_in(pod, port, "detect")))
 
     def ports_of(self, pod: Object) -> set[int]:
         """The ports of a pod that something is said about: declared ones and those of Servers."""
