@@ -11,6 +11,7 @@ from meshbdd.grpc_statuses import GRPC_CODES
 from meshbdd.load.sample import Sample
 from meshbdd.units import counted
 
+_DECLARED = "declare the port under `ports:` of the container"
 _SENT_OUTSIDE = "look at what is named, or send a request from outside the mesh and claim that it is turned away"
 
 
@@ -26,6 +27,7 @@ class Plain:
         denied: Whether the pod's own proxy says that it denied the request.
         let_in: What lets others in there by their identity, in words; told where a meshed client was denied as well.
         doubt: Why it may have been denied for something else than for having no identity; told in the same case.
+        once: Why the next client might meet something else, in words.
     """
 
     port: int
@@ -35,6 +37,7 @@ class Plain:
     denied: bool = False
     let_in: str = ""
     doubt: str = ""
+    once: str = ""
 
     @property
     def rejected(self) -> bool:
@@ -66,11 +69,15 @@ def rejects_plaintext(
     if not control:
         return Verdict.cannot_tell(f"{claim}: it has no HTTP port{left}", "look at the service's ports", **numbers)
     for answer in answers:
-        if answer.sample.status is not None and not answer.rejected:
+        if answer.sample.status is not None and not answer.rejected and not answer.once:
             where = f"port {answer.port} of pod {answer.pod}"
             bare = "" if answer.sidecar else ", which has no sidecar,"
             told = f"{where}{bare} answered a client without a certificate with {answer.sample.told}"
             return Verdict.of(False, f"{claim}: {told}", **numbers)
+    for answer in answers:
+        if answer.once:
+            met = f"a client without a certificate met a {answer.sample.told} there"
+            return Verdict.cannot_tell(f"{claim}: {answer.once}; {met}", _DECLARED, **numbers)
     for port, meshed in control.items():
         here = [answer for answer in answers if answer.port == port]
         if doubt := _doubt(port, here, meshed):

@@ -14,6 +14,7 @@ from meshbdd.intents import ServiceRef
 from meshbdd.load import Message, Sample
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.letting_in import letting_in
+from meshbdd.mesh.linkerd.undeclared import first_connection
 from meshbdd.port_protocols import may_carry_http
 from meshbdd.scenario.hosts import endpoints
 from meshbdd.scenario.traffic import Traffic
@@ -49,6 +50,7 @@ def ask_in_plaintext(
     pods = {address_of(pod): pod for pod in proxies.pods(service)}
     meshed = {str(pod["metadata"]["name"]) for pod in proxies.meshed(service)}
     answers: list[Plain] = []
+    catalog = Catalog(cluster, proxies.sidecars)
     control: dict[int, Sample] = {}
     others: list[str] = []
     for declared in found["spec"].get("ports") or []:
@@ -63,10 +65,12 @@ def ask_in_plaintext(
             pod = pods.get(_ip(address))
             name = str(pod["metadata"]["name"]) if pod else address
             turned_away = sample.status == HTTPStatus.FORBIDDEN and denied(sample)
-            here[address] = Plain(port, name, name in meshed, sample, turned_away)
+            plain = Plain(port, name, name in meshed, sample, turned_away)
+            once = first_connection(catalog, pod, _port(address), rejected=plain.rejected) if pod else ""
+            here[address] = replace(plain, once=once)
         control[port] = traffic.own.probe(_call(service, port) if protocol == "grpc" else message)
         told = denied_too(list(here.values()), control[port])
-        answers += _with_reasons(here, pods, Catalog(cluster, proxies.sidecars)) if told else here.values()
+        answers += _with_reasons(here, pods, catalog) if told else here.values()
     return rejects_plaintext(str(service), answers, control, others)
 
 
@@ -74,12 +78,16 @@ def _ip(address: str) -> str:
     return address.rpartition(":")[0].strip("[]")
 
 
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])
+
+
 def _with_reasons(answers: Mapping[str, Plain], pods: Mapping[str, Object], catalog: Catalog) -> Sequence[Plain]:
     """Answers, by the address that was asked, each with what tells whether it was for the want of an identity."""
     told = []
     for address, answer in answers.items():
         pod = pods.get(_ip(address))
-        found = letting_in(catalog, pod, int(address.rpartition(":")[2])) if pod and answer.denied else None
+        found = letting_in(catalog, pod, _port(address)) if pod and answer.denied else None
         told.append(replace(answer, let_in=found.by, doubt=found.doubt) if found else answer)
     return told
 

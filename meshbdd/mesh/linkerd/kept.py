@@ -12,8 +12,8 @@ from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.adding_up import Accounts
 from meshbdd.mesh.linkerd.backend import DEFAULT_POLICY
 from meshbdd.mesh.linkerd.behind import behind
-from meshbdd.mesh.linkerd.security import OPEN, services_of
-from meshbdd.mesh.linkerd.servers import ACCESS, DENY, skips
+from meshbdd.mesh.linkerd.security import services_of
+from meshbdd.mesh.linkerd.servers import ACCESS, DENY, OPEN, skips
 from meshbdd.mesh.linkerd.turning import key
 
 Object = Mapping[str, Any]

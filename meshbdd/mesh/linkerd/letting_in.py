@@ -14,8 +14,7 @@ from meshbdd.mesh.catalog import Catalog, account_of
 from meshbdd.mesh.linkerd.adding_up import undoing
 from meshbdd.mesh.linkerd.authorizing import AUTHORIZATION, SERVER_AUTHORIZATION, is_for, is_for_whole, required
 from meshbdd.mesh.linkerd.opening import holds_all
-from meshbdd.mesh.linkerd.security import OPEN
-from meshbdd.mesh.linkerd.servers import ACCESS, DENY, decider
+from meshbdd.mesh.linkerd.servers import ACCESS, DENY, OPEN, decider
 
 Object = Mapping[str, Any]
 _ANYBODY = "*"

@@ -17,6 +17,7 @@ from meshbdd.mesh.linkerd.keeping_out import refuse_policies
 from meshbdd.mesh.linkerd.kept import Kept, Object, accounts_of, holds, kept_out
 from meshbdd.mesh.linkerd.servers import decider, skipped
 from meshbdd.mesh.linkerd.turning import Turn, key
+from meshbdd.mesh.linkerd.undeclared import refuse_late
 from meshbdd.sidecars import LINKERD
 
 
@@ -45,6 +46,7 @@ def refuse_unheld(turn: Turn, in_force: Sequence[Plan]) -> None:
         server = decider(kept.pod, kept.port, turn.after.all("Server", kept.service.namespace))
         if not holds(kept, server):
             raise _unheld(turn, kept, server)
+        refuse_late(kept.intent, kept.pod, kept.port, f"{turn.how} «{kept.plan.summary}»")
         if server is not None:
             refuse_policies(turn, kept, None, server)
     there = {key(kept.pod) for kept in kept_out(turn.before, in_force, past=True)}

@@ -23,6 +23,7 @@ from meshbdd.mesh.linkerd.server_markers import ServerHeld
 from meshbdd.mesh.linkerd.servers import (
     ACCESS,
     DENY,
+    OPEN,
     OURS,
     decider,
     decides,
@@ -32,11 +33,10 @@ from meshbdd.mesh.linkerd.servers import (
     turns,
 )
 from meshbdd.mesh.linkerd.shared_servers import refuse_shared
+from meshbdd.mesh.linkerd.undeclared import see_declared
 from meshbdd.sidecars import LINKERD
 
 MODES = {TlsMode.STRICT: "all-authenticated", TlsMode.PERMISSIVE: "all-unauthenticated"}
-OPEN = {"all-unauthenticated", "cluster-unauthenticated", "audit"}
-"""The access policies of Servers that let callers without an identity pass."""
 
 
 def tls_stage(catalog: Catalog, intent: MutualTls, in_force: Sequence[Plan] = ()) -> Stage:
@@ -46,8 +46,9 @@ def tls_stage(catalog: Catalog, intent: MutualTls, in_force: Sequence[Plan] = ()
 
     Raises:
         BadInput: no such service, or calls to a port of it go past its proxies; of a namespace such ports are left alone. Or
-            the Server of a service decides for other pods as well; those of a namespace are all meant. Or a policy lets
-            callers without an identity pass, whom strict mutual TLS keeps out.
+            the Server of a service decides for other pods as well; those of a namespace are all meant. Or a policy, or a
+            proxy that does not know a port from the start, lets callers without an identity pass, whom strict mutual TLS
+            keeps out.
     """
     if intent.service is not None:
         see_not_skipped(catalog, intent.service, f"«{intent}»")
@@ -56,6 +57,8 @@ def tls_stage(catalog: Catalog, intent: MutualTls, in_force: Sequence[Plan] = ()
     edits: dict[str, Edit] = {}
     markers: list[Marker] = []
     renewed: list[ServiceRef] = []
+    for service in services:
+        see_declared(catalog, service, intent)
     for service in sorted(services, key=lambda s: -len(_pods(catalog, s))):
         planned = [edit.new for edit in edits.values() if edit.new is not None]
         for server, edit in servers_at(catalog, service, mode, planned):
@@ -169,10 +172,11 @@ def access_stage(catalog: Catalog, intent: Access, token: str, in_force: Sequenc
     """Let the caller pass, and nobody else: Linkerd knows no policy that denies, so no other may allow.
 
     Raises:
-        BadInput: a name that does not exist, a caller that shares its service account, another policy that allows, or a Server
-            that decides for other pods as well.
+        BadInput: a name that does not exist, a caller that shares its service account, another policy that allows, a Server
+            that decides for other pods as well, or a port that a proxy does not know from the start.
     """
     see_not_skipped(catalog, intent.service, f"«{intent}»")
+    see_declared(catalog, intent.service, intent)
     accounts = catalog.service_accounts(intent.caller)
     service, namespace = intent.service, intent.service.namespace
     refs = [{"kind": "ServiceAccount", "name": account, "namespace": intent.caller.namespace} for account in accounts]

@@ -22,6 +22,8 @@ from meshbdd.sidecars import LINKERD
 Object = Mapping[str, Any]
 ACCESS = ("spec", "accessPolicy")
 DENY = "deny"
+OPEN = frozenset({"all-unauthenticated", "cluster-unauthenticated", "audit"})
+"""The access policies of Servers, and the defaults of pods, that let callers without an identity pass."""
 OURS = "meshbdd-"
 """What begins the names of Servers that a run makes."""
 _SKIPPED = "config.linkerd.io/skip-inbound-ports"

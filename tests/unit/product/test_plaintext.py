@@ -124,7 +124,10 @@ def test_every_endpoint_of_every_http_port_is_asked_and_other_ports_are_named() 
         {"metadata": {"name": "b"}, "status": {"podIP": "10.0.0.2"}},
     ]
     proxies = SimpleNamespace(
-        pods=lambda _: pods, meshed=lambda _: pods[:1], leading_to=lambda _: {"metadata": {"name": "twin"}}
+        pods=lambda _: pods,
+        meshed=lambda _: pods[:1],
+        leading_to=lambda _: {"metadata": {"name": "twin"}},
+        sidecars=LINKERD,
     )
     asked: list[str] = []
 

@@ -157,6 +157,18 @@ def test_what_annotations_of_pods_to_come_bring_about(
     assert code != "MB0488" or any("port 8080 of pod of Deployment order-service" in f.sentence for f in findings)
 
 
+@pytest.mark.parametrize("step", [_STRICT, "mutual TLS is strict", "only client may call order-service"])
+def test_a_port_that_no_container_declares_is_foreseen(step: str, tmp_path: Path) -> None:
+    text = _BROUGHT.replace("INJECT", "enabled").replace("POD", "").replace("PLACE", "")
+    world: list[dict[str, Any]] = list(yaml.safe_load_all(text.replace("containerPort: 8080", "containerPort: 8081")))
+    file = tmp_path / "x.feature"
+    file.write_text(_FEATURE.replace("FIRST", step))
+    settings = Settings(project=tmp_path, mesh="linkerd")
+    findings = rehearse(file, world, settings, "shop", lambda _: None).findings
+    [found] = [f for f in findings if f.code == "MB0483"]
+    assert "would not hold at port 8080 of pod of Deployment order-service: no container declares" in found.sentence
+
+
 _LIMITED = """---
 kind: Server
 apiVersion: policy.linkerd.io/v1beta3

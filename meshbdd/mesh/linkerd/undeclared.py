@@ -1,0 +1,136 @@
+"""Ports of pods that no container declares: a Server does not decide there from the first connection on.
+
+A proxy asks for the policies of the ports that its pod declares, or is probed at, as it starts; for that of any other port as
+somebody connects, and it judges this connection by the default that it was injected with. So it does again once nobody has
+been connected for a while: linkerd2-proxy app/inbound/src/policy/store.rs, linkerd2 pkg/inject/inject.go, ``getPodInboundPorts``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from meshbdd.errors import BadInput
+from meshbdd.intents import Access, MutualTls, ServiceRef, TlsMode
+from meshbdd.mesh.catalog import Catalog, has_ended
+from meshbdd.mesh.linkerd.adding_up import undoing
+from meshbdd.mesh.linkerd.backend import DEFAULT_POLICY
+from meshbdd.mesh.linkerd.behind import behind
+from meshbdd.mesh.linkerd.servers import ACCESS, DENY, OPEN, decider, skips
+from meshbdd.sidecars import LINKERD
+
+Object = Mapping[str, Any]
+_INJECTED = "LINKERD2_PROXY_INBOUND_DEFAULT_POLICY"
+"""Of the proxy's container, as the injector writes it."""
+_PROBES = ("readinessProbe", "livenessProbe")
+
+
+def see_declared(catalog: Catalog, service: ServiceRef, intent: Access | MutualTls) -> None:
+    """See that a service's proxies keep out whom a step keeps out from the first connection on.
+
+    Args:
+        catalog: Reads the cluster.
+        service: The service.
+        intent: The step's.
+
+    Raises:
+        BadInput: at some port one does not.
+    """
+    for some in behind(catalog, service):
+        for pod in some.pods:
+            for port in some.ports_at(pod):
+                refuse_late(intent, pod, port, f"«{intent}»")
+
+
+def refuse_late(intent: Access | MutualTls, pod: Object, port: int, what: str) -> None:
+    """See that a pod's proxy keeps out at a port whom a step keeps out from the first connection on.
+
+    Args:
+        intent: The step's.
+        pod: The pod, or one that is to come.
+        port: Its port.
+        what: What begins a sentence about the step.
+
+    Raises:
+        BadInput: it does not.
+    """
+    keeps_out = isinstance(intent, Access) or intent.mode is TlsMode.STRICT
+    if not keeps_out or skips(pod, port) or not asks_late(pod, port):
+        return
+    if isinstance(intent, MutualTls) and not default_is_open(pod):
+        return
+    raise BadInput(
+        "MB0483",
+        f"{what} would not hold at port {port} of pod {pod['metadata']['name']}: no container declares that port, so the proxy asks "
+        f"for its policy only when somebody connects, and judges that connection by {_whose_default(pod)}.",
+        help=declaring(port),
+    )
+
+
+def declaring(port: int) -> str:
+    """What helps."""
+    return f"declare port {port} under `ports:` of the container"
+
+
+def first_connection(catalog: Catalog, pod: Object, port: int, *, rejected: bool) -> str:
+    """Why an answer to a client without an identity need not be that of the next connection; empty where it is.
+
+    Args:
+        catalog: Reads the cluster.
+        pod: The pod that was asked.
+        port: The port on which it listens.
+        rejected: Whether the client was rejected.
+    """
+    if skips(pod, port) or not asks_late(pod, port):
+        return ""
+    server = decider(pod, port, catalog.all("Server", pod["metadata"]["namespace"]))
+    if server is None:
+        return ""
+    is_open = server["spec"].get(ACCESS[-1], DENY) in OPEN or any(undoing(catalog, server, None))
+    if is_open == default_is_open(pod) or (is_open and not rejected):
+        return ""
+    return (
+        f"no container declares port {port} of pod {pod['metadata']['name']}, so the first connection to it goes by "
+        f"{_whose_default(pod)}, and the others by Server {server['metadata']['name']}"
+    )
+
+
+def asks_late(pod: Object, port: int) -> bool:
+    """Whether a pod's proxy asks for the policy of a port only when somebody connects to it; a pod without one asks for none."""
+    meshed = LINKERD.label in (pod["metadata"].get("labels") or {})
+    return meshed and not has_ended(pod) and port not in set(_known(pod["spec"]))
+
+
+def _known(spec: Object) -> Iterator[int]:
+    """The ports for whose policies a proxy asks as it starts."""
+    for container in _containers(spec):
+        for port in container.get("ports") or []:
+            yield int(port["containerPort"])
+        for probe in _PROBES:
+            said = ((container.get(probe) or {}).get("httpGet") or {}).get("port")
+            if isinstance(said, int):
+                yield said
+
+
+def _containers(spec: Object) -> Iterator[Object]:
+    yield from spec.get("containers") or []
+    yield from spec.get("initContainers") or []
+
+
+def default_is_open(pod: Object) -> bool:
+    """Whether a proxy lets callers without an identity pass where it knows no policy; so it does where nobody says otherwise."""
+    return _default(pod) in {None, *OPEN}
+
+
+def _default(pod: Object) -> str | None:
+    """The default policy that a proxy was injected with; ``None``: the mesh's."""
+    for container in _containers(pod["spec"]):
+        for entry in container.get("env") or () if container.get("name") == LINKERD.container else ():
+            if entry["name"] == _INJECTED and entry.get("value"):
+                return str(entry["value"])
+    return (pod["metadata"].get("annotations") or {}).get(DEFAULT_POLICY)
+
+
+def _whose_default(pod: Object) -> str:
+    said = _default(pod)
+    return f"the pod's default ({said})" if said else "the mesh's default"

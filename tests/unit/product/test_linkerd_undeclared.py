@@ -1,0 +1,199 @@
+"""At a port that no container declares a Server does not decide about the first connection, so a step keeps nobody out for certain."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from meshbdd.claims import Outcome
+from meshbdd.errors import BadInput
+from meshbdd.intents import Intent, MutualTls, TlsMode
+from meshbdd.load import Sample
+from meshbdd.scenario.plaintext import ask_in_plaintext
+from meshbdd.sidecars import LINKERD
+from tests.unit.product.staged import Staged
+from tests.unit.product.test_linkerd import MESHED, PAYMENT, _obj, _pod, _server
+from tests.unit.product.test_linkerd_adding_up import ANYWHERE, FROM_ANYWHERE, ONLY, STRICT, STRICT_ALL, THEIRS, _policy
+from tests.unit.product.test_linkerd_newcomers import DEFAULT, INJECTED, _admin, _deployment, _refused, _world
+
+Object = dict[str, Any]
+DECLARE = "declare port 8080 under `ports:` of the container"
+
+
+def _silent(**annotations: str) -> Object:
+    """A pod of payment-service that says nothing of the port to which its Service leads."""
+    pod = _pod("payment-service")
+    pod["spec"]["containers"][0]["ports"] = [{"name": "grpc", "containerPort": 9090}]
+    pod["metadata"]["annotations"] = annotations
+    return pod
+
+
+def _by_number() -> Object:
+    spec = {"selector": {"app": "payment-service"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}
+    return _obj("Service", "payment-service", spec)
+
+
+def _there(pod: Object, *more: Object) -> Staged:
+    return _world(pod, _by_number(), *more, **INJECTED)
+
+
+@pytest.mark.parametrize("step", [STRICT_ALL, STRICT, ONLY])
+def test_a_step_that_keeps_callers_out_is_refused_where_the_first_connection_passes(step: Intent) -> None:
+    there = _there(_silent())
+    before = there.cluster.objects
+    told = (
+        f"«{step}» would not hold at port 8080 of pod payment-service-stable: no container declares that port, so the proxy asks "
+        "for its policy only when somebody connects, and judges that connection by the mesh's default."
+    )
+    with pytest.raises(BadInput, match=told) as caught:
+        there(step)
+    assert (caught.value.code, caught.value.help) == ("MB0483", DECLARE)
+    assert there.cluster.objects == before
+
+
+def _declared_beside(kind: str) -> Object:
+    pod, port = _silent(), {"containerPort": 8080}
+    beside = {"name": "beside", "ports": [port]}
+    pod["spec"][kind] = [*(pod["spec"].get(kind) or []), beside]
+    return pod
+
+
+def _probed(**probe: Any) -> Object:
+    pod = _silent()
+    pod["spec"]["containers"][0] |= probe
+    return pod
+
+
+def _bare() -> Object:
+    pod = _silent()
+    del pod["metadata"]["labels"][MESHED]
+    return pod
+
+
+def _ended() -> Object:
+    return {**_silent(), "status": {"phase": "Succeeded"}}
+
+
+@pytest.mark.parametrize(
+    ("pod", "refused"),
+    [
+        (_pod("payment-service"), False),
+        (_declared_beside("containers"), False),
+        (_declared_beside("initContainers"), False),
+        (_probed(readinessProbe={"httpGet": {"port": 8080}}), False),
+        (_probed(livenessProbe={"httpGet": {"port": 8080}}), False),
+        (_probed(startupProbe={"httpGet": {"port": 8080}}), True),  # the injector does not look at it
+        (_probed(readinessProbe={"tcpSocket": {"port": 8080}}), True),
+        (_bare(), False),
+        (_ended(), False),
+        (_silent(**{"config.linkerd.io/skip-inbound-ports": "8080"}), False),  # left alone of a namespace
+    ],
+)
+def test_what_a_proxy_asks_for_as_it_starts_is_decided_from_the_first_connection_on(
+    pod: Object, *, refused: bool
+) -> None:
+    there = _there(pod)
+    if refused:
+        with pytest.raises(BadInput, match="no container declares that port"):
+            there(STRICT_ALL)
+    else:
+        there(STRICT_ALL)
+
+
+@pytest.mark.parametrize(
+    ("default", "keeps_out"),
+    [("all-authenticated", True), ("cluster-authenticated", True), ("deny", True), ("all-unauthenticated", False)],
+)
+@pytest.mark.parametrize("told", ["by the pod", "to the proxy"])
+def test_a_default_that_asks_for_an_identity_is_as_strict(default: str, told: str, *, keeps_out: bool) -> None:
+    pod = _silent(**({DEFAULT: default} if told == "by the pod" else {}))
+    if told == "to the proxy":
+        env = [{"name": "LINKERD2_PROXY_INBOUND_DEFAULT_POLICY", "value": default}]
+        pod["spec"]["initContainers"] = [{"name": "linkerd-proxy", "env": env}]
+    if keeps_out:
+        _there(pod)(STRICT)
+    else:
+        with pytest.raises(BadInput, match=rf"by the pod's default \({default}\)"):
+            _there(pod)(STRICT)
+    with pytest.raises(BadInput, match=rf"by the pod's default \({default}\)"):
+        _there(pod)(ONLY)
+
+
+def test_what_keeps_nobody_out_is_taken() -> None:
+    for intent in (MutualTls(TlsMode.PERMISSIVE, "shop"), MutualTls(TlsMode.PERMISSIVE, "shop", PAYMENT)):
+        _there(_silent())(intent)
+
+
+def test_a_port_of_another_service_of_these_pods_is_not_meant() -> None:
+    for step in (STRICT, ONLY):
+        _world(_admin(7000), **INJECTED)(step)
+    with pytest.raises(BadInput, match="at port 7000 of pod payment-service-"):
+        _world(_admin(7000), **INJECTED)(STRICT_ALL)
+
+
+@pytest.mark.parametrize("step", [STRICT_ALL, STRICT, ONLY])
+def test_pods_that_come_later_declare_the_port(step: Intent) -> None:
+    silent = _deployment("payment-service", 9090)
+    told = rf"With the manifest «{step}» would not hold at port 8080 of pod of Deployment payment-service-next: no container"
+    found = _refused(_there(_pod("payment-service")), step, [silent], told, "MB0483")
+    assert found.help == DECLARE
+    there = _there(_pod("payment-service"))
+    there(step)
+    there([_deployment("payment-service")])
+
+
+def test_a_port_to_which_a_later_manifest_leads_is_declared() -> None:
+    """Its Server, which the manifest brings along, would decide about all connections but the first."""
+    own = _server("all-authenticated", 7000)
+    _refused(
+        _world(**INJECTED), STRICT_ALL, [own, _admin(7000)], "would not hold at port 7000 of pod payment-", "MB0483"
+    )
+    there = _world(**INJECTED)
+    there(STRICT_ALL)
+    there([_server("all-authenticated", 9090), _admin(9090)])
+
+
+OPENED = [_server("deny", 8080), ANYWHERE, _policy(THEIRS, FROM_ANYWHERE)]
+
+
+@pytest.mark.parametrize(
+    ("pod", "more", "status", "outcome"),
+    [
+        (_silent(), [_server("deny", 8080)], 501, Outcome.INCONCLUSIVE),
+        (_silent(), [_server("deny", 8080)], 403, Outcome.INCONCLUSIVE),
+        (_silent(), [_server("all-authenticated", 8080)], 501, Outcome.INCONCLUSIVE),
+        (_silent(), [_server("all-unauthenticated", 8080)], 501, Outcome.FAILED),
+        (_silent(), OPENED, 501, Outcome.FAILED),
+        (_silent(), [], 501, Outcome.FAILED),
+        (_silent(**{DEFAULT: "deny"}), [_server("all-authenticated", 8080)], 403, Outcome.PASSED),
+        (_silent(**{DEFAULT: "deny"}), [_server("all-unauthenticated", 8080)], 403, Outcome.INCONCLUSIVE),
+        (_silent(**{DEFAULT: "deny"}), [_server("all-unauthenticated", 8080)], 501, Outcome.FAILED),
+        (_pod("payment-service"), [_server("all-authenticated", 8080)], 403, Outcome.PASSED),
+        (_pod("payment-service"), [_server("all-authenticated", 8080)], 501, Outcome.FAILED),
+    ],
+)
+def test_an_answer_that_the_next_client_need_not_get_tells_nothing(
+    pod: Object, more: list[Object], status: int, outcome: Outcome
+) -> None:
+    there = _there(pod, *more).cluster
+    place = {"ports": [{"name": "http", "port": 8080}], "endpoints": [{"addresses": ["10.0.0.1"]}]}
+
+    def listed(kind: str, *args: Any, **named: Any) -> Any:
+        return [place] if kind == "EndpointSlice" else there.list(kind, *args, **named)
+
+    def probe(*_args: Any, straight_to: str = "") -> Sample:
+        headers = {"x-envoy-upstream-service-time": "1"}
+        return Sample("r", 0.0, 0.1, status if straight_to else 404, None, headers)
+
+    pods = [{**pod, "status": {"podIP": "10.0.0.1"}}]
+    proxies = SimpleNamespace(pods=lambda _: pods, meshed=lambda _: pods, leading_to=lambda _: None, sidecars=LINKERD)
+    cluster, traffic = SimpleNamespace(find=there.find, list=listed), SimpleNamespace(own=SimpleNamespace(probe=probe))
+    verdict = ask_in_plaintext(PAYMENT, cluster, proxies, traffic, lambda _: True)  # type: ignore[arg-type]
+    assert verdict.outcome is outcome, verdict.sentence
+    if outcome is Outcome.INCONCLUSIVE:
+        assert (
+            "no container declares port 8080 of pod payment-service-stable, so the first connection" in verdict.sentence
+        )
+        assert verdict.help == DECLARE.replace("port 8080", "the port")
