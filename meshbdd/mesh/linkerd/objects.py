@@ -76,12 +76,24 @@ def http_ports(service: Object) -> tuple[Mapping[str, Any], ...]:
     opaque = port_list((meta.get("annotations") or {}).get(OPAQUE_PORTS, _OPAQUE))
     ports = tuple(port for port in spec.get("ports") or [] if _carries_http(port, opaque))
     if not ports:
+        said = _said_opaque(service)
         raise BadInput(
             "MB0441",
-            f'No port of Service "{name}" carries HTTP, as far as Linkerd is told, so a rule for HTTP would have no effect.',
-            help="set appProtocol of the port to http",
+            f'No port of Service "{name}" carries HTTP, as far as Linkerd is told{f" ({OPAQUE_PORTS} covers {said})" if said else ""}, '
+            "so a rule for HTTP would have no effect.",
+            help=f"take {said} out of that annotation of the Service"
+            if said
+            else "set appProtocol of the port to http",
         )
     return ports
+
+
+def _said_opaque(service: Object) -> str:
+    """The ports of a Service that are opaque by its own annotation, in words; empty where there is none."""
+    opaque = port_list((service["metadata"].get("annotations") or {}).get(OPAQUE_PORTS, ""))
+    open_ = (port for port in service["spec"].get("ports") or [] if not port.get("appProtocol"))
+    found = [str(port["port"]) for port in open_ if any(int(port["port"]) in numbers for numbers in opaque)]
+    return f"port{'s' if found[1:] else ''} {' and '.join(found)}" if found else ""
 
 
 def is_opaque(pod: Mapping[str, Any], port: int) -> bool:

@@ -442,6 +442,26 @@ def test_opaque_ports_are_read_as_linkerd_reads_them(listed: str, *, opaque: boo
     plan(Fault(PAYMENT, status=503), service)
 
 
+@pytest.mark.parametrize(
+    ("listed", "ports", "told", "action"),
+    [
+        ("79-90", [80], " (config.linkerd.io/opaque-ports covers port 80)", "take port 80 out of that annotation of the Service"),
+        ("80,81", [80, 81], " covers ports 80 and 81)", "take ports 80 and 81 out of that annotation of the Service"),
+        (None, [3306], "as far as Linkerd is told, so", "set appProtocol of the port to http"),
+    ],
+)  # fmt: skip
+def test_what_makes_a_port_opaque_is_what_is_to_be_changed(
+    listed: str | None, ports: list[int], told: str, action: str
+) -> None:
+    said = {} if listed is None else {"config.linkerd.io/opaque-ports": listed}
+    service = _service("payment-service", annotations=said)
+    service["spec"]["ports"] = [{"name": f"p{port}", "port": port, "targetPort": "http"} for port in ports]
+    with pytest.raises(BadInput) as caught:
+        plan(Fault(PAYMENT, status=503), service)
+    assert told in str(caught.value)
+    assert (caught.value.code, caught.value.help) == ("MB0441", action)
+
+
 @pytest.mark.parametrize("kind", ["URLRewrite", "RequestMirror", "ExtensionRef", "CORS"])
 def test_a_route_that_linkerd_leaves_out_is_no_place_for_rules(kind: str) -> None:
     left_out = _route([{}, {"filters": [{"type": kind}]}], "rewriting")
