@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from meshbdd.mesh.base import Dump, Marker, Object, Where
-from meshbdd.mesh.istio.hosts import is_http_route, parents, service_host
-from meshbdd.mesh.istio.named_routes import going_by, key_of
+from meshbdd.mesh.istio.hosts import parents, service_host
+from meshbdd.mesh.istio.named_routes import going_by
 from meshbdd.mesh.markers import ROUTES, ConfigChanged, RouteHeld, virtual_hosts
 from meshbdd.mesh.remains import Otherwise
 
@@ -65,20 +65,17 @@ def http_route_changed(
         changed: That something did.
         objects: Every VirtualService and HTTPRoute that is there then.
     """
-    there = [obj for obj in objects if not (is_http_route(obj) and key_of(obj) == key_of(live))]
     before, after = _hosts(live), _hosts(wanted)
     for host in after:
         if host not in before:
             yield from (RulesHeld(_tag(wanted), host, where) for where in going_by(wanted, host, objects))
     for host in before:
         if host not in after:
-            for where in going_by(live, host, [*there, live]):
+            for where in going_by(live, host, objects):
                 yield Otherwise(RulesHeld(_tag(wanted), host, where), f"routes of {host} without {_tag(wanted)}*")
     both = [host for host in before if host in after]
-    if not before + after and _said(live, both) != _said(wanted, both):
-        yield changed
-    elif both and _said(live, both) != _said(wanted, both):
-        led = (where for host in both for where in going_by(wanted, host, objects))
+    if (both or not before + after) and _said(live, both) != _said(wanted, both):
+        led = [where for host in both for where in going_by(wanted, host, objects)] if both else [changed.where]
         yield from (replace(changed, where=where) for where in dict.fromkeys(led))
 
 

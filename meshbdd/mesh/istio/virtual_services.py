@@ -59,7 +59,7 @@ def routes_stage(
     callers = _callers(catalog, caller)
     edits: list[Edit] = []
     markers: list[Marker] = []
-    for ruling in _rulings(catalog, service, caller):
+    for ruling in _rulings(catalog, service, callers):
         _refuse_ignored(service, ruling, ruling.namespaces or callers, http_routes, what, instead)
         own = own_calls(service, ruling.obj, services)
         edit = _insert(service, ruling.obj, own, tagged, what) if ruling.obj is not None else _create(service, tagged)
@@ -90,8 +90,8 @@ def _refuse_ignored(
             )
 
 
-def _rulings(catalog: Catalog, service: ServiceRef, caller: Where) -> tuple[Ruling, ...]:
-    return rulings(service, catalog.all("VirtualService"), _callers(catalog, caller))
+def _rulings(catalog: Catalog, service: ServiceRef, callers: Sequence[str]) -> tuple[Ruling, ...]:
+    return rulings(service, catalog.all("VirtualService"), callers)
 
 
 def _callers(catalog: Catalog, caller: Where) -> Sequence[str]:
@@ -111,7 +111,9 @@ def has_room(catalog: Catalog, fault: Fault, caller: Where, own: str) -> bool:
     Raises:
         BadInput: they delegate, or match by what cannot be joined with the fault's scope.
     """
-    governed = (ruling.obj for ruling in _rulings(catalog, fault.service, caller) if ruling.obj is not None)
+    governed = (
+        ruling.obj for ruling in _rulings(catalog, fault.service, _callers(catalog, caller)) if ruling.obj is not None
+    )
     services = partial(catalog.readable, "Service")
     routes = (own_calls(fault.service, obj, services)(obj["spec"].get("http") or []) for obj in governed)
     return not any(is_beside_another(found, fault, caller, own) for found in routes)
