@@ -109,8 +109,8 @@ def _call(world: World, experiment: dict[str, Any], request: str, run: str) -> S
     return Seen(status, first, trailers, body.getvalue().decode(), error, milliseconds)
 
 
-def calls(world: World, experiment: dict[str, Any], request: str, count: int, at_once: int) -> list[Seen]:
-    """Send a request so many times, some at the same time; the applications are asked when all are through."""
+def calls(world: World, experiment: dict[str, Any], request: str, count: int, at_once: int) -> dict[str, Seen]:
+    """Send a request so many times, some at the same time: what was seen, by the run that each was."""
     seen: dict[str, Seen] = {}
     left = iter([uuid.uuid4().hex for _ in range(count)])
     lock = threading.Lock()
@@ -130,4 +130,9 @@ def calls(world: World, experiment: dict[str, Any], request: str, count: int, at
         thread.start()
     for thread in threads:
         thread.join()
+    return seen
+
+
+def with_records(world: World, seen: dict[str, Seen]) -> list[Seen]:
+    """What was seen, each with what reached the applications of it."""
     return [replace(one, records=tuple(world.received(run))) for run, one in seen.items()]

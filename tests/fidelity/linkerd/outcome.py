@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshbdd.lab.linkerd.deviations import DEVIATIONS
-from tests.fidelity.linkerd.calls import Seen, calls
+from tests.fidelity.linkerd.calls import Seen, calls, with_records
 from tests.fidelity.linkerd.expected import AT_ONCE, COUNTS, DECLARED, judge_of
 from tests.fidelity.linkerd.judge import Difference
 from tests.fidelity.linkerd.world import World
@@ -47,15 +47,19 @@ def declared_reason(name: str) -> str:
 
 
 def play(world: World, experiment: Object) -> tuple[Sequence[Seen], ...]:
-    """Send an experiment's requests as they were recorded."""
-    made: list[Sequence[Seen]] = []
+    """Send an experiment's requests as they were recorded.
+
+    The applications are asked when all are through: between two rounds it would be a part of the pause, of seconds on a
+    busy machine.
+    """
+    made: list[dict[str, Seen]] = []
     for number, item in enumerate(experiment["observed"]):
         if "after_ms" in item:
             time.sleep(item["after_ms"] / 1000)  # the recording's own pause: part of the experiment
         recorded = sum(answer["count"] for answer in item["answers"])
         count = COUNTS.get(experiment["id"], recorded)
         made.append(calls(world, experiment, item["request"], count, AT_ONCE.get((experiment["id"], number), 1)))
-    return tuple(made)
+    return tuple(with_records(world, one) for one in made)
 
 
 def judged(experiment: Object, seen: Sequence[Sequence[Seen]]) -> Outcome:
