@@ -14,7 +14,7 @@ from meshbdd.cluster.kinds import kind_of
 from meshbdd.cluster.record import ROUTE_PREFIX
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.intents import ServiceRef
-from meshbdd.pod_ports import named_ports
+from meshbdd.pod_spec import named_ports
 from meshbdd.port_protocols import declared, may_carry_http
 from meshbdd.sidecars import ISTIO, Sidecars
 

@@ -13,7 +13,7 @@ from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.intents import ServiceRef
 from meshbdd.scenario.environment import Environment
 from meshbdd.sidecars import Injection
-from meshbdd.telemetry.proxies import SIDECARS
+from meshbdd.telemetry.proxies import has_proxy
 from meshbdd.units import Duration
 from meshbdd.waiting import NotYet, eventually
 
@@ -71,8 +71,7 @@ def start_once(environment: Environment, service: ServiceRef, template: Object, 
         f"the end of a copy of a pod of {service}",
         help_="look at its events",
     )
-    containers = {c["name"] for kind in ("containers", "initContainers") for c in pod["spec"].get(kind) or []}
-    if bool(containers & set(SIDECARS)) is not meshed:
+    if has_proxy(pod) is not meshed:
         raise Inconclusive(
             "MB0549",
             f"A copy of a pod of {service} was to have {'a' if meshed else 'no'} sidecar, and has "

@@ -9,7 +9,7 @@ from meshbdd.sense import catalog
 from meshbdd.sense.finding import Finding
 from meshbdd.sense.inventory import Inventory
 from meshbdd.sense.pods import Workload, made_by, template_of, will_be_meshed
-from meshbdd.sense.reading import Object, mapping, mappings, namespace_of, text, whole
+from meshbdd.sense.reading import Object, at, containers, mapping, mappings, namespace_of, text, whole
 from meshbdd.sidecars import ISTIO
 
 PROXYS_ID = 1337
@@ -81,5 +81,4 @@ def _proxys_user(obj: Object, spec: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _is_auto(pod: Mapping[str, Any]) -> bool:
     """Whether a pod's sidecar is left to the injector, native sidecars included."""
-    containers = (*mappings(pod, "spec", "containers"), *mappings(pod, "spec", "initContainers"))
-    return {text(c, "image") for c in containers if text(c, "name") == ISTIO.container} == {_AUTO}
+    return {text(c, "image") for c in containers(at(pod, "spec")) if text(c, "name") == ISTIO.container} == {_AUTO}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from meshbdd.sense.reading import Object, at, labels_of, mapping, mappings, text
+from meshbdd.sense.reading import Object, at, containers, labels_of, mapping, text
 from meshbdd.sidecars import LINKERD, LINKERD_INJECTS, linkerd_injects
 
 INJECT = LINKERD.injection.name
@@ -20,8 +20,9 @@ def said_of_injection(obj: Mapping[str, Any]) -> str:
 
 def is_meshed(pod: Object) -> bool:
     """Whether a pod has a proxy: by the label that injection leaves, or by the container, native ones included."""
-    containers = (*mappings(pod, "spec", "containers"), *mappings(pod, "spec", "initContainers"))
-    return LINKERD.label in labels_of(pod) or any(text(c, "name") == LINKERD.container for c in containers)
+    return LINKERD.label in labels_of(pod) or any(
+        text(c, "name") == LINKERD.container for c in containers(at(pod, "spec"))
+    )
 
 
 def will_be_meshed(pod: Mapping[str, Any], home: Object | None) -> bool:

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshbdd.sense import linkerd_pods
-from meshbdd.sense.reading import Object, at, labels_of, mapping, mappings, namespace_of, selects, text, whole
+from meshbdd.sense.reading import (
+    Object,
+    at,
+    containers,
+    labels_of,
+    mapping,
+    mappings,
+    namespace_of,
+    selects,
+    text,
+    whole,
+)
 from meshbdd.sidecars import ISTIO
 
 INJECT = ISTIO.injection.name
@@ -51,7 +62,7 @@ class Workload:
 
     def container_ports(self) -> Iterable[Mapping[str, Any]]:
         """The ports that its containers declare."""
-        for container in (*mappings(self.spec, "containers"), *mappings(self.spec, "initContainers")):
+        for container in containers(self.spec):
             yield from mappings(container, "ports")
 
 
@@ -151,8 +162,9 @@ def led_to(service: Object, pods: Iterable[Workload]) -> Iterator[tuple[int | No
 
 def is_meshed(pod: Object) -> bool:
     """Whether a pod has Istio's sidecar: by the label that injection leaves, or by the container, native ones included."""
-    containers = (*mappings(pod, "spec", "containers"), *mappings(pod, "spec", "initContainers"))
-    return labels_of(pod).get(_TLS_MODE) == "istio" or any(text(c, "name") == "istio-proxy" for c in containers)
+    return labels_of(pod).get(_TLS_MODE) == "istio" or any(
+        text(c, "name") == "istio-proxy" for c in containers(at(pod, "spec"))
+    )
 
 
 def injects(namespace: Object) -> bool:

@@ -35,6 +35,11 @@ def mappings(value: Any, *path: str) -> list[Mapping[str, Any]]:
     return [item for item in found if isinstance(item, Mapping)] if isinstance(found, list) else []
 
 
+def containers(spec: Any) -> list[Mapping[str, Any]]:
+    """The containers that the spec of a pod has, and after them its init containers: a native sidecar is one of these."""
+    return [*mappings(spec, "containers"), *mappings(spec, "initContainers")]
+
+
 def texts(value: Any, *path: str) -> list[str]:
     """The texts in the list below these keys."""
     found = at(value, *path)

@@ -10,6 +10,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from meshbdd.errors import BadInput, EnvironmentBroken
+from meshbdd.pod_spec import variable
 from meshbdd.sidecars import LINKERD
 from meshbdd.telemetry.proxies import ADMIN_PORT, Object, Proxies
 from meshbdd.units import Duration
@@ -79,12 +80,8 @@ def renewed_within(pod: Object) -> Duration | None:
 
     linkerd2-proxy linkerd/app/src/env.rs. The annotation ``config.linkerd.io/proxy-additional-env`` sets it, for instance.
     """
-    spec = pod["spec"]
-    for container in (*spec["containers"], *(spec.get("initContainers") or [])):
-        for entry in container.get("env") or () if container["name"] == LINKERD.container else ():
-            if entry["name"] == _LATEST:
-                with contextlib.suppress(BadInput):  # in days, or in a form that it would not start with
-                    return Duration.parse(str(entry.get("value")))
+    with contextlib.suppress(BadInput):  # none, in days, or in a form that it would not start with
+        return Duration.parse(variable(pod["spec"], LINKERD.container, _LATEST))
     return None
 
 

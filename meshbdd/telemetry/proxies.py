@@ -10,6 +10,7 @@ from meshbdd.cluster import Cluster
 from meshbdd.cluster.tunnel import Tunnel
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef
+from meshbdd.pod_spec import containers
 from meshbdd.sidecars import FAULT_LABEL, ISTIO, LINKERD, Sidecars
 from meshbdd.telemetry.shared_pods import hosts_beside
 
@@ -52,10 +53,9 @@ def restarts(pod: Object) -> int:
 
 def _containers(pod: Object) -> Iterator[tuple[str, bool]]:
     """Name and readiness of every container; a native sidecar is an init container (istioctl's FindContainerFromPod)."""
-    spec, ready = pod.get("spec") or {}, {s["name"]: bool(s.get("ready")) for s in _statuses(pod)}
-    for kind in ("containers", "initContainers"):
-        for container in spec.get(kind) or []:
-            yield container["name"], ready.get(container["name"], False)
+    ready = {s["name"]: bool(s.get("ready")) for s in _statuses(pod)}
+    for container in containers(pod.get("spec") or {}):
+        yield container["name"], ready.get(container["name"], False)
 
 
 def has_proxy(pod: Object) -> bool:

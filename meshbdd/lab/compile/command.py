@@ -13,7 +13,7 @@ from meshbdd.lab.admission.definitions import definition_of
 from meshbdd.lab.compile import Mesh, compile_pod
 from meshbdd.lab.compile.kept import Keeper
 from meshbdd.lab.lifecycle import applied, read_objects, replacing, shop_objects
-from meshbdd.pod_ports import named_ports
+from meshbdd.pod_spec import named_ports
 
 OWN = frozenset({"Namespace", "Node", "Pod", "Service", "EndpointSlice", "Deployment", "ServiceAccount"})
 """Kinds of Kubernetes' own that the compiler has a use for."""

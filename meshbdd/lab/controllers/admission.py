@@ -7,13 +7,9 @@ from typing import Any
 
 from meshbdd.lab.api.errors import Cause, invalid
 from meshbdd.lab.controllers.mesh_kind import MeshKind
+from meshbdd.pod_spec import containers
 
 Object = dict[str, Any]
-
-
-def _containers(pod: Object) -> list[Object]:
-    spec = pod.get("spec") or {}
-    return [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
 
 
 class LabAdmission:
@@ -52,7 +48,7 @@ class LabAdmission:
 
     def mutate(self, resource: str, obj: Object) -> None:
         """Inject the sidecar into a new pod, where the mesh would."""
-        if resource != "pods" or any(c.get("name") == self._mesh.sidecar for c in _containers(obj)):
+        if resource != "pods" or any(c.get("name") == self._mesh.sidecar for c in containers(obj.get("spec") or {})):
             return
         namespace = self._namespace(obj["metadata"].get("namespace", "")) or {}
         if self._mesh.wants_sidecar(obj, namespace):

@@ -8,7 +8,7 @@ from typing import Any
 from meshbdd.lab.api.core import Api
 from meshbdd.lab.controllers.queue import Key, WorkQueue, key_of
 from meshbdd.lab.controllers.workloads import is_ready
-from meshbdd.pod_ports import named_ports
+from meshbdd.pod_spec import named_ports
 
 SLICES = "endpointslices.discovery.k8s.io"
 SERVICE_LABEL = "kubernetes.io/service-name"

@@ -16,6 +16,7 @@ from meshbdd.lab.linkerd.objects import annotations_of, owner_of
 from meshbdd.lab.linkerd.ports import ADMIN_PORT, INBOUND_PORT
 from meshbdd.lab.linkerd.read.destinations import CONTROL_PLANE
 from meshbdd.lab.linkerd.values import Unreadable, annotation_duration
+from meshbdd.pod_spec import variable
 from meshbdd.sidecars import LINKERD, linkerd_injects
 
 PROXY = "linkerd-proxy"
@@ -104,12 +105,10 @@ def renewed_after(pod: Mapping[str, Any], lifetime: dt.timedelta) -> dt.timedelt
 
     linkerd2-proxy linkerd/proxy/identity-client/src/certify.rs, ``refresh_in``; the bounds: linkerd/app/src/env.rs.
     """
-    spec = pod["spec"]
-    proxies = [c for c in (*spec["containers"], *(spec.get("initContainers") or [])) if c.get("name") == PROXY]
-    said = {entry["name"]: entry.get("value", "") for proxy in proxies for entry in proxy.get("env") or []}
+    said = {name: variable(pod["spec"], PROXY, name) for name in (_SOONEST, _LATEST)}
 
     def bound(name: str, usual: dt.timedelta) -> dt.timedelta:
-        return dt.timedelta(seconds=float(annotation_duration(said[name]))) if name in said else usual
+        return dt.timedelta(seconds=float(annotation_duration(said[name]))) if said[name] else usual
 
     due, soonest = lifetime * 0.7, bound(_SOONEST, dt.timedelta(seconds=10))
     return soonest if due < soonest else min(due, bound(_LATEST, dt.timedelta(hours=24)))

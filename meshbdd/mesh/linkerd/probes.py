@@ -11,6 +11,7 @@ from typing import Any
 
 from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.servers import container_ports, decides_at
+from meshbdd.pod_spec import containers
 from meshbdd.sidecars import FAULT_LABEL, LINKERD
 
 Object = Mapping[str, Any]
@@ -52,7 +53,7 @@ def _is_probe(match: Object, paths: set[str]) -> bool:
 def _probed(pod: Object, port: int) -> Iterator[str]:
     """The paths that the kubelet asks for at a port of a pod."""
     names = container_ports(pod)
-    for container in (*(pod["spec"].get("containers") or []), *(pod["spec"].get("initContainers") or [])):
+    for container in containers(pod["spec"]):
         for get in ((container.get(probe) or {}).get("httpGet") for probe in _PROBES):
             if get and (get["port"] if isinstance(get["port"], int) else names.get(str(get["port"]))) == port:
                 yield str(get.get("path") or "/").partition("?")[0]

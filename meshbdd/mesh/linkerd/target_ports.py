@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.mesh.base import Object
 from meshbdd.mesh.catalog import Catalog, selected
-from meshbdd.pod_ports import named_ports
+from meshbdd.pod_spec import named_ports
 
 
 def refuse_no_target(catalog: Catalog, service: Object, documents: Sequence[Object]) -> None:

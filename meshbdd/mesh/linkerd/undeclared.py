@@ -17,6 +17,7 @@ from meshbdd.mesh.linkerd.adding_up import undoing
 from meshbdd.mesh.linkerd.backend import DEFAULT_POLICY
 from meshbdd.mesh.linkerd.behind import behind
 from meshbdd.mesh.linkerd.servers import ACCESS, DENY, OPEN, decider, skips
+from meshbdd.pod_spec import containers, variable
 from meshbdd.sidecars import LINKERD
 
 Object = Mapping[str, Any]
@@ -103,18 +104,13 @@ def asks_late(pod: Object, port: int) -> bool:
 
 def _known(spec: Object) -> Iterator[int]:
     """The ports for whose policies a proxy asks as it starts."""
-    for container in _containers(spec):
+    for container in containers(spec):
         for port in container.get("ports") or []:
             yield int(port["containerPort"])
         for probe in _PROBES:
             said = ((container.get(probe) or {}).get("httpGet") or {}).get("port")
             if isinstance(said, int):
                 yield said
-
-
-def _containers(spec: Object) -> Iterator[Object]:
-    yield from spec.get("containers") or []
-    yield from spec.get("initContainers") or []
 
 
 def default_is_open(pod: Object) -> bool:
@@ -124,11 +120,8 @@ def default_is_open(pod: Object) -> bool:
 
 def _default(pod: Object) -> str | None:
     """The default policy that a proxy was injected with; ``None``: the mesh's."""
-    for container in _containers(pod["spec"]):
-        for entry in container.get("env") or () if container.get("name") == LINKERD.container else ():
-            if entry["name"] == _INJECTED and entry.get("value"):
-                return str(entry["value"])
-    return (pod["metadata"].get("annotations") or {}).get(DEFAULT_POLICY)
+    injected = variable(pod["spec"], LINKERD.container, _INJECTED)
+    return injected or (pod["metadata"].get("annotations") or {}).get(DEFAULT_POLICY)
 
 
 def _whose_default(pod: Object) -> str:

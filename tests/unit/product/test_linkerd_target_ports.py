@@ -10,7 +10,7 @@ from meshbdd.errors import BadInput
 from meshbdd.lab.controllers.endpoints import target_port
 from meshbdd.mesh import Linkerd
 from meshbdd.mesh.catalog import ports_of
-from meshbdd.pod_ports import named_ports
+from meshbdd.pod_spec import named_ports
 from tests.unit.product.staged import Staged
 from tests.unit.product.test_linkerd import Objects, _obj
 

@@ -9,15 +9,12 @@ from typing import Any
 from meshbdd.lab.linkerd.objects import annotations_of
 from meshbdd.lab.linkerd.read.selectors import selects
 from meshbdd.lab.linkerd.values import ports
+from meshbdd.pod_spec import containers
 
 Object = Mapping[str, Any]
 
 SKIP_INBOUND = "config.linkerd.io/skip-inbound-ports"
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
-
-
-def _containers(pod: Object) -> list[Object]:
-    return [*pod["spec"]["containers"], *(pod["spec"].get("initContainers") or [])]
 
 
 def _ports(container: Object) -> Iterator[tuple[str, int]]:
@@ -28,13 +25,13 @@ def _ports(container: Object) -> Iterator[tuple[str, int]]:
 
 def declared_ports(pod: Object) -> frozenset[int]:
     """The ports that a pod's containers declare."""
-    return frozenset(number for container in _containers(pod) for _name, number in _ports(container))
+    return frozenset(number for container in containers(pod["spec"]) for _name, number in _ports(container))
 
 
 def named_ports(pod: Object) -> Mapping[str, frozenset[int]]:
     """The ports of each name: every container may have one of its own."""
     found: dict[str, set[int]] = defaultdict(set)
-    for container in _containers(pod):
+    for container in containers(pod["spec"]):
         for name, number in _ports(container):
             if name:
                 found[name].add(number)
@@ -55,8 +52,8 @@ def ports_picked(server: Object, pod: Object) -> frozenset[int]:
 def numbers_by_name(pod: Object) -> Mapping[str, int]:
     """The port of each name, where a list asks for one; of several the last: linkerd2 pkg/util/parsing.go."""
     spec = pod["spec"]
-    containers = [*(spec.get("initContainers") or []), *spec["containers"]]
-    return {p["name"]: p["containerPort"] for c in containers for p in c.get("ports") or [] if p.get("name")}
+    init_first = [*(spec.get("initContainers") or []), *spec["containers"]]
+    return {p["name"]: p["containerPort"] for c in init_first for p in c.get("ports") or [] if p.get("name")}
 
 
 def skipped_ports(pod: Object) -> frozenset[int]:
@@ -66,14 +63,14 @@ def skipped_ports(pod: Object) -> frozenset[int]:
 
 def probed_ports(pod: Object) -> frozenset[int]:
     """The ports, said as numbers, by which a pod is probed: linkerd2 pkg/inject/inject.go, ``getPodInboundPorts``."""
-    gets = ((container.get(name) or {}).get("httpGet") for container in _containers(pod) for name in _PROBES[:2])
+    gets = ((container.get(name) or {}).get("httpGet") for container in containers(pod["spec"]) for name in _PROBES[:2])
     return frozenset(get["port"] for get in gets if get and isinstance(get.get("port"), int))
 
 
 def probe_paths(pod: Object, port: int) -> list[str]:
     """The paths by which the kubelet probes a port, sorted; a port's name is one of the same container."""
     found = set()
-    for container in _containers(pod):
+    for container in containers(pod["spec"]):
         for name in _PROBES:
             get = (container.get(name) or {}).get("httpGet")
             if get and _number(container, get.get("port")) == port:
