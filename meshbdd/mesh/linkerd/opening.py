@@ -1,4 +1,4 @@
-"""Whether a Server that denies has a policy that lets all of the mesh pass again.
+"""Whether a Server that denies has a policy that lets all of the mesh pass again, or whoever comes.
 
 linkerd2 policy-controller/k8s/index/src/inbound/{index,authorization_policy,server_authorization}.rs
 """
@@ -6,7 +6,7 @@ linkerd2 policy-controller/k8s/index/src/inbound/{index,authorization_policy,ser
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
@@ -36,38 +36,50 @@ _RANGES = tuple(
 
 def lets_the_mesh_in(catalog: Catalog, server: Object) -> bool:
     """Whether a policy for a Server lets every pod of the mesh pass; of one with routes, which have policies of their own, not."""
+    return _lets_in(catalog, server, (_ANYBODY,))
+
+
+def lets_everybody_in(catalog: Catalog, server: Object) -> bool:
+    """Whether a policy for a Server lets every pod pass, also one without an identity; of one with routes as above."""
+    return _lets_in(catalog, server, ())
+
+
+def _lets_in(catalog: Catalog, server: Object, shown: Collection[str]) -> bool:
+    """Whether a policy for a Server lets whoever shows one of some identities pass; where there are none, whoever shows none."""
     home = server["metadata"]["namespace"]
     if any(is_at(route, server) for route in routes_of(catalog, home)):
         return False
     return any(
-        is_for_whole(policy, server) and _asks_nothing(catalog, policy) for policy in catalog.all(AUTHORIZATION, home)
+        is_for_whole(policy, server) and _meets(catalog, policy, shown) for policy in catalog.all(AUTHORIZATION, home)
     ) or any(
-        is_for(policy, server, ()) and _lets_in(catalog, policy["spec"]["client"])
+        is_for(policy, server, ()) and _is_client(catalog, policy["spec"]["client"], shown)
         for policy in catalog.all(SERVER_AUTHORIZATION, home)
     )
 
 
-def _asks_nothing(catalog: Catalog, policy: Object) -> bool:
-    """Whether every pod of the mesh shows what an AuthorizationPolicy requires; one that requires nothing is for everybody."""
+def _meets(catalog: Catalog, policy: Object, shown: Collection[str]) -> bool:
+    """Whether whoever shows this has all that an AuthorizationPolicy requires; one that requires nothing is for everybody."""
     for kind, namespace, name in required(policy):
         there = (found for found in catalog.all(kind, namespace) if found["metadata"]["name"] == name)
         spec: Object = next((found["spec"] for found in there), {})
         if kind == "NetworkAuthentication":
             met = holds_all(catalog, spec.get("networks") or ())
         else:
-            met = kind == "MeshTLSAuthentication" and _ANYBODY in (spec.get("identities") or ())
+            met = kind == "MeshTLSAuthentication" and any(one in shown for one in spec.get("identities") or ())
         if not met:
             return False
     return True
 
 
-def _lets_in(catalog: Catalog, client: Object) -> bool:
-    """Whether what a ServerAuthorization says of clients takes all of the mesh; without networks those of the cluster are meant."""
+def _is_client(catalog: Catalog, client: Object, shown: Collection[str]) -> bool:
+    """Whether a ServerAuthorization's clients are all who show this; without networks those of the cluster are meant."""
     networks, tls = client.get("networks") or (), client.get("meshTLS") or {}
     if networks and not holds_all(catalog, networks):
         return False
     return bool(
-        client.get("unauthenticated") or tls.get("unauthenticatedTLS") or _ANYBODY in (tls.get("identities") or ())
+        client.get("unauthenticated")
+        or tls.get("unauthenticatedTLS")
+        or any(one in shown for one in tls.get("identities") or ())
     )
 
 

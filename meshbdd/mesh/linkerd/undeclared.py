@@ -16,6 +16,7 @@ from meshbdd.mesh.catalog import Catalog, has_ended
 from meshbdd.mesh.linkerd.adding_up import undoing
 from meshbdd.mesh.linkerd.backend import DEFAULT_POLICY
 from meshbdd.mesh.linkerd.behind import behind
+from meshbdd.mesh.linkerd.opening import lets_everybody_in
 from meshbdd.mesh.linkerd.servers import ACCESS, DENY, OPEN, decider, skips
 from meshbdd.pod_spec import containers, variable
 from meshbdd.sidecars import LINKERD
@@ -87,8 +88,12 @@ def first_connection(catalog: Catalog, pod: Object, port: int, *, rejected: bool
     server = decider(pod, port, catalog.all("Server", pod["metadata"]["namespace"]))
     if server is None:
         return ""
-    is_open = server["spec"].get(ACCESS[-1], DENY) in OPEN or any(undoing(catalog, server, None))
-    if is_open == default_is_open(pod) or (is_open and not rejected):
+    is_open = server["spec"].get(ACCESS[-1], DENY) in OPEN
+    if rejected:  # whoever the policies let pass, by one of the two others may do so
+        tells = not (default_is_open(pod) or is_open or any(undoing(catalog, server, None)))
+    else:  # policies may let others pass than this client, or than what it asked for
+        tells = not default_is_open(pod) or is_open or lets_everybody_in(catalog, server)
+    if tells:
         return ""
     return (
         f"no container declares port {port} of pod {pod['metadata']['name']}, so the first connection to it goes by "

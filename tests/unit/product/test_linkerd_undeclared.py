@@ -15,7 +15,21 @@ from meshbdd.scenario.plaintext import ask_in_plaintext
 from meshbdd.sidecars import LINKERD
 from tests.unit.product.staged import Staged
 from tests.unit.product.test_linkerd import MESHED, PAYMENT, _obj, _pod, _server
-from tests.unit.product.test_linkerd_adding_up import ANYWHERE, FROM_ANYWHERE, ONLY, STRICT, STRICT_ALL, THEIRS, _policy
+from tests.unit.product.test_linkerd_adding_up import (
+    ANYWHERE,
+    CALLERS,
+    FROM_ANYWHERE,
+    ONLY,
+    PROBE,
+    ROUTE,
+    STRICT,
+    STRICT_ALL,
+    THEIRS,
+    _callers,
+    _matching,
+    _older,
+    _policy,
+)
 from tests.unit.product.test_linkerd_newcomers import DEFAULT, INJECTED, _admin, _deployment, _refused, _world
 
 Object = dict[str, Any]
@@ -155,7 +169,17 @@ def test_a_port_to_which_a_later_manifest_leads_is_declared() -> None:
     there([_server("all-authenticated", 9090), _admin(9090)])
 
 
+def _named(name: str, obj: Object) -> Object:
+    return {**obj, "metadata": {**obj["metadata"], "name": name}}
+
+
 OPENED = [_server("deny", 8080), ANYWHERE, _policy(THEIRS, FROM_ANYWHERE)]
+ELSEWHERE = [{"cidr": "192.0.2.0/24"}]
+FROM_ELSEWHERE = _obj("NetworkAuthentication", "anywhere", {"networks": ELSEWHERE}, "policy.linkerd.io/v1alpha1")
+TO_OTHERS = [_server("deny", 8080), FROM_ELSEWHERE, _policy(THEIRS, FROM_ANYWHERE)]
+TO_OTHERS_TOO = [_server("deny", 8080), _older(unauthenticated=True, networks=ELSEWHERE)]
+AT_A_ROUTE = [_server("deny", 8080), ANYWHERE, _policy(ROUTE, FROM_ANYWHERE), _matching(PROBE)]
+TO_THE_MESH = [_named("mesh", _policy(THEIRS, CALLERS)), _callers(identities=["*"])]
 
 
 @pytest.mark.parametrize(
@@ -166,6 +190,15 @@ OPENED = [_server("deny", 8080), ANYWHERE, _policy(THEIRS, FROM_ANYWHERE)]
         (_silent(), [_server("all-authenticated", 8080)], 501, Outcome.INCONCLUSIVE),
         (_silent(), [_server("all-unauthenticated", 8080)], 501, Outcome.FAILED),
         (_silent(), OPENED, 501, Outcome.FAILED),
+        (_silent(), [*OPENED, *TO_THE_MESH], 501, Outcome.FAILED),
+        *(
+            (_silent(), [*more, *TO_THE_MESH], status, Outcome.INCONCLUSIVE)
+            for more in (TO_OTHERS, AT_A_ROUTE, TO_OTHERS_TOO, [_server("all-authenticated", 8080)])
+            for status in (403, 501)
+        ),
+        (_silent(), [_server("all-unauthenticated", 8080)], 403, Outcome.INCONCLUSIVE),
+        (_silent(**{DEFAULT: "deny"}), [*TO_OTHERS, *TO_THE_MESH], 403, Outcome.INCONCLUSIVE),
+        (_silent(**{DEFAULT: "deny"}), [*TO_OTHERS, *TO_THE_MESH], 501, Outcome.FAILED),
         (_silent(), [], 501, Outcome.FAILED),
         (_silent(**{DEFAULT: "deny"}), [_server("all-authenticated", 8080)], 403, Outcome.PASSED),
         (_silent(**{DEFAULT: "deny"}), [_server("all-unauthenticated", 8080)], 403, Outcome.INCONCLUSIVE),
