@@ -6,6 +6,9 @@ pkg/config/kube/conversion.go; case does not matter.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 HTTP = frozenset({"http", "http2", "http_proxy", "grpc", "grpc-web"})
 _OTHER = {"https", "tls", "tcp", "udp", "mongo", "mysql", "redis", "hbone"}
 _APPLICATION = {"kubernetes.io/h2c": "http2", "kubernetes.io/ws": "http", "kubernetes.io/wss": "https"}
@@ -34,3 +37,8 @@ def declared(name: str, app_protocol: str, number: int | None) -> str:
 def may_carry_http(protocol: str) -> bool:
     """Whether a port of this protocol is HTTP, or may be."""
     return not protocol or protocol in HTTP
+
+
+def is_tcp(port: Mapping[str, Any]) -> bool:
+    """Whether a Service's port, or a container's, is TCP; so it is where nothing says otherwise."""
+    return str(port.get("protocol") or "TCP") == "TCP"

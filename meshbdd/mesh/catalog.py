@@ -15,7 +15,7 @@ from meshbdd.cluster.record import ROUTE_PREFIX
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.intents import ServiceRef
 from meshbdd.pod_spec import named_ports
-from meshbdd.port_protocols import declared, may_carry_http
+from meshbdd.port_protocols import declared, is_tcp, may_carry_http
 from meshbdd.sidecars import ISTIO, Sidecars
 
 Object = dict[str, Any]
@@ -278,9 +278,12 @@ class Catalog:
 
 
 def ports_of(service: Object, pods: Iterable[Object]) -> tuple[int, ...]:
-    """The ports of these pods that a Service leads to, as numbers: a name may be another one's at each of them."""
+    """The TCP ports of these pods that a Service leads to, as numbers: a name may be another one's at each of them.
+
+    What comes by UDP passes by every sidecar.
+    """
     names = _port_names(pods)
-    found = (number for port in service["spec"].get("ports") or [] for number in _targets(port, names))
+    found = (number for port in service["spec"].get("ports") or [] if is_tcp(port) for number in _targets(port, names))
     return tuple(sorted(set(found)))
 
 
@@ -328,4 +331,4 @@ def check_http(ref: ServiceRef, service: Mapping[str, Any]) -> None:
 def carries_http(port: Mapping[str, Any]) -> bool:
     """Whether a Service's port is declared HTTP, or may turn out to be."""
     said = declared(str(port.get("name") or ""), str(port.get("appProtocol") or ""), int(port["port"]))
-    return str(port.get("protocol") or "TCP") == "TCP" and may_carry_http(said)
+    return is_tcp(port) and may_carry_http(said)

@@ -17,6 +17,7 @@ from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.behind import behind
 from meshbdd.mesh.linkerd.objects import is_opaque, port_list
 from meshbdd.mesh.linkerd.selecting import asked_by, selects
+from meshbdd.port_protocols import is_tcp
 from meshbdd.sidecars import LINKERD
 
 Object = Mapping[str, Any]
@@ -173,8 +174,16 @@ def see_not_skipped(catalog: Catalog, service: ServiceRef, what: str) -> None:
         what: What its proxies are to see to.
 
     Raises:
-        BadInput: some go past one.
+        BadInput: some go past one, or all as they come by UDP.
     """
+    ports = catalog.service(service)["spec"].get("ports") or []
+    if ports and not any(is_tcp(port) for port in ports):
+        told = ", ".join(f"{port['port']}/{port['protocol']}" for port in ports)
+        raise BadInput(
+            "MB0488",
+            f"{what} would not hold at any port of Service {service} ({told}): the proxies see TCP alone.",
+            help="take the step out of the scenario",
+        )
     for some in behind(catalog, service):
         for port, pod in product(some.ports, some.pods):
             if skips(pod, port):
@@ -204,9 +213,13 @@ def older_first(policy: Object) -> tuple[str, str]:
 
 
 def container_ports(pod: Object) -> Mapping[str, int]:
-    """The ports that a pod, or a template of one, declares by their names; those without one by their number."""
+    """The TCP ports that a pod, or a template of one, declares by their names; those without one by their number.
+
+    Of others Linkerd knows no names: linkerd2 policy-controller/k8s/index/src/inbound/workload.rs, ``pod_tcp_ports_by_name``.
+    """
     return {
         str(entry.get("name") or entry["containerPort"]): int(entry["containerPort"])
         for container in pod["spec"].get("containers") or []
         for entry in container.get("ports") or []
+        if is_tcp(entry)
     }

@@ -9,8 +9,9 @@ import pytest
 
 from meshbdd.claims import Outcome
 from meshbdd.errors import BadInput
-from meshbdd.intents import Intent, MutualTls, TlsMode
+from meshbdd.intents import Intent, MutualTls, ServiceRef, TlsMode
 from meshbdd.load import Sample
+from meshbdd.mesh.linkerd.servers import decides
 from meshbdd.scenario.plaintext import ask_in_plaintext
 from meshbdd.sidecars import LINKERD
 from tests.unit.product.staged import Staged
@@ -33,6 +34,7 @@ from tests.unit.product.test_linkerd_adding_up import (
 from tests.unit.product.test_linkerd_newcomers import DEFAULT, INJECTED, _admin, _deployment, _refused, _world
 
 Object = dict[str, Any]
+ALONE = MutualTls(TlsMode.STRICT, "shop", ServiceRef("statsd", "shop"))
 DECLARE = "declare port 8080 under `ports:` of the container"
 
 
@@ -138,6 +140,34 @@ def test_a_default_that_asks_for_an_identity_is_as_strict(default: str, told: st
 def test_what_keeps_nobody_out_is_taken() -> None:
     for intent in (MutualTls(TlsMode.PERMISSIVE, "shop"), MutualTls(TlsMode.PERMISSIVE, "shop", PAYMENT)):
         _there(_silent())(intent)
+
+
+def _statsd(*ports: Object) -> Object:
+    said = ports or ({"name": "udp", "port": 8125, "protocol": "UDP"},)
+    return _obj("Service", "statsd", {"selector": {"app": "payment-service"}, "ports": list(said)}, "v1")
+
+
+def test_what_comes_by_udp_meets_no_proxy() -> None:
+    there = _world(_statsd(), **INJECTED)
+    there(STRICT_ALL)
+    made = {obj["spec"]["port"] for obj in there.cluster.objects if obj["kind"] == "Server"}
+    assert made == {8080}
+    later = _world(**INJECTED)
+    later(STRICT_ALL)
+    later([_statsd()])
+    _world(_statsd({"name": "a", "port": 53, "protocol": "UDP"}, {"name": "b", "port": 8080}), **INJECTED)(ALONE)
+    with pytest.raises(BadInput, match=r"would not hold at any port of Service statsd.shop \(8125/UDP\)") as caught:
+        _world(_statsd(), **INJECTED)(ALONE)
+    assert (caught.value.code, caught.value.help) == ("MB0488", "take the step out of the scenario")
+
+
+def test_a_server_that_names_a_udp_port_decides_nowhere() -> None:
+    pod = _pod("payment-service")
+    dns = {"name": "dns", "containerPort": 53}
+    pod["spec"]["containers"][0]["ports"].append(dns)
+    assert decides(_server("deny", "dns"), pod, 53)
+    dns["protocol"] = "UDP"
+    assert not decides(_server("deny", "dns"), pod, 53)
 
 
 def test_a_port_of_another_service_of_these_pods_is_not_meant() -> None:
