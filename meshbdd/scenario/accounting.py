@@ -30,8 +30,8 @@ from meshbdd.waiting import NotYet, eventually
 _LOG_SECONDS = Duration(2)
 GROWING_SECONDS = 0.5
 """A log that still grows after so long belongs to a load that goes on; what ended before holds it by now."""
-FLUSH_SECONDS = {"lab": 0.07, "cluster": 1.2}
-"""A log that did not grow for so long is complete: the lab's sidecars flush every 50 ms, Istio's every second."""
+FLUSH_SECONDS = {"lab": 0.05, "cluster": 1.2}
+"""A log that did not grow for so long is complete: the lab's sidecars flush every 20 ms, Istio's every second."""
 
 
 class Accounting:

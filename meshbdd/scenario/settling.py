@@ -15,13 +15,14 @@ from meshbdd.waiting import NotYet, eventually
 
 T = TypeVar("T")
 
-_QUIET = {"lab": 0.2, "cluster": 1.5}
-"""Seconds in which a log that is complete does not grow: the lab's proxies flush theirs every 50 ms, Istio's every second
+_QUIET = {"lab": 0.1, "cluster": 1.5}
+"""Seconds in which a log that is complete does not grow: the lab's proxies flush theirs every 20 ms, Istio's every second
 (istio/istio pkg/envoy/proxy.go, ``--file-flush-interval-msec 1000``)."""
 _SETTLE = Duration(5)
 """Counters lag by Envoy's flush of statistics (5 s by default: istio/istio pkg/bootstrap/config.go), logs by less."""
-LOOK_SECONDS = 0.03
-"""Between the first two looks at the logs: each look asks for the log of every pod, and a proxy writes but every 50 ms."""
+LOOK_SECONDS = 0.05
+"""Between the first two looks at the logs: each look asks for the log of every pod, so that a second one that comes before
+the log can be known to be complete costs time."""
 
 
 def settled(environment: Environment, read: Callable[[], list[Entry]], *, loading: bool) -> list[Entry]:

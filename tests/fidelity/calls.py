@@ -126,7 +126,7 @@ def send(world: World, what: Send) -> list[Answer]:
 
 
 def _await_callees(world: World, what: Send, answers: list[Answer]) -> None:
-    """Let the callees' sidecars write down what came to them; they flush every 50 ms."""
+    """Let the callees' sidecars write down what came to them; they flush every 20 ms."""
 
     def missing() -> bool:
         """Whether a request that reached an application is not in the log of its sidecar yet."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
+import orjson
 import yaml
 
 from meshbdd.lab.api.errors import ApiError, Object, not_acceptable
@@ -152,7 +153,7 @@ def encode(obj: Any, request: Request, media: str = "application/json") -> bytes
         return yaml.dump(obj, Dumper=_Dumper, default_flow_style=False, width=80, allow_unicode=True).encode()
     if request.pretty:
         return json.dumps(obj, indent=2, ensure_ascii=False).encode()
-    return json.dumps(obj, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+    return orjson.dumps(obj, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def answer(obj: Object, request: Request, status: int = 200, media: str = "application/json") -> Response:

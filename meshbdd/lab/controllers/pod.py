@@ -136,7 +136,7 @@ class PodRuntime:
         argv = (
             str(self._node.envoy), "-c", str(file), "--concurrency", "1", "--disable-hot-restart",
             "--drain-strategy", "immediate", "--drain-time-s", str(self._node.mesh.drain_seconds),
-            "--file-flush-interval-msec", "50", *_LOGGING,
+            "--file-flush-interval-msec", "20", *_LOGGING,
         )  # fmt: skip
         return Command(argv, {}, self.folder)
 

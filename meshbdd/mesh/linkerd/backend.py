@@ -129,7 +129,7 @@ class FaultBackend:
             "image": IMAGE,
             "args": [
                 "--config-yaml", json.dumps(self._bootstrap(), sort_keys=True),
-                "--file-flush-interval-msec", "50", "--log-level", "error",
+                "--file-flush-interval-msec", "20", "--log-level", "error",
             ],
             "ports": [{**port, **({"name": named[n]} if (n := port["containerPort"]) in named else {})} for port in ports],
             "readinessProbe": {"httpGet": {"path": "/ready", "port": READY_PORT}, "periodSeconds": 1},
