@@ -1,9 +1,12 @@
-"""What the spec of a pod, or of a template, says: its containers, their environment, and the ports that go by a name."""
+"""What the spec of a pod, or of a template, says: its containers, their environment, and their ports."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+_PERIOD_SECONDS = 10
+"""Between two probes, where nothing says otherwise."""
 
 
 def containers(spec: Mapping[str, Any]) -> list[Any]:
@@ -21,6 +24,24 @@ def variable(spec: Mapping[str, Any], container: str, name: str) -> str:
     """
     environment = (entry for one in containers(spec) if one.get("name") == container for entry in one.get("env") or ())
     return next((str(entry["value"]) for entry in environment if entry["name"] == name and entry.get("value")), "")
+
+
+def dialled_until_ready(spec: Mapping[str, Any]) -> Iterator[tuple[int, float]]:
+    """The ports that the kubelet connects to by TCP or gRPC before a pod is ready, and from then on.
+
+    What it asks for by HTTP is not among them.
+
+    Args:
+        spec: A pod's, or that of a template.
+
+    Yields:
+        A port, and how many seconds pass between two connections.
+    """
+    for container in containers(spec):
+        probe = container.get("readinessProbe") or {}
+        dialled = probe.get("tcpSocket") or probe.get("grpc") or {}
+        if str(dialled.get("port", "")).isdigit() and not dialled.get("host"):
+            yield int(dialled["port"]), float(probe.get("periodSeconds") or _PERIOD_SECONDS)
 
 
 def named_ports(spec: Mapping[str, Any]) -> Mapping[str, int]:

@@ -1,12 +1,15 @@
 """Ports of pods that no container declares: a Server does not decide there from the first connection on.
 
-A proxy asks for the policies of the ports that its pod declares, or is probed at, as it starts; for that of any other port as
-somebody connects, and it judges this connection by the default that it was injected with. So it does again once nobody has
-been connected for a while: linkerd2-proxy app/inbound/src/policy/store.rs, linkerd2 pkg/inject/inject.go, ``getPodInboundPorts``.
+A proxy asks for the policies of the ports that its pod declares, or is probed at by HTTP, as it starts; for that of any other
+port as somebody connects, and it judges this connection by the default that it was injected with. So it does again once nobody
+has been connected for a while: linkerd2-proxy app/inbound/src/{accept.rs,policy/store.rs}, linkerd2 pkg/inject/inject.go,
+``getPodInboundPorts``. The kubelet's connections are such as well: where a pod is not ready before one of them, and they come
+often enough, no caller's is the first.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,12 +21,19 @@ from meshbdd.mesh.linkerd.backend import DEFAULT_POLICY
 from meshbdd.mesh.linkerd.behind import behind
 from meshbdd.mesh.linkerd.opening import lets_everybody_in
 from meshbdd.mesh.linkerd.servers import ACCESS, DENY, OPEN, decider, skips
-from meshbdd.pod_spec import containers, variable
+from meshbdd.pod_spec import containers, dialled_until_ready, variable
 from meshbdd.sidecars import LINKERD
+from meshbdd.units import Duration
 
 Object = Mapping[str, Any]
 _INJECTED = "LINKERD2_PROXY_INBOUND_DEFAULT_POLICY"
 """Of the proxy's container, as the injector writes it."""
+_IDLE = "LINKERD2_PROXY_INBOUND_DISCOVERY_IDLE_TIMEOUT"
+"""Of the proxy's container: for how long it keeps a policy that nobody's connection needs."""
+_IDLE_ASKED = "config.linkerd.io/proxy-inbound-discovery-cache-unused-timeout"
+"""What the injector takes that from."""
+_IDLE_SECONDS = 90
+"""So long it is where nothing says otherwise."""
 _PROBES = ("readinessProbe", "livenessProbe")
 
 
@@ -104,7 +114,7 @@ def first_connection(catalog: Catalog, pod: Object, port: int, *, rejected: bool
 def asks_late(pod: Object, port: int) -> bool:
     """Whether a pod's proxy asks for the policy of a port only when somebody connects to it; a pod without one asks for none."""
     meshed = LINKERD.label in (pod["metadata"].get("labels") or {})
-    return meshed and not has_ended(pod) and port not in set(_known(pod["spec"]))
+    return meshed and not has_ended(pod) and port not in {*_known(pod["spec"]), *_kept(pod)}
 
 
 def _known(spec: Object) -> Iterator[int]:
@@ -118,6 +128,16 @@ def _known(spec: Object) -> Iterator[int]:
                 yield said
 
 
+def _kept(pod: Object) -> Iterator[int]:
+    """The ports whose policies a proxy has whenever its pod is ready: the kubelet connects to them often enough."""
+    told, idle = _injected(pod, _IDLE, _IDLE_ASKED), float(_IDLE_SECONDS)
+    with contextlib.suppress(BadInput):  # the injector leaves out what it cannot read, too
+        idle = Duration.parse(told).seconds if told else idle
+    for port, period in dialled_until_ready(pod["spec"]):
+        if period < idle:
+            yield port
+
+
 def default_is_open(pod: Object) -> bool:
     """Whether a proxy lets callers without an identity pass where it knows no policy; so it does where nobody says otherwise."""
     return _default(pod) in {None, *OPEN}
@@ -125,8 +145,12 @@ def default_is_open(pod: Object) -> bool:
 
 def _default(pod: Object) -> str | None:
     """The default policy that a proxy was injected with; ``None``: the mesh's."""
-    injected = variable(pod["spec"], LINKERD.container, _INJECTED)
-    return injected or (pod["metadata"].get("annotations") or {}).get(DEFAULT_POLICY)
+    return _injected(pod, _INJECTED, DEFAULT_POLICY)
+
+
+def _injected(pod: Object, name: str, asked: str) -> str | None:
+    """What a proxy was injected with, by its environment; for one that is to be what an annotation asks for."""
+    return variable(pod["spec"], LINKERD.container, name) or (pod["metadata"].get("annotations") or {}).get(asked)
 
 
 def _whose_default(pod: Object) -> str:

@@ -139,6 +139,10 @@ def test_a_default_policy_that_is_none_counts_as_not_said(policy: str, name: str
         ("[{name: a, image: x, ports: [{containerPort: 8080}]}]", True),
         (f"[{{name: a, image: x, {_probe('8080')}}}]", True),
         (f"[{{name: a, image: x, {_probe('8080', name='startupProbe')}}}]", False),
+        # The kubelet's connection is the first one.
+        ("[{name: a, image: x, readinessProbe: {tcpSocket: {port: 8080}}}]", True),
+        ("[{name: a, image: x, readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 100}}]", False),
+        ("[{name: a, image: x, livenessProbe: {tcpSocket: {port: 8080}}}]", False),
     ],
 )
 @pytest.mark.parametrize("server", ["", SERVER])

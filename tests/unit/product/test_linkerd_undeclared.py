@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,6 +36,7 @@ from tests.unit.product.test_linkerd_newcomers import DEFAULT, INJECTED, _admin,
 
 Object = dict[str, Any]
 ALONE = MutualTls(TlsMode.STRICT, "shop", ServiceRef("statsd", "shop"))
+IDLE = "config.linkerd.io/proxy-inbound-discovery-cache-unused-timeout"
 DECLARE = "declare port 8080 under `ports:` of the container"
 
 
@@ -77,7 +79,8 @@ def _declared_beside(kind: str) -> Object:
 
 
 def _probed(**probe: Any) -> Object:
-    pod = _silent()
+    """With an annotation of the pod among the probes, where there is one."""
+    pod = _silent(**({IDLE: told} if (told := probe.pop(IDLE, None)) else {}))
     pod["spec"]["containers"][0] |= probe
     return pod
 
@@ -101,7 +104,20 @@ def _ended() -> Object:
         (_probed(readinessProbe={"httpGet": {"port": 8080}}), False),
         (_probed(livenessProbe={"httpGet": {"port": 8080}}), False),
         (_probed(startupProbe={"httpGet": {"port": 8080}}), True),  # the injector does not look at it
-        (_probed(readinessProbe={"tcpSocket": {"port": 8080}}), True),
+        # through the proxy, before the pod is an endpoint and ever after
+        (_probed(readinessProbe={"tcpSocket": {"port": 8080}}), False),
+        (_probed(readinessProbe={"tcpSocket": {"port": "8080"}}), False),
+        (_probed(readinessProbe={"grpc": {"port": 8080}, "periodSeconds": 89}), False),
+        (_probed(readinessProbe={"grpc": {"port": 8080}, "periodSeconds": 90}), True),  # forgotten in between
+        (_probed(readinessProbe={"tcpSocket": {"port": 8080}}, **{IDLE: "10s"}), True),
+        (_probed(readinessProbe={"tcpSocket": {"port": 8080}, "periodSeconds": 120}, **{IDLE: "3m"}), False),
+        (_probed(readinessProbe={"tcpSocket": {"port": 8080}}, **{IDLE: "soon"}), False),
+        (_probed(readinessProbe={"tcpSocket": {"port": 8080, "host": "10.9.9.9"}}), True),
+        (_probed(readinessProbe={"tcpSocket": {"port": 7000}}), True),
+        (_probed(readinessProbe={"tcpSocket": {"port": "admin"}}), True),
+        (_probed(readinessProbe={"exec": {"command": ["true"]}}), True),
+        (_probed(livenessProbe={"tcpSocket": {"port": 8080}}), True),  # the pod may be an endpoint before it
+        (_probed(startupProbe={"tcpSocket": {"port": 8080}}), True),  # not asked any more once it started
         (_bare(), False),
         (_ended(), False),
         (_silent(**{"config.linkerd.io/skip-inbound-ports": "8080"}), False),  # left alone of a namespace
@@ -116,6 +132,17 @@ def test_what_a_proxy_asks_for_as_it_starts_is_decided_from_the_first_connection
             there(STRICT_ALL)
     else:
         there(STRICT_ALL)
+
+
+@pytest.mark.parametrize(("told", "refused"), [("10s", True), ("1m", False)])
+def test_what_a_proxy_was_injected_with_says_for_how_long_it_keeps_a_policy(told: str, *, refused: bool) -> None:
+    pod = _probed(
+        readinessProbe={"tcpSocket": {"port": 8080}, "periodSeconds": 30}, **{IDLE: "3m" if refused else "1s"}
+    )
+    env = [{"name": "LINKERD2_PROXY_INBOUND_DISCOVERY_IDLE_TIMEOUT", "value": told}]
+    pod["spec"]["initContainers"] = [{"name": "linkerd-proxy", "env": env}]
+    with pytest.raises(BadInput, match="no container declares") if refused else contextlib.nullcontext():
+        _there(pod)(STRICT_ALL)
 
 
 @pytest.mark.parametrize(
@@ -233,6 +260,8 @@ TO_THE_MESH = [_named("mesh", _policy(THEIRS, CALLERS)), _callers(identities=["*
         (_silent(**{DEFAULT: "deny"}), [_server("all-authenticated", 8080)], 403, Outcome.PASSED),
         (_silent(**{DEFAULT: "deny"}), [_server("all-unauthenticated", 8080)], 403, Outcome.INCONCLUSIVE),
         (_silent(**{DEFAULT: "deny"}), [_server("all-unauthenticated", 8080)], 501, Outcome.FAILED),
+        (_probed(readinessProbe={"grpc": {"port": 8080}}), [_server("all-authenticated", 8080)], 403, Outcome.PASSED),
+        (_probed(readinessProbe={"grpc": {"port": 8080}}), [_server("all-authenticated", 8080)], 501, Outcome.FAILED),
         (_pod("payment-service"), [_server("all-authenticated", 8080)], 403, Outcome.PASSED),
         (_pod("payment-service"), [_server("all-authenticated", 8080)], 501, Outcome.FAILED),
     ],

@@ -30,7 +30,7 @@ from meshbdd.lab.linkerd.read import annotations as read_annotations
 from meshbdd.lab.linkerd.read.authorizations import EVERYWHERE, Authorizations, of_default
 from meshbdd.lab.linkerd.read.matches import http_match, route_filter, rpc_match
 from meshbdd.lab.linkerd.read.outbound import EVERYTHING, OPAQUE_PORTS
-from meshbdd.lab.linkerd.read.pods import declared_ports, ports_picked, probe_paths, probed_ports
+from meshbdd.lab.linkerd.read.pods import declared_ports, kept_ports, ports_picked, probe_paths, probed_ports
 from meshbdd.lab.linkerd.read.targets import canonical, targets
 from meshbdd.lab.linkerd.settings import DEFAULT_POLICIES, ControlPlaneSettings, unknown_mode
 from meshbdd.lab.linkerd.values import Unreadable
@@ -75,9 +75,10 @@ class InboundPolicies:
 
         A proxy asks for the policies of the ports that its pod declares or is probed at when it starts, and for that of
         any other port when the first connection comes, which it judges by the default that it was injected with: linkerd2-proxy
-        app/inbound/src/policy/store.rs. That one counts as the first also where the two agree when it comes.
+        app/inbound/src/policy/store.rs. That one counts as the first also where the two agree when it comes. The kubelet's own
+        may come first, which here go past the proxy.
         """
-        if port in declared_ports(pod) | probed_ports(pod):
+        if port in declared_ports(pod) | probed_ports(pod) | kept_ports(pod):
             return None
         default = self._default(pod, port)
         if default.protocol == "detect":

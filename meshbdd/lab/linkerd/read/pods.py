@@ -9,12 +9,14 @@ from typing import Any
 from meshbdd.lab.linkerd.objects import annotations_of
 from meshbdd.lab.linkerd.read.selectors import selects
 from meshbdd.lab.linkerd.values import ports
-from meshbdd.pod_spec import containers
+from meshbdd.pod_spec import containers, dialled_until_ready
 
 Object = Mapping[str, Any]
 
 SKIP_INBOUND = "config.linkerd.io/skip-inbound-ports"
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+_UNUSED_SECONDS = 90
+"""``proxy.inboundDiscoveryCacheUnusedTimeout``: linkerd2 charts/linkerd-control-plane/values.yaml."""
 
 
 def _ports(container: Object) -> Iterator[tuple[str, int]]:
@@ -65,6 +67,11 @@ def probed_ports(pod: Object) -> frozenset[int]:
     """The ports, said as numbers, by which a pod is probed: linkerd2 pkg/inject/inject.go, ``getPodInboundPorts``."""
     gets = ((container.get(name) or {}).get("httpGet") for container in containers(pod["spec"]) for name in _PROBES[:2])
     return frozenset(get["port"] for get in gets if get and isinstance(get.get("port"), int))
+
+
+def kept_ports(pod: Object) -> frozenset[int]:
+    """The ports that the kubelet connects to before a pod is ready, and then often enough for the proxy to keep their policies."""
+    return frozenset(port for port, period in dialled_until_ready(pod["spec"]) if period < _UNUSED_SECONDS)
 
 
 def probe_paths(pod: Object, port: int) -> list[str]:
