@@ -32,6 +32,7 @@ _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 5.0
 _RECOVER = "run the features again when the API answers: the next run undoes it before anything else"
 _MEND = "mend what it refuses, then run the features again: the next run undoes it before anything else"
+_SIGN_IN = "give the kubeconfig a valid token, then run the features again: the next run undoes it before anything else"
 _FORBIDDEN = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 _REFUSED = {
     HTTPStatus.BAD_REQUEST,
@@ -42,8 +43,13 @@ _REFUSED = {
     HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 """Statuses of what the API will not take. A conflict passes, and so may what is too much at the moment or blames the server."""
-_WEBHOOK = "admission webhook"
-"""Whose own words these are: what one denies now, it may let pass later."""
+_STARTING = "not yet ready to handle request"
+"""What an API server says with 403 right after its start."""
+_PASSING = ("admission webhook", "ValidatingAdmissionPolicy", _STARTING)
+"""Words of refusals that may not last, whatever their status: what a webhook or a policy denies now, it may let pass later.
+
+kubernetes apiserver pkg/admission: plugin/webhook/errors/statuserror.go, plugin/policy/validating/dispatcher.go, handler.go.
+"""
 
 
 def undo_object(
@@ -92,16 +98,28 @@ def undo_object(
         except MeshbddError as error:
             status = error.status if isinstance(error, ApiFailure) else 0
             # somebody may have written between the look and the write, so a refusal counts once it is repeated
-            lasts = status in _REFUSED and error.sentence == refused and _WEBHOOK not in error.sentence
-            if status in _FORBIDDEN or lasts or time.monotonic() + pause > deadline:
+            lasts = status in _FORBIDDEN or (status in _REFUSED and error.sentence == refused)
+            if (lasts and not _may_pass(error)) or time.monotonic() + pause > deadline:
                 raise RestoreIncomplete(
                     "MB0313",
                     f"{kind} {name}.{namespace} still carries the change of run {run}: {error.sentence}",
-                    help=_MEND if status in _FORBIDDEN | _REFUSED else _RECOVER,
+                    help=_action(status, error),
                 ) from error
             refused = error.sentence if status in _REFUSED else ""
         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads runs that wait for the same API
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+
+def _may_pass(error: MeshbddError) -> bool:
+    """Whether what refuses may let the same write pass later."""
+    return any(words in error.sentence for words in _PASSING)
+
+
+def _action(status: int, error: MeshbddError) -> str:
+    """What helps against a refusal that did not pass."""
+    if status not in _FORBIDDEN | _REFUSED or _STARTING in error.sentence:
+        return _RECOVER
+    return _SIGN_IN if status == HTTPStatus.UNAUTHORIZED and not _may_pass(error) else _MEND
 
 
 def leaves_it(

@@ -16,6 +16,14 @@ from meshbdd.units import Duration
 TARGET = ("VirtualService", "pay", "shop")
 INVALID = "The API refused PUT /pay with 422: spec.hosts: Required value."
 DENIED = 'The API refused PUT /pay with 400: admission webhook "w" denied the request: not now.'
+WEBHOOK = 'The API refused PUT /pay with 403: admission webhook "w" denied the request: not now.'
+POLICY = (
+    'The API refused PUT /pay with {}: virtualservices.networking.istio.io "pay" is forbidden: '
+    "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: a freeze."
+)
+STARTING = 'The API refused PUT /pay with 403: virtualservices "pay" is forbidden: not yet ready to handle request.'
+LACKING = 'The API refused PUT /pay with 403: virtualservices "pay" is forbidden: User "u" cannot update resource.'
+EXPIRED = "The API refused PUT /pay with 401: Unauthorized."
 
 
 class _Refusing:
@@ -84,6 +92,10 @@ def test_what_the_api_will_not_take_is_told_and_not_repeated(status: int) -> Non
         [(500, "failed calling webhook: connection refused")] * 5,
         [(503, "Not yet.")] * 5,
         [(400, DENIED)] * 5,
+        [(403, WEBHOOK)] * 5,
+        [(422, POLICY.format(422))] * 5,
+        [(403, POLICY.format(403))] * 5,
+        [(403, STARTING)] * 5,
     ],
 )
 def test_what_may_pass_is_repeated(answers: list[tuple[int, str]]) -> None:
@@ -91,6 +103,28 @@ def test_what_may_pass_is_repeated(answers: list[tuple[int, str]]) -> None:
     _undo(there)
     assert there.live["spec"] == {"hosts": ["a"]}
     assert "annotations" not in there.live["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "action"),
+    [(403, LACKING, "mend what it refuses, then"), (401, EXPIRED, "give the kubeconfig a valid token, then")],
+)
+def test_what_an_account_may_not_do_is_told_at_once(status: int, told: str, action: str) -> None:
+    there = _Refusing(*[(status, told)] * 100)
+    with pytest.raises(RestoreIncomplete) as caught:
+        _undo(there)
+    assert there.writes == 1
+    assert str(caught.value.help).startswith(action)
+
+
+@pytest.mark.parametrize(
+    ("told", "action"),
+    [(POLICY.format(422), "mend what"), (WEBHOOK, "mend what"), (STARTING, "run the features again when")],
+)
+def test_what_was_denied_all_the_time_is_told_with_what_helps(told: str, action: str) -> None:
+    with pytest.raises(RestoreIncomplete) as caught:
+        _undo(_Refusing(*[(422 if "422" in told else 403, told)] * 100), 0.01)
+    assert str(caught.value.help).startswith(action)
 
 
 @pytest.mark.parametrize(
