@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import gcd
 
 from meshbdd.errors import BadInput
-from meshbdd.intents import Split
+from meshbdd.intents import ServiceRef, Split
 
 _PER_PERCENT = 100
 """A hundredth of a percent is the finest share."""
+
+
+class NoSuchSubset(BadInput):
+    """A split names a subset that no pod is in.
+
+    Args:
+        service: What is split.
+        name: The subset.
+        labels: Those that its pods would have.
+        offered: The subsets that the service has.
+    """
+
+    def __init__(self, service: ServiceRef, name: str, labels: Mapping[str, str], offered: Collection[str]) -> None:
+        told = ", ".join(f"{key}={value}" for key, value in labels.items())
+        super().__init__(
+            "MB0424",
+            f'{service} has no subset "{name}" with a pod: none has the label{"s" if len(labels) > 1 else ""} {told}.',
+        )
+        self.labels = dict(labels)
+        self._offered: set[str] = set()
+        self.offer(offered)
+
+    def offer(self, more: Collection[str]) -> None:
+        """Offer subsets beside those that are offered already: those of pods that come back, for instance."""
+        self._offered |= {*more}
+        self.help = f"name one of: {', '.join(sorted(self._offered)) or 'none'}"
 
 
 def weights_of(intent: Split) -> Mapping[str, int]:

@@ -12,6 +12,7 @@ from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.intents import Down, ServiceRef
 from meshbdd.mesh.base import Plan
 from meshbdd.mesh.catalog import Catalog, Object, has_ended, selected
+from meshbdd.mesh.splits import NoSuchSubset
 from meshbdd.mesh.workloads import pod_labels, replicas_of
 
 _OF_NO_POD = {"MB0422", "MB0424", "MB0428", "MB0451"}
@@ -103,6 +104,10 @@ def told_of_absence(
         for ref in services if taken else ():
             service = catalog.find("Service", ref.name, ref.namespace) or {}
             labels = (service.get("spec") or {}).get("selector") or {}
+            if isinstance(error, NoSuchSubset):  # one that their pods are not of does not come back with them
+                own = [one.labels for one in taken if one.namespace == ref.namespace and selected(labels, one.labels)]
+                error.offer({one["version"] for one in own if "version" in one})
+                labels = {**labels, **error.labels}
             gone = _all_of(catalog, labels, ref.namespace, taken)
             if gone is not None:
                 raise gone.refusal(f"«{what}» needs a pod of {ref}") from error

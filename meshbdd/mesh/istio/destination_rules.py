@@ -14,6 +14,7 @@ from meshbdd.mesh.base import Marker, Stage, Where
 from meshbdd.mesh.catalog import Catalog, selected
 from meshbdd.mesh.istio.hosts import Object, Ruling, governing_rule, is_for_some, ruled_host, rulings, service_host
 from meshbdd.mesh.markers import SubsetHeld
+from meshbdd.mesh.splits import NoSuchSubset
 
 Spec = dict[str, Any]
 NETWORKING = "networking.istio.io/v1"
@@ -194,11 +195,5 @@ def subset_labels(catalog: Catalog, service: ServiceRef, name: str) -> Mapping[s
     pods = catalog.pods(catalog.labels_of(service), service.namespace)
     if not any(selected(labels, pod["metadata"].get("labels") or {}) for pod in pods):
         versions = {str((pod["metadata"].get("labels") or {}).get("version") or "") for pod in pods} - {""}
-        offered = sorted({str(n) for n in known if n} | versions)
-        raise BadInput(
-            "MB0424",
-            f'{service} has no subset "{name}" with a pod: none has the labels '
-            f"{', '.join(f'{k}={v}' for k, v in labels.items())}.",
-            help=f"name one of: {', '.join(offered) or 'none'}",
-        )
+        raise NoSuchSubset(service, name, labels, {str(n) for n in known if n} | versions)
     return labels

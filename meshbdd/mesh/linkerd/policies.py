@@ -12,7 +12,7 @@ from typing import Any
 
 from meshbdd.cluster import Edit
 from meshbdd.cluster.kinds import kind_of
-from meshbdd.errors import BadInput, NotPossible
+from meshbdd.errors import NotPossible
 from meshbdd.intents import CircuitBreaker, Retry, ServiceRef, Split, Timeout
 from meshbdd.mesh.base import Stage
 from meshbdd.mesh.catalog import Catalog, selected
@@ -39,7 +39,7 @@ from meshbdd.mesh.linkerd.routes import RULES, routes_stage
 from meshbdd.mesh.linkerd.rules import Rules, marked, split_rules
 from meshbdd.mesh.linkerd.scopes import Place
 from meshbdd.mesh.linkerd.time_limits import refuse_earlier
-from meshbdd.mesh.splits import weights_of
+from meshbdd.mesh.splits import NoSuchSubset, weights_of
 from meshbdd.sidecars import FAULT_LABEL
 from meshbdd.units import Duration
 
@@ -181,12 +181,8 @@ def _subset(catalog: Catalog, service: ServiceRef, name: str, ref: ServiceRef) -
     whole = catalog.service(service)
     pods = catalog.pods(catalog.labels_of(service), service.namespace)
     if not any(selected({"version": name}, pod["metadata"].get("labels") or {}) for pod in pods):
-        versions = sorted({str((pod["metadata"].get("labels") or {}).get("version") or "") for pod in pods} - {""})
-        raise BadInput(
-            "MB0424",
-            f'{service} has no subset "{name}" with a pod: none has the label version={name}.',
-            help=f"name one of: {', '.join(versions) or 'none'}",
-        )
+        versions = {str((pod["metadata"].get("labels") or {}).get("version") or "") for pod in pods} - {""}
+        raise NoSuchSubset(service, name, {"version": name}, versions)
     opaque = {key: text for key, text in (whole["metadata"].get("annotations") or {}).items() if key == OPAQUE_PORTS}
     kept = ("name", "port", "targetPort", "appProtocol", "protocol")
     ports = [{key: port[key] for key in kept if key in port} for port in whole["spec"].get("ports") or []]

@@ -143,6 +143,16 @@ def test_pods_that_no_step_took_away_are_told_of_as_before(tmp_path: Path) -> No
     assert caught.value.code == "MB0424"
 
 
+@pytest.mark.parametrize("mesh", ["istio", "linkerd"])
+def test_a_subset_that_the_pods_were_not_of_does_not_come_back_with_them(mesh: str, tmp_path: Path) -> None:
+    changes = _changes(tmp_path, on=mesh)
+    changes.make(Down(PAYMENT))
+    with pytest.raises(BadInput, match=r'has no subset "nonesuch".* none has the label version=nonesuch') as caught:
+        changes.make(Split(PAYMENT, (("nonesuch", Percent(100)),)))
+    assert (caught.value.code, caught.value.help) == ("MB0424", "name one of: stable")
+    _refused(changes, lambda: changes.make(SPLIT))
+
+
 @pytest.mark.parametrize(("sidecars", "hidden"), [(ISTIO, True), (LINKERD, False)])
 def test_where_nobody_is_there_to_hold_it_the_help_is_in_the_meshs_words(sidecars: Sidecars, *, hidden: bool) -> None:
     class _Nobody:
