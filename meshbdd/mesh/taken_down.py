@@ -10,7 +10,7 @@ from typing import Any
 from meshbdd.cluster import Edit
 from meshbdd.errors import BadInput, Inconclusive
 from meshbdd.intents import Down, ServiceRef
-from meshbdd.mesh.base import Plan
+from meshbdd.mesh.base import Plan, Where
 from meshbdd.mesh.catalog import Catalog, Object, has_ended, selected
 from meshbdd.mesh.splits import NoSuchSubset
 from meshbdd.mesh.workloads import pod_labels, replicas_of
@@ -27,16 +27,23 @@ class _Taken:
         by: The step's plan.
         namespace: Theirs.
         labels: Theirs.
+        others: Those of the pods of each Deployment of their namespace that is to have some.
     """
 
     by: Plan
     namespace: str
     labels: Mapping[str, str]
+    others: Sequence[Mapping[str, str]]
 
     def had(self, pod: Mapping[str, Any]) -> bool:
-        """Whether a pod is one of them; a rehearsal has them still."""
+        """Whether a pod is one of them that has not gone yet, and no other Deployment's with labels beside theirs."""
         meta = pod["metadata"]
-        return bool(meta["namespace"] == self.namespace and selected(self.labels, meta.get("labels") or {}))
+        own = meta.get("labels") or {}
+        return (
+            meta["namespace"] == self.namespace
+            and selected(self.labels, own)
+            and not any(selected(labels, own) for labels in self.others)
+        )
 
     def refusal(self, what: str) -> BadInput:
         """Why something cannot be had without them.
@@ -73,13 +80,8 @@ def see_pods_there(catalog: Catalog, plan: Plan, in_force: Iterable[Plan]) -> No
             gone = _all_of(catalog, labels, edit.namespace, taken, plan.edits)
             if gone is not None:
                 raise gone.refusal(f"With {how} Service {edit.name} would have no endpoint")
-    there = [pod["metadata"] for pod in _left(catalog, {}, None, taken, meshed=True)]
-    for marker in plan.markers:
-        if not getattr(marker, "needed", True) or any(marker.where.takes(meta) for meta in there):
-            continue
-        for gone in taken:
-            if marker.where.takes({"name": "", "namespace": gone.namespace, "labels": gone.labels}):
-                raise gone.refusal(f"{how[:1].upper()}{how[1:]} would be held by no proxy that it is for")
+    with contextlib.suppress(Inconclusive):  # a rehearsal may not know the pods
+        _see_held(catalog, plan, taken, f"{how[:1].upper()}{how[1:]}")
 
 
 @contextlib.contextmanager
@@ -119,7 +121,48 @@ def _taken(catalog: Catalog, in_force: Iterable[Plan]) -> Iterator[_Taken]:
         for edit in plan.edits if isinstance(plan.intent, Down) else ():
             live = catalog.find("Deployment", edit.name, edit.namespace)
             if live is not None and replicas_of(live) == 0:
-                yield _Taken(plan, edit.namespace, pod_labels(live))
+                there = catalog.all("Deployment", edit.namespace)
+                others = [pod_labels(one) for one in there if replicas_of(one) > 0]
+                yield _Taken(plan, edit.namespace, pod_labels(live), others)
+
+
+def _awaited(plan: Plan) -> Iterator[tuple[Where, list[Object]]]:
+    """Which proxies some have to hold a change, each with the pods that come before they are looked at.
+
+    These are those of the Deployments of an earlier stage: pods of the same one are not there yet as its proxies are chosen.
+    """
+    coming = list[Object]()
+    for stage in plan.stages:
+        for marker in stage.markers:
+            if getattr(marker, "needed", True):
+                yield marker.where, list(coming)
+        new = [edit for edit in stage.edits if edit.kind == "Deployment" and edit.new and replicas_of(edit.new) > 0]
+        coming += [_pod(edit.namespace, pod_labels(edit.new or {})) for edit in new]
+
+
+def _pod(namespace: str, labels: Mapping[str, str]) -> Object:
+    """The metadata of a pod of which its Deployment tells."""
+    return {"name": "", "namespace": namespace, "labels": dict(labels)}
+
+
+def _see_held(catalog: Catalog, plan: Plan, taken: Sequence[_Taken], how: str) -> None:
+    """See that some proxy is there, or will be, for whatever of a change is to be held."""
+    meshed = [pod["metadata"] for pod in catalog.with_proxy(None) if not any(one.had(pod) for one in taken)]
+    for where, coming in _awaited(plan):
+        gone = next((one for one in taken if where.takes(_pod(one.namespace, one.labels))), None)
+        if gone is None or any(where.takes(pod) for pod in (*coming, *meshed)):
+            continue
+        if not _may_hold(catalog, where, taken):
+            raise gone.refusal(f"{how} would be held by no proxy that it is for")
+
+
+def _may_hold(catalog: Catalog, where: Where, taken: Sequence[_Taken]) -> bool:
+    """Whether one of the pods that are meant may have a sidecar, since the world does not tell who has."""
+    by_home = dict[str, list[Object]]()
+    for pod in _living(catalog, {}, None, taken):
+        if where.takes(pod["metadata"]):
+            by_home.setdefault(pod["metadata"]["namespace"], []).append(pod)
+    return any(len(catalog.without_sidecar(own, home)) < len(own) for home, own in by_home.items())
 
 
 def _all_of(
@@ -127,17 +170,23 @@ def _all_of(
 ) -> _Taken | None:
     """Pods that were taken away and were the only ones with these labels; ``None``: there were none, or others are there or due."""
     gone = next((one for one in taken if one.namespace == namespace and selected(labels, one.labels)), None)
-    if not labels or gone is None or _left(catalog, labels, namespace, taken):
+    if not labels or gone is None:
         return None
+    with contextlib.suppress(Inconclusive):  # a rehearsal may not know the pods
+        if _living(catalog, labels, namespace, taken):
+            return None
     coming = [edit.new for edit in edits if edit.kind == "Deployment" and edit.namespace == namespace and edit.new]
     due = [*catalog.all("Deployment", namespace), *coming]
     return None if any(replicas_of(one) > 0 and selected(labels, pod_labels(one)) for one in due) else gone
 
 
-def _left(
-    catalog: Catalog, labels: Mapping[str, str], namespace: str | None, taken: Sequence[_Taken], *, meshed: bool = False
+def _living(
+    catalog: Catalog, labels: Mapping[str, str], namespace: str | None, taken: Sequence[_Taken]
 ) -> list[Object]:
-    with contextlib.suppress(Inconclusive):  # a rehearsal may not know the pods
-        pods = catalog.with_proxy(namespace) if meshed else catalog.pods(labels, namespace)
-        return [pod for pod in pods if not has_ended(pod) and not any(one.had(pod) for one in taken)]
-    return []
+    """The pods with these labels that run and were not taken away.
+
+    Raises:
+        Inconclusive: a rehearsal does not know the pods.
+    """
+    pods = catalog.pods(labels, namespace)
+    return [pod for pod in pods if not has_ended(pod) and not any(one.had(pod) for one in taken)]

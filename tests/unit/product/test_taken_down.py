@@ -153,6 +153,114 @@ def test_a_subset_that_the_pods_were_not_of_does_not_come_back_with_them(mesh: s
     _refused(changes, lambda: changes.make(SPLIT))
 
 
+def _stage(changes: Changes) -> StageCluster:
+    return cast("StageCluster", changes._environment.cluster)
+
+
+def _without_fault(project: Path) -> Changes:
+    """Those of a scenario without a fault backend, which would have a sidecar that holds what is for everybody."""
+    changes = _changes(project)
+    changes.said = ()
+    return changes
+
+
+def _told_of_no_sidecars(project: Path) -> Changes:
+    changes = _without_fault(project)
+    for space in _stage(changes).list("Namespace"):
+        _stage(changes).delete(space)
+    return changes
+
+
+@pytest.mark.parametrize("step", [Timeout(PAYMENT, Duration(1)), Retry(PAYMENT, 2), Fault(ORDER, status=503)])
+def test_where_the_world_does_not_tell_who_has_a_sidecar_others_may_hold_a_step(step: Intent, tmp_path: Path) -> None:
+    changes = _told_of_no_sidecars(tmp_path)
+    changes.make(Down(PAYMENT))
+    changes.make(step)
+
+
+def test_what_is_for_the_pods_that_are_down_nobody_else_holds_whatever_the_world_tells(tmp_path: Path) -> None:
+    changes = _told_of_no_sidecars(tmp_path)
+    changes.make(Down(PAYMENT))
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(SERVER))
+    told = _refused(changes, lambda: changes.apply_manifest("own.yaml"))
+    assert told.startswith("The manifest would be held by no proxy that it is for")
+
+
+def test_pods_that_are_told_to_have_no_sidecar_hold_nothing(tmp_path: Path) -> None:
+    changes = _without_fault(tmp_path)
+    for deployment in _stage(changes).list("Deployment"):
+        if deployment["metadata"]["name"] != PAYMENT.name:
+            deployment["spec"]["template"]["metadata"]["annotations"] = {LINKERD.injection.name: "disabled"}
+            _stage(changes).replace(deployment)
+    changes.make(Down(PAYMENT))
+    _refused(changes, lambda: changes.make(Timeout(PAYMENT, Duration(1))))
+    changes.recover(PAYMENT)
+    changes.make(Timeout(PAYMENT, Duration(1)))
+
+
+SERVER = {
+    "apiVersion": "policy.linkerd.io/v1beta3",
+    "kind": "Server",
+    "metadata": {"name": "own", "namespace": "shop"},
+    "spec": {
+        "podSelector": {"matchLabels": {"app": "payment-service"}},
+        "port": 8080,
+        "accessPolicy": "all-authenticated",
+    },
+}
+POLICY = {
+    "apiVersion": "policy.linkerd.io/v1alpha1",
+    "kind": "AuthorizationPolicy",
+    "metadata": {"name": "own", "namespace": "shop"},
+    "spec": {
+        "targetRef": {"group": "policy.linkerd.io", "kind": "Server", "name": "own"},
+        "requiredAuthenticationRefs": [{"kind": "ServiceAccount", "name": "order-service"}],
+    },
+}
+V2 = {"app": "payment-service", "version": "v2"}
+
+
+def _replacement(count: int = 1) -> Object:
+    """A Deployment whose pods take the place of the service's."""
+    made = _pods(V2, count)
+    made["spec"]["template"]["spec"]["containers"][0]["ports"] = [{"containerPort": port} for port in (8080, 9090)]
+    return made
+
+
+def _apply(changes: Changes, project: Path, *documents: Object) -> None:
+    (project / "own.yaml").write_text(yaml.safe_dump_all(documents))
+    changes.apply_manifest("own.yaml")
+
+
+def test_a_policy_is_held_by_the_pods_that_come_with_it(tmp_path: Path) -> None:
+    changes = _changes(tmp_path)
+    changes.make(Down(PAYMENT))
+    _refused(changes, lambda: _apply(changes, tmp_path, SERVER, _replacement(0)))
+    _apply(changes, tmp_path, SERVER, _replacement())
+
+
+def test_what_is_awaited_together_with_the_pods_that_come_is_not_held_by_them(tmp_path: Path) -> None:
+    changes = _changes(tmp_path, [SERVER])
+    changes.make(Down(PAYMENT))
+    told = _refused(changes, lambda: _apply(changes, tmp_path, _replacement(), POLICY))
+    assert told.startswith("The manifest would be held by no proxy that it is for")
+    _apply(changes, tmp_path, _replacement())
+    (tmp_path / "policy.yaml").write_text(yaml.safe_dump(POLICY))
+    changes.apply_manifest("policy.yaml")
+
+
+@pytest.mark.parametrize("step", [STRICT, ONLY])
+def test_pods_of_another_deployment_with_more_labels_are_there(step: Intent, tmp_path: Path) -> None:
+    changes = _changes(tmp_path)
+    deployment = _stage(changes).find("Deployment", PAYMENT.name, "shop") or {}
+    deployment["spec"]["selector"] = {"matchLabels": {"app": PAYMENT.name}}
+    deployment["spec"]["template"]["metadata"]["labels"] = {"app": PAYMENT.name}
+    _stage(changes).replace(deployment)
+    changes.make(Down(PAYMENT))
+    _apply(changes, tmp_path, _replacement())
+    changes.make(step)
+
+
 @pytest.mark.parametrize(("sidecars", "hidden"), [(ISTIO, True), (LINKERD, False)])
 def test_where_nobody_is_there_to_hold_it_the_help_is_in_the_meshs_words(sidecars: Sidecars, *, hidden: bool) -> None:
     class _Nobody:
