@@ -96,7 +96,9 @@ DEVIATIONS = (
         "undeclared-port",
         "To a port that a pod does not declare the first request is judged by the pod's default; in Linkerd it is the first "
         "connection, also one without HTTP, and again the first one after nobody has been connected for 90 seconds. While a "
-        "Server says that such a port is opaque no connection is. A port that no Service leads to either cannot be reached.",
+        "Server says that such a port is opaque no connection is. A port that no Service leads to either cannot be reached. "
+        "The lab's probes pass by the proxy: a port to which a readinessProbe connects (`tcpSocket`) counts as asked for, as it is in "
+        "Linkerd by then; `grpc` probes the lab does not know.",
         "A later connection is judged by the port's policy where Linkerd would take the default once more.",
     ),
     Deviation(
