@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from math import gcd
+from typing import Any
 
 from meshbdd.errors import BadInput
 from meshbdd.intents import ServiceRef, Split
+from meshbdd.mesh.catalog import selected
 
 _PER_PERCENT = 100
 """A hundredth of a percent is the finest share."""
@@ -36,6 +38,31 @@ class NoSuchSubset(BadInput):
         """Offer subsets beside those that are offered already: those of pods that come back, for instance."""
         self._offered |= {*more}
         self.help = f"name one of: {', '.join(sorted(self._offered)) or 'none'}"
+
+
+def see_pods_in(
+    service: ServiceRef,
+    name: str,
+    labels: Mapping[str, str],
+    pods: Sequence[Mapping[str, Any]],
+    others: Collection[str] = (),
+) -> None:
+    """See that some pod is in a subset.
+
+    Args:
+        service: What is split.
+        name: The subset.
+        labels: Those that its pods have.
+        pods: The service's.
+        others: Subsets that the service has beside those by the label ``version``.
+
+    Raises:
+        NoSuchSubset: none is.
+    """
+    there = [pod["metadata"].get("labels") or {} for pod in pods]
+    if not any(selected(labels, own) for own in there):
+        versions = {str(own.get("version") or "") for own in there} - {""}
+        raise NoSuchSubset(service, name, labels, {*others} | versions)
 
 
 def weights_of(intent: Split) -> Mapping[str, int]:

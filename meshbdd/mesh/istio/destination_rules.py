@@ -11,10 +11,10 @@ from meshbdd.cluster import Edit
 from meshbdd.errors import BadInput
 from meshbdd.intents import CircuitBreaker, Limit, ServiceRef
 from meshbdd.mesh.base import Marker, Stage, Where
-from meshbdd.mesh.catalog import Catalog, selected
+from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.istio.hosts import Object, Ruling, governing_rule, is_for_some, ruled_host, rulings, service_host
 from meshbdd.mesh.markers import SubsetHeld
-from meshbdd.mesh.splits import NoSuchSubset
+from meshbdd.mesh.splits import see_pods_in
 
 Spec = dict[str, Any]
 NETWORKING = "networking.istio.io/v1"
@@ -193,7 +193,5 @@ def subset_labels(catalog: Catalog, service: ServiceRef, name: str) -> Mapping[s
     known = {s.get("name"): s.get("labels") or {} for rule in rules for s in rule["spec"].get("subsets") or []}
     labels = known.get(name, {"version": name})
     pods = catalog.pods(catalog.labels_of(service), service.namespace)
-    if not any(selected(labels, pod["metadata"].get("labels") or {}) for pod in pods):
-        versions = {str((pod["metadata"].get("labels") or {}).get("version") or "") for pod in pods} - {""}
-        raise NoSuchSubset(service, name, labels, {str(n) for n in known if n} | versions)
+    see_pods_in(service, name, labels, pods, {str(n) for n in known if n})
     return labels

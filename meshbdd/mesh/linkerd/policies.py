@@ -15,7 +15,7 @@ from meshbdd.cluster.kinds import kind_of
 from meshbdd.errors import NotPossible
 from meshbdd.intents import CircuitBreaker, Retry, ServiceRef, Split, Timeout
 from meshbdd.mesh.base import Stage
-from meshbdd.mesh.catalog import Catalog, selected
+from meshbdd.mesh.catalog import Catalog
 from meshbdd.mesh.linkerd.annotations import ACCRUAL, refuse_unreadable
 from meshbdd.mesh.linkerd.callers import grpc_routes_for_others, refuse_shared
 from meshbdd.mesh.linkerd.markers import (
@@ -39,7 +39,7 @@ from meshbdd.mesh.linkerd.routes import RULES, routes_stage
 from meshbdd.mesh.linkerd.rules import Rules, marked, split_rules
 from meshbdd.mesh.linkerd.scopes import Place
 from meshbdd.mesh.linkerd.time_limits import refuse_earlier
-from meshbdd.mesh.splits import NoSuchSubset, weights_of
+from meshbdd.mesh.splits import see_pods_in, weights_of
 from meshbdd.sidecars import FAULT_LABEL
 from meshbdd.units import Duration
 
@@ -180,9 +180,7 @@ def _subset(catalog: Catalog, service: ServiceRef, name: str, ref: ServiceRef) -
     """The Service of a subset: the pods with this word as their label ``version``."""
     whole = catalog.service(service)
     pods = catalog.pods(catalog.labels_of(service), service.namespace)
-    if not any(selected({"version": name}, pod["metadata"].get("labels") or {}) for pod in pods):
-        versions = {str((pod["metadata"].get("labels") or {}).get("version") or "") for pod in pods} - {""}
-        raise NoSuchSubset(service, name, {"version": name}, versions)
+    see_pods_in(service, name, {"version": name}, pods)
     opaque = {key: text for key, text in (whole["metadata"].get("annotations") or {}).items() if key == OPAQUE_PORTS}
     kept = ("name", "port", "targetPort", "appProtocol", "protocol")
     ports = [{key: port[key] for key in kept if key in port} for port in whole["spec"].get("ports") or []]
