@@ -147,13 +147,18 @@ class _Dumper(yaml.SafeDumper):
         super().increase_indent(flow, True)
 
 
+def compact(obj: Any) -> bytes:
+    """The object as one line of JSON."""
+    return orjson.dumps(obj, option=orjson.OPT_APPEND_NEWLINE)
+
+
 def encode(obj: Any, request: Request, media: str = "application/json") -> bytes:
     """The object as text in that media type."""
     if media == "application/yaml":
         return yaml.dump(obj, Dumper=_Dumper, default_flow_style=False, width=80, allow_unicode=True).encode()
     if request.pretty:
         return json.dumps(obj, indent=2, ensure_ascii=False).encode()
-    return orjson.dumps(obj, option=orjson.OPT_APPEND_NEWLINE)
+    return compact(obj)
 
 
 def answer(obj: Object, request: Request, status: int = 200, media: str = "application/json") -> Response:

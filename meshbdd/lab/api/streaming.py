@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import time
 from collections.abc import AsyncIterator
 
 from meshbdd.lab.api import errors, listing, rules
 from meshbdd.lab.api.core import Api
 from meshbdd.lab.api.errors import ApiError, Cause, Object
-from meshbdd.lab.api.http import Form, Request, Response, choose_form
+from meshbdd.lab.api.http import Form, Request, Response, choose_form, compact
 from meshbdd.lab.api.rest import Target
 from meshbdd.lab.api.selectors import selected
 from meshbdd.lab.api.store import Event
@@ -79,7 +78,7 @@ class Frames:
         if kind != "ERROR" and not (kind == "BOOKMARK" and self._form.shape == "Table"):
             obj = shaped(self._target.resource, self._target.version, obj, self._form, self._include, heads=self._heads)
             self._heads = False
-        return json.dumps({"type": kind, "object": obj}, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+        return compact({"type": kind, "object": obj})
 
     def error(self, error: ApiError) -> bytes:
         """The frame that ends a watch with an error."""
@@ -101,7 +100,7 @@ class Frames:
         empty = {
             "apiVersion": resource.api_version(self._target.version), "items": [], "kind": resource.collection_kind,
         }  # fmt: skip
-        blueprint = base64.b64encode(json.dumps(empty, separators=(",", ":")).encode() + b"\n").decode()
+        blueprint = base64.b64encode(compact(empty)).decode()
         annotations = {
             "k8s.io/initial-events-end": "true",
             "kubernetes.io/initial-events-list-blueprint": blueprint,

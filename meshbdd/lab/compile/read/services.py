@@ -10,6 +10,7 @@ from typing import Any
 from meshbdd.lab.compile.ir import Endpoint, Port, Protocol, Service, Workload
 from meshbdd.lab.compile.names import full_host
 from meshbdd.lab.compile.read.topology import Nodes, preferred
+from meshbdd.port_protocols import is_tcp
 
 Object = Mapping[str, Any]
 
@@ -33,7 +34,7 @@ def protocol_of(port: Object) -> tuple[Protocol, bool]:
     word = "grpc-web" if name.startswith("grpc-web") else name.partition("-")[0]
     if word in _PROTOCOLS:
         return _PROTOCOLS[word], False
-    if port["port"] in _WELL_KNOWN_TCP or port.get("protocol", "TCP") != "TCP":
+    if port["port"] in _WELL_KNOWN_TCP or not is_tcp(port):
         return "tcp", False
     return "http", True
 
