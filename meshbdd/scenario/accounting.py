@@ -20,7 +20,6 @@ from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.fault_calls import FaultCalls
 from meshbdd.scenario.in_force import InForce
 from meshbdd.scenario.known_pods import KnownPods
-from meshbdd.scenario.settling import LOOK_SECONDS
 from meshbdd.scenario.vacuity import Unmet, chances, see_grpc, see_met, see_named
 from meshbdd.scenario.vantages import PLAIN_CLIENT
 from meshbdd.telemetry.access_log import AccessLogs, Entry
@@ -196,7 +195,7 @@ class Accounting:
             within=Duration(_LOG_SECONDS.seconds + 1),
             code="MB0605",
             help="run it again with less other work on the machine: the logs were read too seldom to tell",
-            first_pause=LOOK_SECONDS,
+            first_pause=flush,  # a look asks for the log of every pod, and one before that tells nothing
         )
 
     def tell_calls(self) -> None:

@@ -20,9 +20,6 @@ _QUIET = {"lab": 0.1, "cluster": 1.5}
 (istio/istio pkg/envoy/proxy.go, ``--file-flush-interval-msec 1000``)."""
 _SETTLE = Duration(5)
 """Counters lag by Envoy's flush of statistics (5 s by default: istio/istio pkg/bootstrap/config.go), logs by less."""
-LOOK_SECONDS = 0.05
-"""Between the first two looks at the logs: each look asks for the log of every pod, so that a second one that comes before
-the log can be known to be complete costs time."""
 
 
 def settled(environment: Environment, read: Callable[[], list[Entry]], *, loading: bool) -> list[Entry]:
@@ -49,7 +46,7 @@ def settled(environment: Environment, read: Callable[[], list[Entry]], *, loadin
             what="it",
             within=Duration(quiet) if loading else _SETTLE,
             failure=Inconclusive,
-            first_pause=LOOK_SECONDS,
+            first_pause=quiet,  # a look asks for the log of every pod, and one before that tells nothing
         )
     return seen[-1][1]
 
