@@ -55,7 +55,15 @@ def namespaces(objects: Iterable[Object]) -> set[str]:
 
 def copied(tree: Any) -> Any:
     """A copy of what was read from JSON or YAML; several times as fast as ``copy.deepcopy``, of which a rehearsal needs much."""
-    return pickle.loads(pickle.dumps(tree, pickle.HIGHEST_PROTOCOL))  # noqa: S301 - nobody else's
+    return _thawed(_frozen(tree))
+
+
+def _frozen(tree: Any) -> bytes:
+    return pickle.dumps(tree, pickle.HIGHEST_PROTOCOL)
+
+
+def _thawed(tree: bytes) -> Any:
+    return pickle.loads(tree)  # noqa: S301 - nobody else's
 
 
 _BEFORE, _LATER = "2998-01-01T00:00:00Z", "2999-01-01T00:{:06}Z"
@@ -90,6 +98,8 @@ class StageCluster(_Silent):
         self._objects: dict[tuple[str, str, str], Object] = {}
         self._first: frozenset[tuple[str, str, str]] = frozenset()
         self._resting: frozenset[tuple[str, str, str]] = frozenset()
+        self._running: list[tuple[str, Object, bytes]] | None = None
+        """Every pod there is now: its namespace, its labels, and itself to copy; ``None`` where that was not asked yet."""
         self._born = _BEFORE
         for obj in objects:
             self._keep(obj)
@@ -106,6 +116,7 @@ class StageCluster(_Silent):
         there = self._objects.get(key, {"metadata": {}})["metadata"].get("creationTimestamp")
         meta.setdefault("creationTimestamp", there or self._born.format(number))
         self._objects[key] = kept
+        self._running = None
         return kept
 
     def _has_none(self, key: tuple[str, str, str]) -> bool:
@@ -127,17 +138,25 @@ class StageCluster(_Silent):
         """The objects of a kind; ``labels`` is a selector of equalities."""
         _needs_no_run(kind)
         if kind == "Pod":
-            pods = [pod for pod in self._pods(namespace) if _matches(pod, labels)]
+            pods = self._pods_that_run(namespace, labels)
             if not pods and not self._live:  # "none" is nothing that a rehearsal knows of a mesh to come
                 raise OnlyInARun("which pods there are")
             return pods
         return [
             copied(obj)
             for (its_kind, home, _), obj in self._objects.items()
-            if its_kind == kind and namespace in (None, home) and _matches(obj, labels)
+            if its_kind == kind and namespace in (None, home) and _matches(_labels(obj), labels)
         ]
 
-    def _pods(self, namespace: str | None) -> Iterator[Object]:
+    def _pods_that_run(self, namespace: str | None, labels: str | None) -> list[Object]:
+        if self._running is None:  # steps ask for pods far more often than they change which there are
+            pods = self._pods()
+            self._running = [(pod["metadata"].get("namespace") or "", _labels(pod), _frozen(pod)) for pod in pods]
+        return [
+            _thawed(pod) for home, has, pod in self._running if namespace in (None, home) and _matches(has, labels)
+        ]
+
+    def _pods(self) -> Iterator[Object]:
         """The pods of the world, and one for each workload in it that has none, as it would be injected.
 
         Of a Deployment that a scenario brings these are all of its pods: a run awaits them before it goes on, as it does that
@@ -146,8 +165,8 @@ class StageCluster(_Silent):
         there: list[Object] = []
         down = [self._objects[key] for key in self._objects if key not in self._resting and self._has_none(key)]
         gone = [(one["metadata"].get("namespace") or self.namespace, dict(pod_labels(one))) for one in down]
-        for (kind, home, _), obj in self._objects.items():
-            if kind == "Pod" and namespace in (None, home):
+        for (kind, _, _), obj in self._objects.items():
+            if kind == "Pod":
                 if any(_runs(obj, place, labels, self.namespace) for place, labels in gone):
                     continue
                 pod = copied(obj)
@@ -155,7 +174,7 @@ class StageCluster(_Silent):
                 (pod["metadata"].get("annotations") or {}).pop(OUTBOUND_ANNOTATION, None)
                 there.append(pod)
         yield from there
-        workloads = itertools.chain.from_iterable(self.list(kind, namespace) for kind in _WORKLOADS)
+        workloads = itertools.chain.from_iterable(map(self.list, _WORKLOADS))
         for workload in workloads:
             meta = workload["metadata"]
             home = meta.get("namespace") or self.namespace
@@ -218,6 +237,7 @@ class StageCluster(_Silent):
         """Delete an object."""
         meta = obj["metadata"]
         self._objects.pop(_key(kind_of(obj), meta["name"], meta.get("namespace")), None)
+        self._running = None
 
 
 def _runs(pod: Object, home: str, labels: Object, default: str) -> bool:
@@ -244,9 +264,13 @@ def _annotations(template: Object, place: Object, *, injected: bool) -> dict[str
     return {**copied_to, **(template.get("annotations") or {})}
 
 
-def _matches(obj: Object, labels: str | None) -> bool:
+def _labels(obj: Object) -> Object:
+    return obj["metadata"].get("labels") or {}
+
+
+def _matches(has: Object, labels: str | None) -> bool:
     wanted = dict(pair.split("=", 1) for pair in (labels or "").split(",") if "=" in pair)
-    return wanted.items() <= (obj["metadata"].get("labels") or {}).items()
+    return wanted.items() <= has.items()
 
 
 def _needs_no_run(kind: str) -> None:
