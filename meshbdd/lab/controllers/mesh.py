@@ -19,7 +19,7 @@ from meshbdd.lab.controllers.quarantine import Quarantine
 from meshbdd.lab.controllers.refusals import Refusals, own_conditions
 from meshbdd.lab.controllers.statuses import with_times
 from meshbdd.lab.sidecar.bootstrap import SidecarIdentity
-from meshbdd.lab.xds.resources import SECRET, Packer
+from meshbdd.lab.xds.resources import SECRET, Packer, Snapshot
 from meshbdd.lab.xds.server import AdsServer
 
 _log = logging.getLogger(__name__)
@@ -78,6 +78,8 @@ class ControlPlane:
         self._certificates: dict[str, tuple[Certificate, dt.datetime]] = {}
         """Pod → its certificate, and when that is renewed."""
         self._compiled: dict[str, Compiled] = {}
+        self._delivered: dict[str, Snapshot] = {}
+        """Pod → what its compiled configuration came to, without secrets."""
         self._nodes: dict[str, str] = {}
         self._refusals = Refusals(api)
         self._quarantine = Quarantine()
@@ -202,6 +204,7 @@ class ControlPlane:
             self._ads.forget(node)
             self._refusals.forget(node)
             self._compiled.pop(uid, None)
+            self._delivered.pop(uid, None)
             self._certificates.pop(uid, None)
 
     def _write_status(self, obj: Mapping[str, Any], status: Mapping[str, Any]) -> None:
@@ -226,12 +229,12 @@ class ControlPlane:
     ) -> None:
         identity = runtime.identity
         compiled = compile_(identity.pod, identity.namespace)
-        self._compiled[uid] = compiled
-        resources = self._mesh.deliver(identity, runtime.access_log, compiled)
-        resources[SECRET] = self._secrets(uid, identity, pod, objects)
-        snapshot = self._packer.snapshot(resources)
+        if compiled != self._compiled.get(uid):  # most changes are of no interest to most sidecars
+            self._delivered[uid] = self._packer.snapshot(self._mesh.deliver(identity, runtime.access_log, compiled))
+            self._compiled[uid] = compiled
+        secrets = self._packer.snapshot({SECRET: self._secrets(uid, identity, pod, objects)})
         self._nodes[uid] = identity.node
-        self._ads.set(identity.node, snapshot)
+        self._ads.set(identity.node, self._delivered[uid] | secrets)
 
     def _secrets(
         self, uid: str, identity: SidecarIdentity, pod: Mapping[str, Any], objects: Iterable[Mapping[str, Any]]

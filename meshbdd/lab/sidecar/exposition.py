@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-_RAW = re.compile(r"envoy_(istio_\w+?)(_bucket|_sum|_count)?\{(.*)\} (\S+)$")
+_RAW = re.compile(r"envoy_(istio_\w+?)(_bucket|_sum|_count)?\{(.*)\}$")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _BUCKET = ',le="'
 """Envoy writes a bucket's label last."""
-_KEPT = 8192
-"""Sets of labels that are remembered: one for each kind of answer at each sidecar, whatever its histograms have of buckets."""
+_SIDECARS, _KEPT = 256, 16384
+"""Of how many sidecars series are remembered, and how many of each: some hundred for each kind of answer."""
 _UNKNOWN = "unknown"
 
 
@@ -94,15 +94,23 @@ def _istio_labels(raw: Mapping[str, str], own: Workload, host: str) -> dict[str,
     }
 
 
-@lru_cache(maxsize=_KEPT)
-def _translated(labels: str, own: Workload, inbound_services: tuple[tuple[str, str], ...]) -> str | None:
-    """Labels in Istio's words; ``None`` where they are none of a request."""
-    raw = dict(_LABEL.findall(labels))
-    if "reporter" not in raw:
-        return None
+@lru_cache(maxsize=_SIDECARS)
+def _known(own: Workload, services: tuple[tuple[str, str], ...]) -> dict[str, str]:  # noqa: ARG001 - its key
+    """Series of one sidecar, as Envoy names them, in Istio's words; filled as they come."""
+    return {}
+
+
+def _translated(series: str, own: Workload, services: Mapping[str, str]) -> str:
+    """The name and labels of a series in Istio's words; as they are where they are none of a request."""
+    match = _RAW.match(series)
+    raw = dict(_LABEL.findall(match[3].partition(_BUCKET)[0])) if match else {}
+    if match is None or "reporter" not in raw:
+        return series
+    _, bucket, limit = match[3].partition(_BUCKET)
     cluster = raw["cluster"]
-    host = cluster.rpartition("|")[2] if cluster.startswith("outbound|") else dict(inbound_services).get(cluster, "")
-    return ",".join(f'{name}="{value}"' for name, value in _istio_labels(raw, own, host).items())
+    host = cluster.rpartition("|")[2] if cluster.startswith("outbound|") else services.get(cluster, "")
+    text = ",".join(f'{name}="{value}"' for name, value in _istio_labels(raw, own, host).items())
+    return f"{match[1]}{match[2] or ''}{{{text}{bucket}{limit}}}"
 
 
 def istio_metrics(page: str, own: Workload, inbound_services: Mapping[str, str]) -> str:
@@ -113,17 +121,18 @@ def istio_metrics(page: str, own: Workload, inbound_services: Mapping[str, str])
         own: The workload whose sidecar wrote it, with its principal.
         inbound_services: Inbound cluster name → full name of the first Service it serves.
     """
+    known = _known(own, tuple(sorted(inbound_services.items())))
+    if len(known) > _KEPT:
+        known.clear()
     lines = []
-    services = tuple(sorted(inbound_services.items()))
     for line in page.splitlines():
-        if line.startswith("# TYPE envoy_istio_"):
+        if line.startswith("envoy_istio_"):
+            series, _, value = line.rpartition(" ")
+            if series not in known:
+                known[series] = _translated(series, own, inbound_services)
+            lines.append(f"{known[series]} {value}")
+        elif line.startswith("# TYPE envoy_istio_"):
             lines.append(line.replace("envoy_istio_", "istio_", 1))
-            continue
-        match = _RAW.match(line)
-        labels, bucket, limit = match[3].partition(_BUCKET) if match else ("", "", "")
-        text = _translated(labels, own, services) if match else None
-        if match and text:
-            lines.append(f"{match[1]}{match[2] or ''}{{{text}{bucket}{limit}}} {match[4]}")
         else:
             lines.append(line)
     return "\n".join(lines) + "\n"

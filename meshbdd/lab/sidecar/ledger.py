@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 
 _TYPE = re.compile(r"# TYPE (envoy_(?:istio|l5d)_\w+) \w+$")
-_SAMPLE = re.compile(r"(envoy_(?:istio|l5d)_\w+(?:\{.*\})?) (\S+)$")
 _OURS = ("envoy_istio_", "envoy_l5d_")
 _UPTIME = re.compile(r"^envoy_server_uptime(?:\{\})? (\S+)$", re.MULTILINE)
 
@@ -35,11 +34,11 @@ class Ledger:
         self._see_process(page)
         others, now = self._read(page)
         for series, last in self._last.items():
-            if series not in now or now[series] < last:  # one of nothing too: a bucket that is still empty
+            if now.get(series, -1.0) < last:  # one of nothing too: a bucket that is still empty
                 self._ended[series] = self._ended.get(series, 0.0) + last
         self._last = now
         told: dict[str, list[str]] = {family: [line] for family, line in self._types.items()}
-        for series in dict.fromkeys([*now, *self._ended]):
+        for series in {**now, **self._ended}:
             value = now.get(series, 0.0) + self._ended.get(series, 0.0)
             told[self._family[series]].append(f"{series} {int(value) if value.is_integer() else value}")
         return "\n".join([*others, *(line for lines in told.values() for line in lines)]) + "\n"
@@ -57,9 +56,10 @@ class Ledger:
             if line.startswith("#") and (found := _TYPE.match(line)):
                 family = found[1]
                 self._types[family] = line
-            elif line.startswith(_OURS) and (found := _SAMPLE.match(line)) and family:
-                now[found[1]] = float(found[2])
-                self._family[found[1]] = family
+            elif line.startswith(_OURS) and family:
+                series, _, value = line.rpartition(" ")
+                now[series] = float(value)
+                self._family[series] = family
             else:
                 others.append(line)
         return others, now

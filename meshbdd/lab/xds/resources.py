@@ -71,6 +71,10 @@ class Snapshot:
         """The resources of one type by name."""
         return self.resources.get(type_url, {})
 
+    def __or__(self, other: Snapshot) -> Snapshot:
+        """Both; of a type that both have, the other's."""
+        return Snapshot({**self.resources, **other.resources})
+
 
 class Packer:
     """Serializes dicts, once for all sidecars that get the same one.
