@@ -99,7 +99,13 @@ class World:
         )
         texts = [step.text for step in steps]
         traced = any(text.startswith(_TRACED) for text in texts)
-        self.traffic = Traffic(environment, sent=self.changes.sent, traced=traced, fields=_fields(texts))
+        self.traffic = Traffic(
+            environment,
+            sent=self.changes.sent,
+            traced=traced,
+            fields=_fields(texts),
+            sending=self._accounting.before_traffic,
+        )
         self._call_log = CallLog(environment, self.traffic, texts)
         self.observed = Observations(environment, self.traffic, self._call_log, self._named, texts)
         self.resilience = Resilience(environment, self.traffic, self._call_log, texts)

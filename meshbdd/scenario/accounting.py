@@ -46,12 +46,19 @@ class Accounting:
         self._pods = KnownPods(environment.cluster, environment.mesh.sidecars)
         self._found = FaultCalls(self._logs, self._pods)
         self._began = time.time()
+        self._marked = False
         self._met = False
         """Whether the scenario's requests have met any fault of it."""
 
     def begin(self) -> None:
         """What was logged until now belongs to no change of this scenario."""
         self._logs.mark()
+        self._marked = True
+
+    def before_traffic(self) -> None:
+        """What was logged before the scenario's first request, or its first change, is none of its calls."""
+        if not self._marked:
+            self.begin()
 
     def arrived(self, item: InForce, in_force: Iterable[InForce]) -> None:
         """What was logged until now did not meet this change.

@@ -44,6 +44,7 @@ class Traffic:
             seen.
         traced: Whether requests carry a trace context (``traceparent``), because a claim asks where it gets to.
         fields: Paths of the fields that claims of the scenario ask for, kept of every answer.
+        sending: Called each time before steps send requests.
 
     Attributes:
         sender: Sends them.
@@ -57,11 +58,13 @@ class Traffic:
         *,
         traced: bool = False,
         fields: Sequence[str] = (),
+        sending: Callable[[], object] = lambda: None,
     ) -> None:
         environment.sent.begin()
         self._traced = traced
         self._environment = environment
         self._sent = sent
+        self._sending = sending
         self.sender = Sender(environment, traced=traced, fields=fields)
         self.requests = self.sender.requests
         self.own = OwnRequests(self.sender)
@@ -98,6 +101,7 @@ class Traffic:
 
     def _run(self, plan: Plan) -> Result:
         """Send, and note what was sent."""
+        self._sending()
         result = self.sender.send(plan)
         outside = plan.vantage is not None and plan.vantage.name == PLAIN_CLIENT
         asked = self.sender.asked(plan.message.name)
@@ -183,6 +187,7 @@ class Traffic:
         self._leave_enough()
         self.samples = []  # what was sent before it is no answer to what is claimed after it
         self._background = Background(name)
+        self._sending()
         self._environment.sent.add(
             self._background.start(self.sender.plan(self.requests.get(name), pace=Pace(rate))), name
         )

@@ -21,7 +21,7 @@ class Ledger:
         self._uptime = 0.0
         self._types: dict[str, str] = {}
         self._family: dict[str, str] = {}
-        self._last: dict[str, float] = {}
+        self._last: dict[str, str] = {}
         self._ended: dict[str, float] = {}
         """What a series had come to when it was forgotten, all its lives together."""
 
@@ -34,13 +34,19 @@ class Ledger:
         self._see_process(page)
         others, now = self._read(page)
         for series, last in self._last.items():
-            if now.get(series, -1.0) < last:  # one of nothing too: a bucket that is still empty
-                self._ended[series] = self._ended.get(series, 0.0) + last
+            value = now.get(series)
+            if value != last and (value is None or float(value) < float(last)):
+                self._ended[series] = self._ended.get(series, 0.0) + float(last)  # 0 too: a bucket that is still empty
         self._last = now
+        if not self._ended:
+            return page
         told: dict[str, list[str]] = {family: [line] for family, line in self._types.items()}
-        for series in {**now, **self._ended}:
-            value = now.get(series, 0.0) + self._ended.get(series, 0.0)
-            told[self._family[series]].append(f"{series} {int(value) if value.is_integer() else value}")
+        for series, value in now.items():
+            whole = _number(float(value) + self._ended[series]) if series in self._ended else value
+            told[self._family[series]].append(f"{series} {whole}")
+        for series, ended in self._ended.items():
+            if series not in now:
+                told[self._family[series]].append(f"{series} {_number(ended)}")
         return "\n".join([*others, *(line for lines in told.values() for line in lines)]) + "\n"
 
     def _see_process(self, page: str) -> None:
@@ -49,8 +55,8 @@ class Ledger:
             self._last, self._ended = {}, {}
         self._uptime = uptime
 
-    def _read(self, page: str) -> tuple[list[str], dict[str, float]]:
-        """The lines that are none of ours, and the values of ours."""
+    def _read(self, page: str) -> tuple[list[str], dict[str, str]]:
+        """The lines that are none of ours, and the values of ours as they are written."""
         others, now, family = [], {}, ""
         for line in page.splitlines():
             if line.startswith("#") and (found := _TYPE.match(line)):
@@ -58,8 +64,12 @@ class Ledger:
                 self._types[family] = line
             elif line.startswith(_OURS) and family:
                 series, _, value = line.rpartition(" ")
-                now[series] = float(value)
+                now[series] = value
                 self._family[series] = family
             else:
                 others.append(line)
         return others, now
+
+
+def _number(value: float) -> str:
+    return str(int(value) if value.is_integer() else value)
