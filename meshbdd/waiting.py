@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from meshbdd.errors import EnvironmentBroken, MeshbddError
 from meshbdd.units import Duration
@@ -29,6 +29,36 @@ def asked_once() -> Iterator[None]:
         yield
     finally:
         _PATIENT.reset(before)
+
+
+_MOMENT: ContextVar[dict[Any, Any] | None] = ContextVar("moment", default=None)
+
+
+@contextmanager
+def one_moment() -> Iterator[None]:
+    """Within: what is asked twice is asked once, so that all that is worked out from it is of one moment.
+
+    It is for planning and reckoning alone. What is waited for within is looked at anew each time.
+    """
+    before = _MOMENT.set({} if (known := _MOMENT.get()) is None else known)
+    try:
+        yield
+    finally:
+        _MOMENT.reset(before)
+
+
+def of_this_moment() -> dict[Any, Any] | None:
+    """What was asked in this moment, to be looked up and added to; ``None`` where time goes on."""
+    return _MOMENT.get()
+
+
+@contextmanager
+def _as_time_goes_on() -> Iterator[None]:
+    before = _MOMENT.set(None)
+    try:
+        yield
+    finally:
+        _MOMENT.reset(before)
 
 
 class NotYet(Exception):
@@ -77,7 +107,8 @@ def eventually(
     deadline = time.monotonic() + (within.seconds if _PATIENT.get() else 0.0)
     for pause in _pauses(first_pause, longest_pause):
         try:
-            return probe()
+            with _as_time_goes_on():
+                return probe()
         except NotYet as seen:
             if time.monotonic() >= deadline:
                 raise _too_late(what, within, str(seen), code, failure, help) from None

@@ -25,6 +25,7 @@ from meshbdd.cluster.failures import ApiFailure, Unanswered
 from meshbdd.cluster.kinds import KINDS, Kind, as_written, kind_of
 from meshbdd.cluster.refusals import understood
 from meshbdd.errors import BadInput
+from meshbdd.waiting import of_this_moment
 
 __all__ = ["ApiFailure", "Cluster", "Unanswered", "default_kubeconfig", "server_of"]
 
@@ -144,9 +145,21 @@ class Cluster:
                 f"The API server {self.server} did not answer {method} {path}: {error}.",
                 help="check that it runs and that the kubeconfig leads to it",
             ) from None
+        if method != "GET" and (known := of_this_moment()) is not None:
+            known.clear()
         if answer.status >= 400:
             raise _failure(answer.status, answer.data, f"{method} {path}")
         return bytes(answer.data)
+
+    def _read(self, path: str, query: Mapping[str, str] | None = None) -> Any:
+        """What the API tells, each time as objects of the caller's own."""
+        known = of_this_moment()
+        if known is None:
+            return json.loads(self.request("GET", path, query=query))
+        asked = id(self), path, str(query)
+        if asked not in known:
+            known[asked] = self.request("GET", path, query=query)
+        return json.loads(known[asked])
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> Object:
         """One object.
@@ -154,7 +167,7 @@ class Cluster:
         Raises:
             ApiFailure: status 404 where there is none.
         """
-        found: Object = json.loads(self.request("GET", KINDS[kind].path(namespace, name)))
+        found: Object = self._read(KINDS[kind].path(namespace, name))
         return found
 
     def find(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
@@ -178,7 +191,7 @@ class Cluster:
             return []
         query = {"labelSelector": labels} if labels else None
         try:
-            content = json.loads(self.request("GET", KINDS[kind].path(namespace), query=query))
+            content = self._read(KINDS[kind].path(namespace), query)
         except ApiFailure as failure:
             if failure.status != HTTPStatus.NOT_FOUND:  # of a namespace that there is not, the list is empty
                 raise

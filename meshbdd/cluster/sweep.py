@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
+from meshbdd.cluster.at_once import at_once
 from meshbdd.cluster.client import ApiFailure, Cluster
 from meshbdd.cluster.kinds import kind_of
 from meshbdd.cluster.record import ROUTE_PREFIX, ROUTES, RUN, Object, Record, read_path, route_name
@@ -64,8 +66,9 @@ def changed_by_others(cluster: Cluster, namespace: str, own_run: str) -> Iterato
         namespace: The namespace to look into where the account may not list all of them.
         own_run: Id of the run that asks.
     """
-    for kind in _KINDS:
-        yield from _list(cluster, kind, namespace, f"{RUN},{RUN}!={own_run}")
+    others = f"{RUN},{RUN}!={own_run}"
+    for found in at_once(partial(_list, cluster, kind, namespace, others) for kind in _KINDS):
+        yield from found
 
 
 def _lives(obj: Object, run: str) -> bool:

@@ -24,7 +24,7 @@ from meshbdd.scenario.vacuity import Unmet, chances, see_grpc, see_met, see_name
 from meshbdd.scenario.vantages import PLAIN_CLIENT
 from meshbdd.telemetry.access_log import AccessLogs, Entry
 from meshbdd.units import Duration, counted
-from meshbdd.waiting import NotYet, eventually
+from meshbdd.waiting import NotYet, eventually, one_moment
 
 _LOG_SECONDS = Duration(2)
 GROWING_SECONDS = 0.5
@@ -121,6 +121,12 @@ class Accounting:
             item,
             lambda found: bool(refused or self._found.calls(item, found, service)) and self._found.told(item, found),
         )
+        with one_moment():
+            self._reckon(item, service, entries, refused, final=final)
+
+    def _reckon(
+        self, item: InForce, service: ServiceRef, entries: Sequence[Entry], refused: int, *, final: bool
+    ) -> None:
         came = self._found.calls(item, entries, service)
         everybodys = [(who, entry) for who, entry in came if not entry.denied]
         if came and not everybodys:  # the policies stand before a fault at the server

@@ -34,6 +34,7 @@ from meshbdd.scenario.environment import Environment
 from meshbdd.scenario.in_force import InForce, Written
 from meshbdd.scenario.needs import Asked, needs, services_in
 from meshbdd.scenario.taking_back import batches, hand_on, rounds
+from meshbdd.waiting import one_moment
 
 
 class Changes:
@@ -85,7 +86,7 @@ class Changes:
         """
         services, context = services_in(intent), self._context()
         self._environment.require(Asked(intent, services), str(intent))
-        with told_of_absence(self._catalog, str(intent), services, context.in_force):
+        with told_of_absence(self._catalog, str(intent), services, context.in_force), one_moment():
             plan = self._environment.mesh.plan(intent, context)
         self._carry_out(plan)
 
@@ -109,7 +110,9 @@ class Changes:
             except (RefusedObject, UnplayableObject) as error:
                 error.place = place_of(self._file(name), document, error.field)
                 raise
-        self._carry_out(self._environment.mesh.plan_manifest(documents, self._context()), self._file(name))
+        with one_moment():
+            plan = self._environment.mesh.plan_manifest(documents, self._context())
+        self._carry_out(plan, self._file(name))
 
     def remove_manifest(self, name: str) -> None:
         """Take back what applying a manifest did.
@@ -190,7 +193,9 @@ class Changes:
             return
         self.made = True
         self._before_first()
-        self._environment.standing.ensure(self._environment.mesh.early(self._context()))
+        with one_moment():
+            early = self._environment.mesh.early(self._context())
+        self._environment.standing.ensure(early)
 
     def _carry_out(self, plan: Plan, manifest: Path | None = None) -> None:
         see_pods_there(self._catalog, plan, self._context().in_force)

@@ -7,10 +7,12 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 from meshbdd.cluster import Cluster
+from meshbdd.cluster.at_once import at_once
 from meshbdd.cluster.client import ApiFailure
 from meshbdd.sidecars import (
     FAULT_CONTAINER,
@@ -266,8 +268,9 @@ class AccessLogs:
     def mark(self) -> None:
         """Begin here: what stands in the logs now is of no interest."""
         self._entries, self._injections = [], []
-        for meta, container, _ in self._logs():
-            self._last[meta["uid"], container] = self._newest(meta, container)
+        logs = list(self._logs())
+        newest = at_once(partial(self._newest, meta, container) for meta, container, _ in logs)
+        self._last.update({(meta["uid"], name): last for (meta, name, _), last in zip(logs, newest, strict=True)})
 
     def _newest(self, meta: Mapping[str, Any], container: str) -> bytes:
         """The last entry of a log; nothing where it has none."""
@@ -283,8 +286,10 @@ class AccessLogs:
 
         Where a header hides who made a call, the caller's log tells it, if that is there by now.
         """
-        for meta, container, addresses in self._logs():
-            found = read_entries(meta["name"], self._new(meta, container), addresses, str(meta.get("namespace") or ""))
+        logs = list(self._logs())
+        texts = at_once(partial(self._new, meta, container) for meta, container, _ in logs)
+        for (meta, container, addresses), text in zip(logs, texts, strict=True):
+            found = read_entries(meta["name"], text, addresses, str(meta.get("namespace") or ""))
             (self._injections if container == FAULT_CONTAINER else self._entries).extend(found)
         return with_callers(self._entries, self._addresses)
 

@@ -46,6 +46,13 @@ class EnvoyFilters:
             filters, key=lambda f: (int(f["spec"].get("priority") or 0), f["metadata"]["namespace"] != root)
         )
         self._root = root
+        self._values: dict[int, tuple[dict[str, Any] | None, str | None]] = {}
+        """Of each patch that was asked for, by its identity: many workloads have the same ones."""
+
+    def _value(self, entry: Object) -> tuple[dict[str, Any] | None, str | None]:
+        if id(entry) not in self._values:
+            self._values[id(entry)] = read_value(entry)
+        return self._values[id(entry)]
 
     def patches(self, namespace: str, labels: Mapping[str, str]) -> tuple[list[Patch], list[str]]:
         """The patches for a workload, and a sentence for each that is left out."""
@@ -63,7 +70,7 @@ class EnvoyFilters:
                     continue
                 owner = f"EnvoyFilter {item['metadata']['name']} in {home}"
                 path = f"spec.configPatches[{index}]"
-                value, lost = read_value(entry)
+                value, lost = self._value(entry)
                 if lost:
                     warnings.append(f"{owner}: {path}.patch.value: {lost}")
                 if value is not None:

@@ -1,0 +1,21 @@
+"""Several calls of the API at a time: most of what one takes is waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_POOL = ThreadPoolExecutor(max_workers=4, thread_name_prefix="api")
+"""Few beside the 400 requests that an API server takes at a time by default (``--max-requests-inflight``)."""
+
+
+def at_once(calls: Iterable[Callable[[], T]]) -> list[T]:
+    """The outcomes of calls, in their order. A call must not ask for ``at_once`` itself.
+
+    Raises:
+        Exception: whatever the first one that fails raises.
+    """
+    return [future.result() for future in [_POOL.submit(call) for call in calls]]
