@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import pickle
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from meshbdd.cluster import Cluster
+from meshbdd.cluster.at_once import at_once
 from meshbdd.cluster.kinds import KINDS, kind_of
 from meshbdd.cluster.refusals import see_namespace
 from meshbdd.errors import Inconclusive
@@ -44,7 +46,8 @@ def everything(cluster: Cluster) -> tuple[Object, ...]:
     Raises:
         ApiFailure: the account may not see them.
     """
-    return tuple(obj for kind in KINDS.keys() - _RUNNING for obj in cluster.list(kind))
+    found = at_once(partial(cluster.list, kind) for kind in KINDS.keys() - _RUNNING)
+    return tuple(itertools.chain.from_iterable(found))
 
 
 def namespaces(objects: Iterable[Object]) -> set[str]:
@@ -138,7 +141,7 @@ class StageCluster(_Silent):
         """The objects of a kind; ``labels`` is a selector of equalities."""
         _needs_no_run(kind)
         if kind == "Pod":
-            pods = self._pods_that_run(namespace, labels)
+            pods = [*self._pods_that_run(namespace, labels)]
             if not pods and not self._live:  # "none" is nothing that a rehearsal knows of a mesh to come
                 raise OnlyInARun("which pods there are")
             return pods
@@ -148,13 +151,11 @@ class StageCluster(_Silent):
             if its_kind == kind and namespace in (None, home) and _matches(_labels(obj), labels)
         ]
 
-    def _pods_that_run(self, namespace: str | None, labels: str | None) -> list[Object]:
+    def _pods_that_run(self, namespace: str | None, labels: str | None) -> Sequence[Object]:
         if self._running is None:  # steps ask for pods far more often than they change which there are
             pods = self._pods()
             self._running = [(pod["metadata"].get("namespace") or "", _labels(pod), _frozen(pod)) for pod in pods]
-        return [
-            _thawed(pod) for home, has, pod in self._running if namespace in (None, home) and _matches(has, labels)
-        ]
+        return [_thawed(pod) for home, has, pod in self._running if namespace in (None, home) and _matches(has, labels)]
 
     def _pods(self) -> Iterator[Object]:
         """The pods of the world, and one for each workload in it that has none, as it would be injected.
