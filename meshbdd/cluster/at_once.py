@@ -13,9 +13,16 @@ _POOL = ThreadPoolExecutor(max_workers=4, thread_name_prefix="api")
 
 
 def at_once(calls: Iterable[Callable[[], T]]) -> list[T]:
-    """The outcomes of calls, in their order. A call must not ask for ``at_once`` itself.
+    """The outcomes of calls, in their order; each call asks anew, whatever moment it is made in.
+
+    A call must not ask for ``at_once`` itself.
 
     Raises:
-        Exception: whatever the first one that fails raises.
+        Exception: whatever the first one that fails raises; those that have not begun are not made any more.
     """
-    return [future.result() for future in [_POOL.submit(call) for call in calls]]
+    futures = [_POOL.submit(call) for call in calls]
+    try:
+        return [future.result() for future in futures]
+    finally:
+        for future in futures:  # those that are done do not mind
+            future.cancel()

@@ -129,6 +129,8 @@ class Cluster:
             ApiFailure: the API answered with an error.
             Unanswered: no answer came.
         """
+        if method != "GET" and (known := of_this_moment()) is not None:
+            known.clear()
         headers = self._headers()
         data = None
         if body is not None:
@@ -145,8 +147,6 @@ class Cluster:
                 f"The API server {self.server} did not answer {method} {path}: {error}.",
                 help="check that it runs and that the kubeconfig leads to it",
             ) from None
-        if method != "GET" and (known := of_this_moment()) is not None:
-            known.clear()
         if answer.status >= 400:
             raise _failure(answer.status, answer.data, f"{method} {path}")
         return bytes(answer.data)

@@ -177,6 +177,8 @@ class StageCluster(_Silent):
         yield from there
         workloads = itertools.chain.from_iterable(map(self.list, _WORKLOADS))
         for workload in workloads:
+            if not (workload.get("spec") or {}).get("template"):
+                continue
             meta = workload["metadata"]
             home = meta.get("namespace") or self.namespace
             key = _key(workload["kind"], meta["name"], meta.get("namespace"))

@@ -15,7 +15,7 @@ from allure_commons.utils import now, uuid4
 
 from meshbdd.errors import Place
 from meshbdd.evidence import Event
-from meshbdd.report import draw, redact
+from meshbdd.report import redact
 from meshbdd.report.attachments import Attachment, table
 from meshbdd.report.identity import Identities, name_of
 from meshbdd.report.outcome import STATUS, Category, Outcome, Problem, culprit_of, outcome_of, place_of
@@ -58,7 +58,6 @@ class Listener(AllureListener):  # type: ignore[misc] # allure-behave has no typ
         self._test: TestResult | None = None
         self._culprit: tuple[Place, str] | None = None
         self.scene = Scene()
-        draw.load_early()
 
     # Hooks of allure-commons that would be called for every Allure formatter's scenario: not ours.
 

@@ -187,10 +187,9 @@ class Traffic:
         self._leave_enough()
         self.samples = []  # what was sent before it is no answer to what is claimed after it
         self._background = Background(name)
+        plan = self.sender.plan(self.requests.get(name), pace=Pace(rate))
         self._sending()
-        self._environment.sent.add(
-            self._background.start(self.sender.plan(self.requests.get(name), pace=Pace(rate))), name
-        )
+        self._environment.sent.add(self._background.start(plan), name)
 
     def stop_load(self) -> None:
         """End the load that runs in the background; the claims that follow judge all of it.

@@ -249,8 +249,11 @@ class AccessLogs:
             return b""
         return text[: text.rfind(b"\n") + 1]
 
-    def _new(self, meta: Mapping[str, Any], container: str) -> bytes:
-        """What stands after the last entry read before; everything where that entry is gone (the log was rotated)."""
+    def _new(self, meta: Mapping[str, Any], container: str) -> tuple[bytes, bytes]:
+        """What stands after the last entry read before, and the last entry now.
+
+        It is everything where that entry is gone (the log was rotated).
+        """
         key = meta["uid"], container
         last = self._last.get(key, b"")
         text = b""
@@ -262,8 +265,7 @@ class AccessLogs:
                 break
             if tail is None or text.count(b"\n") < tail - 1:  # the last line may be half written, and counts
                 break
-        self._last[key] = _last_entry(text) or last
-        return text
+        return text, _last_entry(text) or last
 
     def mark(self) -> None:
         """Begin here: what stands in the logs now is of no interest."""
@@ -288,7 +290,8 @@ class AccessLogs:
         """
         logs = list(self._logs())
         texts = at_once(partial(self._new, meta, container) for meta, container, _ in logs)
-        for (meta, container, addresses), text in zip(logs, texts, strict=True):
+        for (meta, container, addresses), (text, last) in zip(logs, texts, strict=True):  # all of them, or none
+            self._last[meta["uid"], container] = last
             found = read_entries(meta["name"], text, addresses, str(meta.get("namespace") or ""))
             (self._injections if container == FAULT_CONTAINER else self._entries).extend(found)
         return with_callers(self._entries, self._addresses)

@@ -242,6 +242,23 @@ def test_an_envoy_that_crashes_comes_back_and_the_lab_goes_on(tmp_path) -> None:
         lab.down()
 
 
+def test_a_sidecar_that_came_back_logs_into_its_new_log(tmp_path) -> None:
+    lab = LabUnderTest.up("relogs", shop=False, manifests=[_yaml(tmp_path)])
+    try:
+
+        def proxy() -> dict[str, Any]:
+            return next(s for s in lab.pod("client")["status"]["containerStatuses"] if s["name"] == "istio-proxy")
+
+        name = lab.pod("client")["metadata"]["name"].encode()
+        (envoy,) = [pid for pid in _envoys(lab) if name in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        os.kill(envoy, signal.SIGSEGV)  # no Service selects the pod, so nothing but its own return is news to it
+        until("the return of the client's sidecar", lambda: proxy()["restartCount"] == 1 and proxy()["ready"])
+        until("an answer", lambda: lab.get("http://echo/").status_code == 200)
+        until("the call in the log", lambda: any(line["authority"] == "echo" for line in lab.log("client")))
+    finally:
+        lab.down()
+
+
 @pytest.mark.parametrize("name", ["Upper", "../up", "", "a" * 40])
 def test_a_bad_name_is_refused(name: str) -> None:
     with pytest.raises(BadInput, match="no name for a lab"):

@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from meshbdd.lab.api.core import Api
@@ -32,7 +33,10 @@ _TURN_SECONDS = 0.005
 
 
 def matters(event: Event) -> bool:
-    """Whether a change can be seen by a compiler: of a pod's status that is its address alone."""
+    """Whether a change can be told to a sidecar: of a pod's status its address, and the starts of its containers.
+
+    With each start of a sidecar its log is another one.
+    """
     if event.previous is None or event.type == "DELETED" or event.resource != "pods":
         return True
 
@@ -40,7 +44,10 @@ def matters(event: Event) -> bool:
         meta = {
             name: value for name, value in pod["metadata"].items() if name not in {"managedFields", "resourceVersion"}
         }
-        return meta, pod["spec"], (pod.get("status") or {}).get("podIP")
+        status = pod.get("status") or {}
+        containers = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
+        starts = [(container["name"], container.get("restartCount")) for container in containers]
+        return meta, pod["spec"], status.get("podIP"), starts
 
     return bool(part(event.object) != part(event.previous))
 
@@ -77,9 +84,10 @@ class ControlPlane:
         self._pushing: asyncio.Task[None] | None = None
         self._certificates: dict[str, tuple[Certificate, dt.datetime]] = {}
         """Pod → its certificate, and when that is renewed."""
-        self._compiled: dict[str, Compiled] = {}
+        self._told: dict[str, tuple[Compiled, Path]] = {}
+        """Pod → what its sidecar was told: its configuration, and where to log."""
         self._delivered: dict[str, Snapshot] = {}
-        """Pod → what its compiled configuration came to, without secrets."""
+        """Pod → what that came to, without secrets."""
         self._nodes: dict[str, str] = {}
         self._refusals = Refusals(api)
         self._quarantine = Quarantine()
@@ -87,7 +95,8 @@ class ControlPlane:
 
     def compiled(self, uid: str) -> Compiled | None:
         """The last compiled configuration of a pod."""
-        return self._compiled.get(uid)
+        told = self._told.get(uid)
+        return told[0] if told else None
 
     def refused(self, node: str, type_url: str, sentence: str) -> None:
         """Envoy of ``node`` has refused something: tell it to the objects behind it."""
@@ -203,7 +212,7 @@ class ControlPlane:
             node = self._nodes.pop(uid)
             self._ads.forget(node)
             self._refusals.forget(node)
-            self._compiled.pop(uid, None)
+            self._told.pop(uid, None)
             self._delivered.pop(uid, None)
             self._certificates.pop(uid, None)
 
@@ -229,9 +238,10 @@ class ControlPlane:
     ) -> None:
         identity = runtime.identity
         compiled = compile_(identity.pod, identity.namespace)
-        if compiled != self._compiled.get(uid):  # most changes are of no interest to most sidecars
+        told = compiled, runtime.access_log
+        if told != self._told.get(uid):  # most changes are of no interest to most sidecars
             self._delivered[uid] = self._packer.snapshot(self._mesh.deliver(identity, runtime.access_log, compiled))
-            self._compiled[uid] = compiled
+            self._told[uid] = told
         secrets = self._packer.snapshot({SECRET: self._secrets(uid, identity, pod, objects)})
         self._nodes[uid] = identity.node
         self._ads.set(identity.node, self._delivered[uid] | secrets)

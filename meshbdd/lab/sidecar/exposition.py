@@ -15,8 +15,8 @@ _RAW = re.compile(r"envoy_(istio_\w+?)(_bucket|_sum|_count)?\{(.*)\}$")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _BUCKET = ',le="'
 """Envoy writes a bucket's label last."""
-_SIDECARS, _KEPT = 256, 16384
-"""Of how many sidecars series are remembered, and how many of each: some hundred for each kind of answer."""
+_WORKLOADS, _KEPT = 256, 16384
+"""Of how many workloads series are remembered, and how many of each: some hundred for each kind of answer."""
 _UNKNOWN = "unknown"
 
 
@@ -94,9 +94,9 @@ def _istio_labels(raw: Mapping[str, str], own: Workload, host: str) -> dict[str,
     }
 
 
-@lru_cache(maxsize=_SIDECARS)
+@lru_cache(maxsize=_WORKLOADS)
 def _known(own: Workload, services: tuple[tuple[str, str], ...]) -> dict[str, str]:  # noqa: ARG001 - its key
-    """Series of one sidecar, as Envoy names them, in Istio's words; filled as they come."""
+    """Series of a workload's sidecars, as Envoy names them, in Istio's words; filled as they come."""
     return {}
 
 
@@ -125,7 +125,7 @@ def istio_metrics(page: str, own: Workload, inbound_services: Mapping[str, str])
     if len(known) > _KEPT:
         known.clear()
     lines = []
-    for line in page.splitlines():
+    for line in page.rstrip("\n").split("\n"):  # a label may hold what else ends a line
         if line.startswith("envoy_istio_"):
             series, _, value = line.rpartition(" ")
             if series not in known:

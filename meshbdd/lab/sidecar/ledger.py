@@ -58,7 +58,7 @@ class Ledger:
     def _read(self, page: str) -> tuple[list[str], dict[str, str]]:
         """The lines that are none of ours, and the values of ours as they are written."""
         others, now, family = [], {}, ""
-        for line in page.splitlines():
+        for line in page.rstrip("\n").split("\n"):  # a label may hold what else ends a line
             if line.startswith("#") and (found := _TYPE.match(line)):
                 family = found[1]
                 self._types[family] = line

@@ -9,7 +9,6 @@ import importlib.util
 import io
 import math
 import re
-import threading
 import warnings
 from collections.abc import Sequence
 from functools import cache
@@ -60,12 +59,6 @@ def _library() -> SimpleNamespace:
     return SimpleNamespace(
         Figure=Figure, Canvas=FigureCanvasSVG, Path=path.Path, Patch=patches.PathPatch, Text=text.Text, pixels=pixels
     )
-
-
-def load_early() -> None:
-    """Load what draws, if it is installed, while the run waits for something else: half a second for the first picture."""
-    if can_draw():
-        threading.Thread(target=_library, name="load matplotlib", daemon=True).start()
 
 
 class Picture:

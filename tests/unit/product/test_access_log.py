@@ -174,3 +174,25 @@ def test_what_envoy_says_again_hides_no_entry() -> None:
         cluster.add(number)
         cluster.lines.append(refused)
         assert [e.request_id for e in logs.since_mark()] == [str(n) for n in range(2, number + 1)]
+
+
+class _OneThatFails(_TwoPods):
+    """An API that cannot give the log of one pod at first, and whose other log was read by then."""
+
+    def __init__(self) -> None:
+        self.failing = True
+
+    def log(self, name: str, _namespace: str, _container: str, *, tail: int | None = None) -> bytes:
+        if name == "gone" and self.failing:
+            raise ApiFailure(500, "InternalError", "the kubelet does not answer")
+        return _LINE.replace(b'"r1"', f'"{name}"'.encode())
+
+
+def test_a_log_that_cannot_be_read_costs_no_other_one_an_entry() -> None:
+    cluster = _OneThatFails()
+    logs = AccessLogs(cast("Cluster", cluster))
+    with pytest.raises(ApiFailure):
+        logs.since_mark()
+    cluster.failing = False
+    assert [entry.request_id for entry in logs.since_mark()] == ["gone", "here"]
+    assert [entry.request_id for entry in logs.since_mark()] == ["gone", "here"]
