@@ -22,13 +22,19 @@ _PATIENT = ContextVar("patient", default=True)
 
 
 @contextmanager
-def asked_once() -> Iterator[None]:
-    """Within: each condition is looked at once. For a rehearsal, in which nothing comes by being waited for."""
-    before = _PATIENT.set(False)
+def _being(variable: ContextVar[T], value: T) -> Iterator[None]:
+    before = variable.set(value)
     try:
         yield
     finally:
-        _PATIENT.reset(before)
+        variable.reset(before)
+
+
+@contextmanager
+def asked_once() -> Iterator[None]:
+    """Within: each condition is looked at once. For a rehearsal, in which nothing comes by being waited for."""
+    with _being(_PATIENT, False):
+        yield
 
 
 _MOMENT: ContextVar[dict[Any, Any] | None] = ContextVar("moment", default=None)
@@ -40,25 +46,14 @@ def one_moment() -> Iterator[None]:
 
     It is for planning and reckoning alone. What is waited for within is looked at anew each time.
     """
-    before = _MOMENT.set({} if (known := _MOMENT.get()) is None else known)
-    try:
+    known = _MOMENT.get()
+    with _being(_MOMENT, {} if known is None else known):
         yield
-    finally:
-        _MOMENT.reset(before)
 
 
 def of_this_moment() -> dict[Any, Any] | None:
     """What was asked in this moment, to be looked up and added to; ``None`` where time goes on."""
     return _MOMENT.get()
-
-
-@contextmanager
-def _as_time_goes_on() -> Iterator[None]:
-    before = _MOMENT.set(None)
-    try:
-        yield
-    finally:
-        _MOMENT.reset(before)
 
 
 class NotYet(Exception):
@@ -107,7 +102,7 @@ def eventually(
     deadline = time.monotonic() + (within.seconds if _PATIENT.get() else 0.0)
     for pause in _pauses(first_pause, longest_pause):
         try:
-            with _as_time_goes_on():
+            with _being(_MOMENT, None):
                 return probe()
         except NotYet as seen:
             if time.monotonic() >= deadline:

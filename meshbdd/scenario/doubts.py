@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from http import HTTPStatus
 from itertools import chain
 
 from meshbdd.cluster import Cluster
 from meshbdd.cluster.at_once import at_once
-from meshbdd.cluster.client import ApiFailure
 from meshbdd.errors import BadInput
 from meshbdd.mesh.base import Object
+from meshbdd.mesh.catalog import Catalog
 from meshbdd.sense import Severity, check, check_changes
 
 _WORLD = (
@@ -46,13 +45,5 @@ def refuse_nonsense(cluster: Cluster, changed: Sequence[Object], mesh: str) -> t
 
 
 def _world(cluster: Cluster) -> Iterator[Object]:
-    return chain.from_iterable(at_once(partial(_readable, cluster, kind) for kind in _WORLD))
-
-
-def _readable(cluster: Cluster, kind: str) -> list[Object]:
-    try:
-        return cluster.list(kind)
-    except ApiFailure as failure:
-        if failure.status != HTTPStatus.FORBIDDEN:
-            raise
-        return []
+    catalog = Catalog(cluster)
+    return chain.from_iterable(at_once(partial(catalog.readable, kind) for kind in _WORLD))

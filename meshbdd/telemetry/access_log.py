@@ -254,8 +254,7 @@ class AccessLogs:
 
         It is everything where that entry is gone (the log was rotated).
         """
-        key = meta["uid"], container
-        last = self._last.get(key, b"")
+        last = self._last.get((meta["uid"], container), b"")
         text = b""
         for tail in _TAILS:
             text = self._log(meta, container, tail)

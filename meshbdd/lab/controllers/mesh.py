@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,15 @@ def matters(event: Event) -> bool:
     return bool(part(event.object) != part(event.previous))
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A sidecar's configuration, where it logs, and what both came to, without secrets."""
+
+    compiled: Compiled
+    log: Path
+    snapshot: Snapshot
+
+
 class ControlPlane:
     """Compiles on every change and hands the outcome to the ADS server.
 
@@ -84,10 +94,8 @@ class ControlPlane:
         self._pushing: asyncio.Task[None] | None = None
         self._certificates: dict[str, tuple[Certificate, dt.datetime]] = {}
         """Pod → its certificate, and when that is renewed."""
-        self._told: dict[str, tuple[Compiled, Path]] = {}
-        """Pod → what its sidecar was told: its configuration, and where to log."""
-        self._delivered: dict[str, Snapshot] = {}
-        """Pod → what that came to, without secrets."""
+        self._told: dict[str, _Told] = {}
+        """Pod → what its sidecar was told last."""
         self._nodes: dict[str, str] = {}
         self._refusals = Refusals(api)
         self._quarantine = Quarantine()
@@ -96,7 +104,7 @@ class ControlPlane:
     def compiled(self, uid: str) -> Compiled | None:
         """The last compiled configuration of a pod."""
         told = self._told.get(uid)
-        return told[0] if told else None
+        return told.compiled if told else None
 
     def refused(self, node: str, type_url: str, sentence: str) -> None:
         """Envoy of ``node`` has refused something: tell it to the objects behind it."""
@@ -213,7 +221,6 @@ class ControlPlane:
             self._ads.forget(node)
             self._refusals.forget(node)
             self._told.pop(uid, None)
-            self._delivered.pop(uid, None)
             self._certificates.pop(uid, None)
 
     def _write_status(self, obj: Mapping[str, Any], status: Mapping[str, Any]) -> None:
@@ -238,13 +245,13 @@ class ControlPlane:
     ) -> None:
         identity = runtime.identity
         compiled = compile_(identity.pod, identity.namespace)
-        told = compiled, runtime.access_log
-        if told != self._told.get(uid):  # most changes are of no interest to most sidecars
-            self._delivered[uid] = self._packer.snapshot(self._mesh.deliver(identity, runtime.access_log, compiled))
+        log, told = runtime.access_log, self._told.get(uid)
+        if told is None or (told.compiled, told.log) != (compiled, log):  # most changes are none to most sidecars
+            told = _Told(compiled, log, self._packer.snapshot(self._mesh.deliver(identity, log, compiled)))
             self._told[uid] = told
         secrets = self._packer.snapshot({SECRET: self._secrets(uid, identity, pod, objects)})
         self._nodes[uid] = identity.node
-        self._ads.set(identity.node, self._delivered[uid] | secrets)
+        self._ads.set(identity.node, told.snapshot | secrets)
 
     def _secrets(
         self, uid: str, identity: SidecarIdentity, pod: Mapping[str, Any], objects: Iterable[Mapping[str, Any]]

@@ -103,10 +103,10 @@ def _known(own: Workload, services: tuple[tuple[str, str], ...]) -> dict[str, st
 def _translated(series: str, own: Workload, services: Mapping[str, str]) -> str:
     """The name and labels of a series in Istio's words; as they are where they are none of a request."""
     match = _RAW.match(series)
-    raw = dict(_LABEL.findall(match[3].partition(_BUCKET)[0])) if match else {}
+    labels, bucket, limit = match[3].partition(_BUCKET) if match else ("", "", "")
+    raw = dict(_LABEL.findall(labels))
     if match is None or "reporter" not in raw:
         return series
-    _, bucket, limit = match[3].partition(_BUCKET)
     cluster = raw["cluster"]
     host = cluster.rpartition("|")[2] if cluster.startswith("outbound|") else services.get(cluster, "")
     text = ",".join(f'{name}="{value}"' for name, value in _istio_labels(raw, own, host).items())
